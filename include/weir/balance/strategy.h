@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The strategy contract: which backend gets the next attempt.  Pure functions
+ * over dense indices 0..n-1, weights and eligibility bits; no lock, no clock,
+ * no health, no protocol type.
+ *
+ *   build   control thread, whenever membership or weights change.  The table
+ *           lives in the arena, is const afterwards and shared by all workers.
+ *   local   one per worker and table, `local_size` zeroed bytes prepared by
+ *           local_init (for a random phase and the like).
+ *   pick    worker, on the request path: no malloc, no lock, no system call.
+ *           Returns an index whose eligible bit is set, or STRATEGY_NONE when
+ *           there is no such bit.  A weight of 0 is never picked.
+ *   done    optional feedback of one attempt, same worker that picked.
+ *   dump    optional: the table and local state as JSON members for the API.
+ *
+ * Eligibility (up, not ejected, not draining, below its limit, not yet tried by
+ * this exchange) is one bit per backend, kept by pool/.
+ */
+#ifndef WEIR_BALANCE_STRATEGY_H
+#define WEIR_BALANCE_STRATEGY_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "weir/base/arena.h"
+#include "weir/base/json.h"
+#include "weir/base/view.h"
+
+#define STRATEGY_NONE UINT32_MAX
+
+enum strategy_needs {
+	NEEDS_NOTHING = 0,
+	NEEDS_RANDOM = 1 << 0, /* input.random is 64 fresh random bits */
+	NEEDS_LOADS = 1 << 1,  /* loads is valid */
+	NEEDS_KEY = 1 << 2,    /* input.key is the hash of the request's key */
+	NEEDS_NOW = 1 << 3,    /* input.now_us is set */
+};
+
+struct strategy_member {
+	struct view name; /* stable identity, unique in the pool */
+	uint32_t weight;  /* 0..65535; 0: never picked */
+};
+
+struct strategy_input {
+	uint64_t random;
+	uint64_t key;
+	uint64_t now_us;
+};
+
+/* Exchanges in flight per backend over all workers, each on its own cache line. */
+struct strategy_loads {
+	const _Atomic uint32_t *const *in_flight; /* [n] */
+};
+
+static inline uint32_t strategy_load(const struct strategy_loads *loads, uint32_t i)
+{
+	return atomic_load_explicit(loads->in_flight[i], memory_order_relaxed);
+}
+
+struct strategy_table; /* each strategy casts it to its own type */
+
+struct strategy {
+	const char *keyword;
+	const char *sentence;
+	unsigned needs; /* enum strategy_needs */
+	const struct strategy_table *(*build)(const struct strategy_member *members, uint32_t n,
+					      struct arena *arena);
+	size_t (*local_size)(const struct strategy_table *table); /* NULL: no local state */
+	void (*local_init)(const struct strategy_table *table, void *local, uint64_t random);
+	uint32_t (*pick)(const struct strategy_table *table, void *local,
+			 const struct strategy_input *input, const uint64_t *eligible,
+			 const struct strategy_loads *loads);
+	void (*done)(const struct strategy_table *table, void *local, uint32_t index, bool error,
+		     uint64_t duration_us);
+	void (*dump)(const struct strategy_table *table, const void *local, struct json *out);
+};
+
+/* All rows in the order of strategies.def; NULL ends the list. */
+extern const struct strategy *const strategies[];
+
+/* By keyword or synonym; NULL when unknown. */
+const struct strategy *strategy_find(struct view keyword);
+
+#endif

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The daemon's own log: one line per call on standard error, one write(2) per
+ * line, so that lines of several threads do not mix.  With a journal on the
+ * other side (JOURNAL_STREAM) lines carry the "<N>" priority prefix instead of
+ * a time stamp.  Not for the request path: per-request facts go to the access
+ * log.  Any thread.
+ */
+#ifndef WEIR_BASE_LOG_H
+#define WEIR_BASE_LOG_H
+
+#include <stdbool.h>
+
+#include "weir/base/defs.h"
+#include "weir/base/view.h"
+
+enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARN, LOG_LEVEL_ERROR };
+
+void log_set_level(enum log_level level);
+enum log_level log_level(void);
+/* "debug", "info", "warn", "error"; false when unknown. */
+bool log_level_parse(struct view name, enum log_level *level);
+const char *log_level_name(enum log_level level);
+
+void log_line(enum log_level level, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+#define log_debug(...)                                          \
+	do {                                                    \
+		if (log_level() <= LOG_LEVEL_DEBUG)             \
+			log_line(LOG_LEVEL_DEBUG, __VA_ARGS__); \
+	} while (0)
+#define log_info(...) log_line(LOG_LEVEL_INFO, __VA_ARGS__)
+#define log_warn(...) log_line(LOG_LEVEL_WARN, __VA_ARGS__)
+#define log_error(...) log_line(LOG_LEVEL_ERROR, __VA_ARGS__)
+
+#endif

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A growing byte string for building text: answers, diagnostics, log lines.
+ *
+ *   struct str s = STR_INIT;              // grows on the heap
+ *   str_printf(&s, "%d backends", n);
+ *   write(fd, s.ptr, s.len);
+ *   str_fini(&s);
+ *
+ * or over memory of the caller, which never grows:
+ *
+ *   char room[256];
+ *   struct str s = str_fixed(room, sizeof(room));
+ *
+ * What does not fit (fixed room, heap exhausted) is left out and `overflow` is
+ * set; nothing is ever written past the end.  The bytes are always terminated.
+ */
+#ifndef WEIR_BASE_STR_H
+#define WEIR_BASE_STR_H
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "weir/base/defs.h"
+#include "weir/base/view.h"
+
+struct str {
+	char *ptr; /* owns, unless fixed */
+	size_t len;
+	size_t cap;
+	bool fixed;
+	bool overflow;
+};
+
+#define STR_INIT ((struct str){NULL, 0, 0, false, false})
+
+static inline struct str str_fixed(char *room, size_t size)
+{
+	room[0] = '\0';
+	return (struct str){room, 0, size, true, false};
+}
+
+void str_fini(struct str *s);
+static inline void str_reset(struct str *s)
+{
+	s->len = 0;
+	s->overflow = false;
+	if (s->ptr)
+		s->ptr[0] = '\0';
+}
+
+/* Makes room for `n` more bytes and a terminator; false when it cannot. */
+bool str_reserve(struct str *s, size_t n);
+
+void str_put(struct str *s, const void *ptr, size_t len);
+void str_printf(struct str *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
+void str_vprintf(struct str *s, const char *fmt, va_list ap);
+void str_u64(struct str *s, uint64_t n);
+
+static inline void str_view(struct str *s, struct view v)
+{
+	str_put(s, v.ptr, v.len);
+}
+static inline void str_text(struct str *s, const char *text)
+{
+	str_view(s, view_str(text));
+}
+static inline void str_char(struct str *s, char c)
+{
+	str_put(s, &c, 1);
+}
+static inline struct view str_as_view(const struct str *s)
+{
+	return view_of(s->ptr ? s->ptr : "", s->len);
+}
+
+#endif

@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A loaded configuration: typed, complete (every default filled in), immutable
+ * once returned.  All of it lives in one arena and is freed with conf_free.
+ * Keys, defaults, ranges and help come from tbl/directives.def only.
+ *
+ *   struct conf_diags diags;
+ *   conf_diags_init(&diags);
+ *   struct conf *conf = conf_load("/etc/weir/weir.yaml", &diags);
+ *   conf_diags_format(&diags, &text, colour);   // errors and warnings, gcc style
+ *   if (!conf) ...
+ *
+ * Durations are microseconds (`_us`), sizes bytes; 0 means none or no limit
+ * where the directive says so.  Thread: the control thread loads, everybody
+ * reads.
+ */
+#ifndef WEIR_CONF_CONF_H
+#define WEIR_CONF_CONF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "weir/base/addr.h"
+#include "weir/base/arena.h"
+#include "weir/base/log.h"
+#include "weir/base/str.h"
+#include "weir/base/view.h"
+
+struct conf_pair {
+	struct view name;
+	struct view value;
+};
+
+struct conf_views {
+	struct view *rows;
+	size_t n;
+};
+
+struct conf_pairs {
+	struct conf_pair *rows;
+	size_t n;
+};
+
+struct conf_cidrs {
+	struct cidr *rows;
+	size_t n;
+};
+
+enum conf_log_format { CONF_LOG_JSON, CONF_LOG_COMBINED, CONF_LOG_HAPROXY };
+
+struct conf_status {
+	struct view socket; /* the default is filled in by conf, see design section 6 */
+	unsigned mode;
+	struct addr bind; /* len 0: off */
+	struct view bind_text;
+	struct view token_file;
+};
+
+struct conf_access_log {
+	struct view path; /* "off", "stdout" or a file */
+	enum conf_log_format format;
+	double sample; /* 0..1 */
+	bool errors_only;
+};
+
+struct conf_listener {
+	struct view name;
+	struct addr *binds; /* [n_binds] */
+	struct view *bind_texts;
+	size_t n_binds;
+	struct conf_cidrs trusted_proxies;
+	struct {
+		uint64_t handshake_us, header_us, body_idle_us, write_idle_us, keepalive_us;
+	} timeouts;
+	struct {
+		uint32_t connections; /* 0: none */
+		uint32_t header_bytes, header_count, line_bytes;
+		uint64_t body_bytes; /* 0: none */
+		uint32_t h2_streams;
+	} limits;
+};
+
+/* Header edits of a route, in the order remove, set, add. */
+struct conf_header_edits {
+	struct conf_pairs set;
+	struct conf_pairs add;
+	struct conf_views remove;
+};
+
+enum conf_action { CONF_ACTION_POOL, CONF_ACTION_SPLIT, CONF_ACTION_REDIRECT, CONF_ACTION_RESPOND };
+
+struct conf_split {
+	uint32_t pool; /* index into conf.pools */
+	uint32_t share;
+};
+
+struct conf_route {
+	struct view name; /* default: "route-N", N from 1 */
+	uint32_t index;
+	struct {
+		struct conf_views host; /* "a.example", "*.a.example" */
+		struct view path;       /* prefix on segment borders; ptr NULL: not given */
+		struct view path_exact;
+		struct view path_regex;
+		struct conf_views method;
+		struct conf_pairs header; /* value "*": present */
+		struct conf_pairs query;
+		struct conf_cidrs client;
+	} match;
+	enum conf_action action;
+	uint32_t pool; /* index into conf.pools, with CONF_ACTION_POOL */
+	struct conf_split *split;
+	size_t n_split;
+	struct {
+		struct view to; /* may hold {scheme} {host} {uri} {path} {query} */
+		uint16_t status;
+	} redirect;
+	struct {
+		uint16_t status;
+		struct view body;
+		struct view content_type;
+	} respond;
+	struct {
+		struct view path_regex; /* ptr NULL: not given */
+		struct view path;       /* replacement with $1.. */
+		struct view host;
+	} rewrite;
+	struct conf_header_edits request_headers;
+	struct conf_header_edits response_headers;
+	struct {
+		uint64_t response_us, idle_us, total_us;
+		bool response_set, idle_set, total_set; /* else the pool's, none for total */
+	} timeouts;
+};
+
+struct conf_backend {
+	struct view name; /* default: the address */
+	struct view address_text;
+	struct addr address;
+	uint32_t weight;       /* 0..65535 */
+	uint32_t max_requests; /* 0: the pool's limits.requests */
+	uint8_t priority;
+};
+
+enum conf_retry_on {
+	CONF_RETRY_CONNECT = 1 << 0,
+	CONF_RETRY_RESET = 1 << 1,
+	CONF_RETRY_REFUSED_STREAM = 1 << 2,
+};
+
+struct conf_pool {
+	struct view name;
+	uint32_t index;
+	struct view balance; /* keyword of strategies.def, synonyms resolved */
+	struct conf_backend *backends;
+	size_t n_backends;
+	struct {
+		uint32_t requests;    /* per backend, 0: none */
+		uint32_t connections; /* per backend, 0: none */
+	} limits;
+	struct {
+		bool on;
+		uint32_t length;
+		uint64_t timeout_us;
+	} queue;
+	struct {
+		bool on;
+		uint32_t attempts; /* besides the first */
+		unsigned on_what;  /* enum conf_retry_on */
+		double budget;     /* 0.2 for 20% */
+		uint32_t buffer;   /* bytes of a body kept for replay */
+	} retry;
+	struct {
+		uint64_t connect_us, response_us, idle_us;
+	} timeouts;
+	struct {
+		uint64_t idle_us;
+		uint32_t max_idle;
+		uint32_t requests; /* per upstream connection, 0: no limit */
+	} keepalive;
+};
+
+struct conf {
+	struct arena *arena; /* owns everything, this struct too */
+	struct view path;    /* of the file, "command line" without one */
+	unsigned workers;    /* never 0: auto is resolved */
+	struct view user;
+	uint64_t shutdown_timeout_us;
+	struct conf_status status;
+	struct {
+		enum log_level level;
+		struct conf_access_log access;
+	} log;
+	struct conf_listener *listeners;
+	size_t n_listeners;
+	struct conf_route *routes; /* at least one: without any, a catch-all to the only pool */
+	size_t n_routes;
+	struct conf_pool *pools;
+	size_t n_pools;
+};
+
+/* ---- diagnostics ---- */
+
+enum conf_severity { CONF_WARNING, CONF_ERROR };
+
+struct conf_diag {
+	enum conf_severity severity;
+	unsigned line, column; /* from 1; 0: not tied to a place */
+	unsigned width;        /* bytes under the caret */
+	char *message;
+	char *hint;   /* "did you mean 'weight'?" or NULL */
+	char *source; /* the source line, or NULL */
+};
+
+struct conf_diags {
+	struct arena *arena; /* owns */
+	char *file;
+	struct conf_diag *rows;
+	size_t n, cap;
+	size_t n_errors; /* may exceed the errors kept */
+};
+
+void conf_diags_init(struct conf_diags *diags);
+void conf_diags_fini(struct conf_diags *diags);
+/*
+ *   /etc/weir/weir.yaml:14:7: error: unknown key 'wieght' in pools.app.backends[1]
+ *      14 |       wieght: 3
+ *         |       ^~~~~~ did you mean 'weight'?
+ */
+void conf_diags_format(const struct conf_diags *diags, struct str *out, bool colour);
+
+/* ---- loading ---- */
+
+/* NULL when there is any error; `diags` says what, warnings included. */
+struct conf *conf_load(const char *path, struct conf_diags *diags);
+struct conf *conf_load_text(struct view text, const char *name, struct conf_diags *diags);
+
+/* The command line's own mode: no file. */
+struct conf_args {
+	struct conf_views listen;
+	struct conf_views backend;
+	struct view balance;       /* empty: default */
+	struct view status_bind;   /* empty: off */
+	struct view status_socket; /* empty: default */
+};
+struct conf *conf_from_args(const struct conf_args *args, struct conf_diags *diags);
+
+void conf_free(struct conf *conf);
+
+/* ---- out of the same rows ---- */
+
+/* The effective configuration as YAML that loads again to the same; secrets masked. */
+void conf_dump_yaml(const struct conf *conf, struct str *out);
+void conf_dump_json(const struct conf *conf, struct str *out);
+/* JSON Schema, draft-07. */
+void conf_schema(struct str *out);
+/* weir.yaml(5) in mdoc. */
+void conf_man(struct str *out);
+
+#endif

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The neutral message: a request or response head, whatever HTTP version it
+ * came in.  All views borrow from the bytes that were parsed and are valid only
+ * as long as these stay in place (in practice: within one callback).  One
+ * struct message per worker and direction is enough; it is large and reused.
+ *
+ * RFC 9110 (semantics).  Thread: the caller's.
+ */
+#ifndef WEIR_HTTP_MESSAGE_H
+#define WEIR_HTTP_MESSAGE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "weir/base/view.h"
+
+/* Capacity of a header table; limits.header_count may not exceed it. */
+#define HEADERS_MAX 256
+
+enum hdr_id {
+	HDR_OTHER,
+#define HEADER(id, name) HDR_##id,
+#include "weir/tbl/headers.def"
+#undef HEADER
+	HDR_N,
+};
+
+/* Lower-case name of a known header. */
+struct view hdr_name(enum hdr_id id);
+/* HDR_OTHER when the name is not in headers.def; case is ignored. */
+enum hdr_id hdr_lookup(struct view name);
+
+struct header {
+	struct view name;
+	struct view value; /* without surrounding white space */
+	uint32_t line_len; /* name.ptr to past the CRLF of an HTTP/1 line; 0: not from a line */
+	uint8_t id;        /* enum hdr_id */
+	bool drop;         /* not to be written */
+};
+
+enum method {
+	METHOD_OTHER,
+	METHOD_GET,
+	METHOD_HEAD,
+	METHOD_POST,
+	METHOD_PUT,
+	METHOD_DELETE,
+	METHOD_OPTIONS,
+	METHOD_PATCH,
+	METHOD_TRACE,
+	METHOD_CONNECT,
+};
+
+/* Idempotent by definition, RFC 9110 9.2.2. */
+bool method_is_idempotent(enum method method);
+
+/* How the end of the body is known, RFC 9112 6.3. */
+enum body_kind {
+	BODY_NONE,    /* there is none */
+	BODY_LENGTH,  /* content_length bytes */
+	BODY_CHUNKED, /* chunked transfer coding */
+	BODY_CLOSE,   /* until the connection ends; responses only */
+};
+
+struct message {
+	/* requests */
+	struct view method_text;
+	enum method method;
+	struct view target;    /* as sent: origin form, absolute form, "*" */
+	struct view scheme;    /* absolute form and HTTP/2, else empty */
+	struct view authority; /* host[:port]: Host field, or authority of the absolute form */
+	struct view path;      /* with the query: "/a/b?c=d"; "*" for OPTIONS * */
+	/* responses */
+	uint16_t status;
+	struct view reason;
+	/* both */
+	uint8_t version_minor; /* of HTTP/1: 0 or 1; HTTP/2 sets 1 */
+	enum body_kind body;
+	uint64_t content_length; /* valid with BODY_LENGTH */
+	bool keep_alive;         /* the sender means to go on with this connection */
+	bool upgrade;            /* Connection: upgrade and an Upgrade field are there */
+	bool expect_continue;    /* Expect: 100-continue */
+	size_t head_len;         /* bytes of the head in the input, blank line included */
+	uint32_t n_underscore;   /* fields dropped because of '_' in the name */
+	uint32_t n_headers;
+	struct header headers[HEADERS_MAX];
+};
+
+/* First header with this id that is not dropped, or NULL. */
+struct header *message_find(struct message *msg, enum hdr_id id);
+/* The same by name, case ignored. */
+struct header *message_find_name(struct message *msg, struct view name);
+
+/* Path and query apart: "/a?b" gives "/a" and "b"; `query` is empty when there is none. */
+void target_split(struct view path, struct view *path_only, struct view *query);
+
+/* Host without the port, and the port (0 when absent); false when malformed. */
+bool authority_split(struct view authority, struct view *host, uint16_t *port);
+
+/* The standard reason phrase, "" when unknown. */
+const char *status_reason(unsigned status);
+
+#endif

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: MIT */
+#include "weir/base/check.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+_Noreturn void check_failed(const char *expr, const char *file, int line, const char *func)
+{
+	fprintf(stderr, "weir: internal error: %s failed at %s:%d (%s); please report it\n", expr,
+		file, line, func);
+	fflush(stderr);
+	abort();
+}

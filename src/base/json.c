@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: MIT */
+#include "weir/base/json.h"
+
+#include <math.h>
+#include <stdio.h>
+
+void json_init(struct json *j, struct str *out, bool pretty)
+{
+	*j = (struct json){.out = out, .pretty = pretty, .first = true};
+}
+
+static void newline(struct json *j)
+{
+	str_char(j->out, '\n');
+	for (unsigned i = 0; i < j->depth; i++)
+		str_text(j->out, "  ");
+}
+
+/* Whatever has to stand between the previous thing and the next. */
+static void separate(struct json *j)
+{
+	if (j->after_key) {
+		j->after_key = false;
+		return;
+	}
+	if (!j->first)
+		str_char(j->out, ',');
+	if (j->pretty && j->depth)
+		newline(j);
+	j->first = false;
+}
+
+static void open_container(struct json *j, char bracket)
+{
+	separate(j);
+	str_char(j->out, bracket);
+	j->depth++;
+	j->first = true;
+}
+
+static void close_container(struct json *j, char bracket)
+{
+	j->depth--;
+	if (j->pretty && !j->first)
+		newline(j);
+	str_char(j->out, bracket);
+	j->first = false;
+	if (j->depth == 0 && j->pretty)
+		str_char(j->out, '\n');
+}
+
+void json_object(struct json *j)
+{
+	open_container(j, '{');
+}
+
+void json_object_end(struct json *j)
+{
+	close_container(j, '}');
+}
+
+void json_array(struct json *j)
+{
+	open_container(j, '[');
+}
+
+void json_array_end(struct json *j)
+{
+	close_container(j, ']');
+}
+
+void json_key_view(struct json *j, struct view key)
+{
+	separate(j);
+	json_quote(j->out, key);
+	str_text(j->out, j->pretty ? ": " : ":");
+	j->after_key = true;
+}
+
+void json_key(struct json *j, const char *key)
+{
+	json_key_view(j, view_str(key));
+}
+
+/* Length of the valid UTF-8 sequence at p (RFC 3629), or 0. */
+static size_t utf8_len(const unsigned char *p, size_t n)
+{
+	unsigned char c = p[0];
+	size_t len = c < 0xc2 ? 0 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : c < 0xf5 ? 4 : 0;
+	if (len == 0 || n < len)
+		return 0;
+	for (size_t i = 1; i < len; i++)
+		if ((p[i] & 0xc0) != 0x80)
+			return 0;
+	if ((c == 0xe0 && p[1] < 0xa0) || (c == 0xed && p[1] > 0x9f) ||
+	    (c == 0xf0 && p[1] < 0x90) || (c == 0xf4 && p[1] > 0x8f))
+		return 0;
+	return len;
+}
+
+static void quote_escape(struct str *out, unsigned char c)
+{
+	char text[8];
+	switch (c) {
+	case '"':
+		str_text(out, "\\\"");
+		return;
+	case '\\':
+		str_text(out, "\\\\");
+		return;
+	case '\n':
+		str_text(out, "\\n");
+		return;
+	case '\r':
+		str_text(out, "\\r");
+		return;
+	case '\t':
+		str_text(out, "\\t");
+		return;
+	default:
+		snprintf(text, sizeof(text), "\\u%04x", c);
+		str_text(out, text);
+	}
+}
+
+void json_quote(struct str *out, struct view v)
+{
+	const unsigned char *p = (const unsigned char *)v.ptr;
+	size_t plain = 0; /* start of the run that needs no escape */
+	str_char(out, '"');
+	for (size_t i = 0; i < v.len;) {
+		unsigned char c = p[i];
+		if (c >= 0x20 && c < 0x7f && c != '"' && c != '\\') {
+			i++;
+			continue;
+		}
+		size_t len = c >= 0x80 ? utf8_len(p + i, v.len - i) : 0;
+		if (len) {
+			i += len;
+			continue;
+		}
+		str_put(out, v.ptr + plain, i - plain);
+		if (c >= 0x80)
+			str_text(out, "\\ufffd");
+		else
+			quote_escape(out, c);
+		plain = ++i;
+	}
+	if (v.len > plain)
+		str_put(out, v.ptr + plain, v.len - plain);
+	str_char(out, '"');
+}
+
+void json_view(struct json *j, struct view v)
+{
+	separate(j);
+	json_quote(j->out, v);
+}
+
+void json_text(struct json *j, const char *s)
+{
+	if (s)
+		json_view(j, view_str(s));
+	else
+		json_null(j);
+}
+
+void json_u64(struct json *j, uint64_t n)
+{
+	separate(j);
+	str_u64(j->out, n);
+}
+
+void json_i64(struct json *j, int64_t n)
+{
+	separate(j);
+	if (n < 0)
+		str_char(j->out, '-');
+	str_u64(j->out, n < 0 ? (uint64_t)0 - (uint64_t)n : (uint64_t)n);
+}
+
+void json_double(struct json *j, double x)
+{
+	separate(j);
+	if (isfinite(x))
+		str_printf(j->out, "%.6g", x);
+	else
+		str_text(j->out, "null");
+}
+
+void json_bool(struct json *j, bool b)
+{
+	separate(j);
+	str_text(j->out, b ? "true" : "false");
+}
+
+void json_null(struct json *j)
+{
+	separate(j);
+	str_text(j->out, "null");
+}
+
+void json_textf(struct json *j, const char *fmt, ...)
+{
+	struct str s = STR_INIT;
+	va_list ap;
+	va_start(ap, fmt);
+	str_vprintf(&s, fmt, ap);
+	va_end(ap);
+	json_view(j, str_as_view(&s));
+	str_fini(&s);
+}
+
+void json_raw(struct json *j, struct view json_text)
+{
+	separate(j);
+	str_view(j->out, json_text);
+}

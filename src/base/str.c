@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT */
+#include "weir/base/str.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void str_fini(struct str *s)
+{
+	if (!s->fixed)
+		free(s->ptr);
+	*s = STR_INIT;
+}
+
+bool str_reserve(struct str *s, size_t n)
+{
+	size_t need = s->len + n + 1;
+	if (need <= s->cap)
+		return true;
+	if (s->fixed)
+		goto overflow;
+	size_t cap = s->cap ? s->cap : 128;
+	while (cap < need)
+		cap *= 2;
+	char *p = realloc(s->ptr, cap);
+	if (!p)
+		goto overflow;
+	s->ptr = p;
+	s->cap = cap;
+	return true;
+overflow:
+	s->overflow = true;
+	return false;
+}
+
+void str_put(struct str *s, const void *ptr, size_t len)
+{
+	if (len == 0 && s->ptr)
+		return;
+	if (!str_reserve(s, len)) {
+		if (!s->fixed || s->cap <= s->len + 1)
+			return;
+		len = s->cap - s->len - 1;
+	}
+	if (len)
+		memcpy(s->ptr + s->len, ptr, len);
+	s->len += len;
+	s->ptr[s->len] = '\0';
+}
+
+void str_vprintf(struct str *s, const char *fmt, va_list ap)
+{
+	va_list again;
+	va_copy(again, ap);
+	size_t room = s->cap > s->len ? s->cap - s->len : 0;
+	int n = vsnprintf(room ? s->ptr + s->len : NULL, room, fmt, ap);
+	if (n > 0 && (size_t)n >= room) {
+		if (str_reserve(s, (size_t)n))
+			vsnprintf(s->ptr + s->len, s->cap - s->len, fmt, again);
+		else
+			n = room ? (int)room - 1 : 0;
+	}
+	va_end(again);
+	if (n > 0)
+		s->len += (size_t)n;
+}
+
+void str_printf(struct str *s, const char *fmt, ...)
+{
+	va_list ap;
+	va_start(ap, fmt);
+	str_vprintf(s, fmt, ap);
+	va_end(ap);
+}
+
+void str_u64(struct str *s, uint64_t n)
+{
+	char digits[20];
+	size_t i = sizeof(digits);
+	do {
+		digits[--i] = (char)('0' + n % 10);
+		n /= 10;
+	} while (n);
+	str_put(s, digits + i, sizeof(digits) - i);
+}
