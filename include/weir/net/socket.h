@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Sockets: non-blocking, close-on-exec, errors as enum err.  Any thread.
+ */
+#ifndef WEIR_NET_SOCKET_H
+#define WEIR_NET_SOCKET_H
+
+#include <stdbool.h>
+
+#include "weir/base/addr.h"
+#include "weir/base/err.h"
+
+/*
+ * Binds and listens.  `share` sets SO_REUSEPORT, so that each worker can have a
+ * queue of its own.  A stale unix socket (nobody answers) is replaced; `mode`
+ * is the file mode of a unix socket, 0 for the default.
+ */
+enum err socket_listen(const struct addr *addr, bool share, unsigned mode, int *out_fd);
+
+/* The address a socket is bound to (a port 0 is filled in). */
+bool socket_local_addr(int fd, struct addr *out);
+
+/*
+ * ERR_OK and a descriptor; *out_fd is -1 when nobody waits.  ERR_FDS when the
+ * process or system is out of descriptors.
+ */
+enum err socket_accept(int listen_fd, struct addr *peer, int *out_fd);
+
+/* Begins to connect; *done tells whether that is complete already. */
+enum err socket_connect(const struct addr *addr, int *out_fd, bool *done);
+
+/* The outcome of a connect that was in progress. */
+enum err socket_connect_result(int fd);
+
+/* Makes close send RST instead of FIN. */
+void socket_reset_on_close(int fd);
+
+#endif

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT */
+#include "weir/base/buf.h"
+
+#include "weir/base/check.h"
+
+static const uint32_t capacity[BUF_CLASSES] = {1024 - 32, 4096 - 32, 16384 - 32, BUF_MAX};
+
+void buf_pool_init(struct buf_pool *pool, uint32_t max)
+{
+	for (unsigned i = 0; i < BUF_CLASSES; i++)
+		slab_init(&pool->classes[i], sizeof(struct buf) + capacity[i], max);
+}
+
+void buf_pool_fini(struct buf_pool *pool)
+{
+	for (unsigned i = 0; i < BUF_CLASSES; i++)
+		slab_fini(&pool->classes[i]);
+}
+
+uint32_t buf_pool_live(const struct buf_pool *pool)
+{
+	uint32_t n = 0;
+	for (unsigned i = 0; i < BUF_CLASSES; i++)
+		n += pool->classes[i].n_live;
+	return n;
+}
+
+struct buf *buf_get(struct buf_pool *pool, size_t size)
+{
+	unsigned class = 0;
+	while (class < BUF_CLASSES && capacity[class] < size)
+		class ++;
+	if (class == BUF_CLASSES)
+		return NULL;
+	struct buf *buf = slab_get(&pool->classes[class]);
+	if (!buf)
+		return NULL;
+	buf->cap = capacity[class];
+	buf->start = buf->len = 0;
+	buf->class = (uint8_t)class;
+	return buf;
+}
+
+void buf_put(struct buf_pool *pool, struct buf *buf)
+{
+	if (buf)
+		slab_put(&pool->classes[buf->class], buf);
+}
+
+void buf_take(struct buf *buf, size_t n)
+{
+	check(n <= buf->len);
+	buf->start += (uint32_t)n;
+	buf->len -= (uint32_t)n;
+	if (buf->len == 0)
+		buf->start = 0;
+}
+
+bool buf_append(struct buf_pool *pool, struct buf **bufp, const void *ptr, size_t len)
+{
+	struct buf *buf = *bufp;
+	size_t have = buf ? buf->len : 0;
+	if (!buf || buf_room(buf) < len) {
+		if (have + len > BUF_MAX)
+			return false;
+		struct buf *bigger = buf_get(pool, have + len);
+		if (!bigger)
+			return false;
+		if (have)
+			memcpy(bigger->data, buf->data + buf->start, have);
+		bigger->len = (uint32_t)have;
+		buf_put(pool, buf);
+		*bufp = buf = bigger;
+	} else if (buf->start + buf->len + len > buf->cap) {
+		memmove(buf->data, buf->data + buf->start, have);
+		buf->start = 0;
+	}
+	if (len)
+		memcpy(buf->data + buf->start + buf->len, ptr, len);
+	buf->len += (uint32_t)len;
+	return true;
+}

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: MIT */
+#include "weir/net/socket.h"
+
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define BACKLOG 16384 /* the kernel cuts it to net.core.somaxconn */
+#define SOCK_FLAGS (SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC)
+
+static void set_flag(int fd, int level, int option)
+{
+	int one = 1;
+	setsockopt(fd, level, option, &one, sizeof(one));
+}
+
+/* A unix socket file that nobody listens on any more. */
+static bool unix_is_stale(const struct addr *addr)
+{
+	struct stat st;
+	if (stat(addr->un.sun_path, &st) || !S_ISSOCK(st.st_mode))
+		return false;
+	int fd = socket(AF_UNIX, SOCK_FLAGS, 0);
+	if (fd < 0)
+		return false;
+	bool stale = connect(fd, &addr->sa, addr->len) && errno == ECONNREFUSED;
+	close(fd);
+	return stale;
+}
+
+static int bind_to(int fd, const struct addr *addr)
+{
+	if (bind(fd, &addr->sa, addr->len) == 0)
+		return 0;
+	if (errno != EADDRINUSE || !addr_is_unix(addr) || !unix_is_stale(addr))
+		return -1;
+	unlink(addr->un.sun_path);
+	return bind(fd, &addr->sa, addr->len);
+}
+
+enum err socket_listen(const struct addr *addr, bool share, unsigned mode, int *out_fd)
+{
+	*out_fd = -1;
+	int fd = socket(addr->sa.sa_family, SOCK_FLAGS, 0);
+	if (fd < 0)
+		return err_from_errno(errno);
+	set_flag(fd, SOL_SOCKET, SO_REUSEADDR);
+	if (share)
+		set_flag(fd, SOL_SOCKET, SO_REUSEPORT);
+	if (addr->sa.sa_family == AF_INET6) {
+		/* "[::]" takes IPv4 as well, any other address does not */
+		int only6 = !IN6_IS_ADDR_UNSPECIFIED(&addr->in6.sin6_addr);
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only6, sizeof(only6));
+	}
+	if (bind_to(fd, addr) || listen(fd, BACKLOG))
+		goto fail;
+	if (addr_is_unix(addr) && mode && chmod(addr->un.sun_path, mode))
+		goto fail;
+	*out_fd = fd;
+	return ERR_OK;
+fail:;
+	int why = errno;
+	close(fd);
+	errno = why; /* callers print strerror */
+	return why == EADDRINUSE ? ERR_EXISTS : err_from_errno(why);
+}
+
+bool socket_local_addr(int fd, struct addr *out)
+{
+	*out = (struct addr){.len = sizeof(*out) - offsetof(struct addr, sa)};
+	return getsockname(fd, &out->sa, &out->len) == 0;
+}
+
+enum err socket_accept(int listen_fd, struct addr *peer, int *out_fd)
+{
+	for (;;) {
+		peer->len = sizeof(*peer) - offsetof(struct addr, sa);
+		int fd = accept4(listen_fd, &peer->sa, &peer->len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		*out_fd = fd;
+		if (fd >= 0) {
+			if (peer->sa.sa_family != AF_UNIX)
+				set_flag(fd, IPPROTO_TCP, TCP_NODELAY);
+			return ERR_OK;
+		}
+		switch (errno) {
+		case EAGAIN:
+			return ERR_OK;
+		case EMFILE:
+		case ENFILE:
+		case ENOBUFS:
+		case ENOMEM:
+			return ERR_FDS;
+		case EBADF:
+		case EINVAL:
+		case ENOTSOCK:
+			return ERR_IO;
+		default: /* the connection died in the queue: take the next */
+			break;
+		}
+	}
+}
+
+enum err socket_connect(const struct addr *addr, int *out_fd, bool *done)
+{
+	*done = false;
+	*out_fd = socket(addr->sa.sa_family, SOCK_FLAGS, 0);
+	if (*out_fd < 0)
+		return err_from_errno(errno);
+	if (!addr_is_unix(addr))
+		set_flag(*out_fd, IPPROTO_TCP, TCP_NODELAY);
+	if (connect(*out_fd, &addr->sa, addr->len) == 0) {
+		*done = true;
+		return ERR_OK;
+	}
+	if (errno == EINPROGRESS)
+		return ERR_OK;
+	enum err err = err_from_errno(errno);
+	close(*out_fd);
+	*out_fd = -1;
+	return err;
+}
+
+enum err socket_connect_result(int fd)
+{
+	int why = 0;
+	socklen_t len = sizeof(why);
+	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &why, &len))
+		why = errno;
+	return err_from_errno(why);
+}
+
+void socket_reset_on_close(int fd)
+{
+	struct linger hard = {.l_onoff = 1, .l_linger = 0};
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
+}
