@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The latency windows of one backend: the last 10 s, 1 m, 5 m and since start,
+ * for every phase, summed over all workers.  Control thread only.
+ *
+ *   struct windows *w = windows_new(clock_us());
+ *   windows_fold(w, sets, n_workers, clock_us());      // once a second
+ *   struct hist_total t;
+ *   windows_read(w, PHASE_total, WINDOW_1M, &t);
+ *
+ * Each fold keeps what came since the fold before, as one slot; ten slots are
+ * also rolled up into one of 10 s, and six of those into one of a minute.  A
+ * window is a sum of whole slots: 10 s is the last ten folds, 1 m is six slots
+ * of 10 s and what came since (60 to 70 s), 5 m is five slots of a minute and
+ * what came since (5 to 6 minutes).  span_us of the result says how long it
+ * really is.  Nothing is ever averaged.
+ *
+ * Memory: a phase costs nothing until its first sample.  Then 5.6 KiB for the
+ * sum since start, and 21 slots of 4 bytes per bucket in use (a slot without
+ * samples: none), at most 2.8 KiB each: typically 10 KiB, never above 65 KiB
+ * per phase (a bucket with more than 2^22 samples in one slot takes 4 bytes
+ * more for each 2^22).
+ */
+#ifndef WEIR_STATS_WINDOW_H
+#define WEIR_STATS_WINDOW_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "weir/base/view.h"
+#include "weir/stats/hist.h"
+
+/* WINDOW(symbol, "name in the API"): shortest first. */
+#define WINDOW_ROWS(WINDOW) \
+	WINDOW(10S, "10s")  \
+	WINDOW(1M, "1m")    \
+	WINDOW(5M, "5m")    \
+	WINDOW(START, "start")
+
+enum window {
+#define WINDOW_ENUM(symbol, name) WINDOW_##symbol,
+	WINDOW_ROWS(WINDOW_ENUM)
+#undef WINDOW_ENUM
+	    N_WINDOWS
+};
+
+const char *window_name(enum window window);
+bool window_parse(struct view name, enum window *out);
+
+struct windows;
+
+/* NULL without memory. */
+struct windows *windows_new(uint64_t now_us);
+void windows_free(struct windows *windows); /* NULL is fine */
+
+/*
+ * Takes in what the workers recorded since the last call; call it once a
+ * second.  sets[i] is worker i's set of this backend or NULL.  A set that was
+ * given once must be given ever after, with its histograms never reset: the
+ * counts are compared with those of the last call modulo 2^32.
+ */
+void windows_fold(struct windows *windows, const struct hist_set *const *sets, size_t n_sets,
+		  uint64_t now_us);
+
+/*
+ * Overwrites `out`.  max_us of a window is exact when the longest sample since
+ * start lies in it, else the top of the highest bucket in use (at most 3.2 %
+ * above the true value).
+ */
+void windows_read(const struct windows *windows, enum phase phase, enum window window,
+		  struct hist_total *out);
+
+/* Slots that had to be left out of the windows for want of memory. */
+uint64_t windows_lost(const struct windows *windows);
+
+#endif

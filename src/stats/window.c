@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Sliding latency windows out of the workers' ever-growing histograms.
+ *
+ * A window is a sum of slots; a slot holds the samples of one second, of ten,
+ * or of a minute, and only its buckets in use: a second of a backend touches a
+ * few dozen of the 704, so slots cost a tenth of full snapshots.
+ *
+ * The sum of the workers' u32 counts is right modulo 2^32 although each of them
+ * wraps, and so is the low half of our own u64 sum; their difference is what
+ * came since the last fold.  No copy of the workers' last counts is needed.
+ */
+#include "weir/stats/window.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "weir/base/check.h"
+
+/* One u32 an entry: bucket above, count below; large counts take several entries. */
+#define ENTRY_COUNT_BITS 22
+#define ENTRY_COUNT_MAX ((UINT32_C(1) << ENTRY_COUNT_BITS) - 1)
+_Static_assert(HIST_BUCKETS <= 1u << (32 - ENTRY_COUNT_BITS), "a bucket fits an entry");
+
+struct slot {
+	uint32_t *entries; /* owns; NULL without samples */
+	uint32_t n_entries;
+	uint64_t sum_us;
+	uint64_t overflow;
+};
+
+/* Samples of some time, one count a bucket: what slots are made of and added to. */
+struct tally {
+	uint64_t count[HIST_BUCKETS];
+	uint64_t sum_us;
+	uint64_t overflow;
+};
+
+/* How slots are kept: level 0 a second each, level 1 ten seconds, level 2 a minute. */
+#define N_LEVELS 3
+#define MAX_SLOTS 10
+static const struct {
+	uint32_t n_slots; /* kept for windows */
+	uint32_t n_below; /* slots of the level below that make one of these */
+} levels[N_LEVELS] = {
+    {.n_slots = 10, .n_below = 1},
+    {.n_slots = 6, .n_below = 10},
+    {.n_slots = 5, .n_below = 6},
+};
+
+struct ring {
+	uint64_t span_us[MAX_SLOTS]; /* of each slot, the same for all phases */
+	uint64_t n_closed;           /* slots ever closed; the newest is (n_closed - 1) % n_slots */
+	uint32_t n_open;             /* of them, those that no slot of the level above holds */
+};
+
+struct series {
+	struct hist_total start; /* since start; span_us unused */
+	struct slot slots[N_LEVELS][MAX_SLOTS];
+};
+
+struct windows {
+	struct series *phases[N_PHASES]; /* owns; NULL until the first sample */
+	struct ring rings[N_LEVELS];
+	uint64_t start_us;
+	uint64_t last_us;
+	uint64_t n_lost;
+};
+
+static const char *const names[N_WINDOWS] = {
+#define WINDOW_TEXT(symbol, name) [WINDOW_##symbol] = (name),
+    WINDOW_ROWS(WINDOW_TEXT)
+#undef WINDOW_TEXT
+};
+
+const char *window_name(enum window window)
+{
+	check((size_t)window < N_WINDOWS);
+	return names[window];
+}
+
+bool window_parse(struct view name, enum window *out)
+{
+	for (size_t i = 0; i < N_WINDOWS; i++) {
+		if (view_eq(name, view_str(names[i]))) {
+			*out = (enum window)i;
+			return true;
+		}
+	}
+	return false;
+}
+
+struct windows *windows_new(uint64_t now_us)
+{
+	struct windows *w = calloc(1, sizeof(*w));
+	if (w)
+		w->start_us = w->last_us = now_us;
+	return w;
+}
+
+void windows_free(struct windows *w)
+{
+	if (!w)
+		return;
+	for (size_t p = 0; p < N_PHASES; p++) {
+		struct series *s = w->phases[p];
+		for (size_t level = 0; s && level < N_LEVELS; level++)
+			for (size_t i = 0; i < MAX_SLOTS; i++)
+				free(s->slots[level][i].entries);
+		free(s);
+	}
+	free(w);
+}
+
+uint64_t windows_lost(const struct windows *w)
+{
+	return w->n_lost;
+}
+
+/* ---- slots ---- */
+
+static uint32_t entries_needed(const struct tally *t)
+{
+	uint32_t n = 0;
+	for (uint32_t i = 0; i < HIST_BUCKETS; i++)
+		n += (uint32_t)((t->count[i] + ENTRY_COUNT_MAX - 1) / ENTRY_COUNT_MAX);
+	return n;
+}
+
+/* Replaces what the slot held; without memory it is left empty. */
+static bool slot_store(struct slot *slot, const struct tally *t)
+{
+	uint32_t n = entries_needed(t);
+	free(slot->entries);
+	*slot = (struct slot){0};
+	if (n == 0)
+		return true;
+	slot->entries = malloc(n * sizeof(*slot->entries));
+	if (!slot->entries)
+		return false;
+	for (uint32_t i = 0; i < HIST_BUCKETS; i++) {
+		for (uint64_t left = t->count[i]; left;) {
+			uint32_t part = left < ENTRY_COUNT_MAX ? (uint32_t)left : ENTRY_COUNT_MAX;
+			slot->entries[slot->n_entries++] = i << ENTRY_COUNT_BITS | part;
+			left -= part;
+		}
+	}
+	slot->sum_us = t->sum_us;
+	slot->overflow = t->overflow;
+	return true;
+}
+
+static void slot_add_to(const struct slot *slot, struct tally *t)
+{
+	for (uint32_t i = 0; i < slot->n_entries; i++) {
+		uint32_t entry = slot->entries[i];
+		t->count[entry >> ENTRY_COUNT_BITS] += entry & ENTRY_COUNT_MAX;
+	}
+	t->sum_us += slot->sum_us;
+	t->overflow += slot->overflow;
+}
+
+/* ---- rings ---- */
+
+/* Index of the slot that was closed `age` slots ago; 0 is the newest. */
+static uint32_t ring_index(const struct windows *w, unsigned level, uint32_t age)
+{
+	return (uint32_t)((w->rings[level].n_closed - 1 - age) % levels[level].n_slots);
+}
+
+/* Makes room for a slot that covers span_us; its index comes back. */
+static uint32_t ring_advance(struct windows *w, unsigned level, uint64_t span_us)
+{
+	struct ring *ring = &w->rings[level];
+	ring->n_closed++;
+	ring->n_open++;
+	uint32_t i = ring_index(w, level, 0);
+	ring->span_us[i] = span_us;
+	return i;
+}
+
+static uint64_t ring_span_us(const struct windows *w, unsigned level, uint32_t n)
+{
+	uint64_t us = 0;
+	for (uint32_t age = 0; age < n; age++)
+		us += w->rings[level].span_us[ring_index(w, level, age)];
+	return us;
+}
+
+/* Adds the newest n slots of a level. */
+static void series_sum(const struct windows *w, const struct series *s, unsigned level, uint32_t n,
+		       struct tally *t)
+{
+	for (uint32_t age = 0; age < n; age++)
+		slot_add_to(&s->slots[level][ring_index(w, level, age)], t);
+}
+
+/* The slots below are full: one slot of this level for every phase. */
+static void roll_up(struct windows *w, unsigned level)
+{
+	uint32_t n = levels[level].n_below;
+	uint32_t i = ring_advance(w, level, ring_span_us(w, level - 1, n));
+	for (size_t p = 0; p < N_PHASES; p++) {
+		struct series *s = w->phases[p];
+		if (!s)
+			continue;
+		struct tally t = {0};
+		series_sum(w, s, level - 1, n, &t);
+		if (!slot_store(&s->slots[level][i], &t))
+			w->n_lost++;
+	}
+	w->rings[level - 1].n_open = 0;
+}
+
+/* ---- fold ---- */
+
+static bool any_recorded(const struct hist_set *const *sets, size_t n_sets, enum phase phase)
+{
+	for (size_t i = 0; i < n_sets; i++)
+		if (sets[i] && hist_set_get(sets[i], phase))
+			return true;
+	return false;
+}
+
+/* What the workers have now minus what `start` holds. */
+static void take_difference(const struct hist_total *start, const struct hist_total *now,
+			    struct tally *out)
+{
+	for (uint32_t i = 0; i < HIST_BUCKETS; i++)
+		out->count[i] = (uint32_t)((uint32_t)now->count[i] - (uint32_t)start->count[i]);
+	out->sum_us = now->sum_us - start->sum_us;
+	out->overflow = now->overflow - start->overflow;
+}
+
+static void start_add(struct hist_total *start, const struct tally *t, uint64_t max_us)
+{
+	for (uint32_t i = 0; i < HIST_BUCKETS; i++) {
+		start->count[i] += t->count[i];
+		start->n += t->count[i];
+	}
+	start->sum_us += t->sum_us;
+	start->overflow += t->overflow;
+	start->max_us = max_us;
+}
+
+static void fold_phase(struct windows *w, enum phase phase, const struct hist_set *const *sets,
+		       size_t n_sets, uint32_t slot)
+{
+	struct series **series = &w->phases[phase];
+	if (!any_recorded(sets, n_sets, phase))
+		return;
+	if (!*series)
+		*series = calloc(1, sizeof(**series));
+	struct series *s = *series;
+	if (!s)
+		return; /* nothing is lost: the next fold takes it all */
+	struct hist_total now = {0};
+	for (size_t i = 0; i < n_sets; i++)
+		if (sets[i])
+			hist_total_add_hist(&now, hist_set_get(sets[i], phase));
+	struct tally t = {0};
+	take_difference(&s->start, &now, &t);
+	/* without memory for the slot `start` stays, and the next fold takes both seconds */
+	if (slot_store(&s->slots[0][slot], &t))
+		start_add(&s->start, &t, now.max_us);
+}
+
+void windows_fold(struct windows *w, const struct hist_set *const *sets, size_t n_sets,
+		  uint64_t now_us)
+{
+	uint32_t slot = ring_advance(w, 0, now_us - w->last_us);
+	w->last_us = now_us;
+	for (int p = 0; p < N_PHASES; p++)
+		fold_phase(w, (enum phase)p, sets, n_sets, slot);
+	for (unsigned level = 1; level < N_LEVELS; level++)
+		if (w->rings[level - 1].n_open == levels[level].n_below)
+			roll_up(w, level);
+}
+
+/* ---- read ---- */
+
+static uint64_t top_us(const struct hist_total *t, uint64_t start_max_us)
+{
+	if (t->n == 0)
+		return 0;
+	if (t->overflow)
+		return start_max_us;
+	uint32_t i = HIST_BUCKETS - 1;
+	while (t->count[i] == 0)
+		i--;
+	uint64_t top = hist_lower_us(i) + hist_width_us(i) - 1;
+	return top < start_max_us ? top : start_max_us;
+}
+
+static uint32_t min_u32(uint64_t a, uint32_t b)
+{
+	return a < b ? (uint32_t)a : b;
+}
+
+/* How many of the newest slots of each level make the window. */
+static void window_slots(const struct windows *w, enum window window, uint32_t n[N_LEVELS])
+{
+	unsigned top = (unsigned)window;
+	for (unsigned level = 0; level < N_LEVELS; level++)
+		n[level] = level < top ? w->rings[level].n_open : 0;
+	n[top] = min_u32(w->rings[top].n_closed, levels[top].n_slots);
+}
+
+void windows_read(const struct windows *w, enum phase phase, enum window window,
+		  struct hist_total *out)
+{
+	const struct series *s = w->phases[phase];
+	if (window == WINDOW_START) {
+		if (s)
+			*out = s->start;
+		else
+			memset(out, 0, sizeof(*out));
+		out->span_us = w->last_us - w->start_us;
+		return;
+	}
+	uint32_t n[N_LEVELS];
+	struct tally t = {0};
+	memset(out, 0, sizeof(*out));
+	window_slots(w, window, n);
+	for (unsigned level = 0; level < N_LEVELS; level++) {
+		out->span_us += ring_span_us(w, level, n[level]);
+		if (s)
+			series_sum(w, s, level, n[level], &t);
+	}
+	memcpy(out->count, t.count, sizeof(out->count));
+	for (uint32_t i = 0; i < HIST_BUCKETS; i++)
+		out->n += t.count[i];
+	out->sum_us = t.sum_us;
+	out->overflow = t.overflow;
+	out->max_us = s ? top_us(out, s->start.max_us) : 0;
+}

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Histograms by law: buckets without gaps, quantiles within 1.6 % of the exact
+ * ones, sums equal to the histogram of all samples.
+ */
+#include "weir/stats/hist.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdlib.h>
+
+#include "weir/base/rng.h"
+
+#define SAMPLES 1000000
+
+static double unit(struct rng *rng)
+{
+	return ((double)(rng_next(rng) >> 11) + 0.5) * 0x1p-53;
+}
+
+/* Log-normal around 5 ms, four decades wide (Box and Muller). */
+static uint64_t log_normal_us(struct rng *rng)
+{
+	double normal = sqrt(-2 * log(unit(rng))) * cos(6.283185307179586 * unit(rng));
+	return (uint64_t)exp(log(5000) + 1.2 * normal);
+}
+
+static int by_value(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+	return x < y ? -1 : x > y;
+}
+
+Test(hist, buckets_are_contiguous)
+{
+	uint64_t next = 0;
+	for (uint32_t i = 0; i < HIST_BUCKETS; i++) {
+		uint64_t lower = hist_lower_us(i), width = hist_width_us(i);
+		cr_assert_eq(lower, next, "bucket %u starts at %lu", i, (unsigned long)lower);
+		cr_assert_eq(hist_index(lower), i);
+		cr_assert_eq(hist_index(lower + width - 1), i);
+		if (width > 1)
+			cr_assert((double)width / 2 / (double)lower <= 1.0 / 64);
+		next = lower + width;
+	}
+	cr_assert_eq(next, HIST_LIMIT_US);
+	cr_assert_eq(hist_index(next), HIST_BUCKETS - 1);
+	cr_assert_eq(hist_index(UINT64_MAX), HIST_BUCKETS - 1);
+}
+
+Test(hist, quantiles_are_within_1_6_percent)
+{
+	static const double qs[] = {0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 0.9999, 1};
+	struct rng rng;
+	rng_init(&rng, 1);
+	struct hist *h = hist_new();
+	uint64_t *all = malloc(SAMPLES * sizeof(*all)), sum = 0;
+	for (size_t i = 0; i < SAMPLES; i++) {
+		all[i] = log_normal_us(&rng);
+		sum += all[i];
+		hist_record(h, all[i]);
+	}
+	qsort(all, SAMPLES, sizeof(*all), by_value);
+	struct hist_total t = {0};
+	hist_total_add_hist(&t, h);
+	cr_assert_eq(t.n, SAMPLES);
+	cr_assert_eq(t.sum_us, sum);
+	cr_assert_eq(t.max_us, all[SAMPLES - 1]);
+	cr_assert_float_eq(hist_total_mean_us(&t), (double)sum / SAMPLES, 1e-6);
+	for (size_t i = 0; i < ARRAY_LEN(qs); i++) {
+		double exact = (double)all[(size_t)ceil(qs[i] * SAMPLES - 1e-6) - 1];
+		double got = (double)hist_total_quantile(&t, qs[i]);
+		cr_assert(fabs(got - exact) <= exact * 0.016, "q %g: %g instead of %g", qs[i], got,
+			  exact);
+	}
+	size_t above = 0;
+	while (above < SAMPLES && all[SAMPLES - 1 - above] > 32767)
+		above++;
+	cr_assert_eq(hist_total_count_above(&t, 32767), above); /* a bucket's last value: exact */
+	free(all);
+	free(h);
+}
+
+Test(hist, a_sum_equals_the_histogram_of_all_samples)
+{
+	struct rng rng;
+	rng_init(&rng, 2);
+	struct hist *part[3] = {hist_new(), hist_new(), hist_new()}, *whole = hist_new();
+	for (size_t i = 0; i < 200000; i++) {
+		uint64_t us = log_normal_us(&rng);
+		hist_record(part[rng_below(&rng, 3)], us);
+		hist_record(whole, us);
+	}
+	struct hist_total sum = {0}, of_totals = {0}, expected = {0};
+	for (size_t i = 0; i < 3; i++) {
+		struct hist_total one = {0};
+		hist_total_add_hist(&one, part[i]);
+		hist_total_add(&of_totals, &one);
+		hist_total_add_hist(&sum, part[i]);
+		free(part[i]);
+	}
+	hist_total_add_hist(&expected, whole);
+	cr_assert_eq(memcmp(&sum, &expected, sizeof(sum)), 0);
+	cr_assert_eq(memcmp(&of_totals, &expected, sizeof(sum)), 0);
+	free(whole);
+}
+
+Test(hist, ranks_of_few_samples)
+{
+	struct hist *h = hist_new();
+	struct hist_total none = {0};
+	cr_assert_eq(hist_total_quantile(&none, 0.99), 0);
+	cr_assert_eq(hist_total_mean_us(&none), 0);
+	for (uint64_t us = 1; us <= 10; us++)
+		hist_record(h, us);
+	struct hist_total t = {0};
+	hist_total_add_hist(&t, h);
+	cr_assert_eq(hist_total_quantile(&t, 0), 1);
+	cr_assert_eq(hist_total_quantile(&t, 0.5), 5);
+	cr_assert_eq(hist_total_quantile(&t, 0.51), 6);
+	cr_assert_eq(hist_total_quantile(&t, 0.9), 9);
+	cr_assert_eq(hist_total_quantile(&t, 0.99), 10);
+	cr_assert_eq(hist_total_quantile(&t, 1), 10);
+	cr_assert_eq(hist_total_count_above(&t, 7), 3);
+	free(h);
+}
+
+Test(hist, a_quantile_never_exceeds_the_maximum)
+{
+	struct hist *h = hist_new();
+	hist_record(h, 1000000);
+	struct hist_total t = {0};
+	hist_total_add_hist(&t, h);
+	cr_assert(hist_lower_us(hist_index(1000000)) + hist_width_us(hist_index(1000000)) / 2 >
+		  1000000);
+	cr_assert_eq(hist_total_quantile(&t, 0.5), 1000000);
+	free(h);
+}
+
+Test(hist, overflow_is_counted_and_reported_as_the_maximum)
+{
+	struct hist *h = hist_new();
+	hist_record(h, HIST_LIMIT_US - 1);
+	hist_record(h, HIST_LIMIT_US);
+	hist_record(h, UINT64_C(3600000000));
+	struct hist_total t = {0};
+	hist_total_add_hist(&t, h);
+	cr_assert_eq(t.n, 3);
+	cr_assert_eq(t.overflow, 2);
+	cr_assert_eq(t.count[HIST_BUCKETS - 1], 3);
+	cr_assert(hist_total_quantile(&t, 0.3) < HIST_LIMIT_US);
+	cr_assert_eq(hist_total_quantile(&t, 0.99), UINT64_C(3600000000));
+	cr_assert_eq(hist_total_count_above(&t, HIST_LIMIT_US), 2);
+	free(h);
+}
+
+Test(hist, a_summary_holds_the_same_numbers)
+{
+	struct hist *h = hist_new();
+	for (uint64_t i = 1; i <= 2000; i++)
+		hist_record(h, i * 10);
+	struct hist_total t = {0};
+	struct hist_summary s;
+	hist_total_add_hist(&t, h);
+	hist_total_summary(&t, &s);
+	cr_assert_eq(s.n, 2000);
+	cr_assert_eq(s.p50_us, hist_total_quantile(&t, 0.5));
+	cr_assert_eq(s.p90_us, hist_total_quantile(&t, 0.9));
+	cr_assert_eq(s.p99_us, hist_total_quantile(&t, 0.99));
+	cr_assert_eq(s.p999_us, hist_total_quantile(&t, 0.999));
+	cr_assert_eq(s.max_us, 20000);
+	cr_assert_float_eq(s.mean_us, 10005, 1e-9);
+	free(h);
+}
+
+Test(hist, a_set_allocates_what_is_used)
+{
+	struct hist_set set = {0};
+	cr_assert_null(hist_set_get(&set, PHASE_wait));
+	hist_set_record(&set, PHASE_wait, 7);
+	hist_set_record(&set, PHASE_wait, 9);
+	for (int p = 0; p < N_PHASES; p++)
+		cr_assert_eq(hist_set_get(&set, (enum phase)p) != NULL, p == PHASE_wait);
+	struct hist_total t = {0};
+	hist_total_add_hist(&t, hist_set_get(&set, PHASE_wait));
+	hist_total_add_hist(&t, hist_set_get(&set, PHASE_total));
+	cr_assert_eq(t.n, 2);
+	cr_assert_eq(t.sum_us, 16);
+	hist_set_fini(&set);
+	cr_assert_null(hist_set_get(&set, PHASE_wait));
+}
+
+Test(phase, names_go_both_ways)
+{
+	for (int p = 0; p < N_PHASES; p++) {
+		enum phase back;
+		cr_assert(phase_parse(view_str(phase_name((enum phase)p)), &back));
+		cr_assert_eq((int)back, p);
+		cr_assert(strlen(phase_sentence((enum phase)p)) > 0);
+	}
+	enum phase unused;
+	cr_assert_not(phase_parse(VIEW("Total"), &unused));
+	cr_assert_not(phase_parse(VIEW(""), &unused));
+}
