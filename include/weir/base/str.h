@@ -56,7 +56,7 @@ bool str_reserve(struct str *s, size_t n);
 
 void str_put(struct str *s, const void *ptr, size_t len);
 void str_printf(struct str *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
-void str_vprintf(struct str *s, const char *fmt, va_list ap);
+void str_vprintf(struct str *s, const char *fmt, va_list ap) PRINTF_LIKE(2, 0);
 void str_u64(struct str *s, uint64_t n);
 
 static inline void str_view(struct str *s, struct view v)
