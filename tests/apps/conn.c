@@ -1,0 +1,519 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Connections: bytes in, bytes out, and the states between.  Every event ends in
+ * conn_run, which takes as many steps as the state, the input and the socket
+ * allow, and only there a dead connection is freed.
+ */
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "weir/base/check.h"
+
+#include "app.h"
+
+/* Bytes kept for later while an answer is under way; then reading stops. */
+#define INPUT_MAX 65536
+#define OUTPUT_MAX 262144
+#define RECV_SIZE 262144
+/* A limited rate is spread over this many slices a second. */
+#define SLICES 20
+#define SLICE_US (1000000 / SLICES)
+#define LINGER_US 2000000
+
+static char scratch[RECV_SIZE];
+
+static bool has_output(const struct conn *conn)
+{
+	return conn->out.len > conn->out_at;
+}
+
+bool conn_flush(struct conn *conn)
+{
+	while (has_output(conn)) {
+		ssize_t n = send(conn->fd, conn->out.ptr + conn->out_at,
+				 conn->out.len - conn->out_at, MSG_NOSIGNAL);
+		if (n < 0 && errno == EAGAIN)
+			return false;
+		if (n < 0) {
+			conn_drop(conn);
+			return false;
+		}
+		conn->out_at += (size_t)n;
+		conn->n_out += (uint64_t)n;
+		conn->instance->n.bytes_out += (uint64_t)n;
+	}
+	str_reset(&conn->out);
+	conn->out_at = 0;
+	return true;
+}
+
+static void leave_stations(struct conn *conn)
+{
+	if (conn->shared_job.station)
+		station_leave(conn->shared_job.station, &conn->shared_job);
+	if (conn->job.station)
+		station_leave(conn->job.station, &conn->job);
+}
+
+void conn_drop(struct conn *conn)
+{
+	struct instance *instance = conn->instance;
+	if (conn->state == CONN_DEAD)
+		return;
+	if (conn->is_counted) {
+		instance->in_progress--;
+		instance->n.aborted += conn->state != CONN_TUNNEL;
+	}
+	conn->is_counted = false;
+	conn->state = CONN_DEAD;
+	ev_io_stop(instance->server->loop, &conn->readable);
+	ev_io_stop(instance->server->loop, &conn->writable);
+	timer_stop(&conn->timer);
+	leave_stations(conn);
+	close(conn->fd);
+	instance->open -= !conn->is_control;
+}
+
+void conn_reset(struct conn *conn)
+{
+	struct linger linger = {.l_onoff = 1};
+	setsockopt(conn->fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+	conn_drop(conn);
+}
+
+void conn_fault(struct conn *conn, bool reset)
+{
+	conn->instance->in_progress -= conn->is_counted;
+	conn->is_counted = false; /* the peer did not leave, we did */
+	conn->instance->n.faults++;
+	if (reset)
+		conn_reset(conn);
+	else
+		conn_drop(conn);
+}
+
+static void conn_free(struct conn *conn)
+{
+	body_fini(&conn->body);
+	str_fini(&conn->text);
+	str_fini(&conn->extra);
+	str_fini(&conn->in);
+	str_fini(&conn->out);
+	conn->magic = 0;
+	free(conn);
+}
+
+/* Says no more, and reads on for a while so that the peer gets what was said. */
+static void conn_linger(struct conn *conn)
+{
+	conn->state = CONN_LINGER;
+	shutdown(conn->fd, SHUT_WR);
+	timer_start(&conn->timer, LINGER_US);
+}
+
+/* ---- the way of a request ---- */
+
+static void count_start(struct conn *conn)
+{
+	struct instance *instance = conn->instance;
+	conn->is_counted = true;
+	instance->in_progress++;
+	if (instance->in_progress > instance->n.max_in_progress)
+		instance->n.max_in_progress = instance->in_progress;
+}
+
+static void count_end(struct conn *conn)
+{
+	conn->is_counted = false;
+	conn->instance->in_progress--;
+	conn->instance->n.responses[conn->status]++;
+}
+
+static void served(struct conn *conn)
+{
+	leave_stations(conn);
+	if (conn->plan.hang)
+		return;
+	if (conn->plan.head_delay)
+		timer_start(&conn->timer, conn->plan.head_delay);
+	else
+		reply_start(conn);
+	conn_run(conn, VIEW_NONE);
+}
+
+static void on_shared_served(struct job *job)
+{
+	served(container_of(job, struct conn, shared_job));
+}
+
+static void on_served(struct job *job)
+{
+	struct conn *conn = container_of(job, struct conn, job);
+	struct server *server = conn->instance->server;
+	if (!server->has_shared) {
+		served(conn);
+		return;
+	}
+	conn->shared_job.service_us =
+	    service_draw(server->shared_service_us, server->shared_dist, &server->shared_rng);
+	station_enter(&server->shared, &conn->shared_job);
+}
+
+static void conn_serve(struct conn *conn)
+{
+	struct instance *instance = conn->instance;
+	conn->state = CONN_SERVE;
+	conn->job.done = on_served;
+	conn->shared_job.done = on_shared_served;
+	conn->job.service_us =
+	    service_draw(conn->plan.service, (enum plan_dist)conn->plan.dist, &instance->rng);
+	station_enter(&instance->station, &conn->job);
+}
+
+/* GET without wishes, the case that has to be fast: the answer is ready. */
+static bool answer_fast(struct conn *conn, const struct request *req)
+{
+	struct instance *instance = conn->instance;
+	if (!instance->is_plain || req->has_options || req->http10 || !req->keep_alive ||
+	    req->wants_upgrade || req->body != REQUEST_BODY_NONE ||
+	    !view_eq(req->method, VIEW("GET")) || view_starts(req->path, VIEW("/bytes/")) ||
+	    view_eq(req->path, VIEW("/echo")))
+		return false;
+	str_view(&conn->out, str_as_view(&instance->fast));
+	instance->n.responses[200]++;
+	if (instance->n.max_in_progress <= instance->in_progress)
+		instance->n.max_in_progress = instance->in_progress + 1;
+	return true;
+}
+
+static void begin_body(struct conn *conn, const struct request *req)
+{
+	bool has_body = req->body != REQUEST_BODY_NONE;
+	body_start(&conn->body, req, conn->plan.echo);
+	if (conn->plan.echo)
+		reply_echo_head(conn, req);
+	if (conn->plan.early || !has_body || conn->body.state == BODY_DONE) {
+		conn_serve(conn);
+		return;
+	}
+	if (req->expect_continue && conn->plan.expect == EXPECT_SEND)
+		str_view(&conn->out, VIEW("HTTP/1.1 100 Continue\r\n\r\n"));
+	conn->state = CONN_BODY;
+	if (conn->plan.read_delay || conn->plan.read_rate) {
+		conn->slow_read_wait = true;
+		timer_start(&conn->timer, conn->plan.read_delay + 1);
+	}
+}
+
+static void begin_request(struct conn *conn, const struct request *req)
+{
+	struct instance *instance = conn->instance;
+	timer_stop(&conn->timer);
+	if (view_starts(req->path, VIEW("/_")) && control_answer(conn, req))
+		return;
+	conn->n_requests++;
+	instance->n.requests++;
+	if (answer_fast(conn, req))
+		return;
+	conn->plan = instance->defaults;
+	conn->is_head = req->is_head;
+	conn->http10 = req->http10;
+	conn->chunked_ok = !req->http10;
+	str_reset(&conn->text);
+	str_reset(&conn->extra);
+	conn->is_raw = conn->breaking = false;
+	count_start(conn);
+	if (!options_from_request(conn, req)) {
+		plan_init(&conn->plan);
+		conn->plan.status = 400;
+		str_reset(&conn->text);
+		str_text(&conn->text, "weir-app: unknown option or bad value\n");
+		conn->is_raw = false;
+	}
+	conn->keep_alive = req->keep_alive && conn->plan.keepalive;
+	if (req->wants_upgrade && req->upgrade.len && conn->plan.upgrade)
+		reply_tunnel(conn, req);
+	else
+		begin_body(conn, req);
+}
+
+static bool step_head(struct conn *conn, struct view *input)
+{
+	static struct request req; /* one at a time; its views die with the step */
+	if (input->len == 0 || (conn->out.len > OUTPUT_MAX && !conn_flush(conn)))
+		return false;
+	switch (request_parse(*input, &req)) {
+	case REQUEST_MORE:
+		return false;
+	case REQUEST_BAD:
+		conn->instance->n.bad_requests++;
+		str_view(&conn->out, VIEW("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n"
+					  "Connection: close\r\n\r\n"));
+		if (conn_flush(conn))
+			conn_linger(conn);
+		else
+			conn_drop(conn);
+		return false;
+	default:
+		*input = view_skip(*input, req.head_len);
+		begin_request(conn, &req);
+		return true;
+	}
+}
+
+static bool step_body(struct conn *conn, struct view *input)
+{
+	if (input->len == 0)
+		return false;
+	*input = view_skip(*input, body_read(&conn->body, *input));
+	if (conn->body.state == BODY_BAD) {
+		conn->instance->n.bad_requests++;
+		conn_drop(conn);
+		return false;
+	}
+	if (conn->body.state != BODY_DONE)
+		return false;
+	timer_stop(&conn->timer);
+	conn->slow_read_wait = false;
+	if (conn->state == CONN_DRAIN)
+		conn->state = CONN_HEAD;
+	else
+		conn_serve(conn);
+	return true;
+}
+
+/* The answer is out: what becomes of the connection? */
+static void end_answer(struct conn *conn)
+{
+	bool body_unread = conn->body.state != BODY_DONE;
+	count_end(conn);
+	if (body_unread && conn->plan.early == EARLY_RESET)
+		conn_reset(conn);
+	else if (!conn->keep_alive || (body_unread && conn->plan.early == EARLY_CLOSE))
+		conn_linger(conn);
+	else if (body_unread)
+		conn->state = CONN_DRAIN;
+	else if (conn->plan.close_after == 0)
+		conn_drop(conn);
+	else
+		conn->state = CONN_HEAD;
+	if (conn->state == CONN_HEAD && conn->plan.close_after != PLAN_UNSET)
+		timer_start(&conn->timer, conn->plan.close_after);
+}
+
+static bool step_answer(struct conn *conn)
+{
+	if (!reply_pump(conn) || conn->state == CONN_DEAD)
+		return false;
+	end_answer(conn);
+	return true;
+}
+
+static bool step_tunnel(struct conn *conn, struct view *input)
+{
+	if (conn->body_at < conn->body_len && !reply_pump(conn))
+		return false;
+	if (conn->state == CONN_DEAD || !conn_flush(conn))
+		return false;
+	if (conn->peer_done && input->len == 0) {
+		conn_drop(conn);
+		return false;
+	}
+	if (input->len == 0)
+		return false;
+	str_view(&conn->out, *input);
+	*input = view_skip(*input, input->len);
+	return true;
+}
+
+static bool conn_step(struct conn *conn, struct view *input)
+{
+	switch (conn->state) {
+	case CONN_HEAD:
+		return step_head(conn, input);
+	case CONN_BODY:
+	case CONN_DRAIN:
+		return step_body(conn, input);
+	case CONN_ANSWER:
+		return step_answer(conn);
+	case CONN_TUNNEL:
+		return step_tunnel(conn, input);
+	case CONN_LINGER:
+		*input = view_skip(*input, input->len);
+		return false;
+	default: /* CONN_SERVE: a timer or a station wakes it; CONN_DEAD */
+		return false;
+	}
+}
+
+/* ---- events ---- */
+
+static bool wants_read(const struct conn *conn)
+{
+	if (conn->peer_done || conn->slow_read_wait)
+		return false;
+	return conn->in.len < INPUT_MAX || conn->state == CONN_HEAD;
+}
+
+static bool wants_write(const struct conn *conn)
+{
+	if (has_output(conn))
+		return true;
+	bool has_body = conn->state == CONN_ANSWER || conn->state == CONN_TUNNEL;
+	return has_body && conn->body_at < conn->body_len && !timer_is_running(&conn->timer);
+}
+
+static void set_watcher(struct ev_loop *loop, ev_io *io, bool on)
+{
+	if (on != (bool)ev_is_active(io)) {
+		if (on)
+			ev_io_start(loop, io);
+		else
+			ev_io_stop(loop, io);
+	}
+}
+
+static void keep_rest(struct conn *conn, struct view rest, bool from_in)
+{
+	if (!from_in) {
+		if (rest.len)
+			str_view(&conn->in, rest);
+		return;
+	}
+	memmove(conn->in.ptr, rest.ptr, rest.len);
+	conn->in.len = rest.len;
+	conn->in.ptr[rest.len] = '\0';
+}
+
+void conn_run(struct conn *conn, struct view fresh)
+{
+	struct ev_loop *loop = conn->instance->server->loop;
+	if (conn->is_running)
+		return; /* a station answered within a step; the loop below goes on */
+	conn->is_running = true;
+	bool from_in = conn->in.len > 0;
+	if (from_in)
+		str_view(&conn->in, fresh);
+	struct view input = from_in ? str_as_view(&conn->in) : fresh;
+	while (conn_step(conn, &input)) {
+	}
+	if (conn->state != CONN_DEAD) {
+		keep_rest(conn, input, from_in);
+		conn_flush(conn);
+	}
+	conn->is_running = false;
+	if (conn->state == CONN_DEAD) {
+		conn_free(conn);
+		return;
+	}
+	set_watcher(loop, &conn->readable, wants_read(conn));
+	set_watcher(loop, &conn->writable, wants_write(conn));
+}
+
+/* True when bytes came; false at the end, on an error or when there are none yet. */
+static bool conn_recv(struct conn *conn, size_t max, struct view *got)
+{
+	ssize_t n = recv(conn->fd, scratch, max, 0);
+	if (n < 0 && errno == EAGAIN)
+		return false;
+	if (n > 0) {
+		conn->n_in += (uint64_t)n;
+		if (!conn->is_control)
+			conn->instance->n.bytes_in += (uint64_t)n;
+		*got = view_of(scratch, (size_t)n);
+		return true;
+	}
+	conn->peer_done = true;
+	/* A tunnel still echoes what it has; anybody else wanted an answer. */
+	if (n < 0 || conn->state != CONN_TUNNEL)
+		conn_drop(conn);
+	return false;
+}
+
+static void on_readable(struct ev_loop *loop, ev_io *io, int events)
+{
+	(void)loop, (void)events;
+	struct conn *conn = container_of(io, struct conn, readable);
+	check_magic(conn, CONN_MAGIC);
+	struct view got = VIEW_NONE;
+	conn_recv(conn, sizeof(scratch), &got);
+	conn_run(conn, got);
+}
+
+static void on_writable(struct ev_loop *loop, ev_io *io, int events)
+{
+	(void)loop, (void)events;
+	struct conn *conn = container_of(io, struct conn, writable);
+	check_magic(conn, CONN_MAGIC);
+	conn_run(conn, VIEW_NONE);
+}
+
+/* One slice of a body that is read slowly. */
+static struct view read_slice(struct conn *conn)
+{
+	struct view got = VIEW_NONE;
+	if (conn->plan.read_rate == 0) {
+		conn->slow_read_wait = false;
+		return got;
+	}
+	uint64_t slice = conn->plan.read_rate / SLICES + 1;
+	conn_recv(conn, slice < sizeof(scratch) ? slice : sizeof(scratch), &got);
+	if (conn->state == CONN_BODY)
+		timer_start(&conn->timer, SLICE_US);
+	return got;
+}
+
+static void on_timer(struct timer *timer)
+{
+	struct conn *conn = container_of(timer, struct conn, timer);
+	check_magic(conn, CONN_MAGIC);
+	struct view got = VIEW_NONE;
+	switch (conn->state) {
+	case CONN_BODY:
+		got = read_slice(conn);
+		break;
+	case CONN_SERVE:
+		reply_start(conn);
+		break;
+	case CONN_ANSWER:
+		reply_timer(conn, SLICES);
+		break;
+	default: /* close_after is over, or lingering */
+		conn_drop(conn);
+	}
+	conn_run(conn, got);
+}
+
+static void conn_new(struct instance *instance, int fd)
+{
+	struct conn *conn = calloc(1, sizeof(*conn));
+	check(conn != NULL);
+	conn->magic = CONN_MAGIC;
+	conn->instance = instance;
+	conn->fd = fd;
+	conn->timer.fire = on_timer;
+	list_init(&conn->job.node);
+	list_init(&conn->shared_job.node);
+	instance->open++;
+	instance->n.connections++;
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
+	ev_io_init(&conn->readable, on_readable, fd, EV_READ);
+	ev_io_init(&conn->writable, on_writable, fd, EV_WRITE);
+	ev_io_start(instance->server->loop, &conn->readable);
+}
+
+void conn_accept(struct ev_loop *loop, ev_io *io, int events)
+{
+	(void)loop, (void)events;
+	struct instance *instance = container_of(io, struct instance, accept_io);
+	for (int i = 0; i < 64; i++) {
+		int fd = accept4(io->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		if (fd >= 0)
+			conn_new(instance, fd);
+		else if (errno != ECONNABORTED)
+			break;
+	}
+}
