@@ -34,7 +34,7 @@ const char *reject_name(enum reject why);
 
 struct h1_limits {
 	uint32_t head_bytes; /* whole head, or a trailer section */
-	uint32_t line_bytes; /* one line */
+	uint32_t line_bytes; /* one line, without its CRLF */
 	uint32_t n_headers;  /* at most HEADERS_MAX */
 };
 
@@ -52,7 +52,7 @@ enum h1_result h1_parse_request(struct view in, const struct h1_limits *limits, 
 /*
  * Reads one response head.  `request_method` decides whether there is a body:
  * HEAD has none, nor have 1xx, 204 and 304; otherwise RFC 9112 6.3.  A status
- * 101 sets upgrade when the response carries Connection: upgrade.
+ * 101 sets upgrade when the response carries Connection: upgrade and Upgrade.
  */
 enum h1_result h1_parse_response(struct view in, const struct h1_limits *limits,
 				 enum method request_method, struct message *msg, enum reject *why)
@@ -102,17 +102,17 @@ void h1_body_init(struct h1_body *body, const struct message *msg, const struct 
 		  uint64_t max_total);
 
 struct h1_piece {
-	struct view data;     /* payload; lies at the start of the input */
+	struct view data;     /* payload, one run of bytes inside the input */
 	size_t consumed;      /* input bytes used up */
 	struct view trailers; /* with DONE: the raw trailer section without its blank line */
 };
 
 /*
- * Takes payload out of `in` (which it may rearrange: the payload of all chunks
- * is moved together to the start).  Bytes beyond `consumed` belong to the next
- * message when the state is DONE; otherwise (only inside TRAILERS) they are
- * incomplete and must be given again with more behind them.
- * H1_OK: the body is complete; H1_MORE: give more; H1_BAD: refused, *why is set.
+ * Takes payload out of `in` (which it may rearrange: the payload of later chunks
+ * is moved up behind that of the first, which stays where it is).  Bytes beyond `consumed` belong
+ * to the next message when the state is DONE; otherwise (only inside TRAILERS) they are incomplete
+ * and must be given again with more behind them. H1_OK: the body is complete; H1_MORE: give more;
+ * H1_BAD: refused, *why is set.
  */
 enum h1_result h1_body_read(struct h1_body *body, char *in, size_t len, struct h1_piece *piece,
 			    enum reject *why) __attribute__((warn_unused_result));
@@ -158,7 +158,7 @@ void h1_put_header_u64(struct h1_out *out, struct view name, uint64_t value);
 void h1_put_request_line(struct h1_out *out, struct view method, struct view target);
 /* "HTTP/1.1 200 OK\r\n"; the standard phrase when `reason` is empty */
 void h1_put_status_line(struct h1_out *out, unsigned status, struct view reason);
-/* Every header that is not marked drop; whole runs of original lines at once. */
+/* Every header that is not marked drop; whole runs of original lines at once.  No blank line. */
 void h1_put_headers(struct h1_out *out, const struct message *msg);
 
 /* "1a\r\n" into `out`, which needs H1_CHUNK_HEAD_MAX bytes; returns the length. */

@@ -34,9 +34,13 @@ enum hdr_id hdr_lookup(struct view name);
 struct header {
 	struct view name;
 	struct view value; /* without surrounding white space */
-	uint32_t line_len; /* name.ptr to past the CRLF of an HTTP/1 line; 0: not from a line */
-	uint8_t id;        /* enum hdr_id */
-	bool drop;         /* not to be written */
+	/*
+	 * name.ptr to past the CRLF of an HTTP/1 line, which is then written as it
+	 * came; 0: not from a line.  Whoever changes name or value sets it to 0.
+	 */
+	uint32_t line_len;
+	uint8_t id; /* enum hdr_id */
+	bool drop;  /* not to be written */
 };
 
 enum method {
@@ -57,7 +61,7 @@ bool method_is_idempotent(enum method method);
 
 /* How the end of the body is known, RFC 9112 6.3. */
 enum body_kind {
-	BODY_NONE,    /* there is none */
+	BODY_NONE,    /* there is none, or Content-Length is 0 */
 	BODY_LENGTH,  /* content_length bytes */
 	BODY_CHUNKED, /* chunked transfer coding */
 	BODY_CLOSE,   /* until the connection ends; responses only */
@@ -79,7 +83,7 @@ struct message {
 	enum body_kind body;
 	uint64_t content_length; /* valid with BODY_LENGTH */
 	bool keep_alive;         /* the sender means to go on with this connection */
-	bool upgrade;            /* Connection: upgrade and an Upgrade field are there */
+	bool upgrade;            /* Connection: upgrade and an Upgrade field (not h2c) are there */
 	bool expect_continue;    /* Expect: 100-continue */
 	size_t head_len;         /* bytes of the head in the input, blank line included */
 	uint32_t n_underscore;   /* fields dropped because of '_' in the name */
@@ -92,10 +96,25 @@ struct header *message_find(struct message *msg, enum hdr_id id);
 /* The same by name, case ignored. */
 struct header *message_find_name(struct message *msg, struct view name);
 
+/*
+ * Marks drop what belongs to this connection alone (RFC 9110 7.6.1): Connection
+ * and the fields it names, Keep-Alive, Proxy-Connection, TE, Transfer-Encoding,
+ * HTTP2-Settings, Proxy-Authenticate, Proxy-Authorization, Upgrade unless
+ * `keep_upgrade` (the caller then writes "Connection: upgrade"); and Proxy.  A
+ * peer that names framing, routing or security fields in Connection (Host,
+ * Content-Length, Cookie, Authorization, X-Forwarded-... and the like) cannot
+ * have them stripped: such names are passed over.
+ */
+void message_drop_hop_by_hop(struct message *msg, bool keep_upgrade);
+
 /* Path and query apart: "/a?b" gives "/a" and "b"; `query` is empty when there is none. */
 void target_split(struct view path, struct view *path_only, struct view *query);
 
-/* Host without the port, and the port (0 when absent); false when malformed. */
+/*
+ * Host without the port (an IPv6 address keeps its brackets), and the port (0
+ * when absent); false when malformed: empty, user information, percent-encoding
+ * or a comma in the host, a port that is empty, 0 or above 65535.
+ */
 bool authority_split(struct view authority, struct view *host, uint16_t *port);
 
 /* The standard reason phrase, "" when unknown. */

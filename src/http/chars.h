@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Which byte may stand where in an HTTP/1 head, as a table for single bytes and
+ * as vector scans for runs.  A scan looks at 16 bytes at a time where the CPU
+ * has SSE2 (every x86-64) and at the table elsewhere; it never reads outside
+ * [base, end).
+ */
+#ifndef WEIR_HTTP_CHARS_H
+#define WEIR_HTTP_CHARS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "weir/base/defs.h"
+
+enum char_class {
+	CHAR_NAME = 1,   /* letter, digit, '-': nearly every byte of a field name */
+	CHAR_TOKEN = 2,  /* tchar, RFC 9110 5.6.2 */
+	CHAR_VALUE = 4,  /* field-content: HTAB, SP, VCHAR, obs-text, RFC 9110 5.5 */
+	CHAR_TARGET = 8, /* VCHAR without '#' */
+	CHAR_HOST = 16,  /* reg-name without '%' and ',', see uri.c */
+	CHAR_HEX = 32,
+};
+
+extern const uint8_t char_classes[256];
+
+static inline bool char_is(char c, enum char_class class)
+{
+	return char_classes[(uint8_t)c] & class;
+}
+
+#if defined(__SSE2__) && !defined(WEIR_PORTABLE_SCAN)
+#include <emmintrin.h>
+
+static inline __m128i bytes_in_range(__m128i v, char first, char last)
+{
+	__m128i from_zero = _mm_sub_epi8(v, _mm_set1_epi8(first));
+	return _mm_cmpeq_epi8(_mm_min_epu8(from_zero, _mm_set1_epi8((char)(last - first))),
+			      from_zero);
+}
+
+static inline __m128i bytes_equal(__m128i v, char c)
+{
+	return _mm_cmpeq_epi8(v, _mm_set1_epi8(c));
+}
+
+/* One bit for each byte that is not of the class. */
+static inline unsigned name_stops(__m128i v)
+{
+	__m128i alpha = bytes_in_range(_mm_or_si128(v, _mm_set1_epi8(0x20)), 'a', 'z');
+	__m128i digit = bytes_in_range(v, '0', '9');
+	__m128i good = _mm_or_si128(_mm_or_si128(alpha, digit), bytes_equal(v, '-'));
+	return (unsigned)_mm_movemask_epi8(good) ^ 0xffff;
+}
+
+static inline unsigned value_stops(__m128i v)
+{
+	__m128i control = _mm_andnot_si128(bytes_equal(v, '\t'), bytes_in_range(v, 0, 0x1f));
+	return (unsigned)_mm_movemask_epi8(_mm_or_si128(control, bytes_equal(v, 0x7f)));
+}
+
+static inline unsigned target_stops(__m128i v)
+{
+	/* the comparison is signed: bytes from 0x80 count as below the space */
+	__m128i above_space = _mm_cmpgt_epi8(v, _mm_set1_epi8(' '));
+	__m128i bad = _mm_or_si128(bytes_equal(v, 0x7f), bytes_equal(v, '#'));
+	return (unsigned)_mm_movemask_epi8(_mm_andnot_si128(bad, above_space)) ^ 0xffff;
+}
+
+static inline __m128i load_bytes(const char *p)
+{
+	return _mm_loadu_si128((const __m128i *)(const void *)p);
+}
+
+#define SCAN(name, class)                                                                        \
+	static inline const char *scan_##name(const char *base, const char *p, const char *end)  \
+	{                                                                                        \
+		while (end - p >= 16) {                                                          \
+			unsigned stops = name##_stops(load_bytes(p));                            \
+			if (stops)                                                               \
+				return p + __builtin_ctz(stops);                                 \
+			p += 16;                                                                 \
+		}                                                                                \
+		if (end - base >= 16) {                                                          \
+			/* the last 16 bytes, those before p shifted out */                      \
+			unsigned stops = name##_stops(load_bytes(end - 16)) >> (16 - (end - p)); \
+			return stops ? p + __builtin_ctz(stops) : end;                           \
+		}                                                                                \
+		while (p < end && char_is(*p, class))                                            \
+			p++;                                                                     \
+		return p;                                                                        \
+	}
+#else
+#define SCAN(name, class)                                                             \
+	static inline const char *scan_##name(UNUSED const char *base, const char *p, \
+					      const char *end)                        \
+	{                                                                             \
+		while (p < end && char_is(*p, class))                                 \
+			p++;                                                          \
+		return p;                                                             \
+	}
+#endif
+
+/* scan_X(base, p, end): the first byte in [p, end) that is not of the class, or end. */
+SCAN(name, CHAR_NAME)
+SCAN(value, CHAR_VALUE)
+SCAN(target, CHAR_TARGET)
+#undef SCAN
+
+/* The same for tokens; bytes beyond CHAR_NAME are rare, so the table does for them. */
+static inline const char *scan_token(const char *base, const char *p, const char *end)
+{
+	p = scan_name(base, p, end);
+	while (p < end && char_is(*p, CHAR_TOKEN))
+		p++;
+	return p;
+}
+
+#endif

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The header table: known names, look-up, and which fields end at this hop.
+ * Names are found through a small open hash of length, first and last letter,
+ * filled from headers.def before main: a row is all it takes to know a field.
+ */
+#include "weir/http/message.h"
+
+#include "header_id.h"
+#include "weir/base/check.h"
+
+static const struct view names[HDR_N] = {
+#define HEADER(id, name) [HDR_##id] = {(name), sizeof(name) - 1},
+#include "weir/tbl/headers.def"
+#undef HEADER
+};
+
+/* HDR_OTHER marks a free slot; at most a quarter is taken, so runs are short. */
+#define N_SLOTS 256
+static uint8_t slots[N_SLOTS];
+_Static_assert(HDR_N <= 64, "sets of header ids are 64-bit masks");
+
+static unsigned name_slot(const char *ptr, size_t len)
+{
+	/* the bit 0x20 is case in letters and set in digits and '-' anyway */
+	unsigned first = (uint8_t)ptr[0] | 0x20;
+	unsigned last = (uint8_t)ptr[len - 1] | 0x20;
+	return (unsigned)(len * 29 + first * 7 + last) % N_SLOTS;
+}
+
+__attribute__((constructor)) static void fill_slots(void)
+{
+	for (unsigned id = HDR_OTHER + 1; id < HDR_N; id++) {
+		unsigned i = name_slot(names[id].ptr, names[id].len);
+		while (slots[i] != HDR_OTHER)
+			i = (i + 1) % N_SLOTS;
+		slots[i] = (uint8_t)id;
+	}
+}
+
+struct view hdr_name(enum hdr_id id)
+{
+	check(id < HDR_N);
+	return names[id];
+}
+
+/* `name` against a name of ours, of the same length; see name_slot about 0x20. */
+static bool token_is(const char *name, const char *ours, size_t len)
+{
+	const uint64_t lower = UINT64_C(0x2020202020202020);
+	uint64_t a, b;
+	size_t i = 0;
+	for (; i + 8 <= len; i += 8) {
+		memcpy(&a, name + i, 8);
+		memcpy(&b, ours + i, 8);
+		if ((a | lower) != b)
+			return false;
+	}
+	for (; i < len; i++)
+		if ((name[i] | 0x20) != ours[i])
+			return false;
+	return true;
+}
+
+enum hdr_id hdr_of_token(struct view name)
+{
+	unsigned i = name_slot(name.ptr, name.len);
+	for (; slots[i] != HDR_OTHER; i = (i + 1) % N_SLOTS) {
+		const struct view *ours = &names[slots[i]];
+		if (ours->len == name.len && token_is(name.ptr, ours->ptr, name.len))
+			return slots[i];
+	}
+	return HDR_OTHER;
+}
+
+enum hdr_id hdr_lookup(struct view name)
+{
+	if (view_is_empty(name))
+		return HDR_OTHER;
+	enum hdr_id id = hdr_of_token(name);
+	/* this name need not be a token: compare once more, exactly */
+	return id != HDR_OTHER && view_ieq(name, names[id]) ? id : HDR_OTHER;
+}
+
+bool method_is_idempotent(enum method method)
+{
+	switch (method) {
+	case METHOD_GET:
+	case METHOD_HEAD:
+	case METHOD_PUT:
+	case METHOD_DELETE:
+	case METHOD_OPTIONS:
+	case METHOD_TRACE:
+		return true;
+	case METHOD_OTHER:
+	case METHOD_POST:
+	case METHOD_PATCH:
+	case METHOD_CONNECT:
+		break;
+	}
+	return false;
+}
+
+struct header *message_find(struct message *msg, enum hdr_id id)
+{
+	for (uint32_t i = 0; i < msg->n_headers; i++)
+		if (msg->headers[i].id == id && !msg->headers[i].drop)
+			return &msg->headers[i];
+	return NULL;
+}
+
+struct header *message_find_name(struct message *msg, struct view name)
+{
+	enum hdr_id id = hdr_lookup(name);
+	if (id != HDR_OTHER)
+		return message_find(msg, id);
+	for (uint32_t i = 0; i < msg->n_headers; i++) {
+		struct header *hdr = &msg->headers[i];
+		if (hdr->id == HDR_OTHER && !hdr->drop && view_ieq(hdr->name, name))
+			return hdr;
+	}
+	return NULL;
+}
+
+/* ---- fields of this hop ---- */
+
+#define HOP_FIELDS                                                                             \
+	(HDR_BIT(CONNECTION) | HDR_BIT(KEEP_ALIVE) | HDR_BIT(PROXY_CONNECTION) | HDR_BIT(TE) | \
+	 HDR_BIT(TRANSFER_ENCODING) | HDR_BIT(HTTP2_SETTINGS) | HDR_BIT(PROXY_AUTHENTICATE) |  \
+	 HDR_BIT(PROXY_AUTHORIZATION) | HDR_BIT(PROXY))
+
+/* Fields that a Connection header names without effect. */
+#define KEPT_FIELDS                                                                                \
+	(HDR_BIT(HOST) | HDR_BIT(CONTENT_LENGTH) | HDR_BIT(TRANSFER_ENCODING) | HDR_BIT(TRAILER) | \
+	 HDR_BIT(UPGRADE) | HDR_BIT(EXPECT) | HDR_BIT(FORWARDED) | HDR_BIT(X_FORWARDED_FOR) |      \
+	 HDR_BIT(X_FORWARDED_PROTO) | HDR_BIT(X_FORWARDED_HOST) | HDR_BIT(X_FORWARDED_PORT) |      \
+	 HDR_BIT(X_REAL_IP) | HDR_BIT(X_REQUEST_ID) | HDR_BIT(COOKIE) | HDR_BIT(SET_COOKIE) |      \
+	 HDR_BIT(CONTENT_TYPE) | HDR_BIT(DATE) | HDR_BIT(LOCATION) | HDR_BIT(AUTHORIZATION) |      \
+	 HDR_BIT(CACHE_CONTROL) | HDR_BIT(CONTENT_ENCODING) | HDR_BIT(CONTENT_RANGE) |             \
+	 HDR_BIT(RANGE) | HDR_BIT(MAX_FORWARDS) | HDR_BIT(VARY) | HDR_BIT(WWW_AUTHENTICATE))
+
+static void drop_named(struct message *msg, struct view name)
+{
+	enum hdr_id id = hdr_lookup(name);
+	if ((KEPT_FIELDS >> id & 1) || view_istarts(name, VIEW("x-forwarded-")))
+		return;
+	for (uint32_t i = 0; i < msg->n_headers; i++) {
+		struct header *hdr = &msg->headers[i];
+		if (hdr->id == id && (id != HDR_OTHER || view_ieq(hdr->name, name)))
+			hdr->drop = true;
+	}
+}
+
+/* One Connection value; "keep-alive" and "close" alone, nearly all there are, name nothing. */
+static void drop_connection(struct message *msg, struct view value)
+{
+	if (view_ieq(value, VIEW("keep-alive")) || view_ieq(value, VIEW("close")))
+		return;
+	struct view token;
+	while (view_next_token(&value, &token))
+		drop_named(msg, token);
+}
+
+void message_drop_hop_by_hop(struct message *msg, bool keep_upgrade)
+{
+	uint64_t hop = HOP_FIELDS | (keep_upgrade ? 0 : HDR_BIT(UPGRADE));
+	for (uint32_t i = 0; i < msg->n_headers; i++) {
+		struct header *hdr = &msg->headers[i];
+		if (!(hop >> hdr->id & 1))
+			continue;
+		hdr->drop = true;
+		if (hdr->id == HDR_CONNECTION)
+			drop_connection(msg, hdr->value);
+	}
+}
