@@ -25,7 +25,7 @@ PACKAGES_APPS=(nodejs:node gunicorn curl:curl nghttp2-client:h2load procps)
 PACKAGES_BENCH=(nginx haproxy wrk:wrk util-linux)
 # shellcheck disable=SC2034
 PACKAGES_TEST=(clang libclang-rt-dev llvm clang-format-19 libcriterion-dev python3-pytest
-	wrk:wrk haproxy nginx shellcheck:shellcheck mandoc:mandoc strace:strace
+	python3-yaml wrk:wrk haproxy nginx shellcheck:shellcheck mandoc:mandoc strace:strace
 	prometheus:promtool openssl iproute2)
 
 say() {
