@@ -209,8 +209,9 @@ struct conf_diag {
 	unsigned line, column; /* from 1; 0: not tied to a place */
 	unsigned width;        /* bytes under the caret */
 	char *message;
-	char *hint;   /* "did you mean 'weight'?" or NULL */
-	char *source; /* the source line, or NULL */
+	char *hint;             /* "did you mean 'weight'?" or NULL */
+	char *source;           /* the source line, cut to a window when long, or NULL */
+	unsigned source_column; /* of the caret in `source`, from 1 */
 };
 
 struct conf_diags {

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Everything here runs on elements that may be half broken: what is missing
+ * has been reported already and is only stepped over.
+ */
+#include "finish.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "http.h"
+
+/* Where to point at for a key of an element: its value, else the element. */
+static struct node *node_at(const struct element *element, const char *key)
+{
+	struct node *node = node_get(element->node, view_str(key));
+	return node ? node : element->node;
+}
+
+static void check_twice(struct decoder *d, struct names *names, const char *what, struct view name,
+			struct node *node)
+{
+	if (!name.len)
+		return;
+	const struct name *first = names_put(names, name, node);
+	if (first && first->node->spot.line)
+		decode_error(d, node, "%s '" VIEW_FMT "' is there twice (first at line %u)", what,
+			     VIEW_ARG(name), first->node->spot.line);
+	else if (first)
+		decode_error(d, node, "%s '" VIEW_FMT "' is there twice", what, VIEW_ARG(name));
+}
+
+/* Port 0 lets the kernel choose, each time another one. */
+static void check_bind(struct decoder *d, const struct addr *addr, struct node *node)
+{
+	char text[ADDR_TEXT_MAX];
+	if (!addr->len || (!addr_is_unix(addr) && addr_port(addr) == 0))
+		return;
+	size_t len = addr_format(addr, text);
+	check_twice(d, &d->binds, "address", arena_view(d->scratch, view_of(text, len)), node);
+}
+
+static void check_lengths(struct decoder *d, const struct element *element)
+{
+	const struct conf_listener *listener = element->base;
+	struct node *limits = node_get(element->node, VIEW("limits"));
+	struct node *line = node_get(limits, VIEW("line_bytes"));
+	struct node *head = node_get(limits, VIEW("header_bytes"));
+	if (listener->limits.header_bytes && (line || head) &&
+	    listener->limits.line_bytes > listener->limits.header_bytes)
+		decode_error(d, line ? line : head,
+			     "line_bytes (%u) is larger than header_bytes (%u)",
+			     listener->limits.line_bytes, listener->limits.header_bytes);
+}
+
+void finish_listener(struct decoder *d, const struct element *element)
+{
+	struct conf_listener *listener = element->base;
+	struct node *bind = node_at(element, "bind");
+	if (!listener->name.len && listener->n_binds)
+		listener->name = listener->bind_texts[0];
+	for (size_t i = 0; i < listener->n_binds; i++)
+		check_bind(d, &listener->binds[i], bind);
+	bool is_named = node_get(element->node, VIEW("name")) != NULL;
+	/* without names the addresses were compared just now */
+	if (is_named || !listener->n_binds || !names_find(&d->listeners, listener->name))
+		check_twice(d, &d->listeners, "listener", listener->name, node_at(element, "name"));
+	check_lengths(d, element);
+}
+
+static bool matches_everything(const struct conf_route *route)
+{
+	return !route->match.host.n && !route->match.path.ptr && !route->match.path_exact.ptr &&
+	       !route->match.path_regex.ptr && !route->match.method.n && !route->match.header.n &&
+	       !route->match.query.n && !route->match.client.n;
+}
+
+/* `match` was written and is broken: it does not match everything. */
+static bool has_match(const struct element *element)
+{
+	const struct node *match = node_get(element->node, VIEW("match"));
+	return match && (match->kind != NODE_MAP || match->n);
+}
+
+static void check_hidden(struct decoder *d, const struct element *element)
+{
+	const struct conf_route *route = element->base;
+	if (d->catch_all && d->catch_all->spot.line)
+		decode_warning(d, element->node,
+			       "route '" VIEW_FMT "' is never used: the route at line %u matches "
+			       "every request",
+			       VIEW_ARG(route->name), d->catch_all->spot.line);
+	if (!d->catch_all && matches_everything(route) && !has_match(element))
+		d->catch_all = element->node;
+}
+
+void finish_route(struct decoder *d, const struct element *element)
+{
+	struct conf_route *route = element->base;
+	struct node *rewrite = node_get(element->node, VIEW("rewrite"));
+	struct node *regex = node_get(rewrite, VIEW("path_regex"));
+	struct node *path = node_get(rewrite, VIEW("path"));
+	route->index = (uint32_t)element->index;
+	if (!route->name.len)
+		route->name = view_str(arena_printf(d->arena, "route-%zu", element->index + 1));
+	check_twice(d, &d->routes, "route", route->name, node_at(element, "name"));
+	if (regex && !path)
+		decode_error(d, regex, "rewrite.path_regex needs rewrite.path");
+	if (path && !regex)
+		decode_error(d, path, "rewrite.path needs rewrite.path_regex");
+	check_hidden(d, element);
+}
+
+void finish_backend(struct decoder *d, const struct element *element)
+{
+	struct conf_backend *backend = element->base;
+	if (!backend->name.len)
+		backend->name = backend->address_text;
+	check_twice(d, &d->backends, "backend", backend->name, node_at(element, "name"));
+}
+
+static bool is_pool_name(struct view v)
+{
+	for (size_t i = 0; i < v.len; i++) {
+		char c = char_lower(v.ptr[i]);
+		if (!(c >= 'a' && c <= 'z') && !char_is_digit(c) && c != '.' && c != '_' &&
+		    c != '-')
+			return false;
+	}
+	return v.len > 0 && v.len <= 64;
+}
+
+void finish_pool(struct decoder *d, const struct element *element)
+{
+	struct conf_pool *pool = element->base;
+	uint64_t weights = 0;
+	pool->name = arena_view(d->arena, element->key->text);
+	pool->index = (uint32_t)element->index;
+	if (!is_pool_name(pool->name))
+		decode_error(d, element->key,
+			     "a pool's name has 1 to 64 letters, digits, '.', '_' or '-'");
+	for (size_t i = 0; i < pool->n_backends; i++)
+		weights += pool->backends[i].weight;
+	if (pool->n_backends && !weights)
+		decode_warning(d, element->key, "no backend of pool '" VIEW_FMT "' has a weight",
+			       VIEW_ARG(pool->name));
+	names_init(&d->backends, d->scratch);
+}
+
+/* ---- the whole file ---- */
+
+/* Without root /run/weir cannot be written. */
+static struct view default_socket(struct decoder *d)
+{
+	const char *dir = getenv("XDG_RUNTIME_DIR");
+	if (geteuid() == 0)
+		return VIEW("/run/weir/weir.sock");
+	if (dir && dir[0] == '/')
+		return view_str(arena_printf(d->arena, "%s/weir.sock", dir));
+	return view_str(arena_printf(d->arena, "/tmp/weir-%u.sock", (unsigned)geteuid()));
+}
+
+static void finish_status(struct decoder *d, struct node *root)
+{
+	struct conf_status *status = &d->conf->status;
+	struct node *node = node_get(root, VIEW("status"));
+	struct node *bind = node_get(node, VIEW("bind"));
+	struct node *socket = node_get(node, VIEW("socket"));
+	if (!status->socket.len && !socket)
+		status->socket = default_socket(d);
+	if (bind)
+		check_bind(d, &status->bind, bind);
+	struct addr addr;
+	char *text = arena_printf(d->scratch, "unix:" VIEW_FMT, VIEW_ARG(status->socket));
+	if (status->socket.len && !addr_parse(view_str(text), &addr))
+		decode_error(d, socket ? socket : root,
+			     "the path of a unix socket has at most %zu bytes",
+			     sizeof(addr.un.sun_path) - 1);
+	else if (status->socket.len)
+		check_bind(d, &addr, socket ? socket : root);
+}
+
+static void default_route(struct decoder *d, struct node *root)
+{
+	struct conf *conf = d->conf;
+	if (conf->n_routes)
+		return;
+	if (conf->n_pools > 1) {
+		decode_error(d, node_get(root, VIEW("pools")),
+			     "'routes' is missing: with %zu pools nothing says which one a request "
+			     "goes to",
+			     conf->n_pools);
+		return;
+	}
+	conf->routes = arena_zalloc(d->arena, sizeof(*conf->routes));
+	conf->n_routes = 1;
+	conf->routes[0].name = VIEW("default");
+	conf->routes[0].action = CONF_ACTION_POOL;
+}
+
+void finish_conf(struct decoder *d, struct node *root)
+{
+	finish_status(d, root);
+	default_route(d, root);
+}

@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * From a file, a text or the command line to a configuration.  All three give
+ * a tree of nodes, and everything after that is the same.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "decode.h"
+#include "finish.h"
+#include "row.h"
+#include "text.h"
+#include "weir/base/check.h"
+#include "weir/conf/conf.h"
+#include "yaml.h"
+
+#define FILE_MAX (8u << 20)
+
+/* Absolute: relative files keep their meaning wherever the process goes. */
+static const char *dir_of(struct arena *arena, const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	struct view dir = slash ? view_of(path, (size_t)(slash - path)) : VIEW("");
+	char cwd[PATH_MAX];
+	if (path[0] == '/')
+		return dir.len ? arena_view(arena, dir).ptr : "/";
+	if (!getcwd(cwd, sizeof(cwd)))
+		return dir.len ? arena_view(arena, dir).ptr : ".";
+	const char *between = cwd[1] && dir.len ? "/" : "";
+	return arena_printf(arena, "%s%s" VIEW_FMT, cwd, between, VIEW_ARG(dir));
+}
+
+static void index_pools(struct decoder *d, const struct node *root)
+{
+	const struct node *pools = node_get(root, VIEW("pools"));
+	if (!pools || pools->kind != NODE_MAP)
+		return;
+	for (const struct node_item *it = pools->items; it; it = it->next)
+		names_put(&d->pools, it->key->text, it->key);
+}
+
+static void decoder_init(struct decoder *d, const struct report *report, struct arena *scratch)
+{
+	*d = (struct decoder){.report = *report, .arena = arena_new(), .scratch = scratch};
+	d->conf = arena_zalloc(d->arena, sizeof(*d->conf));
+	d->conf->arena = d->arena;
+	d->conf->path = arena_view(d->arena, view_str(report->diags->file));
+	d->dir = dir_of(scratch, report->diags->file);
+	d->defaults = arena_array(scratch, row_count(), sizeof(*d->defaults));
+	names_init(&d->pools, scratch);
+	names_init(&d->listeners, scratch);
+	names_init(&d->binds, scratch);
+	names_init(&d->routes, scratch);
+	names_init(&d->backends, scratch);
+}
+
+/* Takes over nothing; `scratch` holds the tree and dies with the caller. */
+static struct conf *conf_decode(struct report *report, struct arena *scratch, struct node *root)
+{
+	struct decoder d;
+	if (root->kind != NODE_MAP) {
+		report_at(report, CONF_ERROR, &root->spot, NULL,
+			  "a configuration is a map; 'listeners' and 'pools' are required");
+		return NULL;
+	}
+	decoder_init(&d, report, scratch);
+	index_pools(&d, root);
+	decode_map(&d, NULL, root, d.conf);
+	finish_conf(&d, root);
+	*report = d.report;
+	if (!report->diags->n_errors)
+		return d.conf;
+	arena_free(d.arena);
+	return NULL;
+}
+
+struct conf *conf_load_text(struct view text, const char *name, struct conf_diags *diags)
+{
+	struct arena *scratch = arena_new();
+	struct report report;
+	struct conf *conf = NULL;
+	report_init(&report, diags, text, name);
+	if (text.len > FILE_MAX) {
+		report_at(&report, CONF_ERROR, NULL, NULL, "larger than 8 MiB");
+	} else {
+		struct node *root = yaml_read(&report, scratch, text);
+		if (root)
+			conf = conf_decode(&report, scratch, root);
+	}
+	report_sort(&report);
+	if (diags->n_errors && conf) { /* of the tree: duplicate keys */
+		conf_free(conf);
+		conf = NULL;
+	}
+	arena_free(scratch);
+	return conf;
+}
+
+/* One byte more than allowed is enough to see that it is too much. */
+static bool read_all(int fd, struct str *text)
+{
+	while (text->len <= FILE_MAX) {
+		if (!str_reserve(text, 65536)) {
+			errno = ENOMEM;
+			return false;
+		}
+		ssize_t n = read(fd, text->ptr + text->len, 65536);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n == 0;
+		text->len += (size_t)n;
+	}
+	return true;
+}
+
+struct conf *conf_load(const char *path, struct conf_diags *diags)
+{
+	struct str text = STR_INIT;
+	struct conf *conf = NULL;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0 && read_all(fd, &text)) {
+		conf = conf_load_text(str_as_view(&text), path, diags);
+	} else {
+		struct report report;
+		int error = errno;
+		report_init(&report, diags, VIEW(""), path);
+		report_at(&report, CONF_ERROR, NULL, NULL, "cannot be read: %s", strerror(error));
+	}
+	if (fd >= 0)
+		close(fd);
+	str_fini(&text);
+	return conf;
+}
+
+/* ---- command line ---- */
+
+static struct node *option_node(struct arena *arena, const char *option, struct view text)
+{
+	struct node *node = node_scalar(arena, NODE_TEXT, text);
+	node->quoted = true;
+	node->spot.option = option;
+	return node;
+}
+
+static void put(struct arena *arena, struct node *map, const char *key, struct node *value)
+{
+	node_put(arena, map, option_node(arena, value->spot.option, view_str(key)), value);
+}
+
+static struct node *container(struct node *node, const char *option)
+{
+	node->spot.option = option;
+	return node;
+}
+
+static struct node *listeners_node(struct arena *arena, const struct conf_args *args)
+{
+	struct node *list = container(node_list(arena), "--listen");
+	for (size_t i = 0; i < args->listen.n; i++) {
+		struct node *listener = container(node_map(arena), "--listen");
+		put(arena, listener, "bind", option_node(arena, "--listen", args->listen.rows[i]));
+		node_add(arena, list, listener);
+	}
+	return list;
+}
+
+static struct node *pools_node(struct arena *arena, const struct conf_args *args)
+{
+	struct node *pools = container(node_map(arena), "--backend");
+	struct node *pool = container(node_map(arena), "--backend");
+	struct node *list = container(node_list(arena), "--backend");
+	for (size_t i = 0; i < args->backend.n; i++)
+		node_add(arena, list, option_node(arena, "--backend", args->backend.rows[i]));
+	put(arena, pool, "backends", list);
+	if (args->balance.len)
+		put(arena, pool, "balance", option_node(arena, "--balance", args->balance));
+	put(arena, pools, "app", pool);
+	return pools;
+}
+
+static struct node *args_node(struct arena *arena, const struct conf_args *args)
+{
+	struct node *root = node_map(arena), *status = node_map(arena);
+	if (args->status_bind.len)
+		put(arena, status, "bind", option_node(arena, "--status-bind", args->status_bind));
+	if (args->status_socket.len)
+		put(arena, status, "socket",
+		    option_node(arena, "--status-socket", args->status_socket));
+	if (status->n)
+		put(arena, root, "status", status);
+	put(arena, root, "listeners", listeners_node(arena, args));
+	put(arena, root, "pools", pools_node(arena, args));
+	return root;
+}
+
+/* Bytes that no file could hold: what is dumped has to load again. */
+static bool check_args(struct report *report, const struct conf_args *args)
+{
+	const struct view *one[] = {&args->balance, &args->status_bind, &args->status_socket};
+	bool ok = true;
+	for (size_t i = 0; i < ARRAY_LEN(one); i++)
+		ok = ok && text_check(report, *one[i]);
+	for (size_t i = 0; i < args->listen.n; i++)
+		ok = ok && text_check(report, args->listen.rows[i]);
+	for (size_t i = 0; i < args->backend.n; i++)
+		ok = ok && text_check(report, args->backend.rows[i]);
+	if (!args->listen.n)
+		report_at(report, CONF_ERROR, NULL, NULL, "--listen is missing");
+	if (!args->backend.n)
+		report_at(report, CONF_ERROR, NULL, NULL, "--backend is missing");
+	return ok && args->listen.n && args->backend.n;
+}
+
+struct conf *conf_from_args(const struct conf_args *args, struct conf_diags *diags)
+{
+	struct arena *scratch = arena_new();
+	struct report report;
+	struct conf *conf = NULL;
+	report_init(&report, diags, VIEW(""), "command line");
+	if (check_args(&report, args))
+		conf = conf_decode(&report, scratch, args_node(scratch, args));
+	arena_free(scratch);
+	return conf;
+}
+
+void conf_free(struct conf *conf)
+{
+	if (conf)
+		arena_free(conf->arena);
+}

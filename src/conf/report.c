@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Source lines are copied in a form that is safe to print: one line, control
+ * bytes replaced, at most a window around the place, so that a file that is
+ * one line of 8 MiB costs no more than any other.
+ */
+#include "report.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "text.h"
+
+#define WINDOW 120 /* characters of a source line that are shown */
+
+void report_init(struct report *r, struct conf_diags *diags, struct view text, const char *file)
+{
+	*r = (struct report){.diags = diags, .text = text};
+	diags->file = arena_strdup(diags->arena, file);
+}
+
+bool report_has_room(const struct report *r)
+{
+	return r->n_kept[CONF_ERROR] < REPORT_MAX;
+}
+
+static bool starts_char(char c)
+{
+	return ((unsigned char)c & 0xc0) != 0x80;
+}
+
+/* Line number `line`, from 1, without its end; LF, CR and CRLF end lines. */
+static struct view find_line(struct view text, unsigned line)
+{
+	size_t i = 0;
+	for (unsigned n = 1; n < line && i < text.len; i++)
+		if (text.ptr[i] == '\n' ||
+		    (text.ptr[i] == '\r' && (i + 1 == text.len || text.ptr[i + 1] != '\n')))
+			n++;
+	struct view v = view_skip(text, i);
+	size_t len = 0;
+	while (len < v.len && v.ptr[len] != '\n' && v.ptr[len] != '\r')
+		len++;
+	return view_head(v, len);
+}
+
+/* Bytes up to character `n`, from 0. */
+static size_t skip_chars(struct view v, size_t n)
+{
+	size_t i = 0;
+	while (i < v.len && n) {
+		i++;
+		while (i < v.len && !starts_char(v.ptr[i]))
+			i++;
+		n--;
+	}
+	return i;
+}
+
+static void copy_source(struct report *r, struct conf_diag *diag)
+{
+	struct view line = find_line(r->text, diag->line);
+	unsigned first = 1;
+	if (diag->column > WINDOW - 20)
+		first = diag->column - (WINDOW - 20) / 2;
+	line = view_skip(line, skip_chars(line, first - 1));
+	struct view shown = view_head(line, skip_chars(line, WINDOW));
+	bool cut_left = first > 1, cut_right = shown.len < line.len;
+	char *s = arena_printf(r->diags->arena, "%s" VIEW_FMT "%s", cut_left ? "..." : "",
+			       VIEW_ARG(shown), cut_right ? "..." : "");
+	text_make_safe(s);
+	diag->source = s;
+	diag->source_column = diag->column - first + 1 + (cut_left ? 3 : 0);
+}
+
+/* An alias shows the same mistake at the same place again. */
+static bool is_known(const struct conf_diags *diags, const struct conf_diag *diag)
+{
+	for (size_t i = 0; diag->line && i < diags->n; i++)
+		if (diags->rows[i].line == diag->line && diags->rows[i].column == diag->column &&
+		    strcmp(diags->rows[i].message, diag->message) == 0)
+			return true;
+	return false;
+}
+
+static void keep(struct report *r, const struct conf_diag *diag)
+{
+	struct conf_diags *diags = r->diags;
+	if (diags->n == diags->cap) {
+		struct conf_diag *old = diags->rows;
+		diags->cap = diags->cap ? diags->cap * 2 : 8;
+		diags->rows = arena_array(diags->arena, diags->cap, sizeof(*diags->rows));
+		if (diags->n)
+			memcpy(diags->rows, old, diags->n * sizeof(*old));
+	}
+	diags->rows[diags->n++] = *diag;
+	r->n_kept[diag->severity]++;
+}
+
+void report_at(struct report *r, enum conf_severity severity, const struct spot *spot,
+	       const char *hint, const char *fmt, ...)
+{
+	struct conf_diags *diags = r->diags;
+	if (r->n_kept[severity] == REPORT_MAX) {
+		diags->n_errors += severity == CONF_ERROR;
+		return;
+	}
+	struct str text = STR_INIT;
+	if (spot && spot->option)
+		str_printf(&text, "%s: ", spot->option);
+	va_list ap;
+	va_start(ap, fmt);
+	str_vprintf(&text, fmt, ap);
+	va_end(ap);
+	struct conf_diag diag = {
+	    .severity = severity,
+	    .line = spot ? spot->line : 0,
+	    .column = spot ? spot->column : 0,
+	    .width = spot ? spot->width : 0,
+	    .message = arena_strdup(diags->arena, str_as_view(&text).ptr),
+	    .hint = hint ? arena_strdup(diags->arena, hint) : NULL,
+	};
+	str_fini(&text);
+	text_make_safe(diag.message);
+	if (is_known(diags, &diag))
+		return;
+	diags->n_errors += severity == CONF_ERROR;
+	if (diag.line && r->text.len)
+		copy_source(r, &diag);
+	keep(r, &diag);
+}
+
+static int diag_cmp(const void *a, const void *b)
+{
+	const struct conf_diag *x = a, *y = b;
+	if (x->line != y->line)
+		return x->line < y->line ? -1 : 1;
+	if (x->column != y->column)
+		return x->column < y->column ? -1 : 1;
+	return strcmp(x->message, y->message);
+}
+
+void report_sort(struct report *r)
+{
+	if (r->diags->n && r->text.len)
+		qsort(r->diags->rows, r->diags->n, sizeof(*r->diags->rows), diag_cmp);
+}

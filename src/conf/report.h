@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Collects diagnostics while a configuration is read: keeps the first few,
+ * counts all, and copies the source line of each.
+ */
+#ifndef WEIR_CONF_REPORT_H
+#define WEIR_CONF_REPORT_H
+
+#include <stdbool.h>
+
+#include "node.h"
+#include "weir/conf/conf.h"
+
+#define REPORT_MAX 20 /* kept of each severity */
+
+struct report {
+	struct conf_diags *diags; /* borrows */
+	struct view text;         /* of the file; empty without one */
+	size_t n_kept[2];         /* by severity */
+};
+
+void report_init(struct report *r, struct conf_diags *diags, struct view text, const char *file);
+/* `hint` may be NULL; both texts are copied. */
+void report_at(struct report *r, enum conf_severity severity, const struct spot *spot,
+	       const char *hint, const char *fmt, ...) PRINTF_LIKE(5, 6);
+/* False when another error would only be counted: no need to look for a hint. */
+bool report_has_room(const struct report *r);
+/* Orders what was kept by place. */
+void report_sort(struct report *r);
+
+#endif

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Unicode as YAML 1.2 has it: which bytes a file may hold at all.
+ */
+#ifndef WEIR_CONF_TEXT_H
+#define WEIR_CONF_TEXT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "report.h"
+#include "weir/base/view.h"
+
+/* Length of the first character of v (not empty), or 0 when it is not UTF-8. */
+unsigned text_char(struct view v, uint32_t *code);
+/* What may stand in a file as it is (YAML 1.2.2 section 5.1), line ends apart. */
+bool text_is_printable(uint32_t code);
+/* Reports the first byte that no YAML file may hold; true when there is none. */
+bool text_check(struct report *r, struct view text);
+/* Replaces what could drive a terminal by '?'; in place. */
+void text_make_safe(char *s);
+
+#endif

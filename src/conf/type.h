@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The types of directives: how a value is read into its member, written back,
+ * and described.  A row of tbl/directives.def names one of them.
+ *
+ *   decode   node -> member; reports what is wrong and leaves the member alone
+ *   encode   member -> node; NULL when there is nothing to show
+ *   schema   members of a JSON Schema object
+ *   bound    min and max of a row as users write them
+ *
+ * `base` is the struct of the innermost list element (or struct conf).
+ */
+#ifndef WEIR_CONF_TYPE_H
+#define WEIR_CONF_TYPE_H
+
+#include "decode.h"
+#include "node.h"
+#include "row.h"
+#include "weir/base/json.h"
+
+struct conf_type {
+	const char *syntax; /* "a duration such as 250ms, 2s or 1m" */
+	void (*decode)(struct decoder *d, const struct row *row, struct node *node, void *base);
+	struct node *(*encode)(struct encoder *e, const struct row *row, const void *base);
+	void (*schema)(struct json *j, const struct row *row);
+	void (*bound)(struct str *out, uint64_t value);
+	/* texts, lists and maps of texts: reports and returns false when bad */
+	bool (*check_name)(struct decoder *d, const struct node *node);
+	bool (*check_text)(struct decoder *d, const struct node *node);
+	const char *pattern; /* of such a text, for the schema; or NULL */
+	bool is_word;        /* texts are keywords: dumped without quotes */
+};
+
+/* Names of pools: they stand in paths of the API and in POOL/BACKEND. */
+#define NAME_PATTERN "^[A-Za-z0-9._-]{1,64}$"
+
+/* type_tree.c */
+extern const struct conf_type conf_type_section;
+extern const struct conf_type conf_type_switched;
+extern const struct conf_type conf_type_list;
+extern const struct conf_type conf_type_named;
+extern const struct conf_type conf_type_later;
+
+/* type_number.c */
+extern const struct conf_type conf_type_count;
+extern const struct conf_type conf_type_count_auto;
+extern const struct conf_type conf_type_boolean;
+extern const struct conf_type conf_type_duration;
+extern const struct conf_type conf_type_bytes;
+extern const struct conf_type conf_type_percent;
+extern const struct conf_type conf_type_fraction;
+extern const struct conf_type conf_type_mode;
+
+/* type_word.c */
+extern const struct conf_type conf_type_choice;
+extern const struct conf_type conf_type_code;
+extern const struct conf_type conf_type_words;
+extern const struct conf_type conf_type_strategy;
+
+/* type_text.c */
+extern const struct conf_type conf_type_text;
+extern const struct conf_type conf_type_line;
+extern const struct conf_type conf_type_name;
+extern const struct conf_type conf_type_file;
+extern const struct conf_type conf_type_output;
+extern const struct conf_type conf_type_path;
+extern const struct conf_type conf_type_regex;
+extern const struct conf_type conf_type_replacement;
+extern const struct conf_type conf_type_authority;
+extern const struct conf_type conf_type_redirect;
+extern const struct conf_type conf_type_header_value;
+
+/* type_list.c */
+extern const struct conf_type conf_type_hosts;
+extern const struct conf_type conf_type_methods;
+extern const struct conf_type conf_type_header_names;
+extern const struct conf_type conf_type_header_pairs;
+extern const struct conf_type conf_type_header_matches;
+extern const struct conf_type conf_type_query_matches;
+
+/* type_address.c */
+extern const struct conf_type conf_type_address;
+extern const struct conf_type conf_type_addresses;
+extern const struct conf_type conf_type_networks;
+
+/* type_pool.c */
+extern const struct conf_type conf_type_pool_ref;
+extern const struct conf_type conf_type_split;
+
+/* ---- for the types themselves ---- */
+
+static inline void *member_of(const struct row *row, void *base)
+{
+	return (char *)base + row->offset;
+}
+
+static inline const void *member_in(const struct row *row, const void *base)
+{
+	return (const char *)base + row->offset;
+}
+
+/* Stores into an unsigned member of 1, 2, 4 or 8 bytes. */
+void member_store(const struct row *row, void *base, uint64_t value);
+uint64_t member_load(const struct row *row, const void *base);
+
+/* Reports unless node is a scalar with something in it. */
+bool want_scalar(struct decoder *d, const struct row *row, const struct node *node);
+void wrong_shape(struct decoder *d, const struct row *row, const struct node *node);
+/* Reports unless min <= value <= max. */
+bool want_range(struct decoder *d, const struct row *row, const struct node *node, uint64_t value);
+/* "'x' is not one of a, b, c" with a hint. */
+void not_a_word(struct decoder *d, const struct node *node, const char *words);
+
+/* The members of an object schema for the keys below `parent` (NULL: the file). */
+void schema_keys(struct json *j, const struct row *parent);
+/* "type": name */
+void schema_type(struct json *j, const char *name);
+void schema_pattern(struct json *j, const char *pattern);
+/* "enum" of words */
+void schema_words(struct json *j, const char *words);
+
+/* Elements of `{T *rows; size_t n;}` members. */
+struct rows_member {
+	void *rows;
+	size_t n;
+};
+
+#endif

@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Lists of texts (one alone may stand without brackets) and maps from texts to
+ * texts.
+ */
+#include "http.h"
+#include "type.h"
+#include "weir/base/addr.h"
+
+/* ---- lists: struct conf_views ---- */
+
+static void views_decode(struct decoder *d, const struct row *row, struct node *node, void *base)
+{
+	struct conf_views *views = member_of(row, base);
+	struct node_item one = {.value = node};
+	const struct node_item *it = node->kind == NODE_LIST ? node->items : &one;
+	size_t n = node->kind == NODE_LIST ? node->n : 1;
+	views->rows = arena_array(d->arena, n, sizeof(*views->rows));
+	if (n == 0)
+		decode_error(d, node, "'" VIEW_FMT "' is empty", VIEW_ARG(row_key(row)));
+	struct names seen;
+	names_init(&seen, d->scratch);
+	for (; it; it = it->next) {
+		if (!want_scalar(d, row, it->value) || !row->type->check_text(d, it->value))
+			continue;
+		if (names_put(&seen, it->value->text, it->value))
+			decode_error(d, it->value, "'" VIEW_FMT "' is there twice",
+				     VIEW_ARG(it->value->text));
+		else
+			views->rows[views->n++] = arena_view(d->arena, it->value->text);
+	}
+}
+
+static struct node *views_encode(struct encoder *e, const struct row *row, const void *base)
+{
+	const struct conf_views *views = member_in(row, base);
+	struct node *list = node_list(e->arena);
+	for (size_t i = 0; i < views->n; i++)
+		node_add(e->arena, list, node_scalar(e->arena, NODE_TEXT, views->rows[i]));
+	return views->n ? list : NULL;
+}
+
+static void views_schema(struct json *j, const struct row *row)
+{
+	json_key(j, "anyOf");
+	json_array(j);
+	json_object(j);
+	schema_pattern(j, row->type->pattern);
+	json_object_end(j);
+	json_object(j);
+	schema_type(j, "array");
+	json_member_u64(j, "minItems", 1);
+	json_member_bool(j, "uniqueItems", true);
+	json_key(j, "items");
+	json_object(j);
+	schema_pattern(j, row->type->pattern);
+	json_object_end(j);
+	json_object_end(j);
+	json_array_end(j);
+}
+
+static bool check_host(struct decoder *d, const struct node *node)
+{
+	struct view v = node->text;
+	struct addr addr;
+	if (http_is_host(view_starts(v, VIEW("*.")) ? view_skip(v, 2) : v))
+		return true;
+	if (view_starts(v, VIEW("[")) && addr_parse_ip(v, &addr))
+		return true;
+	if (view_eq(v, VIEW("*")))
+		decode_error(d, node, "leave 'host' out to match every host");
+	else if (addr_parse(v, &addr) || (view_chr(v, ':') > 0 && v.ptr[0] != '['))
+		decode_error(d, node, "hosts are matched without a port");
+	else
+		decode_error(d, node,
+			     "'" VIEW_FMT "' is no host name such as a.example or *.a.example",
+			     VIEW_ARG(v));
+	return false;
+}
+
+const struct conf_type conf_type_hosts = {
+    .syntax = "a host name or a list",
+    .decode = views_decode,
+    .encode = views_encode,
+    .schema = views_schema,
+    .check_text = check_host,
+    .pattern = "^(\\*\\.)?([A-Za-z0-9_-]+\\.)*[A-Za-z0-9_-]+$|^\\[[0-9A-Fa-f:.]+\\]$",
+};
+
+static bool check_method(struct decoder *d, const struct node *node)
+{
+	struct view v = node->text;
+	bool lower = false;
+	if (!http_is_token(v)) {
+		decode_error(d, node, "'" VIEW_FMT "' is no method", VIEW_ARG(v));
+		return false;
+	}
+	for (size_t i = 0; i < v.len; i++)
+		lower |= v.ptr[i] >= 'a' && v.ptr[i] <= 'z';
+	if (lower)
+		decode_warning(d, node,
+			       "methods are case-sensitive; '" VIEW_FMT "' is unlikely to be sent",
+			       VIEW_ARG(v));
+	return true;
+}
+
+const struct conf_type conf_type_methods = {
+    .syntax = "a method or a list",
+    .decode = views_decode,
+    .encode = views_encode,
+    .schema = views_schema,
+    .check_text = check_method,
+    .pattern = HTTP_TOKEN_PATTERN,
+};
+
+/* ---- header fields that may be edited ---- */
+
+/* Framing and the connection are weir's own: an edit could smuggle requests. */
+static const char *const own_fields[] = {
+    "content-length", "transfer-encoding", "connection", "keep-alive", "proxy-connection", "te",
+    "trailer",        "upgrade",
+};
+
+static bool check_field(struct decoder *d, const struct node *node)
+{
+	if (!http_check_token(d, node))
+		return false;
+	for (size_t i = 0; i < ARRAY_LEN(own_fields); i++) {
+		if (!view_ieq(node->text, view_str(own_fields[i])))
+			continue;
+		decode_error(d, node, "'" VIEW_FMT "' frames messages and cannot be edited",
+			     VIEW_ARG(node->text));
+		return false;
+	}
+	if (view_ieq(node->text, VIEW("host"))) {
+		decode_error(d, node, "'" VIEW_FMT "' cannot be edited; use rewrite.host",
+			     VIEW_ARG(node->text));
+		return false;
+	}
+	return true;
+}
+
+#define FIELD_PATTERN                                                                        \
+	"^(?!([Cc][Oo][Nn][Tt][Ee][Nn][Tt]-[Ll][Ee][Nn][Gg][Tt][Hh]|"                        \
+	"[Tt][Rr][Aa][Nn][Ss][Ff][Ee][Rr]-[Ee][Nn][Cc][Oo][Dd][Ii][Nn][Gg]|"                 \
+	"([Pp][Rr][Oo][Xx][Yy]-)?[Cc][Oo][Nn][Nn][Ee][Cc][Tt][Ii][Oo][Nn]|[Hh][Oo][Ss][Tt]|" \
+	"[Kk][Ee][Ee][Pp]-[Aa][Ll][Ii][Vv][Ee]|[Tt][Ee]|[Tt][Rr][Aa][Ii][Ll][Ee][Rr]|"       \
+	"[Uu][Pp][Gg][Rr][Aa][Dd][Ee])$)[-!#$%&'*+.^_`|~0-9A-Za-z]+$"
+
+const struct conf_type conf_type_header_names = {
+    .syntax = "a header name or a list",
+    .decode = views_decode,
+    .encode = views_encode,
+    .schema = views_schema,
+    .check_text = check_field,
+    .pattern = FIELD_PATTERN,
+};
+
+/* ---- maps: struct conf_pairs ---- */
+
+static bool check_any(struct decoder *d, const struct node *node)
+{
+	(void)d;
+	(void)node;
+	return true;
+}
+
+/* Header names that differ only in case are the same field. */
+static bool is_twice(struct decoder *d, const struct conf_pairs *pairs, const struct node *key)
+{
+	for (size_t i = 0; i < pairs->n; i++) {
+		if (!view_ieq(pairs->rows[i].name, key->text))
+			continue;
+		decode_error(d, key, "'" VIEW_FMT "' and '" VIEW_FMT "' are the same header",
+			     VIEW_ARG(pairs->rows[i].name), VIEW_ARG(key->text));
+		return true;
+	}
+	return false;
+}
+
+#define PAIRS_MAX 256
+
+static void pairs_decode(struct decoder *d, const struct row *row, struct node *node, void *base)
+{
+	struct conf_pairs *pairs = member_of(row, base);
+	const struct conf_type *type = row->type;
+	if (node->kind != NODE_MAP) {
+		wrong_shape(d, row, node);
+		return;
+	}
+	if (node->n > PAIRS_MAX) {
+		decode_error(d, node, "'" VIEW_FMT "' has more than %d entries",
+			     VIEW_ARG(row_key(row)), PAIRS_MAX);
+		return;
+	}
+	pairs->rows = arena_array(d->arena, node->n, sizeof(*pairs->rows));
+	for (struct node_item *it = node->items; it; it = it->next) {
+		bool ok = type->check_name(d, it->key);
+		if (it->value->kind != NODE_SCALAR || node_is_null(it->value)) {
+			decode_error(d, it->value, "the value of '" VIEW_FMT "' must be text",
+				     VIEW_ARG(it->key->text));
+			continue;
+		}
+		if (!type->check_text(d, it->value) || !ok)
+			continue;
+		if (type->check_name != check_any && is_twice(d, pairs, it->key))
+			continue;
+		pairs->rows[pairs->n++] = (struct conf_pair){
+		    .name = arena_view(d->arena, it->key->text),
+		    .value = arena_view(d->arena, it->value->text),
+		};
+	}
+}
+
+static struct node *pairs_encode(struct encoder *e, const struct row *row, const void *base)
+{
+	const struct conf_pairs *pairs = member_in(row, base);
+	struct node *map = node_map(e->arena);
+	for (size_t i = 0; i < pairs->n; i++)
+		node_put(e->arena, map, node_scalar(e->arena, NODE_TEXT, pairs->rows[i].name),
+			 node_scalar(e->arena, NODE_TEXT, pairs->rows[i].value));
+	return pairs->n ? map : NULL;
+}
+
+static void pairs_schema(struct json *j, const struct row *row, const char *name_pattern)
+{
+	schema_type(j, "object");
+	json_member_u64(j, "maxProperties", PAIRS_MAX);
+	if (name_pattern) {
+		json_key(j, "propertyNames");
+		json_object(j);
+		schema_pattern(j, name_pattern);
+		json_object_end(j);
+	}
+	json_key(j, "additionalProperties");
+	json_object(j);
+	json_key(j, "type");
+	json_array(j);
+	json_text(j, "string");
+	json_text(j, "number");
+	json_text(j, "boolean");
+	json_array_end(j);
+	if (row->type->pattern)
+		json_member_text(j, "pattern", row->type->pattern);
+	json_object_end(j);
+}
+
+static void header_pairs_schema(struct json *j, const struct row *row)
+{
+	pairs_schema(j, row, FIELD_PATTERN);
+}
+
+static void header_matches_schema(struct json *j, const struct row *row)
+{
+	pairs_schema(j, row, HTTP_TOKEN_PATTERN);
+}
+
+static void query_matches_schema(struct json *j, const struct row *row)
+{
+	pairs_schema(j, row, NULL);
+}
+
+const struct conf_type conf_type_header_pairs = {
+    .syntax = "a map from header names to values",
+    .decode = pairs_decode,
+    .encode = pairs_encode,
+    .schema = header_pairs_schema,
+    .check_name = check_field,
+    .check_text = http_check_value,
+    .pattern = HTTP_VALUE_PATTERN,
+};
+const struct conf_type conf_type_header_matches = {
+    .syntax = "a map from header names to values",
+    .decode = pairs_decode,
+    .encode = pairs_encode,
+    .schema = header_matches_schema,
+    .check_name = http_check_token,
+    .check_text = http_check_value,
+    .pattern = HTTP_VALUE_PATTERN,
+};
+const struct conf_type conf_type_query_matches = {
+    .syntax = "a map from parameters to values",
+    .decode = pairs_decode,
+    .encode = pairs_encode,
+    .schema = query_matches_schema,
+    .check_name = check_any,
+    .check_text = check_any,
+};

@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Texts: one struct view each.  The types differ only in what they refuse.
+ */
+#include "http.h"
+#include "suggest.h"
+#include "text.h"
+#include "type.h"
+#include "weir/base/addr.h"
+#include "weir/base/parse.h"
+
+#define NAME_MAX_LEN 255
+
+/* A null is a text only when it is quoted. */
+static void text_decode(struct decoder *d, const struct row *row, struct node *node, void *base)
+{
+	if (!want_scalar(d, row, node))
+		return;
+	if (!row->type->check_text || row->type->check_text(d, node))
+		*(struct view *)member_of(row, base) = arena_view(d->arena, node->text);
+}
+
+static struct node *text_encode(struct encoder *e, const struct row *row, const void *base)
+{
+	struct view v = *(const struct view *)member_in(row, base);
+	return v.ptr ? node_scalar(e->arena, NODE_TEXT, v) : NULL;
+}
+
+/* YAML readers make numbers and booleans of some texts. */
+static void any_scalar_schema(struct json *j)
+{
+	json_key(j, "type");
+	json_array(j);
+	json_text(j, "string");
+	json_text(j, "number");
+	json_text(j, "boolean");
+	json_array_end(j);
+}
+
+static void text_schema(struct json *j, const struct row *row)
+{
+	if (!row->type->pattern) {
+		any_scalar_schema(j);
+		return;
+	}
+	any_scalar_schema(j);
+	json_member_text(j, "pattern", row->type->pattern);
+}
+
+const struct conf_type conf_type_text = {
+    .syntax = "text",
+    .decode = text_decode,
+    .encode = text_encode,
+    .schema = text_schema,
+};
+
+/* ---- one line ---- */
+
+static bool is_line(struct view v)
+{
+	while (v.len) {
+		uint32_t code;
+		unsigned len = text_char(v, &code);
+		if (!len || !text_is_printable(code) || code == '\t')
+			return false;
+		v = view_skip(v, len);
+	}
+	return true;
+}
+
+static bool check_line(struct decoder *d, const struct node *node)
+{
+	if (is_line(node->text))
+		return true;
+	decode_error(d, node, "line ends and control characters are not allowed here");
+	return false;
+}
+
+#define LINE_PATTERN "^[^\\u0000-\\u001f\\u007f]*$"
+
+const struct conf_type conf_type_line = {
+    .syntax = "text",
+    .decode = text_decode,
+    .encode = text_encode,
+    .schema = text_schema,
+    .check_text = check_line,
+    .pattern = LINE_PATTERN,
+};
+
+static bool check_name(struct decoder *d, const struct node *node)
+{
+	struct view v = node->text;
+	if (!check_line(d, node))
+		return false;
+	if (v.len > 0 && v.len <= NAME_MAX_LEN && v.ptr[0] != ' ' && v.ptr[v.len - 1] != ' ')
+		return true;
+	decode_error(d, node, "a name has 1 to %d bytes and neither begins nor ends with a space",
+		     NAME_MAX_LEN);
+	return false;
+}
+
+const struct conf_type conf_type_name = {
+    .syntax = "a name",
+    .decode = text_decode,
+    .encode = text_encode,
+    .schema = text_schema,
+    .check_text = check_name,
+    .pattern = "^[^\\u0000-\\u0020\\u007f]([^\\u0000-\\u001f\\u007f]*[^\\u0000-\\u0020\\u007f])?$",
+};
+
+/* ---- files ---- */
+
+static bool check_file(struct decoder *d, const struct node *node)
+{
+	if (node->text.len && is_line(node->text))
+		return true;
+	decode_error(d, node, "'" VIEW_FMT "' is no file name", VIEW_ARG(node->text));
+	return false;
+}
+
+static void file_decode(struct decoder *d, const struct row *row, struct node *node, void *base)
+{
+	if (want_scalar(d, row, node) && check_file(d, node))
+		*(struct view *)member_of(row, base) = decode_path(d, node->text);
+}
+
+const struct conf_type conf_type_file = {
+    .syntax = "a file name",
+    .decode = file_decode,
+    .encode = text_encode,
+    .schema = text_schema,
+    .pattern = "^[^\\u0000-\\u001f\\u007f]+$",
+};
+
+static bool is_output_word(struct view v)
+{
+	return view_eq(v, VIEW("off")) || view_eq(v, VIEW("stdout"));
+}
+
+static void output_decode(struct decoder *d, const struct row *row, struct node *node, void *base)
+{
+	if (node->kind == NODE_SCALAR && is_output_word(node->text))
+		*(struct view *)member_of(row, base) = arena_view(d->arena, node->text);
+	else
+		file_decode(d, row, node, base);
+}
+
+static struct node *output_encode(struct encoder *e, const struct row *row, const void *base)
+{
+	struct view v = *(const struct view *)member_in(row, base);
+	return node_scalar(e->arena, is_output_word(v) ? NODE_WORD : NODE_TEXT, v);
+}
+
+const struct conf_type conf_type_output = {
+    .syntax = "off, stdout or a file name",
+    .decode = output_decode,
+    .encode = output_encode,
+    .schema = text_schema,
+    .pattern = "^[^\\u0000-\\u001f\\u007f]+$",
+};
+
+/* ---- paths and hosts of requests ---- */
+
+static bool check_path(struct decoder *d, const struct node *node)
+{
+	struct view v = node->text;
+	if (!view_starts(v, VIEW("/"))) {
+		decode_error(d, node, "a path must start with '/'");
+		return false;
+	}
+	for (size_t i = 0; i < v.len; i++) {
+		unsigned char c = (unsigned char)v.ptr[i];
+		if (c > 0x20 && c != 0x7f && c != '?' && c != '#')
+			continue;
+		if (c == '?' || c == '#')
+			decode_error(d, node,
+				     "a path ends before '%c'; match the rest with 'query'", c);
+		else
+			decode_error(d, node, "a path holds no spaces or control bytes");
+		return false;
+	}
+	return true;
+}
+
+const struct conf_type conf_type_path = {
+    .syntax = "a path",
+    .decode = text_decode,
+    .encode = text_encode,
+    .schema = text_schema,
+    .check_text = check_path,
+    .pattern = "^/[^\\u0000-\\u0020?#\\u007f]*$",
+};
+
+static bool check_regex(struct decoder *d, const struct node *node)
+{
+	if (node->text.len)
+		return true;
+	decode_error(d, node, "the regular expression is empty");
+	return false;
+}
+
+const struct conf_type conf_type_regex = {
+    .syntax = "a regular expression",
+    .decode = text_decode,
+    .encode = text_encode,
+    .schema = text_schema,
+    .check_text = check_regex,
+    .pattern = "^(.|\\n)+$",
+};
+
+/* It goes into a request line: nothing may end it early. */
+static bool check_replacement(struct decoder *d, const struct node *node)
+{
+	struct view v = node->text;
+	bool ok = v.len && (v.ptr[0] == '/' || v.ptr[0] == '$');
+	for (size_t i = 0; i < v.len; i++)
+		ok = ok && (unsigned char)v.ptr[i] > 0x20 && v.ptr[i] != 0x7f && v.ptr[i] != '#';
+	if (!ok)
+		decode_error(d, node,
+			     "the new path must start with '/' or a group such as $1 and hold no "
+			     "spaces");
+	return ok;
+}
+
+const struct conf_type conf_type_replacement = {
+    .syntax = "a path with groups such as $1",
+    .decode = text_decode,
+    .encode = text_encode,
+    .schema = text_schema,
+    .check_text = check_replacement,
+    .pattern = "^[/$][^\\u0000-\\u0020#\\u007f]*$",
+};
+
+/* host, host:port, [v6], [v6]:port */
+static bool is_authority(struct view v)
+{
+	struct addr addr;
+	size_t colon = v.len;
+	while (colon && char_is_digit(v.ptr[colon - 1]))
+		colon--;
+	if (colon && colon < v.len && v.ptr[colon - 1] == ':') {
+		uint64_t port;
+		if (!parse_u64(view_skip(v, colon), &port) || port > 65535)
+			return false;
+		v = view_head(v, colon - 1);
+	}
+	if (view_starts(v, VIEW("[")))
+		return addr_parse_ip(v, &addr) && addr.sa.sa_family == AF_INET6;
+	return http_is_host(v);
+}
+
+static bool check_authority(struct decoder *d, const struct node *node)
+{
+	if (is_authority(node->text))
+		return true;
+	decode_error(d, node, "'" VIEW_FMT "' is no host name", VIEW_ARG(node->text));
+	return false;
+}
+
+const struct conf_type conf_type_authority = {
+    .syntax = "a host name",
+    .decode = text_decode,
+    .encode = text_encode,
+    .schema = text_schema,
+    .check_text = check_authority,
+    .pattern = "^[][A-Za-z0-9._:-]+$",
+};
+
+/* ---- redirects ---- */
+
+#define PLACEHOLDERS "scheme|host|uri|path|query"
+
+static bool check_placeholders(struct decoder *d, const struct node *node)
+{
+	struct view v = node->text;
+	for (ptrdiff_t open; (open = view_chr(v, '{')) >= 0;) {
+		v = view_skip(v, (size_t)open + 1);
+		ptrdiff_t close = view_chr(v, '}');
+		struct view word = view_head(v, close < 0 ? v.len : (size_t)close);
+		if (close < 0 || row_word_index(PLACEHOLDERS, word) < 0) {
+			struct suggest s;
+			suggest_init(&s, word);
+			suggest_words(&s, PLACEHOLDERS);
+			decode_error_hint(d, node, suggest_hint(&s),
+					  "'{" VIEW_FMT "%s' is none of {scheme}, {host}, {uri}, "
+					  "{path}, {query}",
+					  VIEW_ARG(word), close < 0 ? "" : "}");
+			return false;
+		}
+		v = view_skip(v, (size_t)close + 1);
+	}
+	return true;
+}
+
+static bool check_redirect(struct decoder *d, const struct node *node)
+{
+	struct view v = node->text;
+	bool ok = v.len > 0;
+	for (size_t i = 0; i < v.len; i++)
+		ok = ok && (unsigned char)v.ptr[i] > 0x20 && v.ptr[i] != 0x7f;
+	if (!ok)
+		decode_error(d, node, "'" VIEW_FMT "' is no address to redirect to", VIEW_ARG(v));
+	return ok && check_placeholders(d, node);
+}
+
+const struct conf_type conf_type_redirect = {
+    .syntax = "a URL",
+    .decode = text_decode,
+    .encode = text_encode,
+    .schema = text_schema,
+    .check_text = check_redirect,
+    .pattern = "^([^\\u0000-\\u0020\\u007f{]|\\{(scheme|host|uri|path|query)\\})+$",
+};
+
+const struct conf_type conf_type_header_value = {
+    .syntax = "a header value",
+    .decode = text_decode,
+    .encode = text_encode,
+    .schema = text_schema,
+    .check_text = http_check_value,
+    .pattern = HTTP_VALUE_PATTERN,
+};
