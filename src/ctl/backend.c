@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT */
+#include "backend.h"
+
+#include <string.h>
+
+#include "api.h"
+#include "client.h"
+#include "text.h"
+
+#include "weir/base/defs.h"
+
+enum ctl_exit backend_ref_parse(struct ctl *ctl, const char *text, bool whole,
+				struct backend_ref *out)
+{
+	size_t len = strcspn(text, "/");
+	bool has_slash = text[len] == '/';
+	if (len == 0 || len >= sizeof(out->pool) || (has_slash && !text[len + 1]))
+		return ctl_fail(ctl, CTL_USAGE, "\"%s\" is not of the form POOL%s", text,
+				whole ? "/BACKEND" : "[/BACKEND]");
+	if (whole && !has_slash)
+		return ctl_fail(
+		    ctl, CTL_USAGE,
+		    "\"%s\" names no backend: say POOL/BACKEND; \"weirctl backends %s\" lists them",
+		    text, text);
+	memcpy(out->pool, text, len);
+	out->pool[len] = '\0';
+	out->backend = has_slash ? text + len + 1 : NULL;
+	return CTL_OK;
+}
+
+void backend_ref_path(const struct backend_ref *ref, struct str *out)
+{
+	str_text(out, "/v1/pools/");
+	client_escape(out, ref->pool);
+	if (!ref->backend)
+		return;
+	str_text(out, "/backends/");
+	client_escape(out, ref->backend);
+}
+
+const json_t *pool_backend(const json_t *pool, const char *name)
+{
+	size_t i;
+	json_t *backend;
+	json_array_foreach(json_object_get(pool, "backends"), i,
+			   backend) if (strcmp(get_text(backend, "name"), name) ==
+					0) return backend;
+	return NULL;
+}
+
+bool backend_is_usable(const json_t *backend)
+{
+	const char *state = get_text(backend, "state");
+	return strcmp(state, "up") == 0 || strcmp(state, "unknown") == 0;
+}
+
+enum colour state_colour(const char *state)
+{
+	if (strcmp(state, "up") == 0)
+		return GREEN;
+	return strcmp(state, "down") == 0 ? RED : YELLOW;
+}
+
+void put_state(struct str *out, const json_t *backend)
+{
+	const char *state = get_text(backend, "state"), *reason = get_text(backend, "reason");
+	put_clean(out, state);
+	if (strcmp(state, "up") == 0)
+		return;
+	if (has_member(backend, "since_s")) {
+		str_char(out, ' ');
+		put_age_s(out, get_u64(backend, "since_s"));
+	}
+	if (*reason) {
+		str_text(out, ": ");
+		put_clean(out, reason);
+	}
+}
+
+void backends_table_init(struct table *t)
+{
+	static const struct column columns[] = {
+	    {"BACKEND", LEFT},   {"ADDRESS", LEFT}, {"WEIGHT", RIGHT},  {"IN FLIGHT", RIGHT},
+	    {"QUEUED", RIGHT},   {"CONNS", RIGHT},  {"IDLE", RIGHT},    {"RATE", RIGHT},
+	    {"REQUESTS", RIGHT}, {"ERRORS", RIGHT}, {"RETRIES", RIGHT}, {"P50", RIGHT},
+	    {"P99", RIGHT},      {"MAX", RIGHT},    {"STATE", LEFT}};
+	table_init(t, columns, ARRAY_LEN(columns));
+}
+
+static void latency_cell(struct table *t, const json_t *latency, const char *key)
+{
+	struct str *cell = table_cell(t);
+	if (get_u64(latency, "n"))
+		put_duration_us(cell, get_u64(latency, key));
+	else
+		str_char(cell, '-');
+}
+
+void backends_table_row(struct table *t, const char *pool, const json_t *b)
+{
+	const char *name = get_text(b, "name"), *state = get_text(b, "state");
+	uint64_t errors = get_u64(b, "errors");
+	struct str *cell = table_cell(t);
+	put_clean(cell, pool);
+	str_char(cell, '/');
+	put_clean(cell, name);
+	put_clean(table_cell(t), get_text(b, "address"));
+	str_u64(table_cell(t), get_u64(b, "weight"));
+	str_u64(table_cell(t), get_u64(b, "in_flight"));
+	str_u64(table_cell(t), get_u64(b, "queued"));
+	str_u64(table_cell(t), get_u64(b, "upconns"));
+	str_u64(table_cell(t), get_u64(b, "idle_upconns"));
+	put_rate(table_cell(t), get_real(b, "rate"));
+	str_u64(table_cell(t), get_u64(b, "requests"));
+	str_u64(table_cell_in(t, errors ? YELLOW : PLAIN), errors);
+	str_u64(table_cell(t), get_u64(b, "retries"));
+	const json_t *minute = json_object_get(json_object_get(b, "latency"), "1m");
+	const json_t *total = json_object_get(minute, "total");
+	latency_cell(t, total, "p50_us");
+	latency_cell(t, total, "p99_us");
+	latency_cell(t, total, "max_us");
+	put_state(table_cell_in(t, state_colour(state)), b);
+}

@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A reader that pulls: each step asks the socket for what it needs next, so the
+ * answer's framing (RFC 9112 6) reads from top to bottom.  weir's own daemon is
+ * on the other side, yet sizes are bounded: the path may name any socket.
+ */
+#include "client.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "weir/base/parse.h"
+
+#define LINE_BYTES 8192
+#define HEAD_LINES 200
+#define BODY_BYTES ((size_t)256 << 20)
+
+struct reader {
+	int fd;
+	size_t pos;
+	size_t len;
+	bool timed_out;
+	char buf[16384];
+};
+
+struct framing {
+	bool chunked;
+	bool sized;
+	uint64_t length;
+};
+
+static ssize_t reader_fill(struct reader *r)
+{
+	ssize_t n;
+	do
+		n = recv(r->fd, r->buf, sizeof(r->buf), 0);
+	while (n < 0 && errno == EINTR);
+	r->timed_out = n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
+	r->pos = 0;
+	r->len = n > 0 ? (size_t)n : 0;
+	return n;
+}
+
+/* A line without its end; false at the end of input or when it is too long. */
+static bool read_line(struct reader *r, char line[LINE_BYTES])
+{
+	size_t n = 0;
+	for (;;) {
+		if (r->pos == r->len && reader_fill(r) <= 0)
+			return false;
+		char c = r->buf[r->pos++];
+		if (c == '\n')
+			break;
+		if (n == LINE_BYTES - 1)
+			return false;
+		line[n++] = c;
+	}
+	if (n && line[n - 1] == '\r')
+		n--;
+	line[n] = '\0';
+	return true;
+}
+
+static bool read_bytes(struct reader *r, uint64_t n, struct str *out)
+{
+	if (n > BODY_BYTES || out->len + n > BODY_BYTES)
+		return false;
+	while (n) {
+		if (r->pos == r->len && reader_fill(r) <= 0)
+			return false;
+		size_t part = r->len - r->pos < n ? r->len - r->pos : (size_t)n;
+		str_put(out, r->buf + r->pos, part);
+		r->pos += part;
+		n -= part;
+	}
+	return !out->overflow;
+}
+
+static bool read_to_end(struct reader *r, struct str *out)
+{
+	ssize_t n = 1;
+	while (r->pos < r->len || (n = reader_fill(r)) > 0)
+		if (!read_bytes(r, r->len - r->pos, out))
+			return false;
+	return n == 0;
+}
+
+static bool parse_chunk_size(const char *line, uint64_t *size)
+{
+	char *end;
+	if (!strchr("0123456789abcdefABCDEF", line[0]) || !line[0])
+		return false;
+	errno = 0;
+	*size = strtoull(line, &end, 16);
+	return errno == 0 && (*end == '\0' || *end == ';' || *end == ' ');
+}
+
+static bool read_chunks(struct reader *r, struct str *out)
+{
+	char line[LINE_BYTES];
+	for (;;) {
+		uint64_t size;
+		if (!read_line(r, line) || !parse_chunk_size(line, &size))
+			return false;
+		if (size == 0)
+			break;
+		if (!read_bytes(r, size, out) || !read_line(r, line) || line[0])
+			return false;
+	}
+	for (int i = 0; i < HEAD_LINES; i++) {
+		if (!read_line(r, line))
+			return false;
+		if (!line[0])
+			return true;
+	}
+	return false;
+}
+
+static bool parse_status_line(const char *line, int *status)
+{
+	uint64_t code;
+	struct view v = view_str(line);
+	if (!view_starts(v, VIEW("HTTP/1.")) || v.len < 12)
+		return false;
+	if (!parse_u64(view_of(line + 9, 3), &code) || code < 100 || code > 599)
+		return false;
+	*status = (int)code;
+	return true;
+}
+
+static bool read_head(struct reader *r, int *status, struct framing *framing)
+{
+	char line[LINE_BYTES];
+	*framing = (struct framing){0};
+	if (!read_line(r, line) || !parse_status_line(line, status))
+		return false;
+	for (int i = 0; i < HEAD_LINES; i++) {
+		if (!read_line(r, line))
+			return false;
+		if (!line[0])
+			return true;
+		ptrdiff_t colon = view_chr(view_str(line), ':');
+		if (colon < 0)
+			return false;
+		struct view name = view_of(line, (size_t)colon);
+		struct view value = view_trim(view_str(line + colon + 1));
+		if (view_ieq(name, VIEW("transfer-encoding")))
+			framing->chunked = view_ieq(value, VIEW("chunked"));
+		if (view_ieq(name, VIEW("content-length"))) {
+			framing->sized = parse_u64(value, &framing->length);
+			if (!framing->sized)
+				return false;
+		}
+	}
+	return false;
+}
+
+static bool read_answer(struct reader *r, int *status, struct str *body)
+{
+	struct framing framing;
+	do
+		if (!read_head(r, status, &framing))
+			return false;
+	while (*status < 200);
+	if (*status == 204 || *status == 304)
+		return true;
+	if (framing.chunked)
+		return read_chunks(r, body);
+	if (framing.sized)
+		return read_bytes(r, framing.length, body);
+	return read_to_end(r, body);
+}
+
+static bool send_all(int fd, const char *p, size_t n)
+{
+	while (n) {
+		ssize_t sent = send(fd, p, n, MSG_NOSIGNAL);
+		if (sent < 0 && errno == EINTR)
+			continue;
+		if (sent < 0)
+			return false;
+		p += sent;
+		n -= (size_t)sent;
+	}
+	return true;
+}
+
+static bool send_request(int fd, const struct client_request *req)
+{
+	struct str s = STR_INIT;
+	str_printf(&s,
+		   "%s %s HTTP/1.1\r\nHost: weir\r\nUser-Agent: weirctl/" WEIR_VERSION
+		   "\r\nAccept: application/json\r\nConnection: close\r\n",
+		   req->method, req->path);
+	if (req->body.len)
+		str_text(&s, "Content-Type: application/json\r\n");
+	if (req->body.len || strcmp(req->method, "POST") == 0)
+		str_printf(&s, "Content-Length: %zu\r\n", req->body.len);
+	str_text(&s, "\r\n");
+	str_view(&s, req->body);
+	bool ok = !s.overflow && send_all(fd, s.ptr, s.len);
+	str_fini(&s);
+	return ok;
+}
+
+static enum client_result say_unreachable(const char *path, int error, struct str *why)
+{
+	switch (error) {
+	case ENOENT:
+		str_printf(why,
+			   "no socket at %s: is weir running? Its socket is status.socket in the "
+			   "configuration; name another with -s",
+			   path);
+		return CLIENT_UNREACHABLE;
+	case ECONNREFUSED:
+		str_printf(why, "nobody listens on %s: weir is not running; its log says why",
+			   path);
+		return CLIENT_UNREACHABLE;
+	case EACCES:
+	case EPERM:
+		str_printf(why,
+			   "no permission to use %s: run weirctl as the owner or as root, or set "
+			   "status.mode",
+			   path);
+		return CLIENT_FORBIDDEN;
+	default:
+		str_printf(why, "cannot connect to %s: %s", path, strerror(error));
+		return CLIENT_UNREACHABLE;
+	}
+}
+
+/* The connected socket, or -1 with errno set. */
+static int connect_to(const char *path, unsigned timeout_s)
+{
+	struct sockaddr_un un = {.sun_family = AF_UNIX};
+	struct timeval limit = {.tv_sec = (time_t)timeout_s};
+	if (strlen(path) >= sizeof(un.sun_path)) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	memcpy(un.sun_path, path, strlen(path));
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -1;
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+	if (connect(fd, (struct sockaddr *)&un, sizeof(un)) < 0) {
+		int error = errno;
+		close(fd);
+		errno = error;
+		return -1;
+	}
+	return fd;
+}
+
+enum client_result client_call(const char *socket_path, const struct client_request *req,
+			       int *status, struct str *body, struct str *why)
+{
+	struct reader r = {.fd = connect_to(socket_path, req->timeout_s)};
+	if (r.fd < 0)
+		return say_unreachable(socket_path, errno, why);
+	/* a refusal may arrive although the request could not be sent in full: read anyway */
+	send_request(r.fd, req);
+	bool ok = read_answer(&r, status, body);
+	close(r.fd);
+	if (ok)
+		return CLIENT_OK;
+	if (r.timed_out) {
+		str_printf(why,
+			   "weir does not answer on %s within %u s: is it overloaded or stopped?",
+			   socket_path, req->timeout_s);
+		return CLIENT_UNREACHABLE;
+	}
+	str_printf(why, "the answer on %s is no complete HTTP/1.1 response: is that weir's socket?",
+		   socket_path);
+	return CLIENT_BROKEN;
+}
+
+void client_escape(struct str *out, const char *text)
+{
+	for (const unsigned char *p = (const unsigned char *)text; *p; p++) {
+		bool letter = (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z');
+		if (letter || char_is_digit((char)*p) || strchr("-._~:@", *p))
+			str_char(out, (char)*p);
+		else
+			str_printf(out, "%%%02X", *p);
+	}
+}

@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Commands that change a backend.  Each shows the row as it is afterwards and
+ * the command that takes the change back.
+ */
+#include "api.h"
+#include "backend.h"
+#include "commands.h"
+#include "text.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "weir/base/parse.h"
+
+#define WEIGHT_MAX 65535
+#define WAIT_NS 250000000
+
+/* A word that a shell reads back as it is. */
+static void put_word(struct str *out, const char *word)
+{
+	static const char safe[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+				   "./_-:@%+=,";
+	struct str clean = STR_INIT;
+	put_clean(&clean, word);
+	if (clean.len && strspn(clean.ptr, safe) == clean.len) {
+		str_view(out, str_as_view(&clean));
+		str_fini(&clean);
+		return;
+	}
+	str_char(out, '\'');
+	for (size_t i = 0; i < clean.len; i++) {
+		if (clean.ptr[i] == '\'')
+			str_text(out, "'\\''");
+		else
+			str_char(out, clean.ptr[i]);
+	}
+	str_char(out, '\'');
+	str_fini(&clean);
+}
+
+/* "undo: weirctl COMMAND POOL/BACKEND"; the line is left open. */
+static void begin_undo(struct ctl *ctl, const char *command)
+{
+	str_text(&ctl->out, "undo: weirctl ");
+	if (ctl->socket_given) {
+		str_text(&ctl->out, "-s ");
+		put_word(&ctl->out, ctl->socket);
+		str_char(&ctl->out, ' ');
+	}
+	str_text(&ctl->out, command);
+	str_char(&ctl->out, ' ');
+}
+
+static void put_place(struct ctl *ctl, const char *pool, const char *backend)
+{
+	struct str place = STR_INIT;
+	str_printf(&place, "%s/%s", pool, backend);
+	put_word(&ctl->out, place.ptr);
+	str_fini(&place);
+}
+
+static void put_row(struct ctl *ctl, const char *pool, const json_t *row)
+{
+	struct table t;
+	if (!has_member(row, "state"))
+		return;
+	backends_table_init(&t);
+	backends_table_row(&t, pool, row);
+	table_print(&t, &ctl->out, ctl->colour);
+	table_fini(&t);
+}
+
+/* The pool as it is now. */
+static enum ctl_exit get_pool(struct ctl *ctl, const struct backend_ref *ref, json_t **pool)
+{
+	struct backend_ref whole = *ref;
+	struct str path = STR_INIT;
+	whole.backend = NULL;
+	backend_ref_path(&whole, &path);
+	enum ctl_exit code = api_get(ctl, path.ptr, pool);
+	str_fini(&path);
+	return code;
+}
+
+static enum ctl_exit change(struct ctl *ctl, const char *method, const struct backend_ref *ref,
+			    json_t *body, json_t **row)
+{
+	struct str path = STR_INIT;
+	backend_ref_path(ref, &path);
+	enum ctl_exit code = api_send(ctl, method, path.ptr, body, row);
+	str_fini(&path);
+	return code;
+}
+
+/* ---- drain, maintenance, enable ---- */
+
+/* The command that brings a backend into the state. */
+static const char *command_to(const char *state)
+{
+	if (strcmp(state, "draining") == 0)
+		return "drain";
+	return strcmp(state, "maintenance") == 0 ? "maintenance" : "enable";
+}
+
+/* Polls until nothing is in flight; *row becomes the last one seen. */
+static enum ctl_exit wait_until_idle(struct ctl *ctl, const struct backend_ref *ref, json_t **row)
+{
+	while (get_u64(*row, "in_flight") > 0) {
+		json_t *pool;
+		nanosleep(&(struct timespec){.tv_nsec = WAIT_NS}, NULL);
+		enum ctl_exit code = get_pool(ctl, ref, &pool);
+		if (code != CTL_OK)
+			return code;
+		json_decref(*row);
+		*row = json_incref((json_t *)pool_backend(pool, ref->backend));
+		json_decref(pool);
+		if (!*row)
+			return ctl_fail(ctl, CTL_FAILED, "%s/%s was removed meanwhile", ref->pool,
+					ref->backend);
+		if (strcmp(command_to(get_text(*row, "state")), "enable") == 0)
+			return ctl_fail(ctl, CTL_FAILED, "%s/%s was enabled again meanwhile",
+					ref->pool, ref->backend);
+	}
+	return CTL_OK;
+}
+
+static void print_state_change(struct ctl *ctl, const struct backend_ref *ref, const json_t *row,
+			       const char *old_command)
+{
+	if (ctl->json) {
+		api_put_json(ctl, row);
+		return;
+	}
+	put_row(ctl, ref->pool, row);
+	if (strcmp(old_command, command_to(get_text(row, "state"))) == 0) {
+		str_text(&ctl->out, "nothing changed: it was so before\n");
+		return;
+	}
+	begin_undo(ctl, old_command);
+	put_place(ctl, ref->pool, ref->backend);
+	str_char(&ctl->out, '\n');
+}
+
+static enum ctl_exit set_state(struct ctl *ctl, const char *state)
+{
+	struct backend_ref ref;
+	json_t *pool, *row;
+	enum ctl_exit code = backend_ref_parse(ctl, ctl->args[0], true, &ref);
+	if (code == CTL_OK)
+		code = get_pool(ctl, &ref, &pool);
+	if (code != CTL_OK)
+		return code;
+	const char *old = command_to(get_text(pool_backend(pool, ref.backend), "state"));
+	json_decref(pool);
+	code = change(ctl, "POST", &ref, json_pack("{s:s}", "state", state), &row);
+	if (code == CTL_OK && ctl->wait)
+		code = wait_until_idle(ctl, &ref, &row);
+	if (code == CTL_OK)
+		print_state_change(ctl, &ref, row, old);
+	json_decref(row);
+	return code;
+}
+
+enum ctl_exit cmd_drain(struct ctl *ctl)
+{
+	return set_state(ctl, "drain");
+}
+
+enum ctl_exit cmd_maintenance(struct ctl *ctl)
+{
+	return set_state(ctl, "maintenance");
+}
+
+enum ctl_exit cmd_enable(struct ctl *ctl)
+{
+	return set_state(ctl, "up");
+}
+
+/* ---- weight ---- */
+
+static enum ctl_exit parse_weight(struct ctl *ctl, const char *text, uint64_t *weight)
+{
+	if (!parse_u64(view_str(text), weight) || *weight > WEIGHT_MAX)
+		return ctl_fail(ctl, CTL_USAGE, "a weight is a number from 0 to %d, not \"%s\"",
+				WEIGHT_MAX, text);
+	return CTL_OK;
+}
+
+enum ctl_exit cmd_weight(struct ctl *ctl)
+{
+	struct backend_ref ref;
+	json_t *pool, *row;
+	uint64_t weight;
+	enum ctl_exit code = backend_ref_parse(ctl, ctl->args[0], true, &ref);
+	if (code == CTL_OK)
+		code = parse_weight(ctl, ctl->args[1], &weight);
+	if (code == CTL_OK)
+		code = get_pool(ctl, &ref, &pool);
+	if (code != CTL_OK)
+		return code;
+	uint64_t old = get_u64(pool_backend(pool, ref.backend), "weight");
+	json_decref(pool);
+	json_t *body = json_pack("{s:I}", "weight", (json_int_t)weight);
+	code = change(ctl, "POST", &ref, body, &row);
+	if (code != CTL_OK)
+		return code;
+	if (ctl->json) {
+		api_put_json(ctl, row);
+	} else {
+		put_row(ctl, ref.pool, row);
+		begin_undo(ctl, "weight");
+		put_place(ctl, ref.pool, ref.backend);
+		str_printf(&ctl->out, " %u\n", (unsigned)old);
+	}
+	json_decref(row);
+	return CTL_OK;
+}
+
+/* ---- add, remove ---- */
+
+enum ctl_exit cmd_add(struct ctl *ctl)
+{
+	struct backend_ref ref;
+	json_t *row;
+	uint64_t weight = 1;
+	enum ctl_exit code = backend_ref_parse(ctl, ctl->args[0], false, &ref);
+	if (code == CTL_OK && ref.backend)
+		code = ctl_fail(ctl, CTL_USAGE,
+				"add takes a pool and an address; --name names the backend");
+	if (code == CTL_OK && ctl->weight)
+		code = parse_weight(ctl, ctl->weight, &weight);
+	if (code != CTL_OK)
+		return code;
+	json_t *body = json_pack("{s:s, s:s*}", "address", ctl->args[1], "name", ctl->name);
+	if (!body)
+		return ctl_fail(ctl, CTL_USAGE, "the address or the name is not UTF-8");
+	if (ctl->weight)
+		json_object_set_new(body, "weight", json_integer((json_int_t)weight));
+	struct str path = STR_INIT;
+	backend_ref_path(&ref, &path);
+	str_text(&path, "/backends");
+	code = api_send(ctl, "POST", path.ptr, body, &row);
+	str_fini(&path);
+	if (code != CTL_OK)
+		return code;
+	if (ctl->json) {
+		api_put_json(ctl, row);
+	} else {
+		put_row(ctl, ref.pool, row);
+		begin_undo(ctl, "remove");
+		put_place(ctl, ref.pool, get_text(row, "name"));
+		str_char(&ctl->out, '\n');
+	}
+	json_decref(row);
+	return CTL_OK;
+}
+
+/* `old` is the row before. */
+static void put_undo_of_remove(struct ctl *ctl, const char *pool, const json_t *old)
+{
+	const char *address = get_text(old, "address"), *name = get_text(old, "name");
+	begin_undo(ctl, "add");
+	put_word(&ctl->out, pool);
+	str_char(&ctl->out, ' ');
+	put_word(&ctl->out, address);
+	if (strcmp(name, address) != 0) {
+		str_text(&ctl->out, " --name ");
+		put_word(&ctl->out, name);
+	}
+	if (get_u64(old, "weight") != 1)
+		str_printf(&ctl->out, " --weight %u", (unsigned)get_u64(old, "weight"));
+	str_char(&ctl->out, '\n');
+}
+
+static void print_removal(struct ctl *ctl, const struct backend_ref *ref, const json_t *answer,
+			  const json_t *old)
+{
+	if (ctl->json) {
+		api_put_json(ctl, answer);
+		return;
+	}
+	put_row(ctl, ref->pool, answer);
+	uint64_t left = get_u64(answer, "in_flight");
+	put_clean(&ctl->out, ctl->args[0]);
+	if (left)
+		str_printf(&ctl->out, " goes when its last %u requests are done\n", (unsigned)left);
+	else
+		str_text(&ctl->out, " is removed\n");
+	if (old)
+		put_undo_of_remove(ctl, ref->pool, old);
+}
+
+enum ctl_exit cmd_remove(struct ctl *ctl)
+{
+	struct backend_ref ref;
+	json_t *pool, *answer;
+	enum ctl_exit code = backend_ref_parse(ctl, ctl->args[0], true, &ref);
+	if (code == CTL_OK)
+		code = get_pool(ctl, &ref, &pool);
+	if (code != CTL_OK)
+		return code;
+	code = change(ctl, "DELETE", &ref, NULL, &answer);
+	if (code == CTL_OK)
+		print_removal(ctl, &ref, answer, pool_backend(pool, ref.backend));
+	json_decref(pool);
+	json_decref(answer);
+	return code;
+}

@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * weirctl: options, the choice of the command, and all output.
+ */
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "commands.h"
+#include "text.h"
+
+#include "weir/base/defs.h"
+#include "weir/base/parse.h"
+
+#define WATCH_DEFAULT_S 2
+#define WATCH_LEAST_S 0.1
+#define WATCH_MOST_S 86400
+
+enum {
+	LONG_JSON = 256,
+	LONG_PHASE,
+	LONG_WINDOW,
+	LONG_NAME,
+	LONG_WEIGHT,
+	LONG_CLIENT,
+	LONG_WAIT,
+};
+
+static const struct option long_options[] = {
+    {"socket", required_argument, NULL, 's'},
+    {"json", no_argument, NULL, LONG_JSON},
+    {"watch", optional_argument, NULL, 'w'},
+    {"help", no_argument, NULL, 'h'},
+    {"version", no_argument, NULL, 'V'},
+    {"phase", required_argument, NULL, LONG_PHASE},
+    {"window", required_argument, NULL, LONG_WINDOW},
+    {"name", required_argument, NULL, LONG_NAME},
+    {"weight", required_argument, NULL, LONG_WEIGHT},
+    {"client", required_argument, NULL, LONG_CLIENT},
+    {"wait", no_argument, NULL, LONG_WAIT},
+    {"follow", no_argument, NULL, 'f'},
+    {"header", required_argument, NULL, 'H'},
+    {NULL, 0, NULL, 0},
+};
+
+/* What was said on the command line, besides what goes into struct ctl. */
+struct said {
+	bool help;
+	bool version;
+	unsigned options; /* enum ctl_option */
+};
+
+enum ctl_exit ctl_fail(struct ctl *ctl, enum ctl_exit code, const char *fmt, ...)
+{
+	va_list ap;
+	va_start(ap, fmt);
+	str_vprintf(&ctl->why, fmt, ap);
+	va_end(ap);
+	return code;
+}
+
+void ctl_flush(struct ctl *ctl)
+{
+	bool ok = fwrite(ctl->out.ptr ? ctl->out.ptr : "", 1, ctl->out.len, stdout) == ctl->out.len;
+	if (!ok || fflush(stdout)) {
+		fputs("weirctl: cannot write to standard output\n", stderr);
+		exit(CTL_FAILED);
+	}
+	str_reset(&ctl->out);
+}
+
+static enum ctl_exit set_watch(struct ctl *ctl, const char *seconds)
+{
+	ctl->watch_s = WATCH_DEFAULT_S;
+	if (seconds && (!parse_double(view_str(seconds), &ctl->watch_s) ||
+			ctl->watch_s < WATCH_LEAST_S || ctl->watch_s > WATCH_MOST_S))
+		return ctl_fail(ctl, CTL_USAGE, "-w takes %g to %d seconds, not \"%s\"",
+				WATCH_LEAST_S, WATCH_MOST_S, seconds);
+	return CTL_OK;
+}
+
+static enum ctl_exit add_header(struct ctl *ctl, const char *header)
+{
+	if (ctl->n_headers == CTL_MAX_HEADERS)
+		return ctl_fail(ctl, CTL_USAGE, "more than %d headers", CTL_MAX_HEADERS);
+	ctl->headers[ctl->n_headers++] = header;
+	return CTL_OK;
+}
+
+/* One option that getopt_long has recognised. */
+static enum ctl_exit take_option(struct ctl *ctl, int option, struct said *said)
+{
+	const struct {
+		int option;
+		unsigned bit;
+		const char **text;
+		bool *flag;
+	} rows[] = {
+	    {'s', 0, &ctl->socket, NULL},
+	    {LONG_JSON, 0, NULL, &ctl->json},
+	    {'h', 0, NULL, &said->help},
+	    {'V', 0, NULL, &said->version},
+	    {'f', OPT_FOLLOW, NULL, &ctl->follow},
+	    {LONG_WAIT, OPT_WAIT, NULL, &ctl->wait},
+	    {LONG_PHASE, OPT_PHASE, &ctl->phase, NULL},
+	    {LONG_WINDOW, OPT_WINDOW, &ctl->window, NULL},
+	    {LONG_NAME, OPT_NAME, &ctl->name, NULL},
+	    {LONG_WEIGHT, OPT_WEIGHT, &ctl->weight, NULL},
+	    {LONG_CLIENT, OPT_CLIENT, &ctl->client, NULL},
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		if (rows[i].option != option)
+			continue;
+		said->options |= rows[i].bit;
+		if (rows[i].text)
+			*rows[i].text = optarg;
+		else
+			*rows[i].flag = true;
+		return CTL_OK;
+	}
+	if (option == 'w') {
+		said->options |= OPT_WATCH;
+		return set_watch(ctl, optarg);
+	}
+	said->options |= OPT_HEADER;
+	return add_header(ctl, optarg);
+}
+
+static enum ctl_exit parse_options(struct ctl *ctl, int argc, char **argv, struct said *said)
+{
+	const char *default_socket = ctl->socket;
+	int option;
+	opterr = 0;
+	while ((option = getopt_long(argc, argv, ":s:w::hVfH:", long_options, NULL)) != -1) {
+		const char *given = argv[optind - 1];
+		if (option == ':')
+			return ctl_fail(ctl, CTL_USAGE, "option %s needs a value", given);
+		if (option == '?' && optopt && optopt < 256)
+			return ctl_fail(ctl, CTL_USAGE, "unknown option -%c", optopt);
+		if (option == '?')
+			return ctl_fail(ctl, CTL_USAGE,
+					"option %s is unknown, ambiguous or takes no value", given);
+		enum ctl_exit code = take_option(ctl, option, said);
+		if (code != CTL_OK)
+			return code;
+	}
+	ctl->socket_given = ctl->socket != default_socket;
+	ctl->args = (const char *const *)argv + optind;
+	ctl->n_args = (size_t)(argc - optind);
+	return CTL_OK;
+}
+
+static const char *option_text(unsigned bit)
+{
+	static const char *const texts[] = {"-w",       "--phase", "--window", "-f",      "-H",
+					    "--client", "--wait",  "--name",   "--weight"};
+	return texts[__builtin_ctz(bit)];
+}
+
+/* The command with its arguments and options checked; else NULL and ctl->why. */
+static const struct command *choose(struct ctl *ctl, const struct said *said)
+{
+	if (ctl->n_args == 0) {
+		ctl_fail(ctl, CTL_USAGE, "which command? weirctl --help lists them");
+		return NULL;
+	}
+	const char *name = *ctl->args++;
+	const struct command *c = command_find(name);
+	ctl->n_args--;
+	if (!c) {
+		const struct command *near = command_nearest(name);
+		ctl_fail(ctl, CTL_USAGE, "unknown command \"%s\"; ", name);
+		if (near)
+			ctl_fail(ctl, CTL_USAGE, "did you mean \"%s\"?", near->name);
+		else
+			ctl_fail(ctl, CTL_USAGE, "weirctl --help lists them");
+		return NULL;
+	}
+	if (said->help)
+		return c;
+	unsigned extra = said->options & ~c->options;
+	if (extra)
+		ctl_fail(ctl, CTL_USAGE, "%s takes no %s", c->name, option_text(extra & -extra));
+	else if (ctl->n_args < c->min_args || ctl->n_args > c->max_args)
+		ctl_fail(ctl, CTL_USAGE, "%s takes %s", c->name,
+			 *c->args ? c->args : "no arguments");
+	else
+		return c;
+	return NULL;
+}
+
+/* ---- output ---- */
+
+static void print_why(struct ctl *ctl)
+{
+	struct str clean = STR_INIT;
+	if (ctl->why.len == 0)
+		return;
+	put_clean_lines(&clean, ctl->why.ptr);
+	fprintf(stderr, "weirctl: %s\n", clean.ptr);
+	str_fini(&clean);
+	str_reset(&ctl->why);
+}
+
+static void sleep_s(double seconds)
+{
+	struct timespec t = {.tv_sec = (time_t)seconds};
+	t.tv_nsec = (long)((seconds - (double)t.tv_sec) * 1e9);
+	nanosleep(&t, NULL);
+}
+
+/* Over the old picture line by line, which flickers less than clearing first. */
+static void redraw(struct ctl *ctl)
+{
+	struct str screen = STR_INIT;
+	str_text(&screen, "\033[H");
+	for (size_t i = 0; i < ctl->out.len; i++) {
+		if (ctl->out.ptr[i] == '\n')
+			str_text(&screen, "\033[K");
+		str_char(&screen, ctl->out.ptr[i]);
+	}
+	str_text(&screen, "\033[J");
+	str_fini(&ctl->out);
+	ctl->out = screen;
+	ctl_flush(ctl);
+}
+
+/* Until interrupted.  On a terminal a weir that went away is waited for. */
+static enum ctl_exit watch(struct ctl *ctl, const struct command *c)
+{
+	bool terminal = isatty(STDOUT_FILENO) && !ctl->json;
+	if (terminal)
+		fputs("\033[2J", stdout);
+	for (bool first = true;; first = false) {
+		if (!first && !terminal && !ctl->json)
+			str_char(&ctl->out, '\n');
+		enum ctl_exit code = c->run(ctl);
+		if (code != CTL_OK && (first || !terminal))
+			return code;
+		if (ctl->why.len) {
+			put_clean_lines(&ctl->out, ctl->why.ptr);
+			str_char(&ctl->out, '\n');
+			str_reset(&ctl->why);
+		}
+		if (terminal)
+			redraw(ctl);
+		else
+			ctl_flush(ctl);
+		sleep_s(ctl->watch_s);
+	}
+}
+
+static bool wants_colour(void)
+{
+	const char *no_color = getenv("NO_COLOR"), *term = getenv("TERM");
+	return isatty(STDOUT_FILENO) && !(no_color && *no_color) && term &&
+	       strcmp(term, "dumb") != 0;
+}
+
+static const char *usual_socket(char *room, size_t size)
+{
+	const char *env = getenv("WEIR_SOCKET"), *dir = getenv("XDG_RUNTIME_DIR");
+	if (env && *env)
+		return env;
+	if (geteuid() == 0)
+		return "/run/weir/weir.sock";
+	if (dir && *dir)
+		snprintf(room, size, "%s/weir.sock", dir);
+	else
+		snprintf(room, size, "/tmp/weir-%u.sock", (unsigned)geteuid());
+	return room;
+}
+
+static enum ctl_exit run(struct ctl *ctl, int argc, char **argv)
+{
+	struct said said = {0};
+	enum ctl_exit code = parse_options(ctl, argc, argv, &said);
+	if (code != CTL_OK)
+		return code;
+	if (said.version || (said.help && ctl->n_args == 0)) {
+		if (said.version)
+			str_text(&ctl->out, "weirctl " WEIR_VERSION "\n");
+		else
+			commands_help(&ctl->out);
+		return CTL_OK;
+	}
+	const struct command *c = choose(ctl, &said);
+	if (!c)
+		return CTL_USAGE;
+	if (said.help) {
+		command_help(c, &ctl->out);
+		return CTL_OK;
+	}
+	return ctl->watch_s > 0 ? watch(ctl, c) : c->run(ctl);
+}
+
+int main(int argc, char **argv)
+{
+	char room[4096];
+	struct ctl ctl = {
+	    .socket = usual_socket(room, sizeof(room)),
+	    .colour = wants_colour(),
+	    .out = STR_INIT,
+	    .why = STR_INIT,
+	};
+	enum ctl_exit code = run(&ctl, argc, argv);
+	ctl_flush(&ctl);
+	print_why(&ctl);
+	str_fini(&ctl.out);
+	str_fini(&ctl.why);
+	return (int)code;
+}

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT */
+#include "text.h"
+
+#include "weir/base/defs.h"
+
+/* Three significant digits of x < 999.5. */
+static void put_3_digits(struct str *out, double x)
+{
+	str_printf(out, "%.*f", x < 9.995 ? 2 : x < 99.95 ? 1 : 0, x);
+}
+
+void put_duration_us(struct str *out, uint64_t us)
+{
+	if (us < 1000) {
+		str_printf(out, "%u us", (unsigned)us);
+	} else if (us < 999500) {
+		put_3_digits(out, (double)us / 1e3);
+		str_text(out, " ms");
+	} else if (us < 59950000) {
+		put_3_digits(out, (double)us / 1e6);
+		str_text(out, " s");
+	} else {
+		put_age_s(out, us / 1000000 + (us % 1000000 >= 500000));
+	}
+}
+
+void put_age_s(struct str *out, uint64_t s)
+{
+	unsigned long long n = s;
+	if (s < 60)
+		str_printf(out, "%llu s", n);
+	else if (s < 3600)
+		str_printf(out, "%llu m %llu s", n / 60, n % 60);
+	else if (s < 86400)
+		str_printf(out, "%llu h %llu m", n / 3600, n / 60 % 60);
+	else
+		str_printf(out, "%llu d %llu h", n / 86400, n / 3600 % 24);
+}
+
+void put_rate(struct str *out, double per_s)
+{
+	static const char *const units[] = {"", "k", "M", "G"};
+	size_t unit = 0;
+	for (; per_s >= 999.5 && unit + 1 < ARRAY_LEN(units); unit++)
+		per_s /= 1000;
+	if (per_s < 0.005)
+		str_char(out, '0');
+	else
+		put_3_digits(out, per_s);
+	str_printf(out, "%s/s", units[unit]);
+}
+
+void put_bytes(struct str *out, uint64_t bytes)
+{
+	static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
+	double x = (double)bytes;
+	size_t unit = 0;
+	for (; x >= 999.5 && unit + 1 < ARRAY_LEN(units); unit++)
+		x /= 1024;
+	if (unit == 0)
+		str_printf(out, "%u", (unsigned)bytes);
+	else
+		put_3_digits(out, x);
+	str_printf(out, " %s", units[unit]);
+}
+
+static void put_without_controls(struct str *out, const char *text, const char *allowed)
+{
+	for (const unsigned char *p = (const unsigned char *)text; *p; p++) {
+		bool c0 = *p < 0x20 || *p == 0x7f;
+		/* U+0080 to U+009F are controls too, two bytes each */
+		bool c1 = *p == 0xc2 && p[1] >= 0x80 && p[1] <= 0x9f;
+		if ((c0 && !strchr(allowed, *p)) || c1)
+			str_char(out, '?');
+		else
+			str_char(out, (char)*p);
+		p += c1;
+	}
+}
+
+void put_clean(struct str *out, const char *text)
+{
+	put_without_controls(out, text, "");
+}
+
+void put_clean_lines(struct str *out, const char *text)
+{
+	put_without_controls(out, text, "\n\t");
+}
+
+size_t text_width(const char *text, size_t len)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < len; i++)
+		n += ((unsigned char)text[i] & 0xc0) != 0x80; /* continuation bytes take no room */
+	return n;
+}
