@@ -22,7 +22,7 @@ PACKAGES_BUILD=(gcc libc6-dev cmake:cmake ninja-build:ninja 'pkgconf|pkg-config'
 # shellcheck disable=SC2034
 PACKAGES_APPS=(nodejs:node gunicorn curl:curl nghttp2-client:h2load procps)
 # shellcheck disable=SC2034
-PACKAGES_BENCH=(nginx haproxy wrk:wrk util-linux)
+PACKAGES_BENCH=(nginx haproxy wrk:wrk)
 # shellcheck disable=SC2034
 PACKAGES_TEST=(clang libclang-rt-dev llvm clang-format-19 libcriterion-dev python3-pytest
 	python3-yaml wrk:wrk haproxy nginx shellcheck:shellcheck mandoc:mandoc strace:strace
