@@ -32,6 +32,7 @@ static inline bool char_is(char c, enum char_class class)
 
 #if defined(__SSE2__) && !defined(WEIR_PORTABLE_SCAN)
 #include <emmintrin.h>
+#define WEIR_VECTOR_SCAN
 
 static inline __m128i bytes_in_range(__m128i v, char first, char last)
 {
@@ -101,6 +102,50 @@ static inline __m128i load_bytes(const char *p)
 		return p;                                                             \
 	}
 #endif
+
+/*
+ * Where the walk over the fields of a head has to look, as bit masks of up to
+ * 64 bytes: bit i stands for p[i].  Masks do not depend on one another, while a
+ * scan that starts where the last one ended makes the CPU wait at each line.
+ */
+#define BLOCK 64
+struct block {
+	uint64_t ends;     /* control bytes, tab among them: what ends a line, or spoils it */
+	uint64_t specials; /* these and ':' */
+};
+
+#ifdef WEIR_VECTOR_SCAN
+static inline void block_add(struct block *block, __m128i v, unsigned shift_right, size_t at)
+{
+	__m128i control = _mm_cmpeq_epi8(_mm_min_epu8(v, _mm_set1_epi8(0x1f)), v);
+	__m128i end = _mm_or_si128(control, bytes_equal(v, 0x7f));
+	uint64_t ends = (unsigned)_mm_movemask_epi8(end) >> shift_right;
+	uint64_t colons = (unsigned)_mm_movemask_epi8(bytes_equal(v, ':')) >> shift_right;
+	block->ends |= ends << at;
+	block->specials |= colons << at;
+}
+#endif
+
+static inline struct block block_of(UNUSED const char *base, const char *p, const char *end)
+{
+	struct block block = {0, 0};
+	size_t n = end - p < BLOCK ? (size_t)(end - p) : BLOCK;
+	size_t i = 0;
+#ifdef WEIR_VECTOR_SCAN
+	for (; i + 16 <= n; i += 16)
+		block_add(&block, load_bytes(p + i), 0, i);
+	if (i < n && end - base >= 16) {
+		block_add(&block, load_bytes(end - 16), (unsigned)(16 - (n - i)), i);
+		i = n;
+	}
+#endif
+	for (; i < n; i++) {
+		block.ends |= (uint64_t)(!char_is(p[i], CHAR_VALUE) || p[i] == '\t') << i;
+		block.specials |= (uint64_t)(p[i] == ':') << i;
+	}
+	block.specials |= block.ends;
+	return block;
+}
 
 /* scan_X(base, p, end): the first byte in [p, end) that is not of the class, or end. */
 SCAN(name, CHAR_NAME)

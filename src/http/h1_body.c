@@ -10,8 +10,6 @@
  */
 #include "h1_head.h"
 
-#include "chars.h"
-
 /* h1_body.sub inside a size line: 0 to 16 is the number of digits so far. */
 enum size_line { DIGITS_MAX = 16, SPACE_AFTER_SIZE, EXTENSION, CR_SEEN };
 /* h1_body.sub behind the data of a chunk */

@@ -5,17 +5,22 @@
  */
 #include "h1_head.h"
 
-#include "chars.h"
 #include "weir/base/parse.h"
 
 /* ---- lines ---- */
+
+static inline bool line_is_complete(const struct h1_head *head, const char *line, const char *p)
+{
+	return head->end - p >= 2 && p[0] == '\r' && p[1] == '\n' &&
+	       (size_t)(p - line) <= head->line_bytes;
+}
 
 enum h1_result h1_line_end(struct h1_head *head, const char *line, const char *p,
 			   enum reject control)
 {
 	if (unlikely((size_t)(p - line) > head->line_bytes))
 		return h1_head_bad(head, head->too_long);
-	if (likely(head->end - p >= 2 && p[0] == '\r' && p[1] == '\n')) {
+	if (likely(line_is_complete(head, line, p))) {
 		head->pos = p + 2;
 		return H1_OK;
 	}
@@ -29,7 +34,8 @@ enum h1_result h1_line_end(struct h1_head *head, const char *line, const char *p
 }
 
 /* The token that began at `line` ended at `p`, but not with a colon. */
-static enum h1_result name_verdict(struct h1_head *head, const char *line, const char *p)
+static __attribute__((noinline, cold)) enum h1_result name_verdict(struct h1_head *head,
+								   const char *line, const char *p)
 {
 	if (p < head->end && (*p == ' ' || *p == '\t') && (size_t)(p - line) <= head->line_bytes)
 		return h1_head_bad(head, p == line ? REJECT_OBS_FOLD : REJECT_SPACE_BEFORE_COLON);
@@ -38,35 +44,109 @@ static enum h1_result name_verdict(struct h1_head *head, const char *line, const
 	return result == H1_OK ? h1_head_bad(head, REJECT_BAD_HEADER_NAME) : result;
 }
 
-enum h1_result h1_field_read(struct h1_head *head, struct header *hdr)
+/* Into its one hot caller, so that a struct walk can live in registers. */
+#define HOT inline __attribute__((always_inline))
+
+/*
+ * The position in a head and the masks around it.  It lives in local variables
+ * of the hot loop, where stores into the table cannot touch it.
+ */
+struct walk {
+	const char *base;
+	const char *pos;
+	const char *end;
+	const char *block_at; /* never behind pos */
+	struct block block;
+};
+
+static inline struct walk walk_init(const struct h1_head *head)
 {
-	const char *line = head->pos;
-	const char *colon = scan_name(head->base, line, head->end);
-	bool plain = colon < head->end && *colon == ':';
-	if (unlikely(!plain))
-		colon = scan_token(head->base, colon, head->end);
-	if (unlikely(colon == head->end || *colon != ':' || colon == line)) {
-		hdr->name = VIEW_NONE;
-		/* the blank line is the usual reason to be here */
-		if (colon == line && colon < head->end && *colon == '\r')
-			return h1_line_end(head, line, colon, REJECT_BARE_CR);
-		return name_verdict(head, line, colon);
+	return (struct walk){
+	    .base = head->base,
+	    .pos = head->pos,
+	    .end = head->end,
+	    .block_at = head->pos,
+	    .block = block_of(head->base, head->pos, head->end),
+	};
+}
+
+/* First special (or, if not `specials`, end) byte from p on, or the end of all. */
+static HOT const char *walk_find(struct walk *walk, const char *p, bool specials)
+{
+	for (;;) {
+		size_t at = (size_t)(p - walk->block_at);
+		uint64_t bits = specials ? walk->block.specials : walk->block.ends;
+		if (likely(at < BLOCK && bits >> at))
+			return p + __builtin_ctzll(bits >> at);
+		if (walk->end - walk->block_at <= BLOCK)
+			return walk->end;
+		walk->block_at += BLOCK;
+		walk->block = block_of(walk->base, walk->block_at, walk->end);
+		if (p < walk->block_at)
+			p = walk->block_at;
 	}
-	const char *value = colon + 1;
-	const char *stop = scan_value(head->base, value, head->end);
-	enum h1_result result = h1_line_end(head, line, stop, REJECT_BAD_HEADER_VALUE);
-	if (unlikely(result != H1_OK))
-		return result;
+}
+
+/* No name and a colon at `p`: the blank line, or something to refuse or to wait for. */
+static __attribute__((noinline)) enum h1_result no_field(struct h1_head *head, struct header *hdr,
+							 const char *line, const char *p)
+{
+	hdr->name = VIEW_NONE;
+	if (p == line && p < head->end && *p == '\r')
+		return h1_line_end(head, line, p, REJECT_BARE_CR);
+	return name_verdict(head, line, scan_token(head->base, line, head->end));
+}
+
+/*
+ * The id of the name that ends in `colon`, HDR_N when it is no token.  Between
+ * line and colon stands no control byte; that makes the look-up exact.
+ */
+static HOT enum hdr_id name_id(const struct walk *walk, struct header *hdr, const char *line,
+			       const char *colon)
+{
 	hdr->name = view_of(line, (size_t)(colon - line));
-	hdr->line_len = (uint32_t)(head->pos - line);
+	hdr->drop = false;
+	enum hdr_id id = hdr_of_token(hdr->name);
+	if (id != HDR_OTHER || likely(scan_name(walk->base, line, walk->end) == colon))
+		return id;
 	/* CGI would make the same variable of X_A and X-A */
-	hdr->drop = !plain && memchr(line, '_', hdr->name.len);
+	hdr->drop = memchr(line, '_', hdr->name.len) != NULL;
+	return scan_token(walk->base, line, colon) == colon ? HDR_OTHER : HDR_N;
+}
+
+static HOT enum h1_result field_read(struct h1_head *head, struct walk *walk, struct header *hdr)
+{
+	const char *line = walk->pos;
+	const char *colon = walk_find(walk, line, true);
+	if (unlikely(colon == walk->end || *colon != ':' || colon == line))
+		return no_field(head, hdr, line, colon);
+	enum hdr_id id = name_id(walk, hdr, line, colon);
+	if (unlikely(id == HDR_N))
+		return no_field(head, hdr, line, colon);
+	const char *value = colon + 1;
+	const char *stop = walk_find(walk, value, false);
+	while (unlikely(stop < walk->end && *stop == '\t'))
+		stop = walk_find(walk, stop + 1, false);
+	if (unlikely(!line_is_complete(head, line, stop)))
+		return h1_line_end(head, line, stop, REJECT_BAD_HEADER_VALUE);
+	walk->pos = stop + 2;
+	hdr->id = (uint8_t)id;
+	hdr->line_len = (uint32_t)(walk->pos - line);
 	while (value < stop && (*value == ' ' || *value == '\t'))
 		value++;
 	while (stop > value && (stop[-1] == ' ' || stop[-1] == '\t'))
 		stop--;
 	hdr->value = view_of(value, (size_t)(stop - value));
 	return H1_OK;
+}
+
+enum h1_result h1_field_read(struct h1_head *head, struct header *hdr)
+{
+	struct walk walk = walk_init(head);
+	enum h1_result result = field_read(head, &walk, hdr);
+	if (result == H1_OK && hdr->name.ptr)
+		head->pos = walk.pos;
+	return result;
 }
 
 /* ---- meaning ---- */
@@ -123,7 +203,7 @@ static enum h1_result coding_meaning(struct h1_head *head, const struct message 
 		return h1_head_bad(head, REJECT_CODING_IN_HTTP10);
 	if (head->seen & HDR_BIT(TRANSFER_ENCODING))
 		return h1_head_bad(head, REJECT_BAD_CODING);
-	if (!view_ieq(value, VIEW("chunked")))
+	if (!value_is(value, VIEW("chunked")))
 		return h1_head_bad(head, coding_verdict(value));
 	if (head->seen & HDR_BIT(CONTENT_LENGTH))
 		return h1_head_bad(head, REJECT_LENGTH_AND_CODING);
@@ -136,11 +216,11 @@ static enum h1_result connection_meaning(struct h1_head *head, struct view value
 	while (view_next_token(&value, &option)) {
 		if (++head->n_conn_options > CONN_OPTIONS_MAX)
 			return h1_head_bad(head, REJECT_BAD_CONNECTION);
-		if (view_ieq(option, VIEW("keep-alive")))
+		if (value_is(option, VIEW("keep-alive")))
 			head->conn |= CONN_KEEP_ALIVE;
-		else if (view_ieq(option, VIEW("close")))
+		else if (value_is(option, VIEW("close")))
 			head->conn |= CONN_CLOSE;
-		else if (view_ieq(option, VIEW("upgrade")))
+		else if (value_is(option, VIEW("upgrade")))
 			head->conn |= CONN_UPGRADE;
 	}
 	return H1_OK;
@@ -171,12 +251,17 @@ static enum h1_result host_meaning(struct h1_head *head, struct message *msg, st
 
 static enum h1_result expect_meaning(struct h1_head *head, struct message *msg, struct view value)
 {
-	if (!view_ieq(value, VIEW("100-continue")))
+	if (!value_is(value, VIEW("100-continue")))
 		return h1_head_bad(head, REJECT_BAD_EXPECT);
 	/* an HTTP/1.0 client cannot mean it, RFC 9110 10.1.1 */
 	msg->expect_continue = msg->version_minor > 0;
 	return H1_OK;
 }
+
+/* The rows of field_meaning; most fields are none of them. */
+#define FRAMING_FIELDS                                                                \
+	(HDR_BIT(CONTENT_LENGTH) | HDR_BIT(TRANSFER_ENCODING) | HDR_BIT(CONNECTION) | \
+	 HDR_BIT(UPGRADE) | HDR_BIT(HOST) | HDR_BIT(EXPECT))
 
 static enum h1_result field_meaning(struct h1_head *head, struct message *msg,
 				    const struct header *hdr)
@@ -210,20 +295,24 @@ static enum h1_result field_meaning(struct h1_head *head, struct message *msg,
 
 enum h1_result h1_fields_read(struct h1_head *head, struct message *msg)
 {
-	for (;;) {
-		struct header *hdr = &msg->headers[msg->n_headers];
+	struct walk walk = walk_init(head);
+	const uint32_t n_max = head->n_headers_max;
+	uint32_t n = 0;
+	for (;; n++) {
 		struct header beyond;
-		if (unlikely(msg->n_headers == head->n_headers_max))
-			hdr = &beyond;
-		enum h1_result result = h1_field_read(head, hdr);
-		if (result != H1_OK || !hdr->name.ptr)
+		struct header *hdr = likely(n < n_max) ? &msg->headers[n] : &beyond;
+		enum h1_result result = field_read(head, &walk, hdr);
+		if (result != H1_OK || !hdr->name.ptr) {
+			msg->n_headers = n;
 			return result;
-		if (unlikely(hdr == &beyond))
+		}
+		if (unlikely(n == n_max))
 			return h1_head_bad(head, REJECT_TOO_MANY_HEADERS);
-		hdr->id = (uint8_t)hdr_of_token(hdr->name);
-		msg->n_headers++;
-		msg->n_underscore += hdr->drop;
-		if (hdr->id == HDR_OTHER)
+		if (hdr->id == HDR_OTHER) {
+			msg->n_underscore += hdr->drop;
+			continue;
+		}
+		if (!(FRAMING_FIELDS >> hdr->id & 1))
 			continue;
 		result = field_meaning(head, msg, hdr);
 		if (unlikely(result != H1_OK))
@@ -260,17 +349,7 @@ enum h1_result h1_verdict(const struct h1_head *head, enum h1_result result, str
 
 void h1_message_reset(struct message *msg)
 {
-	msg->method_text = msg->target = msg->scheme = msg->authority = msg->path = VIEW_NONE;
-	msg->method = METHOD_OTHER;
-	msg->status = 0;
-	msg->reason = VIEW_NONE;
-	msg->version_minor = 0;
-	msg->body = BODY_NONE;
-	msg->content_length = 0;
-	msg->keep_alive = msg->upgrade = msg->expect_continue = false;
-	msg->head_len = 0;
-	msg->n_underscore = 0;
-	msg->n_headers = 0;
+	memset(msg, 0, offsetof(struct message, headers));
 }
 
 bool h1_head_may_be_complete(struct view in, size_t seen, const struct h1_limits *limits)

@@ -10,6 +10,7 @@
 #ifndef WEIR_HTTP_H1_HEAD_H
 #define WEIR_HTTP_H1_HEAD_H
 
+#include "chars.h"
 #include "header_id.h"
 #include "weir/base/defs.h"
 #include "weir/http/h1.h"
@@ -64,8 +65,8 @@ static inline enum h1_result h1_head_bad(struct h1_head *head, enum reject why)
 enum h1_result h1_line_end(struct h1_head *head, const char *line, const char *p,
 			   enum reject control);
 
-/* One more field; H1_OK with name.ptr NULL at the blank line.  The id is not set;
- * drop is, when the name has '_'. */
+/* One more field; H1_OK with name.ptr NULL at the blank line.  Sets id;
+ * drop, when the name has '_'. */
 enum h1_result h1_field_read(struct h1_head *head, struct header *hdr);
 
 /* All fields to the blank line, into the table, and what they mean for framing. */

@@ -3,7 +3,6 @@
  * Request heads (RFC 9112 3): the request line, the four forms of a target, and
  * what must hold between target and Host.
  */
-#include "chars.h"
 #include "h1_head.h"
 
 /* ---- method ---- */

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* Response heads: the status line (RFC 9112 4) and how the body ends (6.3). */
-#include "chars.h"
 #include "h1_head.h"
 
 /* The byte at form[i] of a status line: 'd' is a digit, all else itself. */
@@ -19,7 +18,8 @@ static unsigned digit(char c)
 static enum h1_result read_status(struct h1_head *head, struct message *msg)
 {
 	const char *line = head->pos;
-	for (size_t i = 0; i < FORM_LEN; i++) {
+	bool usual = head->end - line > STATUS_AT && memcmp(line, "HTTP/1.1 ", STATUS_AT) == 0;
+	for (size_t i = usual ? STATUS_AT : 0; i < FORM_LEN; i++) {
 		if (line + i == head->end)
 			return H1_MORE;
 		if (form[i] == 'd' ? !char_is_digit(line[i]) : line[i] != form[i])

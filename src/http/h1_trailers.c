@@ -50,7 +50,6 @@ enum h1_result h1_parse_trailers(struct view raw, const struct h1_limits *limits
 			*why = trailer_reason(head.why);
 			return H1_BAD;
 		}
-		hdr.id = (uint8_t)hdr_of_token(hdr.name);
 		msg->n_underscore += hdr.drop;
 		if ((NOT_IN_TRAILERS >> hdr.id & 1) || view_istarts(hdr.name, VIEW("x-forwarded-")))
 			hdr.drop = true;

@@ -1,76 +1,36 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The header table: known names, look-up, and which fields end at this hop.
- * Names are found through a small open hash of length, first and last letter,
- * filled from headers.def before main: a row is all it takes to know a field.
+ * The hash of names is filled from headers.def before main: a row is all it
+ * takes to know a field.
  */
 #include "weir/http/message.h"
 
 #include "header_id.h"
 #include "weir/base/check.h"
 
-static const struct view names[HDR_N] = {
+const struct view hdr_names[HDR_N] = {
 #define HEADER(id, name) [HDR_##id] = {(name), sizeof(name) - 1},
 #include "weir/tbl/headers.def"
 #undef HEADER
 };
-
-/* HDR_OTHER marks a free slot; at most a quarter is taken, so runs are short. */
-#define N_SLOTS 256
-static uint8_t slots[N_SLOTS];
+uint8_t hdr_slots[HDR_SLOTS];
 _Static_assert(HDR_N <= 64, "sets of header ids are 64-bit masks");
-
-static unsigned name_slot(const char *ptr, size_t len)
-{
-	/* the bit 0x20 is case in letters and set in digits and '-' anyway */
-	unsigned first = (uint8_t)ptr[0] | 0x20;
-	unsigned last = (uint8_t)ptr[len - 1] | 0x20;
-	return (unsigned)(len * 29 + first * 7 + last) % N_SLOTS;
-}
 
 __attribute__((constructor)) static void fill_slots(void)
 {
 	for (unsigned id = HDR_OTHER + 1; id < HDR_N; id++) {
-		unsigned i = name_slot(names[id].ptr, names[id].len);
-		while (slots[i] != HDR_OTHER)
-			i = (i + 1) % N_SLOTS;
-		slots[i] = (uint8_t)id;
+		unsigned i = hdr_slot(hdr_names[id].ptr, hdr_names[id].len);
+		while (hdr_slots[i] != HDR_OTHER)
+			i = (i + 1) % HDR_SLOTS;
+		hdr_slots[i] = (uint8_t)id;
 	}
 }
 
 struct view hdr_name(enum hdr_id id)
 {
 	check(id < HDR_N);
-	return names[id];
-}
-
-/* `name` against a name of ours, of the same length; see name_slot about 0x20. */
-static bool token_is(const char *name, const char *ours, size_t len)
-{
-	const uint64_t lower = UINT64_C(0x2020202020202020);
-	uint64_t a, b;
-	size_t i = 0;
-	for (; i + 8 <= len; i += 8) {
-		memcpy(&a, name + i, 8);
-		memcpy(&b, ours + i, 8);
-		if ((a | lower) != b)
-			return false;
-	}
-	for (; i < len; i++)
-		if ((name[i] | 0x20) != ours[i])
-			return false;
-	return true;
-}
-
-enum hdr_id hdr_of_token(struct view name)
-{
-	unsigned i = name_slot(name.ptr, name.len);
-	for (; slots[i] != HDR_OTHER; i = (i + 1) % N_SLOTS) {
-		const struct view *ours = &names[slots[i]];
-		if (ours->len == name.len && token_is(name.ptr, ours->ptr, name.len))
-			return slots[i];
-	}
-	return HDR_OTHER;
+	return hdr_names[id];
 }
 
 enum hdr_id hdr_lookup(struct view name)
@@ -79,7 +39,7 @@ enum hdr_id hdr_lookup(struct view name)
 		return HDR_OTHER;
 	enum hdr_id id = hdr_of_token(name);
 	/* this name need not be a token: compare once more, exactly */
-	return id != HDR_OTHER && view_ieq(name, names[id]) ? id : HDR_OTHER;
+	return id != HDR_OTHER && view_ieq(name, hdr_names[id]) ? id : HDR_OTHER;
 }
 
 bool method_is_idempotent(enum method method)
@@ -154,7 +114,7 @@ static void drop_named(struct message *msg, struct view name)
 /* One Connection value; "keep-alive" and "close" alone, nearly all there are, name nothing. */
 static void drop_connection(struct message *msg, struct view value)
 {
-	if (view_ieq(value, VIEW("keep-alive")) || view_ieq(value, VIEW("close")))
+	if (value_is(value, VIEW("keep-alive")) || value_is(value, VIEW("close")))
 		return;
 	struct view token;
 	while (view_next_token(&value, &token))
