@@ -34,6 +34,7 @@ static const char *in_where(struct decoder *d)
 	return s;
 }
 
+PRINTF_LIKE(5, 0)
 static void report_va(struct decoder *d, enum conf_severity severity, const struct node *node,
 		      const char *hint, const char *fmt, va_list ap)
 {
