@@ -24,6 +24,8 @@ struct conf_type {
 	struct node *(*encode)(struct encoder *e, const struct row *row, const void *base);
 	void (*schema)(struct json *j, const struct row *row);
 	void (*bound)(struct str *out, uint64_t value);
+	/* what the manual says about the words of a row, in mdoc; or NULL */
+	void (*explain)(struct str *out, const struct row *row);
 	/* texts, lists and maps of texts: reports and returns false when bad */
 	bool (*check_name)(struct decoder *d, const struct node *node);
 	bool (*check_text)(struct decoder *d, const struct node *node);

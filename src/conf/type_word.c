@@ -144,7 +144,17 @@ static void words_schema(struct json *j, const struct row *row)
 	json_object_end(j);
 }
 
+static void words_explain(struct str *out, const struct row *row)
+{
+	const char *rest = row->words;
+	struct view word;
+	str_text(out, "Any of\n");
+	while (row_next_word(&rest, &word))
+		str_printf(out, ".Ql " VIEW_FMT " %c\n", VIEW_ARG(word), *rest ? ',' : '.');
+}
+
 const struct conf_type conf_type_words = {
+    .explain = words_explain,
     .syntax = "a list of words",
     .decode = words_decode,
     .encode = words_encode,
@@ -211,7 +221,26 @@ static void strategy_schema(struct json *j, const struct row *row)
 	json_array_end(j);
 }
 
+static void strategy_explain(struct str *out, const struct row *row)
+{
+	const char *rest = row->words;
+	struct view word;
+	str_text(out, ".Bl -tag -width Ds\n");
+#define STRATEGY(symbol, keyword, needs, sentence) \
+	str_text(out, ".It Ql " keyword "\n" sentence "\n");
+#include "weir/tbl/strategies.def"
+#undef STRATEGY
+#define SYNONYM(accepted, keyword) \
+	str_text(out, ".It Ql " accepted "\nthe same as\n.Ql " keyword "\n");
+#include "weir/tbl/strategy_synonyms.def"
+#undef SYNONYM
+	str_text(out, ".El\n.Pp\nNot supported yet:\n");
+	while (row_next_word(&rest, &word))
+		str_printf(out, ".Ql " VIEW_FMT " %c\n", VIEW_ARG(word), *rest ? ',' : '.');
+}
+
 const struct conf_type conf_type_strategy = {
+    .explain = strategy_explain,
     .syntax = "the name of a strategy",
     .decode = strategy_decode,
     .encode = strategy_encode,
