@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT */
+#include "normalise.h"
+
+int hex_value(char c)
+{
+	if (char_is_digit(c))
+		return c - '0';
+	c = char_lower(c);
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* RFC 3986 2.3 */
+static bool is_unreserved(int c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+	       c == '-' || c == '.' || c == '_' || c == '~';
+}
+
+bool path_is_normal(struct view path, enum slashes slashes)
+{
+	if (path.len == 0 || path.ptr[0] != '/')
+		return true;
+	bool after_slash = false;
+	for (size_t i = 0; i < path.len; i++) {
+		char c = path.ptr[i];
+		if (c == '%')
+			return false;
+		if (after_slash && (c == '.' || (c == '/' && slashes == SLASHES_MERGE)))
+			return false;
+		after_slash = c == '/';
+	}
+	return true;
+}
+
+struct out {
+	char *room;
+	size_t len;
+	size_t segment; /* where the last segment begins: past its slash */
+};
+
+/* The last segment is complete: resolve it if it is "." or "..". */
+static bool resolve_dots(struct out *out)
+{
+	struct view last = view_of(out->room + out->segment, out->len - out->segment);
+	if (view_eq(last, VIEW("."))) {
+		out->len = out->segment;
+		return true;
+	}
+	if (!view_eq(last, VIEW("..")))
+		return false;
+	out->len = out->segment;
+	if (out->len > 1) {
+		out->len--; /* the slash between the two */
+		while (out->room[out->len - 1] != '/')
+			out->len--;
+	}
+	return true;
+}
+
+static void put_slash(struct out *out, enum slashes slashes)
+{
+	bool empty = out->len == out->segment;
+	bool gone = resolve_dots(out);
+	if (!gone && !(empty && out->len > 0 && slashes == SLASHES_MERGE))
+		out->room[out->len++] = '/';
+	out->segment = out->len;
+}
+
+/* "%XX" at p: decoded or in upper case. */
+static void put_encoded(struct out *out, const char *p)
+{
+	int byte = hex_value(p[1]) << 4 | hex_value(p[2]);
+	if (is_unreserved(byte)) {
+		out->room[out->len++] = (char)byte;
+		return;
+	}
+	static const char digits[] = "0123456789ABCDEF";
+	out->room[out->len++] = '%';
+	out->room[out->len++] = digits[byte >> 4];
+	out->room[out->len++] = digits[byte & 15];
+}
+
+struct view path_normalise(struct view path, char *room, enum slashes slashes)
+{
+	if (path.len == 0 || path.ptr[0] != '/')
+		return path;
+	struct out out = {.room = room};
+	for (size_t i = 0; i < path.len; i++) {
+		const char *p = path.ptr + i;
+		if (*p == '/') {
+			put_slash(&out, slashes);
+		} else if (*p == '%' && path.len - i > 2 && hex_value(p[1]) >= 0 &&
+			   hex_value(p[2]) >= 0) {
+			put_encoded(&out, p);
+			i += 2;
+		} else {
+			room[out.len++] = *p;
+		}
+	}
+	resolve_dots(&out);
+	return view_of(room, out.len);
+}
+
+/* Where a ":port" begins, or the length: "a:80", "[::1]:80", but not "::1". */
+static size_t before_port(struct view host)
+{
+	size_t i = host.len;
+	while (i > 0 && char_is_digit(host.ptr[i - 1]))
+		i--;
+	if (i == 0 || host.ptr[i - 1] != ':')
+		return host.len;
+	struct view before = view_head(host, i - 1);
+	bool bracket = before.len && before.ptr[before.len - 1] == ']';
+	return bracket || view_chr(before, ':') < 0 ? before.len : host.len;
+}
+
+struct view host_normalise(struct view host, char room[HOST_MAX])
+{
+	host.len = before_port(host);
+	if (host.len && host.ptr[host.len - 1] == '.')
+		host.len--;
+	if (host.len > HOST_MAX)
+		return VIEW("");
+	for (size_t i = 0; i < host.len; i++)
+		room[i] = char_lower(host.ptr[i]);
+	return view_of(room, host.len);
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One form for all spellings of a path and of a host name, so that no spelling
+ * slips past a route.  Requests are matched in this form and forwarded as sent.
+ *
+ * Path (RFC 3986 6.2.2): %XX of an unreserved byte is decoded, the hex digits of
+ * others are put in upper case, "." and ".." segments are resolved, and runs of
+ * slashes become one where asked for.  %2F, %5C and %00 stay encoded: they are
+ * data, not structure.  A path that does not begin with '/' ("*") is left alone.
+ */
+#ifndef WEIR_ROUTE_NORMALISE_H
+#define WEIR_ROUTE_NORMALISE_H
+
+#include <stdbool.h>
+
+#include "weir/base/view.h"
+
+enum slashes { SLASHES_MERGE, SLASHES_KEEP };
+
+/* Most requests are normal already: a look at each byte, no copy. */
+bool path_is_normal(struct view path, enum slashes slashes);
+
+/* Into `room` of at least path.len bytes; the result never is longer. */
+struct view path_normalise(struct view path, char *room, enum slashes slashes);
+
+/* Names longer than this are no DNS names (RFC 1035 2.3.4) and match no host. */
+#define HOST_MAX 255
+
+/* Lower case, without port and trailing dot; empty when longer than HOST_MAX. */
+struct view host_normalise(struct view host, char room[HOST_MAX]);
+
+/* Value of a hex digit, or -1. */
+int hex_value(char c);
+
+#endif

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * rewrite.path: the part of the path that rewrite.path_regex matches is replaced
+ * by a template with $0 .. $9 and ${name}; without a regex all of the path is.
+ * The regex sees the normalised path, but with runs of slashes kept, since a
+ * path may hold a URL ("/img/https://...").
+ *
+ * The result goes into a request line, so it is checked as if a client had sent
+ * it; one that fails is no rewrite at all.
+ */
+#include "normalise.h"
+#include "table.h"
+
+/* Text of a template as it may stand in a URI: space and non-ASCII bytes encoded. */
+static struct view encode_text(struct view text, struct arena *arena)
+{
+	static const char digits[] = "0123456789ABCDEF";
+	char *room = arena_alloc(arena, text.len * 3);
+	size_t n = 0;
+	for (size_t i = 0; i < text.len; i++) {
+		unsigned char c = (unsigned char)text.ptr[i];
+		if (c != ' ' && c < 0x80) {
+			room[n++] = (char)c;
+			continue;
+		}
+		room[n++] = '%';
+		room[n++] = digits[c >> 4];
+		room[n++] = digits[c & 15];
+	}
+	return view_of(room, n);
+}
+
+/* The number of "${name}" or "${12}", or -1. */
+static int named_group(const pcre2_code *regex, struct view name, struct arena *arena)
+{
+	if (name.len && char_is_digit(name.ptr[0])) {
+		int n = 0;
+		for (size_t i = 0; i < name.len; i++) {
+			if (!char_is_digit(name.ptr[i]) || n >= REGEX_GROUPS)
+				return -1;
+			n = n * 10 + (name.ptr[i] - '0');
+		}
+		return n;
+	}
+	const char *text = arena_view(arena, name).ptr;
+	int n = regex ? pcre2_substring_number_from_name(regex, (PCRE2_SPTR)text) : -1;
+	return n > 0 ? n : -1;
+}
+
+/*
+ * What stands after a '$' at template[*at]: a group, or -1 for the second '$' of
+ * "$$".  *at moves past it.  False when it is neither.
+ */
+static bool parse_dollar(const pcre2_code *regex, struct view template, size_t *at,
+			 struct arena *arena, int *group)
+{
+	struct view rest = view_skip(template, *at + 1);
+	if (rest.len == 0)
+		return false;
+	*at += 2;
+	if (rest.ptr[0] == '$') {
+		*group = -1;
+		return true;
+	}
+	if (char_is_digit(rest.ptr[0])) {
+		*group = rest.ptr[0] - '0';
+		return true;
+	}
+	ptrdiff_t close = view_chr(rest, '}');
+	if (rest.ptr[0] != '{' || close < 0)
+		return false;
+	*group = named_group(regex, view_head(view_skip(rest, 1), (size_t)close - 1), arena);
+	*at += (size_t)close;
+	return *group >= 0;
+}
+
+static bool group_exists(const pcre2_code *regex, int group)
+{
+	uint32_t n_groups = 0;
+	if (group < 0)
+		return true;
+	if (!regex)
+		return false;
+	pcre2_pattern_info(regex, PCRE2_INFO_CAPTURECOUNT, &n_groups);
+	return group < REGEX_GROUPS && (uint32_t)group <= n_groups;
+}
+
+static void add_piece(struct compiled *route, struct arena *arena, struct view text, int group)
+{
+	if (group < 0 && text.len == 0)
+		return;
+	struct piece *piece = &route->pieces[route->n_pieces++];
+	*piece = (struct piece){.text = group < 0 ? encode_text(text, arena) : VIEW_NONE,
+				.group = group};
+}
+
+bool rewrite_compile(struct compiled *route, struct arena *arena, struct str *error)
+{
+	struct view template = route->conf->rewrite.path;
+	size_t text_from = 0, i = 0;
+	route->pieces = arena_array(arena, template.len + 1, sizeof(*route->pieces));
+	while (i < template.len) {
+		if (template.ptr[i] != '$') {
+			i++;
+			continue;
+		}
+		size_t dollar = i;
+		int group = -1;
+		if (!parse_dollar(route->rewrite_regex, template, &i, arena, &group) ||
+		    !group_exists(route->rewrite_regex, group)) {
+			str_printf(error,
+				   "'" VIEW_FMT
+				   "' at offset %zu: not a group of rewrite.path_regex; "
+				   "use $0 to $9, ${name}, or $$ for a dollar sign",
+				   VIEW_ARG(template), dollar);
+			return false;
+		}
+		/* "$$" keeps its first sign as text */
+		add_piece(route, arena,
+			  view_of(template.ptr + text_from, dollar - text_from + (group < 0)), -1);
+		if (group >= 0)
+			add_piece(route, arena, VIEW_NONE, group);
+		text_from = i;
+	}
+	add_piece(route, arena, view_skip(template, text_from), -1);
+	return true;
+}
+
+/* RFC 9112 3.2.1: visible bytes from a '/' on, no fragment. */
+static bool may_be_path(struct view path)
+{
+	if (path.len == 0 || path.ptr[0] != '/')
+		return false;
+	for (size_t i = 0; i < path.len; i++) {
+		unsigned char c = (unsigned char)path.ptr[i];
+		if (c <= ' ' || c == 0x7f || c == '#')
+			return false;
+	}
+	return true;
+}
+
+static void put_rewritten(const struct compiled *route, const struct regex_scratch *regex,
+			  struct view path, struct str *out)
+{
+	size_t from = 0, to = path.len; /* what is replaced */
+	if (route->rewrite_regex)
+		regex_span(regex, path, &from, &to);
+	str_view(out, view_head(path, from));
+	for (size_t i = 0; i < route->n_pieces; i++) {
+		const struct piece *piece = &route->pieces[i];
+		str_view(out, piece->group < 0 ? piece->text
+					       : regex_group(regex, path, (unsigned)piece->group));
+	}
+	str_view(out, view_skip(path, to));
+}
+
+/* A template may bring arguments of its own: the client's follow them. */
+static void put_query(struct view query, size_t from, struct str *out)
+{
+	if (query.len == 0)
+		return;
+	struct view so_far = view_of(out->ptr + from, out->len - from);
+	str_char(out, view_chr(so_far, '?') < 0 ? '?' : '&');
+	str_view(out, query);
+}
+
+bool route_rewrite_path(const struct route_table *table, struct route_scratch *scratch,
+			const struct conf_route *route, struct view path, struct str *out)
+{
+	const struct compiled *compiled = &table->routes[route->index];
+	struct view query;
+	if (!compiled->pieces)
+		return false;
+	target_split(path, &path, &query);
+	if (!path_is_normal(path, SLASHES_KEEP)) {
+		char *room = scratch_room(scratch, path.len);
+		if (!room)
+			return false;
+		path = path_normalise(path, room, SLASHES_KEEP);
+	}
+	if (compiled->rewrite_regex &&
+	    !regex_matches(compiled->rewrite_regex, &scratch->regex, path))
+		return false;
+	const size_t from = out->len;
+	const bool overflow = out->overflow;
+	out->overflow = false;
+	put_rewritten(compiled, &scratch->regex, path, out);
+	put_query(query, from, out);
+	if (!out->overflow && may_be_path(view_of(out->ptr + from, out->len - from))) {
+		out->overflow = overflow;
+		return true;
+	}
+	out->len = from;
+	out->overflow = overflow;
+	if (out->ptr)
+		out->ptr[from] = '\0';
+	return false;
+}

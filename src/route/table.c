@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Building the table: each route is entered once for each of its hosts, in file
+ * order.  Look-ups during the build use the same edges as requests do.
+ */
+#include "table.h"
+
+#include <stdlib.h>
+
+#include "normalise.h"
+#include "weir/base/check.h"
+
+#define ROOM_FIRST 8192
+
+/* Grows an array at reload time; no memory there ends the process, as arenas do. */
+static void *grow(void *ptr, uint32_t *cap, size_t size)
+{
+	uint32_t n = *cap ? *cap * 2 : 64;
+	check(n > *cap);
+	ptr = realloc(ptr, n * size);
+	check(ptr);
+	*cap = n;
+	return ptr;
+}
+
+static uint32_t node_add(struct route_table *table)
+{
+	if (table->n_nodes == table->nodes_cap)
+		table->nodes = grow(table->nodes, &table->nodes_cap, sizeof(*table->nodes));
+	table->nodes[table->n_nodes] = (struct node){.paths = NODE_NONE};
+	return table->n_nodes++;
+}
+
+/* At most half full, so that runs stay short. */
+static void edges_grow(struct route_table *table)
+{
+	struct edge *old = table->edges;
+	uint32_t old_cap = table->edges_cap;
+	table->edges_cap = old_cap ? old_cap * 2 : 64;
+	table->edges = calloc(table->edges_cap, sizeof(*table->edges));
+	check(table->edges);
+	for (uint32_t i = 0; i < old_cap; i++)
+		if (old[i].to != NODE_NONE)
+			*edge_slot(table, old[i].hash, old[i].from, old[i].label) = old[i];
+	free(old);
+}
+
+/* The node behind an edge, made when it is not there; `label` must outlive the table. */
+static uint32_t edge_make(struct route_table *table, uint32_t from, struct view label)
+{
+	if (2 * (table->n_edges + 1) > table->edges_cap)
+		edges_grow(table);
+	uint64_t hash = edge_hash(table, from, label);
+	struct edge *edge = edge_slot(table, hash, from, label);
+	if (edge->to != NODE_NONE)
+		return edge->to;
+	*edge = (struct edge){.hash = hash, .label = label, .from = from, .to = node_add(table)};
+	table->n_edges++;
+	table->nodes[from].n_edges++;
+	return edge->to;
+}
+
+static void list_append(struct route_table *table, struct entry_list *list, uint32_t route)
+{
+	/* a route that names a host twice is entered once */
+	if (list->tail && table->entries[list->tail].route == route)
+		return;
+	if (table->n_entries == table->entries_cap)
+		table->entries = grow(table->entries, &table->entries_cap, sizeof(*table->entries));
+	uint32_t e = table->n_entries++;
+	table->entries[e] = (struct entry){.route = route};
+	if (list->tail)
+		table->entries[list->tail].next = e;
+	else
+		list->head = e;
+	list->tail = e;
+}
+
+static uint32_t paths_of_host(struct route_table *table, uint32_t host_node)
+{
+	if (table->nodes[host_node].paths == NODE_NONE) {
+		uint32_t root = node_add(table);
+		table->nodes[host_node].paths = root;
+	}
+	return table->nodes[host_node].paths;
+}
+
+/* The path root of a host as written; NODE_NONE when no request can have it. */
+static uint32_t host_root(struct route_table *table, struct view host)
+{
+	if (view_eq(host, VIEW("*")))
+		return NODE_ANY;
+	bool wild = view_starts(host, VIEW("*."));
+	char room[HOST_MAX];
+	host = host_normalise(wild ? view_skip(host, 2) : host, room);
+	if (host.len == 0)
+		return NODE_NONE;
+	host = arena_view(table->arena, host);
+	if (!wild)
+		return paths_of_host(table, edge_make(table, NODE_EXACT, host));
+	uint32_t node = NODE_WILD;
+	while (host.len)
+		node = edge_make(table, node, host_last_label(&host));
+	return paths_of_host(table, node);
+}
+
+static struct view normal_path(struct route_table *table, struct view path)
+{
+	return path_normalise(path, arena_alloc(table->arena, path.len), SLASHES_MERGE);
+}
+
+/* Does the prefix `path` hold for `exact`, both normalised? */
+static bool prefix_holds(struct view path, struct view exact)
+{
+	if (path.len == 0 || !view_starts(exact, path))
+		return false;
+	return path.len == exact.len || path.ptr[path.len - 1] == '/' || exact.ptr[path.len] == '/';
+}
+
+static uint32_t make_walk(struct route_table *table, uint32_t node, struct view path)
+{
+	while (path.len)
+		node = edge_make(table, node, path_next_segment(&path));
+	return node;
+}
+
+/* Enters a route below one path root. */
+static void enter_path(struct route_table *table, uint32_t root, uint32_t index)
+{
+	const struct conf_route *route = table->routes[index].conf;
+	struct view path = route->match.path, exact = route->match.path_exact;
+	uint32_t node = root;
+	if (exact.ptr) {
+		exact = normal_path(table, exact);
+		if (exact.len == 0 || exact.ptr[0] != '/' ||
+		    (path.ptr && !prefix_holds(normal_path(table, path), exact)))
+			return; /* contradicts itself: nothing can match */
+		node = make_walk(table, root, exact);
+		list_append(table, &table->nodes[node].exact, index);
+		return;
+	}
+	if (!path.ptr) {
+		list_append(table, &table->nodes[root].here, index);
+		return;
+	}
+	path = normal_path(table, path);
+	if (path.len == 0 || path.ptr[0] != '/')
+		return;
+	bool only_below = path.ptr[path.len - 1] == '/';
+	node = make_walk(table, root, view_head(path, path.len - only_below));
+	list_append(table, only_below ? &table->nodes[node].below : &table->nodes[node].here,
+		    index);
+}
+
+static void enter_route(struct route_table *table, uint32_t index)
+{
+	const struct conf_views *hosts = &table->routes[index].conf->match.host;
+	if (hosts->n == 0)
+		enter_path(table, NODE_ANY, index);
+	for (size_t i = 0; i < hosts->n; i++) {
+		uint32_t root = host_root(table, hosts->rows[i]);
+		if (root != NODE_NONE)
+			enter_path(table, root, index);
+	}
+}
+
+static bool compile_one(struct route_table *table, uint32_t index, struct str *error)
+{
+	struct compiled *route = &table->routes[index];
+	const struct conf_route *conf = &table->conf->routes[index];
+	struct str why = STR_INIT;
+	const char *key = "match.path_regex";
+	bool ok = true;
+	check(conf->index == index);
+	route->conf = conf;
+	if (conf->match.path_regex.ptr) {
+		route->path_regex = regex_new(conf->match.path_regex, table->arena, &why);
+		ok = route->path_regex != NULL;
+	}
+	if (ok && conf->rewrite.path_regex.ptr) {
+		key = "rewrite.path_regex";
+		route->rewrite_regex = regex_new(conf->rewrite.path_regex, table->arena, &why);
+		ok = route->rewrite_regex != NULL;
+	}
+	if (ok && conf->rewrite.path.ptr) {
+		key = "rewrite.path";
+		ok = rewrite_compile(route, table->arena, &why);
+	}
+	if (!ok)
+		str_printf(error, "route '" VIEW_FMT "': %s " VIEW_FMT, VIEW_ARG(conf->name), key,
+			   VIEW_ARG(str_as_view(&why)));
+	str_fini(&why);
+	return ok;
+}
+
+struct route_table *route_table_new(const struct conf *conf, struct str *error)
+{
+	struct arena *arena = arena_new();
+	struct route_table *table = arena_zalloc(arena, sizeof(*table));
+	check(conf->n_routes < UINT32_MAX);
+	table->arena = arena;
+	table->conf = conf;
+	table->seed = hash_seed();
+	table->routes = arena_array(arena, conf->n_routes, sizeof(*table->routes));
+	while (table->n_nodes < NODE_FIRST_FREE)
+		node_add(table);
+	edges_grow(table);
+	table->entries = grow(NULL, &table->entries_cap, sizeof(*table->entries));
+	table->n_entries = 1; /* 0 is none */
+	for (uint32_t i = 0; i < conf->n_routes; i++) {
+		if (!compile_one(table, i, error)) {
+			route_table_free(table);
+			return NULL;
+		}
+		enter_route(table, i);
+	}
+	return table;
+}
+
+void route_table_free(struct route_table *table)
+{
+	if (!table)
+		return;
+	free(table->nodes);
+	free(table->entries);
+	free(table->edges);
+	arena_free(table->arena);
+}
+
+struct route_scratch *route_scratch_new(void)
+{
+	struct route_scratch *scratch = calloc(1, sizeof(*scratch));
+	if (!scratch)
+		return NULL;
+	if (!regex_scratch_init(&scratch->regex) || !scratch_room(scratch, ROOM_FIRST)) {
+		route_scratch_free(scratch);
+		return NULL;
+	}
+	return scratch;
+}
+
+void route_scratch_free(struct route_scratch *scratch)
+{
+	if (!scratch)
+		return;
+	regex_scratch_fini(&scratch->regex);
+	free(scratch->room);
+	free(scratch);
+}
+
+char *scratch_room(struct route_scratch *scratch, size_t size)
+{
+	if (size <= scratch->room_size)
+		return scratch->room;
+	char *room = realloc(scratch->room, size);
+	if (!room)
+		return NULL;
+	scratch->room = room;
+	scratch->room_size = size;
+	return room;
+}
