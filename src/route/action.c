@@ -32,22 +32,10 @@ static void put_uri(struct str *out, struct view v)
 	}
 }
 
-/*
- * A path as part of a redirect.  Always with a '/' in front, so that it cannot
- * lengthen a host name ("*" of OPTIONS), and at the start of the target with
- * only one: browsers take "//evil.example" and "/\evil.example" for a host.
- */
-static void put_path(struct str *out, size_t from, struct view path)
+/* A path always has a '/' in front, so that it cannot lengthen a host name ("*" of OPTIONS). */
+static void put_path(struct str *out, struct view path)
 {
-	if (path.len == 0 || path.ptr[0] != '/')
-		path = VIEW("/");
-	while (out->len == from && path.len > 1 && (path.ptr[1] == '/' || path.ptr[1] == '\\'))
-		path = view_skip(path, 1);
-	if (out->len == from) {
-		str_char(out, '/');
-		path = view_skip(path, 1);
-	}
-	put_uri(out, path);
+	put_uri(out, path.len && path.ptr[0] == '/' ? path : VIEW("/"));
 }
 
 struct target {
@@ -55,21 +43,36 @@ struct target {
 };
 
 /* False when `name` is none of ours: it is kept as text. */
-static bool put_variable(struct str *out, size_t from, struct view name, const struct target *t)
+static bool put_variable(struct str *out, struct view name, const struct target *t)
 {
 	if (view_eq(name, VIEW("scheme")))
 		put_uri(out, t->scheme);
 	else if (view_eq(name, VIEW("host")))
 		put_uri(out, t->host);
 	else if (view_eq(name, VIEW("uri")))
-		put_path(out, from, t->uri);
+		put_path(out, t->uri);
 	else if (view_eq(name, VIEW("path")))
-		put_path(out, from, t->path);
+		put_path(out, t->path);
 	else if (view_eq(name, VIEW("query")))
 		put_uri(out, t->query);
 	else
 		return false;
 	return true;
+}
+
+/*
+ * A target that is a path must stay one: browsers take "//evil.example" and
+ * "/\\evil.example" for another host.
+ */
+static void keep_to_this_host(struct str *out, size_t from)
+{
+	size_t end = from + 1;
+	if (out->len < from + 2 || out->ptr[from] != '/')
+		return;
+	while (end < out->len && (out->ptr[end] == '/' || out->ptr[end] == '\\'))
+		end++;
+	memmove(out->ptr + from + 1, out->ptr + end, out->len - end + 1);
+	out->len -= end - from - 1;
 }
 
 void route_redirect_to(const struct conf_route *route, struct view scheme, struct view authority,
@@ -85,11 +88,13 @@ void route_redirect_to(const struct conf_route *route, struct view scheme, struc
 	while (to.len) {
 		ptrdiff_t close = to.ptr[0] == '{' ? view_chr(to, '}') : -1;
 		if (close > 0 &&
-		    put_variable(out, from, view_of(to.ptr + 1, (size_t)close - 1), &target)) {
+		    put_variable(out, view_of(to.ptr + 1, (size_t)close - 1), &target)) {
 			to = view_skip(to, (size_t)close + 1);
 		} else {
 			str_char(out, to.ptr[0]);
 			to = view_skip(to, 1);
 		}
 	}
+	if (!view_starts(route->redirect.to, VIEW("//")))
+		keep_to_this_host(out, from);
 }

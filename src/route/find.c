@@ -19,7 +19,6 @@ struct find {
 static bool route_holds(const struct find *f, uint32_t index)
 {
 	const struct compiled *route = &f->table->routes[index];
-	ROUTE_PROBE();
 	return conditions_hold(route->conf, f->req, f->query) &&
 	       (!route->path_regex ||
 		regex_matches(route->path_regex, &f->scratch->regex, f->path));
@@ -27,14 +26,16 @@ static bool route_holds(const struct find *f, uint32_t index)
 
 static inline void try_list(struct find *f, const struct entry_list *list)
 {
-	for (uint32_t e = list->head; e; e = f->table->entries[e].next) {
-		uint32_t index = f->table->entries[e].route;
-		if (index >= f->best)
+	for (uint32_t e = list->head; e;) {
+		const struct entry *entry = &f->table->entries[e];
+		ROUTE_PROBE();
+		if (entry->route >= f->best)
 			return;
-		if (route_holds(f, index)) {
-			f->best = index;
+		if (entry->plain || route_holds(f, entry->route)) {
+			f->best = entry->route;
 			return;
 		}
+		e = entry->next;
 	}
 }
 
@@ -88,7 +89,7 @@ const struct conf_route *route_find(const struct route_table *table, struct rout
 	struct view host = host_normalise(req->host, lower);
 	uint32_t exact = host.len ? node_follow(table, NODE_EXACT, host) : NODE_NONE;
 	if (exact != NODE_NONE)
-		walk_path(&f, table->nodes[exact].paths);
+		walk_path(&f, exact);
 	walk_wildcards(&f, host);
 	walk_path(&f, NODE_ANY);
 	return f.best < table->conf->n_routes ? table->routes[f.best].conf : NULL;

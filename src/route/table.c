@@ -60,6 +60,14 @@ static uint32_t edge_make(struct route_table *table, uint32_t from, struct view 
 	return edge->to;
 }
 
+static bool is_plain(const struct route_table *table, uint32_t index)
+{
+	const struct compiled *route = &table->routes[index];
+	return !route->path_regex && route->conf->match.method.n == 0 &&
+	       route->conf->match.header.n == 0 && route->conf->match.query.n == 0 &&
+	       route->conf->match.client.n == 0;
+}
+
 static void list_append(struct route_table *table, struct entry_list *list, uint32_t route)
 {
 	/* a route that names a host twice is entered once */
@@ -68,21 +76,12 @@ static void list_append(struct route_table *table, struct entry_list *list, uint
 	if (table->n_entries == table->entries_cap)
 		table->entries = grow(table->entries, &table->entries_cap, sizeof(*table->entries));
 	uint32_t e = table->n_entries++;
-	table->entries[e] = (struct entry){.route = route};
+	table->entries[e] = (struct entry){.route = route, .plain = is_plain(table, route)};
 	if (list->tail)
 		table->entries[list->tail].next = e;
 	else
 		list->head = e;
 	list->tail = e;
-}
-
-static uint32_t paths_of_host(struct route_table *table, uint32_t host_node)
-{
-	if (table->nodes[host_node].paths == NODE_NONE) {
-		uint32_t root = node_add(table);
-		table->nodes[host_node].paths = root;
-	}
-	return table->nodes[host_node].paths;
 }
 
 /* The path root of a host as written; NODE_NONE when no request can have it. */
@@ -97,11 +96,15 @@ static uint32_t host_root(struct route_table *table, struct view host)
 		return NODE_NONE;
 	host = arena_view(table->arena, host);
 	if (!wild)
-		return paths_of_host(table, edge_make(table, NODE_EXACT, host));
+		return edge_make(table, NODE_EXACT, host);
 	uint32_t node = NODE_WILD;
 	while (host.len)
 		node = edge_make(table, node, host_last_label(&host));
-	return paths_of_host(table, node);
+	if (table->nodes[node].paths == NODE_NONE) {
+		uint32_t root = node_add(table); /* may move the nodes */
+		table->nodes[node].paths = root;
+	}
+	return table->nodes[node].paths;
 }
 
 static struct view normal_path(struct route_table *table, struct view path)

@@ -5,7 +5,7 @@
  * Host names and paths are walks through one tree of nodes whose edges live in
  * one hash table, keyed by (node, label):
  *
- *   NODE_EXACT --"www.a.example"--> host node . paths -> path root
+ *   NODE_EXACT --"www.a.example"--> path root
  *   NODE_WILD  --"example"--> --"a"--> host node . paths -> path root   (*.a.example)
  *   NODE_ANY   is the path root of routes without a host
  *   path root  --"v1"--> --"users"--> ...                          one edge a segment
@@ -35,11 +35,12 @@ struct entry_list {
 struct entry {
 	uint32_t route;
 	uint32_t next;
+	bool plain; /* host and path are all it asks for */
 };
 
 struct node {
 	struct entry_list here, below, exact;
-	uint32_t paths;   /* host nodes: the path root, or NODE_NONE */
+	uint32_t paths;   /* below NODE_WILD: the path root, or NODE_NONE */
 	uint32_t n_edges; /* 0 ends a walk without a look-up */
 };
 
