@@ -249,12 +249,15 @@ static enum h1_result host_meaning(struct h1_head *head, struct message *msg, st
 	return H1_OK;
 }
 
-static enum h1_result expect_meaning(struct h1_head *head, struct message *msg, struct view value)
+static enum h1_result expect_meaning(struct h1_head *head, struct message *msg, struct header *hdr)
 {
-	if (!value_is(value, VIEW("100-continue")))
+	if (!value_is(hdr->value, VIEW("100-continue")))
 		return h1_head_bad(head, REJECT_BAD_EXPECT);
 	/* an HTTP/1.0 client cannot mean it, RFC 9110 10.1.1 */
-	msg->expect_continue = msg->version_minor > 0;
+	if (msg->version_minor == 0)
+		hdr->drop = true;
+	else
+		msg->expect_continue = true;
 	return H1_OK;
 }
 
@@ -263,8 +266,7 @@ static enum h1_result expect_meaning(struct h1_head *head, struct message *msg, 
 	(HDR_BIT(CONTENT_LENGTH) | HDR_BIT(TRANSFER_ENCODING) | HDR_BIT(CONNECTION) | \
 	 HDR_BIT(UPGRADE) | HDR_BIT(HOST) | HDR_BIT(EXPECT))
 
-static enum h1_result field_meaning(struct h1_head *head, struct message *msg,
-				    const struct header *hdr)
+static enum h1_result field_meaning(struct h1_head *head, struct message *msg, struct header *hdr)
 {
 	enum h1_result result = H1_OK;
 	switch (hdr->id) {
@@ -286,7 +288,7 @@ static enum h1_result field_meaning(struct h1_head *head, struct message *msg,
 		break;
 	case HDR_EXPECT:
 		if (head->is_request)
-			result = expect_meaning(head, msg, hdr->value);
+			result = expect_meaning(head, msg, hdr);
 		break;
 	}
 	head->seen |= UINT64_C(1) << hdr->id;
