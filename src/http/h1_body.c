@@ -45,11 +45,16 @@ static enum h1_result bad(enum reject *why, enum reject reason)
 	return H1_BAD;
 }
 
-/* Whether n more payload bytes are allowed. */
+/* Half the range stands in for no limit, so that sums of lengths cannot wrap. */
+static uint64_t body_max(const struct h1_body *body)
+{
+	return body->max_total ? body->max_total : INT64_MAX;
+}
+
+/* Whether n more payload bytes are allowed; total never exceeds the limit. */
 static bool fits(const struct h1_body *body, uint64_t n)
 {
-	uint64_t max = body->max_total ? body->max_total : INT64_MAX;
-	return body->total <= max && n <= max - body->total;
+	return n <= body_max(body) - body->total;
 }
 
 /* Where a chunked body is being read from and its payload moved to. */
@@ -217,25 +222,32 @@ static enum h1_result read_chunked(struct h1_body *body, struct cursor *cur, cha
 	return result;
 }
 
-/* Counted or endless: all of it is payload. */
-static enum h1_result read_plain(struct h1_body *body, const char *in, size_t len,
-				 struct h1_piece *piece, enum reject *why)
+/* Counted: the limit is judged before the first byte. */
+static enum h1_result read_counted(struct h1_body *body, const char *in, size_t len,
+				   struct h1_piece *piece, enum reject *why)
 {
-	bool counted = body->state == H1_BODY_LENGTH;
-	if (!fits(body, counted ? body->left : len))
+	if (!fits(body, body->left))
 		return bad(why, REJECT_BODY_TOO_LARGE);
-	if (counted && len > body->left)
-		len = (size_t)body->left;
-	piece->data = view_of(in, len);
-	piece->consumed = len;
-	body->total += len;
-	if (!counted)
-		return H1_MORE;
-	body->left -= len;
+	size_t n = len < body->left ? len : (size_t)body->left;
+	piece->data = view_of(in, n);
+	piece->consumed = n;
+	body->total += n;
+	body->left -= n;
 	if (body->left)
 		return H1_MORE;
 	body->state = H1_BODY_DONE;
 	return H1_OK;
+}
+
+/* Until the connection ends: what the limit allows is payload still. */
+static enum h1_result read_endless(struct h1_body *body, const char *in, size_t len,
+				   struct h1_piece *piece, enum reject *why)
+{
+	size_t n = fits(body, len) ? len : (size_t)(body_max(body) - body->total);
+	piece->data = view_of(in, n);
+	piece->consumed = n;
+	body->total += n;
+	return n == len ? H1_MORE : bad(why, REJECT_BODY_TOO_LARGE);
 }
 
 enum h1_result h1_body_read(struct h1_body *body, char *in, size_t len, struct h1_piece *piece,
@@ -245,8 +257,10 @@ enum h1_result h1_body_read(struct h1_body *body, char *in, size_t len, struct h
 	*why = REJECT_NONE;
 	if (body->state == H1_BODY_DONE)
 		return H1_OK;
-	if (body->state == H1_BODY_LENGTH || body->state == H1_BODY_CLOSE)
-		return read_plain(body, in, len, piece, why);
+	if (body->state == H1_BODY_LENGTH)
+		return read_counted(body, in, len, piece, why);
+	if (body->state == H1_BODY_CLOSE)
+		return read_endless(body, in, len, piece, why);
 	struct cursor cur = {.pos = in, .end = in + len};
 	enum h1_result result = read_chunked(body, &cur, in, &piece->trailers, why);
 	if (cur.data)

@@ -108,11 +108,13 @@ struct h1_piece {
 };
 
 /*
- * Takes payload out of `in` (which it may rearrange: the payload of later chunks
- * is moved up behind that of the first, which stays where it is).  Bytes beyond `consumed` belong
- * to the next message when the state is DONE; otherwise (only inside TRAILERS) they are incomplete
- * and must be given again with more behind them. H1_OK: the body is complete; H1_MORE: give more;
- * H1_BAD: refused, *why is set.
+ * Takes payload out of `in` (which it may rearrange: the payload of later
+ * chunks is moved up behind that of the first, which stays where it is).  Bytes
+ * beyond `consumed` belong to the next message when the state is DONE; otherwise
+ * (only inside TRAILERS) they are incomplete and must be given again with more
+ * behind them.
+ * H1_OK: the body is complete; H1_MORE: give more; H1_BAD: refused, *why is set,
+ * and `data` is what came before.
  */
 enum h1_result h1_body_read(struct h1_body *body, char *in, size_t len, struct h1_piece *piece,
 			    enum reject *why) __attribute__((warn_unused_result));
