@@ -75,10 +75,8 @@ package_candidate() {
 as_root() {
 	if [ "$(id -u)" -eq 0 ]; then
 		env "$@"
-	elif command -v sudo >/dev/null; then
-		sudo env "$@"
 	else
-		die "not root and no sudo: install by hand: apt-get install $(missing_names)"
+		sudo env "$@"
 	fi
 }
 
@@ -116,6 +114,8 @@ need_packages() (
 	[ ${#missing[@]} -gt 0 ] || return 0
 	command -v apt-get >/dev/null ||
 		die "this script installs Debian packages; by hand, please: ${missing[*]}"
+	[ "$(id -u)" -eq 0 ] || command -v sudo >/dev/null ||
+		die "neither root nor sudo; as root, please: apt-get install $(missing_names)"
 	mkdir -p "$WEIR_ROOT/build/logs"
 	install_log=$WEIR_ROOT/build/logs/install.log
 	: >"$install_log"
