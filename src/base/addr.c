@@ -19,11 +19,12 @@ bool addr_parse_ip(struct view text, struct addr *out)
 {
 	char ip[ADDR_IP_TEXT_MAX];
 	memset(out, 0, sizeof(*out));
-	if (text.len >= 2 && text.ptr[0] == '[' && text.ptr[text.len - 1] == ']')
+	bool bracketed = text.len >= 2 && text.ptr[0] == '[' && text.ptr[text.len - 1] == ']';
+	if (bracketed)
 		text = view_of(text.ptr + 1, text.len - 2);
 	if (!text_of(text, ip, sizeof(ip)))
 		return false;
-	if (inet_pton(AF_INET, ip, &out->in4.sin_addr) == 1) {
+	if (!bracketed && inet_pton(AF_INET, ip, &out->in4.sin_addr) == 1) {
 		out->in4.sin_family = AF_INET;
 		out->len = sizeof(out->in4);
 		return true;

@@ -56,9 +56,9 @@ bool parse_i64(struct view v, int64_t *out)
 	uint64_t n;
 	if (!parse_u64(negative ? view_skip(v, 1) : v, &n))
 		return false;
-	if (n > (uint64_t)INT64_MAX)
+	if (n > (uint64_t)INT64_MAX + negative)
 		return false;
-	*out = negative ? -(int64_t)n : (int64_t)n;
+	*out = negative ? (int64_t)(0 - n) : (int64_t)n;
 	return true;
 }
 

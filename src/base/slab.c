@@ -47,6 +47,7 @@ void *slab_get_page(struct slab *slab)
 	}
 	void *obj = slab->free;
 	slab->free = *(void **)obj;
+	*(void **)obj = NULL;
 	slab->n_live++;
 	return obj;
 }

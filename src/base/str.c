@@ -15,6 +15,8 @@ void str_fini(struct str *s)
 bool str_reserve(struct str *s, size_t n)
 {
 	size_t need = s->len + n + 1;
+	if (n > SIZE_MAX / 4) /* cap must not wrap on its way up */
+		goto overflow;
 	if (need <= s->cap)
 		return true;
 	if (s->fixed)

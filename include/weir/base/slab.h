@@ -33,7 +33,7 @@ void slab_fini(struct slab *slab);
 void *slab_get_page(struct slab *slab);
 
 /* Not zeroed: a fresh object is all zeroes, a reused one as its last user left
- * it except for its first word. */
+ * it except for its first word, which is zero too (so no stale magic survives). */
 static inline void *slab_get(struct slab *slab)
 {
 	void *obj = slab->free;
@@ -43,6 +43,7 @@ static inline void *slab_get(struct slab *slab)
 		return slab_get_page(slab);
 	}
 	slab->free = *(void **)obj;
+	*(void **)obj = NULL;
 	slab->n_live++;
 	return obj;
 }

@@ -70,7 +70,9 @@ struct view view_trim(struct view v);
 
 static inline struct view view_skip(struct view v, size_t n)
 {
-	return n >= v.len ? (struct view){v.ptr + v.len, 0} : (struct view){v.ptr + n, v.len - n};
+	if (n >= v.len) /* no arithmetic on the NULL of an empty view */
+		return (struct view){v.len ? v.ptr + v.len : v.ptr, 0};
+	return (struct view){v.ptr + n, v.len - n};
 }
 
 static inline struct view view_head(struct view v, size_t n)

@@ -101,7 +101,7 @@ static inline void hist_record(struct hist *h, uint64_t us)
  * would flatter the quantiles.
  */
 struct hist_set {
-	_Atomic uint64_t n_lost;		/* samples without memory for a histogram */
+	_Atomic uint64_t n_lost;                /* samples without memory for a histogram */
 	_Atomic(struct hist *) phase[N_PHASES]; /* owns; writer releases, readers acquire */
 };
 

@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: MIT */
+/* Arenas, slabs, lists and bitsets. */
+#include <criterion/criterion.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "weir/base/arena.h"
+#include "weir/base/bitset.h"
+#include "weir/base/list.h"
+#include "weir/base/rng.h"
+#include "weir/base/slab.h"
+
+/* ---- arena ---- */
+
+Test(arena, pieces_are_aligned_and_apart)
+{
+	struct arena *a = arena_new();
+	struct rng rng;
+	unsigned char *pieces[500];
+	size_t sizes[500];
+	rng_init(&rng, 1);
+	for (size_t i = 0; i < 500; i++) {
+		sizes[i] = rng_below(&rng, i % 50 ? 200 : 300000);
+		pieces[i] = arena_alloc(a, sizes[i]);
+		cr_assert_eq((uintptr_t)pieces[i] % _Alignof(max_align_t), 0);
+		memset(pieces[i], (int)(i & 0xff), sizes[i]);
+	}
+	for (size_t i = 0; i < 500; i++)
+		for (size_t k = 0; k < sizes[i]; k++)
+			cr_assert_eq(pieces[i][k], i & 0xff);
+	cr_assert(arena_size(a) > 0);
+	arena_free(a);
+}
+
+Test(arena, nothing_is_a_distinct_pointer)
+{
+	struct arena *a = arena_new();
+	void *first = arena_alloc(a, 0), *second = arena_alloc(a, 0);
+	cr_assert_not_null(first);
+	cr_assert_neq(first, second);
+	arena_free(a);
+	arena_free(NULL);
+}
+
+Test(arena, zeroed_memory_is_zero)
+{
+	struct arena *a = arena_new();
+	for (int round = 0; round < 100; round++) {
+		unsigned char *p = arena_zalloc(a, 100), *q = arena_array(a, 10, 10);
+		unsigned char *line = arena_zalloc_line(a, 100);
+		cr_assert_eq((uintptr_t)line % WEIR_CACHE_LINE, 0);
+		for (size_t i = 0; i < 100; i++)
+			cr_assert_eq(p[i] | q[i] | line[i], 0);
+		memset(p, 0xff, 100);
+		memset(q, 0xff, 100);
+		memset(line, 0xff, 100);
+	}
+	arena_free(a);
+}
+
+Test(arena, texts_are_copied)
+{
+	struct arena *a = arena_new();
+	char source[] = "text";
+	char *copy = arena_strdup(a, source);
+	struct view v = arena_view(a, view_of(source, 3)), none = arena_view(a, VIEW_NONE);
+	source[0] = 'X';
+	cr_assert_str_eq(copy, "text");
+	cr_assert_eq(v.len, 3);
+	cr_assert_str_eq(v.ptr, "tex");
+	cr_assert_str_eq(none.ptr, "");
+	cr_assert_str_eq(arena_printf(a, "%s-%d", "x", 12), "x-12");
+	arena_free(a);
+}
+
+static int calls[4];
+static int n_calls;
+
+static void note(void *arg)
+{
+	calls[n_calls++] = *(int *)arg;
+}
+
+Test(arena, cleanups_run_latest_first)
+{
+	struct arena *a = arena_new();
+	for (int i = 0; i < 3; i++) {
+		int *number = arena_alloc(a, sizeof(*number));
+		*number = i;
+		arena_defer(a, note, number);
+	}
+	cr_assert_eq(n_calls, 0);
+	arena_free(a);
+	cr_assert_eq(n_calls, 3);
+	cr_assert(calls[0] == 2 && calls[1] == 1 && calls[2] == 0);
+}
+
+/* ---- slab ---- */
+
+struct object {
+	uint64_t magic;
+	unsigned char bytes[100];
+};
+
+Test(slab, hands_out_distinct_zeroed_lines)
+{
+	struct slab slab;
+	struct object *objects[3000];
+	slab_init(&slab, sizeof(struct object), 3000);
+	for (size_t i = 0; i < 3000; i++) {
+		objects[i] = slab_get(&slab);
+		cr_assert_eq((uintptr_t)objects[i] % WEIR_CACHE_LINE, 0);
+		cr_assert_eq(objects[i]->magic, 0);
+		for (size_t k = 0; k < sizeof(objects[i]->bytes); k++)
+			cr_assert_eq(objects[i]->bytes[k], 0);
+		memset(objects[i], 0xee, sizeof(struct object));
+		objects[i]->magic = i;
+	}
+	for (size_t i = 0; i < 3000; i++)
+		cr_assert_eq(objects[i]->magic, i);
+	slab_fini(&slab);
+}
+
+Test(slab, reuses_the_latest_without_its_magic)
+{
+	struct slab slab;
+	slab_init(&slab, sizeof(struct object), 10);
+	struct object *first = slab_get(&slab), *second = slab_get(&slab);
+	first->magic = second->magic = 0x1234;
+	second->bytes[50] = 7;
+	slab_put(&slab, first);
+	slab_put(&slab, second);
+	cr_assert_neq(second->magic, 0x1234);
+	struct object *again = slab_get(&slab);
+	cr_assert_eq(again, second);
+	cr_assert_eq(again->magic, 0);
+	cr_assert_eq(again->bytes[50], 7);
+	cr_assert_eq(slab.n_live, 1);
+	slab_fini(&slab);
+}
+
+Test(slab, is_bounded)
+{
+	struct slab slab;
+	slab_init(&slab, 64, 3);
+	void *a = slab_get(&slab);
+	cr_assert_not_null(a);
+	cr_assert_not_null(slab_get(&slab));
+	cr_assert_not_null(slab_get(&slab));
+	cr_assert_null(slab_get(&slab));
+	slab_put(&slab, a);
+	cr_assert_eq(slab_get(&slab), a);
+	cr_assert_null(slab_get(&slab));
+	slab_fini(&slab);
+}
+
+Test(slab, objects_may_be_larger_than_a_page)
+{
+	struct slab slab;
+	slab_init(&slab, 200000, 2);
+	char *a = slab_get(&slab), *b = slab_get(&slab);
+	memset(a, 1, 200000);
+	memset(b, 2, 200000);
+	cr_assert_eq(a[199999], 1);
+	slab_fini(&slab);
+}
+
+/* ---- list ---- */
+
+struct item {
+	int number;
+	struct list node;
+};
+
+static int numbers_of(struct list *head)
+{
+	int n = 0;
+	list_each (it, head)
+		n = n * 10 + list_entry(it, struct item, node)->number;
+	return n;
+}
+
+Test(list, keeps_order)
+{
+	struct list head;
+	struct item items[5] = {{1, {0}}, {2, {0}}, {3, {0}}, {4, {0}}, {5, {0}}};
+	list_init(&head);
+	cr_assert(list_is_empty(&head));
+	for (int i = 0; i < 3; i++)
+		list_push_back(&head, &items[i].node);
+	list_push_front(&head, &items[3].node);
+	list_insert(&items[0].node, &items[4].node);
+	cr_assert_eq(numbers_of(&head), 41523);
+	cr_assert_eq(list_first(&head, struct item, node)->number, 4);
+	cr_assert_eq(list_last(&head, struct item, node)->number, 3);
+	list_del(&items[4].node);
+	cr_assert_not(list_is_linked(&items[4].node));
+	cr_assert(list_is_linked(&items[0].node));
+	list_del(&items[4].node); /* harmless */
+	cr_assert_eq(numbers_of(&head), 4123);
+}
+
+Test(list, may_lose_the_current_node_in_a_walk)
+{
+	struct list head;
+	struct item items[4] = {{1, {0}}, {2, {0}}, {3, {0}}, {4, {0}}};
+	list_init(&head);
+	for (int i = 0; i < 4; i++)
+		list_push_back(&head, &items[i].node);
+	list_each_safe (it, tmp, &head)
+		if (list_entry(it, struct item, node)->number % 2 == 0)
+			list_del(it);
+	cr_assert_eq(numbers_of(&head), 13);
+	list_each_safe (it, tmp, &head)
+		list_del(it);
+	cr_assert(list_is_empty(&head));
+}
+
+/* ---- bitset ---- */
+
+Test(bitset, agrees_with_an_array_of_flags)
+{
+	static const uint32_t lengths[] = {1, 2, 63, 64, 65, 127, 128, 129, 1000};
+	struct rng rng;
+	rng_init(&rng, 9);
+	for (size_t l = 0; l < ARRAY_LEN(lengths); l++) {
+		uint32_t n = lengths[l];
+		uint64_t set[BITSET_WORDS(1000)] = {0};
+		bool flags[1000] = {false};
+		cr_assert(bitset_is_empty(set, n));
+		cr_assert_eq(bitset_next(set, n, 0), n);
+		for (int step = 0; step < 300; step++) {
+			uint32_t i = rng_below(&rng, n), count = 0;
+			flags[i] = rng_below(&rng, 3) == 0;
+			bitset_assign(set, i, flags[i]);
+			uint32_t next = bitset_next(set, n, 0);
+			for (uint32_t k = 0; k < n; k++) {
+				count += flags[k];
+				cr_assert_eq(bitset_has(set, k), flags[k]);
+				if (!flags[k])
+					continue;
+				cr_assert_eq(next, k);
+				next = bitset_next(set, n, k + 1);
+			}
+			cr_assert_eq(next, n);
+			cr_assert_eq(bitset_count(set, n), count);
+			cr_assert_eq(bitset_is_empty(set, n), count == 0);
+		}
+	}
+}
+
+Test(bitset, next_stays_below_the_length)
+{
+	uint64_t set[1] = {0};
+	bitset_put(set, 40);
+	cr_assert_eq(bitset_next(set, 40, 0), 40);
+	cr_assert_eq(bitset_next(set, 41, 0), 40);
+	cr_assert_eq(bitset_next(set, 41, 41), 41);
+	bitset_del(set, 40);
+	cr_assert(bitset_is_empty(set, 64));
+}
