@@ -135,3 +135,9 @@ void socket_reset_on_close(int fd)
 	struct linger hard = {.l_onoff = 1, .l_linger = 0};
 	setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
 }
+
+void socket_close(int fd)
+{
+	if (fd >= 0)
+		close(fd);
+}

@@ -32,6 +32,8 @@ enum err socket_connect(const struct addr *addr, int *out_fd, bool *done);
 /* The outcome of a connect that was in progress. */
 enum err socket_connect_result(int fd);
 
+void socket_close(int fd); /* -1 is fine */
+
 /* Makes close send RST instead of FIN. */
 void socket_reset_on_close(int fd);
 

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The status socket and its API (design section 8): HTTP/1.1 and JSON on a unix
+ * socket, and read-only (changes need a token) on status.bind.  It runs on the
+ * control thread's loop, reads run-time state directly (relaxed atomics, const
+ * generations) and changes things only through struct admin_host, which boot/
+ * implements.
+ */
+#ifndef WEIR_ADMIN_ADMIN_H
+#define WEIR_ADMIN_ADMIN_H
+
+#include "weir/base/err.h"
+#include "weir/base/str.h"
+#include "weir/conf/conf.h"
+#include "weir/loop/loop.h"
+#include "weir/pool/pool.h"
+#include "weir/route/route.h"
+
+/* ---- facts that boot/ gathers for GET /v1/status and /metrics ---- */
+
+struct admin_counter {
+	const char *name;     /* snake_case */
+	const char *sentence; /* help text */
+	uint64_t n;
+};
+
+struct admin_worker {
+	unsigned id;
+	uint32_t connections;
+	uint32_t exchanges;
+	uint64_t loop_lag_us; /* longest turn of the last second */
+};
+
+struct admin_listener {
+	struct view name, bind;
+	uint32_t connections;
+	uint64_t accepted, refused;
+};
+
+struct admin_status {
+	uint64_t generation;
+	uint64_t started_wall_us, started_us; /* wall and monotonic clock */
+	struct {
+		bool ok;
+		uint64_t at_wall_us; /* of the last reload, or of the start */
+		struct view error;   /* diagnostics of a failed one, else empty */
+	} last_reload;
+	bool draining;
+	struct admin_worker *workers;
+	size_t n_workers;
+	struct admin_listener *listeners;
+	size_t n_listeners;
+	const struct admin_counter *totals; /* worker counters summed over all workers */
+	size_t n_totals;
+	const struct admin_counter *outcomes; /* tbl/outcomes.def */
+	size_t n_outcomes;
+	const struct admin_counter *rejects; /* tbl/rejects.def */
+	size_t n_rejects;
+};
+
+/* One row of GET /v1/connections. */
+struct admin_connection {
+	uint64_t id;
+	unsigned worker;
+	struct view listener, client, state, pool, backend, path;
+	uint64_t age_us;
+	uint64_t requests, bytes_in, bytes_out;
+};
+
+/* What boot/ offers.  All called on the control thread. */
+struct admin_host {
+	void *ctx;
+	/* parts of the current generation; valid until the next turn of the loop */
+	const struct conf *(*conf)(void *ctx);
+	const struct route_table *(*routes)(void *ctx);
+	struct pool *(*pools)(void *ctx, uint32_t *n);
+	/* memory comes from `arena` */
+	void (*status)(void *ctx, struct arena *arena, struct admin_status *out);
+	/* ERR_OK, or a sentence in `why` */
+	enum err (*reload)(void *ctx, struct str *diagnostics);
+	enum err (*set_state)(void *ctx, struct backend *backend, enum backend_state state,
+			      struct str *why);
+	enum err (*set_weight)(void *ctx, struct view pool, struct view backend, uint32_t weight,
+			       struct str *why);
+	enum err (*add)(void *ctx, struct view pool, const struct conf_backend *backend,
+			struct str *why);
+	/* sets draining, takes it out once nothing is in flight */
+	enum err (*remove)(void *ctx, struct view pool, struct view backend, struct str *why);
+	void (*drain)(void *ctx);
+	/* asks every worker; `done` comes later, on the control thread, with rows that
+	 * live until it returns */
+	void (*connections)(void *ctx,
+			    void (*done)(void *arg, const struct admin_connection *rows, size_t n),
+			    void *arg);
+};
+
+/* ---- events: the last 1000 changes of state, each with a cause ---- */
+
+#define EVENTS_MAX 1000
+
+enum event_kind {
+	EVENT_START,
+	EVENT_RELOAD,
+	EVENT_RELOAD_FAILED,
+	EVENT_STATE,
+	EVENT_WEIGHT,
+	EVENT_ADD,
+	EVENT_REMOVE,
+	EVENT_DRAIN
+};
+
+/* pool and backend may be empty. Control thread. */
+void event_add(enum event_kind kind, struct view pool, struct view backend, const char *fmt, ...)
+    PRINTF_LIKE(4, 5);
+
+/* ---- the server ---- */
+
+struct admin;
+
+/*
+ * Listens on conf->status.socket (and .bind when set).  NULL with a sentence in
+ * `why` when it cannot.  `host` is copied.
+ */
+struct admin *admin_new(struct loop *loop, const struct conf *conf, const struct admin_host *host,
+			struct str *why);
+/*
+ * Follows a new configuration: opens what is new before closing what is gone;
+ * on failure nothing changes.  admin_prepare checks and opens, admin_commit
+ * makes it so, admin_cancel forgets it.
+ */
+enum err admin_prepare(struct admin *admin, const struct conf *conf, struct str *why);
+void admin_commit(struct admin *admin);
+void admin_cancel(struct admin *admin);
+/* Closes connections and sockets and removes the socket file. */
+void admin_free(struct admin *admin);
+
+#endif

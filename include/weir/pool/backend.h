@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Run-time state of one backend: what outlives a generation.  It is found by
+ * pool name, backend name and address, so a reload that keeps these three keeps
+ * in-flight counts, statistics, state and idle connections.
+ *
+ * Sharing: the control thread creates, counts and frees it; workers touch
+ * `in_flight` and `n_upconns` (atomics, on a cache line of their own) and their
+ * own struct backend_local.
+ */
+#ifndef WEIR_POOL_BACKEND_H
+#define WEIR_POOL_BACKEND_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "weir/base/addr.h"
+#include "weir/base/list.h"
+#include "weir/base/view.h"
+#include "weir/stats/counter.h"
+#include "weir/stats/hist.h"
+#include "weir/stats/rate.h"
+#include "weir/stats/window.h"
+
+enum backend_state {
+#define BACKEND_STATE(name, takes_new, sentence) BACKEND_##name,
+#include "weir/tbl/backend_states.def"
+#undef BACKEND_STATE
+	N_BACKEND_STATES,
+};
+
+const char *backend_state_name(enum backend_state state);
+bool backend_state_parse(struct view name, enum backend_state *state);
+bool backend_state_takes_new(enum backend_state state);
+
+struct backend_counters {
+#define COUNTER(name, sentence) struct counter name;
+#include "weir/tbl/backend_counters.def"
+#undef COUNTER
+};
+
+/* What one worker keeps about one backend. */
+struct backend_local {
+	struct list idle;              /* struct upconn, most recently used first */
+	uint32_t n_idle;               /* length of `idle` */
+	_Atomic uint32_t n_idle_shown; /* the same for readers of other threads */
+	bool retired;                  /* no generation in use names it: connections are not kept */
+	struct backend_counters counters;
+	struct hist_set ok;     /* phases of successful attempts */
+	struct hist_set failed; /* phases of failed ones */
+} CACHE_ALIGNED;
+
+#define BACKEND_REASON_MAX 120
+
+struct backend {
+	/* const */
+	struct view key; /* "pool\0name\0address" */
+	uint64_t key_hash;
+	struct view pool_name;
+	struct view name;
+	struct view address_text;
+	struct addr address;
+	unsigned n_workers;
+	/* control thread only */
+	struct list registry_link;
+	unsigned refs;
+	uint64_t since_us; /* wall clock of the last change of state */
+	char reason[BACKEND_REASON_MAX];
+	struct windows *windows; /* owns; latency of successes, folded once a second */
+	struct rate rate;        /* of requests */
+	/* control writes, workers read (relaxed; followed by a letter to each worker) */
+	_Atomic uint8_t state; /* enum backend_state */
+	/* any worker writes, rarely: shortest idle time after which the backend was
+	 * seen closing kept connections; UINT64_MAX: not known */
+	_Atomic uint64_t learned_idle_us;
+	/* every worker writes */
+	_Atomic uint32_t in_flight CACHE_ALIGNED;
+	_Atomic uint32_t n_upconns CACHE_ALIGNED; /* changes only at connect and close */
+	/* per worker; owns */
+	struct backend_local *local[];
+};
+
+static inline enum backend_state backend_state(const struct backend *b)
+{
+	return (enum backend_state)atomic_load_explicit(&b->state, memory_order_relaxed);
+}
+
+#endif

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Pools: from a set of backends and a strategy to one lease per attempt.
+ *
+ *   struct pool         of one generation: immutable, shared by all workers
+ *   struct pool_view    a worker's side of it: eligibility bits, strategy state
+ *   struct pool_state   what outlives generations: queue, retry budget, counters
+ *
+ *   switch (pool_take(view, pw, &tried, key, &lease)) {
+ *   case POOL_TAKEN: ... lease_drop(&lease, ...) exactly once;
+ *   case POOL_FULL:  pool_queue_push(view, pw, &waiter);
+ *   case POOL_EMPTY: answer 503;
+ *   }
+ */
+#ifndef WEIR_POOL_POOL_H
+#define WEIR_POOL_POOL_H
+
+#include "weir/balance/strategy.h"
+#include "weir/base/arena.h"
+#include "weir/base/list.h"
+#include "weir/conf/conf.h"
+#include "weir/pool/backend.h"
+#include "weir/pool/worker.h"
+
+struct pool_counters {
+#define COUNTER(name, sentence) struct counter name;
+#include "weir/tbl/pool_counters.def"
+#undef COUNTER
+};
+
+/* ---- what outlives generations ---- */
+
+enum wake_state { WAKE_IDLE, WAKE_POSTED, WAKE_RUNNING };
+
+struct pool_state_local {
+	struct list queue; /* struct waiter, oldest first */
+	/* readers: other workers.  Since when the oldest waits, 0: nobody waits */
+	_Atomic uint64_t oldest_us;
+	struct pool_counters counters;
+	/* the letter with which others wake this queue */
+	struct mail wake;
+	_Atomic uint8_t wake_state; /* enum wake_state */
+	struct pool_state *state;
+	struct loop *loop;
+	struct pool_worker *pw;
+} CACHE_ALIGNED;
+
+struct pool_state {
+	/* control thread only */
+	struct list registry_link;
+	struct view name;
+	unsigned refs;
+	unsigned n_workers;
+	double budget; /* share of requests that may be retries */
+	uint64_t budget_requests[11], budget_retries[11]; /* totals at the last seconds */
+	unsigned budget_at;
+	/* every worker, but only when somebody waits or retries */
+	_Atomic uint32_t n_queued CACHE_ALIGNED;
+	_Atomic int32_t retry_tokens;
+	struct pool_state_local *local[]; /* owns */
+};
+
+/* Backends and pool states by name; control thread. */
+struct pool_registry {
+	struct list backends;
+	struct list states;
+	unsigned n_workers;
+	struct pool_worker **workers; /* [n_workers], borrowed */
+};
+
+void pool_registry_init(struct pool_registry *reg, unsigned n_workers,
+			struct pool_worker **workers);
+void pool_registry_fini(struct pool_registry *reg);
+
+/*
+ * Once a second: folds statistics into windows and refills the retry budgets
+ * (Finagle's form: a fifth of the requests of the last 10 s, and 10 a second).
+ */
+void pool_registry_tick(struct pool_registry *reg, uint64_t now_us);
+
+/* ---- of one generation ---- */
+
+/* Backends of one priority: 0 is the first choice, higher ones stand by. */
+struct pool_tier {
+	uint8_t priority;
+	uint64_t *members; /* bitset */
+};
+
+struct pool {
+	const struct conf_pool *conf;
+	struct pool_state *state;  /* counted */
+	struct backend **backends; /* counted, [n] */
+	uint32_t *max_requests;    /* [n], 0: none */
+	uint32_t *weights;         /* [n] as in effect, runtime changes included */
+	uint8_t *priorities;       /* [n] */
+	uint32_t n;
+	bool limited; /* any max_requests */
+	const struct strategy *strategy;
+	const struct strategy_table *table;
+	struct strategy_loads loads;
+	struct pool_tier *tiers;
+	uint32_t n_tiers;
+};
+
+/* A weight changed or a backend added or removed through the API. */
+struct pool_override {
+	struct list link;
+	struct view pool, backend;
+	bool add, remove, has_weight;
+	uint32_t weight;
+	struct conf_backend added; /* with `add` */
+};
+
+/* Fills *pool out of the arena; takes references.  Control thread. */
+void pool_build(struct pool *pool, const struct conf_pool *conf, struct pool_registry *reg,
+		const struct list *overrides, struct arena *arena);
+/* Gives back the references; the rest dies with the arena. */
+void pool_release(struct pool *pool, struct pool_registry *reg);
+/* Index by name, or -1. */
+int32_t pool_backend_index(const struct pool *pool, struct view name);
+
+/* ---- a worker's side ---- */
+
+struct pool_view {
+	struct pool *pool;
+	uint64_t *eligible; /* bitset: takes new exchanges, weight above 0 */
+	void *local;        /* of the strategy */
+	struct pool_state_local *sl;
+};
+
+void pool_view_init(struct pool_view *view, struct pool *pool, struct pool_worker *pw,
+		    struct arena *arena);
+/* Reads the state of every backend anew into the eligibility bits. */
+void pool_view_refresh(struct pool_view *view);
+
+/* Backends this exchange has tried: never again for it. */
+#define POOL_TRIED_MAX 8
+struct pool_tried {
+	uint32_t index[POOL_TRIED_MAX];
+	uint32_t n;
+};
+
+struct lease {
+	struct pool_view *view;
+	struct backend *backend; /* NULL: not taken */
+	uint32_t index;
+};
+
+enum pool_verdict {
+	POOL_TAKEN,
+	POOL_FULL,  /* all that are eligible are at their limit */
+	POOL_EMPTY, /* nobody is eligible */
+};
+
+enum pool_verdict pool_take(struct pool_view *view, struct pool_worker *pw,
+			    const struct pool_tried *tried, uint64_t key, struct lease *lease);
+
+/* Exactly once a lease; wakes whoever waits for a slot. */
+void lease_drop(struct lease *lease, bool error, uint64_t duration_us);
+
+/* ---- the queue ---- */
+
+struct waiter {
+	struct list link;
+	struct pool_view *view;
+	uint64_t since_us;
+	const struct pool_tried *tried; /* borrowed while waiting */
+	/* a lease at last; the waiter is out of the queue already */
+	void (*ready)(struct waiter *waiter, struct lease *lease);
+};
+
+/* ERR_FULL when the queue has queue.length waiters or is off. */
+enum err pool_queue_push(struct pool_view *view, struct waiter *waiter, uint64_t now_us);
+void pool_queue_remove(struct waiter *waiter);
+/* Something changed (a backend came up): serve whoever can be served. */
+void pool_queue_serve(struct pool_state_local *sl);
+
+/* ---- retries ---- */
+
+/* Takes one retry out of the pool's budget. */
+bool pool_retry_allowed(struct pool_state *state);
+
+#endif

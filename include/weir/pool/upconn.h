@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Upstream connections of one worker: opened on demand, kept when an exchange
+ * is done, used again last in first out.
+ *
+ *    connect --> BUSY --release--> IDLE --take--> BUSY
+ *                 |                  |
+ *                 +----> closed <----+  (peer closed, idle timeout, retired)
+ *
+ * The keep-alive race: the backend's own idle timeout is learned (from
+ * "Keep-Alive: timeout=N" and from connections it closed on us while idle) and
+ * a connection is not used again shortly before it.
+ */
+#ifndef WEIR_POOL_UPCONN_H
+#define WEIR_POOL_UPCONN_H
+
+#include "weir/conf/conf.h"
+#include "weir/net/stream.h"
+#include "weir/pool/backend.h"
+#include "weir/pool/worker.h"
+
+#define UPCONN_MAGIC 0x55504331
+
+struct upconn {
+	void *slab_link; /* first word: only while free */
+	uint32_t magic;
+	uint32_t n_requests;
+	struct stream stream;
+	struct timer timer; /* idle only */
+	struct list idle_link;
+	struct backend *backend;
+	struct backend_local *local;
+	struct pool_worker *pw;
+	uint64_t idle_since_us;
+	uint64_t idle_limit_us; /* as the backend announced, UINT64_MAX: it did not */
+	void *owner;            /* the exchange while busy */
+};
+
+/* A kept connection to the backend, or NULL. */
+struct upconn *upconn_take(struct pool_worker *pw, struct backend *backend,
+			   const struct stream_events *on, void *owner);
+
+/*
+ * Opens one.  ERR_FULL when limits.connections of the backend is reached;
+ * *connected tells whether it can be written to at once (else on->connected
+ * comes).
+ */
+enum err upconn_connect(struct pool_worker *pw, struct backend *backend,
+			const struct conf_pool *conf, const struct stream_events *on, void *owner,
+			struct upconn **out, bool *connected);
+
+/* Back into the idle list, or closed when it cannot be kept. */
+void upconn_release(struct upconn *up, const struct conf_pool *conf);
+void upconn_close(struct upconn *up);
+
+/* Closes every idle connection of this worker to the backend. */
+void upconn_close_idle(struct pool_worker *pw, struct backend *backend);
+
+static inline bool upconn_is_reused(const struct upconn *up)
+{
+	return up->n_requests > 1;
+}
+
+#endif

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the pool code needs of the worker it runs on.  Embedded in the worker;
+ * one thread.
+ */
+#ifndef WEIR_POOL_WORKER_H
+#define WEIR_POOL_WORKER_H
+
+#include <stdint.h>
+
+#include "weir/base/buf.h"
+#include "weir/base/rng.h"
+#include "weir/base/slab.h"
+#include "weir/loop/loop.h"
+
+struct pool_worker {
+	unsigned id; /* index into every `local` array */
+	struct loop *loop;
+	struct buf_pool bufs;
+	struct slab upconns;
+	struct rng rng;
+	uint64_t *mask; /* scratch bitset for picks; owns */
+	uint32_t mask_words;
+};
+
+/* `max_upconns` and `max_bufs` bound the slabs. */
+void pool_worker_init(struct pool_worker *pw, unsigned id, struct loop *loop, uint32_t max_upconns,
+		      uint32_t max_bufs);
+void pool_worker_fini(struct pool_worker *pw);
+
+/* A scratch bitset of at least `words` words; NULL without memory.  Control
+ * paths call it ahead (on a new generation), so that picks never allocate. */
+uint64_t *pool_worker_mask(struct pool_worker *pw, uint32_t words);
+
+#endif

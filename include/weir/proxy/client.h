@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A client connection speaking HTTP/1.
+ *
+ *            first bytes          head complete
+ *   +------+ ----------> +------+ -------------> +------+
+ *   | IDLE |             | HEAD |                | BUSY | (one exchange, or its tunnel)
+ *   +------+ <---------- +------+                +------+
+ *      ^     one read holds it all: IDLE -> BUSY    |
+ *      +--------------- keep-alive ------------------+
+ *                                                   | close, but the peer may still send
+ *                                                   v
+ *                                                +--------+
+ *                                                | LINGER | --> closed
+ *                                                +--------+
+ *
+ *   IDLE    nothing of a next request has come       deadline timeouts.keepalive
+ *           (header for the first request)
+ *   HEAD    part of a head is in `in`                timeouts.header, from its first byte
+ *   BUSY    the exchange has the deadlines; `in` holds pipelined bytes
+ *   LINGER  our direction is shut, what comes is thrown away    2 s
+ *
+ * An idle connection holds no buffer.
+ */
+#ifndef WEIR_PROXY_CLIENT_H
+#define WEIR_PROXY_CLIENT_H
+
+#include "weir/net/socket.h"
+#include "weir/net/stream.h"
+#include "weir/proxy/exchange.h"
+
+#define CLIENT_MAGIC 0x434c4931
+
+enum client_state { CLIENT_IDLE, CLIENT_HEAD, CLIENT_BUSY, CLIENT_LINGER };
+
+enum client_framing { FRAMING_LENGTH, FRAMING_CHUNKED, FRAMING_CLOSE };
+
+struct client {
+	void *slab_link;    /* only while free */
+	struct timer timer; /* stays filed while free */
+	uint32_t magic;
+	uint8_t state;   /* enum client_state */
+	uint8_t framing; /* enum client_framing of the response under way */
+	bool keep;       /* the connection goes on after this exchange */
+	bool trusted;    /* the peer is in trusted_proxies */
+	bool in_loop;    /* client_next is running: it takes the next request */
+	bool body_paused;
+	bool retired; /* its listener is gone from the configuration */
+	uint8_t ip_len;
+	struct stream stream;
+	struct exchange *ex;
+	struct buf *in; /* incomplete head or pipelined bytes; owns */
+	struct worker *worker;
+	struct gen_local *gl; /* counted; whose listener configuration applies */
+	const struct conf_listener *conf;
+	struct listener *listener;
+	struct h1_body body; /* of the request under way */
+	uint64_t head_from_us;
+	uint32_t head_bytes; /* of the request under way */
+	uint32_t n_requests;
+	uint64_t id;
+	uint64_t opened_us;
+	struct list link; /* worker->all_conns */
+	struct addr peer;
+	char ip[ADDR_IP_TEXT_MAX];
+};
+
+extern const struct client_ops client_h1_ops;
+
+/* Takes over an accepted descriptor; counts in. */
+void client_open(struct worker *w, int fd, const struct addr *peer,
+		 const struct gen_listener *listener);
+/* Closes at once; ends a running exchange. */
+void client_abort(struct client *c);
+/* Closes when there is nothing under way. */
+void client_drain(struct client *c);
+/* Follows a new generation: the listener's new configuration, or its absence. */
+void client_adopt(struct client *c);
+
+#endif

@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The exchange: one request and its response, the unit of everything.  Born and
+ * ended on one worker.
+ *
+ *                    local answer, error
+ *        +-------------------------------------------+
+ *        |                                           v
+ *   NEW -+-> QUEUED --> CONNECTING --> SENDING --> FLUSH --> (ended)
+ *        |      ^           |  ^          |          ^
+ *        |      +--- retry -+--+- retry --+          |
+ *        |                  |             v          |
+ *        +------------------+--------> WAITING ------+
+ *                                         |          |
+ *                                         v          |
+ *                                      TRANSFER -----+
+ *                                         |
+ *                                         v
+ *                                       TUNNEL --> (ended)
+ *
+ *   NEW         the head is here, nothing decided
+ *   QUEUED      in the pool queue; no lease            deadline queue.timeout
+ *   CONNECTING  lease taken, connect in progress       timeouts.connect
+ *   SENDING     request bytes are on their way         body_idle / timeouts.idle
+ *   WAITING     request sent, no final response head   timeouts.response
+ *   TRANSFER    response head relayed, body follows    timeouts.idle / write_idle
+ *   TUNNEL      101 relayed, bytes both ways           timeouts.idle
+ *   FLUSH       backend done, lease dropped, the client still has to take bytes
+ *                                                      write_idle
+ *
+ * Everything that ends it goes through exchange_end with one outcome.
+ */
+#ifndef WEIR_PROXY_EXCHANGE_H
+#define WEIR_PROXY_EXCHANGE_H
+
+#include "weir/http/h1.h"
+#include "weir/pool/pool.h"
+#include "weir/pool/upconn.h"
+#include "weir/proxy/generation.h"
+#include "weir/proxy/outcome.h"
+#include "weir/proxy/worker.h"
+
+#define EXCHANGE_MAGIC 0x45584331
+
+enum exchange_state {
+	EXCHANGE_NEW,
+	EXCHANGE_QUEUED,
+	EXCHANGE_CONNECTING,
+	EXCHANGE_SENDING,
+	EXCHANGE_WAITING,
+	EXCHANGE_TRANSFER,
+	EXCHANGE_TUNNEL,
+	EXCHANGE_FLUSH,
+	EXCHANGE_ENDED,
+};
+
+const char *exchange_state_name(enum exchange_state state);
+
+/*
+ * Bytes in a receive area.  There is room for HEAD_ROOM bytes in front of them
+ * and AREA_BACK behind, so framing is put around them where they lie.
+ */
+struct span {
+	char *ptr;
+	size_t len;
+};
+
+#define REQUEST_ID_MAX 128
+
+struct exchange;
+
+/* The client's side of an exchange, whatever HTTP version it speaks. */
+struct client_ops {
+	/* Final response head with what is there of the body; `end`: that is all. */
+	enum io (*head)(struct exchange *ex, struct message *resp, struct span body, bool end);
+	enum io (*data)(struct exchange *ex, struct span body, bool end);
+	/* Ends the body with trailer fields. */
+	enum io (*trailers)(struct exchange *ex, const struct message *trailers);
+	/* 1xx other than 101. */
+	enum io (*interim)(struct exchange *ex, struct message *resp);
+	/* 101: raw bytes from now on. */
+	enum io (*upgrade)(struct exchange *ex, struct message *resp, struct span bytes);
+	enum io (*raw)(struct exchange *ex, struct span bytes);
+	void (*raw_end)(struct exchange *ex); /* no more raw bytes from the backend */
+	/* The request body may flow again. */
+	void (*resume)(struct exchange *ex);
+	/*
+	 * The exchange is over and its memory gone; `complete`: the client has a
+	 * whole response.  May begin the next exchange.
+	 */
+	void (*ended)(void *client, bool complete);
+	size_t (*pending)(const struct exchange *ex); /* bytes the client has not taken */
+};
+
+struct exchange {
+	void *slab_link;    /* only while free */
+	struct timer timer; /* stays filed while free */
+	/* from here to request_id: zeroed for each exchange */
+	uint32_t magic;
+	enum exchange_state state;
+	struct worker *worker;
+	const struct client_ops *client_ops;
+	void *client;         /* the connection, for client_ops */
+	struct gen_local *gl; /* counted */
+	const struct conf_route *route;
+	const struct conf_listener *listener;
+	uint64_t total_deadline_us; /* 0: none */
+
+	/* the way to a backend */
+	struct pool_view *view;
+	struct lease lease;
+	struct upconn *up; /* owns while set */
+	struct waiter waiter;
+	struct pool_tried tried;
+	uint16_t n_retries;
+	bool stale_retried; /* this lease has had its second connection */
+
+	/* the request */
+	struct buf *req;       /* head and body bytes for sending (again); owns */
+	uint32_t req_head_len; /* of `req` */
+	enum method method;
+	uint8_t client_minor; /* HTTP/1.x of the client */
+	bool req_chunked;     /* towards the backend */
+	bool req_complete;    /* the whole body has come from the client */
+	bool replayable;      /* `req` holds everything sent so far */
+	bool unsent;          /* not one byte of it went out in this attempt */
+	bool counted;         /* this attempt is in the backend's request counter */
+	bool wants_json;      /* Accept prefers JSON: error answers */
+	bool close_client;    /* the client's connection cannot go on */
+	bool wants_upgrade;   /* Upgrade was asked for */
+	bool upload_dead;     /* the backend stopped reading: drop what still comes */
+	bool client_eof;      /* TUNNEL: the client ended its direction */
+	bool backend_eof;     /* TUNNEL: the backend did */
+
+	/* the response */
+	struct h1_body resp_body;
+	struct buf *resp_in; /* an incomplete head; owns */
+	uint16_t status;     /* what the client got; 0: nothing yet */
+	bool resp_started;   /* a byte of it has been seen from the backend */
+	bool resp_keep;      /* the upstream connection may be used again */
+	bool head_relayed;   /* the client has a final head */
+	bool resp_complete;  /* and all of the response */
+	bool write_blocked;  /* the client is slow: reading from the backend is paused */
+
+	/* facts */
+	enum outcome outcome;
+	uint64_t start_us; /* first request byte */
+	uint64_t queue_from_us, queue_us;
+	uint64_t connect_from_us, connect_us;
+	uint64_t sent_us;       /* request handed to the kernel */
+	uint64_t first_byte_us; /* of the response */
+	uint64_t last_byte_us;
+	uint64_t blocked_from_us, client_us;
+	uint64_t bytes_in, bytes_out;
+	struct backend *backend; /* of the last attempt; valid while gl is held */
+	struct buf *note;        /* for the access log; owns */
+	uint16_t note_split;     /* where its second part begins */
+	uint8_t request_id_len;
+	char request_id[REQUEST_ID_MAX];
+};
+
+/* ---- from the client's side ---- */
+
+/*
+ * A new exchange for the request in worker->req.  Routes it and either answers
+ * it or begins the first attempt.  `body` is what came with the head, already
+ * decoded; `complete` tells whether that is all.  NULL when memory is out (the
+ * caller answers 503).  The exchange may have ended when this returns.
+ */
+struct exchange_request {
+	const struct client_ops *ops;
+	void *client;
+	const struct conf_listener *listener;
+	const struct addr *peer;
+	struct view peer_ip;
+	struct view scheme;
+	bool peer_trusted;
+	uint64_t start_us;
+	uint64_t bytes_in;
+};
+struct exchange *exchange_new(struct worker *w, const struct exchange_request *req);
+void exchange_begin(struct exchange *ex, const struct exchange_request *req, struct span body,
+		    bool complete);
+
+/* More of the body.  IO_WAIT: hold back until client_ops->resume. */
+enum io exchange_body(struct exchange *ex, struct span body, bool complete);
+/* The last of a chunked body came with trailer fields, parsed into `trailers`. */
+enum io exchange_body_trailers(struct exchange *ex, const struct message *trailers);
+/* How many body bytes may be given to exchange_body at once. */
+size_t exchange_body_room(const struct exchange *ex);
+/* Raw bytes of a tunnel, and their end. */
+enum io exchange_raw(struct exchange *ex, struct span bytes);
+void exchange_raw_end(struct exchange *ex);
+/* The request body cannot be read on: refused or timed out. */
+void exchange_body_failed(struct exchange *ex, enum outcome outcome, const char *detail);
+/* The client is gone. */
+void exchange_client_gone(struct exchange *ex);
+/* Everything the client had pending is out. */
+void exchange_client_drained(struct exchange *ex);
+
+/* Ends it, whatever its state. */
+void exchange_end(struct exchange *ex, enum outcome outcome);
+
+/* ---- inside proxy/ ---- */
+
+void exchange_set_state(struct exchange *ex, enum exchange_state state);
+/* Sets the deadline that fits the state. */
+void exchange_arm(struct exchange *ex);
+
+/* attempt.c: picks a backend and sends the request. */
+void attempt_begin(struct exchange *ex);
+/* An attempt failed before any response byte; tries again or gives up. */
+void attempt_failed(struct exchange *ex, enum outcome outcome);
+/* Lets go of the upstream connection and the lease. */
+void attempt_finish(struct exchange *ex, bool keep, bool error);
+
+/* backend_h1.c: events of the upstream connection. */
+extern const struct stream_events backend_h1_events;
+/* Sends ex->req over ex->up. */
+void backend_h1_send(struct exchange *ex);
+/* Reading may go on: the client took what it had pending. */
+void backend_h1_resume(struct exchange *ex);
+
+/* reply.c: answers of weir itself. */
+void reply_error(struct exchange *ex, enum outcome outcome, const char *detail);
+void reply_route(struct exchange *ex, const struct exchange_request *req);
+
+/* policy.c: what is changed in heads on their way. */
+bool policy_request(struct exchange *ex, const struct exchange_request *req, struct h1_out *out);
+void policy_response(struct exchange *ex, struct message *resp);
+/* Notes what is needed later: the request id (made when missing), wants_json. */
+void policy_scan(struct exchange *ex, struct message *msg);
+/* A request id for answers that belong to no exchange. */
+size_t policy_make_id(struct worker *w, char out[REQUEST_ID_MAX]);
+
+#endif

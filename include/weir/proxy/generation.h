@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A generation: one loaded configuration made ready to serve.  Immutable once
+ * published, except for each worker's own gen_local.
+ *
+ *  control: generation_new --> publish by letter to each worker
+ *  worker:  makes it current; conns and exchanges hold counts on gen_local;
+ *           when the last count of a replaced one goes, tells the control thread
+ *  control: all workers have let go --> generation_free
+ */
+#ifndef WEIR_PROXY_GENERATION_H
+#define WEIR_PROXY_GENERATION_H
+
+#include <stdatomic.h>
+
+#include "weir/conf/conf.h"
+#include "weir/pool/pool.h"
+#include "weir/route/route.h"
+
+struct generation;
+struct worker;
+
+/* Run-time state of one bound address; outlives generations. */
+struct listener {
+	struct list registry_link; /* control thread */
+	unsigned refs;             /* control thread: generations that name it */
+	struct addr addr;
+	char text[ADDR_TEXT_MAX];
+	unsigned n_workers;
+	int *fds; /* [n_workers]; -1 where a worker has none (unix sockets: only worker 0) */
+	_Atomic uint32_t n_conns CACHE_ALIGNED; /* all workers; changes at accept and close */
+	struct listener_local {
+		struct counter accepted, refused;
+	} CACHE_ALIGNED local[];
+};
+
+/* One bind of one configured listener. */
+struct gen_listener {
+	const struct conf_listener *conf;
+	struct listener *listener;
+};
+
+/* A worker's side. */
+struct gen_local {
+	struct generation *gen;
+	unsigned refs;           /* that worker: conns and exchanges; plus 1 while current */
+	struct pool_view *views; /* [gen->n_pools] */
+	struct mail mail;        /* publishes it, later reports that it is let go */
+	struct arena *arena;     /* owns the views */
+	struct worker *worker;
+};
+
+struct generation {
+	uint64_t id;
+	struct conf *conf;          /* owns unless shared with a later generation */
+	struct route_table *routes; /* owns */
+	struct arena *arena;        /* owns this struct and the arrays */
+	struct pool *pools;
+	uint32_t n_pools;
+	struct gen_listener *listeners;
+	uint32_t n_listeners;
+	bool access_log; /* exchanges are logged */
+	unsigned n_workers;
+	unsigned n_live;         /* control thread: workers that have not let go */
+	struct gen_local *local; /* [n_workers] */
+	struct list link;        /* control thread: all generations alive */
+};
+
+#endif

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A worker: one thread, one loop, and everything a request touches on its way.
+ * All of it belongs to that thread, except for what says otherwise.
+ */
+#ifndef WEIR_PROXY_WORKER_H
+#define WEIR_PROXY_WORKER_H
+
+#include <pthread.h>
+
+#include "weir/http/h1.h"
+#include "weir/loop/loop.h"
+#include "weir/pool/pool.h"
+#include "weir/proxy/access_log.h"
+#include "weir/proxy/generation.h"
+#include "weir/proxy/outcome.h"
+
+struct worker_counters {
+#define COUNTER(name, sentence) struct counter name;
+#include "weir/tbl/worker_counters.def"
+#undef COUNTER
+	struct counter outcomes[N_OUTCOMES];
+	struct counter rejects[REJECT_N];
+};
+
+/*
+ * A receive area: bytes are read to `data`; the room in front of it takes a head
+ * or chunk framing that has to go out before them, the room behind it a chunk's
+ * end.  One hot area per direction instead of a buffer per connection.
+ */
+#define AREA_FRONT (64 * 1024)
+#define AREA_DATA (64 * 1024)
+#define AREA_BACK 64
+
+struct area {
+	char *base; /* owns */
+	char *data; /* base + AREA_FRONT */
+};
+
+/* Limits of one worker, out of the configuration at start. */
+struct worker_limits {
+	uint32_t conns, upconns, bufs;
+};
+
+struct worker {
+	struct pool_worker pool; /* id, buffers, upconns, random numbers */
+	struct loop loop;
+	struct gen_local *gen; /* current; counted */
+	struct area from_client, from_backend;
+	char *head; /* where heads are put together, HEAD_ROOM bytes; owns */
+	struct message req, resp;
+	struct route_scratch *routes;
+	struct slab conns, exchanges;
+	struct list all_conns; /* struct client */
+	struct access_log log;
+	bool draining;
+	uint64_t accept_logged_us;  /* the last warning about it */
+	uint64_t accept_blocked_us; /* out of descriptors since; 0: no */
+	struct timer accept_timer;
+	struct list accepts;   /* struct accept_watch */
+	struct worker **peers; /* all workers, this one too; for hand-over; borrowed */
+	unsigned n_peers;
+	struct loop *control;                          /* where reports go */
+	void (*on_gen_released)(struct gen_local *gl); /* posted to control by gen_put */
+	pthread_t thread;
+	/* readers: other workers and control, relaxed */
+	_Atomic uint32_t n_conns CACHE_ALIGNED;
+	_Atomic uint32_t n_exchanges;
+	struct worker_counters counters CACHE_ALIGNED;
+};
+
+#define HEAD_ROOM AREA_FRONT
+
+enum err worker_init(struct worker *w, unsigned id, const struct worker_limits *limits);
+void worker_fini(struct worker *w);
+
+/* A letter for every worker to switch to its part of a generation. */
+void worker_adopt(struct worker *w, struct gen_local *gl);
+
+static inline struct gen_local *gen_get(struct gen_local *gl)
+{
+	gl->refs++;
+	return gl;
+}
+void gen_put(struct gen_local *gl);
+
+/* A descriptor was closed: accepting may go on. */
+void worker_fd_freed(struct worker *w);
+
+/* No new connections, close idle ones, answers say Connection: close. */
+void worker_drain(struct worker *w);
+/* Cuts everything that is left. */
+void worker_abort_all(struct worker *w);
+
+#endif

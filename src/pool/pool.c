@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Building a pool of one generation, a worker's view of it, and taking leases.
+ */
+#include "weir/pool/pool.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "registry.h"
+
+#include "weir/base/bitset.h"
+#include "weir/base/check.h"
+
+/* ---- building: control thread ---- */
+
+static const struct pool_override *find_override(const struct list *overrides, struct view pool,
+						 struct view backend)
+{
+	list_each (it, overrides) {
+		const struct pool_override *o = list_entry(it, struct pool_override, link);
+		if (view_eq(o->pool, pool) && view_eq(o->backend, backend))
+			return o;
+	}
+	return NULL;
+}
+
+static void add_backend(struct pool *pool, const struct conf_backend *conf,
+			const struct pool_override *override, struct pool_registry *reg)
+{
+	if (override && override->remove)
+		return;
+	uint32_t i = pool->n++;
+	pool->backends[i] = registry_backend_get(reg, pool->conf->name, conf);
+	pool->weights[i] = override && override->has_weight ? override->weight : conf->weight;
+	pool->max_requests[i] =
+	    conf->max_requests ? conf->max_requests : pool->conf->limits.requests;
+	pool->priorities[i] = conf->priority;
+	pool->limited |= pool->max_requests[i] != 0;
+}
+
+static void add_members(struct pool *pool, struct pool_registry *reg, const struct list *overrides,
+			struct arena *arena)
+{
+	size_t most = pool->conf->n_backends;
+	list_each (it, overrides)
+		most++;
+	pool->backends = arena_array(arena, most, sizeof(struct backend *));
+	pool->weights = arena_array(arena, most, sizeof(uint32_t));
+	pool->max_requests = arena_array(arena, most, sizeof(uint32_t));
+	pool->priorities = arena_array(arena, most, sizeof(uint8_t));
+	for (size_t i = 0; i < pool->conf->n_backends; i++) {
+		const struct conf_backend *b = &pool->conf->backends[i];
+		add_backend(pool, b, find_override(overrides, pool->conf->name, b->name), reg);
+	}
+	list_each (it, overrides) {
+		const struct pool_override *o = list_entry(it, struct pool_override, link);
+		if (o->add && view_eq(o->pool, pool->conf->name))
+			add_backend(pool, &o->added, o, reg);
+	}
+}
+
+static struct pool_tier *tier_of(struct pool *pool, uint8_t priority, struct arena *arena)
+{
+	uint32_t at = 0;
+	while (at < pool->n_tiers && pool->tiers[at].priority < priority)
+		at++;
+	if (at == pool->n_tiers || pool->tiers[at].priority != priority) {
+		memmove(&pool->tiers[at + 1], &pool->tiers[at],
+			(pool->n_tiers - at) * sizeof(pool->tiers[0]));
+		pool->tiers[at] = (struct pool_tier){
+		    .priority = priority,
+		    .members = arena_array(arena, BITSET_WORDS(pool->n) + 1, sizeof(uint64_t)),
+		};
+		pool->n_tiers++;
+	}
+	return &pool->tiers[at];
+}
+
+void pool_build(struct pool *pool, const struct conf_pool *conf, struct pool_registry *reg,
+		const struct list *overrides, struct arena *arena)
+{
+	*pool = (struct pool){.conf = conf};
+	pool->state = registry_state_get(reg, conf->name);
+	pool->state->budget = conf->retry.on ? conf->retry.budget : 0;
+	add_members(pool, reg, overrides, arena);
+
+	struct strategy_member *members = arena_array(arena, pool->n, sizeof(*members));
+	const _Atomic uint32_t **in_flight = arena_array(arena, pool->n, sizeof(*in_flight));
+	pool->tiers = arena_array(arena, 257, sizeof(*pool->tiers));
+	for (uint32_t i = 0; i < pool->n; i++) {
+		members[i] = (struct strategy_member){
+		    .name = pool->backends[i]->name,
+		    .weight = pool->weights[i],
+		};
+		in_flight[i] = &pool->backends[i]->in_flight;
+		bitset_put(tier_of(pool, pool->priorities[i], arena)->members, i);
+	}
+	pool->loads.in_flight = in_flight;
+	pool->strategy = strategy_find(conf->balance);
+	check(pool->strategy); /* the configuration was validated against the same rows */
+	pool->table = pool->strategy->build(members, pool->n, arena);
+}
+
+void pool_release(struct pool *pool, struct pool_registry *reg)
+{
+	(void)reg;
+	for (uint32_t i = 0; i < pool->n; i++)
+		registry_backend_put(pool->backends[i]);
+	registry_state_put(pool->state);
+}
+
+int32_t pool_backend_index(const struct pool *pool, struct view name)
+{
+	for (uint32_t i = 0; i < pool->n; i++)
+		if (view_eq(pool->backends[i]->name, name))
+			return (int32_t)i;
+	return -1;
+}
+
+/* ---- a worker's view ---- */
+
+void pool_view_init(struct pool_view *view, struct pool *pool, struct pool_worker *pw,
+		    struct arena *arena)
+{
+	view->pool = pool;
+	view->sl = pool->state->local[pw->id];
+	view->eligible = arena_array(arena, BITSET_WORDS(pool->n) + 1, sizeof(uint64_t));
+	view->local = NULL;
+	if (pool->strategy->local_size) {
+		view->local = arena_zalloc_line(arena, pool->strategy->local_size(pool->table));
+		if (pool->strategy->local_init)
+			pool->strategy->local_init(pool->table, view->local, rng_next(&pw->rng));
+	}
+	pool_view_refresh(view);
+}
+
+void pool_view_refresh(struct pool_view *view)
+{
+	const struct pool *pool = view->pool;
+	for (uint32_t i = 0; i < pool->n; i++)
+		bitset_assign(view->eligible, i,
+			      pool->weights[i] > 0 &&
+				  backend_state_takes_new(backend_state(pool->backends[i])));
+}
+
+/* ---- leases ---- */
+
+/* Counts one in; false when the backend is at its limit. */
+static bool claim(const struct pool *pool, uint32_t i)
+{
+	_Atomic uint32_t *in_flight = &pool->backends[i]->in_flight;
+	uint32_t before = atomic_fetch_add_explicit(in_flight, 1, memory_order_seq_cst);
+	if (likely(pool->max_requests[i] == 0 || before < pool->max_requests[i]))
+		return true;
+	atomic_fetch_sub_explicit(in_flight, 1, memory_order_seq_cst);
+	return false;
+}
+
+static uint32_t pick(struct pool_view *view, struct pool_worker *pw, uint64_t key,
+		     const uint64_t *eligible)
+{
+	const struct pool *pool = view->pool;
+	struct strategy_input input = {.key = key};
+	if (pool->strategy->needs & NEEDS_RANDOM)
+		input.random = rng_next(&pw->rng);
+	if (pool->strategy->needs & NEEDS_NOW)
+		input.now_us = pw->loop->now_us;
+	return pool->strategy->pick(pool->table, view->local, &input, eligible, &pool->loads);
+}
+
+static enum pool_verdict taken(struct pool_view *view, uint32_t i, struct lease *lease)
+{
+	*lease = (struct lease){.view = view, .backend = view->pool->backends[i], .index = i};
+	return POOL_TAKEN;
+}
+
+/*
+ * The general way: tiers, tried backends and limits.  Whoever turns out to be
+ * at its limit is taken out of a scratch set and the strategy is asked again.
+ */
+static enum pool_verdict take_filtered(struct pool_view *view, struct pool_worker *pw,
+				       const struct pool_tried *tried, uint64_t key,
+				       struct lease *lease)
+{
+	const struct pool *pool = view->pool;
+	uint32_t words = (uint32_t)BITSET_WORDS(pool->n);
+	uint64_t *mask = pool_worker_mask(pw, words);
+	bool full = false;
+	for (uint32_t t = 0; mask && t < pool->n_tiers; t++) {
+		for (uint32_t w = 0; w < words; w++)
+			mask[w] = view->eligible[w] & pool->tiers[t].members[w];
+		for (uint32_t k = 0; tried && k < tried->n; k++)
+			if (tried->index[k] < pool->n)
+				bitset_del(mask, tried->index[k]);
+		bool tier_full = false;
+		uint32_t i;
+		while ((i = pick(view, pw, key, mask)) != STRATEGY_NONE) {
+			if (claim(pool, i))
+				return taken(view, i, lease);
+			tier_full = true;
+			bitset_del(mask, i);
+		}
+		full |= tier_full;
+		/* a tier that is only busy does not call the one behind it */
+		if (tier_full)
+			break;
+	}
+	return full ? POOL_FULL : POOL_EMPTY;
+}
+
+enum pool_verdict pool_take(struct pool_view *view, struct pool_worker *pw,
+			    const struct pool_tried *tried, uint64_t key, struct lease *lease)
+{
+	const struct pool *pool = view->pool;
+	lease->backend = NULL;
+	if (likely(pool->n_tiers == 1 && !pool->limited && (!tried || tried->n == 0))) {
+		uint32_t i = pick(view, pw, key, view->eligible);
+		if (unlikely(i == STRATEGY_NONE))
+			return POOL_EMPTY;
+		claim(pool, i);
+		return taken(view, i, lease);
+	}
+	return take_filtered(view, pw, tried, key, lease);
+}
+
+/* Wakes the worker whose oldest waiter has waited longest. */
+static void wake_oldest(struct pool_state *state)
+{
+	struct pool_state_local *oldest = NULL;
+	uint64_t since = UINT64_MAX;
+	for (unsigned i = 0; i < state->n_workers; i++) {
+		uint64_t at = atomic_load(&state->local[i]->oldest_us);
+		if (at != 0 && at < since) {
+			since = at;
+			oldest = state->local[i];
+		}
+	}
+	if (oldest)
+		registry_wake(oldest);
+}
+
+void lease_drop(struct lease *lease, bool error, uint64_t duration_us)
+{
+	struct pool_view *view = lease->view;
+	const struct pool *pool = view->pool;
+	check(lease->backend != NULL);
+	uint32_t before =
+	    atomic_fetch_sub_explicit(&lease->backend->in_flight, 1, memory_order_seq_cst);
+	check(before > 0);
+	lease->backend = NULL;
+	if (pool->strategy->done)
+		pool->strategy->done(pool->table, view->local, lease->index, error, duration_us);
+	if (unlikely(atomic_load_explicit(&pool->state->n_queued, memory_order_seq_cst) > 0))
+		wake_oldest(pool->state);
+}

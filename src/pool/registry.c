@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Who exists: backends and pool states by name, counted by the generations that
+ * use them.  Looking one up costs a hash-free scan per pool build; that is
+ * control-thread time on a reload, a few milliseconds for thousands.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "registry.h"
+
+#include "weir/base/check.h"
+#include "weir/base/clock.h"
+#include "weir/base/hash.h"
+
+#define LEARNED_IDLE_MAX_US (UINT64_C(600) * 1000000)
+
+static const struct {
+	const char *name;
+	bool takes_new;
+} states[] = {
+#define BACKEND_STATE(name, takes_new, sentence) [BACKEND_##name] = {#name, takes_new},
+#include "weir/tbl/backend_states.def"
+#undef BACKEND_STATE
+};
+
+const char *backend_state_name(enum backend_state state)
+{
+	return (size_t)state < ARRAY_LEN(states) ? states[state].name : "?";
+}
+
+bool backend_state_parse(struct view name, enum backend_state *state)
+{
+	for (size_t i = 0; i < ARRAY_LEN(states); i++) {
+		if (view_eq(name, view_str(states[i].name))) {
+			*state = (enum backend_state)i;
+			return true;
+		}
+	}
+	return false;
+}
+
+bool backend_state_takes_new(enum backend_state state)
+{
+	return (size_t)state < ARRAY_LEN(states) && states[state].takes_new;
+}
+
+/* Runtime state is irreplaceable: without memory for it, end with a sentence. */
+static void *must_alloc(size_t size)
+{
+	size = (size + WEIR_CACHE_LINE - 1) & ~(size_t)(WEIR_CACHE_LINE - 1);
+	void *p = aligned_alloc(WEIR_CACHE_LINE, size);
+	if (!p) {
+		fprintf(stderr, "weir: out of memory (%zu bytes wanted)\n", size);
+		exit(1);
+	}
+	return memset(p, 0, size);
+}
+
+static struct view must_view(struct view v)
+{
+	char *p = must_alloc(v.len + 1);
+	if (v.len)
+		memcpy(p, v.ptr, v.len);
+	return view_of(p, v.len);
+}
+
+static size_t make_key(char *out, size_t size, struct view pool, struct view name, struct view addr)
+{
+	size_t len = pool.len + name.len + addr.len + 2;
+	check(len <= size);
+	memcpy(out, pool.ptr, pool.len);
+	out[pool.len] = '\0';
+	memcpy(out + pool.len + 1, name.ptr, name.len);
+	out[pool.len + 1 + name.len] = '\0';
+	memcpy(out + pool.len + 2 + name.len, addr.ptr, addr.len);
+	return len;
+}
+
+static struct backend *backend_new(struct pool_registry *reg, struct view pool,
+				   const struct conf_backend *conf, struct view key, uint64_t hash)
+{
+	struct backend *b = must_alloc(sizeof(*b) + reg->n_workers * sizeof(b->local[0]));
+	b->key = must_view(key);
+	b->key_hash = hash;
+	b->pool_name = view_of(b->key.ptr, pool.len);
+	b->name = view_of(b->key.ptr + pool.len + 1, conf->name.len);
+	b->address_text =
+	    view_of(b->key.ptr + pool.len + 2 + conf->name.len, conf->address_text.len);
+	b->address = conf->address;
+	b->n_workers = reg->n_workers;
+	b->since_us = clock_wall_us();
+	b->windows = windows_new(clock_us());
+	atomic_store(&b->learned_idle_us, UINT64_MAX);
+	atomic_store(&b->state, BACKEND_up);
+	for (unsigned i = 0; i < reg->n_workers; i++) {
+		b->local[i] = must_alloc(sizeof(*b->local[i]));
+		list_init(&b->local[i]->idle);
+	}
+	list_push_back(&reg->backends, &b->registry_link);
+	return b;
+}
+
+static void backend_free(struct backend *b)
+{
+	check(atomic_load(&b->in_flight) == 0);
+	list_del(&b->registry_link);
+	windows_free(b->windows);
+	for (unsigned i = 0; i < b->n_workers; i++) {
+		check(list_is_empty(&b->local[i]->idle));
+		hist_set_fini(&b->local[i]->ok);
+		hist_set_fini(&b->local[i]->failed);
+		free(b->local[i]);
+	}
+	free((char *)b->key.ptr);
+	free(b);
+}
+
+struct backend *registry_backend_get(struct pool_registry *reg, struct view pool,
+				     const struct conf_backend *conf)
+{
+	size_t size = pool.len + conf->name.len + conf->address_text.len + 2;
+	char *key = must_alloc(size);
+	size_t len = make_key(key, size, pool, conf->name, conf->address_text);
+	uint64_t hash = hash_bytes(key, len, 0);
+	struct backend *found = NULL;
+	list_each (it, &reg->backends) {
+		struct backend *b = list_entry(it, struct backend, registry_link);
+		if (b->key_hash == hash && view_eq(b->key, view_of(key, len))) {
+			found = b;
+			break;
+		}
+	}
+	if (!found)
+		found = backend_new(reg, pool, conf, view_of(key, len), hash);
+	free(key);
+	found->refs++;
+	return found;
+}
+
+void registry_backend_put(struct backend *b)
+{
+	check(b->refs > 0);
+	if (--b->refs == 0)
+		backend_free(b);
+}
+
+/*
+ *   IDLE --exchange--> POSTED --letter arrives--> RUNNING --nothing new--> IDLE
+ *                        ^                            |
+ *                        +----- woken meanwhile ------+
+ */
+static void on_wake(struct loop *loop, struct mail *mail)
+{
+	struct pool_state_local *sl = container_of(mail, struct pool_state_local, wake);
+	uint8_t running = WAKE_RUNNING;
+	(void)loop;
+	do {
+		atomic_store(&sl->wake_state, WAKE_RUNNING);
+		pool_queue_serve(sl);
+		running = WAKE_RUNNING;
+	} while (!atomic_compare_exchange_strong(&sl->wake_state, &running, WAKE_IDLE));
+}
+
+void registry_wake(struct pool_state_local *sl)
+{
+	if (atomic_exchange(&sl->wake_state, WAKE_POSTED) == WAKE_IDLE)
+		loop_post(sl->loop, &sl->wake);
+}
+
+static struct pool_state *state_new(struct pool_registry *reg, struct view name)
+{
+	struct pool_state *s = must_alloc(sizeof(*s) + reg->n_workers * sizeof(s->local[0]));
+	s->name = must_view(name);
+	s->n_workers = reg->n_workers;
+	atomic_store(&s->retry_tokens, RETRY_RESERVE_PER_S);
+	for (unsigned i = 0; i < reg->n_workers; i++) {
+		struct pool_state_local *sl = must_alloc(sizeof(*sl));
+		list_init(&sl->queue);
+		sl->state = s;
+		sl->pw = reg->workers[i];
+		sl->loop = reg->workers[i]->loop;
+		sl->wake.fn = on_wake;
+		s->local[i] = sl;
+	}
+	list_push_back(&reg->states, &s->registry_link);
+	return s;
+}
+
+struct pool_state *registry_state_get(struct pool_registry *reg, struct view name)
+{
+	struct pool_state *found = NULL;
+	list_each (it, &reg->states) {
+		struct pool_state *s = list_entry(it, struct pool_state, registry_link);
+		if (view_eq(s->name, name))
+			found = s;
+	}
+	if (!found)
+		found = state_new(reg, name);
+	found->refs++;
+	return found;
+}
+
+static void state_free(struct pool_state *s)
+{
+	list_del(&s->registry_link);
+	for (unsigned i = 0; i < s->n_workers; i++) {
+		check(list_is_empty(&s->local[i]->queue));
+		free(s->local[i]);
+	}
+	free((char *)s->name.ptr);
+	free(s);
+}
+
+/* A wake letter may still be in the post: such a state waits for the next tick. */
+static bool state_is_idle(const struct pool_state *s)
+{
+	for (unsigned i = 0; i < s->n_workers; i++)
+		if (atomic_load(&s->local[i]->wake_state) != WAKE_IDLE)
+			return false;
+	return true;
+}
+
+void registry_state_put(struct pool_state *s)
+{
+	check(s->refs > 0);
+	s->refs--;
+}
+
+void pool_registry_init(struct pool_registry *reg, unsigned n_workers, struct pool_worker **workers)
+{
+	*reg = (struct pool_registry){.n_workers = n_workers, .workers = workers};
+	list_init(&reg->backends);
+	list_init(&reg->states);
+}
+
+void pool_registry_fini(struct pool_registry *reg)
+{
+	list_each_safe (it, tmp, &reg->states) {
+		struct pool_state *s = list_entry(it, struct pool_state, registry_link);
+		check(s->refs == 0);
+		state_free(s);
+	}
+	check(list_is_empty(&reg->backends));
+}
+
+/* A learned idle timeout grows back: it doubles in 45 s and is forgotten past 10 min. */
+static void fade_learned_idle(struct backend *b)
+{
+	uint64_t learned = atomic_load_explicit(&b->learned_idle_us, memory_order_relaxed);
+	if (learned == UINT64_MAX)
+		return;
+	learned += learned / 64;
+	if (learned > LEARNED_IDLE_MAX_US)
+		learned = UINT64_MAX;
+	atomic_store_explicit(&b->learned_idle_us, learned, memory_order_relaxed);
+}
+
+static void backend_tick(struct backend *b, uint64_t now_us)
+{
+	fade_learned_idle(b);
+	const struct hist_set *sets[256];
+	uint64_t requests = 0;
+	size_t n = b->n_workers < ARRAY_LEN(sets) ? b->n_workers : ARRAY_LEN(sets);
+	for (size_t i = 0; i < n; i++) {
+		sets[i] = &b->local[i]->ok;
+		requests += counter_get(&b->local[i]->counters.requests);
+	}
+	if (b->windows)
+		windows_fold(b->windows, sets, n, now_us);
+	rate_push(&b->rate, requests, now_us);
+}
+
+/* The budget's ring keeps totals: a difference of two is what came between. */
+static void budget_tick(struct pool_state *s)
+{
+	uint64_t requests = 0, retries = 0;
+	for (unsigned i = 0; i < s->n_workers; i++) {
+		requests += counter_get(&s->local[i]->counters.requests);
+		retries += counter_get(&s->local[i]->counters.retries);
+	}
+	unsigned n = ARRAY_LEN(s->budget_requests);
+	unsigned oldest = (s->budget_at + 1) % n;
+	s->budget_at = oldest;
+	uint64_t new_requests = requests - s->budget_requests[oldest];
+	uint64_t new_retries = retries - s->budget_retries[oldest];
+	s->budget_requests[oldest] = requests;
+	s->budget_retries[oldest] = retries;
+	int64_t tokens = (int64_t)((double)new_requests * s->budget) +
+			 (int64_t)(RETRY_RESERVE_PER_S * (n - 1)) - (int64_t)new_retries;
+	if (tokens > INT32_MAX)
+		tokens = INT32_MAX;
+	atomic_store_explicit(&s->retry_tokens, (int32_t)(tokens < 0 ? 0 : tokens),
+			      memory_order_relaxed);
+}
+
+void pool_registry_tick(struct pool_registry *reg, uint64_t now_us)
+{
+	list_each (it, &reg->backends)
+		backend_tick(list_entry(it, struct backend, registry_link), now_us);
+	list_each_safe (it, tmp, &reg->states) {
+		struct pool_state *s = list_entry(it, struct pool_state, registry_link);
+		if (s->refs == 0 && state_is_idle(s))
+			state_free(s);
+		else
+			budget_tick(s);
+	}
+}
+
+bool pool_retry_allowed(struct pool_state *state)
+{
+	int32_t before = atomic_fetch_sub_explicit(&state->retry_tokens, 1, memory_order_relaxed);
+	if (before > 0)
+		return true;
+	atomic_fetch_add_explicit(&state->retry_tokens, 1, memory_order_relaxed);
+	return false;
+}

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: MIT */
+#include "weir/pool/upconn.h"
+
+#include <stddef.h>
+
+#include "weir/base/check.h"
+#include "weir/base/clock.h"
+#include "weir/net/socket.h"
+
+/* Backend readable comes before client readable within a turn: finish
+ * responses before starting requests. */
+#define UPCONN_PRIORITY 1
+
+/* How much earlier than the backend's own timeout we stop to use a connection. */
+#define IDLE_MARGIN_US 500000
+/* A close after less idle time than this says nothing about a timeout. */
+#define LEARN_MIN_US 900000
+
+static void count_up(_Atomic uint32_t *n, int by)
+{
+	atomic_fetch_add_explicit(n, (uint32_t)by, memory_order_relaxed);
+}
+
+static void show_idle(struct backend_local *local)
+{
+	atomic_store_explicit(&local->n_idle_shown, local->n_idle, memory_order_relaxed);
+}
+
+static void idle_unlink(struct upconn *up)
+{
+	list_del(&up->idle_link);
+	up->local->n_idle--;
+	show_idle(up->local);
+	timer_clear(&up->timer);
+}
+
+/*
+ * The backend closed a connection that lay idle: that is its idle timeout, if it
+ * keeps one.  The smallest counts; it fades with time (pool_registry_tick), so
+ * that a restart of the backend is not taken for a timeout for ever.
+ */
+static void learn_idle_close(struct upconn *up)
+{
+	uint64_t idle = up->pw->loop->now_us - up->idle_since_us;
+	uint64_t known = atomic_load_explicit(&up->backend->learned_idle_us, memory_order_relaxed);
+	if (idle >= LEARN_MIN_US && idle < known)
+		atomic_store_explicit(&up->backend->learned_idle_us, idle, memory_order_relaxed);
+}
+
+/* Readable while idle: the peer closed, or sent what nobody asked for. */
+static void on_idle_readable(struct stream *stream)
+{
+	struct upconn *up = container_of(stream, struct upconn, stream);
+	check_magic(up, UPCONN_MAGIC);
+	learn_idle_close(up);
+	upconn_close(up);
+}
+
+static void on_idle_broken(struct stream *stream)
+{
+	upconn_close(container_of(stream, struct upconn, stream));
+}
+
+static void on_idle_drained(struct stream *stream)
+{
+	(void)stream;
+}
+
+static void on_idle_connected(struct stream *stream, enum err err)
+{
+	(void)err;
+	upconn_close(container_of(stream, struct upconn, stream));
+}
+
+static const struct stream_events idle_events = {
+    .connected = on_idle_connected,
+    .readable = on_idle_readable,
+    .drained = on_idle_drained,
+    .broken = on_idle_broken,
+};
+
+static void on_idle_timer(struct timer *timer)
+{
+	struct upconn *up = container_of(timer, struct upconn, timer);
+	check_magic(up, UPCONN_MAGIC);
+	upconn_close(up);
+}
+
+/* How long this connection may lie idle and still be used. */
+static uint64_t idle_limit(const struct upconn *up, const struct conf_pool *conf)
+{
+	uint64_t limit = atomic_load_explicit(&up->backend->learned_idle_us, memory_order_relaxed);
+	if (up->idle_limit_us < limit)
+		limit = up->idle_limit_us;
+	if (limit != UINT64_MAX)
+		limit = limit > 2 * IDLE_MARGIN_US ? limit - IDLE_MARGIN_US : limit / 2;
+	return limit < conf->keepalive.idle_us ? limit : conf->keepalive.idle_us;
+}
+
+struct upconn *upconn_take(struct pool_worker *pw, struct backend *backend,
+			   const struct stream_events *on, void *owner)
+{
+	struct backend_local *local = backend->local[pw->id];
+	if (list_is_empty(&local->idle))
+		return NULL;
+	struct upconn *up = list_first(&local->idle, struct upconn, idle_link);
+	check_magic(up, UPCONN_MAGIC);
+	idle_unlink(up);
+	up->stream.on = on;
+	up->owner = owner;
+	up->n_requests++;
+	return up;
+}
+
+static struct upconn *upconn_new(struct pool_worker *pw, struct backend *backend, void *owner)
+{
+	struct upconn *up = slab_get(&pw->upconns);
+	if (!up)
+		return NULL;
+	up->magic = UPCONN_MAGIC;
+	up->n_requests = 1;
+	up->backend = backend;
+	up->local = backend->local[pw->id];
+	up->pw = pw;
+	up->owner = owner;
+	up->idle_limit_us = UINT64_MAX;
+	up->idle_since_us = 0;
+	up->timer.fn = on_idle_timer;
+	list_init(&up->idle_link);
+	return up;
+}
+
+enum err upconn_connect(struct pool_worker *pw, struct backend *backend,
+			const struct conf_pool *conf, const struct stream_events *on, void *owner,
+			struct upconn **out, bool *connected)
+{
+	uint32_t open = atomic_fetch_add_explicit(&backend->n_upconns, 1, memory_order_relaxed);
+	enum err err = ERR_FULL;
+	int fd = -1;
+	*out = NULL;
+	if (conf->limits.connections && open >= conf->limits.connections)
+		goto out;
+	err = socket_connect(&backend->address, &fd, connected);
+	if (err)
+		goto out;
+	struct upconn *up = upconn_new(pw, backend, owner);
+	if (!up) {
+		socket_close(fd);
+		err = ERR_NOMEM;
+		goto out;
+	}
+	if (*connected)
+		stream_open(&up->stream, pw->loop, &pw->bufs, fd, on, UPCONN_PRIORITY);
+	else
+		stream_open_connecting(&up->stream, pw->loop, &pw->bufs, fd, on, UPCONN_PRIORITY);
+	counter_add(&up->local->counters.connects, 1);
+	*out = up;
+out:
+	if (err)
+		count_up(&backend->n_upconns, -1);
+	return err;
+}
+
+/* Connections beyond the ones in use count as idle, over all workers. */
+static bool has_too_many_idle(const struct backend *b, uint32_t max_idle)
+{
+	uint32_t open = atomic_load_explicit(&b->n_upconns, memory_order_relaxed);
+	uint32_t busy = atomic_load_explicit(&b->in_flight, memory_order_relaxed);
+	return open > busy && open - busy > max_idle;
+}
+
+void upconn_release(struct upconn *up, const struct conf_pool *conf)
+{
+	struct backend_local *local = up->local;
+	bool used_up = conf->keepalive.requests && up->n_requests >= conf->keepalive.requests;
+	uint64_t limit = idle_limit(up, conf);
+	if (used_up || limit == 0 || local->retired || stream_pending(&up->stream) ||
+	    has_too_many_idle(up->backend, conf->keepalive.max_idle)) {
+		upconn_close(up);
+		return;
+	}
+	up->owner = NULL;
+	up->stream.on = &idle_events;
+	if (up->stream.paused)
+		stream_resume(&up->stream);
+	up->idle_since_us = up->pw->loop->now_us;
+	list_push_front(&local->idle, &up->idle_link);
+	local->n_idle++;
+	show_idle(local);
+	loop_timer(up->pw->loop, &up->timer, limit);
+}
+
+void upconn_close(struct upconn *up)
+{
+	check_magic(up, UPCONN_MAGIC);
+	if (list_is_linked(&up->idle_link))
+		idle_unlink(up);
+	timer_clear(&up->timer);
+	stream_close(&up->stream);
+	count_up(&up->backend->n_upconns, -1);
+	up->magic = 0;
+	up->owner = NULL;
+	slab_put(&up->pw->upconns, up);
+}
+
+void upconn_close_idle(struct pool_worker *pw, struct backend *backend)
+{
+	struct backend_local *local = backend->local[pw->id];
+	while (!list_is_empty(&local->idle))
+		upconn_close(list_first(&local->idle, struct upconn, idle_link));
+}

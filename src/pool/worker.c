@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+#include "weir/pool/worker.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "weir/pool/upconn.h"
+
+void pool_worker_init(struct pool_worker *pw, unsigned id, struct loop *loop, uint32_t max_upconns,
+		      uint32_t max_bufs)
+{
+	*pw = (struct pool_worker){.id = id, .loop = loop};
+	buf_pool_init(&pw->bufs, max_bufs);
+	slab_init(&pw->upconns, sizeof(struct upconn), max_upconns);
+	rng_init(&pw->rng, rng_entropy());
+}
+
+void pool_worker_fini(struct pool_worker *pw)
+{
+	slab_fini(&pw->upconns);
+	buf_pool_fini(&pw->bufs);
+	free(pw->mask);
+	pw->mask = NULL;
+}
+
+uint64_t *pool_worker_mask(struct pool_worker *pw, uint32_t words)
+{
+	if (words > pw->mask_words) {
+		uint64_t *mask = realloc(pw->mask, words * sizeof(*mask));
+		if (!mask)
+			return NULL;
+		pw->mask = mask;
+		pw->mask_words = words;
+	}
+	return pw->mask;
+}

@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Access log lines in three formats.  A request is noted as text while its head
+ * is at hand, in two parts: what comes before the facts of the response in the
+ * format and what comes after; the line is put together at the end.
+ *
+ *   json      {part 1, "status":200, ... ,part 2}
+ *   combined  address - - [time] "part 1" status bytes part 2
+ *   haproxy   address [time] listener pool/backend timers ... "part 2"
+ */
+#include "weir/proxy/access_log.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "weir/base/clock.h"
+#include "weir/base/json.h"
+#include "weir/proxy/client.h"
+
+#define NOTE_MAX 16000
+#define LINE_MAX_LEN 20000
+
+static const struct conf_access_log *conf_of(const struct exchange *ex)
+{
+	return &ex->gl->gen->conf->log.access;
+}
+
+/* ---- notes ---- */
+
+static struct view value_of(const struct message *msg, enum hdr_id id)
+{
+	for (uint32_t i = 0; i < msg->n_headers; i++)
+		if (msg->headers[i].id == id)
+			return msg->headers[i].value;
+	return VIEW_NONE;
+}
+
+/* Quotes, backslashes and bytes outside printable ASCII as \xNN. */
+static void put_escaped(struct str *s, struct view v)
+{
+	for (size_t i = 0; i < v.len; i++) {
+		unsigned char c = (unsigned char)v.ptr[i];
+		if (c < 0x20 || c >= 0x7f || c == '"' || c == '\\')
+			str_printf(s, "\\x%02X", c);
+		else
+			str_char(s, (char)c);
+	}
+}
+
+static void put_request_line(struct str *s, const struct message *msg)
+{
+	put_escaped(s, msg->method_text);
+	str_char(s, ' ');
+	put_escaped(s, msg->target);
+	str_printf(s, " HTTP/1.%u", msg->version_minor);
+}
+
+static void note_json(struct str *s, struct client *c, const struct message *msg)
+{
+	struct json j;
+	json_init(&j, s, false);
+	json_object(&j);
+	json_member_view(&j, "client", view_of(c->ip, c->ip_len));
+	json_member_view(&j, "listener", c->conf->name);
+	json_member_view(&j, "method", msg->method_text);
+	json_member_view(&j, "host", msg->authority);
+	json_member_view(&j, "path", msg->path);
+	json_key(&j, "proto");
+	json_textf(&j, "HTTP/1.%u", msg->version_minor);
+	struct view agent = value_of(msg, HDR_USER_AGENT), referer = value_of(msg, HDR_REFERER);
+	if (agent.len)
+		json_member_view(&j, "user_agent", agent);
+	if (referer.len)
+		json_member_view(&j, "referer", referer);
+}
+
+static void note_combined(struct str *s, struct client *c, const struct message *msg,
+			  uint16_t *split)
+{
+	struct view agent = value_of(msg, HDR_USER_AGENT), referer = value_of(msg, HDR_REFERER);
+	str_view(s, view_of(c->ip, c->ip_len));
+	str_char(s, '\n'); /* the time comes here */
+	put_request_line(s, msg);
+	*split = (uint16_t)s->len;
+	str_text(s, "\"");
+	put_escaped(s, referer.len ? referer : VIEW("-"));
+	str_text(s, "\" \"");
+	put_escaped(s, agent.len ? agent : VIEW("-"));
+	str_text(s, "\"");
+}
+
+static void note_haproxy(struct str *s, struct client *c, const struct message *msg,
+			 uint16_t *split)
+{
+	char peer[ADDR_TEXT_MAX];
+	addr_format(&c->peer, peer);
+	str_text(s, peer);
+	str_char(s, '\n');
+	str_view(s, c->conf->name);
+	*split = (uint16_t)s->len;
+	put_request_line(s, msg);
+}
+
+static bool is_sampled(struct exchange *ex, const struct conf_access_log *conf)
+{
+	if (conf->sample >= 1.0)
+		return true;
+	double draw = (double)(rng_next(&ex->worker->pool.rng) >> 11) / 9007199254740992.0;
+	return draw < conf->sample;
+}
+
+void access_log_note(struct exchange *ex, struct client *client, const struct message *msg)
+{
+	const struct conf_access_log *conf = conf_of(ex);
+	if (!is_sampled(ex, conf))
+		return;
+	struct str s = str_fixed(ex->worker->head, NOTE_MAX);
+	switch (conf->format) {
+	case CONF_LOG_JSON:
+		note_json(&s, client, msg);
+		ex->note_split = (uint16_t)s.len;
+		break;
+	case CONF_LOG_COMBINED:
+		note_combined(&s, client, msg, &ex->note_split);
+		break;
+	case CONF_LOG_HAPROXY:
+		note_haproxy(&s, client, msg, &ex->note_split);
+		break;
+	}
+	if (s.overflow || !buf_append(&ex->worker->pool.bufs, &ex->note, s.ptr, s.len))
+		counter_add(&ex->worker->counters.log_dropped, 1);
+}
+
+/* ---- lines ---- */
+
+struct facts {
+	struct view part1, part2;
+	uint64_t wall_us; /* when the request came */
+	uint64_t wait_us, transfer_us, total_us;
+};
+
+static struct facts facts_of(const struct exchange *ex)
+{
+	struct view note = buf_view(ex->note);
+	struct facts f = {
+	    .part1 = view_head(note, ex->note_split),
+	    .part2 = view_skip(note, ex->note_split),
+	    .total_us = ex->last_byte_us - ex->start_us,
+	};
+	f.wall_us = clock_wall_us() - f.total_us;
+	if (ex->first_byte_us) {
+		f.wait_us = ex->first_byte_us - ex->sent_us;
+		f.transfer_us = ex->last_byte_us - ex->first_byte_us;
+	}
+	return f;
+}
+
+static void put_seconds(struct json *j, const char *key, uint64_t us)
+{
+	json_key(j, key);
+	char text[32];
+	int n = snprintf(text, sizeof(text), "%llu.%06llu", (unsigned long long)(us / 1000000),
+			 (unsigned long long)(us % 1000000));
+	json_raw(j, view_of(text, (size_t)n));
+}
+
+static void line_json(struct str *s, const struct exchange *ex, const struct facts *f)
+{
+	const struct outcome_row *row = outcome_row(ex->outcome);
+	char stamp[CLOCK_RFC3339_LEN + 1];
+	clock_rfc3339(stamp, f->wall_us);
+	str_text(s, "{\"ts\":\"");
+	str_text(s, stamp);
+	str_text(s, "\",");
+	str_view(s, view_skip(f->part1, 1)); /* its opening brace */
+	struct json j;
+	json_init(&j, s, false);
+	j.depth = 1;
+	j.first = false;
+	json_member_u64(&j, "status", ex->status);
+	json_member_u64(&j, "bytes_in", ex->bytes_in);
+	json_member_u64(&j, "bytes_out", ex->bytes_out);
+	if (ex->route)
+		json_member_view(&j, "route", ex->route->name);
+	if (ex->view)
+		json_member_view(&j, "pool", ex->view->pool->conf->name);
+	if (ex->backend)
+		json_member_view(&j, "backend", ex->backend->name);
+	put_seconds(&j, "queue_s", ex->queue_us);
+	put_seconds(&j, "connect_s", ex->connect_us);
+	put_seconds(&j, "wait_s", f->wait_us);
+	put_seconds(&j, "transfer_s", f->transfer_us);
+	put_seconds(&j, "client_s", ex->client_us);
+	put_seconds(&j, "total_s", f->total_us);
+	json_member_u64(&j, "retries", ex->n_retries);
+	char term[3] = {row->who, row->when, '\0'};
+	json_member_text(&j, "term", term);
+	json_member_text(&j, "outcome", row->name);
+	json_member_text(&j, "end", row->sentence);
+	json_member_view(&j, "request_id", view_of(ex->request_id, ex->request_id_len));
+	json_object_end(&j);
+}
+
+static void line_combined(struct str *s, const struct exchange *ex, const struct facts *f)
+{
+	char stamp[CLOCK_CLF_LEN + 1];
+	clock_clf(stamp, f->wall_us);
+	ptrdiff_t cut = view_chr(f->part1, '\n');
+	str_view(s, view_head(f->part1, (size_t)cut));
+	str_printf(s, " - - [%s] \"", stamp);
+	str_view(s, view_skip(f->part1, (size_t)cut + 1));
+	str_printf(s, "\" %u %llu ", ex->status, (unsigned long long)ex->bytes_out);
+	str_view(s, f->part2);
+}
+
+/* Milliseconds, -1 for a phase that was not reached. */
+static void put_ms(struct str *s, bool reached, uint64_t us, char after)
+{
+	if (reached)
+		str_u64(s, us / 1000);
+	else
+		str_text(s, "-1");
+	str_char(s, after);
+}
+
+static void line_haproxy(struct str *s, const struct exchange *ex, const struct facts *f)
+{
+	const struct outcome_row *row = outcome_row(ex->outcome);
+	char stamp[CLOCK_CLF_LEN + 1];
+	clock_clf(stamp, f->wall_us);
+	stamp[20] = '\0'; /* without the zone: milliseconds follow */
+	ptrdiff_t cut = view_chr(f->part1, '\n');
+	str_view(s, view_head(f->part1, (size_t)cut));
+	str_printf(s, " [%s.%03u] ", stamp, (unsigned)(f->wall_us / 1000 % 1000));
+	str_view(s, view_skip(f->part1, (size_t)cut + 1));
+	str_char(s, ' ');
+	str_view(s, ex->view ? ex->view->pool->conf->name : VIEW("-"));
+	str_char(s, '/');
+	str_view(s, ex->backend ? ex->backend->name : VIEW("<NOSRV>"));
+	str_text(s, " 0/");
+	put_ms(s, ex->view != NULL, ex->queue_us, '/');
+	put_ms(s, ex->sent_us != 0, ex->connect_us, '/');
+	put_ms(s, ex->first_byte_us != 0, f->wait_us, '/');
+	put_ms(s, true, f->total_us, ' ');
+	struct worker *w = ex->worker;
+	struct pool *pool = ex->view ? ex->view->pool : NULL;
+	str_printf(s, "%u %llu - - %c%c-- ", ex->status, (unsigned long long)ex->bytes_out,
+		   row->who, row->when);
+	str_printf(s, "%u/%u/%u/%u/%u %u/0 \"", w->conns.n_live, w->conns.n_live,
+		   w->exchanges.n_live, ex->backend ? atomic_load(&ex->backend->in_flight) : 0,
+		   ex->n_retries, pool ? atomic_load(&pool->state->n_queued) : 0);
+	str_view(s, f->part2);
+	str_char(s, '"');
+}
+
+void access_log_write(struct exchange *ex)
+{
+	const struct conf_access_log *conf = conf_of(ex);
+	struct worker *w = ex->worker;
+	if (conf->errors_only && ex->status < 500 && !outcome_row(ex->outcome)->is_error)
+		return;
+	struct facts facts = facts_of(ex);
+	struct str s = str_fixed(w->from_backend.base, LINE_MAX_LEN);
+	switch (conf->format) {
+	case CONF_LOG_JSON:
+		line_json(&s, ex, &facts);
+		break;
+	case CONF_LOG_COMBINED:
+		line_combined(&s, ex, &facts);
+		break;
+	case CONF_LOG_HAPROXY:
+		line_haproxy(&s, ex, &facts);
+		break;
+	}
+	str_char(&s, '\n');
+	if (s.overflow || !log_ring_put(&w->log.ring, str_as_view(&s)))
+		counter_add(&w->counters.log_dropped, 1);
+}

@@ -1,0 +1,729 @@
+/* SPDX-License-Identifier: MIT */
+/* The client's side over HTTP/1.1 and 1.0: reading requests, writing responses. */
+#include <string.h>
+
+#include "reply.h"
+
+#include "weir/base/check.h"
+#include "weir/base/clock.h"
+#include "weir/proxy/client.h"
+
+#define LINGER_US 2000000
+/* How long a drain waits for the first request of a new connection. */
+#define DRAIN_FIRST_US 250000
+/* Requests answered at once before other connections have their turn. */
+#define REQUESTS_PER_EVENT 32
+
+static void client_next(struct client *c);
+
+static struct h1_limits limits_of(const struct client *c)
+{
+	return (struct h1_limits){c->conf->limits.header_bytes, c->conf->limits.line_bytes,
+				  c->conf->limits.header_count};
+}
+
+/* ---- closing ---- */
+
+static void client_close(struct client *c)
+{
+	struct worker *w = c->worker;
+	check_magic(c, CLIENT_MAGIC);
+	check(c->ex == NULL);
+	timer_clear(&c->timer);
+	stream_close(&c->stream);
+	buf_put(&w->pool.bufs, c->in);
+	c->in = NULL;
+	list_del(&c->link);
+	atomic_fetch_sub_explicit(&c->listener->n_conns, 1, memory_order_relaxed);
+	atomic_store_explicit(&w->n_conns, w->conns.n_live - 1, memory_order_relaxed);
+	counter_add(&w->counters.closed, 1);
+	c->magic = 0;
+	gen_put(c->gl);
+	slab_put(&w->conns, c);
+	worker_fd_freed(w);
+}
+
+/*
+ * Closing while the client still sends would answer its bytes with RST, and RST
+ * may overtake the response: end our direction and read on for a moment.
+ */
+static void linger(struct client *c)
+{
+	c->state = CLIENT_LINGER;
+	loop_timer(&c->worker->loop, &c->timer, LINGER_US);
+	if (!stream_pending(&c->stream))
+		stream_shutdown(&c->stream);
+	stream_resume(&c->stream);
+}
+
+static void linger_read(struct client *c)
+{
+	size_t n;
+	enum io io = stream_read(&c->stream, c->worker->from_client.data, AREA_DATA, &n);
+	if (io == IO_EOF || io == IO_ERR)
+		client_close(c);
+}
+
+void client_abort(struct client *c)
+{
+	c->keep = false;
+	if (c->ex)
+		exchange_end(c->ex, OUTCOME_stopped); /* closes */
+	else
+		client_close(c);
+}
+
+void client_drain(struct client *c)
+{
+	if (c->state != CLIENT_IDLE || stream_pending(&c->stream))
+		return;
+	if (c->n_requests > 0)
+		client_close(c);
+	else /* just accepted: its first request may be on the way */
+		loop_timer(&c->worker->loop, &c->timer, DRAIN_FIRST_US);
+}
+
+/* ---- heads ---- */
+
+static void send_reject(struct client *c, const struct message *msg, unsigned status,
+			const char *reason, const char *sentence)
+{
+	struct worker *w = c->worker;
+	char id[REQUEST_ID_MAX], page_text[1024];
+	struct header *accept = msg ? message_find((struct message *)msg, HDR_ACCEPT) : NULL;
+	struct reply_page page = {
+	    .status = status,
+	    .reason = reason,
+	    .sentence = view_str(sentence),
+	    .request_id = view_of(id, policy_make_id(w, id)),
+	    .json = accept && memmem(accept->value.ptr, accept->value.len, "/json", 5),
+	};
+	size_t len = reply_page(&page, page_text, sizeof(page_text));
+	struct h1_out out = h1_out_init(w->head, HEAD_ROOM);
+	h1_put_status_line(&out, status, VIEW_NONE);
+	h1_put_header(&out, VIEW("Content-Type"),
+		      page.json ? VIEW("application/json") : VIEW("text/plain; charset=utf-8"));
+	h1_put_header_u64(&out, VIEW("Content-Length"), len);
+	h1_put_header(&out, VIEW("X-Request-ID"), page.request_id);
+	h1_put(&out, VIEW("Connection: close\r\n\r\n"));
+	h1_put(&out, view_of(page_text, len));
+	counter_add(&w->counters.bytes_out, out.len);
+	if (status >= 500)
+		counter_add(&w->counters.responses_5xx, 1);
+	else
+		counter_add(&w->counters.responses_4xx, 1);
+	if (stream_write(&c->stream, out.ptr, out.len) == IO_ERR)
+		client_close(c);
+	else
+		linger(c);
+}
+
+/* A request that never becomes an exchange. */
+static void reject(struct client *c, enum reject why)
+{
+	struct worker *w = c->worker;
+	counter_add(&w->counters.rejects[why], 1);
+	counter_add(&w->counters.outcomes[OUTCOME_bad_request], 1);
+	send_reject(c, NULL, reject_status(why), reject_name(why), reject_sentence(why));
+}
+
+static bool keep_in(struct client *c, const char *ptr, size_t len)
+{
+	if (len == 0 || buf_append(&c->worker->pool.bufs, &c->in, ptr, len))
+		return true;
+	c->keep = false;
+	if (c->ex)
+		exchange_end(c->ex, OUTCOME_no_memory);
+	else
+		client_close(c);
+	return false;
+}
+
+static void head_incomplete(struct client *c, const char *ptr, size_t len)
+{
+	if (!keep_in(c, ptr, len))
+		return;
+	if (c->state != CLIENT_HEAD) {
+		c->state = CLIENT_HEAD;
+		timer_set(&c->worker->loop.timers, &c->timer,
+			  c->worker->loop.now_us + c->conf->timeouts.header_us);
+	}
+}
+
+/* ---- bodies of requests ---- */
+
+static void pause_body(struct client *c)
+{
+	c->body_paused = true;
+	stream_pause(&c->stream);
+}
+
+static void body_refused(struct client *c, enum reject why)
+{
+	counter_add(&c->worker->counters.rejects[why], 1);
+	c->keep = false;
+	exchange_body_failed(
+	    c->ex, why == REJECT_BODY_TOO_LARGE ? OUTCOME_body_too_large : OUTCOME_bad_body,
+	    reject_sentence(why));
+}
+
+static enum io give_trailers(struct client *c, struct view raw)
+{
+	struct h1_limits limits = limits_of(c);
+	enum reject why;
+	if (h1_parse_trailers(raw, &limits, &c->worker->req, &why) != H1_OK) {
+		body_refused(c, why);
+		return IO_ERR;
+	}
+	return exchange_body_trailers(c->ex, &c->worker->req);
+}
+
+/* Body bytes in the receive area; what is left over is kept in `in`. */
+static void feed_body(struct client *c, char *ptr, size_t len)
+{
+	struct h1_piece piece;
+	enum reject why;
+	enum h1_result result = h1_body_read(&c->body, ptr, len, &piece, &why);
+	if (result == H1_BAD) {
+		body_refused(c, why);
+		return;
+	}
+	if (!keep_in(c, ptr + piece.consumed, len - piece.consumed))
+		return;
+	bool over = result == H1_OK, trailers = over && piece.trailers.len;
+	enum io io = IO_OK;
+	if (piece.data.len || (over && !trailers))
+		io = exchange_body(c->ex, (struct span){ptr, piece.data.len}, over && !trailers);
+	if (trailers && io != IO_ERR && c->ex)
+		io = give_trailers(c, piece.trailers);
+	if (io == IO_WAIT && !over && c->ex)
+		pause_body(c);
+}
+
+static void read_body(struct client *c)
+{
+	struct worker *w = c->worker;
+	char *at = w->from_client.data;
+	size_t have = 0, n, room = exchange_body_room(c->ex);
+	if (room == 0) {
+		pause_body(c);
+		return;
+	}
+	if (c->in) { /* part of a trailer section */
+		memcpy(at, c->in->data + c->in->start, have = c->in->len);
+		if (have >= AREA_DATA) {
+			body_refused(c, REJECT_TRAILER_TOO_LARGE);
+			return;
+		}
+	}
+	if (room > AREA_DATA - have)
+		room = AREA_DATA - have;
+	enum io io = stream_read(&c->stream, at + have, room, &n);
+	if (io == IO_WAIT)
+		return;
+	if (io != IO_OK) {
+		c->keep = false;
+		exchange_client_gone(c->ex);
+		return;
+	}
+	c->ex->bytes_in += n;
+	buf_put(&w->pool.bufs, c->in);
+	c->in = NULL;
+	feed_body(c, at, have + n);
+}
+
+/* ---- requests ---- */
+
+static struct exchange_request request_of(struct client *c, size_t head_len)
+{
+	return (struct exchange_request){
+	    .ops = &client_h1_ops,
+	    .client = c,
+	    .listener = c->conf,
+	    .peer = &c->peer,
+	    .peer_ip = view_of(c->ip, c->ip_len),
+	    .scheme = VIEW("http"),
+	    .peer_trusted = c->trusted,
+	    .start_us = c->head_from_us,
+	    .bytes_in = head_len,
+	};
+}
+
+/*
+ * The head in worker->req is whole; `rest` are the bytes behind it.  The body
+ * that came along goes with the head, so that both leave in one write.
+ */
+static void begin_exchange(struct client *c, char *rest, size_t len)
+{
+	struct worker *w = c->worker;
+	struct h1_limits limits = limits_of(c);
+	struct exchange_request req = request_of(c, w->req.head_len);
+	struct h1_piece piece;
+	enum reject why;
+	timer_clear(&c->timer);
+	h1_body_init(&c->body, &w->req, &limits, c->conf->limits.body_bytes);
+	enum h1_result result = h1_body_read(&c->body, rest, len, &piece, &why);
+	if (result == H1_BAD) {
+		reject(c, why);
+		return;
+	}
+	bool over = result == H1_OK, trailers = over && piece.trailers.len;
+	struct exchange *ex = exchange_new(w, &req);
+	if (!ex) {
+		send_reject(c, &w->req, 503, "no_memory", "weir is out of memory or descriptors");
+		return;
+	}
+	ex->bytes_in += piece.consumed;
+	c->state = CLIENT_BUSY;
+	c->keep = w->req.keep_alive;
+	c->n_requests++;
+	c->ex = ex;
+	if (!keep_in(c, rest + piece.consumed, len - piece.consumed))
+		return;
+	exchange_begin(ex, &req, (struct span){rest, piece.data.len}, over && !trailers);
+	if (trailers && c->ex == ex)
+		give_trailers(c, piece.trailers);
+}
+
+/* Bytes of a request at the receive area's `ptr`, `seen` of them known not to
+ * hold a whole head. */
+static void take_request(struct client *c, char *ptr, size_t len, size_t seen)
+{
+	struct worker *w = c->worker;
+	struct h1_limits limits = limits_of(c);
+	enum reject why;
+	enum h1_result result = H1_MORE;
+	if (!seen || h1_head_may_be_complete(view_of(ptr, len), seen, &limits))
+		result = h1_parse_request(view_of(ptr, len), &limits, &w->req, &why);
+	if (likely(result == H1_OK))
+		begin_exchange(c, ptr + w->req.head_len, len - w->req.head_len);
+	else if (result == H1_MORE)
+		head_incomplete(c, ptr, len);
+	else
+		reject(c, why);
+}
+
+/* Requests that came while the last one was answered. */
+static void client_next(struct client *c)
+{
+	struct worker *w = c->worker;
+	c->in_loop = true;
+	for (unsigned i = 0; c->state == CLIENT_IDLE && c->in; i++) {
+		if (i == REQUESTS_PER_EVENT) { /* the rest in the next turn */
+			ev_feed_event(w->loop.ev, &c->stream.io, EV_READ);
+			break;
+		}
+		char *at = w->from_client.data;
+		size_t len = c->in->len;
+		memcpy(at, c->in->data + c->in->start, len);
+		buf_put(&w->pool.bufs, c->in);
+		c->in = NULL;
+		c->head_from_us = clock_us();
+		take_request(c, at, len, 0);
+		if (c->magic != CLIENT_MAGIC)
+			return;
+	}
+	c->in_loop = false;
+}
+
+static void read_request(struct client *c)
+{
+	struct worker *w = c->worker;
+	char *at = w->from_client.data;
+	size_t have = 0, n;
+	if (unlikely(c->in != NULL)) {
+		if (c->state == CLIENT_IDLE) {
+			client_next(c);
+			return;
+		}
+		memcpy(at, c->in->data + c->in->start, have = c->in->len);
+	}
+	enum io io = stream_read(&c->stream, at + have, AREA_DATA - have, &n);
+	if (unlikely(io != IO_OK)) {
+		if (io == IO_WAIT)
+			return;
+		if (c->state == CLIENT_HEAD)
+			counter_add(&w->counters.outcomes[OUTCOME_client_gone_request], 1);
+		client_close(c);
+		return;
+	}
+	if (likely(!have))
+		c->head_from_us = clock_us();
+	buf_put(&w->pool.bufs, c->in);
+	c->in = NULL;
+	c->in_loop = true;
+	take_request(c, at, have + n, have);
+	if (c->magic != CLIENT_MAGIC)
+		return;
+	c->in_loop = false;
+	if (unlikely(c->state == CLIENT_IDLE && c->in))
+		client_next(c);
+}
+
+/* While an exchange runs whose request is whole: pipelined bytes, or the end. */
+static void read_ahead(struct client *c)
+{
+	struct worker *w = c->worker;
+	char *at = w->from_client.data;
+	size_t n;
+	if (c->in && c->in->len >= c->conf->limits.header_bytes) {
+		stream_pause(&c->stream); /* until the exchange is over */
+		return;
+	}
+	enum io io = stream_read(&c->stream, at, 16384, &n);
+	if (io == IO_WAIT)
+		return;
+	if (io != IO_OK) {
+		c->keep = false;
+		exchange_client_gone(c->ex);
+		return;
+	}
+	if (!buf_append(&w->pool.bufs, &c->in, at, n))
+		client_abort(c);
+}
+
+static void read_raw(struct client *c)
+{
+	size_t n;
+	char *at = c->worker->from_client.data;
+	if (stream_pending(&c->ex->up->stream)) {
+		pause_body(c);
+		return;
+	}
+	enum io io = stream_read(&c->stream, at, AREA_DATA, &n);
+	if (io == IO_WAIT)
+		return;
+	if (io == IO_EOF) {
+		stream_pause(&c->stream); /* half closed: nothing more to read */
+		exchange_raw_end(c->ex);
+		return;
+	}
+	if (io == IO_ERR) {
+		exchange_client_gone(c->ex);
+		return;
+	}
+	c->ex->bytes_in += n;
+	if (exchange_raw(c->ex, (struct span){at, n}) == IO_WAIT)
+		pause_body(c);
+}
+
+/* ---- events ---- */
+
+static void on_readable(struct stream *stream)
+{
+	struct client *c = container_of(stream, struct client, stream);
+	check_magic(c, CLIENT_MAGIC);
+	switch (c->state) {
+	case CLIENT_IDLE:
+	case CLIENT_HEAD:
+		read_request(c);
+		break;
+	case CLIENT_BUSY:
+		if (c->ex->state == EXCHANGE_TUNNEL)
+			read_raw(c);
+		else if (c->ex->req_complete)
+			read_ahead(c);
+		else
+			read_body(c);
+		break;
+	default:
+		linger_read(c);
+	}
+}
+
+static void on_drained(struct stream *stream)
+{
+	struct client *c = container_of(stream, struct client, stream);
+	check_magic(c, CLIENT_MAGIC);
+	if (c->state == CLIENT_LINGER) {
+		stream_shutdown(&c->stream);
+		return;
+	}
+	if (!c->ex)
+		return;
+	if (c->ex->state == EXCHANGE_TUNNEL && c->ex->backend_eof)
+		stream_shutdown(&c->stream);
+	exchange_client_drained(c->ex);
+}
+
+static void on_broken(struct stream *stream)
+{
+	struct client *c = container_of(stream, struct client, stream);
+	check_magic(c, CLIENT_MAGIC);
+	c->keep = false;
+	if (c->ex)
+		exchange_client_gone(c->ex);
+	else
+		client_close(c);
+}
+
+static void on_connected(struct stream *stream, enum err err)
+{
+	(void)stream;
+	(void)err; /* accepted connections are connected */
+}
+
+static const struct stream_events client_events = {
+    .connected = on_connected,
+    .readable = on_readable,
+    .drained = on_drained,
+    .broken = on_broken,
+};
+
+static void on_timeout(struct timer *timer)
+{
+	struct client *c = container_of(timer, struct client, timer);
+	check_magic(c, CLIENT_MAGIC);
+	if (c->state == CLIENT_HEAD) {
+		counter_add(&c->worker->counters.outcomes[OUTCOME_client_timeout_head], 1);
+		send_reject(c, NULL, 408, "client_timeout_head",
+			    outcome_row(OUTCOME_client_timeout_head)->sentence);
+		return;
+	}
+	client_close(c);
+}
+
+/* ---- writing: client_ops ---- */
+
+static enum io put(struct exchange *ex, const char *ptr, size_t len)
+{
+	struct client *c = ex->client;
+	ex->bytes_out += len;
+	return stream_write(&c->stream, ptr, len);
+}
+
+/* May this connection carry another request once the response is out? */
+static bool may_keep(const struct client *c, const struct exchange *ex)
+{
+	return c->keep && ex->req_complete && !ex->close_client && !c->worker->draining &&
+	       !c->retired;
+}
+
+static enum client_framing framing_of(const struct exchange *ex, const struct message *resp)
+{
+	if (resp->body == BODY_LENGTH || resp->body == BODY_NONE)
+		return FRAMING_LENGTH;
+	return ex->client_minor >= 1 ? FRAMING_CHUNKED : FRAMING_CLOSE;
+}
+
+/* The head in worker->head. */
+static struct h1_out put_head(struct exchange *ex, const struct message *resp)
+{
+	struct client *c = ex->client;
+	struct h1_out out = h1_out_init(c->worker->head, HEAD_ROOM - 64);
+	h1_put_status_line(&out, resp->status, resp->reason);
+	h1_put_headers(&out, resp);
+	if (c->framing == FRAMING_CHUNKED)
+		h1_put(&out, VIEW("Transfer-Encoding: chunked\r\n"));
+	if (!c->keep)
+		h1_put(&out, VIEW("Connection: close\r\n"));
+	else if (ex->client_minor == 0)
+		h1_put(&out, VIEW("Connection: keep-alive\r\n"));
+	h1_put(&out, VIEW("\r\n"));
+	return out;
+}
+
+static struct span frame(const struct client *c, struct span body, bool end)
+{
+	char head[H1_CHUNK_HEAD_MAX];
+	if (c->framing != FRAMING_CHUNKED)
+		return body;
+	if (body.len) {
+		size_t n = h1_chunk_head(head, body.len);
+		memcpy(body.ptr + body.len, "\r\n", 2);
+		memcpy(body.ptr -= n, head, n);
+		body.len += n + 2;
+	}
+	if (end) {
+		memcpy(body.ptr + body.len, "0\r\n\r\n", 5);
+		body.len += 5;
+	}
+	return body;
+}
+
+static enum io op_head(struct exchange *ex, struct message *resp, struct span body, bool end)
+{
+	struct client *c = ex->client;
+	c->framing = (uint8_t)framing_of(ex, resp);
+	if (c->framing == FRAMING_CLOSE || !may_keep(c, ex))
+		c->keep = false;
+	ex->head_relayed = true;
+	struct h1_out head = put_head(ex, resp);
+	if (unlikely(head.overflow)) {
+		c->keep = false;
+		return IO_ERR;
+	}
+	body = frame(c, body, end);
+	body.ptr -= head.len;
+	memcpy(body.ptr, head.ptr, head.len);
+	return put(ex, body.ptr, body.len + head.len);
+}
+
+static enum io op_data(struct exchange *ex, struct span body, bool end)
+{
+	body = frame(ex->client, body, end);
+	return put(ex, body.ptr, body.len);
+}
+
+static enum io op_trailers(struct exchange *ex, const struct message *trailers)
+{
+	struct client *c = ex->client;
+	if (c->framing != FRAMING_CHUNKED)
+		return IO_OK;
+	struct h1_out out = h1_out_init(c->worker->head, HEAD_ROOM);
+	h1_put(&out, VIEW("0\r\n"));
+	h1_put_headers(&out, trailers);
+	h1_put(&out, VIEW("\r\n"));
+	return out.overflow ? IO_ERR : put(ex, out.ptr, out.len);
+}
+
+static enum io op_interim(struct exchange *ex, struct message *resp)
+{
+	struct client *c = ex->client;
+	if (ex->client_minor == 0)
+		return IO_OK;
+	struct h1_out out = h1_out_init(c->worker->head, HEAD_ROOM);
+	h1_put_status_line(&out, resp->status, resp->reason);
+	h1_put_headers(&out, resp);
+	h1_put(&out, VIEW("\r\n"));
+	return out.overflow ? IO_ERR : put(ex, out.ptr, out.len);
+}
+
+static enum io op_upgrade(struct exchange *ex, struct message *resp, struct span bytes)
+{
+	struct client *c = ex->client;
+	struct worker *w = c->worker;
+	struct h1_out out = h1_out_init(w->head, HEAD_ROOM);
+	c->keep = false;
+	h1_put_status_line(&out, resp->status, resp->reason);
+	h1_put_headers(&out, resp);
+	h1_put(&out, VIEW("Connection: upgrade\r\n\r\n"));
+	if (out.overflow)
+		return IO_ERR;
+	memcpy(bytes.ptr -= out.len, out.ptr, out.len);
+	enum io io = put(ex, bytes.ptr, bytes.len + out.len);
+	if (io == IO_ERR || !c->in)
+		return io;
+	/* bytes the client sent ahead, trusting in the upgrade */
+	struct buf *early = c->in;
+	c->in = NULL;
+	ex->bytes_in += early->len;
+	enum io up = stream_write(&ex->up->stream, early->data + early->start, early->len);
+	buf_put(&w->pool.bufs, early);
+	if (up == IO_WAIT)
+		pause_body(c);
+	return up == IO_ERR ? IO_ERR : io;
+}
+
+static enum io op_raw(struct exchange *ex, struct span bytes)
+{
+	return put(ex, bytes.ptr, bytes.len);
+}
+
+static void op_raw_end(struct exchange *ex)
+{
+	struct client *c = ex->client;
+	if (!stream_pending(&c->stream))
+		stream_shutdown(&c->stream);
+}
+
+static void op_resume(struct exchange *ex)
+{
+	struct client *c = ex->client;
+	if (!c->body_paused)
+		return;
+	c->body_paused = false;
+	stream_resume(&c->stream);
+}
+
+static size_t op_pending(const struct exchange *ex)
+{
+	const struct client *c = ex->client;
+	return stream_pending(&c->stream);
+}
+
+static void op_ended(void *client, bool complete)
+{
+	struct client *c = client;
+	bool body_left = c->body.state != H1_BODY_DONE;
+	check_magic(c, CLIENT_MAGIC);
+	c->ex = NULL;
+	c->body_paused = false;
+	if (complete && c->keep && !body_left) {
+		c->state = CLIENT_IDLE;
+		loop_timer(&c->worker->loop, &c->timer, c->conf->timeouts.keepalive_us);
+		if (c->stream.paused)
+			stream_resume(&c->stream);
+		if (unlikely(c->in && !c->in_loop))
+			client_next(c);
+	} else if (complete && (body_left || c->in)) {
+		linger(c);
+	} else {
+		client_close(c);
+	}
+}
+
+const struct client_ops client_h1_ops = {
+    .head = op_head,
+    .data = op_data,
+    .trailers = op_trailers,
+    .interim = op_interim,
+    .upgrade = op_upgrade,
+    .raw = op_raw,
+    .raw_end = op_raw_end,
+    .resume = op_resume,
+    .ended = op_ended,
+    .pending = op_pending,
+};
+
+/* ---- birth ---- */
+
+void client_open(struct worker *w, int fd, const struct addr *peer,
+		 const struct gen_listener *listener)
+{
+	static _Atomic uint64_t next_id;
+	struct client *c = slab_get(&w->conns);
+	if (!c) {
+		counter_add(&listener->listener->local[w->pool.id].refused, 1);
+		socket_close(fd);
+		return;
+	}
+	c->magic = CLIENT_MAGIC;
+	c->state = CLIENT_IDLE;
+	c->keep = c->in_loop = c->body_paused = c->retired = false;
+	c->ex = NULL;
+	c->in = NULL;
+	c->worker = w;
+	c->gl = gen_get(w->gen);
+	c->conf = listener->conf;
+	c->listener = listener->listener;
+	c->n_requests = 0;
+	c->id = atomic_fetch_add_explicit(&next_id, 1, memory_order_relaxed) + 1;
+	c->opened_us = w->loop.now_us;
+	c->peer = *peer;
+	c->ip_len = (uint8_t)addr_format_ip(peer, c->ip);
+	c->trusted = cidr_any(c->conf->trusted_proxies.rows, c->conf->trusted_proxies.n, peer);
+	c->timer.fn = on_timeout;
+	list_push_back(&w->all_conns, &c->link);
+	atomic_store_explicit(&w->n_conns, w->conns.n_live, memory_order_relaxed);
+	counter_add(&listener->listener->local[w->pool.id].accepted, 1);
+	stream_open(&c->stream, &w->loop, &w->pool.bufs, fd, &client_events, 0);
+	loop_timer(&w->loop, &c->timer, c->conf->timeouts.header_us);
+}
+
+void client_adopt(struct client *c)
+{
+	struct generation *gen = c->worker->gen->gen;
+	for (uint32_t i = 0; i < gen->n_listeners; i++) {
+		if (gen->listeners[i].listener != c->listener)
+			continue;
+		struct gen_local *old = c->gl;
+		c->gl = gen_get(c->worker->gen);
+		c->conf = gen->listeners[i].conf;
+		c->trusted =
+		    cidr_any(c->conf->trusted_proxies.rows, c->conf->trusted_proxies.n, &c->peer);
+		gen_put(old); /* a running exchange has a count of its own */
+		return;
+	}
+	c->retired = true;
+}

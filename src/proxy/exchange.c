@@ -1,0 +1,516 @@
+/* SPDX-License-Identifier: MIT */
+/* The exchange's life: birth, body, deadlines, end. */
+#include "weir/proxy/exchange.h"
+
+#include <string.h>
+
+#include "weir/base/check.h"
+#include "weir/base/clock.h"
+
+/* A request that waits for a backend keeps at most this much of its body. */
+#define WAITING_BODY_MAX (64 * 1024)
+
+const char *exchange_state_name(enum exchange_state state)
+{
+	static const char *const names[] = {
+	    [EXCHANGE_NEW] = "new",
+	    [EXCHANGE_QUEUED] = "queued",
+	    [EXCHANGE_CONNECTING] = "connecting",
+	    [EXCHANGE_SENDING] = "sending",
+	    [EXCHANGE_WAITING] = "waiting",
+	    [EXCHANGE_TRANSFER] = "transfer",
+	    [EXCHANGE_TUNNEL] = "tunnel",
+	    [EXCHANGE_FLUSH] = "flush",
+	    [EXCHANGE_ENDED] = "ended",
+	};
+	return (size_t)state < ARRAY_LEN(names) ? names[state] : "?";
+}
+
+/* Moves that make sense, as bits of the next state. */
+static const uint16_t moves[] = {
+#define TO(state) (1u << EXCHANGE_##state)
+    [EXCHANGE_NEW] =
+	TO(QUEUED) | TO(CONNECTING) | TO(SENDING) | TO(WAITING) | TO(FLUSH) | TO(ENDED),
+    [EXCHANGE_QUEUED] = TO(CONNECTING) | TO(FLUSH) | TO(ENDED),
+    [EXCHANGE_CONNECTING] =
+	TO(QUEUED) | TO(CONNECTING) | TO(SENDING) | TO(WAITING) | TO(FLUSH) | TO(ENDED),
+    [EXCHANGE_SENDING] = TO(QUEUED) | TO(CONNECTING) | TO(SENDING) | TO(WAITING) | TO(TRANSFER) |
+			 TO(TUNNEL) | TO(FLUSH) | TO(ENDED),
+    [EXCHANGE_WAITING] = TO(QUEUED) | TO(CONNECTING) | TO(SENDING) | TO(TRANSFER) | TO(TUNNEL) |
+			 TO(FLUSH) | TO(ENDED),
+    [EXCHANGE_TRANSFER] = TO(FLUSH) | TO(ENDED),
+    [EXCHANGE_TUNNEL] = TO(ENDED),
+    [EXCHANGE_FLUSH] = TO(ENDED),
+#undef TO
+};
+
+void exchange_set_state(struct exchange *ex, enum exchange_state state)
+{
+	check(moves[ex->state] & (1u << state));
+	if (unlikely(ex->state == EXCHANGE_QUEUED && list_is_linked(&ex->waiter.link)))
+		pool_queue_remove(&ex->waiter);
+	ex->state = state;
+	exchange_arm(ex);
+}
+
+/* ---- deadlines ---- */
+
+static uint64_t idle_timeout(const struct exchange *ex)
+{
+	if (ex->route && ex->route->timeouts.idle_set)
+		return ex->route->timeouts.idle_us;
+	return ex->view->pool->conf->timeouts.idle_us;
+}
+
+static uint64_t response_timeout(const struct exchange *ex)
+{
+	if (ex->route && ex->route->timeouts.response_set)
+		return ex->route->timeouts.response_us;
+	return ex->view->pool->conf->timeouts.response_us;
+}
+
+static uint64_t state_timeout(const struct exchange *ex)
+{
+	switch (ex->state) {
+	case EXCHANGE_QUEUED:
+		return ex->view->pool->conf->queue.timeout_us;
+	case EXCHANGE_CONNECTING:
+		return ex->view->pool->conf->timeouts.connect_us;
+	case EXCHANGE_SENDING:
+		if (ex->up && stream_pending(&ex->up->stream))
+			return idle_timeout(ex);
+		return ex->listener->timeouts.body_idle_us;
+	case EXCHANGE_WAITING:
+		return response_timeout(ex);
+	case EXCHANGE_TRANSFER:
+		return ex->write_blocked ? ex->listener->timeouts.write_idle_us : idle_timeout(ex);
+	case EXCHANGE_TUNNEL:
+		return idle_timeout(ex);
+	case EXCHANGE_FLUSH:
+		return ex->listener->timeouts.write_idle_us;
+	default:
+		return 0;
+	}
+}
+
+void exchange_arm(struct exchange *ex)
+{
+	uint64_t now = ex->worker->loop.now_us, after = state_timeout(ex);
+	uint64_t deadline = after ? now + after : 0;
+	if (ex->total_deadline_us && (!deadline || ex->total_deadline_us < deadline))
+		deadline = ex->total_deadline_us;
+	if (deadline)
+		timer_set(&ex->worker->loop.timers, &ex->timer, deadline);
+	else
+		timer_clear(&ex->timer);
+}
+
+/* Tells the client, when it can still be told; else breaks off. */
+static void fail(struct exchange *ex, enum outcome outcome)
+{
+	if (ex->head_relayed)
+		exchange_end(ex, outcome);
+	else
+		reply_error(ex, outcome, NULL);
+}
+
+static void on_timeout(struct timer *timer)
+{
+	struct exchange *ex = container_of(timer, struct exchange, timer);
+	check_magic(ex, EXCHANGE_MAGIC);
+	if (ex->total_deadline_us && ex->total_deadline_us <= ex->worker->loop.now_us) {
+		fail(ex, ex->state == EXCHANGE_FLUSH ? OUTCOME_client_timeout_write
+						     : OUTCOME_total_timeout);
+		return;
+	}
+	switch (ex->state) {
+	case EXCHANGE_QUEUED:
+		counter_add(&ex->view->sl->counters.queue_timeouts, 1);
+		fail(ex, OUTCOME_queue_timeout);
+		break;
+	case EXCHANGE_CONNECTING:
+		attempt_failed(ex, OUTCOME_connect_timeout);
+		break;
+	case EXCHANGE_SENDING:
+		if (stream_pending(&ex->up->stream))
+			attempt_failed(ex, OUTCOME_backend_send_timeout);
+		else
+			fail(ex, OUTCOME_client_timeout_body);
+		break;
+	case EXCHANGE_WAITING:
+		attempt_failed(ex, OUTCOME_backend_timeout);
+		break;
+	case EXCHANGE_TRANSFER:
+		fail(ex, ex->write_blocked ? OUTCOME_client_timeout_write : OUTCOME_backend_idle);
+		break;
+	case EXCHANGE_TUNNEL:
+		exchange_end(ex, OUTCOME_tunnel_idle);
+		break;
+	case EXCHANGE_FLUSH:
+		exchange_end(ex, OUTCOME_client_timeout_write);
+		break;
+	default:
+		break;
+	}
+}
+
+/* ---- birth ---- */
+
+/* For status only; this worker alone writes it. */
+static void show_exchanges(struct worker *w)
+{
+	atomic_store_explicit(&w->n_exchanges, w->exchanges.n_live, memory_order_relaxed);
+}
+
+struct exchange *exchange_new(struct worker *w, const struct exchange_request *req)
+{
+	struct exchange *ex = slab_get(&w->exchanges);
+	if (!ex)
+		return NULL;
+	memset(&ex->magic, 0,
+	       offsetof(struct exchange, request_id) - offsetof(struct exchange, magic));
+	ex->magic = EXCHANGE_MAGIC;
+	ex->timer.fn = on_timeout;
+	ex->worker = w;
+	ex->client_ops = req->ops;
+	ex->client = req->client;
+	ex->listener = req->listener;
+	ex->gl = gen_get(w->gen);
+	ex->start_us = req->start_us;
+	ex->bytes_in = req->bytes_in;
+	ex->method = w->req.method;
+	ex->client_minor = w->req.version_minor;
+	ex->wants_upgrade = w->req.upgrade && w->req.body == BODY_NONE;
+	show_exchanges(w);
+	counter_add(&w->counters.requests, 1);
+	if (unlikely(w->req.n_underscore))
+		counter_add(&w->counters.headers_dropped, w->req.n_underscore);
+	return ex;
+}
+
+/* Room for the rewritten head and the body so far; grows once when it was too little. */
+static bool build_request(struct exchange *ex, const struct exchange_request *req, size_t body_len)
+{
+	struct worker *w = ex->worker;
+	size_t sizes[] = {w->req.head_len + 320 + body_len, BUF_MAX};
+	for (unsigned i = 0; i < ARRAY_LEN(sizes); i++) {
+		struct buf *buf = buf_get(&w->pool.bufs, sizes[i]);
+		if (!buf)
+			return false;
+		struct h1_out out = h1_out_init(buf->data, buf->cap);
+		if (policy_request(ex, req, &out) && out.len + body_len + 32 <= buf->cap) {
+			buf->len = ex->req_head_len = (uint32_t)out.len;
+			ex->req = buf;
+			return true;
+		}
+		buf_put(&w->pool.bufs, buf);
+	}
+	return false;
+}
+
+/* Puts chunk framing around body bytes where they lie. */
+static struct span frame_chunk(struct span body, bool complete)
+{
+	char head[H1_CHUNK_HEAD_MAX];
+	if (body.len) {
+		size_t n = h1_chunk_head(head, body.len);
+		memcpy(body.ptr + body.len, "\r\n", 2);
+		body.ptr -= n;
+		memcpy(body.ptr, head, n);
+		body.len += n + 2;
+	}
+	if (complete && body.len == 0) /* what lies behind may be the next request */
+		body.ptr -= 5;
+	if (complete) {
+		memcpy(body.ptr + body.len, "0\r\n\r\n", 5);
+		body.len += 5;
+	}
+	return body;
+}
+
+static void route_exchange(struct exchange *ex, const struct exchange_request *req)
+{
+	struct worker *w = ex->worker;
+	struct view host = VIEW_NONE;
+	uint16_t port;
+	if (w->req.authority.len && !authority_split(w->req.authority, &host, &port))
+		host = VIEW_NONE;
+	struct route_request rr = {
+	    .host = host,
+	    .path = w->req.path,
+	    .method = w->req.method_text,
+	    .msg = &w->req,
+	    .client = req->peer,
+	};
+	ex->route = route_find(ex->gl->gen->routes, w->routes, &rr);
+}
+
+void exchange_begin(struct exchange *ex, const struct exchange_request *req, struct span body,
+		    bool complete)
+{
+	struct worker *w = ex->worker;
+	ex->req_complete = complete;
+	policy_scan(ex, &w->req);
+	if (ex->gl->gen->access_log)
+		access_log_note(ex, ex->client, &w->req);
+	route_exchange(ex, req);
+	if (unlikely(!ex->route)) {
+		reply_error(ex, OUTCOME_no_route, NULL);
+		return;
+	}
+	if (unlikely(ex->route->action == CONF_ACTION_REDIRECT ||
+		     ex->route->action == CONF_ACTION_RESPOND)) {
+		reply_route(ex, req);
+		return;
+	}
+	ex->view = &ex->gl->views[ex->route->n_split ? route_pool(ex->route, rng_next(&w->pool.rng))
+						     : ex->route->pool];
+	counter_add(&ex->view->sl->counters.requests, 1);
+	if (ex->route->timeouts.total_us)
+		ex->total_deadline_us = ex->start_us + ex->route->timeouts.total_us;
+	ex->req_chunked = w->req.body == BODY_CHUNKED;
+	if (unlikely(!build_request(ex, req, body.len))) {
+		reply_error(ex, OUTCOME_head_too_large, NULL);
+		return;
+	}
+	if (body.len || (ex->req_chunked && complete)) {
+		if (ex->req_chunked)
+			body = frame_chunk(body, complete);
+		check(buf_append(&w->pool.bufs, &ex->req, body.ptr, body.len));
+	}
+	ex->replayable = true;
+	attempt_begin(ex);
+}
+
+/* ---- the request body ---- */
+
+size_t exchange_body_room(const struct exchange *ex)
+{
+	if (ex->state != EXCHANGE_QUEUED && ex->state != EXCHANGE_CONNECTING)
+		return AREA_DATA;
+	return ex->req->len >= WAITING_BODY_MAX ? 0 : WAITING_BODY_MAX - ex->req->len;
+}
+
+static enum io keep_body(struct exchange *ex, struct span body)
+{
+	if (!buf_append(&ex->worker->pool.bufs, &ex->req, body.ptr, body.len)) {
+		reply_error(ex, OUTCOME_no_memory, NULL);
+		return IO_ERR;
+	}
+	return exchange_body_room(ex) ? IO_OK : IO_WAIT;
+}
+
+/* What has been sent can be sent again only while all of it is kept. */
+static void keep_for_replay(struct exchange *ex, struct span body)
+{
+	const struct conf_pool *conf = ex->view->pool->conf;
+	struct buf_pool *bufs = &ex->worker->pool.bufs;
+	size_t kept = ex->req->len - ex->req_head_len;
+	if (conf->retry.on && kept + body.len <= conf->retry.buffer &&
+	    ex->req->len + body.len <= BUF_MAX && buf_append(bufs, &ex->req, body.ptr, body.len))
+		return;
+	ex->replayable = false;
+	buf_put(bufs, ex->req);
+	ex->req = NULL;
+}
+
+static enum io send_body(struct exchange *ex, struct span bytes)
+{
+	if (bytes.len == 0 || ex->upload_dead)
+		return IO_OK;
+	if (ex->replayable)
+		keep_for_replay(ex, bytes);
+	enum io io = stream_write(&ex->up->stream, bytes.ptr, bytes.len);
+	counter_add(&ex->up->local->counters.bytes_out, bytes.len);
+	if (io == IO_ERR) { /* it may have answered before it stopped reading */
+		ex->upload_dead = true;
+		return IO_OK;
+	}
+	return io;
+}
+
+static enum io take_body(struct exchange *ex, struct span bytes, bool complete)
+{
+	ex->req_complete = complete;
+	switch (ex->state) {
+	case EXCHANGE_QUEUED:
+	case EXCHANGE_CONNECTING:
+		return keep_body(ex, bytes);
+	case EXCHANGE_SENDING:
+	case EXCHANGE_WAITING:
+	case EXCHANGE_TRANSFER:
+		break;
+	default:
+		return IO_OK;
+	}
+	enum io io = send_body(ex, bytes);
+	if (ex->state == EXCHANGE_SENDING) {
+		if (complete && io == IO_OK) {
+			ex->sent_us = clock_us();
+			exchange_set_state(ex, EXCHANGE_WAITING);
+		} else {
+			exchange_arm(ex);
+		}
+	}
+	return io;
+}
+
+enum io exchange_body(struct exchange *ex, struct span body, bool complete)
+{
+	check_magic(ex, EXCHANGE_MAGIC);
+	return take_body(ex, ex->req_chunked ? frame_chunk(body, complete) : body, complete);
+}
+
+enum io exchange_body_trailers(struct exchange *ex, const struct message *trailers)
+{
+	struct worker *w = ex->worker;
+	struct h1_out out = h1_out_init(w->head, HEAD_ROOM);
+	h1_put(&out, VIEW("0\r\n"));
+	h1_put_headers(&out, trailers);
+	h1_put(&out, VIEW("\r\n"));
+	check(!out.overflow);
+	return take_body(ex, (struct span){out.ptr, out.len}, true);
+}
+
+void exchange_body_failed(struct exchange *ex, enum outcome outcome, const char *detail)
+{
+	if (ex->head_relayed)
+		exchange_end(ex, outcome);
+	else
+		reply_error(ex, outcome, detail);
+}
+
+/* ---- tunnels ---- */
+
+enum io exchange_raw(struct exchange *ex, struct span bytes)
+{
+	enum io io = stream_write(&ex->up->stream, bytes.ptr, bytes.len);
+	counter_add(&ex->up->local->counters.bytes_out, bytes.len);
+	if (io == IO_ERR)
+		exchange_end(ex, OUTCOME_tunnel);
+	else
+		exchange_arm(ex);
+	return io;
+}
+
+void exchange_raw_end(struct exchange *ex)
+{
+	ex->client_eof = true;
+	if (ex->backend_eof)
+		exchange_end(ex, OUTCOME_tunnel);
+	else if (!stream_pending(&ex->up->stream))
+		stream_shutdown(&ex->up->stream);
+}
+
+/* ---- the client's state ---- */
+
+void exchange_client_gone(struct exchange *ex)
+{
+	switch (ex->state) {
+	case EXCHANGE_QUEUED:
+		counter_add(&ex->view->sl->counters.queue_abandoned, 1);
+		exchange_end(ex, OUTCOME_client_gone_queue);
+		break;
+	case EXCHANGE_CONNECTING:
+		exchange_end(ex, OUTCOME_client_gone_connect);
+		break;
+	case EXCHANGE_SENDING:
+		exchange_end(ex, OUTCOME_client_gone_request);
+		break;
+	case EXCHANGE_WAITING:
+		exchange_end(ex, OUTCOME_client_gone_wait);
+		break;
+	case EXCHANGE_TUNNEL:
+		exchange_end(ex, OUTCOME_tunnel);
+		break;
+	default:
+		exchange_end(ex, OUTCOME_client_gone_transfer);
+	}
+}
+
+void exchange_client_drained(struct exchange *ex)
+{
+	if (ex->blocked_from_us) {
+		ex->client_us += clock_us() - ex->blocked_from_us;
+		ex->blocked_from_us = 0;
+	}
+	if (ex->state == EXCHANGE_FLUSH) {
+		exchange_end(ex, ex->outcome);
+	} else if (ex->write_blocked) {
+		ex->write_blocked = false;
+		exchange_arm(ex);
+		backend_h1_resume(ex);
+	}
+}
+
+/* ---- the end ---- */
+
+static void count_status(struct worker *w, unsigned status)
+{
+	if (status >= 500)
+		counter_add(&w->counters.responses_5xx, 1);
+	else if (status >= 400)
+		counter_add(&w->counters.responses_4xx, 1);
+	else if (status >= 300)
+		counter_add(&w->counters.responses_3xx, 1);
+	else if (status)
+		counter_add(&w->counters.responses_2xx, 1);
+}
+
+static void record_phases(struct exchange *ex, uint64_t now)
+{
+	struct backend_local *bl = ex->backend->local[ex->worker->pool.id];
+	struct hist_set *set = outcome_row(ex->outcome)->is_error ? &bl->failed : &bl->ok;
+	uint64_t total = now - ex->start_us;
+	uint64_t wait =
+	    ex->first_byte_us > ex->sent_us && ex->sent_us ? ex->first_byte_us - ex->sent_us : 0;
+	uint64_t transfer = ex->first_byte_us ? now - ex->first_byte_us : 0;
+	if (transfer > ex->client_us)
+		transfer -= ex->client_us;
+	else
+		transfer = 0;
+	uint64_t known = ex->queue_us + ex->connect_us + wait + transfer + ex->client_us;
+	hist_set_record(set, PHASE_queue, ex->queue_us);
+	hist_set_record(set, PHASE_connect, ex->connect_us);
+	hist_set_record(set, PHASE_wait, wait);
+	hist_set_record(set, PHASE_transfer, transfer);
+	hist_set_record(set, PHASE_client, ex->client_us);
+	hist_set_record(set, PHASE_self, total > known ? total - known : 0);
+	hist_set_record(set, PHASE_total, total);
+}
+
+void exchange_end(struct exchange *ex, enum outcome outcome)
+{
+	struct worker *w = ex->worker;
+	check_magic(ex, EXCHANGE_MAGIC);
+	ex->outcome = outcome;
+	const struct outcome_row *row = outcome_row(outcome);
+	if (ex->lease.backend)
+		attempt_finish(ex, false, row->is_error);
+	exchange_set_state(ex, EXCHANGE_ENDED);
+	timer_clear(&ex->timer);
+
+	ex->last_byte_us = clock_us();
+	count_status(w, ex->status);
+	counter_add(&w->counters.outcomes[outcome], 1);
+	if (row->is_error)
+		counter_add(&w->counters.errors, 1);
+	counter_add(&w->counters.bytes_in, ex->bytes_in);
+	counter_add(&w->counters.bytes_out, ex->bytes_out);
+	if (ex->backend && outcome != OUTCOME_tunnel && outcome != OUTCOME_tunnel_idle)
+		record_phases(ex, ex->last_byte_us);
+	if (unlikely(ex->note != NULL))
+		access_log_write(ex);
+
+	buf_put(&w->pool.bufs, ex->req);
+	buf_put(&w->pool.bufs, ex->resp_in);
+	buf_put(&w->pool.bufs, ex->note);
+	const struct client_ops *ops = ex->client_ops;
+	void *client = ex->client;
+	bool complete = ex->resp_complete;
+	ex->magic = 0;
+	gen_put(ex->gl);
+	slab_put(&w->exchanges, ex);
+	show_exchanges(w);
+	ops->ended(client, complete);
+}

@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: MIT */
+#include "weir/proxy/listen.h"
+
+#include <stdlib.h>
+
+#include "weir/base/check.h"
+#include "weir/net/socket.h"
+#include "weir/proxy/client.h"
+
+/* Connections accepted in one event before other things have their turn. */
+#define ACCEPTS_PER_EVENT 64
+/* How soon to look for descriptors again when they ran out. */
+#define FD_PAUSE_US 100000
+
+struct accept_watch {
+	struct list link; /* worker->accepts */
+	ev_io io;
+	struct worker *worker;
+	struct listener *listener;
+	const struct gen_listener *conf; /* of the current generation */
+};
+
+struct handover {
+	struct mail mail;
+	struct worker *worker;
+	struct listener *listener;
+	struct addr peer;
+	int fd;
+};
+
+static const struct gen_listener *find_listener(const struct generation *gen,
+						const struct listener *l)
+{
+	for (uint32_t i = 0; i < gen->n_listeners; i++)
+		if (gen->listeners[i].listener == l)
+			return &gen->listeners[i];
+	return NULL;
+}
+
+static void refuse(struct listener *l, unsigned worker_id, int fd)
+{
+	counter_add(&l->local[worker_id].refused, 1);
+	atomic_fetch_sub_explicit(&l->n_conns, 1, memory_order_relaxed);
+	socket_close(fd);
+}
+
+static void on_handover(struct loop *loop, struct mail *mail)
+{
+	struct handover *h = container_of(mail, struct handover, mail);
+	struct worker *w = h->worker;
+	const struct gen_listener *conf = find_listener(w->gen->gen, h->listener);
+	(void)loop;
+	if (conf)
+		client_open(w, h->fd, &h->peer, conf);
+	else /* a reload took the listener away meanwhile */
+		refuse(h->listener, w->pool.id, h->fd);
+	free(h);
+}
+
+/* Another worker with clearly fewer connections, or NULL. */
+static struct worker *less_loaded(struct worker *w)
+{
+	if (w->n_peers < 2)
+		return NULL;
+	uint32_t other = rng_below(&w->pool.rng, w->n_peers - 1);
+	struct worker *peer = w->peers[other < w->pool.id ? other : other + 1];
+	uint32_t mine = w->conns.n_live;
+	uint32_t theirs = atomic_load_explicit(&peer->n_conns, memory_order_relaxed);
+	return mine > theirs + theirs / 16 ? peer : NULL;
+}
+
+static bool hand_over(struct worker *to, struct listener *l, int fd, const struct addr *peer)
+{
+	struct handover *h = malloc(sizeof(*h));
+	if (!h)
+		return false;
+	*h = (struct handover){
+	    .mail.fn = on_handover, .worker = to, .listener = l, .peer = *peer, .fd = fd};
+	/* counted at once, so that a burst does not pile up on one worker */
+	atomic_fetch_add_explicit(&to->n_conns, 1, memory_order_relaxed);
+	loop_post(&to->loop, &h->mail);
+	return true;
+}
+
+static void accepted(struct accept_watch *a, int fd, const struct addr *peer, bool leaving)
+{
+	struct worker *w = a->worker;
+	struct listener *l = a->listener;
+	uint32_t limit = a->conf->conf->limits.connections;
+	uint32_t before = atomic_fetch_add_explicit(&l->n_conns, 1, memory_order_relaxed);
+	counter_add(&w->counters.accepted, 1);
+	if (limit && before >= limit) {
+		refuse(l, w->pool.id, fd);
+		return;
+	}
+	struct worker *other = leaving ? NULL : less_loaded(w);
+	if (other && hand_over(other, l, fd, peer))
+		counter_add(&w->counters.handed_over, 1);
+	else
+		client_open(w, fd, peer, a->conf);
+}
+
+/* ---- running out of descriptors ---- */
+
+static void watch_all(struct worker *w, bool on)
+{
+	list_each (it, &w->accepts) {
+		struct accept_watch *a = list_entry(it, struct accept_watch, link);
+		if (on)
+			ev_io_start(w->loop.ev, &a->io);
+		else
+			ev_io_stop(w->loop.ev, &a->io);
+	}
+}
+
+static void accept_again(struct worker *w)
+{
+	w->accept_blocked_us = 0;
+	timer_clear(&w->accept_timer);
+	watch_all(w, true);
+}
+
+static void on_accept_timer(struct timer *timer)
+{
+	accept_again(container_of(timer, struct worker, accept_timer));
+}
+
+void worker_fd_freed(struct worker *w)
+{
+	if (unlikely(w->accept_blocked_us != 0))
+		accept_again(w);
+}
+
+static void out_of_fds(struct worker *w)
+{
+	/* once a minute is enough to be seen and too little to fill a disk */
+	if (w->accept_logged_us == 0 || w->loop.now_us - w->accept_logged_us > 60000000) {
+		log_warn(
+		    "worker %u: out of file descriptors; accepting goes on as soon as some are "
+		    "free (raise LimitNOFILE or lower limits.connections)",
+		    w->pool.id);
+		w->accept_logged_us = w->loop.now_us;
+	}
+	counter_add(&w->counters.fd_exhausted, 1);
+	w->accept_blocked_us = w->loop.now_us;
+	w->accept_timer.fn = on_accept_timer;
+	watch_all(w, false);
+	loop_timer(&w->loop, &w->accept_timer, FD_PAUSE_US);
+}
+
+/* False when there is nothing more to accept now. */
+static bool accept_one(struct accept_watch *a, bool leaving)
+{
+	struct addr peer;
+	int fd;
+	enum err err = socket_accept(a->io.fd, &peer, &fd);
+	if (err == ERR_FDS)
+		out_of_fds(a->worker);
+	if (err || fd < 0)
+		return false;
+	accepted(a, fd, &peer, leaving);
+	return true;
+}
+
+static void on_acceptable(struct ev_loop *ev, ev_io *io, int revents)
+{
+	struct accept_watch *a = container_of(io, struct accept_watch, io);
+	(void)ev;
+	(void)revents;
+	for (unsigned i = 0; i < ACCEPTS_PER_EVENT && accept_one(a, false); i++)
+		;
+}
+
+/* ---- following generations ---- */
+
+static void add_watch(struct worker *w, const struct gen_listener *conf)
+{
+	int fd = conf->listener->fds[w->pool.id];
+	if (fd < 0)
+		return;
+	struct accept_watch *a = calloc(1, sizeof(*a));
+	check(a != NULL);
+	a->worker = w;
+	a->listener = conf->listener;
+	a->conf = conf;
+	list_push_back(&w->accepts, &a->link);
+	ev_io_init(&a->io, on_acceptable, fd, EV_READ);
+	ev_set_priority(&a->io, -1); /* what is begun comes before what is new */
+	if (!w->accept_blocked_us)
+		ev_io_start(w->loop.ev, &a->io);
+}
+
+static void drop_watch(struct worker *w, struct accept_watch *a)
+{
+	/* closing a SO_REUSEPORT socket resets what waits in its queue */
+	while (accept_one(a, true))
+		;
+	ev_io_stop(w->loop.ev, &a->io);
+	list_del(&a->link);
+	free(a);
+}
+
+static struct accept_watch *find_watch(struct worker *w, const struct listener *l)
+{
+	list_each (it, &w->accepts) {
+		struct accept_watch *a = list_entry(it, struct accept_watch, link);
+		if (a->listener == l)
+			return a;
+	}
+	return NULL;
+}
+
+void listen_leave(struct worker *w, const struct generation *next)
+{
+	list_each_safe (it, tmp, &w->accepts) {
+		struct accept_watch *a = list_entry(it, struct accept_watch, link);
+		if (!find_listener(next, a->listener))
+			drop_watch(w, a);
+	}
+}
+
+void listen_adopt(struct worker *w)
+{
+	const struct generation *gen = w->gen->gen;
+	list_each (it, &w->accepts) {
+		struct accept_watch *a = list_entry(it, struct accept_watch, link);
+		a->conf = find_listener(gen, a->listener);
+	}
+	for (uint32_t i = 0; i < gen->n_listeners; i++)
+		if (!find_watch(w, gen->listeners[i].listener))
+			add_watch(w, &gen->listeners[i]);
+}
+
+void listen_stop(struct worker *w)
+{
+	list_each_safe (it, tmp, &w->accepts)
+		drop_watch(w, list_entry(it, struct accept_watch, link));
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+#include "weir/proxy/outcome.h"
+
+#include "weir/base/check.h"
+
+static const struct outcome_row rows[N_OUTCOMES] = {
+#define OUTCOME(name, who, when, status, is_error, sentence) \
+	[OUTCOME_##name] = {#name, who, when, status, is_error, sentence},
+#include "weir/tbl/outcomes.def"
+#undef OUTCOME
+};
+
+const struct outcome_row *outcome_row(enum outcome outcome)
+{
+	check((unsigned)outcome < N_OUTCOMES);
+	return &rows[outcome];
+}

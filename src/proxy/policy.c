@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What weir changes in heads on their way (design section 10): hop-by-hop fields
+ * go, Host stays, X-Forwarded-* are ours unless a trusted proxy set them, a
+ * request id is there in any case, and the route's own edits come last.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "weir/proxy/exchange.h"
+
+static bool is_id_char(char c)
+{
+	return char_is_digit(c) || (char_lower(c) >= 'a' && char_lower(c) <= 'z') || c == '.' ||
+	       c == '_' || c == '-';
+}
+
+static bool is_request_id(struct view v)
+{
+	if (v.len == 0 || v.len > REQUEST_ID_MAX)
+		return false;
+	for (size_t i = 0; i < v.len; i++)
+		if (!is_id_char(v.ptr[i]))
+			return false;
+	return true;
+}
+
+size_t policy_make_id(struct worker *w, char out[REQUEST_ID_MAX])
+{
+	static const char hex[] = "0123456789abcdef";
+	uint64_t bits[2] = {rng_next(&w->pool.rng), rng_next(&w->pool.rng)};
+	for (unsigned i = 0; i < 32; i++)
+		out[i] = hex[bits[i / 16] >> (i % 16 * 4) & 15];
+	return 32;
+}
+
+void policy_scan(struct exchange *ex, struct message *msg)
+{
+	struct view id = VIEW_NONE;
+	for (uint32_t i = 0; i < msg->n_headers; i++) {
+		const struct header *h = &msg->headers[i];
+		if (h->id == HDR_X_REQUEST_ID)
+			id = h->value;
+		else if (h->id == HDR_ACCEPT && h->value.len > 5 &&
+			 memmem(h->value.ptr, h->value.len, "/json", 5))
+			ex->wants_json = true;
+	}
+	if (is_request_id(id)) {
+		memcpy(ex->request_id, id.ptr, id.len);
+		ex->request_id_len = (uint8_t)id.len;
+	} else {
+		ex->request_id_len = (uint8_t)policy_make_id(ex->worker, ex->request_id);
+	}
+}
+
+static void drop_named(struct message *msg, struct view name)
+{
+	for (uint32_t i = 0; i < msg->n_headers; i++)
+		if (view_ieq(msg->headers[i].name, name))
+			msg->headers[i].drop = true;
+}
+
+static void drop_edited(struct message *msg, const struct conf_header_edits *edits)
+{
+	for (size_t i = 0; i < edits->remove.n; i++)
+		drop_named(msg, edits->remove.rows[i]);
+	for (size_t i = 0; i < edits->set.n; i++)
+		drop_named(msg, edits->set.rows[i].name);
+}
+
+/* ---- requests ---- */
+
+/* What the client's own forwarding fields said, when it may say so. */
+struct forwarded {
+	struct view proto, host;
+	bool has_for;
+};
+
+static void drop_request_fields(struct message *msg, const struct exchange_request *req,
+				bool new_host, struct forwarded *fwd)
+{
+	for (uint32_t i = 0; i < msg->n_headers; i++) {
+		struct header *h = &msg->headers[i];
+		switch (h->id) {
+		case HDR_X_FORWARDED_FOR:
+			fwd->has_for = true;
+			h->drop = true; /* written anew, joined with what a trusted peer said */
+			break;
+		case HDR_X_FORWARDED_PROTO:
+			fwd->proto = h->value;
+			h->drop = !req->peer_trusted;
+			break;
+		case HDR_X_FORWARDED_HOST:
+			fwd->host = h->value;
+			h->drop = !req->peer_trusted;
+			break;
+		case HDR_X_FORWARDED_PORT:
+		case HDR_X_REAL_IP:
+		case HDR_FORWARDED:
+			h->drop |= !req->peer_trusted;
+			break;
+		case HDR_HOST:
+			h->drop = new_host;
+			break;
+		case HDR_X_REQUEST_ID:
+		case HDR_PROXY:
+			h->drop = true;
+			break;
+		default:
+			break;
+		}
+	}
+	if (!req->peer_trusted)
+		*fwd = (struct forwarded){VIEW_NONE, VIEW_NONE, false};
+}
+
+/* All X-Forwarded-For values of a trusted peer in order, then the peer itself. */
+static void put_forwarded_for(struct h1_out *out, const struct message *msg,
+			      const struct exchange_request *req, bool has_for)
+{
+	h1_put(out, VIEW("X-Forwarded-For: "));
+	for (uint32_t i = 0; has_for && i < msg->n_headers; i++) {
+		if (msg->headers[i].id == HDR_X_FORWARDED_FOR && msg->headers[i].value.len) {
+			h1_put(out, msg->headers[i].value);
+			h1_put(out, VIEW(", "));
+		}
+	}
+	h1_put(out, req->peer_ip);
+	h1_put(out, VIEW("\r\n"));
+}
+
+static void put_edits(struct h1_out *out, const struct conf_header_edits *edits)
+{
+	for (size_t i = 0; i < edits->set.n; i++)
+		h1_put_header(out, edits->set.rows[i].name, edits->set.rows[i].value);
+	for (size_t i = 0; i < edits->add.n; i++)
+		h1_put_header(out, edits->add.rows[i].name, edits->add.rows[i].value);
+}
+
+static bool put_request_line(struct exchange *ex, const struct message *msg, struct h1_out *out)
+{
+	const struct conf_route *route = ex->route;
+	struct worker *w = ex->worker;
+	if (likely(route->rewrite.path_regex.ptr == NULL)) {
+		h1_put_request_line(out, msg->method_text, msg->path);
+		return true;
+	}
+	struct str path = str_fixed(w->head, HEAD_ROOM);
+	bool changed = route_rewrite_path(ex->gl->gen->routes, w->routes, route, msg->path, &path);
+	h1_put_request_line(out, msg->method_text, changed ? str_as_view(&path) : msg->path);
+	return true;
+}
+
+static void put_own_fields(struct exchange *ex, const struct message *msg,
+			   const struct exchange_request *req, const struct forwarded *fwd,
+			   struct h1_out *out)
+{
+	put_forwarded_for(out, msg, req, fwd->has_for);
+	if (!fwd->proto.ptr)
+		h1_put_header(out, VIEW("X-Forwarded-Proto"), req->scheme);
+	if (!fwd->host.ptr && msg->authority.len)
+		h1_put_header(out, VIEW("X-Forwarded-Host"), msg->authority);
+	h1_put_header(out, VIEW("X-Request-ID"), view_of(ex->request_id, ex->request_id_len));
+	if (msg->body == BODY_CHUNKED)
+		h1_put(out, VIEW("Transfer-Encoding: chunked\r\n"));
+	if (ex->wants_upgrade)
+		h1_put(out, VIEW("Connection: upgrade\r\n"));
+}
+
+bool policy_request(struct exchange *ex, const struct exchange_request *req, struct h1_out *out)
+{
+	struct message *msg = &ex->worker->req;
+	const struct conf_route *route = ex->route;
+	struct forwarded fwd = {VIEW_NONE, VIEW_NONE, false};
+	struct view host = route->rewrite.host.ptr ? route->rewrite.host : msg->authority;
+	struct header *sent_host = message_find(msg, HDR_HOST);
+	/* absolute form: its authority is the Host (RFC 9112 3.2.2); HTTP/1.0 may lack it */
+	bool new_host = !sent_host || route->rewrite.host.ptr || !view_eq(sent_host->value, host);
+
+	message_drop_hop_by_hop(msg, ex->wants_upgrade);
+	drop_request_fields(msg, req, new_host, &fwd);
+	drop_edited(msg, &route->request_headers);
+	if (!put_request_line(ex, msg, out))
+		return false;
+	if (new_host)
+		h1_put_header(out, VIEW("Host"), host);
+	h1_put_headers(out, msg);
+	put_own_fields(ex, msg, req, &fwd, out);
+	put_edits(out, &route->request_headers);
+	h1_put(out, VIEW("\r\n"));
+	return !out->overflow;
+}
+
+/* ---- responses ---- */
+
+static void append(struct message *msg, const struct conf_pairs *pairs)
+{
+	for (size_t i = 0; i < pairs->n && msg->n_headers < HEADERS_MAX; i++)
+		msg->headers[msg->n_headers++] = (struct header){
+		    .name = pairs->rows[i].name,
+		    .value = pairs->rows[i].value,
+		};
+}
+
+void policy_response(struct exchange *ex, struct message *resp)
+{
+	message_drop_hop_by_hop(resp, resp->status == 101);
+	if (!ex->route)
+		return;
+	const struct conf_header_edits *edits = &ex->route->response_headers;
+	if (likely(edits->remove.n + edits->set.n + edits->add.n == 0))
+		return;
+	drop_edited(resp, edits);
+	append(resp, &edits->set);
+	append(resp, &edits->add);
+}

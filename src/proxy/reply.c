@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: MIT */
+/* Answers that weir gives by itself: errors, redirects, fixed responses. */
+#include <string.h>
+
+#include "reply.h"
+
+#include "weir/base/check.h"
+#include "weir/base/clock.h"
+#include "weir/base/json.h"
+
+/* Longest body of an error page. */
+#define PAGE_MAX 1024
+
+size_t reply_page(const struct reply_page *page, char *out, size_t cap)
+{
+	struct str s = str_fixed(out, cap);
+	if (!page->json) {
+		str_printf(&s, "%u %s\n", page->status, status_reason(page->status));
+		str_printf(&s, VIEW_FMT "\n", VIEW_ARG(page->sentence));
+		str_printf(&s, "request id: " VIEW_FMT "\n", VIEW_ARG(page->request_id));
+		return s.len;
+	}
+	struct json j;
+	json_init(&j, &s, false);
+	json_object(&j);
+	json_member_u64(&j, "status", page->status);
+	json_member_text(&j, "error", page->reason);
+	json_member_view(&j, "message", page->sentence);
+	json_member_view(&j, "request_id", page->request_id);
+	json_object_end(&j);
+	str_char(&s, '\n');
+	return s.len;
+}
+
+static void begin_response(struct message *resp, unsigned status, uint64_t length)
+{
+	resp->status = (uint16_t)status;
+	resp->reason = VIEW_NONE;
+	resp->body = status == 204 || status == 304 ? BODY_NONE : BODY_LENGTH;
+	resp->content_length = length;
+	resp->keep_alive = true;
+	resp->upgrade = false;
+	resp->n_headers = 0;
+}
+
+static void add_field(struct message *resp, enum hdr_id id, struct view name, struct view value)
+{
+	resp->headers[resp->n_headers++] =
+	    (struct header){.name = name, .value = value, .id = (uint8_t)id};
+}
+
+/* Gives w->resp and the body to the client and ends the exchange. */
+static void send_reply(struct exchange *ex, struct span body, enum outcome outcome)
+{
+	struct message *resp = &ex->worker->resp;
+	char length[24];
+	int n = snprintf(length, sizeof(length), "%llu", (unsigned long long)resp->content_length);
+	if (resp->body == BODY_LENGTH)
+		add_field(resp, HDR_CONTENT_LENGTH, VIEW("Content-Length"),
+			  view_of(length, (size_t)n));
+	if (ex->method == METHOD_HEAD || resp->body == BODY_NONE)
+		body.len = 0;
+	ex->status = resp->status;
+	ex->resp_complete = true;
+	enum io io = ex->client_ops->head(ex, resp, body, true);
+	if (io == IO_WAIT && ex->client_ops->pending(ex)) {
+		ex->outcome = outcome;
+		ex->blocked_from_us = clock_us();
+		exchange_set_state(ex, EXCHANGE_FLUSH);
+		return;
+	}
+	if (io == IO_ERR)
+		ex->resp_complete = false;
+	exchange_end(ex, outcome);
+}
+
+void reply_error(struct exchange *ex, enum outcome outcome, const char *detail)
+{
+	const struct outcome_row *row = outcome_row(outcome);
+	struct worker *w = ex->worker;
+	if (ex->lease.backend)
+		attempt_finish(ex, false, row->is_error);
+	if (ex->head_relayed || ex->state == EXCHANGE_FLUSH || row->status == 0) {
+		exchange_end(ex, outcome);
+		return;
+	}
+	struct view id = view_of(ex->request_id, ex->request_id_len);
+	struct reply_page page = {
+	    .status = row->status,
+	    .reason = row->name,
+	    .sentence = view_str(detail ? detail : row->sentence),
+	    .request_id = id,
+	    .json = ex->wants_json,
+	};
+	char *at = w->from_backend.data;
+	size_t len = reply_page(&page, at, PAGE_MAX);
+	begin_response(&w->resp, row->status, len);
+	add_field(&w->resp, HDR_CONTENT_TYPE, VIEW("Content-Type"),
+		  page.json ? VIEW("application/json") : VIEW("text/plain; charset=utf-8"));
+	add_field(&w->resp, HDR_X_REQUEST_ID, VIEW("X-Request-ID"), id);
+	if (row->status == 503)
+		add_field(&w->resp, HDR_RETRY_AFTER, VIEW("Retry-After"), VIEW("1"));
+	if (row->status == 400 || row->status == 408 || row->status == 413)
+		ex->close_client = true;
+	send_reply(ex, (struct span){at, len}, outcome);
+}
+
+static void reply_redirect(struct exchange *ex, const struct exchange_request *req)
+{
+	struct worker *w = ex->worker;
+	struct str to = str_fixed(w->from_backend.base, AREA_FRONT);
+	route_redirect_to(ex->route, req->scheme, w->req.authority, w->req.path, &to);
+	if (to.overflow) {
+		reply_error(ex, OUTCOME_head_too_large, NULL);
+		return;
+	}
+	begin_response(&w->resp, ex->route->redirect.status, 0);
+	add_field(&w->resp, HDR_LOCATION, VIEW("Location"), str_as_view(&to));
+	policy_response(ex, &w->resp);
+	send_reply(ex, (struct span){w->from_backend.data, 0}, OUTCOME_local);
+}
+
+static void reply_respond(struct exchange *ex)
+{
+	struct worker *w = ex->worker;
+	struct view body = ex->route->respond.body;
+	char *at = w->from_backend.data;
+	check(body.len <= AREA_DATA);
+	if (body.len)
+		memcpy(at, body.ptr, body.len);
+	begin_response(&w->resp, ex->route->respond.status, body.len);
+	if (ex->route->respond.content_type.len && body.len)
+		add_field(&w->resp, HDR_CONTENT_TYPE, VIEW("Content-Type"),
+			  ex->route->respond.content_type);
+	policy_response(ex, &w->resp);
+	send_reply(ex, (struct span){at, body.len}, OUTCOME_local);
+}
+
+void reply_route(struct exchange *ex, const struct exchange_request *req)
+{
+	if (ex->route->action == CONF_ACTION_REDIRECT)
+		reply_redirect(ex, req);
+	else
+		reply_respond(ex);
+}

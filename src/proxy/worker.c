@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: MIT */
+#include "weir/proxy/worker.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "weir/base/check.h"
+#include "weir/proxy/client.h"
+#include "weir/proxy/listen.h"
+
+static bool area_init(struct area *area)
+{
+	area->base = aligned_alloc(WEIR_CACHE_LINE, AREA_FRONT + AREA_DATA + AREA_BACK);
+	area->data = area->base ? area->base + AREA_FRONT : NULL;
+	return area->base != NULL;
+}
+
+enum err worker_init(struct worker *w, unsigned id, const struct worker_limits *limits)
+{
+	static char names[64][16];
+	char *name = names[id % ARRAY_LEN(names)];
+	snprintf(name, sizeof(names[0]), "worker %u", id);
+	memset(w, 0, sizeof(*w));
+	list_init(&w->all_conns);
+	list_init(&w->accepts);
+	enum err err = loop_init(&w->loop, name);
+	if (err)
+		return err;
+	w->loop.owner = w;
+	pool_worker_init(&w->pool, id, &w->loop, limits->upconns, limits->bufs);
+	slab_init(&w->conns, sizeof(struct client), limits->conns);
+	slab_init(&w->exchanges, sizeof(struct exchange), limits->conns);
+	w->head = malloc(HEAD_ROOM);
+	w->routes = route_scratch_new();
+	if (!w->head || !w->routes || !area_init(&w->from_client) || !area_init(&w->from_backend) ||
+	    !log_ring_init(&w->log.ring))
+		return ERR_NOMEM;
+	return ERR_OK;
+}
+
+void worker_fini(struct worker *w)
+{
+	loop_fini(&w->loop);
+	slab_fini(&w->conns);
+	slab_fini(&w->exchanges);
+	pool_worker_fini(&w->pool);
+	route_scratch_free(w->routes);
+	log_ring_fini(&w->log.ring);
+	free(w->head);
+	free(w->from_client.base);
+	free(w->from_backend.base);
+}
+
+/* ---- generations ---- */
+
+static void report_release(struct loop *loop, struct mail *mail)
+{
+	struct gen_local *gl = container_of(mail, struct gen_local, mail);
+	(void)loop;
+	gl->worker->on_gen_released(gl);
+}
+
+void gen_put(struct gen_local *gl)
+{
+	check(gl->refs > 0);
+	if (--gl->refs > 0)
+		return;
+	gl->mail.fn = report_release;
+	loop_post(gl->worker->control, &gl->mail);
+}
+
+static void mark_retired(struct worker *w, struct gen_local *gl, bool retired)
+{
+	struct generation *gen = gl->gen;
+	for (uint32_t p = 0; p < gen->n_pools; p++)
+		for (uint32_t i = 0; i < gen->pools[p].n; i++)
+			gen->pools[p].backends[i]->local[w->pool.id]->retired = retired;
+}
+
+/* Connections to backends that no longer exist are not kept. */
+static void close_retired(struct worker *w, struct gen_local *gl)
+{
+	struct generation *gen = gl->gen;
+	for (uint32_t p = 0; p < gen->n_pools; p++)
+		for (uint32_t i = 0; i < gen->pools[p].n; i++)
+			if (gen->pools[p].backends[i]->local[w->pool.id]->retired)
+				upconn_close_idle(&w->pool, gen->pools[p].backends[i]);
+}
+
+/* Picks never allocate: the scratch set is made large enough here. */
+static void size_mask(struct worker *w, const struct generation *gen)
+{
+	uint32_t most = 1;
+	for (uint32_t p = 0; p < gen->n_pools; p++)
+		if (gen->pools[p].n > most)
+			most = gen->pools[p].n;
+	check(pool_worker_mask(&w->pool, (most + 63) / 64) != NULL);
+}
+
+void worker_adopt(struct worker *w, struct gen_local *gl)
+{
+	struct gen_local *old = w->gen;
+	size_mask(w, gl->gen);
+	if (old) {
+		listen_leave(w, gl->gen);
+		mark_retired(w, old, true);
+	}
+	mark_retired(w, gl, false);
+	w->gen = gen_get(gl);
+	for (uint32_t p = 0; p < gl->gen->n_pools; p++)
+		pool_view_refresh(&gl->views[p]); /* a state may have changed since it was built */
+	if (!w->draining)
+		listen_adopt(w);
+	if (!old)
+		return;
+	close_retired(w, old);
+	list_each_safe (it, tmp, &w->all_conns)
+		client_adopt(list_entry(it, struct client, link));
+	gen_put(old);
+}
+
+/* ---- the end ---- */
+
+void worker_drain(struct worker *w)
+{
+	w->draining = true;
+	listen_stop(w);
+	list_each_safe (it, tmp, &w->all_conns)
+		client_drain(list_entry(it, struct client, link));
+}
+
+void worker_abort_all(struct worker *w)
+{
+	w->draining = true;
+	listen_stop(w);
+	while (!list_is_empty(&w->all_conns))
+		client_abort(list_first(&w->all_conns, struct client, link));
+}
