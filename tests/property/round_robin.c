@@ -156,6 +156,28 @@ Test(round_robin, a_backend_that_returns_does_not_catch_up)
 	}
 }
 
+/* Nor do many that return at once after one carried all. */
+Test(round_robin, those_that_return_together_share_at_once)
+{
+	uint32_t weights[60], counts[60] = {0}, sum = 0;
+	for (uint32_t i = 0; i < 60; i++)
+		sum += weights[i] = 1 + i % 3;
+	struct model m;
+	model_init(&m, round_robin(), weights, 60, 25);
+	for (uint32_t i = 0; i < 60; i++)
+		bitset_assign(m.eligible, i, i == 10);
+	for (int t = 0; t < 100000; t++)
+		model_pick(&m);
+	for (uint32_t i = 0; i < 60; i++)
+		bitset_put(m.eligible, i);
+	for (uint32_t t = 0; t < 10 * sum; t++)
+		counts[model_pick(&m)]++;
+	for (uint32_t i = 0; i < 60; i++)
+		cr_assert(abs((int)counts[i] - 10 * (int)weights[i]) <= 3, "%u: %u picks", i,
+			  counts[i]);
+	model_fini(&m);
+}
+
 /* However few are eligible, each keeps its share. */
 Test(round_robin, few_eligible_in_a_large_pool)
 {

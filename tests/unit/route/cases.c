@@ -243,11 +243,6 @@ Test(route, regexes)
 	    {.name = "never", .path = "/one", .exact = "/two"},
 	    {.name = "rest"},
 	};
-	char long_path[256];
-	memset(long_path, 'a', sizeof(long_path));
-	memcpy(long_path, "/s/", 3);
-	long_path[sizeof(long_path) - 2] = '!';
-	long_path[sizeof(long_path) - 1] = '\0';
 	const struct asked asked[] = {
 	    {"matches", {.path = "/user/42"}, "digits"},
 	    {"does not match", {.path = "/user/42x"}, "rest"},
@@ -261,15 +256,49 @@ Test(route, regexes)
 	    {"prefix and exact disagree", {.path = "/two"}, "rest"},
 	};
 	ASSERT_ROUTES(rows, asked);
+}
 
-	/* exponential without a limit: it would run into the time limit of the test */
+/*
+ * The first alternative takes 400 000 steps and then gives way to the second, which
+ * matches: with the limit it never comes to that.
+ */
+Test(route, a_regex_at_its_limit_does_not_match)
+{
+	static const struct row rows[] = {
+	    {.name = "slow", .path = "/s", .regex = "^/s/((a|aa|aaa)+$|a*!)"},
+	    {.name = "rest"},
+	};
+	const struct ask ask = {.path = "/s/aaaaaaaaaaaaaaaaaaaaaa!"}, fast = {.path = "/s/aaa!"};
 	struct str error = STR_INIT;
 	struct conf *conf = fixture_conf(rows, ARRAY_LEN(rows));
 	struct route_table *table = route_table_new(conf, &error);
 	struct route_scratch *scratch = route_scratch_new();
 	struct request r;
-	request_init(&r, &(struct ask){.path = long_path});
+	request_init(&r, &ask);
 	cr_assert_str_eq(route_find(table, scratch, &r.req)->name.ptr, "rest");
+	cr_assert_str_eq(naive_find(conf, &r.req)->name.ptr, "slow", "the case is too easy");
+	request_init(&r, &fast);
+	cr_assert_str_eq(route_find(table, scratch, &r.req)->name.ptr, "slow");
+	route_scratch_free(scratch);
+	route_table_free(table);
+	arena_free(conf->arena);
+}
+
+/* A field that is not forwarded (named by Connection) does not steer either. */
+Test(route, dropped_headers_do_not_count)
+{
+	static const struct row row = {.name = "h", .header = "X-A=1"};
+	struct str error = STR_INIT;
+	struct conf *conf = fixture_conf(&row, 1);
+	struct route_table *table = route_table_new(conf, &error);
+	struct route_scratch *scratch = route_scratch_new();
+	struct request r;
+	request_init(&r, &(struct ask){.header = "X-A=1"});
+	cr_assert_not_null(route_find(table, scratch, &r.req));
+	r.msg.headers[0].drop = true;
+	cr_assert_null(route_find(table, scratch, &r.req));
+	r.req.msg = NULL;
+	cr_assert_null(route_find(table, scratch, &r.req));
 	route_scratch_free(scratch);
 	route_table_free(table);
 	arena_free(conf->arena);
