@@ -140,8 +140,9 @@ static bool regex_matches_path(struct view pattern, struct view path)
 {
 	int number;
 	PCRE2_SIZE offset;
-	pcre2_code *code =
-	    pcre2_compile((PCRE2_SPTR)pattern.ptr, pattern.len, 0, &number, &offset, NULL);
+	/* a newline is a byte like others: '$' does not match before it */
+	pcre2_code *code = pcre2_compile((PCRE2_SPTR)pattern.ptr, pattern.len, PCRE2_DOLLAR_ENDONLY,
+					 &number, &offset, NULL);
 	check(code);
 	pcre2_match_data *data = pcre2_match_data_create_from_pattern(code, NULL);
 	int rc = pcre2_match(code, (PCRE2_SPTR)path.ptr, path.len, 0, PCRE2_NO_JIT, data, NULL);
