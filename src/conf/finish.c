@@ -107,8 +107,9 @@ void finish_route(struct decoder *d, const struct element *element)
 	check_twice(d, &d->routes, "route", route->name, node_at(element, "name"));
 	if (regex && !path)
 		decode_error(d, regex, "rewrite.path_regex needs rewrite.path");
-	if (path && !regex)
-		decode_error(d, path, "rewrite.path needs rewrite.path_regex");
+	if (path && !regex && route->rewrite.path.ptr &&
+	    !view_starts(route->rewrite.path, VIEW("/")))
+		decode_error(d, path, "a path must start with '/'");
 	check_hidden(d, element);
 }
 
@@ -142,7 +143,7 @@ void finish_pool(struct decoder *d, const struct element *element)
 			     "a pool's name has 1 to 64 letters, digits, '.', '_' or '-'");
 	for (size_t i = 0; i < pool->n_backends; i++)
 		weights += pool->backends[i].weight;
-	if (pool->n_backends && !weights)
+	if (pool->n_backends && !weights && !d->report.diags->n_errors)
 		decode_warning(d, element->key, "no backend of pool '" VIEW_FMT "' has a weight",
 			       VIEW_ARG(pool->name));
 	names_init(&d->backends, d->scratch);
@@ -186,11 +187,11 @@ static void default_route(struct decoder *d, struct node *root)
 	struct conf *conf = d->conf;
 	if (conf->n_routes)
 		return;
-	if (conf->n_pools > 1) {
+	if (d->pools.n > 1) {
 		decode_error(d, node_get(root, VIEW("pools")),
-			     "'routes' is missing: with %zu pools nothing says which one a request "
+			     "'routes' is missing: with %u pools nothing says which one a request "
 			     "goes to",
-			     conf->n_pools);
+			     d->pools.n);
 		return;
 	}
 	conf->routes = arena_zalloc(d->arena, sizeof(*conf->routes));

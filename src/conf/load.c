@@ -197,22 +197,24 @@ static struct node *args_node(struct arena *arena, const struct conf_args *args)
 	return root;
 }
 
-/* Bytes that no file could hold: what is dumped has to load again. */
+static bool check_list(struct report *report, const struct conf_views *views, const char *option)
+{
+	bool ok = views->n > 0;
+	if (!ok)
+		report_at(report, CONF_ERROR, NULL, NULL, "%s is missing", option);
+	for (size_t i = 0; i < views->n; i++)
+		ok = text_check(report, views->rows[i], option) && ok;
+	return ok;
+}
+
+/* Bytes that no file could hold are refused: what is dumped has to load again. */
 static bool check_args(struct report *report, const struct conf_args *args)
 {
-	const struct view *one[] = {&args->balance, &args->status_bind, &args->status_socket};
-	bool ok = true;
-	for (size_t i = 0; i < ARRAY_LEN(one); i++)
-		ok = ok && text_check(report, *one[i]);
-	for (size_t i = 0; i < args->listen.n; i++)
-		ok = ok && text_check(report, args->listen.rows[i]);
-	for (size_t i = 0; i < args->backend.n; i++)
-		ok = ok && text_check(report, args->backend.rows[i]);
-	if (!args->listen.n)
-		report_at(report, CONF_ERROR, NULL, NULL, "--listen is missing");
-	if (!args->backend.n)
-		report_at(report, CONF_ERROR, NULL, NULL, "--backend is missing");
-	return ok && args->listen.n && args->backend.n;
+	bool ok = check_list(report, &args->listen, "--listen");
+	ok = check_list(report, &args->backend, "--backend") && ok;
+	ok = text_check(report, args->balance, "--balance") && ok;
+	ok = text_check(report, args->status_bind, "--status-bind") && ok;
+	return text_check(report, args->status_socket, "--status-socket") && ok;
 }
 
 struct conf *conf_from_args(const struct conf_args *args, struct conf_diags *diags)

@@ -35,15 +35,16 @@ bool text_is_printable(uint32_t code)
 	       code != 0xffff;
 }
 
-bool text_check(struct report *r, struct view text)
+bool text_check(struct report *r, struct view text, const char *option)
 {
 	struct spot at = {.line = 1, .column = 1, .width = 1};
+	const struct spot argument = {.option = option}, *spot = option ? &argument : &at;
 	while (text.len) {
 		uint32_t code = 0;
 		unsigned len = text_char(text, &code);
 		bool ends_line = code == '\n' || (code == '\r' && !view_starts(text, VIEW("\r\n")));
 		if (!len) {
-			report_at(r, CONF_ERROR, &at, NULL, "byte 0x%02x is not UTF-8",
+			report_at(r, CONF_ERROR, spot, NULL, "byte 0x%02x is not UTF-8",
 				  (unsigned char)text.ptr[0]);
 			return false;
 		}

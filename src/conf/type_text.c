@@ -211,15 +211,10 @@ const struct conf_type conf_type_regex = {
 /* It goes into a request line: nothing may end it early. */
 static bool check_replacement(struct decoder *d, const struct node *node)
 {
-	struct view v = node->text;
-	bool ok = v.len && (v.ptr[0] == '/' || v.ptr[0] == '$');
-	for (size_t i = 0; i < v.len; i++)
-		ok = ok && (unsigned char)v.ptr[i] > 0x20 && v.ptr[i] != 0x7f && v.ptr[i] != '#';
-	if (!ok)
-		decode_error(d, node,
-			     "the new path must start with '/' or a group such as $1 and hold no "
-			     "spaces");
-	return ok;
+	if (is_line(node->text) && view_chr(node->text, '#') < 0)
+		return true;
+	decode_error(d, node, "a path holds no '#' and no control characters");
+	return false;
 }
 
 const struct conf_type conf_type_replacement = {
@@ -228,7 +223,7 @@ const struct conf_type conf_type_replacement = {
     .encode = text_encode,
     .schema = text_schema,
     .check_text = check_replacement,
-    .pattern = "^[/$][^\\u0000-\\u0020#\\u007f]*$",
+    .pattern = "^[^\\u0000-\\u001f#\\u007f]*$",
 };
 
 /* host, host:port, [v6], [v6]:port */

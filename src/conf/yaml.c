@@ -238,7 +238,7 @@ struct node *yaml_read(struct report *r, struct arena *arena, struct view text)
 	if (view_starts(text, VIEW("\xef\xbb\xbf"))) /* byte order mark */
 		text = view_skip(text, 3);
 	r->text = text;
-	if (!text_check(r, text))
+	if (!text_check(r, text, NULL))
 		return NULL;
 	struct reader *rd = arena_zalloc(arena, sizeof(*rd));
 	rd->report = r;
