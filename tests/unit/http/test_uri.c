@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+#include <criterion/criterion.h>
+
+#include "weir/base/defs.h"
+#include "weir/http/message.h"
+
+struct good {
+	const char *authority;
+	const char *host;
+	unsigned port;
+};
+
+Test(http_uri, authorities_that_are_fine)
+{
+	static const struct good rows[] = {
+	    {"a", "a", 0},
+	    {"example.com:80", "example.com", 80},
+	    {"example.com:00080", "example.com", 80},
+	    {"a:65535", "a", 65535},
+	    {"127.0.0.1", "127.0.0.1", 0},
+	    {"[::1]", "[::1]", 0},
+	    {"[2001:DB8::1]:8443", "[2001:DB8::1]", 8443},
+	    {"[::ffff:1.2.3.4]:1", "[::ffff:1.2.3.4]", 1},
+	    {"my_host.", "my_host.", 0},
+	    {"a-b~c!d$e&f'g(h)i*j+k;l=m", "a-b~c!d$e&f'g(h)i*j+k;l=m", 0},
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct view host;
+		uint16_t port;
+		cr_assert(authority_split(view_str(rows[i].authority), &host, &port), "%s",
+			  rows[i].authority);
+		cr_assert(view_eq(host, view_str(rows[i].host)), "%s", rows[i].authority);
+		cr_assert_eq(port, rows[i].port);
+	}
+}
+
+Test(http_uri, authorities_that_are_not)
+{
+	static const char *const rows[] = {
+	    "",       ":",         "a:",     ":80",   "a:0",    "a:65536", "a:123456", "a:8x",
+	    "a:-1",   "a:+1",      "a:8 0",  "a b",   " a",     "a ",      "u@a",      "a/b",
+	    "a?b",    "a#b",       "a\\b",   "a,b",   "%61",    "a\xc3",   "a\x7f",    "::1",
+	    "[::1",   "[]",        "[:]",    "[a]",   "[::1]a", "[::1]:",  "[::1%lo]", "[::1]80",
+	    "[v1.a]", "[1.2.3.4]", "[:::1]", "a:b:c", "[::1]]", "a[::1]",  "<a>",      "a\tb",
+	};
+	struct view host;
+	uint16_t port;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		cr_assert_not(authority_split(view_str(rows[i]), &host, &port), "\"%s\"", rows[i]);
+	cr_assert_not(authority_split(VIEW("[::1\0]"), &host, &port));
+	cr_assert_not(authority_split(VIEW("a\0b"), &host, &port));
+}
+
+Test(http_uri, path_and_query)
+{
+	struct view path, query;
+	target_split(VIEW("/a/b?c=d?e"), &path, &query);
+	cr_assert(view_eq(path, VIEW("/a/b")));
+	cr_assert(view_eq(query, VIEW("c=d?e")));
+	target_split(VIEW("/a"), &path, &query);
+	cr_assert(view_eq(path, VIEW("/a")));
+	cr_assert(view_is_empty(query));
+	target_split(VIEW("/?"), &path, &query);
+	cr_assert(view_eq(path, VIEW("/")));
+	cr_assert(view_is_empty(query));
+	target_split(VIEW_NONE, &path, &query);
+	cr_assert(view_is_empty(path) && view_is_empty(query));
+}
