@@ -61,29 +61,37 @@ enum colour state_colour(const char *state)
 	return strcmp(state, "down") == 0 ? RED : YELLOW;
 }
 
-void put_state(struct str *out, const json_t *backend)
+void put_why(struct str *out, const json_t *backend)
 {
 	const char *state = get_text(backend, "state"), *reason = get_text(backend, "reason");
-	put_clean(out, state);
+	bool has_since = has_member(backend, "since_s");
 	if (strcmp(state, "up") == 0)
 		return;
-	if (has_member(backend, "since_s")) {
-		str_char(out, ' ');
+	if (has_since)
 		put_age_s(out, get_u64(backend, "since_s"));
-	}
 	if (*reason) {
-		str_text(out, ": ");
+		str_text(out, has_since ? ": " : "");
 		put_clean(out, reason);
 	}
+}
+
+void put_state(struct str *out, const json_t *backend)
+{
+	struct str why = STR_INIT;
+	put_why(&why, backend);
+	put_clean(out, get_text(backend, "state"));
+	str_text(out, why.len ? " " : "");
+	str_view(out, str_as_view(&why));
+	str_fini(&why);
 }
 
 void backends_table_init(struct table *t)
 {
 	static const struct column columns[] = {
-	    {"BACKEND", LEFT},   {"ADDRESS", LEFT}, {"WEIGHT", RIGHT},  {"IN FLIGHT", RIGHT},
-	    {"QUEUED", RIGHT},   {"CONNS", RIGHT},  {"IDLE", RIGHT},    {"RATE", RIGHT},
-	    {"REQUESTS", RIGHT}, {"ERRORS", RIGHT}, {"RETRIES", RIGHT}, {"P50", RIGHT},
-	    {"P99", RIGHT},      {"MAX", RIGHT},    {"STATE", LEFT}};
+	    {"BACKEND", LEFT},    {"STATE", LEFT},     {"ADDRESS", LEFT}, {"WEIGHT", RIGHT},
+	    {"IN FLIGHT", RIGHT}, {"QUEUED", RIGHT},   {"CONNS", RIGHT},  {"IDLE", RIGHT},
+	    {"RATE", RIGHT},      {"REQUESTS", RIGHT}, {"ERRORS", RIGHT}, {"RETRIES", RIGHT},
+	    {"P50", RIGHT},       {"P99", RIGHT},      {"MAX", RIGHT},    {"WHY", LEFT}};
 	table_init(t, columns, ARRAY_LEN(columns));
 }
 
@@ -104,6 +112,7 @@ void backends_table_row(struct table *t, const char *pool, const json_t *b)
 	put_clean(cell, pool);
 	str_char(cell, '/');
 	put_clean(cell, name);
+	put_clean(table_cell_in(t, state_colour(state)), state);
 	put_clean(table_cell(t), get_text(b, "address"));
 	str_u64(table_cell(t), get_u64(b, "weight"));
 	str_u64(table_cell(t), get_u64(b, "in_flight"));
@@ -119,5 +128,5 @@ void backends_table_row(struct table *t, const char *pool, const json_t *b)
 	latency_cell(t, total, "p50_us");
 	latency_cell(t, total, "p99_us");
 	latency_cell(t, total, "max_us");
-	put_state(table_cell_in(t, state_colour(state)), b);
+	put_why(table_cell_in(t, state_colour(state)), b);
 }

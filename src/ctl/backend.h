@@ -28,7 +28,9 @@ const json_t *pool_backend(const json_t *pool, const char *name);
 /* Takes requests now, as far as its state tells. */
 bool backend_is_usable(const json_t *backend);
 enum colour state_colour(const char *state);
-/* "up", or why and since when not: "down 41 s: connect refused" */
+/* Since when and why a backend is not up: "41 s: connect refused"; nothing when it is. */
+void put_why(struct str *out, const json_t *backend);
+/* The same behind its state: "down 41 s: connect refused" */
 void put_state(struct str *out, const json_t *backend);
 
 /* The table of `weirctl backends`. */

@@ -3,10 +3,10 @@
  * weirctl: options, the choice of the command, and all output.
  */
 #include <getopt.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -213,17 +213,31 @@ static void sleep_s(double seconds)
 	nanosleep(&t, NULL);
 }
 
-/* Over the old picture line by line, which flickers less than clearing first. */
+/* The terminal's last line stays free for the cursor. */
+static size_t terminal_lines(void)
+{
+	struct winsize size;
+	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) < 0 || size.ws_row < 2)
+		return SIZE_MAX;
+	return size.ws_row - 1u;
+}
+
+/*
+ * Over the old picture line by line, which flickers less than clearing first.
+ * What is too wide or too long is cut, or the picture would scroll.
+ */
 static void redraw(struct ctl *ctl)
 {
 	struct str screen = STR_INIT;
-	str_text(&screen, "\033[H");
-	for (size_t i = 0; i < ctl->out.len; i++) {
-		if (ctl->out.ptr[i] == '\n')
-			str_text(&screen, "\033[K");
+	size_t left = terminal_lines();
+	str_text(&screen, "\033[H\033[?7l");
+	for (size_t i = 0; i < ctl->out.len && left; i++) {
+		bool end = ctl->out.ptr[i] == '\n';
+		str_text(&screen, end ? "\033[K" : "");
 		str_char(&screen, ctl->out.ptr[i]);
+		left -= end;
 	}
-	str_text(&screen, "\033[J");
+	str_text(&screen, "\033[0m\033[J\033[?7h");
 	str_fini(&ctl->out);
 	ctl->out = screen;
 	ctl_flush(ctl);

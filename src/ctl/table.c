@@ -86,9 +86,10 @@ static void put_row(const struct table *t, size_t row, const size_t *widths, str
 		bool right = t->columns[c].align == RIGHT;
 		put_spaces(out, right ? pad : 0);
 		put_coloured(out, colour, row ? t->cells[i].colour : BOLD, text.ptr, text.len);
-		if (c + 1 < t->n_columns) /* no blanks at the end of a line */
-			put_spaces(out, right ? 2 : pad + 2);
+		put_spaces(out, right ? 2 : pad + 2);
 	}
+	while (out->len && out->ptr[out->len - 1] == ' ')
+		out->len--;
 	str_char(out, '\n');
 }
 

@@ -4,13 +4,16 @@
 The fake serves canned answers in the shape of the API, whole, chunked, or until
 close, so that every rule of weirctl is seen without a daemon that obeys.
 """
+import fcntl
 import json
 import os
 import pty
 import re
 import select
 import socket
+import struct
 import subprocess
+import termios
 import threading
 import time
 import urllib.parse
@@ -243,10 +246,11 @@ def test_pools_count_backends_and_say_why_not_up(fake):
 
 def test_backends_of_all_pools_and_of_one(fake):
     out = good(fake, "backends")
-    b1 = ["app/b1", "10.0.0.1:8000", "1", "3", "0", "4", "2", "3.41k/s", "1000", "0", "0",
-          "1.23 ms", "45.6 ms", "1.50 s", "up"]
+    b1 = ["app/b1", "up", "10.0.0.1:8000", "1", "3", "0", "4", "2", "3.41k/s", "1000", "0", "0",
+          "1.23 ms", "45.6 ms", "1.50 s"]
     assert b1 in rows(out)
-    assert rows(out)[2][-1] == "down 41 s: connect refused"
+    assert rows(out)[2][:2] == ["app/b2", "down"]
+    assert rows(out)[2][-1] == "41 s: connect refused"
     assert rows(out)[3][0] == "api/10.0.0.1:8000"
     assert [r[0] for r in rows(good(fake, "backends", "app"))] == ["BACKEND", "app/b1", "app/b2"]
 
@@ -254,17 +258,44 @@ def test_backends_of_all_pools_and_of_one(fake):
 def test_columns_are_aligned(fake):
     fake.world["pools"][0]["backends"][0].update(name="größer", requests=123456789)
     lines = good(fake, "backends", "app").splitlines()
-    ends = {line.index(word) + len(word) for line, word in
-            zip(lines, ["REQUESTS", "123456789", "1000 "])}
-    assert len({lines[0].index("STATE"), lines[1].rindex("up"), lines[2].index("down")}) == 1
-    assert ends == {lines[0].index("REQUESTS") + 8, lines[0].index("REQUESTS") + 9}
+    left = [lines[0].index("STATE"), lines[1].index("up"), lines[2].index("down")]
+    right = [line.index(word) + len(word)
+             for line, word in zip(lines, [" REQUESTS", " 123456789", "  1000"])]
+    assert len(set(left)) == len(set(right)) == 1
+    assert all(line == line.rstrip() for line in lines)
+
+
+@pytest.mark.parametrize("us, text", [
+    (0, "0 us"), (999, "999 us"), (1000, "1.00 ms"), (9994, "9.99 ms"), (9995, "10.0 ms"),
+    (99949, "99.9 ms"), (99950, "100 ms"), (999499, "999 ms"), (999500, "1.00 s"),
+    (59949999, "59.9 s"), (59950000, "1 m 0 s"), (125000000, "2 m 5 s"), (7380000000, "2 h 3 m")])
+def test_durations(fake, us, text):
+    latency = {"1m": {"total": {"n": 1, "p50_us": us}}}
+    fake.world["pools"] = [{"name": "p", "backends": [backend("x", latency=latency)]}]
+    assert rows(good(fake, "backends"))[1][12] == text
+
+
+@pytest.mark.parametrize("rate, text", [
+    (0, "0/s"), (0.001, "0/s"), (0.5, "0.50/s"), (9.99, "9.99/s"), (12.34, "12.3/s"),
+    (999.4, "999/s"), (999.6, "1.00k/s"), (3412.5, "3.41k/s"), (1234567, "1.23M/s")])
+def test_rates(fake, rate, text):
+    fake.world["pools"] = [{"name": "p", "backends": [backend("x", rate=rate)]}]
+    assert rows(good(fake, "backends"))[1][8] == text
+
+
+@pytest.mark.parametrize("size, text", [
+    (0, "0 B"), (999, "999 B"), (1000, "0.98 KiB"), (1024, "1.00 KiB"), (10 << 20, "10.0 MiB"),
+    ((1 << 63) - 1, "8192 PiB")])
+def test_sizes(fake, size, text):
+    fake.world["status"]["totals"]["bytes_in"] = size
+    assert f"traffic   {text} in, " in good(fake, "status")
 
 
 def test_a_backend_without_samples_has_no_latency(fake):
     fake.world["pools"] = [{"name": "p", "strategy": "p2c", "queued": 0,
                             "backends": [backend("x", latency={}, rate=0)]}]
     row = rows(good(fake, "backends"))[1]
-    assert row[7:14] == ["0/s", "1000", "0", "0", "-", "-", "-"]
+    assert row[8:15] == ["0/s", "1000", "0", "0", "-", "-", "-"]
 
 
 def test_connections_cannot_drive_the_terminal(fake):
@@ -352,7 +383,7 @@ def test_json_may_stand_behind_the_command(fake):
 def test_drain_and_its_undo(fake):
     out = good(fake, "drain", "app/b1")
     assert fake.requests[-1] == ("POST", "/v1/pools/app/backends/b1", {"state": "drain"})
-    assert rows(out)[1][-1] == "draining 0 s: by request"
+    assert rows(out)[1][1] == "draining" and rows(out)[1][-1] == "0 s: by request"
     assert out.endswith(f"undo: weirctl -s {fake.path} enable app/b1\n")
     assert good(fake, "drain", "app/b1").endswith("nothing changed: it was so before\n")
     assert good(fake, "maintenance", "app/b1").endswith(" drain app/b1\n")
@@ -371,7 +402,7 @@ def test_drain_waits_until_nothing_is_in_flight(fake):
     started = time.monotonic()
     out = good(fake, "drain", "app/b1", "--wait")
     assert time.monotonic() - started > 0.5
-    assert rows(out)[1][3] == "0"
+    assert rows(out)[1][4] == "0"
 
 
 def test_drain_stops_waiting_when_somebody_enables(fake):
@@ -385,7 +416,7 @@ def test_drain_stops_waiting_when_somebody_enables(fake):
 def test_weight(fake):
     out = good(fake, "weight", "app/b1", "7")
     assert fake.requests[-1] == ("POST", "/v1/pools/app/backends/b1", {"weight": 7})
-    assert rows(out)[1][2] == "7"
+    assert rows(out)[1][3] == "7"
     assert out.endswith(" weight app/b1 1\n")
     for bad in ("65536", "x", "1.5", ""):
         done = ctl("-s", fake.path, "weight", "app/b1", bad)
@@ -579,9 +610,10 @@ def test_the_default_socket():
 
 # ---- terminal ----
 
-def on_terminal(args, enough, env=None):
+def on_terminal(args, enough, env=None, lines=0):
     """What weirctl writes to a terminal until `enough(text)`; then it is ended."""
     master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, 80, 0, 0))
     process = subprocess.Popen([WEIRCTL, *args], stdout=slave, stderr=slave, close_fds=True,
                                env=env or environment(TERM="xterm"))
     os.close(slave)
@@ -603,7 +635,7 @@ def test_state_is_coloured_on_a_terminal_only(fake):
     def done(text):
         return "refused" in text
 
-    assert "\033[31mdown 41 s" in on_terminal(["-s", fake.path, "backends"], done)
+    assert "\033[31m41 s: connect" in on_terminal(["-s", fake.path, "backends"], done)
     for extra in ({"NO_COLOR": "1", "TERM": "xterm"}, {"TERM": "dumb"}):
         assert "\033" not in on_terminal(["-s", fake.path, "backends"], done, environment(**extra))
 
@@ -612,6 +644,15 @@ def test_watching_redraws_on_a_terminal(fake):
     text = on_terminal(["-s", fake.path, "-w0.1", "pools"], lambda t: t.count("POOL") >= 3)
     assert text.startswith("\033[2J")
     assert text.count("\033[H") >= 3
+
+
+def test_watching_keeps_to_the_terminal(fake):
+    fake.world["pools"][0]["backends"] += [backend(f"x{i}") for i in range(40)]
+    text = on_terminal(["-s", fake.path, "-w0.1", "backends"], lambda t: t.count("BACKEND") >= 3,
+                       lines=10)
+    pictures = text.split("\033[H")[1:]
+    assert pictures[1].count("\n") == 9
+    assert pictures[1].startswith("\033[?7l"), "long lines are cut"
 
 
 def test_watching_appends_elsewhere(fake):
