@@ -5,6 +5,19 @@
  * with the number of routes; only routes with regexes, and those that share
  * host and path, are looked at one by one.  Pure function of table and request.
  *
+ * What matches (requests are compared in a normal form and forwarded as sent):
+ *   host        case, port and a trailing dot are ignored; "*.a.example" is any
+ *               depth below a.example, not a.example itself; "*" is any host
+ *   path        "/v1" is /v1, /v1/ and all below, not /v1x; "/v1/" is /v1/ and
+ *               all below, not /v1
+ *   path_exact  the whole path
+ *   path_regex  found anywhere in the path unless anchored
+ *   Before that, %XX of letters, digits and -._~ is decoded, "." and ".." are
+ *   resolved and runs of slashes become one, in routes as in requests; %2F, %00
+ *   and the like stay encoded.  The query is never part of the path.
+ *   header, query: each row must be there; "*" is any value; query names and
+ *   values are compared percent-decoded ('+' is a plus sign).
+ *
  * Thread: route_table_new on the control thread, the table is const and shared
  * afterwards; one struct route_scratch per worker.
  */
@@ -20,7 +33,10 @@
 struct route_table;
 struct route_scratch; /* PCRE2 match data and JIT stack of one worker */
 
-/* NULL on a regex that does not compile; `error` says which and where. */
+/*
+ * NULL on a regex or rewrite template that does not compile; `error` says which
+ * and where.  The table borrows from `conf`, which must outlive it.
+ */
 struct route_table *route_table_new(const struct conf *conf, struct str *error);
 void route_table_free(struct route_table *table);
 
@@ -45,12 +61,22 @@ const struct conf_route *route_find(const struct route_table *table, struct rout
  */
 uint32_t route_pool(const struct conf_route *route, uint64_t random);
 
-/* The rewritten path (rewrite.path_regex / rewrite.path) into `out`; false when
- * the regex does not match or the result does not fit, and `out` is untouched. */
+/*
+ * The rewritten path is appended to `out`: what rewrite.path_regex matches (all
+ * of the path without one) is replaced by rewrite.path, in which $0 .. $9 and
+ * ${name} stand for groups and $$ for a dollar sign; the rest of the path and
+ * the query are kept.  The regex sees the normal form, with runs of slashes left
+ * alone.  False when the regex does not match, or the result does not fit or is
+ * no path: `out` is untouched then.
+ */
 bool route_rewrite_path(const struct route_table *table, struct route_scratch *scratch,
 			const struct conf_route *route, struct view path, struct str *out);
 
-/* redirect.to with {scheme} {host} {uri} {path} {query} filled in. */
+/*
+ * redirect.to with {scheme} {host} {uri} {path} {query} filled in; {host} has no
+ * port.  The result is safe in a header field, and a `to` that is a path never
+ * becomes "//other.host".
+ */
 void route_redirect_to(const struct conf_route *route, struct view scheme, struct view authority,
 		       struct view path, struct str *out);
 
