@@ -79,7 +79,7 @@ uint64_t hist_total_quantile(const struct hist_total *total, double q)
 {
 	if (total->n == 0)
 		return 0;
-	/* the millionth keeps 0.999 * 1000 from becoming rank 1000 */
+	/* in binary 0.55 * 100 is a little above 55: the millionth keeps it from rank 56 */
 	double wanted = ceil(q * (double)total->n - 1e-6);
 	uint64_t rank = wanted < 1 ? 1 : (uint64_t)wanted;
 	if (rank > total->n)

@@ -125,6 +125,19 @@ Test(hist, ranks_of_few_samples)
 	free(h);
 }
 
+Test(hist, ranks_are_not_rounded_up_by_binary_fractions)
+{
+	struct hist *h = hist_new();
+	for (int i = 0; i < 100; i++)
+		hist_record(h, i < 55 ? 1 : 2);
+	struct hist_total t = {0};
+	hist_total_add_hist(&t, h);
+	cr_assert(0.55 * 100 > 55);
+	cr_assert_eq(hist_total_quantile(&t, 0.55), 1);
+	cr_assert_eq(hist_total_quantile(&t, 0.56), 2);
+	free(h);
+}
+
 Test(hist, a_quantile_never_exceeds_the_maximum)
 {
 	struct hist *h = hist_new();

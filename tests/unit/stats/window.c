@@ -137,6 +137,29 @@ Test(window, old_samples_leave)
 	hist_set_fini(&set);
 }
 
+Test(window, the_longest_sample_is_exact_while_it_is_inside)
+{
+	struct hist_set set = {0};
+	const struct hist_set *sets[] = {&set};
+	struct windows *w = windows_new(0);
+	struct hist_total t;
+	hist_set_record(&set, PHASE_total, 1000001);
+	windows_fold(w, sets, 1, SECOND);
+	hist_set_record(&set, PHASE_total, 5000);
+	for (uint64_t s = 2; s <= 11; s++) {
+		windows_read(w, PHASE_total, WINDOW_10S, &t);
+		cr_assert_eq(t.max_us, 1000001);
+		windows_fold(w, sets, 1, s * SECOND);
+	}
+	windows_read(w, PHASE_total, WINDOW_10S, &t);
+	uint32_t i = hist_index(5000);
+	cr_assert_eq(t.max_us, hist_lower_us(i) + hist_width_us(i) - 1);
+	windows_read(w, PHASE_total, WINDOW_1M, &t);
+	cr_assert_eq(t.max_us, 1000001);
+	windows_free(w);
+	hist_set_fini(&set);
+}
+
 Test(window, nothing_recorded_reads_as_nothing)
 {
 	struct windows *w = windows_new(SECOND);
