@@ -358,6 +358,8 @@ bool h1_head_may_be_complete(struct view in, size_t seen, const struct h1_limits
 {
 	if (in.len >= limits->head_bytes)
 		return true;
+	if (view_is_empty(in))
+		return false;
 	const char *end = in.ptr + in.len;
 	/* a CRLFCRLF may have begun in the last three bytes seen */
 	const char *p = in.ptr + (seen < 3 ? 0 : seen - 3);

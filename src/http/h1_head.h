@@ -39,7 +39,8 @@ struct h1_head {
 static inline struct h1_head h1_head_init(struct view in, const struct h1_limits *limits,
 					  bool is_request)
 {
-	struct view head = view_head(in, limits->head_bytes);
+	/* the empty view may have no pointer to count from */
+	struct view head = in.len ? view_head(in, limits->head_bytes) : VIEW("");
 	return (struct h1_head){
 	    .base = head.ptr,
 	    .pos = head.ptr,
