@@ -60,11 +60,11 @@ void finish_listener(struct decoder *d, const struct element *element)
 	struct node *bind = node_at(element, "bind");
 	if (!listener->name.len && listener->n_binds)
 		listener->name = listener->bind_texts[0];
+	size_t n_errors = d->report.diags->n_errors;
 	for (size_t i = 0; i < listener->n_binds; i++)
 		check_bind(d, &listener->binds[i], bind);
-	bool is_named = node_get(element->node, VIEW("name")) != NULL;
-	/* without names the addresses were compared just now */
-	if (is_named || !listener->n_binds || !names_find(&d->listeners, listener->name))
+	/* two listeners without names at one address are one mistake */
+	if (node_get(element->node, VIEW("name")) || d->report.diags->n_errors == n_errors)
 		check_twice(d, &d->listeners, "listener", listener->name, node_at(element, "name"));
 	check_lengths(d, element);
 }

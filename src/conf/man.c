@@ -83,14 +83,6 @@ static void put_text(struct str *out, const char *text)
 	str_char(out, '\n');
 }
 
-static void put_words(struct str *out, const char *intro, const char *words)
-{
-	struct view word;
-	str_printf(out, "%s\n", intro);
-	while (row_next_word(&words, &word))
-		str_printf(out, ".Ql " VIEW_FMT " %c\n", VIEW_ARG(word), *words ? ',' : '.');
-}
-
 static void put_default(struct str *out, const struct row *row)
 {
 	if (row->shown)
@@ -120,8 +112,6 @@ static void put_row(struct str *out, const struct row *row)
 	put_text(out, row->help);
 	if (row->type->explain)
 		row->type->explain(out, row);
-	else if (row->words && row->type->schema != conf_type_list.schema)
-		put_words(out, "One of", row->words);
 	put_range(out, row);
 	put_default(out, row);
 	if (row->flags & ROW_RESTART)

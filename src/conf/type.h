@@ -30,7 +30,6 @@ struct conf_type {
 	bool (*check_name)(struct decoder *d, const struct node *node);
 	bool (*check_text)(struct decoder *d, const struct node *node);
 	const char *pattern; /* of such a text, for the schema; or NULL */
-	bool is_word;        /* texts are keywords: dumped without quotes */
 };
 
 /* Names of pools: they stand in paths of the API and in POOL/BACKEND. */
@@ -110,6 +109,8 @@ bool want_scalar(struct decoder *d, const struct row *row, const struct node *no
 void wrong_shape(struct decoder *d, const struct row *row, const struct node *node);
 /* Reports unless min <= value <= max. */
 bool want_range(struct decoder *d, const struct row *row, const struct node *node, uint64_t value);
+/* "One of a, b, c." in mdoc. */
+void explain_words(struct str *out, const char *intro, const char *words);
 /* "'x' is not one of a, b, c" with a hint. */
 void not_a_word(struct decoder *d, const struct node *node, const char *words);
 

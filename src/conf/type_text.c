@@ -292,9 +292,13 @@ static bool check_redirect(struct decoder *d, const struct node *node)
 	struct view v = node->text;
 	bool ok = v.len > 0;
 	for (size_t i = 0; i < v.len; i++)
-		ok = ok && (unsigned char)v.ptr[i] > 0x20 && v.ptr[i] != 0x7f;
+		ok = ok && (unsigned char)v.ptr[i] > 0x20 && (unsigned char)v.ptr[i] < 0x7f;
 	if (!ok)
-		decode_error(d, node, "'" VIEW_FMT "' is no address to redirect to", VIEW_ARG(v));
+		decode_error(d, node,
+			     "'" VIEW_FMT
+			     "' is no URL; spaces and characters beyond ASCII are written as "
+			     "%%20 and the like",
+			     VIEW_ARG(v));
 	return ok && check_placeholders(d, node);
 }
 
@@ -304,7 +308,7 @@ const struct conf_type conf_type_redirect = {
     .encode = text_encode,
     .schema = text_schema,
     .check_text = check_redirect,
-    .pattern = "^([^\\u0000-\\u0020\\u007f{]|\\{(scheme|host|uri|path|query)\\})+$",
+    .pattern = "^([!-z|}~]|\\{(scheme|host|uri|path|query)\\})+$",
 };
 
 const struct conf_type conf_type_header_value = {

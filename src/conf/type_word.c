@@ -25,6 +25,19 @@ void not_a_word(struct decoder *d, const struct node *node, const char *words)
 	str_fini(&all);
 }
 
+void explain_words(struct str *out, const char *intro, const char *words)
+{
+	struct view word;
+	str_printf(out, "%s\n", intro);
+	while (row_next_word(&words, &word))
+		str_printf(out, ".Ql " VIEW_FMT " %c\n", VIEW_ARG(word), *words ? ',' : '.');
+}
+
+static void one_of_explain(struct str *out, const struct row *row)
+{
+	explain_words(out, "One of", row->words);
+}
+
 static struct view word_at(const char *words, uint64_t index)
 {
 	struct view word = VIEW("?");
@@ -57,6 +70,7 @@ static void choice_schema(struct json *j, const struct row *row)
 }
 
 const struct conf_type conf_type_choice = {
+    .explain = one_of_explain,
     .syntax = "one word",
     .decode = choice_decode,
     .encode = choice_encode,
@@ -93,6 +107,7 @@ static void code_schema(struct json *j, const struct row *row)
 }
 
 const struct conf_type conf_type_code = {
+    .explain = one_of_explain,
     .syntax = "a number",
     .decode = code_decode,
     .encode = code_encode,
@@ -146,11 +161,7 @@ static void words_schema(struct json *j, const struct row *row)
 
 static void words_explain(struct str *out, const struct row *row)
 {
-	const char *rest = row->words;
-	struct view word;
-	str_text(out, "Any of\n");
-	while (row_next_word(&rest, &word))
-		str_printf(out, ".Ql " VIEW_FMT " %c\n", VIEW_ARG(word), *rest ? ',' : '.');
+	explain_words(out, "Any of", row->words);
 }
 
 const struct conf_type conf_type_words = {
@@ -223,8 +234,6 @@ static void strategy_schema(struct json *j, const struct row *row)
 
 static void strategy_explain(struct str *out, const struct row *row)
 {
-	const char *rest = row->words;
-	struct view word;
 	str_text(out, ".Bl -tag -width Ds\n");
 #define STRATEGY(symbol, keyword, needs, sentence) \
 	str_text(out, ".It Ql " keyword "\n" sentence "\n");
@@ -234,9 +243,8 @@ static void strategy_explain(struct str *out, const struct row *row)
 	str_text(out, ".It Ql " accepted "\nthe same as\n.Ql " keyword "\n");
 #include "weir/tbl/strategy_synonyms.def"
 #undef SYNONYM
-	str_text(out, ".El\n.Pp\nNot supported yet:\n");
-	while (row_next_word(&rest, &word))
-		str_printf(out, ".Ql " VIEW_FMT " %c\n", VIEW_ARG(word), *rest ? ',' : '.');
+	str_text(out, ".El\n.Pp\n");
+	explain_words(out, "Not supported yet:", row->words);
 }
 
 const struct conf_type conf_type_strategy = {

@@ -32,13 +32,14 @@ static void check_stable(const struct conf *conf)
 	conf_free(again);
 	conf_diags_fini(&diags);
 
-	/* JSON is YAML too */
+	/* JSON is YAML too, but for characters that only JSON allows as they are */
 	conf_dump_json(conf, &json);
 	again = load(str_as_view(&json), &diags);
-	check(again);
+	check(again || strstr(diags.rows[0].message, "write it as an escape"));
 	str_reset(&second);
-	conf_dump_yaml(again, &second);
-	check(view_eq(str_as_view(&first), str_as_view(&second)));
+	if (again)
+		conf_dump_yaml(again, &second);
+	check(!again || view_eq(str_as_view(&first), str_as_view(&second)));
 	conf_free(again);
 	conf_diags_fini(&diags);
 	str_fini(&first);

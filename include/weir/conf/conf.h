@@ -251,6 +251,12 @@ void conf_free(struct conf *conf);
 
 /* ---- out of the same rows ---- */
 
+/*
+ * Whether `next` differs from `now` in a directive that a reload cannot change;
+ * their names go to `out`, as in "workers, status.socket".
+ */
+bool conf_needs_restart(const struct conf *now, const struct conf *next, struct str *out);
+
 /* The effective configuration as YAML that loads again to the same; secrets masked. */
 void conf_dump_yaml(const struct conf *conf, struct str *out);
 void conf_dump_json(const struct conf *conf, struct str *out);
