@@ -16,11 +16,11 @@
 #define RESTART ROW_RESTART
 #define REQUIRED ROW_REQUIRED
 #define REQUIRED_LIST .flags = ROW_REQUIRED
-#define MS(n) ((n)*UINT64_C(1000))
-#define DAYS(n) ((n)*UINT64_C(86400000000))
-#define KIB(n) ((n)*UINT64_C(1024))
-#define MIB(n) ((n)*UINT64_C(1048576))
-#define GIB(n) ((n)*UINT64_C(1073741824))
+#define MS(n) (UINT64_C(1000) * (n))
+#define DAYS(n) (UINT64_C(86400000000) * (n))
+#define KIB(n) (UINT64_C(1024) * (n))
+#define MIB(n) (UINT64_C(1048576) * (n))
+#define GIB(n) (UINT64_C(1073741824) * (n))
 #define WORDS(text) .words = (text)
 #define SHOWN(text) .shown = (text)
 #define AUX(scope, member) .aux = offsetof(struct scope, member)
