@@ -73,6 +73,23 @@ static void put_one_of(struct json *j, const struct row *parent)
 		json_array_end(j);
 }
 
+static void put_default(struct json *j, const struct row *row)
+{
+	struct view text = view_str(row->def), word;
+	json_key(j, "default");
+	if (view_starts(text, VIEW("["))) {
+		struct view rest = view_of(text.ptr + 1, text.len - 2);
+		json_array(j);
+		while (view_next_token(&rest, &word))
+			json_view(j, word);
+		json_array_end(j);
+	} else if (row->type->is_plain && !view_eq(text, VIEW("auto"))) {
+		json_raw(j, text);
+	} else {
+		json_view(j, text);
+	}
+}
+
 void schema_keys(struct json *j, const struct row *parent)
 {
 	schema_type(j, "object");
@@ -88,6 +105,8 @@ void schema_keys(struct json *j, const struct row *parent)
 		json_object(j);
 		json_member_text(j, "description", r->help);
 		r->type->schema(j, r);
+		if (r->def)
+			put_default(j, r);
 		json_object_end(j);
 	}
 	json_object_end(j);

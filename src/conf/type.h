@@ -30,6 +30,7 @@ struct conf_type {
 	bool (*check_name)(struct decoder *d, const struct node *node);
 	bool (*check_text)(struct decoder *d, const struct node *node);
 	const char *pattern; /* of such a text, for the schema; or NULL */
+	bool is_plain;       /* values are JSON as they stand: numbers, true and false */
 };
 
 /* Names of pools: they stand in paths of the API and in POOL/BACKEND. */

@@ -115,6 +115,7 @@ static void count_schema(struct json *j, const struct row *row)
 }
 
 const struct conf_type conf_type_count = {
+    .is_plain = true,
     .syntax = "a whole number",
     .decode = count_decode,
     .encode = count_encode,
@@ -159,6 +160,7 @@ static void count_auto_schema(struct json *j, const struct row *row)
 }
 
 const struct conf_type conf_type_count_auto = {
+    .is_plain = true,
     .syntax = "auto or a whole number",
     .decode = count_auto_decode,
     .encode = count_encode,
@@ -199,6 +201,7 @@ static void boolean_schema(struct json *j, const struct row *row)
 }
 
 const struct conf_type conf_type_boolean = {
+    .is_plain = true,
     .syntax = "true or false",
     .decode = boolean_decode,
     .encode = boolean_encode,
@@ -398,6 +401,7 @@ static void fraction_schema(struct json *j, const struct row *row)
 }
 
 const struct conf_type conf_type_fraction = {
+    .is_plain = true,
     .syntax = "a number such as 0.25",
     .decode = fraction_decode,
     .encode = fraction_encode,

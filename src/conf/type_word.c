@@ -107,6 +107,7 @@ static void code_schema(struct json *j, const struct row *row)
 }
 
 const struct conf_type conf_type_code = {
+    .is_plain = true,
     .explain = one_of_explain,
     .syntax = "a number",
     .decode = code_decode,

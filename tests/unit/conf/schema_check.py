@@ -31,12 +31,30 @@ for tag, pattern, first in (
     Loader.add_implicit_resolver("tag:yaml.org,2002:" + tag, re.compile(pattern), list(first))
 
 
+def wrong_defaults(schema, path="schema"):
+    """Defaults that their own schema refuses."""
+    wrong = []
+    if isinstance(schema, dict):
+        if "default" in schema:
+            for error in jsonschema.Draft7Validator(schema).iter_errors(schema["default"]):
+                wrong.append(f"{path}: {error.message}")
+        for key, value in schema.items():
+            wrong += wrong_defaults(value, path + "." + key)
+    elif isinstance(schema, list):
+        for value in schema:
+            wrong += wrong_defaults(value, path)
+    return wrong
+
+
 def main(directory, samples):
     with open(directory + "/schema.json", encoding="utf-8") as file:
         schema = json.load(file)
     jsonschema.Draft7Validator.check_schema(schema)
     validator = jsonschema.Draft7Validator(schema)
-    wrong = 0
+    defaults = wrong_defaults(schema)
+    for line in defaults:
+        print("wrong default, " + line, file=sys.stderr)
+    wrong = len(defaults)
     good = sorted(glob.glob(samples + "/*.yaml"))
     bad = sorted(glob.glob(directory + "/bad-*.yaml"))
     for path in good + bad:
