@@ -261,6 +261,8 @@ enum h1_result h1_body_read(struct h1_body *body, char *in, size_t len, struct h
 		return read_counted(body, in, len, piece, why);
 	if (body->state == H1_BODY_CLOSE)
 		return read_endless(body, in, len, piece, why);
+	if (len == 0)
+		return H1_MORE;
 	struct cursor cur = {.pos = in, .end = in + len};
 	enum h1_result result = read_chunked(body, &cur, in, &piece->trailers, why);
 	if (cur.data)

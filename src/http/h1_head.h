@@ -66,8 +66,10 @@ static inline enum h1_result h1_head_bad(struct h1_head *head, enum reject why)
 enum h1_result h1_line_end(struct h1_head *head, const char *line, const char *p,
 			   enum reject control);
 
-/* One more field; H1_OK with name.ptr NULL at the blank line.  Sets id;
- * drop, when the name has '_'. */
+/*
+ * One more field; H1_OK with name.ptr NULL at the blank line.  Its id is set,
+ * and drop when the name has '_'.
+ */
 enum h1_result h1_field_read(struct h1_head *head, struct header *hdr);
 
 /* All fields to the blank line, into the table, and what they mean for framing. */

@@ -49,9 +49,17 @@ static enum h1_result read_reason(struct h1_head *head, struct message *msg, con
 	return result;
 }
 
-/* RFC 9110 8.6 and RFC 9112 6.1: 1xx and 204 carry neither of the two. */
-static void drop_framing(struct message *msg)
+/*
+ * RFC 9110 8.6 and RFC 9112 6.1: 1xx and 204 carry neither of the two.  A server
+ * that announces a body with 204 may well send it: its connection is not for
+ * another request.
+ */
+static void drop_framing(const struct h1_head *head, struct message *msg)
 {
+	if (!(head->seen & (HDR_BIT(CONTENT_LENGTH) | HDR_BIT(TRANSFER_ENCODING))))
+		return;
+	if (msg->status == 204 && (head->length > 0 || head->seen & HDR_BIT(TRANSFER_ENCODING)))
+		msg->keep_alive = false;
 	for (uint32_t i = 0; i < msg->n_headers; i++)
 		if (msg->headers[i].id == HDR_CONTENT_LENGTH ||
 		    msg->headers[i].id == HDR_TRANSFER_ENCODING)
@@ -63,7 +71,7 @@ static void body_meaning(const struct h1_head *head, struct message *msg,
 			 enum method request_method)
 {
 	if (msg->status < 200 || msg->status == 204) {
-		drop_framing(msg);
+		drop_framing(head, msg);
 	} else if (request_method == METHOD_HEAD || msg->status == 304) {
 		msg->body = BODY_NONE;
 	} else if (head->seen & HDR_BIT(TRANSFER_ENCODING)) {
