@@ -120,7 +120,7 @@ struct conn {
 	struct str in; /* bytes that wait for their turn */
 	struct str out;
 	size_t out_at;
-	uint64_t n_in, n_out; /* bytes, taken back from the counters by control requests */
+	uint64_t n_in; /* bytes, taken back from the counters by a control request */
 };
 
 #define CONN_MAGIC 0x77656972636f6e6eULL

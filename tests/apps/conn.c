@@ -42,8 +42,8 @@ bool conn_flush(struct conn *conn)
 			return false;
 		}
 		conn->out_at += (size_t)n;
-		conn->n_out += (uint64_t)n;
-		conn->instance->n.bytes_out += (uint64_t)n;
+		if (!conn->is_control)
+			conn->instance->n.bytes_out += (uint64_t)n;
 	}
 	str_reset(&conn->out);
 	conn->out_at = 0;
@@ -362,8 +362,10 @@ static bool wants_write(const struct conn *conn)
 {
 	if (has_output(conn))
 		return true;
-	bool has_body = conn->state == CONN_ANSWER || conn->state == CONN_TUNNEL;
-	return has_body && conn->body_at < conn->body_len && !timer_is_running(&conn->timer);
+	/* An answer is not over before reply_pump says so, even if all of its body is out. */
+	if (conn->state == CONN_ANSWER)
+		return !timer_is_running(&conn->timer);
+	return conn->state == CONN_TUNNEL && conn->body_at < conn->body_len;
 }
 
 static void set_watcher(struct ev_loop *loop, ev_io *io, bool on)

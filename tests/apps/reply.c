@@ -324,7 +324,6 @@ static bool write_piece(struct conn *conn)
 			conn_drop(conn);
 		return false;
 	}
-	conn->n_out += (uint64_t)n;
 	conn->instance->n.bytes_out += (uint64_t)n;
 	if ((size_t)n < queued) {
 		conn->out_at += (size_t)n;

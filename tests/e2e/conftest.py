@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: MIT
+"""Fixtures of the end-to-end tests.
+
+  WEIR_BUILD=build /usr/bin/python3 -m pytest tests/e2e
+
+A test asks for `weir` (starts the daemon) and for backends.  Whatever it does,
+the daemon must be idle afterwards (no exchange, lease, queued request or file
+descriptor left), end with 0 on TERM, and have said nothing bad.  WEIR_SLOW=1
+doubles all waits, for sanitizer builds.
+"""
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from backends import (App, FileServer, Gunicorn, Nginx, Node, Scripted,  # noqa: E402
+                      answer_all, pattern)
+from daemon import Weir, make_conf  # noqa: E402
+from wire import SLOW  # noqa: E402
+
+FILE_SIZES = (0, 1, 1000, 65535, 65536, 65537, 1 << 20, 64 << 20)
+
+
+@pytest.fixture(scope="session")
+def session_folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("session")
+
+
+@pytest.fixture(scope="session")
+def file_root(session_folder):
+    """A folder with files named by their size, e.g. 65536.bin."""
+    root = session_folder / "root"
+    root.mkdir()
+    for size in FILE_SIZES:
+        (root / f"{size}.bin").write_bytes(pattern(size))
+    return root
+
+
+def _session_process(kind):
+    @pytest.fixture(scope="session")
+    def fixture(session_folder, file_root):
+        process = kind(session_folder, file_root)
+        yield process
+        process.stop()
+    return fixture
+
+
+node = _session_process(Node)
+gunicorn = _session_process(Gunicorn)
+nginx = _session_process(Nginx)
+file_server = _session_process(FileServer)
+
+
+@pytest.fixture
+def app(tmp_path):
+    """app(instances=1, defaults="service=1ms", overrides=["2:service=50ms"]) -> App"""
+    started = []
+
+    def start(*args, **kwargs):
+        kwargs.setdefault("name", f"app{len(started)}" if started else "app")
+        started.append(App(tmp_path, *args, **kwargs))
+        return started[-1]
+    yield start
+    for each in started:
+        each.stop()
+
+
+@pytest.fixture
+def scripted():
+    """scripted(handler) -> Scripted"""
+    started = []
+
+    def start(handler=answer_all, **kwargs):
+        started.append(Scripted(handler, **kwargs))
+        return started[-1]
+    yield start
+    for each in started:
+        each.close()
+    for each in started:
+        assert not each.errors, f"what weir sent to a backend was wrong: {each.errors!r}"
+
+
+@pytest.fixture
+def weir(tmp_path, app, scripted):
+    """weir(backends, pool={...}, listener={...}, routes=[...]) -> Weir
+
+    conf=TEXT_OR_DICT gives the whole configuration, args=[...] the command line.
+    app and scripted are asked for here so that backends outlive the daemon.
+    """
+    started = []
+
+    def start(backends=(), conf=None, args=None, status_socket=None, env=None, wrapper=(),
+              ready=True, **kwargs):
+        n = len(started)
+        if conf is None and args is None:
+            conf = make_conf(tmp_path, backends, n=n, **kwargs)
+        daemon = Weir(tmp_path, conf, args, status_socket, env, wrapper, ready, n)
+        started.append(daemon)
+        return daemon
+    yield start
+    try:
+        for each in started:
+            if not each.checked:
+                each.finish()
+    finally:
+        for each in started:
+            each.child.kill()
+            each.child.wait()
+
+
+@pytest.fixture(autouse=True)
+def bounded():
+    """A test that hangs fails instead."""
+    def expire(*_):
+        raise TimeoutError("the test took too long")
+    before = signal.signal(signal.SIGALRM, expire)
+    signal.alarm(40 * SLOW)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)

@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: MIT
+"""weir itself: started with a written configuration, asked through its status socket."""
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import yaml
+
+from backends import Process, binary, free_port
+from wire import SLOW, Client, wait_for
+
+BAD_LINES = re.compile(r"Sanitizer|runtime error:|internal error|check failed|assert", re.I)
+def is_sanitized():
+    """Whether weir was built with AddressSanitizer or the like: memory is not its own then."""
+    try:
+        return b"__asan_init" in Path(binary("weir")).read_bytes()
+    except AssertionError:
+        return False
+
+
+SANITIZED = is_sanitized()
+MERGED = ("status", "log")
+
+
+class Admin:
+    """The API over the unix socket (or TCP)."""
+
+    def __init__(self, address):
+        self.address = address
+
+    def call(self, method, path, data=None, headers=()):
+        body = b"" if data is None else json.dumps(data).encode()
+        headers = [("Connection", "close"), *headers]
+        if body:
+            headers.append(("Content-Type", "application/json"))
+        with Client(self.address) as client:
+            return client.ask(method, path, headers, body, host="weir")
+
+    def get(self, path):
+        response = self.call("GET", path)
+        assert response.status == 200, (path, response)
+        assert response.get("Content-Type").startswith("application/json"), response
+        return response.json()
+
+    def post(self, path, data=None, status=200):
+        response = self.call("POST", path, data)
+        assert response.status == status, (path, response)
+        return response.json() if response.body else None
+
+    def metrics(self):
+        """{"name{labels}": value}"""
+        response = self.call("GET", "/metrics")
+        assert response.status == 200, response
+        rows = {}
+        for line in response.body.decode().splitlines():
+            if line and not line.startswith("#"):
+                key, _, value = line.rpartition(" ")
+                rows[key] = float(value)
+        return rows
+
+
+class Weir(Process):
+    """A running daemon.  Clients made by connect() are closed before the end is checked."""
+
+    def __init__(self, folder, conf=None, args=None, status_socket=None, env=None, wrapper=(),
+                 ready=True, n=0):
+        self.folder = Path(folder)
+        self.conf_path = self.folder / f"weir-{n}.yaml"
+        self.clients = []
+        self.conf = conf
+        self.checked = False
+        self.fd_check = True
+        self.sock = str(status_socket or self.folder / f"weir-{n}.sock")
+        if args is None:
+            self.write(conf)
+            args = ["-c", str(self.conf_path)]
+        super().__init__([*wrapper, binary("weir"), *args], folder, f"weir-{n}", env=env)
+        self.admin = Admin(self.sock)
+        if ready:
+            self.wait_ready(self.answers)
+            self.idle_fds = self.stable_fds()
+
+    # ---- configuration ----
+
+    def write(self, conf):
+        """Writes the file (a dict or text) without telling the daemon."""
+        text = conf if isinstance(conf, str) else yaml.safe_dump(conf, sort_keys=False)
+        self.conf_path.write_text(text)
+
+    @property
+    def port(self):
+        return int(self.bind(0).rpartition(":")[2])
+
+    def bind(self, i):
+        return self.conf["listeners"][i]["bind"]
+
+    # ---- asking ----
+
+    def answers(self):
+        try:
+            return self.admin.call("GET", "/v1/status").status == 200
+        except (OSError, AssertionError):
+            return False
+
+    def connect(self, address=None, **kwargs):
+        client = Client(self.port if address is None else address, **kwargs)
+        self.clients.append(client)
+        return client
+
+    def ask(self, method="GET", target="/", headers=(), body=b"", **kwargs):
+        """One request on a connection of its own."""
+        with self.connect() as client:
+            return client.ask(method, target, headers, body, **kwargs)
+
+    def pools(self):
+        return self.admin.get("/v1/pools")["pools"]
+
+    def backends(self, pool="app"):
+        """{name: row} of one pool."""
+        return {row["name"]: row for row in self.admin.get(f"/v1/pools/{pool}")["backends"]}
+
+    def sum(self, key):
+        return sum(row[key] for pool in self.pools() for row in pool["backends"])
+
+    def ctl(self, *args, check=None, env=None, timeout=10):
+        done = subprocess.run([binary("weirctl"), "-s", self.sock, *args], capture_output=True,
+                              text=True, timeout=timeout * SLOW, stdin=subprocess.DEVNULL,
+                              env={**os.environ, **(env or {})}, check=False)
+        if check is not None:
+            assert done.returncode == check, (args, done.returncode, done.stdout, done.stderr)
+        return done
+
+    def events(self):
+        return self.admin.get("/v1/events")["events"]
+
+    # ---- the process ----
+
+    def fds(self):
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+    def stable_fds(self):
+        last = -1
+        deadline = time.monotonic() + 5
+        while (now := self.fds()) != last and time.monotonic() < deadline:
+            last = now
+            time.sleep(0.03)
+        return now
+
+    def rss(self):
+        """Resident bytes, without what is shared with files."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return int(re.search(r"RssAnon:\s+(\d+)", status).group(1)) * 1024
+
+    def cpu_seconds(self):
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def reload(self, conf=None, status=200):
+        if conf is not None:
+            if not isinstance(conf, str):
+                self.conf = conf
+            self.write(conf)
+        return self.admin.post("/v1/reload", status=status)
+
+    def hup(self):
+        """HUP, and wait until the daemon says how it went: last_reload comes back."""
+        before = self.admin.get("/v1/status")["last_reload"]
+        self.kill(signal.SIGHUP)
+        return wait_for(lambda: (now := self.admin.get("/v1/status")["last_reload"]) != before
+                        and now, 5, "a reload after HUP")
+
+    # ---- the end ----
+
+    def is_idle(self):
+        exchanges = sum(w["exchanges"] for w in self.admin.get("/v1/status")["workers"])
+        return exchanges == 0 and self.sum("in_flight") == 0 and self.sum("queued") == 0
+
+    def leaks(self):
+        return self.fds() - self.idle_fds - self.sum("upconns")
+
+    def assert_idle(self):
+        """All traffic is over: nothing may be left of it."""
+        for client in self.clients:
+            client.close()
+        wait_for(self.is_idle, 5, "exchanges, in_flight and queued are 0")
+        if self.fd_check:
+            wait_for(lambda: self.leaks() == 0, 5, "the fds of the idle level")
+
+    def finish(self, code=0):
+        """TERM, and everything that must be true then."""
+        self.checked = True
+        try:
+            if self.alive():
+                self.assert_idle()
+                self.kill(signal.SIGTERM)
+            self.wait()
+        finally:
+            self.stop(signal.SIGKILL)
+        assert self.child.returncode == code, (self.child.returncode, self.stderr)
+        self.assert_quiet()
+
+    def assert_quiet(self):
+        bad = [line for line in self.stderr.splitlines() if BAD_LINES.search(line)]
+        assert not bad, self.stderr
+
+
+def make_conf(folder, backends=(), pool=None, listener=None, n=0, **top):
+    """A configuration of one listener and the pool `app`, changed by keywords."""
+    conf = {
+        "workers": 2,
+        "status": {"socket": str(Path(folder) / f"weir-{n}.sock")},
+        "listeners": [{"name": "web", "bind": f"127.0.0.1:{free_port()}", **(listener or {})}],
+    }
+    if backends:
+        conf["pools"] = {"app": {"backends": list(backends), **(pool or {})}}
+    for key, value in top.items():
+        if key in MERGED:
+            conf.setdefault(key, {}).update(value)
+        else:
+            conf[key] = value
+    return conf

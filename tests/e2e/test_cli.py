@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: MIT
+"""weirctl, and weir's own command line."""
+import json
+import subprocess
+
+import pytest
+import yaml
+
+from backends import SOURCE, binary, free_port, refused_address
+from wire import Client, wait_for
+
+
+@pytest.fixture
+def two(weir, app):
+    backend = app(2)
+    daemon = weir([{"address": x, "name": n} for x, n in zip(backend.addresses, "ab")],
+                  pool={"balance": "round-robin"})
+    daemon.app = backend
+    return daemon
+
+
+READS = [("status",), ("pools",), ("backends",), ("backends", "app"), ("connections",),
+         ("config",), ("events",), ("histogram", "app"), ("explain", "GET", "http://weir.test/")]
+
+
+@pytest.mark.parametrize("command", READS, ids=" ".join)
+def test_tables_for_people(two, command):
+    two.ask()
+    done = two.ctl(*command, check=0)
+    assert done.stdout.strip() and done.stderr == ""
+    assert "\x1b" not in done.stdout, "no colour without a terminal"
+
+
+@pytest.mark.parametrize("command", READS, ids=" ".join)
+def test_json_for_programs(two, command):
+    two.ask()
+    json.loads(two.ctl("--json", *command, check=0).stdout)
+
+
+def test_json_has_the_keys_of_the_api(two):
+    assert json.loads(two.ctl("--json", "status", check=0).stdout)["pid"] == two.pid
+    pools = json.loads(two.ctl("--json", "pools", check=0).stdout)
+    assert "in_flight" in json.dumps(pools)
+
+
+def test_backends_shows_them(two):
+    out = two.ctl("backends", check=0).stdout
+    for address in two.app.addresses:
+        assert address in out
+
+
+def test_drain_maintenance_enable(two):
+    two.ctl("drain", "app/a", check=0)
+    assert two.backends()["a"]["state"] == "draining"
+    two.ctl("maintenance", "app/a", check=0)
+    assert two.backends()["a"]["state"] == "maintenance"
+    assert {two.ask().get("X-App") for _ in range(6)} == {"app-1"}
+    two.ctl("enable", "app/a", check=0)
+    assert two.backends()["a"]["state"] in ("up", "unknown")
+
+
+def test_drain_waits(two):
+    from wire import request
+    client = two.connect()
+    client.send(request(target="/?head_delay=400ms"))
+    wait_for(lambda: two.sum("in_flight") == 1)
+    name = next(n for n, row in two.backends().items() if row["in_flight"])
+    two.ctl("drain", f"app/{name}", "--wait", check=0)
+    assert two.backends()[name]["in_flight"] == 0
+    assert client.response().status == 200
+
+
+def test_weight(two):
+    two.ctl("weight", "app/a", "7", check=0)
+    assert two.backends()["a"]["weight"] == 7
+
+
+def test_add_and_remove(two, scripted):
+    other = scripted()
+    two.ctl("add", "app", other.address, "--name", "c", check=0)
+    assert two.backends()["c"]["address"] == other.address
+    two.ctl("remove", "app/c", check=0)
+    wait_for(lambda: "c" not in two.backends())
+
+
+def test_reload(two):
+    two.ctl("reload", check=0)
+    two.write("nonsense: 1\n")
+    done = two.ctl("reload", check=1)
+    assert "nonsense" in done.stdout + done.stderr
+    two.write(two.conf)
+
+
+def test_config_is_yaml_that_loads_again(two, tmp_path):
+    text = two.ctl("config", check=0).stdout
+    assert yaml.safe_load(text)["pools"]["app"]["balance"] == "round-robin"
+    (tmp_path / "again.yaml").write_text(text)
+    subprocess.run([binary("weir"), "-t", "-c", str(tmp_path / "again.yaml")], check=True,
+                   capture_output=True)
+
+
+def test_check(two):
+    done = two.ctl("check", check=0)
+    assert "OK" in done.stdout and done.stdout.count("\n") == 1
+    for name in "ab":
+        two.ctl("maintenance", f"app/{name}", check=0)
+    assert "CRITICAL" in two.ctl("check", check=2).stdout
+
+
+@pytest.mark.parametrize("args", [("nonsense",), (), ("--nonsense",), ("drain",),
+                                  ("weight", "app/a"), ("status", "extra")])
+def test_usage_errors(two, args):
+    done = two.ctl(*args, check=2)
+    assert done.stderr and not done.stdout
+
+
+@pytest.mark.parametrize("args", [("drain", "app/nope"), ("backends", "nope"),
+                                  ("weight", "app/a", "99999999"), ("add", "app", "nowhere")])
+def test_failures(two, args):
+    done = two.ctl(*args)
+    assert done.returncode in (1, 2) and done.stderr
+
+
+def test_unreachable(tmp_path):
+    done = subprocess.run([binary("weirctl"), "-s", str(tmp_path / "no.sock"), "status"],
+                          capture_output=True, text=True, check=False)
+    assert done.returncode == 3 and "no.sock" in done.stderr
+
+
+def test_help_and_version():
+    for argv in (["weirctl", "--help"], ["weir", "-h"], ["weir", "-v"], ["weir", "-V"]):
+        done = subprocess.run([binary(argv[0]), *argv[1:]], capture_output=True, text=True,
+                              check=False)
+        assert done.returncode == 0 and done.stdout and not done.stderr, argv
+
+
+# ---- weir's own options ----
+
+def run_weir(*args):
+    return subprocess.run([binary("weir"), *args], capture_output=True, text=True, timeout=20,
+                          check=False)
+
+
+def test_command_line_mode(weir, app, tmp_path):
+    backends, port = app(2), free_port()
+    daemon = weir(args=["--listen", f"127.0.0.1:{port}",
+                        "--backend", backends.addresses[0], "--backend", backends.addresses[1],
+                        "--balance", "round-robin", "--status-socket", str(tmp_path / "x.sock")],
+                  status_socket=tmp_path / "x.sock")
+    client = daemon.connect(port)
+    assert {client.ask().get("X-App") for _ in range(4)} == {"app-0", "app-1"}
+
+
+def test_t_accepts_and_binds_nothing(tmp_path, scripted):
+    taken = scripted()
+    conf = tmp_path / "x.yaml"
+    conf.write_text(f"listeners: [{{bind: '{taken.address}'}}]\n"
+                    "pools: {app: {backends: ['127.0.0.1:1']}}\n")
+    done = run_weir("-t", "-c", str(conf))
+    assert done.returncode == 0, done.stderr
+
+
+def test_t_refuses_with_place_and_hint(tmp_path):
+    conf = tmp_path / "x.yaml"
+    conf.write_text("listeners:\n  - bind: 127.0.0.1:1\npools:\n  app:\n    blance: p2c\n"
+                    "    backends: ['127.0.0.1:2', '127.0.0.1']\n")
+    done = run_weir("-t", "-c", str(conf))
+    assert done.returncode == 1
+    assert f"{conf}:5:5: error:" in done.stderr
+    assert "balance" in done.stderr and "^" in done.stderr
+    assert f"{conf}:6:" in done.stderr, "all errors in one run"
+
+
+def test_capital_t_prints_what_loads_again(tmp_path):
+    conf = tmp_path / "x.yaml"
+    conf.write_text("listeners: [{bind: '127.0.0.1:1'}]\npools: {app: {backends: ['127.0.0.1:2']}}\n")
+    first = run_weir("-T", "-c", str(conf))
+    assert first.returncode == 0 and "retry" in first.stdout
+    conf.write_text(first.stdout)
+    assert run_weir("-T", "-c", str(conf)).stdout == first.stdout
+
+
+def test_schema_describes_the_samples():
+    import jsonschema
+    schema = json.loads(run_weir("--schema").stdout)
+    for path in (SOURCE / "conf").glob("*.yaml"):
+        jsonschema.validate(yaml.safe_load(path.read_text()), schema)
+
+
+def test_sample_files_are_good(tmp_path):
+    paths = sorted((SOURCE / "conf").glob("*.yaml"))
+    assert len(paths) >= 3
+    for path in paths:
+        done = run_weir("-t", "-c", str(path))
+        assert done.returncode == 0, (path, done.stderr)
+
+
+def test_missing_file(tmp_path):
+    done = run_weir("-c", str(tmp_path / "no.yaml"))
+    assert done.returncode == 1 and "no.yaml" in done.stderr
+
+
+@pytest.mark.parametrize("args", [("--nonsense",), ("extra",), ("--listen", "127.0.0.1:1"),
+                                  ("-c",)])
+def test_weir_usage_errors(args):
+    done = run_weir(*args)
+    assert done.returncode == 2 and done.stderr
+
+
+def test_address_in_use(weir, scripted, tmp_path):
+    taken = scripted()
+    done = run_weir("--listen", taken.address, "--backend", refused_address(),
+                    "--status-socket", str(tmp_path / "x.sock"))
+    assert done.returncode == 1 and taken.address in done.stderr
+
+
+def test_two_daemons_do_not_share_a_status_socket(two):
+    done = run_weir("--listen", f"127.0.0.1:{free_port()}", "--backend", refused_address(),
+                    "--status-socket", two.sock)
+    assert done.returncode == 1 and two.sock in done.stderr
+    with Client(two.sock) as client:
+        assert client.ask(target="/livez", host="weir").status == 200

@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: MIT
+"""Limits and slow clients: what is too much is refused, the rest goes on."""
+import threading
+import time
+
+import pytest
+
+from wire import SLOW, TIMEOUT, Client, request, wait_for
+
+
+def served(client, timeout):
+    client.sock.settimeout(timeout)
+    try:
+        return client.ask().status == 200
+    except (OSError, AssertionError):
+        return False
+
+
+def test_connection_limit(weir, app):
+    daemon = weir(app().addresses, listener={"limits": {"connections": 10}})
+    clients = [daemon.connect() for _ in range(10)]
+    assert all(served(client, TIMEOUT) for client in clients)
+    extra = [daemon.connect() for _ in range(3)]
+    assert not any(served(client, 0.2) for client in extra), "the eleventh is not served"
+    assert all(served(client, TIMEOUT) for client in clients), "the ten go on"
+    for client in extra + clients[:5]:
+        client.close()
+    wait_for(lambda: served(daemon.connect(), 1), what="there is room again")
+
+
+def test_connection_limit_counts_over_all_workers(weir, app):
+    daemon = weir(app().addresses, listener={"limits": {"connections": 20}}, workers=2)
+    clients = []
+    for _ in range(60):
+        try:
+            clients.append(daemon.connect())
+        except OSError:
+            pass
+    threads_ok = []
+    threads = [threading.Thread(target=lambda c=c: threads_ok.append(served(c, 0.5)))
+               for c in clients]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(threads_ok) == 20
+
+
+def test_running_out_of_descriptors_is_survived(weir, app):
+    # a worker needs some for itself: the loop, listeners, the status socket
+    daemon = weir(app().addresses, wrapper=["prlimit", "--nofile=48:48"])
+    daemon.fd_check = False
+    clients = []
+    for _ in range(100):
+        try:
+            clients.append(daemon.connect(timeout=1))
+        except OSError:
+            break
+    answered = sum(served(client, 0.05) for client in clients)
+    assert answered >= 5
+    before = daemon.cpu_seconds()
+    time.sleep(0.5)
+    assert daemon.cpu_seconds() - before < 0.25, "it must not spin on accept"
+    for client in clients:
+        client.close()
+    wait_for(lambda: served(daemon.connect(), 1), 10, "it goes on when descriptors return")
+    said = [line for line in daemon.stderr.splitlines() if "descriptor" in line.lower()]
+    assert 1 <= len(said) <= 5, daemon.stderr
+
+
+@pytest.fixture
+def hasty(weir, app):
+    """A listener with short timeouts."""
+    def start(**timeouts):
+        backend = app()
+        daemon = weir(backend.addresses, listener={"timeouts": timeouts})
+        daemon.app = backend
+        return daemon
+    return start
+
+
+def test_header_timeout(hasty):
+    daemon = hasty(header="300ms")
+    client = daemon.connect()
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n")
+    begin = time.monotonic()
+    assert client.response().status == 408
+    assert 0.2 < time.monotonic() - begin < 2 * SLOW
+    client.assert_closed()
+
+
+def test_slowloris(hasty):
+    """A byte now and then does not put the header timeout off."""
+    daemon = hasty(header="400ms")
+    clients = [daemon.connect() for _ in range(50)]
+    end = time.monotonic() + 5 * SLOW
+    data = b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X-Slow: y\r\n" * 1000
+    i, alive = 0, clients
+    while alive and time.monotonic() < end:
+        still = []
+        for client in alive:
+            try:
+                client.sock.setblocking(False)
+                client.sock.send(data[i:i + 1])
+                try:
+                    if client.sock.recv(1000):
+                        continue
+                except BlockingIOError:
+                    still.append(client)
+            except OSError:
+                pass
+        alive, i = still, i + 1
+        time.sleep(0.03)
+    assert not alive, f"{len(alive)} of 50 are still there"
+    assert daemon.ask().status == 200
+
+
+def test_keepalive_timeout(hasty):
+    daemon = hasty(keepalive="300ms")
+    client = daemon.connect()
+    assert client.ask().status == 200
+    begin = time.monotonic()
+    client.assert_closed()
+    assert 0.2 < time.monotonic() - begin < 2 * SLOW
+
+
+def test_a_client_that_never_says_anything(hasty):
+    daemon = hasty(keepalive="300ms", header="300ms")
+    client = daemon.connect()
+    client.sock.settimeout(TIMEOUT)
+    while client.fill():  # a 408 is as good as silence
+        pass
+    assert daemon.ask().status == 200
+
+
+def test_body_timeout(hasty):
+    daemon = hasty(body_idle="300ms")
+    client = daemon.connect()
+    client.send(request("POST", "/echo", [("Content-Length", "1000")]), b"x" * 10)
+    begin = time.monotonic()
+    assert client.response().status == 408
+    assert 0.2 < time.monotonic() - begin < 2 * SLOW
+    client.assert_closed()
+    assert daemon.app.stats()["responses"] == {}
+
+
+def test_a_slow_but_steady_body_is_no_timeout(hasty):
+    daemon = hasty(body_idle="400ms", header="400ms")
+    client = daemon.connect()
+    client.send(request("POST", "/echo", [("Content-Length", "20")]))
+    for _ in range(20):
+        client.send("x")
+        time.sleep(0.05)
+    assert client.response().json()["body_length"] == 20
+
+
+def test_write_timeout(hasty):
+    daemon = hasty(write_idle="400ms")
+    client = daemon.connect(rcvbuf=8192)
+    client.send(request(target="/bytes/200000000"))
+    wait_for(lambda: daemon.app.stats()["in_progress"] == 1)
+    wait_for(lambda: daemon.app.stats()["in_progress"] == 0, what="the stalled reader is given up")
+    assert daemon.ask().status == 200
+
+
+def test_a_slow_but_steady_reader_is_no_timeout(hasty):
+    daemon = hasty(write_idle="500ms")
+    client = daemon.connect(rcvbuf=8192)
+    size = 12000000
+    client.send(request(target=f"/bytes/{size}"))
+    msg = client.response_head()
+    assert int(msg.get("Content-Length")) == size
+    got = len(client.buf)
+    client.buf = b""
+    end = time.monotonic() + 2
+    while time.monotonic() < end:
+        got += len(client.sock.recv(4096))
+        time.sleep(0.01)
+    while got < size:
+        data = client.sock.recv(1 << 20)
+        assert data, "cut"
+        got += len(data)
+    assert got == size
+
+
+def test_one_greedy_client_does_not_starve_others(weir, app):
+    daemon = weir(app().addresses, workers=1)
+    greedy = [daemon.connect() for _ in range(3)]
+    stop = []
+
+    def pull(client):
+        client.send(request(target=f"/bytes/{1 << 40}"))
+        try:
+            while not stop and client.sock.recv(1 << 20):
+                pass
+        except OSError:
+            pass
+        client.close()
+    threads = [threading.Thread(target=pull, args=(client,)) for client in greedy]
+    for thread in threads:
+        thread.start()
+    try:
+        polite = daemon.connect()
+        times = []
+        for _ in range(30):
+            begin = time.monotonic()
+            polite.ask()
+            times.append(time.monotonic() - begin)
+        assert sorted(times)[20] < 0.1 * SLOW, times
+    finally:
+        stop.append(True)
+        for thread in threads:
+            thread.join()
+
+
+def test_two_thousand_connections(weir, app):
+    import resource
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 8000:
+        pytest.skip("RLIMIT_NOFILE is below 8000")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 8000), hard))
+    backend = app()
+    daemon = weir(backend.addresses)
+    before = daemon.rss()
+    clients = [Client(daemon.port) for _ in range(2000)]
+    try:
+        for client in clients:
+            client.send(request())
+        assert all(client.response().status == 200 for client in clients)
+        grown = daemon.rss() - before
+        assert grown / len(clients) < 4096, "an idle connection holds no buffer"
+        assert backend.stats()["connections"] < 500, "a burst must not spread upstream"
+    finally:
+        for client in clients:
+            client.close()

@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: MIT
+"""The access log: three formats, reopened on USR1, sampled."""
+import json
+import re
+import signal
+import time
+
+import pytest
+
+from wire import request, wait_for
+
+
+@pytest.fixture
+def logged(weir, app, tmp_path):
+    def start(**access):
+        backend = app()
+        daemon = weir([{"address": backend.addresses[0], "name": "a"}],
+                      log={"access": {"path": str(tmp_path / "access.log"), **access}})
+        daemon.app = backend
+        daemon.log = tmp_path / "access.log"
+        return daemon
+    return start
+
+
+def lines(daemon, n, path=None):
+    """The lines of the log once there are n."""
+    path = path or daemon.log
+
+    def read():
+        text = path.read_text() if path.exists() else ""
+        got = text.splitlines()
+        return (len(got) >= n and text.endswith("\n")) and got
+    return wait_for(read, 5, f"{n} lines in the access log")
+
+
+def test_json(logged):
+    daemon = logged(format="json")
+    client = daemon.connect()
+    client.ask(target="/bytes/1234?x=%20y", headers=[("X-Request-ID", "id-1"),
+                                                     ("User-Agent", 'a "quoted" \\ agent')])
+    client.ask("POST", "/?status=404", body=b"hello", headers=[("X-Request-ID", "id-2")])
+    first, second = map(json.loads, lines(daemon, 2))
+    for row, values in ((first, ("id-1", "GET", 200)), (second, ("id-2", "POST", 404))):
+        for value in values:
+            assert value in row.values(), (value, row)
+    assert any("/bytes/1234" in str(v) for v in first.values())
+    assert any(v == 1234 for v in first.values()), "the bytes of the body"
+
+
+def test_combined(logged):
+    daemon = logged(format="combined")
+    daemon.ask(target="/bytes/1234", headers=[("User-Agent", "agent/1"), ("Referer", "http://r/")])
+    line = lines(daemon, 1)[0]
+    assert re.fullmatch(
+        r'127\.0\.0\.1 - - \[\d\d/\w{3}/\d{4}:\d\d:\d\d:\d\d \+0000\] '
+        r'"GET /bytes/1234 HTTP/1\.1" 200 1234 "http://r/" "agent/1"', line), line
+
+
+def test_haproxy(logged):
+    daemon = logged(format="haproxy")
+    client = daemon.connect()
+    client.ask(target="/bytes/1234")
+    line = lines(daemon, 1)[0]
+    assert f"127.0.0.1:{client.sock.getsockname()[1]}" in line
+    assert re.search(r'\d+/\d+/\d+/\d+/\d+ 200 \d+ .*"GET /bytes/1234 HTTP/1\.1"', line), line
+    assert "app/a" in line
+
+
+@pytest.mark.parametrize("format", ["json", "combined", "haproxy"])
+def test_one_line_for_every_exchange(logged, format):
+    daemon = logged(format=format)
+    client = daemon.connect()
+    client.send(request() * 50)
+    for _ in range(50):
+        client.response()
+    daemon.ask(target="/?reset=before")
+    client = daemon.connect()
+    client.send("BAD\r\n\r\n")
+    client.response()
+    aborted = daemon.connect()
+    aborted.send(request(target="/?head_delay=30s"))
+    wait_for(lambda: daemon.app.stats()["in_progress"] == 1)
+    aborted.close()
+    assert len(lines(daemon, 53)) == 53
+
+
+@pytest.mark.parametrize("format", ["json", "combined", "haproxy"])
+def test_hostile_bytes_cannot_forge_lines(logged, format):
+    daemon = logged(format=format)
+    daemon.ask(target='/"x\\y?<>', headers=[("User-Agent", b'" 200 1 \xff\xfe\\'),
+                                            ("Referer", '"\\"')])
+    got = lines(daemon, 1)
+    assert len(got) == 1
+    if format == "json":
+        json.loads(got[0])
+
+
+def test_usr1_reopens(logged):
+    daemon = logged(format="combined")
+    client = daemon.connect()
+    client.ask(target="/before")
+    lines(daemon, 1)
+    old = daemon.log.rename(daemon.log.with_suffix(".1"))
+    client.ask(target="/still-old")
+    lines(daemon, 2, old)
+    daemon.kill(signal.SIGUSR1)
+    wait_for(daemon.log.exists)
+    client.ask(target="/after")
+    assert "/after" in lines(daemon, 1)[0]
+    assert len(old.read_text().splitlines()) == 2
+
+
+def test_nothing_is_lost_over_many_reopens(logged):
+    daemon = logged(format="combined")
+    client = daemon.connect()
+    n = 0
+    for i in range(10):
+        daemon.log.rename(daemon.log.with_suffix(f".{i}"))
+        daemon.kill(signal.SIGUSR1)
+        for _ in range(20):
+            client.ask()
+            n += 1
+        wait_for(daemon.log.exists)
+    files = [daemon.log, *(daemon.log.with_suffix(f".{i}") for i in range(10))]
+    wait_for(lambda: sum(len(f.read_text().splitlines()) for f in files) == n)
+
+
+def test_sample(logged):
+    daemon = logged(sample=0.2)
+    client = daemon.connect()
+    for _ in range(10):
+        client.send(request() * 100)
+        for _ in range(100):
+            client.response()
+    got = len(lines(daemon, 100))
+    time.sleep(0.3)
+    got = len(lines(daemon, 100))
+    assert 140 < got < 260, got
+
+
+def test_errors_only(logged):
+    daemon = logged(errors_only=True)
+    client = daemon.connect()
+    for target in ("/", "/?status=404", "/?status=500", "/", "/?reset=before", "/?status=302"):
+        client.ask(target=target)
+    statuses = sorted(int(s) for line in lines(daemon, 2)
+                      for s in re.findall(r'"status":\s*(\d+)', line))
+    assert statuses == [500, 502]
+
+
+def test_stdout(weir, app):
+    daemon = weir(app().addresses, log={"access": {"path": "stdout", "format": "combined"}})
+    daemon.ask(target="/to-stdout")
+    wait_for(lambda: "GET /to-stdout HTTP/1.1" in daemon.stdout)
+
+
+def test_off_by_default(weir, app):
+    daemon = weir(app().addresses)
+    daemon.ask(target="/nowhere")
+    assert "/nowhere" not in daemon.stdout + daemon.stderr
+
+
+def test_reload_switches_the_log(logged, tmp_path):
+    import copy
+    daemon = logged(format="combined")
+    daemon.ask(target="/one")
+    lines(daemon, 1)
+    conf = copy.deepcopy(daemon.conf)
+    conf["log"]["access"] = {"path": str(tmp_path / "other.log"), "format": "json"}
+    daemon.reload(conf)
+    daemon.fd_check = False
+    wait_for((tmp_path / "other.log").exists)
+    daemon.ask(target="/two")
+    assert json.loads(lines(daemon, 1, tmp_path / "other.log")[-1])
+    assert "/two" not in daemon.log.read_text()
+
+
+def test_what_was_answered_is_logged_before_the_end(logged):
+    daemon = logged(format="combined")
+    client = daemon.connect()
+    for _ in range(100):
+        client.ask()
+    daemon.finish()
+    assert len(daemon.log.read_text().splitlines()) == 100
+
+
+def test_a_log_that_blocks_does_not_hold_up_workers(weir, app, tmp_path):
+    """A FIFO whose reader sleeps: lines may be dropped, requests may not wait."""
+    import os
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    daemon = weir(app().addresses, log={"access": {"path": str(fifo)}})
+    client = daemon.connect()
+    target = "/" + "x" * 2000
+    begin = time.monotonic()
+    for _ in range(20):
+        client.send(request(target=target) * 50)
+        for _ in range(50):
+            assert client.response().status == 200
+    assert time.monotonic() - begin < 5
+    end = time.monotonic() + 5
+
+    def drain():
+        try:
+            while os.read(reader, 1 << 20):
+                pass
+        except BlockingIOError:
+            pass
+        return time.monotonic() > end or daemon.is_idle()
+    wait_for(drain)
+    os.close(reader)

@@ -1,0 +1,507 @@
+# SPDX-License-Identifier: MIT
+"""Pools: who gets what, limits and the queue, retries, timeouts."""
+import socket
+import threading
+import time
+from collections import Counter
+
+import pytest
+
+from backends import free_port, refused_address
+from wire import SLOW, TIMEOUT, request, wait_for
+
+
+def spread(client, n, target="/"):
+    return Counter(client.ask(target=target).get("X-App") for _ in range(n))
+
+
+class Parallel:
+    """Requests in threads; results in the order of starting."""
+
+    def __init__(self, daemon):
+        self.daemon = daemon
+        self.threads = []
+        self.results = []
+        self.times = []
+
+    def start(self, target="/", method="GET", body=b""):
+        i = len(self.results)
+        self.results.append(None)
+        self.times.append(None)
+
+        def run():
+            begin = time.monotonic()
+            try:
+                self.results[i] = self.daemon.ask(method, target, body=body)
+            except Exception as error:
+                self.results[i] = error
+            self.times[i] = time.monotonic() - begin
+        thread = threading.Thread(target=run)
+        thread.start()
+        self.threads.append(thread)
+        return self
+
+    def join(self):
+        for thread in self.threads:
+            thread.join(TIMEOUT * 2)
+        return [getattr(r, "status", r) for r in self.results]
+
+
+# ---- strategies ----
+
+def test_round_robin_is_exact(weir, app):
+    backends = app(3)
+    daemon = weir(backends.addresses, pool={"balance": "round-robin"})
+    assert set(spread(daemon.connect(), 30).values()) == {10}
+
+
+def test_round_robin_is_weighted_and_smooth(weir, app):
+    backends = app(3)
+    daemon = weir([{"address": a, "weight": w} for a, w in zip(backends.addresses, (5, 1, 1))],
+                  pool={"balance": "round-robin"}, workers=1)
+    client = daemon.connect()
+    seen = [client.ask().get("X-App") for _ in range(70)]
+    assert Counter(seen) == {"app-0": 50, "app-1": 10, "app-2": 10}
+    for i in range(0, 70, 7):
+        assert Counter(seen[i:i + 7]) == {"app-0": 5, "app-1": 1, "app-2": 1}
+
+
+@pytest.mark.parametrize("balance", ["random", "p2c", "least-request", "auto", "leastconn",
+                                     "least-connections", "round-robin"])
+def test_every_strategy_uses_every_backend(weir, app, balance):
+    backends = app(4)
+    daemon = weir(backends.addresses, pool={"balance": balance})
+    seen = spread(daemon.connect(), 200)
+    assert len(seen) == 4 and min(seen.values()) >= 20, seen
+
+
+def test_random_obeys_weights(weir, app):
+    backends = app(2)
+    daemon = weir([{"address": a, "weight": w} for a, w in zip(backends.addresses, (3, 1))],
+                  pool={"balance": "random"})
+    seen = spread(daemon.connect(), 1000)
+    assert 670 < seen["app-0"] < 830, seen
+
+
+def test_weight_zero_gets_nothing(weir, app):
+    backends = app(2)
+    daemon = weir([backends.addresses[0], {"address": backends.addresses[1], "weight": 0}])
+    assert spread(daemon.connect(), 50) == {"app-0": 50}
+
+
+@pytest.mark.parametrize("balance", ["least-request", "auto"])
+def test_least_request_avoids_the_busy_one_over_all_workers(weir, app, balance):
+    """Exact over workers: 6 at once on 3 backends are 2 each, whichever worker has them."""
+    backends = app(3, "service=300ms")
+    daemon = weir(backends.addresses, pool={"balance": balance}, workers=2)
+    parallel = Parallel(daemon)
+    for i in range(6):
+        parallel.start()
+        wait_for(lambda i=i: backends.total("in_progress") == i + 1)
+    assert parallel.join() == [200] * 6
+    assert [s["max_in_progress"] for s in backends.all_stats()] == [2, 2, 2]
+
+
+def test_a_slow_backend_gets_less(weir, app):
+    backends = app(2, "service=2ms", ["1:service=60ms"])
+    daemon = weir(backends.addresses)
+    threads = [threading.Thread(target=lambda: spread(daemon.connect(), 30)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert backends.stats(1)["requests"] < backends.stats(0)["requests"] / 3
+
+
+def test_priorities(weir, app):
+    backends = app(3)
+    daemon = weir([{"address": a, "name": n, "priority": p}
+                   for a, n, p in zip(backends.addresses, "abc", (0, 1, 2))])
+    client = daemon.connect()
+    assert spread(client, 20) == {"app-0": 20}
+    daemon.admin.post("/v1/pools/app/backends/a", {"state": "maintenance"})
+    assert spread(client, 20) == {"app-1": 20}
+    daemon.admin.post("/v1/pools/app/backends/b", {"state": "drain"})
+    assert spread(client, 20) == {"app-2": 20}
+    daemon.admin.post("/v1/pools/app/backends/a", {"state": "up"})
+    assert spread(client, 20) == {"app-0": 20}
+
+
+def test_nobody_left_is_503(weir, app):
+    daemon = weir([{"address": app().addresses[0], "name": "a"}])
+    daemon.admin.post("/v1/pools/app/backends/a", {"state": "maintenance"})
+    begin = time.monotonic()
+    assert daemon.ask().status == 503
+    assert time.monotonic() - begin < 0.8, "nobody will come: no reason to wait"
+
+
+# ---- limits and the queue ----
+
+def test_max_requests_is_never_exceeded(weir, app):
+    backends = app(2, "service=20ms")
+    daemon = weir([{"address": a, "max_requests": 2} for a in backends.addresses],
+                  pool={"queue": {"timeout": "10s"}})
+    parallel = Parallel(daemon)
+    for _ in range(30):
+        parallel.start()
+    assert parallel.join() == [200] * 30
+    assert [s["max_in_progress"] for s in backends.all_stats()] == [2, 2]
+
+
+def test_pool_wide_request_limit(weir, app):
+    backends = app(1, "service=20ms")
+    daemon = weir(backends.addresses, pool={"limits": {"requests": 3}, "queue": {"timeout": "10s"}})
+    parallel = Parallel(daemon)
+    for _ in range(20):
+        parallel.start()
+    assert parallel.join() == [200] * 20
+    assert backends.stats()["max_in_progress"] == 3
+
+
+def test_connection_limit(weir, app):
+    backends = app(1, "service=20ms")
+    daemon = weir(backends.addresses, pool={"limits": {"connections": 2},
+                                            "queue": {"timeout": "10s"}})
+    parallel = Parallel(daemon)
+    for _ in range(20):
+        parallel.start()
+    statuses = parallel.join()
+    assert backends.stats()["max_in_progress"] <= 2
+    assert set(statuses) <= {200, 503} and statuses.count(200) >= 2
+
+
+@pytest.fixture
+def narrow(weir, app):
+    """One backend that takes one request at a time, and holds it for `service`."""
+    def start(service="300ms", **queue):
+        backend = app(1, f"service={service}")
+        daemon = weir([{"address": backend.addresses[0], "max_requests": 1}],
+                      pool={"queue": queue or "off", "retry": "off"})
+        daemon.app = backend
+        return daemon
+    return start
+
+
+def queued(daemon):
+    return daemon.sum("queued")
+
+
+def pool_queued(daemon):
+    """Waiting in the pool's queue, which no backend has yet."""
+    pool = daemon.admin.get("/v1/pools/app")
+    return pool.get("queued", queued(daemon))
+
+
+def test_the_queue_is_first_in_first_out(narrow, scripted, weir):
+    order = []
+
+    def handler(peer):
+        while msg := peer.request():
+            order.append(msg.target)
+            time.sleep(0.03)
+            peer.respond()
+    backend = scripted(handler)
+    daemon = weir([{"address": backend.address, "max_requests": 1}],
+                  pool={"queue": {"timeout": "10s"}}, workers=1)
+    parallel = Parallel(daemon)
+    for i in range(10):
+        parallel.start(f"/{i}")
+        wait_for(lambda i=i: len(order) + pool_queued(daemon) >= i + 1)
+    assert parallel.join() == [200] * 10
+    assert order == [f"/{i}" for i in range(10)]
+
+
+def test_queue_length(narrow):
+    daemon = narrow("500ms", length=2, timeout="10s")
+    parallel = Parallel(daemon)
+    parallel.start()
+    wait_for(lambda: daemon.app.stats()["in_progress"] == 1)
+    parallel.start().start()
+    wait_for(lambda: pool_queued(daemon) == 2)
+    begin = time.monotonic()
+    assert daemon.ask().status == 503
+    assert time.monotonic() - begin < 0.3
+    assert parallel.join() == [200] * 3
+
+
+def test_queue_timeout(narrow):
+    daemon = narrow("2s", timeout="200ms")
+    parallel = Parallel(daemon).start()
+    wait_for(lambda: daemon.app.stats()["in_progress"] == 1)
+    begin = time.monotonic()
+    assert daemon.ask().status == 503
+    assert 0.15 < time.monotonic() - begin < 1 * SLOW
+    assert parallel.join() == [200]
+    assert daemon.app.stats()["requests"] == 1
+
+
+def test_queue_off(narrow):
+    daemon = narrow("400ms")
+    parallel = Parallel(daemon).start()
+    wait_for(lambda: daemon.app.stats()["in_progress"] == 1)
+    begin = time.monotonic()
+    assert daemon.ask().status == 503
+    assert time.monotonic() - begin < 0.3
+    assert parallel.join() == [200]
+
+
+def test_a_client_that_leaves_the_queue_is_forgotten(narrow):
+    daemon = narrow("400ms", timeout="10s")
+    parallel = Parallel(daemon).start()
+    wait_for(lambda: daemon.app.stats()["in_progress"] == 1)
+    leaver = daemon.connect()
+    leaver.send(request(target="/leaver"))
+    wait_for(lambda: pool_queued(daemon) == 1)
+    parallel.start()
+    wait_for(lambda: pool_queued(daemon) == 2)
+    leaver.close()
+    wait_for(lambda: pool_queued(daemon) == 1)
+    assert parallel.join() == [200, 200]
+    assert daemon.app.stats()["requests"] == 2
+
+
+def test_queued_uploads_are_served(narrow):
+    daemon = narrow("100ms", timeout="10s")
+    parallel = Parallel(daemon)
+    for size in (10, 50000, 300000, 1000000):
+        parallel.start("/echo", "POST", b"x" * size)
+    assert parallel.join() == [200] * 4
+    assert [r.json()["body_length"] for r in parallel.results] == [10, 50000, 300000, 1000000]
+
+
+# ---- retries ----
+
+def test_connect_failures_go_to_another_backend(weir, app):
+    backend = app()
+    daemon = weir([refused_address(), backend.addresses[0]],
+                  pool={"retry": {"budget": "100%"}, "balance": "round-robin"})
+    client = daemon.connect()
+    assert spread(client, 40) == {"app-0": 40}
+    assert [client.ask("POST", body=b"x").status for _ in range(10)] == [200] * 10
+    assert daemon.sum("retries") >= 10
+
+
+def test_retry_off(weir, app):
+    daemon = weir([refused_address(), app().addresses[0]],
+                  pool={"retry": "off", "balance": "round-robin"})
+    client = daemon.connect()
+    assert Counter(client.ask().status for _ in range(20)) == {200: 10, 502: 10}
+
+
+def test_retry_needs_the_word_connect(weir, app):
+    daemon = weir([refused_address(), app().addresses[0]],
+                  pool={"retry": {"on": ["reset"]}, "balance": "round-robin"})
+    client = daemon.connect()
+    assert Counter(client.ask().status for _ in range(20)) == {200: 10, 502: 10}
+
+
+def test_the_budget_bounds_retries(weir, app):
+    """Half of the picks fail; a budget of 1% and its floor of 10 a second do not cover them."""
+    daemon = weir([refused_address(), app().addresses[0]],
+                  pool={"retry": {"budget": "1%"}, "balance": "round-robin"})
+    client = daemon.connect()
+    statuses = Counter(client.ask().status for _ in range(1000))
+    assert statuses[502] > 300 and statuses[200] >= 500, statuses
+
+
+def test_attempts(weir, app):
+    dead = [refused_address() for _ in range(3)]
+    pool = {"balance": "round-robin", "retry": {"attempts": 3, "budget": "100%"}}
+    daemon = weir([*dead, app().addresses[0]], pool=pool)
+    assert spread(daemon.connect(), 10) == {"app-0": 10}
+
+
+def reset_after_request(peer):
+    peer.request()
+    peer.reset()
+
+
+def test_get_is_retried_after_a_reset(weir, app, scripted):
+    bad = scripted(reset_after_request)
+    daemon = weir([bad.address, app().addresses[0]],
+                  pool={"retry": {"budget": "100%"}, "balance": "round-robin"})
+    client = daemon.connect()
+    assert spread(client, 20) == {"app-0": 20}
+    assert bad.n_requests == 10
+
+
+@pytest.mark.parametrize("method", ["POST", "PATCH", "PURGE"])
+def test_what_is_not_idempotent_is_never_repeated(weir, app, scripted, method):
+    bad, backend = scripted(reset_after_request), app()
+    daemon = weir([bad.address, backend.addresses[0]],
+                  pool={"retry": {"budget": "100%"}, "balance": "round-robin"})
+    client = daemon.connect()
+    statuses = Counter(client.ask(method, body=b"x").status for _ in range(20))
+    assert statuses == {200: 10, 502: 10}
+    assert (bad.n_requests, backend.stats()["requests"]) == (10, 10)
+
+
+def test_nothing_is_repeated_after_a_response_byte(weir, app, scripted):
+    def handler(peer):
+        peer.request()
+        peer.send("HTTP/1.1 200 OK\r\n")
+        time.sleep(0.02)
+        peer.reset()
+    bad, backend = scripted(handler), app()
+    daemon = weir([bad.address, backend.addresses[0]],
+                  pool={"retry": {"budget": "100%"}, "balance": "round-robin"})
+    client = daemon.connect()
+    assert Counter(client.ask().status for _ in range(10)) == {200: 5, 502: 5}
+
+
+def test_a_body_past_the_buffer_is_not_repeated(weir, app, scripted):
+    def handler(peer):
+        peer.request_head()
+        got = 0
+        while got < 150000:
+            peer.fill()
+            got += len(peer.buf)
+            peer.buf = b""
+        peer.reset()
+    bad, backend = scripted(handler), app()
+    daemon = weir([bad.address, backend.addresses[0]],
+                  pool={"retry": {"budget": "100%", "buffer": "1KiB"}, "balance": "round-robin"})
+    statuses = Counter(daemon.ask("PUT", body=b"x" * 200000).status for _ in range(4))
+    assert statuses == {200: 2, 502: 2}
+
+
+def test_a_small_put_is_repeated_with_its_body(weir, app, scripted):
+    bad, backend = scripted(reset_after_request), app()
+    daemon = weir([bad.address, backend.addresses[0]],
+                  pool={"retry": {"budget": "100%"}, "balance": "round-robin"})
+    client = daemon.connect()
+    for size in (1, 5000, 40000) * 2:
+        response = client.ask("PUT", "/echo", body=b"x" * size)
+        assert (response.status, response.json()["body_length"]) == (200, size)
+    assert bad.n_requests == 3
+
+
+def test_no_backend_is_tried_twice(weir, scripted):
+    bad = [scripted(reset_after_request) for _ in range(2)]
+    daemon = weir([b.address for b in bad], pool={"retry": {"attempts": 5, "budget": "100%"}})
+    assert daemon.ask().status == 502
+    assert [b.n_requests for b in bad] == [1, 1]
+
+
+# ---- kept upstream connections ----
+
+def test_upstream_connections_are_reused(weir, app):
+    backend = app()
+    daemon = weir(backend.addresses, workers=1)
+    for _ in range(20):
+        assert daemon.ask().status == 200
+    assert backend.stats()["connections"] == 1
+
+
+def test_idle_upstream_connections_are_bounded(weir, app):
+    backend = app(1, "service=100ms")
+    daemon = weir(backend.addresses, pool={"keepalive": {"max_idle": 3}})
+    parallel = Parallel(daemon)
+    for _ in range(12):
+        parallel.start()
+    assert parallel.join() == [200] * 12
+    wait_for(lambda: backend.stats()["open"] <= 3)
+    assert daemon.sum("idle_upconns") <= 3
+
+
+def test_idle_upstream_connections_end(weir, app):
+    backend = app()
+    daemon = weir(backend.addresses, pool={"keepalive": {"idle": "200ms"}})
+    assert daemon.ask().status == 200
+    assert backend.stats()["open"] == 1
+    wait_for(lambda: backend.stats()["open"] == 0, 3)
+    assert daemon.sum("upconns") == 0
+
+
+def test_requests_per_upstream_connection(weir, app):
+    backend = app()
+    daemon = weir(backend.addresses, pool={"keepalive": {"requests": 5}}, workers=1)
+    client = daemon.connect()
+    for _ in range(20):
+        assert client.ask().status == 200
+    assert backend.stats()["connections"] == 4
+
+
+@pytest.mark.parametrize("after", ["0", "1ms", "3ms"])
+def test_the_keepalive_race_is_invisible(weir, app, after):
+    """The backend closes idle connections unannounced, at the worst moments."""
+    backend = app(1, f"close_after={after}")
+    daemon = weir(backend.addresses, pool={"retry": {"budget": "100%"}})
+    client = daemon.connect()
+    for i in range(300):
+        assert client.ask().status == 200
+        time.sleep((i % 5) / 1000)
+    assert backend.stats()["responses"]["200"] == 300
+
+
+def test_a_stale_connection_is_replaced_on_the_only_backend(weir, scripted):
+    """Closed just when the next request comes: sent again on a fresh connection."""
+    def handler(peer):
+        if peer.request():
+            peer.respond()
+            peer.request_head()  # the second request gets no answer
+    backend = scripted(handler)
+    daemon = weir([backend.address], workers=1)
+    client = daemon.connect()
+    for _ in range(6):
+        assert client.ask().status == 200
+
+
+# ---- timeouts ----
+
+def test_response_timeout(weir, app):
+    backend = app()
+    daemon = weir(backend.addresses, pool={"timeouts": {"response": "200ms"}})
+    begin = time.monotonic()
+    assert daemon.ask(target="/?hang=1").status == 504
+    assert 0.15 < time.monotonic() - begin < 1.5
+    wait_for(lambda: backend.stats()["open"] == 0)
+
+
+@pytest.fixture
+def deaf():
+    """An address whose SYNs are dropped: the backlog is full and nobody accepts."""
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", free_port()))
+    listener.listen(0)
+    fillers = []
+    for _ in range(8):
+        sock = socket.socket()
+        sock.setblocking(False)
+        sock.connect_ex(listener.getsockname())
+        fillers.append(sock)
+    time.sleep(0.05)
+    yield "%s:%d" % listener.getsockname()
+    for sock in (*fillers, listener):
+        sock.close()
+
+
+def test_connect_timeout(weir, deaf):
+    daemon = weir([deaf], pool={"timeouts": {"connect": "200ms"}})
+    begin = time.monotonic()
+    assert daemon.ask().status == 504
+    assert 0.15 < time.monotonic() - begin < 1.5
+
+
+def test_connect_timeout_goes_to_another_backend(weir, deaf, app):
+    daemon = weir([deaf, app().addresses[0]],
+                  pool={"timeouts": {"connect": "100ms"}, "balance": "round-robin",
+                        "retry": {"budget": "100%"}})
+    client = daemon.connect()
+    assert spread(client, 6) == {"app-0": 6}
+
+
+def test_idle_timeout_in_the_middle_of_a_body(weir, app):
+    backend = app()
+    daemon = weir(backend.addresses, pool={"timeouts": {"idle": "200ms"}})
+    for framing in ("length", "chunked"):
+        client = daemon.connect()
+        client.send(request(target=f"/bytes/1000?body_delay=10s&framing={framing}"))
+        with pytest.raises(AssertionError):
+            client.response()
+    wait_for(lambda: backend.stats()["open"] == 0)
+
+
+def test_a_slow_but_steady_body_is_no_timeout(weir, app):
+    daemon = weir(app().addresses, pool={"timeouts": {"idle": "400ms", "response": "400ms"}})
+    assert daemon.ask(target="/bytes/20000?rate=20000").size == 20000

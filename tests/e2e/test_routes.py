@@ -1,0 +1,286 @@
+# SPDX-License-Identifier: MIT
+"""Routes: every match, every action, in the order of the file."""
+import time
+from collections import Counter
+
+import pytest
+
+from wire import Headers, request
+
+
+@pytest.fixture
+def routed(weir, app, tmp_path):
+    """routed(routes) -> daemon with the pools blue, green and red (app instances 0, 1, 2)"""
+    def start(routes, **kwargs):
+        backend = app(3)
+        pools = {name: {"backends": [address]}
+                 for name, address in zip(("blue", "green", "red"), backend.addresses)}
+        daemon = weir(pools=pools, routes=routes, **kwargs)
+        daemon.app = backend
+        return daemon
+    return start
+
+
+COLOURS = {"app-0": "blue", "app-1": "green", "app-2": "red"}
+
+
+def colour(daemon, target="/", headers=(), method="GET", **kwargs):
+    """Which pool answered, or the status if none did."""
+    response = daemon.ask(method, target, headers, **kwargs)
+    return COLOURS.get(response.get("X-App"), response.status)
+
+
+def test_hosts(routed):
+    daemon = routed([
+        {"match": {"host": ["api.example.com", "api2.example.com"]}, "pool": "blue"},
+        {"match": {"host": "*.example.com"}, "pool": "green"},
+        {"pool": "red"},
+    ])
+    for host, expected in [("api.example.com", "blue"), ("API.Example.COM", "blue"),
+                           ("api2.example.com:8080", "blue"), ("www.example.com", "green"),
+                           ("a.b.example.com", "green"), ("example.com", "red"),
+                           ("api.example.com.evil.org", "red"), ("evilexample.com", "red")]:
+        assert colour(daemon, host=host) == expected, host
+
+
+def test_path_prefix_ends_at_segments(routed):
+    daemon = routed([{"match": {"path": "/v1"}, "pool": "blue"},
+                     {"match": {"path": "/v2/"}, "pool": "green"}, {"pool": "red"}])
+    for target, expected in [("/v1", "blue"), ("/v1/", "blue"), ("/v1/x?y", "blue"),
+                             ("/v1?x", "blue"), ("/v10", "red"), ("/v2/x", "green"),
+                             ("/v20", "red"), ("/", "red"), ("/V1", "red")]:
+        assert colour(daemon, target) == expected, target
+
+
+@pytest.mark.parametrize("target", ["/%76%31/x", "/a/../v1/x", "/./v1/x", "//v1/x", "/v1/%2e/x"])
+def test_no_spelling_slips_past_a_route(routed, target):
+    daemon = routed([{"match": {"path": "/v1"}, "pool": "blue"}, {"pool": "red"}])
+    assert colour(daemon, target) == "blue"
+
+
+def test_path_exact(routed):
+    daemon = routed([{"match": {"path_exact": "/health"}, "pool": "blue"}, {"pool": "red"}])
+    for target, expected in [("/health", "blue"), ("/health?x=1", "blue"), ("/health/", "red"),
+                             ("/healthz", "red")]:
+        assert colour(daemon, target) == expected, target
+
+
+def test_path_regex(routed):
+    daemon = routed([{"match": {"path_regex": "^/user/[0-9]+$"}, "pool": "blue"}, {"pool": "red"}])
+    for target, expected in [("/user/42", "blue"), ("/user/42?x", "blue"), ("/user/x", "red"),
+                             ("/user/42/x", "red")]:
+        assert colour(daemon, target) == expected, target
+
+
+def test_a_hostile_path_cannot_stall_a_regex(routed):
+    daemon = routed([{"match": {"path_regex": "^/(a+)+$"}, "pool": "blue"}, {"pool": "red"}])
+    begin = time.monotonic()
+    assert colour(daemon, "/" + "a" * 5000 + "!") in ("red", 400, 500)
+    assert time.monotonic() - begin < 1
+
+
+def test_method(routed):
+    daemon = routed([{"match": {"method": ["POST", "PUT"]}, "pool": "blue"}, {"pool": "red"}])
+    for method, expected in [("POST", "blue"), ("PUT", "blue"), ("GET", "red"), ("PATCH", "red")]:
+        assert colour(daemon, method=method) == expected, method
+
+
+def test_header(routed):
+    daemon = routed([{"match": {"header": {"X-Env": "canary"}}, "pool": "blue"},
+                     {"match": {"header": {"X-Any": "*"}}, "pool": "green"}, {"pool": "red"}])
+    for headers, expected in [([("X-Env", "canary")], "blue"), ([("x-env", "canary")], "blue"),
+                              ([("X-Env", "prod")], "red"), ([("X-Any", "thing")], "green"),
+                              ([], "red")]:
+        assert colour(daemon, headers=headers) == expected, headers
+
+
+def test_query(routed):
+    daemon = routed([{"match": {"query": {"beta": "1"}}, "pool": "blue"},
+                     {"match": {"query": {"any": "*"}}, "pool": "green"}, {"pool": "red"}])
+    for target, expected in [("/?beta=1", "blue"), ("/?x=2&beta=1&y", "blue"), ("/?beta=12", "red"),
+                             ("/?xbeta=1", "red"), ("/?any=thing", "green"), ("/beta=1", "red")]:
+        assert colour(daemon, target) == expected, target
+
+
+def test_client(routed):
+    daemon = routed([{"match": {"client": ["10.0.0.0/8"]}, "pool": "blue"},
+                     {"match": {"client": ["127.0.0.0/8"]}, "pool": "green"}])
+    assert colour(daemon) == "green"
+
+
+def test_client_behind_a_trusted_proxy(routed):
+    daemon = routed([{"match": {"client": ["10.0.0.0/8"]}, "pool": "blue"}, {"pool": "red"}],
+                    listener={"trusted_proxies": ["127.0.0.1"]})
+    assert colour(daemon, headers=[("X-Forwarded-For", "10.1.2.3")]) == "blue"
+    assert colour(daemon, headers=[("X-Forwarded-For", "10.1.2.3, 192.0.2.1")]) == "red"
+
+
+def test_all_parts_of_a_match_must_hold(routed):
+    daemon = routed([{"match": {"host": "a.test", "path": "/x", "method": ["GET"]}, "pool": "blue"},
+                     {"pool": "red"}])
+    assert colour(daemon, "/x", host="a.test") == "blue"
+    assert colour(daemon, "/x", host="b.test") == "red"
+    assert colour(daemon, "/y", host="a.test") == "red"
+    assert colour(daemon, "/x", host="a.test", method="POST") == "red"
+
+
+def test_the_first_match_wins(routed):
+    daemon = routed([{"match": {"path": "/a"}, "pool": "blue"},
+                     {"match": {"path": "/a/b"}, "pool": "green"},
+                     {"match": {"host": "a.test"}, "pool": "red"}])
+    assert colour(daemon, "/a/b", host="a.test") == "blue"
+    assert colour(daemon, "/b", host="a.test") == "red"
+
+
+def test_no_match_is_404(routed):
+    daemon = routed([{"match": {"host": "a.test"}, "pool": "blue"}])
+    client = daemon.connect()
+    for _ in range(3):
+        assert client.ask(host="b.test").status == 404
+    assert client.ask(host="a.test").status == 200
+
+
+def test_split(routed):
+    daemon = routed([{"split": {"blue": 75, "green": 25, "red": 0}}])
+    client = daemon.connect()
+    seen = Counter(client.ask().get("X-App") for _ in range(1000))
+    assert 680 < seen["app-0"] < 820 and 180 < seen["app-1"] < 320 and seen["app-2"] == 0
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_redirect(routed, status):
+    daemon = routed([{"redirect": {"to": "https://{host}{uri}", "status": status}}])
+    response = daemon.ask(target="/a/b?c=d", host="a.test")
+    assert (response.status, response.get("Location")) == (status, "https://a.test/a/b?c=d")
+
+
+def test_redirect_default_and_parts(routed):
+    daemon = routed([{"redirect": {"to": "{scheme}://new.test/x{path}?q&{query}"}}])
+    response = daemon.ask(target="/a?b=c")
+    assert (response.status, response.get("Location")) == (308, "http://new.test/x/a?q&b=c")
+
+
+def test_respond(routed):
+    daemon = routed([
+        {"match": {"path_exact": "/robots.txt"}, "respond": {"body": "no\n"}},
+        {"match": {"path": "/json"},
+         "respond": {"status": 503, "body": "{}", "content_type": "application/json"}},
+        {"respond": {"status": 204}}])
+    client = daemon.connect()
+    response = client.ask(target="/robots.txt")
+    assert (response.status, response.body) == (200, b"no\n")
+    assert response.get("Content-Type").startswith("text/plain")
+    assert client.ask("HEAD", "/robots.txt").get("Content-Length") == "3"
+    response = client.ask(target="/json")
+    assert (response.status, response.body) == (503, b"{}")
+    assert response.get("Content-Type") == "application/json"
+    response = client.ask(target="/")
+    assert (response.status, response.body) == (204, b"")
+
+
+def test_respond_to_an_upload(routed):
+    daemon = routed([{"respond": {"body": "thanks"}}])
+    client = daemon.connect()
+    for size in (5, 100000):
+        response = client.ask("POST", body=b"x" * size)
+        assert response.body == b"thanks"
+    if "close" not in response.get("Connection", ""):
+        assert client.ask().body == b"thanks"
+
+
+def echoed(daemon, *args, **kwargs):
+    answer = daemon.ask(*args, **kwargs)
+    assert answer.status == 200, answer
+    answer = answer.json()
+    return answer["target"], Headers(map(tuple, answer["headers"]))
+
+
+def test_rewrite(routed):
+    daemon = routed([{"match": {"path": "/v1"}, "pool": "blue",
+                      "rewrite": {"path_regex": "^/v1/(.*)$", "path": "/$1",
+                                  "host": "api.internal"}},
+                     {"pool": "blue"}])
+    target, headers = echoed(daemon, target="/v1/echo?a=b")
+    assert target == "/echo?a=b"
+    assert headers.get("Host") == "api.internal"
+    assert headers.get("X-Forwarded-Host") == "weir.test"
+    target, headers = echoed(daemon, target="/echo?x=/v1/y")
+    assert (target, headers.get("Host")) == ("/echo?x=/v1/y", "weir.test")
+
+
+def test_header_edits(routed):
+    daemon = routed([{
+        "pool": "blue",
+        "request_headers": {"set": {"X-Env": "prod"}, "add": {"X-Many": "2"},
+                            "remove": ["X-Debug"]},
+        "response_headers": {"set": {"X-App": "set"}, "add": {"X-Extra": "1"},
+                             "remove": ["Content-Type"]}}])
+    answer = daemon.ask(target="/echo", headers=[("X-Debug", "1"), ("x-env", "dev"),
+                                                 ("X-Many", "1")])
+    headers = Headers(map(tuple, answer.json()["headers"]))
+    assert headers.all("X-Env") == ["prod"]
+    assert headers.all("X-Many") == ["1", "2"]
+    assert "X-Debug" not in headers
+    assert answer.headers.all("X-App") == ["set"]
+    assert answer.get("X-Extra") == "1"
+    assert "Content-Type" not in answer.headers
+
+
+def test_header_edits_of_one_route_do_not_leak(routed):
+    daemon = routed([{"match": {"path": "/echo"}, "pool": "blue",
+                      "request_headers": {"set": {"X-Secret": "1"}}},
+                     {"pool": "blue"}])
+    client = daemon.connect()
+    for target, there in [("/echo", True), ("/?echo=1", False), ("/echo", True)]:
+        assert (b"X-Secret" in client.ask(target=target).body) == there
+
+
+def test_response_timeout_of_a_route(routed):
+    daemon = routed([{"match": {"path": "/slow"}, "pool": "blue", "timeouts": {"response": "5s"}},
+                     {"pool": "blue", "timeouts": {"response": "100ms"}}])
+    assert daemon.ask(target="/slow?head_delay=300ms").status == 200
+    begin = time.monotonic()
+    assert daemon.ask(target="/?head_delay=5s").status == 504
+    assert time.monotonic() - begin < 2
+
+
+def test_total_timeout_of_a_route(routed):
+    daemon = routed([{"pool": "blue", "timeouts": {"total": "200ms"}}])
+    assert daemon.ask(target="/?head_delay=5s").status == 504
+    client = daemon.connect()
+    client.send(request(target="/bytes/100000?rate=50000"))
+    begin = time.monotonic()
+    with pytest.raises(AssertionError):
+        client.response()
+    assert time.monotonic() - begin < 2
+
+
+def test_idle_timeout_of_a_route(routed):
+    daemon = routed([{"pool": "blue", "timeouts": {"idle": "200ms"}}])
+    client = daemon.connect()
+    client.send(request(target="/bytes/100000?body_delay=5s"))
+    with pytest.raises(AssertionError):
+        client.response()
+
+
+def many_routes(n):
+    return [{"match": {"host": f"h{i}.example.com", "path": f"/p{i}"}, "pool": "blue"}
+            for i in range(n)] + [{"match": {"path": "/last"}, "pool": "green"}]
+
+
+def cpu_per_request(daemon, n=3000):
+    client = daemon.connect()
+    ask = request(target="/last", host="h9.example.com") * 100
+    before = daemon.cpu_seconds()
+    for _ in range(n // 100):
+        client.send(ask)
+        for _ in range(100):
+            assert client.response().get("X-App") == "app-1"
+    return (daemon.cpu_seconds() - before) / n
+
+
+def test_ten_thousand_routes_cost_about_as_much_as_one(routed):
+    few = cpu_per_request(routed(many_routes(1)))
+    many = cpu_per_request(routed(many_routes(10000)))
+    # 10 us is the grain of the kernel's accounting over so many requests
+    assert many < few * 1.5 + 10e-6, (few, many)

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: MIT
+"""The end: drained on TERM, at once on the second."""
+import signal
+import time
+
+import pytest
+
+from wire import SLOW, Client, request, wait_for
+
+
+@pytest.fixture
+def one(weir, app):
+    backend = app()
+    daemon = weir(backend.addresses, shutdown_timeout="10s")
+    daemon.app = backend
+    return daemon
+
+
+def refuses(port):
+    try:
+        Client(port, timeout=1).close()
+        return False
+    except ConnectionError:
+        return True
+
+
+def ended(daemon):
+    """Exit 0 without TERM from the fixture."""
+    daemon.checked = True
+    assert daemon.wait() == 0, daemon.stderr
+    daemon.assert_quiet()
+
+
+def under_way(daemon, target="/?head_delay=700ms"):
+    client = daemon.connect()
+    client.send(request(target=target))
+    wait_for(lambda: daemon.app.stats()["in_progress"] == 1)
+    return client
+
+
+def test_term_without_traffic(one):
+    begin = time.monotonic()
+    one.kill(signal.SIGTERM)
+    ended(one)
+    assert time.monotonic() - begin < 2 * SLOW
+
+
+def test_term_lets_exchanges_finish(one):
+    client = under_way(one)
+    one.kill(signal.SIGTERM)
+    wait_for(lambda: refuses(one.port), what="listeners are closed")
+    assert one.admin.call("GET", "/readyz").status == 503
+    assert one.admin.call("GET", "/livez").status == 200
+    response = client.response()
+    assert response.status == 200
+    assert "close" in response.get("Connection", "")
+    client.assert_closed()
+    ended(one)
+
+
+def test_term_lets_a_long_body_finish(one):
+    client = under_way(one, "/bytes/60000?rate=60000")
+    one.kill(signal.SIGTERM)
+    assert client.response().size == 60000
+    ended(one)
+
+
+def test_term_closes_idle_connections(one):
+    idle = one.connect()
+    idle.ask()
+    client = under_way(one)
+    one.kill(signal.SIGTERM)
+    idle.assert_closed(5)
+    assert client.response().status == 200
+    ended(one)
+
+
+def test_term_finishes_the_queue(weir, app):
+    backend = app(1, "service=200ms")
+    daemon = weir([{"address": backend.addresses[0], "max_requests": 1}],
+                  pool={"queue": {"timeout": "5s"}})
+    clients = [daemon.connect() for _ in range(3)]
+    for client in clients:
+        client.send(request())
+    wait_for(lambda: sum(w["exchanges"] for w in daemon.admin.get("/v1/status")["workers"]) == 3)
+    daemon.kill(signal.SIGTERM)
+    assert [client.response().status for client in clients] == [200] * 3
+    ended(daemon)
+
+
+def test_shutdown_timeout_cuts_what_is_left(weir, app):
+    backend = app()
+    daemon = weir(backend.addresses, shutdown_timeout="300ms")
+    daemon.app = backend
+    client = under_way(daemon, "/?head_delay=60s")
+    begin = time.monotonic()
+    daemon.kill(signal.SIGTERM)
+    daemon.checked = True
+    daemon.wait()
+    assert 0.2 < time.monotonic() - begin < 3 * SLOW
+    client.assert_closed()
+    daemon.assert_quiet()
+
+
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_stops_now(one, second):
+    client = under_way(one, "/?head_delay=60s")
+    one.kill(signal.SIGTERM)
+    wait_for(lambda: refuses(one.port))
+    begin = time.monotonic()
+    one.kill(second)
+    one.checked = True
+    code = one.wait()
+    assert time.monotonic() - begin < 2 * SLOW
+    assert code in (0, 1), "no signal death"
+    client.assert_closed()
+    one.assert_quiet()
+
+
+def test_int_stops(one):
+    one.kill(signal.SIGINT)
+    ended(one)
+
+
+def test_hup_while_draining_is_harmless(one):
+    client = under_way(one)
+    one.kill(signal.SIGTERM)
+    wait_for(lambda: refuses(one.port))
+    one.kill(signal.SIGHUP)
+    assert client.response().status == 200
+    ended(one)
+
+
+def test_usr1_without_a_log_is_harmless(one):
+    one.kill(signal.SIGUSR1)
+    assert one.ask().status == 200
+
+
+def test_start_again_at_once_on_the_same_port(weir, app):
+    backend = app()
+    daemon = weir(backend.addresses)
+    assert daemon.ask().status == 200
+    daemon.finish()
+    again = weir(conf=daemon.conf, status_socket=daemon.sock)
+    assert again.ask().status == 200

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: MIT
+"""Design section 5: four I/O system calls a keep-alive request, and epoll_wait."""
+import re
+import shutil
+import signal
+import subprocess
+import time
+from collections import Counter
+
+import pytest
+
+from daemon import SANITIZED
+from wire import Client, request, wait_for
+
+N = 200
+
+
+@pytest.fixture
+def strace(tmp_path):
+    """strace(daemon, work) -> calls of all threads while work() runs"""
+    def count(daemon, work):
+        out = tmp_path / "strace.out"
+        tracer = subprocess.Popen(["strace", "-f", "-qq", "-o", str(out), "-p", str(daemon.pid)],
+                                  stderr=subprocess.PIPE, text=True)
+        try:
+            wait_for(lambda: _traced(daemon) or tracer.poll() is not None)
+            if tracer.poll() is not None:
+                pytest.skip(f"strace cannot attach here: {tracer.stderr.read()}")
+            time.sleep(0.1)
+            work()
+            time.sleep(0.1)
+        finally:
+            tracer.send_signal(signal.SIGINT)
+            tracer.wait()
+        calls = Counter()
+        for line in out.read_text().splitlines():
+            match = re.match(r"\d+\s+(?:<\.\.\. )?(\w+)(?:\(| resumed)", line)
+            if match and "resumed" not in line:
+                calls[match.group(1)] += 1
+        return calls
+    if not shutil.which("strace"):
+        pytest.skip("strace is not installed")
+    if SANITIZED:
+        pytest.skip("sanitizers make system calls of their own")
+    return count
+
+
+def _traced(daemon):
+    """Every thread has its tracer."""
+    from pathlib import Path
+    tasks = list(Path(f"/proc/{daemon.pid}/task").iterdir())
+    return all("TracerPid:\t0" not in (t / "status").read_text() for t in tasks)
+
+
+def without_waiting(calls):
+    return {name: n for name, n in calls.items()
+            if name not in ("epoll_wait", "epoll_pwait", "epoll_pwait2", "restart_syscall")}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_four_calls_for_a_keepalive_request(weir, app, strace, workers):
+    daemon = weir(app().addresses, workers=workers)
+    client = daemon.connect()
+    for _ in range(20):
+        client.ask()
+
+    def work():
+        for _ in range(N):
+            client.ask()
+    calls = without_waiting(strace(daemon, work))
+    # 40: timers of the control thread and of idle workers in the meantime
+    assert sum(calls.values()) <= 4 * N + 40, calls
+    assert calls.get("epoll_ctl", 0) < 10, calls
+    assert calls.get("setsockopt", 0) + calls.get("getsockname", 0) == 0, calls
+
+
+def test_pipelined_requests_cost_no_more(weir, app, strace):
+    daemon = weir(app().addresses, workers=1)
+    client = daemon.connect()
+    client.ask()
+
+    def work():
+        for _ in range(N // 10):
+            client.send(request() * 10)
+            for _ in range(10):
+                client.response()
+    calls = without_waiting(strace(daemon, work))
+    assert sum(calls.values()) <= 4 * N + 40, calls
+
+
+def test_small_posts(weir, app, strace):
+    daemon = weir(app().addresses, workers=1)
+    client = daemon.connect()
+    client.ask("POST", body=b"hello")
+
+    def work():
+        for _ in range(N):
+            client.ask("POST", body=b"hello")
+    calls = without_waiting(strace(daemon, work))
+    assert sum(calls.values()) <= 4 * N + 40, calls
+
+
+def test_no_memory_is_asked_for(weir, app, strace):
+    """In the steady state neither the heap grows nor anything is mapped."""
+    daemon = weir(app().addresses, workers=1)
+    clients = [Client(daemon.port) for _ in range(10)]
+    for _ in range(20):
+        for client in clients:
+            client.ask()
+
+    def work():
+        for _ in range(N // 10):
+            for client in clients:
+                client.ask()
+    calls = strace(daemon, work)
+    for client in clients:
+        client.close()
+    assert calls["brk"] + calls["mmap"] + calls["munmap"] <= 2, calls
