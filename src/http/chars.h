@@ -132,6 +132,14 @@ static inline struct block block_of(UNUSED const char *base, const char *p, cons
 	size_t n = end - p < BLOCK ? (size_t)(end - p) : BLOCK;
 	size_t i = 0;
 #ifdef WEIR_VECTOR_SCAN
+	if (n == BLOCK) {
+		/* the usual case, without a loop's counting */
+		block_add(&block, load_bytes(p), 0, 0);
+		block_add(&block, load_bytes(p + 16), 0, 16);
+		block_add(&block, load_bytes(p + 32), 0, 32);
+		block_add(&block, load_bytes(p + 48), 0, 48);
+		i = n;
+	}
 	for (; i + 16 <= n; i += 16)
 		block_add(&block, load_bytes(p + i), 0, i);
 	if (i < n && end - base >= 16) {

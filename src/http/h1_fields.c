@@ -9,10 +9,9 @@
 
 /* ---- lines ---- */
 
-static inline bool line_is_complete(const struct h1_head *head, const char *line, const char *p)
+static inline bool is_crlf(const char *p, const char *end)
 {
-	return head->end - p >= 2 && p[0] == '\r' && p[1] == '\n' &&
-	       (size_t)(p - line) <= head->line_bytes;
+	return end - p >= 2 && memcmp(p, "\r\n", 2) == 0;
 }
 
 enum h1_result h1_line_end(struct h1_head *head, const char *line, const char *p,
@@ -20,7 +19,7 @@ enum h1_result h1_line_end(struct h1_head *head, const char *line, const char *p
 {
 	if (unlikely((size_t)(p - line) > head->line_bytes))
 		return h1_head_bad(head, head->too_long);
-	if (likely(line_is_complete(head, line, p))) {
+	if (likely(is_crlf(p, head->end))) {
 		head->pos = p + 2;
 		return H1_OK;
 	}
@@ -127,16 +126,16 @@ static HOT enum h1_result field_read(struct h1_head *head, struct walk *walk, st
 	const char *stop = walk_find(walk, value, false);
 	while (unlikely(stop < walk->end && *stop == '\t'))
 		stop = walk_find(walk, stop + 1, false);
-	if (unlikely(!line_is_complete(head, line, stop)))
+	if (unlikely(!is_crlf(stop, walk->end) || (size_t)(stop - line) > head->line_bytes))
 		return h1_line_end(head, line, stop, REJECT_BAD_HEADER_VALUE);
 	walk->pos = stop + 2;
 	hdr->id = (uint8_t)id;
 	hdr->line_len = (uint32_t)(walk->pos - line);
-	while (value < stop && (*value == ' ' || *value == '\t'))
-		value++;
-	while (stop > value && (stop[-1] == ' ' || stop[-1] == '\t'))
-		stop--;
+	/* one space before the value and none behind is what nearly everybody writes */
+	value += *value == ' ';
 	hdr->value = view_of(value, (size_t)(stop - value));
+	if (unlikely((uint8_t)*value <= ' ' || (uint8_t)stop[-1] <= ' '))
+		hdr->value = view_trim(hdr->value);
 	return H1_OK;
 }
 
@@ -151,12 +150,26 @@ enum h1_result h1_field_read(struct h1_head *head, struct header *hdr)
 
 /* ---- meaning ---- */
 
+/* Half the range at most, so that sums of lengths cannot wrap. */
+static bool read_length(struct view digits, uint64_t *length)
+{
+	uint64_t n = 0;
+	if (digits.len == 0 || digits.len > 18) /* 18 digits cannot overflow */
+		return parse_u64(digits, length) && *length <= INT64_MAX;
+	for (size_t i = 0; i < digits.len; i++) {
+		if (!char_is_digit(digits.ptr[i]))
+			return false;
+		n = n * 10 + (unsigned)(digits.ptr[i] - '0');
+	}
+	*length = n;
+	return true;
+}
+
 static enum h1_result length_meaning(struct h1_head *head, struct view value)
 {
 	if (head->seen & HDR_BIT(CONTENT_LENGTH))
 		return h1_head_bad(head, REJECT_MANY_LENGTHS);
-	/* half the range, so that sums of lengths cannot wrap */
-	if (!parse_u64(value, &head->length) || head->length > INT64_MAX)
+	if (!read_length(value, &head->length))
 		return h1_head_bad(head, REJECT_BAD_LENGTH);
 	if (head->seen & HDR_BIT(TRANSFER_ENCODING))
 		return h1_head_bad(head, REJECT_LENGTH_AND_CODING);
@@ -210,20 +223,32 @@ static enum h1_result coding_meaning(struct h1_head *head, const struct message 
 	return H1_OK;
 }
 
+static uint8_t conn_option_of(struct view option)
+{
+	if (value_is(option, VIEW("keep-alive")))
+		return CONN_KEEP_ALIVE;
+	if (value_is(option, VIEW("close")))
+		return CONN_CLOSE;
+	return value_is(option, VIEW("upgrade")) ? CONN_UPGRADE : 0;
+}
+
 static enum h1_result connection_meaning(struct h1_head *head, struct view value)
 {
 	struct view option;
-	while (view_next_token(&value, &option)) {
-		if (++head->n_conn_options > CONN_OPTIONS_MAX)
-			return h1_head_bad(head, REJECT_BAD_CONNECTION);
-		if (value_is(option, VIEW("keep-alive")))
-			head->conn |= CONN_KEEP_ALIVE;
-		else if (value_is(option, VIEW("close")))
-			head->conn |= CONN_CLOSE;
-		else if (value_is(option, VIEW("upgrade")))
-			head->conn |= CONN_UPGRADE;
+	uint8_t alone = conn_option_of(value);
+	if (likely(alone)) {
+		/* no list, as nearly always; it still counts */
+		head->conn |= alone;
+		value = VIEW_NONE;
+		head->n_conn_options++;
 	}
-	return H1_OK;
+	while (view_next_token(&value, &option)) {
+		head->conn |= conn_option_of(option);
+		if (++head->n_conn_options > CONN_OPTIONS_MAX)
+			break;
+	}
+	return head->n_conn_options > CONN_OPTIONS_MAX ? h1_head_bad(head, REJECT_BAD_CONNECTION)
+						       : H1_OK;
 }
 
 static void upgrade_meaning(struct h1_head *head, struct view value)
