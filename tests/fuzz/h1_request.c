@@ -6,7 +6,7 @@
 #include "h1_fuzz.h"
 
 static const struct h1_limits wide = {32768, 8192, 100};
-static const struct h1_limits narrow = {200, 60, 4};
+static const struct h1_limits narrow = {96, 48, 4};
 static struct message msg, again;
 
 static void check_meaning(struct view in)
