@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * From a request to the row of tbl/api.def that answers it.
+ *
+ * Who may change things: whoever can open the unix socket (its file mode
+ * decides), and over TCP only who knows the token.  A browser that was led here
+ * by a foreign page (DNS rebinding, cross-site forms) knows no token, and
+ * cannot send application/json without asking first.
+ */
+#include "api.h"
+
+#include <string.h>
+
+enum access { READ, CHANGE };
+
+static const struct row {
+	enum method method;
+	enum access access;
+	const char *method_text;
+	const char *path;
+	const char *sentence;
+	void (*handler)(struct call *call);
+} rows[] = {
+#define API(method, path, handler, access, sentence) \
+	{METHOD_##method, access, #method, path, sentence, api_##handler},
+#include "weir/tbl/api.def"
+#undef API
+};
+
+bool api_init(struct api *api, const struct admin_host *host)
+{
+	api->host = *host;
+	api->token = STR_INIT;
+	api->backlog = 0;
+	api->scratch = route_scratch_new();
+	return api->scratch != NULL;
+}
+
+void api_fini(struct api *api)
+{
+	str_fini(&api->token);
+	if (api->scratch)
+		route_scratch_free(api->scratch);
+	api->scratch = NULL;
+}
+
+void answer_error(struct answer *answer, unsigned status, const char *fmt, ...)
+{
+	struct str text = STR_INIT;
+	struct json j;
+	va_list ap;
+	va_start(ap, fmt);
+	str_vprintf(&text, fmt, ap);
+	va_end(ap);
+	answer->status = status;
+	answer->type = "application/json";
+	str_reset(&answer->body);
+	json_init(&j, &answer->body, false);
+	json_object(&j);
+	json_member_view(&j, "error", str_as_view(&text));
+	json_object_end(&j);
+	str_char(&answer->body, '\n');
+	str_fini(&text);
+}
+
+/* ---- paths ---- */
+
+/* "/a/b" gives "a" and leaves "/b"; false at the end. */
+static bool next_segment(struct view *rest, struct view *segment)
+{
+	if (rest->len == 0 || rest->ptr[0] != '/')
+		return false;
+	*rest = view_skip(*rest, 1);
+	ptrdiff_t slash = view_chr(*rest, '/');
+	size_t len = slash < 0 ? rest->len : (size_t)slash;
+	*segment = view_head(*rest, len);
+	*rest = view_skip(*rest, len);
+	return true;
+}
+
+/* Segments are decoded one by one, so that a name may hold an encoded slash. */
+static bool path_matches(const char *pattern, struct view path, struct call *call)
+{
+	struct view want = view_str(pattern), expected, given, decoded;
+	unsigned n_params = 0;
+	while (next_segment(&want, &expected)) {
+		if (!next_segment(&path, &given) || !decode_percent(given, call->arena, &decoded))
+			return false;
+		if (expected.len && expected.ptr[0] == '{') {
+			if (!decoded.len)
+				return false;
+			call->params[n_params++] = decoded;
+		} else if (!view_eq(expected, decoded)) {
+			return false;
+		}
+	}
+	return path.len == 0;
+}
+
+static const struct row *find_row(struct call *call)
+{
+	struct view path;
+	enum method method = call->msg->method == METHOD_HEAD ? METHOD_GET : call->msg->method;
+	unsigned allow = 0;
+	target_split(call->msg->path, &path, &call->query);
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		if (!path_matches(rows[i].path, path, call))
+			continue;
+		if (rows[i].method == method)
+			return &rows[i];
+		allow |= 1u << rows[i].method;
+	}
+	if (allow) {
+		call_error(call, 405, "this endpoint has no method " VIEW_FMT,
+			   VIEW_ARG(call->msg->method_text));
+		call->answer.allow = allow;
+	} else {
+		call_error(call, 404, "there is no such endpoint; GET / lists them");
+	}
+	return NULL;
+}
+
+/* ---- permission ---- */
+
+/* Takes as long for a wrong token as for the right one of the same length. */
+static bool token_is(const struct str *token, struct view given)
+{
+	unsigned char differs = token->len != given.len;
+	for (size_t i = 0; i < given.len; i++)
+		differs |=
+		    (unsigned char)(given.ptr[i] ^ token->ptr[i < token->len ? i : token->len - 1]);
+	return !differs;
+}
+
+static bool may_change(struct call *call)
+{
+	if (call->trusted)
+		return true;
+	if (call->api->token.len == 0) {
+		call_error(call, 403,
+			   "changes over status.bind need status.token_file; without one use the "
+			   "unix socket");
+		return false;
+	}
+	const struct header *auth = message_find_name(call->msg, VIEW("authorization"));
+	const struct view scheme = VIEW("bearer ");
+	if (auth && view_istarts(auth->value, scheme) &&
+	    token_is(&call->api->token, view_trim(view_skip(auth->value, scheme.len))))
+		return true;
+	call_error(call, 401,
+		   "changes over status.bind need the header Authorization: Bearer "
+		   "with the content of status.token_file");
+	call->answer.needs_token = true;
+	return false;
+}
+
+/* A cross-site request of a browser can have a body, but not with this type. */
+static bool type_is_json(struct call *call)
+{
+	const struct header *hdr = message_find_name(call->msg, VIEW("content-type"));
+	if (!hdr && (call->body.len == 0 || call->trusted))
+		return true;
+	if (hdr) {
+		ptrdiff_t semicolon = view_chr(hdr->value, ';');
+		size_t len = semicolon < 0 ? hdr->value.len : (size_t)semicolon;
+		if (view_ieq(view_trim(view_head(hdr->value, len)), VIEW("application/json")))
+			return true;
+	}
+	call_error(call, 415, "the body must be JSON: send Content-Type: application/json");
+	return false;
+}
+
+void api_dispatch(struct call *call)
+{
+	call->answer.status = 200;
+	call->answer.type = "application/json";
+	const struct row *row = find_row(call);
+	if (!row)
+		return;
+	if (row->access == CHANGE && !may_change(call))
+		return;
+	if (row->method != METHOD_GET && !type_is_json(call))
+		return;
+	row->handler(call);
+}
+
+void api_index(struct call *call)
+{
+	struct json j;
+	json_init(&j, &call->answer.body, true);
+	json_object(&j);
+	json_member_text(&j, "name", "weir");
+	json_member_text(&j, "version", WEIR_VERSION);
+	json_key(&j, "endpoints");
+	json_array(&j);
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		json_object(&j);
+		json_member_text(&j, "method", rows[i].method_text);
+		json_member_text(&j, "path", rows[i].path);
+		json_member_text(&j, "help", rows[i].sentence);
+		json_object_end(&j);
+	}
+	json_array_end(&j);
+	json_object_end(&j);
+}

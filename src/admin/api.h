@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One API call: from a parsed request to an answer, without sockets.
+ *
+ *   session.c parses and frames, api.c finds the row of tbl/api.def and checks
+ *   that the caller may, the row's handler fills in the answer.
+ *
+ * Control thread only.
+ */
+#ifndef WEIR_ADMIN_API_H
+#define WEIR_ADMIN_API_H
+
+#include "body.h"
+
+#include "weir/admin/admin.h"
+#include "weir/base/json.h"
+#include "weir/http/message.h"
+
+/* Largest body of a request. */
+#define API_BODY_MAX (64 * 1024)
+
+/* What all sessions share. */
+struct api {
+	struct admin_host host;
+	struct route_scratch *scratch; /* owns */
+	struct str token;              /* owns; empty: nobody may change things over TCP */
+	size_t backlog;                /* bytes of answers not sent yet, over all sessions */
+	struct message msg;            /* the request being handled */
+	struct message probe;          /* the request being explained */
+};
+
+/* False without memory. */
+bool api_init(struct api *api, const struct admin_host *host);
+void api_fini(struct api *api);
+
+struct answer {
+	unsigned status;
+	const char *type; /* media type, static */
+	unsigned allow;   /* with 405: bits of enum method */
+	bool needs_token; /* with 401 */
+	struct str body;  /* owns */
+};
+
+enum param { PARAM_POOL, PARAM_BACKEND, N_PARAMS };
+
+struct later;
+
+struct call {
+	struct api *api;
+	struct message *msg;
+	struct view params[N_PARAMS]; /* decoded */
+	struct view query;            /* as sent */
+	struct view body;
+	bool trusted;        /* came over the unix socket */
+	struct arena *arena; /* dies with the call */
+	struct answer answer;
+	struct session *session; /* for call_later */
+};
+
+/* Finds the endpoint and lets it answer. */
+void api_dispatch(struct call *call);
+
+/* Replaces the answer by {"error": ...}. */
+void answer_error(struct answer *answer, unsigned status, const char *fmt, ...) PRINTF_LIKE(3, 4);
+#define call_error(call, status, ...) answer_error(&(call)->answer, status, __VA_ARGS__)
+
+/* ---- answers that come later (session.c) ---- */
+
+/* The answer will come through later_answer, exactly once; NULL without memory. */
+struct later *call_later(struct call *call);
+/* Takes the answer's body.  The client may have left meanwhile. */
+void later_answer(struct later *later, struct answer *answer);
+
+/* ---- pieces that handlers share ---- */
+
+/* The pool of the path, or NULL and a 404. */
+struct pool *call_pool(struct call *call);
+/* Index of the backend in `pool`, or -1 and a 404. */
+int32_t call_backend(struct call *call, const struct pool *pool, struct view name);
+
+/*
+ * The body as an object with no members but `keys` (NULL ends the list), or
+ * NULL and a 400.  The caller gives it back with body_free.
+ */
+struct body *call_body(struct call *call, const char *const *keys);
+
+/*
+ * Decoded parameters of the query, in the order of `names` (NULL ends the
+ * list); ptr NULL: not given.  False and a 400 when there is anything else.
+ */
+bool call_query(struct call *call, const char *const *names, struct view *values);
+
+/* Percent-decoded into the arena; false on a malformed escape or a NUL. */
+bool decode_percent(struct view v, struct arena *arena, struct view *out);
+
+/* A backend that new exchanges may go to, and how many of them a pool has. */
+bool backend_is_usable(const struct pool *pool, uint32_t i);
+uint32_t pool_n_usable(const struct pool *pool);
+
+/* "at": an instant as RFC 3339 text. */
+void json_member_time(struct json *j, const char *key, uint64_t wall_us);
+/* Null instead of an empty text. */
+void json_member_optional(struct json *j, const char *key, struct view v);
+void put_backend(struct json *j, const struct pool *pool, uint32_t i);
+/* The members of GET /v1/status, into an open object. */
+void put_status(struct json *j, struct call *call);
+
+/* When an event of this kind came last; 0: never. */
+uint64_t event_last_wall_us(enum event_kind kind);
+
+/* ---- one handler a row ---- */
+
+#define API(method, path, handler, access, sentence) void api_##handler(struct call *call);
+#include "weir/tbl/api.def"
+#undef API
+
+#endif

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+#include "counters.h"
+
+#include <stddef.h>
+
+#define COUNTER(name, sentence) {#name, sentence, offsetof(struct backend_counters, name)},
+const struct counter_row backend_counter_rows[] = {
+#include "weir/tbl/backend_counters.def"
+};
+#undef COUNTER
+const size_t n_backend_counter_rows = ARRAY_LEN(backend_counter_rows);
+
+#define COUNTER(name, sentence) {#name, sentence, offsetof(struct pool_counters, name)},
+const struct counter_row pool_counter_rows[] = {
+#include "weir/tbl/pool_counters.def"
+};
+#undef COUNTER
+const size_t n_pool_counter_rows = ARRAY_LEN(pool_counter_rows);
+
+static uint64_t counter_at(const void *counters, size_t offset)
+{
+	return counter_get((const struct counter *)(const void *)((const char *)counters + offset));
+}
+
+uint64_t backend_counter(const struct backend *backend, const struct counter_row *row)
+{
+	uint64_t n = 0;
+	for (unsigned i = 0; i < backend->n_workers; i++)
+		n += counter_at(&backend->local[i]->counters, row->offset);
+	return n;
+}
+
+uint64_t pool_counter(const struct pool *pool, const struct counter_row *row)
+{
+	uint64_t n = 0;
+	for (unsigned i = 0; i < pool->state->n_workers; i++)
+		n += counter_at(&pool->state->local[i]->counters, row->offset);
+	return n;
+}

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The last changes of state, in a ring of the process: whoever changes
+ * something says so with event_add, GET /v1/events shows it.
+ */
+#include "api.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "weir/base/clock.h"
+#include "weir/base/parse.h"
+
+struct event {
+	uint64_t id;
+	uint64_t at_wall_us;
+	enum event_kind kind;
+	/* pieces of one block, which `pool` owns */
+	struct view pool, backend, message;
+};
+
+static const char *const kind_names[] = {
+    [EVENT_START] = "start",   [EVENT_RELOAD] = "reload", [EVENT_RELOAD_FAILED] = "reload_failed",
+    [EVENT_STATE] = "state",   [EVENT_WEIGHT] = "weight", [EVENT_ADD] = "add",
+    [EVENT_REMOVE] = "remove", [EVENT_DRAIN] = "drain",
+};
+
+static struct event ring[EVENTS_MAX];           /* event id at index id % EVENTS_MAX */
+static uint64_t last_id;                        /* ids count from 1 */
+static uint64_t last_at[ARRAY_LEN(kind_names)]; /* wall clock, by kind */
+
+static struct view append(char **at, struct view v)
+{
+	struct view copy = view_of(*at, v.len);
+	if (v.len)
+		memcpy(*at, v.ptr, v.len);
+	*at += v.len;
+	return copy;
+}
+
+void event_add(enum event_kind kind, struct view pool, struct view backend, const char *fmt, ...)
+{
+	struct str message = STR_INIT;
+	va_list ap;
+	va_start(ap, fmt);
+	str_vprintf(&message, fmt, ap);
+	va_end(ap);
+	last_at[kind] = clock_wall_us();
+	char *block = malloc(pool.len + backend.len + message.len + 1);
+	if (block) {
+		struct event *e = &ring[++last_id % EVENTS_MAX];
+		free((char *)e->pool.ptr);
+		*e = (struct event){.id = last_id, .at_wall_us = clock_wall_us(), .kind = kind};
+		e->pool = append(&block, pool);
+		e->backend = append(&block, backend);
+		e->message = append(&block, str_as_view(&message));
+	}
+	str_fini(&message);
+}
+
+uint64_t event_last_wall_us(enum event_kind kind)
+{
+	return last_at[kind];
+}
+
+static void put_event(struct json *j, const struct event *e)
+{
+	json_object(j);
+	json_member_u64(j, "id", e->id);
+	json_member_time(j, "at", e->at_wall_us);
+	json_member_text(j, "kind", kind_names[e->kind]);
+	json_member_optional(j, "pool", e->pool);
+	json_member_optional(j, "backend", e->backend);
+	json_member_view(j, "message", e->message);
+	json_object_end(j);
+}
+
+void api_events(struct call *call)
+{
+	static const char *const names[] = {"since", NULL};
+	struct view since_text;
+	struct json j;
+	uint64_t since = 0;
+	if (!call_query(call, names, &since_text))
+		return;
+	if (since_text.ptr && !parse_u64(since_text, &since)) {
+		call_error(call, 400, "since must be the id of an event, a number");
+		return;
+	}
+	uint64_t first = last_id < EVENTS_MAX ? 1 : last_id - EVENTS_MAX + 1;
+	if (since >= first)
+		first = since < last_id ? since + 1 : last_id + 1;
+	json_init(&j, &call->answer.body, false);
+	json_object(&j);
+	json_key(&j, "events");
+	json_array(&j);
+	for (uint64_t id = first; id <= last_id; id++)
+		put_event(&j, &ring[id % EVENTS_MAX]);
+	json_array_end(&j);
+	json_member_u64(&j, "last", last_id);
+	json_object_end(&j);
+}

@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * POST /v1/explain: where a request would go, and why.  The request is written
+ * down as HTTP/1 and read by the same parser, with the listener's limits, as a
+ * real one; nothing is sent anywhere.
+ */
+#include "api.h"
+
+#include <string.h>
+
+#include "weir/http/h1.h"
+
+struct probe {
+	const struct conf_listener *listener;
+	struct view method, scheme, authority, target;
+	struct view host; /* without the port */
+	struct addr client;
+	struct str head; /* the request as HTTP/1; the message borrows from it */
+	struct message *msg;
+};
+
+/* ---- the request out of the body ---- */
+
+static bool has_control(struct view v)
+{
+	for (size_t i = 0; i < v.len; i++)
+		if (((unsigned char)v.ptr[i] < ' ' && v.ptr[i] != '\t') || v.ptr[i] == 0x7f)
+			return true;
+	return false;
+}
+
+/* A member that is text without control characters; `fallback` when it is missing. */
+static bool take_text(struct call *call, const struct body *body, const char *key,
+		      const char *fallback, struct view *out)
+{
+	if (fallback && !body_has(body, key)) {
+		*out = view_str(fallback);
+		return true;
+	}
+	if (body_text(body, key, out) && !has_control(*out))
+		return true;
+	call_error(call, 400, "%s must be a text without control characters", key);
+	return false;
+}
+
+/* "https://host:1/a?b#c" into its parts; a path alone has neither scheme nor host. */
+static bool split_url(struct call *call, struct view url, struct probe *p)
+{
+	ptrdiff_t hash = view_chr(url, '#');
+	if (hash >= 0) /* fragments are not sent */
+		url = view_head(url, (size_t)hash);
+	p->scheme = VIEW("http");
+	p->target = url;
+	if (view_starts(url, VIEW("/")) || view_eq(url, VIEW("*")))
+		return true;
+	if (view_istarts(url, VIEW("https://")))
+		p->scheme = VIEW("https");
+	else if (!view_istarts(url, VIEW("http://"))) {
+		call_error(call, 400, "url must begin with http://, https:// or /");
+		return false;
+	}
+	struct view rest = view_skip(url, p->scheme.len + 3);
+	size_t len = 0;
+	while (len < rest.len && rest.ptr[len] != '/' && rest.ptr[len] != '?')
+		len++;
+	p->authority = view_head(rest, len);
+	p->target = view_skip(rest, len);
+	if (!p->target.len)
+		p->target = VIEW("/");
+	return true;
+}
+
+struct fields {
+	struct str text;
+	bool has_host;
+};
+
+static bool put_field(void *arg, struct view name, struct view value)
+{
+	struct fields *fields = arg;
+	if (has_control(name) || has_control(value))
+		return false;
+	str_printf(&fields->text, VIEW_FMT ": " VIEW_FMT "\r\n", VIEW_ARG(name), VIEW_ARG(value));
+	fields->has_host |= view_ieq(name, VIEW("host"));
+	return true;
+}
+
+/* Without a host the request is one of HTTP/1.0, which may lack it. */
+static bool write_request(struct call *call, struct probe *p, const struct body *body)
+{
+	struct fields fields = {.text = STR_INIT};
+	bool ok = body_pairs(body, "headers", put_field, &fields);
+	bool with_host = !fields.has_host && p->authority.len;
+	str_printf(&p->head, VIEW_FMT " " VIEW_FMT " HTTP/1.%d\r\n", VIEW_ARG(p->method),
+		   VIEW_ARG(p->target), fields.has_host || with_host);
+	if (with_host)
+		str_printf(&p->head, "Host: " VIEW_FMT "\r\n", VIEW_ARG(p->authority));
+	str_view(&p->head, str_as_view(&fields.text));
+	str_text(&p->head, "\r\n");
+	str_fini(&fields.text);
+	if (!ok)
+		call_error(call, 400,
+			   "headers must be an object or an array of pairs, of texts without "
+			   "control characters");
+	return ok;
+}
+
+static bool parse_request(struct call *call, struct probe *p)
+{
+	const struct h1_limits limits = {
+	    .head_bytes = p->listener->limits.header_bytes,
+	    .line_bytes = p->listener->limits.line_bytes,
+	    .n_headers = p->listener->limits.header_count,
+	};
+	enum reject why = REJECT_BAD_REQUEST_LINE;
+	uint16_t port;
+	if (h1_parse_request(str_as_view(&p->head), &limits, p->msg, &why) != H1_OK) {
+		call_error(call, 400, "weir would refuse this request with %u: %s",
+			   reject_status(why), reject_sentence(why));
+		return false;
+	}
+	p->host = p->msg->authority;
+	if (p->host.len && !authority_split(p->msg->authority, &p->host, &port)) {
+		call_error(call, 400, "weir would refuse this request with 400: %s",
+			   reject_sentence(REJECT_BAD_HOST));
+		return false;
+	}
+	return true;
+}
+
+/* The listener at the URL's port, else the first. */
+static const struct conf_listener *find_listener(const struct conf *conf, const struct probe *p)
+{
+	struct view host;
+	uint16_t port = 0;
+	if (!p->authority.len || !authority_split(p->authority, &host, &port) || !port)
+		port = view_eq(p->scheme, VIEW("https")) ? 443 : 80;
+	for (size_t i = 0; i < conf->n_listeners; i++)
+		for (size_t k = 0; k < conf->listeners[i].n_binds; k++)
+			if (!addr_is_unix(&conf->listeners[i].binds[k]) &&
+			    addr_port(&conf->listeners[i].binds[k]) == port)
+				return &conf->listeners[i];
+	return &conf->listeners[0];
+}
+
+/* Texts borrow from `body`. */
+static bool read_probe(struct call *call, const struct body *body, struct probe *p)
+{
+	struct view url, client;
+	const struct admin_host *host = &call->api->host;
+	if (!take_text(call, body, "method", "GET", &p->method) ||
+	    !take_text(call, body, "url", NULL, &url) ||
+	    !take_text(call, body, "client", "127.0.0.1", &client) || !split_url(call, url, p))
+		return false;
+	if (!addr_parse_ip(client, &p->client) && !addr_parse(client, &p->client)) {
+		call_error(call, 400, "client must be an IP address");
+		return false;
+	}
+	p->listener = find_listener(host->conf(host->ctx), p);
+	return write_request(call, p, body) && parse_request(call, p);
+}
+
+/* ---- the answer ---- */
+
+/* First tier with a usable backend; the ones behind it stand by.  See pool_take. */
+static uint32_t first_tier(const struct pool *pool)
+{
+	uint32_t first = UINT32_MAX;
+	for (uint32_t i = 0; i < pool->n; i++)
+		if (backend_is_usable(pool, i) && pool->priorities[i] < first)
+			first = pool->priorities[i];
+	return first;
+}
+
+static bool is_candidate(const struct pool *pool, uint32_t i, uint32_t tier, struct str *why)
+{
+	const struct backend *b = pool->backends[i];
+	enum backend_state state = backend_state(b);
+	uint32_t limit = pool->max_requests[i];
+	uint32_t in_flight = atomic_load_explicit(&b->in_flight, memory_order_relaxed);
+	if (!backend_state_takes_new(state))
+		str_printf(why, "it is %s%s%s", backend_state_name(state), b->reason[0] ? ": " : "",
+			   b->reason);
+	else if (pool->weights[i] == 0)
+		str_text(why, "its weight is 0");
+	else if (pool->priorities[i] > tier)
+		str_printf(why, "it stands by: backends of priority %u are available", tier);
+	else if (limit && in_flight >= limit)
+		str_printf(why, "it is at its limit of %u requests", limit);
+	else if (limit)
+		str_printf(why, "%u of at most %u requests in flight", in_flight, limit);
+	else
+		str_printf(why, "%u requests in flight", in_flight);
+	return backend_is_usable(pool, i) && pool->priorities[i] <= tier &&
+	       !(limit && in_flight >= limit);
+}
+
+static void put_candidate(struct json *j, const struct pool *pool, uint32_t i, uint32_t tier)
+{
+	const struct backend *b = pool->backends[i];
+	char room[BACKEND_REASON_MAX + 128];
+	struct str why = str_fixed(room, sizeof(room));
+	bool candidate = is_candidate(pool, i, tier, &why);
+	json_object(j);
+	json_member_view(j, "pool", pool->conf->name);
+	json_member_view(j, "name", b->name);
+	json_member_text(j, "state", backend_state_name(backend_state(b)));
+	json_member_u64(j, "priority", pool->priorities[i]);
+	json_member_u64(j, "weight", pool->weights[i]);
+	json_member_u64(j, "in_flight", atomic_load_explicit(&b->in_flight, memory_order_relaxed));
+	json_member_u64(j, "limit", pool->max_requests[i]);
+	json_member_bool(j, "candidate", candidate);
+	json_member_view(j, "why", str_as_view(&why));
+	json_object_end(j);
+}
+
+static void put_candidates(struct json *j, const struct admin_host *host, uint32_t index)
+{
+	uint32_t n;
+	const struct pool *pools = host->pools(host->ctx, &n);
+	for (uint32_t i = 0; i < n; i++) {
+		if (pools[i].conf->index != index)
+			continue;
+		uint32_t tier = first_tier(&pools[i]);
+		for (uint32_t k = 0; k < pools[i].n; k++)
+			put_candidate(j, &pools[i], k, tier);
+	}
+}
+
+static void put_redirect(struct json *j, const struct conf_route *route, const struct probe *p)
+{
+	struct str to = STR_INIT;
+	route_redirect_to(route, p->scheme, p->msg->authority, p->msg->path, &to);
+	json_member_text(j, "action", "redirect");
+	json_member_u64(j, "status", route->redirect.status);
+	json_member_view(j, "redirect", str_as_view(&to));
+	str_fini(&to);
+}
+
+static void put_respond(struct json *j, const struct conf_route *route)
+{
+	json_member_text(j, "action", "respond");
+	json_member_u64(j, "status", route->respond.status);
+	json_member_view(j, "content_type", route->respond.content_type);
+	json_member_view(j, "respond", route->respond.body);
+}
+
+static void put_rewrite(struct json *j, struct api *api, const struct conf_route *route,
+			const struct probe *p)
+{
+	const struct route_table *table = api->host.routes(api->host.ctx);
+	struct str path = STR_INIT;
+	if (route_rewrite_path(table, api->scratch, route, p->msg->path, &path))
+		json_member_view(j, "rewrite_path", str_as_view(&path));
+	if (route->rewrite.host.len)
+		json_member_view(j, "rewrite_host", route->rewrite.host);
+	str_fini(&path);
+}
+
+/* Every pool with its share; which one a request gets is drawn. */
+static void put_split(struct json *j, const struct conf *conf, const struct conf_route *route)
+{
+	json_member_text(j, "action", "split");
+	json_key(j, "split");
+	json_array(j);
+	for (size_t i = 0; i < route->n_split; i++) {
+		json_object(j);
+		json_member_view(j, "pool", conf->pools[route->split[i].pool].name);
+		json_member_u64(j, "share", route->split[i].share);
+		json_object_end(j);
+	}
+	json_array_end(j);
+}
+
+static void put_action(struct json *j, struct call *call, const struct conf_route *route,
+		       const struct probe *p)
+{
+	const struct conf *conf = call->api->host.conf(call->api->host.ctx);
+	switch (route->action) {
+	case CONF_ACTION_POOL:
+		json_member_text(j, "action", "pool");
+		json_member_view(j, "pool", conf->pools[route_pool(route, 0)].name);
+		break;
+	case CONF_ACTION_SPLIT:
+		put_split(j, conf, route);
+		break;
+	case CONF_ACTION_REDIRECT:
+		put_redirect(j, route, p);
+		return;
+	case CONF_ACTION_RESPOND:
+		put_respond(j, route);
+		return;
+	}
+	put_rewrite(j, call->api, route, p);
+}
+
+static void put_backends(struct json *j, const struct admin_host *host,
+			 const struct conf_route *route)
+{
+	json_key(j, "backends");
+	json_array(j);
+	if (route && route->action == CONF_ACTION_POOL)
+		put_candidates(j, host, route->pool);
+	else if (route && route->action == CONF_ACTION_SPLIT)
+		for (size_t i = 0; i < route->n_split; i++)
+			put_candidates(j, host, route->split[i].pool);
+	json_array_end(j);
+}
+
+static void put_explanation(struct call *call, const struct probe *p)
+{
+	struct api *api = call->api;
+	const struct admin_host *host = &api->host;
+	const struct route_request req = {
+	    .host = p->host,
+	    .path = p->msg->path,
+	    .method = p->msg->method_text,
+	    .msg = p->msg,
+	    .client = &p->client,
+	};
+	const struct conf_route *route = route_find(host->routes(host->ctx), api->scratch, &req);
+	struct json j;
+	json_init(&j, &call->answer.body, false);
+	json_object(&j);
+	json_member_view(&j, "listener", p->listener->name);
+	json_member_optional(&j, "route", route ? route->name : VIEW_NONE);
+	if (route) {
+		put_action(&j, call, route, p);
+	} else {
+		json_member_text(&j, "action", "refuse");
+		json_member_u64(&j, "status", 404);
+		json_member_text(&j, "why", "no route matches the request");
+	}
+	put_backends(&j, host, route);
+	json_object_end(&j);
+}
+
+void api_explain(struct call *call)
+{
+	static const char *const keys[] = {"method", "url", "headers", "client", NULL};
+	struct body *body = call_body(call, keys);
+	struct probe probe = {.msg = &call->api->probe, .head = STR_INIT};
+	if (!body)
+		return;
+	if (read_probe(call, body, &probe))
+		put_explanation(call, &probe);
+	str_fini(&probe.head);
+	body_free(body);
+}

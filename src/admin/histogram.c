@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT */
+/* GET /v1/pools/P/histogram: the buckets of one phase in one window. */
+#include "api.h"
+
+enum { Q_BACKEND, Q_PHASE, Q_WINDOW, N_Q };
+static const char *const names[] = {"backend", "phase", "window", NULL};
+
+/* The sum over all backends, or over the one with this index. */
+static void add_up(const struct pool *pool, int32_t only, enum phase phase, enum window window,
+		   struct hist_total *sum)
+{
+	struct hist_total part;
+	*sum = (struct hist_total){0};
+	for (uint32_t i = 0; i < pool->n; i++) {
+		const struct windows *windows = pool->backends[i]->windows;
+		if (!windows || (only >= 0 && (uint32_t)only != i))
+			continue;
+		windows_read(windows, phase, window, &part);
+		hist_total_add(sum, &part);
+	}
+}
+
+static void put_buckets(struct json *j, const struct hist_total *total)
+{
+	json_array(j);
+	for (uint32_t i = 0; i < HIST_BUCKETS; i++) {
+		if (!total->count[i])
+			continue;
+		json_array(j);
+		json_u64(j, hist_lower_us(i));
+		json_u64(j, total->count[i]);
+		json_array_end(j);
+	}
+	json_array_end(j);
+}
+
+void api_histogram(struct call *call)
+{
+	struct view q[N_Q];
+	struct hist_total total;
+	struct json j;
+	enum phase phase = PHASE_total;
+	enum window window = WINDOW_1M;
+	const struct pool *pool = call_pool(call);
+	int32_t only = -1;
+	if (!pool || !call_query(call, names, q))
+		return;
+	if (q[Q_BACKEND].ptr && (only = call_backend(call, pool, q[Q_BACKEND])) < 0)
+		return;
+	if (q[Q_PHASE].ptr && !phase_parse(q[Q_PHASE], &phase)) {
+		call_error(call, 400, "unknown phase '" VIEW_FMT "'", VIEW_ARG(q[Q_PHASE]));
+		return;
+	}
+	if (q[Q_WINDOW].ptr && !window_parse(q[Q_WINDOW], &window)) {
+		call_error(call, 400, "unknown window '" VIEW_FMT "': 10s, 1m, 5m or start",
+			   VIEW_ARG(q[Q_WINDOW]));
+		return;
+	}
+	add_up(pool, only, phase, window, &total);
+	json_init(&j, &call->answer.body, false);
+	json_object(&j);
+	json_member_view(&j, "pool", pool->conf->name);
+	json_member_optional(&j, "backend", q[Q_BACKEND]);
+	json_member_text(&j, "phase", phase_name(phase));
+	json_member_text(&j, "window", window_name(window));
+	json_member_double(&j, "span_s", (double)total.span_us / 1e6);
+	json_member_u64(&j, "n", total.n);
+	json_key(&j, "buckets");
+	put_buckets(&j, &total);
+	json_object_end(&j);
+}

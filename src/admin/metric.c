@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+#include "metric.h"
+
+#include <stdio.h>
+
+static void put_escaped(struct str *out, struct view v, bool quotes)
+{
+	for (size_t i = 0; i < v.len; i++) {
+		char c = v.ptr[i];
+		if (c == '\n')
+			str_text(out, "\\n");
+		else if (c == '\\' || (c == '"' && quotes))
+			str_printf(out, "\\%c", c);
+		else
+			str_char(out, c);
+	}
+}
+
+void metric_family(struct metric *m, const char *name, const char *type, const char *help)
+{
+	str_printf(m->out, "# HELP %s ", name);
+	put_escaped(m->out, view_str(help), false);
+	str_printf(m->out, "\n# TYPE %s %s\n", name, type);
+}
+
+void metric_begin(struct metric *m, const char *name)
+{
+	str_text(m->out, name);
+	m->has_labels = false;
+}
+
+void metric_label(struct metric *m, const char *key, struct view value)
+{
+	str_char(m->out, m->has_labels ? ',' : '{');
+	str_text(m->out, key);
+	str_text(m->out, "=\"");
+	put_escaped(m->out, value, true);
+	str_char(m->out, '"');
+	m->has_labels = true;
+}
+
+static void end_labels(struct metric *m)
+{
+	str_text(m->out, m->has_labels ? "} " : " ");
+}
+
+void metric_u64(struct metric *m, uint64_t n)
+{
+	end_labels(m);
+	str_u64(m->out, n);
+	str_char(m->out, '\n');
+}
+
+void metric_seconds(struct metric *m, uint64_t us)
+{
+	end_labels(m);
+	str_u64(m->out, us / 1000000);
+	if (us % 1000000)
+		str_printf(m->out, ".%06u", (unsigned)(us % 1000000));
+	str_char(m->out, '\n');
+}
+
+void metric_counter_name(struct metric_counter *out, const char *prefix, const char *row)
+{
+	const struct view classes = VIEW("responses_");
+	struct view name = view_str(row);
+	out->code_class = VIEW_NONE;
+	if (view_eq(name, VIEW("bytes_in"))) {
+		name = VIEW("received_bytes");
+	} else if (view_eq(name, VIEW("bytes_out"))) {
+		name = VIEW("sent_bytes");
+	} else if (view_starts(name, classes)) {
+		out->code_class = view_skip(name, classes.len);
+		name = VIEW("responses");
+	}
+	snprintf(out->name, sizeof(out->name), "%s_" VIEW_FMT "_total", prefix, VIEW_ARG(name));
+}

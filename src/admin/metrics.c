@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * GET /metrics.  Counters come out of the tables' rows; a latency histogram
+ * appears with its first sample.  Quantities are in base units, names as
+ * Prometheus wants them.
+ */
+#include "api.h"
+#include "counters.h"
+#include "metric.h"
+#include "process.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/*
+ * Borders of the latency buckets: powers of two from 256 us to 16.8 s.  Each is
+ * a border of the finer histogram, so every count is exact.
+ */
+#define LE_FIRST_BIT 8
+#define LE_LAST_BIT 24
+
+struct scene {
+	struct metric m;
+	struct admin_status status;
+	const struct pool *pools;
+	uint32_t n_pools;
+};
+
+static uint32_t load_u32(const _Atomic uint32_t *n)
+{
+	return atomic_load_explicit(n, memory_order_relaxed);
+}
+
+static void single(struct metric *m, const char *name, const char *type, const char *help,
+		   uint64_t n)
+{
+	metric_family(m, name, type, help);
+	metric_begin(m, name);
+	metric_u64(m, n);
+}
+
+static void single_seconds(struct metric *m, const char *name, const char *type, const char *help,
+			   uint64_t us)
+{
+	metric_family(m, name, type, help);
+	metric_begin(m, name);
+	metric_seconds(m, us);
+}
+
+/* ---- the daemon ---- */
+
+static void put_daemon(struct scene *s)
+{
+	struct metric *m = &s->m;
+	metric_family(m, "weir_build_info", "gauge", "1, with the version as a label.");
+	metric_begin(m, "weir_build_info");
+	metric_label(m, "version", VIEW(WEIR_VERSION));
+	metric_u64(m, 1);
+	single(m, "weir_config_last_reload_successful", "gauge",
+	       "Whether the last reload, or the start, took the configuration.",
+	       s->status.last_reload.ok);
+	uint64_t loaded_us = event_last_wall_us(EVENT_RELOAD);
+	single_seconds(m, "weir_config_last_reload_success_timestamp_seconds", "gauge",
+		       "When the running configuration was loaded.",
+		       loaded_us ? loaded_us : s->status.started_wall_us);
+	single(m, "weir_config_generation", "gauge", "Number of the running configuration.",
+	       s->status.generation);
+	single(m, "weir_draining", "gauge", "Whether weir finishes what it has and takes no more.",
+	       s->status.draining);
+}
+
+static void put_totals(struct scene *s)
+{
+	struct metric_counter c;
+	char last[METRIC_NAME_MAX] = "";
+	for (size_t i = 0; i < s->status.n_totals; i++) {
+		const struct admin_counter *row = &s->status.totals[i];
+		metric_counter_name(&c, "weir", row->name);
+		if (strcmp(c.name, last) != 0)
+			metric_family(&s->m, c.name, "counter",
+				      c.code_class.len ? "responses by class of status"
+						       : row->sentence);
+		memcpy(last, c.name, sizeof(last));
+		metric_begin(&s->m, c.name);
+		if (c.code_class.len)
+			metric_label(&s->m, "code_class", c.code_class);
+		metric_u64(&s->m, row->n);
+	}
+}
+
+static void put_reasons(struct scene *s)
+{
+	struct metric *m = &s->m;
+	metric_family(m, "weir_exchanges_total", "counter", "exchanges by how they ended");
+	for (size_t i = 0; i < s->status.n_outcomes; i++) {
+		metric_begin(m, "weir_exchanges_total");
+		metric_label(m, "outcome", view_str(s->status.outcomes[i].name));
+		metric_u64(m, s->status.outcomes[i].n);
+	}
+	metric_family(m, "weir_rejected_requests_total", "counter",
+		      "requests refused as malformed or too large, by reason");
+	for (size_t i = 0; i < s->status.n_rejects; i++) {
+		if (strcmp(s->status.rejects[i].name, "none") == 0)
+			continue;
+		metric_begin(m, "weir_rejected_requests_total");
+		metric_label(m, "reason", view_str(s->status.rejects[i].name));
+		metric_u64(m, s->status.rejects[i].n);
+	}
+}
+
+static void listener_sample(struct metric *m, const char *name, const struct admin_listener *l,
+			    uint64_t n)
+{
+	metric_begin(m, name);
+	metric_label(m, "listener", l->name);
+	metric_label(m, "bind", l->bind);
+	metric_u64(m, n);
+}
+
+static void put_listeners(struct scene *s)
+{
+	static const char *const live = "weir_connections";
+	static const char *const accepted = "weir_listener_accepted_total";
+	static const char *const refused = "weir_listener_refused_total";
+	const struct admin_listener *rows = s->status.listeners;
+	metric_family(&s->m, live, "gauge", "Client connections.");
+	for (size_t i = 0; i < s->status.n_listeners; i++)
+		listener_sample(&s->m, live, &rows[i], rows[i].connections);
+	metric_family(&s->m, accepted, "counter", "client connections accepted, by listener");
+	for (size_t i = 0; i < s->status.n_listeners; i++)
+		listener_sample(&s->m, accepted, &rows[i], rows[i].accepted);
+	metric_family(&s->m, refused, "counter", "client connections refused for a limit");
+	for (size_t i = 0; i < s->status.n_listeners; i++)
+		listener_sample(&s->m, refused, &rows[i], rows[i].refused);
+}
+
+static void worker_label(struct metric *m, unsigned id)
+{
+	char text[16];
+	metric_label(m, "worker", view_of(text, (size_t)snprintf(text, sizeof(text), "%u", id)));
+}
+
+static void put_workers(struct scene *s)
+{
+	struct metric *m = &s->m;
+	const struct admin_worker *rows = s->status.workers;
+	metric_family(m, "weir_worker_loop_lag_seconds", "gauge",
+		      "Longest turn of the worker's event loop in the last second.");
+	for (size_t i = 0; i < s->status.n_workers; i++) {
+		metric_begin(m, "weir_worker_loop_lag_seconds");
+		worker_label(m, rows[i].id);
+		metric_seconds(m, rows[i].loop_lag_us);
+	}
+	metric_family(m, "weir_worker_connections", "gauge", "Client connections by worker.");
+	for (size_t i = 0; i < s->status.n_workers; i++) {
+		metric_begin(m, "weir_worker_connections");
+		worker_label(m, rows[i].id);
+		metric_u64(m, rows[i].connections);
+	}
+	metric_family(m, "weir_worker_exchanges", "gauge", "Exchanges in flight by worker.");
+	for (size_t i = 0; i < s->status.n_workers; i++) {
+		metric_begin(m, "weir_worker_exchanges");
+		worker_label(m, rows[i].id);
+		metric_u64(m, rows[i].exchanges);
+	}
+}
+
+/* ---- pools ---- */
+
+static void put_pools(struct scene *s)
+{
+	struct metric_counter c;
+	metric_family(&s->m, "weir_pool_queue_length", "gauge",
+		      "Exchanges that wait for a backend.");
+	for (uint32_t i = 0; i < s->n_pools; i++) {
+		metric_begin(&s->m, "weir_pool_queue_length");
+		metric_label(&s->m, "pool", s->pools[i].conf->name);
+		metric_u64(&s->m, load_u32(&s->pools[i].state->n_queued));
+	}
+	for (size_t r = 0; r < n_pool_counter_rows; r++) {
+		const struct counter_row *row = &pool_counter_rows[r];
+		metric_counter_name(&c, "weir_pool", row->name);
+		metric_family(&s->m, c.name, "counter", row->sentence);
+		for (uint32_t i = 0; i < s->n_pools; i++) {
+			metric_begin(&s->m, c.name);
+			metric_label(&s->m, "pool", s->pools[i].conf->name);
+			metric_u64(&s->m, pool_counter(&s->pools[i], row));
+		}
+	}
+}
+
+/* ---- backends ---- */
+
+static void begin_backend(struct metric *m, const char *name, const struct backend *b)
+{
+	metric_begin(m, name);
+	metric_label(m, "pool", b->pool_name);
+	metric_label(m, "backend", b->name);
+}
+
+static uint64_t is_up(const struct pool *pool, uint32_t i)
+{
+	return backend_state_takes_new(backend_state(pool->backends[i]));
+}
+
+static uint64_t weight(const struct pool *pool, uint32_t i)
+{
+	return pool->weights[i];
+}
+
+static uint64_t in_flight(const struct pool *pool, uint32_t i)
+{
+	return load_u32(&pool->backends[i]->in_flight);
+}
+
+static uint64_t n_connections(const struct pool *pool, uint32_t i)
+{
+	return load_u32(&pool->backends[i]->n_upconns);
+}
+
+static uint64_t n_idle(const struct pool *pool, uint32_t i)
+{
+	const struct backend *b = pool->backends[i];
+	uint64_t n = 0;
+	for (unsigned w = 0; w < b->n_workers; w++)
+		n += load_u32(&b->local[w]->n_idle_shown);
+	return n;
+}
+
+static const struct gauge {
+	const char *name, *help;
+	uint64_t (*get)(const struct pool *pool, uint32_t i);
+} gauges[] = {
+    {"weir_backend_up", "1 while the backend takes new requests, by its state.", is_up},
+    {"weir_backend_weight", "Weight in effect.", weight},
+    {"weir_backend_in_flight", "Attempts in flight.", in_flight},
+    {"weir_backend_connections", "Connections to the backend.", n_connections},
+    {"weir_backend_idle_connections", "Connections kept for the next request.", n_idle},
+};
+
+static void put_gauge(struct scene *s, const struct gauge *gauge)
+{
+	metric_family(&s->m, gauge->name, "gauge", gauge->help);
+	for (uint32_t p = 0; p < s->n_pools; p++) {
+		for (uint32_t i = 0; i < s->pools[p].n; i++) {
+			begin_backend(&s->m, gauge->name, s->pools[p].backends[i]);
+			metric_u64(&s->m, gauge->get(&s->pools[p], i));
+		}
+	}
+}
+
+static void put_backend_counters(struct scene *s)
+{
+	struct metric_counter c;
+	char last[METRIC_NAME_MAX] = "";
+	for (size_t r = 0; r < n_backend_counter_rows; r++) {
+		const struct counter_row *row = &backend_counter_rows[r];
+		metric_counter_name(&c, "weir_backend", row->name);
+		if (strcmp(c.name, last) != 0)
+			metric_family(&s->m, c.name, "counter",
+				      c.code_class.len ? "responses by class of status"
+						       : row->sentence);
+		memcpy(last, c.name, sizeof(last));
+		for (uint32_t p = 0; p < s->n_pools; p++) {
+			for (uint32_t i = 0; i < s->pools[p].n; i++) {
+				const struct backend *b = s->pools[p].backends[i];
+				begin_backend(&s->m, c.name, b);
+				if (c.code_class.len)
+					metric_label(&s->m, "code_class", c.code_class);
+				metric_u64(&s->m, backend_counter(b, row));
+			}
+		}
+	}
+}
+
+/* ---- latency ---- */
+
+#define PHASE_METRIC "weir_backend_phase_duration_seconds"
+
+static void begin_phase(struct metric *m, const char *name, const struct backend *b,
+			enum phase phase)
+{
+	begin_backend(m, name, b);
+	metric_label(m, "phase", view_str(phase_name(phase)));
+}
+
+/* Whole microseconds are cut off, so "less than the border" is "at most the border". */
+static void put_histogram(struct metric *m, const struct backend *b, enum phase phase,
+			  const struct hist_total *total)
+{
+	uint64_t below = 0;
+	uint32_t bucket = 0;
+	for (unsigned bit = LE_FIRST_BIT; bit <= LE_LAST_BIT; bit++) {
+		uint64_t border_us = UINT64_C(1) << bit;
+		char le[32];
+		int len = snprintf(le, sizeof(le), "%u.%06u", (unsigned)(border_us / 1000000),
+				   (unsigned)(border_us % 1000000));
+		for (; bucket < HIST_BUCKETS && hist_lower_us(bucket) < border_us; bucket++)
+			below += total->count[bucket];
+		begin_phase(m, PHASE_METRIC "_bucket", b, phase);
+		metric_label(m, "le", view_of(le, (size_t)len));
+		metric_u64(m, below);
+	}
+	begin_phase(m, PHASE_METRIC "_bucket", b, phase);
+	metric_label(m, "le", VIEW("+Inf"));
+	metric_u64(m, total->n);
+	begin_phase(m, PHASE_METRIC "_sum", b, phase);
+	metric_seconds(m, total->sum_us);
+	begin_phase(m, PHASE_METRIC "_count", b, phase);
+	metric_u64(m, total->n);
+}
+
+static void put_phases(struct scene *s)
+{
+	struct hist_total total;
+	metric_family(&s->m, PHASE_METRIC, "histogram",
+		      "Phases of attempts that succeeded, up to the last full second.");
+	for (uint32_t p = 0; p < s->n_pools; p++) {
+		for (uint32_t i = 0; i < s->pools[p].n; i++) {
+			const struct backend *b = s->pools[p].backends[i];
+			for (int phase = 0; b->windows && phase < N_PHASES; phase++) {
+				windows_read(b->windows, (enum phase)phase, WINDOW_START, &total);
+				if (total.n)
+					put_histogram(&s->m, b, (enum phase)phase, &total);
+			}
+		}
+	}
+}
+
+/* ---- the process ---- */
+
+static void put_process(struct scene *s)
+{
+	struct metric *m = &s->m;
+	struct process_facts facts;
+	process_facts_get(&facts);
+	single_seconds(m, "process_cpu_seconds_total", "counter", "CPU time spent.", facts.cpu_us);
+	single_seconds(m, "process_start_time_seconds", "gauge", "When weir started.",
+		       s->status.started_wall_us);
+	if (facts.resident_bytes) {
+		single(m, "process_resident_memory_bytes", "gauge", "Memory in use.",
+		       facts.resident_bytes);
+		single(m, "process_virtual_memory_bytes", "gauge", "Address space in use.",
+		       facts.virtual_bytes);
+	}
+	if (facts.open_fds)
+		single(m, "process_open_fds", "gauge", "Open file descriptors.", facts.open_fds);
+	if (facts.max_fds)
+		single(m, "process_max_fds", "gauge", "Limit of open file descriptors.",
+		       facts.max_fds);
+}
+
+void api_metrics(struct call *call)
+{
+	const struct admin_host *host = &call->api->host;
+	struct scene s = {.m = {.out = &call->answer.body}};
+	host->status(host->ctx, call->arena, &s.status);
+	s.pools = host->pools(host->ctx, &s.n_pools);
+	call->answer.type = "text/plain; version=0.0.4; charset=utf-8";
+	put_daemon(&s);
+	put_totals(&s);
+	put_reasons(&s);
+	put_listeners(&s);
+	put_workers(&s);
+	put_pools(&s);
+	for (size_t i = 0; i < ARRAY_LEN(gauges); i++)
+		put_gauge(&s, &gauges[i]);
+	put_backend_counters(&s);
+	put_phases(&s);
+	put_process(&s);
+}

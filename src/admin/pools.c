@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: MIT */
+/* GET /v1/pools and /v1/pools/P: counters, states and latency of every backend. */
+#include "api.h"
+#include "counters.h"
+
+#include <string.h>
+
+#include "weir/base/clock.h"
+
+static uint32_t load_u32(const _Atomic uint32_t *n)
+{
+	return atomic_load_explicit(n, memory_order_relaxed);
+}
+
+static uint32_t n_idle(const struct backend *b)
+{
+	uint32_t n = 0;
+	for (unsigned i = 0; i < b->n_workers; i++)
+		n += load_u32(&b->local[i]->n_idle_shown);
+	return n;
+}
+
+static void put_summary(struct json *j, const struct hist_total *total)
+{
+	struct hist_summary s;
+	hist_total_summary(total, &s);
+	json_object(j);
+	json_member_u64(j, "n", s.n);
+	json_member_u64(j, "p50_us", s.p50_us);
+	json_member_u64(j, "p90_us", s.p90_us);
+	json_member_u64(j, "p99_us", s.p99_us);
+	json_member_u64(j, "p999_us", s.p999_us);
+	json_member_u64(j, "max_us", s.max_us);
+	json_member_double(j, "mean_us", s.mean_us);
+	json_object_end(j);
+}
+
+/* Without memory for windows a backend shows empty ones. */
+static void put_latency(struct json *j, const struct windows *windows)
+{
+	struct hist_total total;
+	json_object(j);
+	for (int w = 0; w < N_WINDOWS; w++) {
+		json_key(j, window_name((enum window)w));
+		json_object(j);
+		for (int p = 0; windows && p < N_PHASES; p++) {
+			windows_read(windows, (enum phase)p, (enum window)w, &total);
+			json_key(j, phase_name((enum phase)p));
+			put_summary(j, &total);
+		}
+		json_object_end(j);
+	}
+	json_object_end(j);
+}
+
+static void put_counters(struct json *j, const struct backend *b)
+{
+	for (size_t i = 0; i < n_backend_counter_rows; i++)
+		json_member_u64(j, backend_counter_rows[i].name,
+				backend_counter(b, &backend_counter_rows[i]));
+}
+
+void put_backend(struct json *j, const struct pool *pool, uint32_t i)
+{
+	const struct backend *b = pool->backends[i];
+	uint64_t now = clock_wall_us();
+	json_object(j);
+	json_member_view(j, "name", b->name);
+	json_member_view(j, "address", b->address_text);
+	json_member_text(j, "state", backend_state_name(backend_state(b)));
+	json_member_text(j, "reason", b->reason);
+	json_member_u64(j, "since_s", now > b->since_us ? (now - b->since_us) / 1000000 : 0);
+	json_member_u64(j, "weight", pool->weights[i]);
+	json_member_u64(j, "priority", pool->priorities[i]);
+	json_member_u64(j, "limit", pool->max_requests[i]);
+	json_member_u64(j, "in_flight", load_u32(&b->in_flight));
+	/* waiters belong to the pool: they take any backend that has room, this one too */
+	json_member_u64(j, "queued",
+			backend_is_usable(pool, i) ? load_u32(&pool->state->n_queued) : 0);
+	json_member_u64(j, "upconns", load_u32(&b->n_upconns));
+	json_member_u64(j, "idle_upconns", n_idle(b));
+	put_counters(j, b);
+	json_member_double(j, "rate", rate_per_s(&b->rate));
+	json_key(j, "checks"); /* there are no active checks yet */
+	json_array(j);
+	json_array_end(j);
+	json_key(j, "latency");
+	put_latency(j, b->windows);
+	json_object_end(j);
+}
+
+static void put_pool(struct json *j, const struct pool *pool)
+{
+	json_object(j);
+	json_member_view(j, "name", pool->conf->name);
+	json_member_text(j, "strategy", pool->strategy->keyword);
+	json_member_u64(j, "queued", load_u32(&pool->state->n_queued));
+	for (size_t i = 0; i < n_pool_counter_rows; i++) {
+		const char *name = pool_counter_rows[i].name;
+		/* "queued" are those that wait now */
+		json_member_u64(j, strcmp(name, "queued") == 0 ? "queued_total" : name,
+				pool_counter(pool, &pool_counter_rows[i]));
+	}
+	json_key(j, "backends");
+	json_array(j);
+	for (uint32_t i = 0; i < pool->n; i++)
+		put_backend(j, pool, i);
+	json_array_end(j);
+	json_object_end(j);
+}
+
+void api_pools(struct call *call)
+{
+	const struct admin_host *host = &call->api->host;
+	struct json j;
+	uint32_t n;
+	const struct pool *pools = host->pools(host->ctx, &n);
+	json_init(&j, &call->answer.body, false);
+	json_object(&j);
+	json_key(&j, "pools");
+	json_array(&j);
+	for (uint32_t i = 0; i < n; i++)
+		put_pool(&j, &pools[i]);
+	json_array_end(&j);
+	json_object_end(&j);
+}
+
+void api_pool(struct call *call)
+{
+	const struct pool *pool = call_pool(call);
+	struct json j;
+	if (!pool)
+		return;
+	json_init(&j, &call->answer.body, false);
+	put_pool(&j, pool);
+}

@@ -1,0 +1,411 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The sockets of the API: accepts, reads into sessions, sends what they say.
+ * Numbers, sizes and times are bounded, since status.bind may face anybody:
+ * at most CONNS_MAX connections, some of them kept for the unix socket, and one
+ * answer a turn of the loop for each.
+ *
+ * What a connection waits for, and how long:
+ *
+ *   IDLE    a request                30 s        (10 s for the first)
+ *   HEAD    the rest of a head       10 s in all
+ *   BODY    the rest of a body       30 s in all
+ *   ANSWER  the answer of a handler  30 s
+ *   SEND    the client to read       30 s without a byte taken
+ *   LINGER  the client to close       2 s, so that it can read the last answer
+ */
+#include "weir/admin/admin.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "listen.h"
+#include "session.h"
+
+#include "weir/base/check.h"
+#include "weir/base/list.h"
+#include "weir/net/socket.h"
+
+#define CONNS_MAX 256
+#define REMOTE_CONNS_MAX 224
+#define READ_BYTES ((size_t)16 * 1024)
+#define LINGER_BYTES ((size_t)1 << 20)
+#define RETRY_ACCEPT_US 200000
+
+#define CONN_MAGIC 0x41444d43
+
+enum conn_wait { WAIT_IDLE, WAIT_HEAD, WAIT_BODY, WAIT_ANSWER, WAIT_SEND, WAIT_LINGER };
+
+static const uint64_t wait_us[] = {
+    [WAIT_IDLE] = 30000000,   [WAIT_HEAD] = 10000000, [WAIT_BODY] = 30000000,
+    [WAIT_ANSWER] = 30000000, [WAIT_SEND] = 30000000, [WAIT_LINGER] = 2000000,
+};
+
+struct admin {
+	struct loop *loop;
+	struct api api;
+	struct listening now;
+	struct listening next; /* between admin_prepare and commit or cancel */
+	bool prepared;
+	ev_io accept_io[N_ENDS];
+	struct timer accept_timer; /* out of descriptors: when to try again */
+	int spare_fd;              /* given up for one client when descriptors run out */
+	struct list conns;
+	unsigned n_conns, n_remote;
+};
+
+struct conn {
+	uint32_t magic;
+	struct admin *admin;
+	struct list link;
+	int fd;
+	bool remote;
+	enum conn_wait wait;
+	uint64_t wait_request; /* n_requests when `wait` began */
+	struct timer timer;
+	ev_io read_io, write_io;
+	struct session session;
+	size_t lingered;
+};
+
+/* ---- one connection ---- */
+
+static void take_spare(struct admin *admin)
+{
+	if (admin->spare_fd < 0)
+		admin->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+static void conn_close(struct conn *c)
+{
+	struct admin *admin = c->admin;
+	ev_io_stop(admin->loop->ev, &c->read_io);
+	ev_io_stop(admin->loop->ev, &c->write_io);
+	timer_del(&c->timer);
+	list_del(&c->link);
+	session_fini(&c->session);
+	socket_close(c->fd);
+	admin->n_conns--;
+	admin->n_remote -= c->remote;
+	take_spare(admin);
+	c->magic = 0;
+	free(c);
+}
+
+static void watch(struct conn *c, bool reads, bool writes)
+{
+	struct ev_loop *ev = c->admin->loop->ev;
+	if (reads)
+		ev_io_start(ev, &c->read_io);
+	else
+		ev_io_stop(ev, &c->read_io);
+	if (writes)
+		ev_io_start(ev, &c->write_io);
+	else
+		ev_io_stop(ev, &c->write_io);
+}
+
+/* The deadline stays where it was while the same thing of the same request is waited for. */
+static void wait_for(struct conn *c, enum conn_wait wait, bool progress)
+{
+	if (wait == c->wait && c->wait_request == c->session.n_requests && !progress &&
+	    timer_is_set(&c->timer))
+		return;
+	c->wait = wait;
+	c->wait_request = c->session.n_requests;
+	bool first = wait == WAIT_IDLE && c->session.n_requests == 0;
+	loop_timer(c->admin->loop, &c->timer, wait_us[first ? WAIT_HEAD : wait]);
+}
+
+/* False when the connection is broken. */
+static bool send_some(struct conn *c, bool *progress)
+{
+	struct session *s = &c->session;
+	*progress = false;
+	while (session_out(s).len) {
+		struct view out = session_out(s);
+		ssize_t n = send(c->fd, out.ptr, out.len, MSG_NOSIGNAL | MSG_DONTWAIT);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return errno == EAGAIN;
+		session_sent(s, (size_t)n);
+		*progress = true;
+	}
+	return true;
+}
+
+static enum conn_wait wait_of(const struct session *s)
+{
+	switch (s->state) {
+	case SESSION_BODY:
+		return WAIT_BODY;
+	case SESSION_WAITING:
+		return WAIT_ANSWER;
+	case SESSION_CLOSING:
+		return WAIT_LINGER;
+	case SESSION_HEAD:
+		break;
+	}
+	return s->in.len ? WAIT_HEAD : WAIT_IDLE;
+}
+
+/* As far as it goes in this turn. */
+static void conn_run(struct conn *c)
+{
+	struct session *s = &c->session;
+	bool progress;
+	bool more = session_run(s);
+	if (!send_some(c, &progress)) {
+		conn_close(c);
+		return;
+	}
+	if (session_out(s).len) {
+		watch(c, false, true);
+		wait_for(c, WAIT_SEND, progress);
+		return;
+	}
+	enum conn_wait wait = wait_of(s);
+	if (wait == WAIT_LINGER && c->wait != WAIT_LINGER)
+		shutdown(c->fd, SHUT_WR);
+	/* a pipelined request has to wait for the next turn: writable means now */
+	watch(c, !more && wait != WAIT_ANSWER, more);
+	wait_for(c, wait, false);
+}
+
+static void on_ready(struct session *session)
+{
+	conn_run(container_of(session, struct conn, session));
+}
+
+static void on_read(struct ev_loop *ev, ev_io *w, int revents)
+{
+	struct conn *c = w->data;
+	char room[READ_BYTES];
+	(void)ev;
+	(void)revents;
+	check_magic(c, CONN_MAGIC);
+	ssize_t n = recv(c->fd, room, sizeof(room), MSG_DONTWAIT);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0) {
+		conn_close(c);
+		return;
+	}
+	if (c->wait == WAIT_LINGER) {
+		c->lingered += (size_t)n;
+		if (c->lingered > LINGER_BYTES)
+			conn_close(c);
+		return;
+	}
+	session_put(&c->session, view_of(room, (size_t)n));
+	conn_run(c);
+}
+
+static void on_write(struct ev_loop *ev, ev_io *w, int revents)
+{
+	struct conn *c = w->data;
+	(void)ev;
+	(void)revents;
+	check_magic(c, CONN_MAGIC);
+	conn_run(c);
+}
+
+static void on_timeout(struct timer *timer)
+{
+	struct conn *c = container_of(timer, struct conn, timer);
+	check_magic(c, CONN_MAGIC);
+	if (c->wait == WAIT_HEAD || c->wait == WAIT_BODY) {
+		session_time_out(&c->session);
+		conn_run(c);
+	} else {
+		conn_close(c);
+	}
+}
+
+static void conn_new(struct admin *admin, int fd, bool remote)
+{
+	struct conn *c = calloc(1, sizeof(*c));
+	if (!c) {
+		socket_close(fd);
+		return;
+	}
+	c->magic = CONN_MAGIC;
+	c->admin = admin;
+	c->fd = fd;
+	c->remote = remote;
+	c->timer.fn = on_timeout;
+	session_init(&c->session, &admin->api, !remote);
+	c->session.ready = on_ready;
+	ev_io_init(&c->read_io, on_read, fd, EV_READ);
+	ev_io_init(&c->write_io, on_write, fd, EV_WRITE);
+	c->read_io.data = c->write_io.data = c;
+	list_push_back(&admin->conns, &c->link);
+	admin->n_conns++;
+	admin->n_remote += remote;
+	watch(c, true, false);
+	wait_for(c, WAIT_IDLE, false);
+}
+
+/* ---- accepting ---- */
+
+static void turn_away(int fd)
+{
+	static const char text[] = "HTTP/1.1 503 Service Unavailable\r\n"
+				   "Content-Type: application/json\r\n"
+				   "Content-Length: 38\r\n"
+				   "Connection: close\r\n\r\n"
+				   "{\"error\": \"too many API connections\"}\n";
+	ssize_t n = send(fd, text, sizeof(text) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+	(void)n; /* it is told or not: either way the connection ends */
+	socket_close(fd);
+}
+
+static void pause_accepting(struct admin *admin)
+{
+	for (int i = 0; i < N_ENDS; i++)
+		ev_io_stop(admin->loop->ev, &admin->accept_io[i]);
+	loop_timer(admin->loop, &admin->accept_timer, RETRY_ACCEPT_US);
+}
+
+static void start_accepting(struct admin *admin)
+{
+	for (int i = 0; i < N_ENDS; i++)
+		if (admin->now.ends[i].fd >= 0)
+			ev_io_start(admin->loop->ev, &admin->accept_io[i]);
+}
+
+static void on_accept_timer(struct timer *timer)
+{
+	start_accepting(container_of(timer, struct admin, accept_timer));
+}
+
+/* The API is needed most when descriptors have run out: one is kept for it. */
+static enum err accept_one(struct admin *admin, int listen_fd, int *fd)
+{
+	struct addr peer;
+	enum err err = socket_accept(listen_fd, &peer, fd);
+	if (err != ERR_FDS || admin->spare_fd < 0)
+		return err;
+	socket_close(admin->spare_fd);
+	admin->spare_fd = -1;
+	return socket_accept(listen_fd, &peer, fd);
+}
+
+static void on_accept(struct ev_loop *ev, ev_io *w, int revents)
+{
+	struct admin *admin = w->data;
+	bool remote = w == &admin->accept_io[END_TCP];
+	int fd;
+	(void)ev;
+	(void)revents;
+	for (;;) {
+		if (accept_one(admin, w->fd, &fd) != ERR_OK) {
+			pause_accepting(admin);
+			return;
+		}
+		if (fd < 0)
+			return;
+		if (admin->n_conns >= CONNS_MAX || (remote && admin->n_remote >= REMOTE_CONNS_MAX))
+			turn_away(fd);
+		else
+			conn_new(admin, fd, remote);
+	}
+}
+
+/* ---- the server ---- */
+
+enum err admin_prepare(struct admin *admin, const struct conf *conf, struct str *why)
+{
+	check(!admin->prepared);
+	enum err err = listening_open(&admin->next, &admin->now, &conf->status, why);
+	admin->prepared = err == ERR_OK;
+	return err;
+}
+
+static void commit_endpoint(struct admin *admin, int i)
+{
+	struct endpoint *now = &admin->now.ends[i];
+	struct endpoint *next = &admin->next.ends[i];
+	if (next->kept) {
+		if (addr_is_unix(&next->addr) && next->mode != now->mode && next->mode)
+			chmod(next->addr.un.sun_path, next->mode);
+		now->mode = next->mode;
+		return;
+	}
+	ev_io_stop(admin->loop->ev, &admin->accept_io[i]);
+	endpoint_close(now);
+	*now = *next;
+	next->fd = -1;
+	if (now->fd >= 0)
+		ev_io_set(&admin->accept_io[i], now->fd, EV_READ);
+}
+
+void admin_commit(struct admin *admin)
+{
+	check(admin->prepared);
+	admin->prepared = false;
+	for (int i = 0; i < N_ENDS; i++)
+		commit_endpoint(admin, i);
+	str_fini(&admin->api.token);
+	admin->api.token = admin->next.token;
+	admin->next.token = STR_INIT;
+	start_accepting(admin);
+}
+
+void admin_cancel(struct admin *admin)
+{
+	if (!admin->prepared)
+		return;
+	admin->prepared = false;
+	listening_close(&admin->next);
+}
+
+struct admin *admin_new(struct loop *loop, const struct conf *conf, const struct admin_host *host,
+			struct str *why)
+{
+	struct admin *admin = calloc(1, sizeof(*admin));
+	if (!admin || !api_init(&admin->api, host)) {
+		free(admin);
+		str_text(why, "out of memory");
+		return NULL;
+	}
+	admin->loop = loop;
+	admin->spare_fd = -1;
+	list_init(&admin->conns);
+	listening_init(&admin->now);
+	listening_init(&admin->next);
+	admin->accept_timer.fn = on_accept_timer;
+	for (int i = 0; i < N_ENDS; i++) {
+		ev_io_init(&admin->accept_io[i], on_accept, -1, EV_READ);
+		admin->accept_io[i].data = admin;
+	}
+	if (admin_prepare(admin, conf, why) != ERR_OK) {
+		admin_free(admin);
+		return NULL;
+	}
+	admin_commit(admin);
+	take_spare(admin);
+	return admin;
+}
+
+void admin_free(struct admin *admin)
+{
+	if (!admin)
+		return;
+	admin_cancel(admin);
+	list_each_safe (it, tmp, &admin->conns)
+		conn_close(list_entry(it, struct conn, link));
+	for (int i = 0; i < N_ENDS; i++) {
+		ev_io_stop(admin->loop->ev, &admin->accept_io[i]);
+		admin->now.ends[i].kept = false;
+	}
+	listening_close(&admin->now);
+	timer_del(&admin->accept_timer);
+	socket_close(admin->spare_fd);
+	api_fini(&admin->api);
+	free(admin);
+}

@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Framing of requests and answers.  The head stays in `in` until the request is
+ * answered and is parsed once more then: all sessions share one struct message.
+ */
+#include "session.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+#include "weir/base/check.h"
+#include "weir/base/clock.h"
+
+/* Answers that all clients together may leave unread before TCP clients get 503. */
+#define BACKLOG_MAX ((size_t)64 << 20)
+/* A buffer that grew past this for one answer is given back. */
+#define KEEP_BYTES ((size_t)64 << 10)
+
+static const struct h1_limits limits = {
+    .head_bytes = 16 * 1024, .line_bytes = 8 * 1024, .n_headers = 64};
+
+struct later {
+	struct session *session; /* NULL: the client has left */
+};
+
+void session_init(struct session *s, struct api *api, bool trusted)
+{
+	*s = (struct session){.api = api, .trusted = trusted};
+	s->in = s->content = s->out = STR_INIT;
+}
+
+void session_fini(struct session *s)
+{
+	if (s->later)
+		s->later->session = NULL;
+	s->api->backlog -= s->out.len - s->sent;
+	str_fini(&s->in);
+	str_fini(&s->content);
+	str_fini(&s->out);
+}
+
+void session_put(struct session *s, struct view bytes)
+{
+	str_view(&s->in, bytes);
+}
+
+/* Takes n bytes out of `in`, from `at` on. */
+static void cut(struct str *in, size_t at, size_t n)
+{
+	memmove(in->ptr + at, in->ptr + at + n, in->len - at - n);
+	in->len -= n;
+	in->ptr[in->len] = '\0';
+}
+
+/* ---- answers ---- */
+
+static void put_date(struct h1_out *out)
+{
+	char text[40];
+	time_t now = (time_t)(clock_wall_us() / 1000000);
+	struct tm tm;
+	gmtime_r(&now, &tm);
+	size_t len = strftime(text, sizeof(text), "%a, %d %b %Y %H:%M:%S GMT", &tm);
+	h1_put_header(out, VIEW("Date"), view_of(text, len));
+}
+
+static void put_allow(struct h1_out *out, unsigned allow)
+{
+	static const struct {
+		enum method method;
+		const char *text;
+	} names[] = {{METHOD_GET, "GET, HEAD"}, {METHOD_POST, "POST"}, {METHOD_DELETE, "DELETE"}};
+	char room[64];
+	struct str text = str_fixed(room, sizeof(room));
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		if (allow & 1u << names[i].method)
+			str_printf(&text, "%s%s", text.len ? ", " : "", names[i].text);
+	h1_put_header(out, VIEW("Allow"), str_as_view(&text));
+}
+
+static void put_head(struct session *s, const struct answer *answer)
+{
+	char room[1024];
+	struct h1_out out = h1_out_init(room, sizeof(room));
+	h1_put_status_line(&out, answer->status, VIEW_NONE);
+	put_date(&out);
+	h1_put_header(&out, VIEW("Content-Type"), view_str(answer->type));
+	h1_put_header_u64(&out, VIEW("Content-Length"), answer->body.len);
+	h1_put_header(&out, VIEW("Cache-Control"), VIEW("no-store"));
+	h1_put_header(&out, VIEW("X-Content-Type-Options"), VIEW("nosniff"));
+	if (answer->allow)
+		put_allow(&out, answer->allow);
+	if (answer->needs_token)
+		h1_put_header(&out, VIEW("WWW-Authenticate"), VIEW("Bearer realm=\"weir\""));
+	if (!s->keep_alive)
+		h1_put_header(&out, VIEW("Connection"), VIEW("close"));
+	else if (s->version_minor == 0)
+		h1_put_header(&out, VIEW("Connection"), VIEW("keep-alive"));
+	h1_put(&out, VIEW("\r\n"));
+	check(!out.overflow);
+	str_put(&s->out, out.ptr, out.len);
+}
+
+static void put_out(struct session *s, struct answer *answer)
+{
+	size_t before = s->out.len;
+	if (answer->body.overflow || !str_reserve(&s->out, answer->body.len + 1024))
+		answer_error(answer, 503, "out of memory for this answer");
+	put_head(s, answer);
+	if (!s->head_only)
+		str_view(&s->out, str_as_view(&answer->body));
+	str_fini(&answer->body);
+	s->api->backlog += s->out.len - before;
+	s->n_requests++;
+	/* cut short, it cannot be told from a whole answer: end without it */
+	if (s->out.overflow)
+		s->keep_alive = false;
+	s->state = s->keep_alive ? SESSION_HEAD : SESSION_CLOSING;
+}
+
+static void end_with(struct session *s, struct answer *answer)
+{
+	s->keep_alive = false;
+	s->in.len = s->seen = 0;
+	put_out(s, answer);
+}
+
+static void refuse(struct session *s, enum reject why)
+{
+	struct answer answer = {.body = STR_INIT};
+	answer_error(&answer, reject_status(why), "%s", reject_sentence(why));
+	if (answer.status == 405)
+		answer.allow = 1u << METHOD_GET | 1u << METHOD_POST | 1u << METHOD_DELETE;
+	s->head_only = false;
+	end_with(s, &answer);
+}
+
+void session_time_out(struct session *s)
+{
+	struct answer answer = {.body = STR_INIT};
+	answer_error(&answer, 408, "the request came too slowly");
+	s->head_only = false;
+	end_with(s, &answer);
+}
+
+void session_sent(struct session *s, size_t n)
+{
+	s->sent += n;
+	s->api->backlog -= n;
+	if (s->sent < s->out.len)
+		return;
+	s->sent = 0;
+	if (s->out.cap > KEEP_BYTES)
+		str_fini(&s->out);
+	s->out.len = 0;
+}
+
+/* ---- answers that come later ---- */
+
+struct later *call_later(struct call *call)
+{
+	struct later *later = malloc(sizeof(*later));
+	if (later) {
+		later->session = call->session;
+		call->session->later = later;
+	}
+	return later;
+}
+
+void later_answer(struct later *later, struct answer *answer)
+{
+	struct session *s = later->session;
+	free(later);
+	if (!s) {
+		str_fini(&answer->body);
+		return;
+	}
+	bool waited = s->state == SESSION_WAITING;
+	s->later = NULL;
+	put_out(s, answer);
+	if (waited && s->ready)
+		s->ready(s);
+}
+
+/* ---- requests ---- */
+
+static void answer_request(struct session *s)
+{
+	struct api *api = s->api;
+	enum reject why;
+	if (h1_parse_request(view_of(s->in.ptr, s->head_len), &limits, &api->msg, &why) != H1_OK) {
+		refuse(s, why);
+		return;
+	}
+	struct call call = {.api = api, .msg = &api->msg, .trusted = s->trusted, .session = s};
+	call.arena = arena_new();
+	call.answer.body = STR_INIT;
+	call.body = str_as_view(&s->content);
+	s->keep_alive = api->msg.keep_alive;
+	s->version_minor = api->msg.version_minor;
+	s->head_only = api->msg.method == METHOD_HEAD;
+	uint64_t n_before = s->n_requests;
+	if (!s->trusted && api->backlog > BACKLOG_MAX)
+		call_error(&call, 503, "too many answers wait to be read");
+	else
+		api_dispatch(&call);
+	if (s->later)
+		s->state = SESSION_WAITING;
+	else if (s->n_requests == n_before)
+		put_out(s, &call.answer);
+	arena_free(call.arena);
+	if (s->state != SESSION_CLOSING)
+		cut(&s->in, 0, s->head_len);
+	s->seen = 0;
+	if (s->content.cap > KEEP_BYTES / 4)
+		str_fini(&s->content);
+}
+
+static bool read_head(struct session *s)
+{
+	struct view in = str_as_view(&s->in);
+	enum reject why;
+	if (!in.len || !h1_head_may_be_complete(in, s->seen, &limits)) {
+		s->seen = in.len;
+		return false;
+	}
+	switch (h1_parse_request(in, &limits, &s->api->msg, &why)) {
+	case H1_MORE:
+		s->seen = in.len;
+		return false;
+	case H1_BAD:
+		refuse(s, why);
+		return true;
+	case H1_OK:
+		break;
+	}
+	s->head_len = s->api->msg.head_len;
+	s->wants_continue = s->api->msg.expect_continue;
+	h1_body_init(&s->body, &s->api->msg, &limits, API_BODY_MAX);
+	str_reset(&s->content);
+	s->state = SESSION_BODY;
+	return true;
+}
+
+static bool read_body(struct session *s)
+{
+	struct h1_piece piece;
+	enum reject why;
+	enum h1_result result =
+	    h1_body_read(&s->body, s->in.ptr + s->head_len, s->in.len - s->head_len, &piece, &why);
+	str_view(&s->content, piece.data);
+	cut(&s->in, s->head_len, piece.consumed);
+	switch (result) {
+	case H1_BAD:
+		refuse(s, why);
+		return true;
+	case H1_OK:
+		answer_request(s);
+		return true;
+	case H1_MORE:
+		break;
+	}
+	if (s->wants_continue) {
+		const struct view text = VIEW("HTTP/1.1 100 Continue\r\n\r\n");
+		str_view(&s->out, text);
+		s->api->backlog += text.len;
+		s->wants_continue = false;
+	}
+	return false;
+}
+
+bool session_run(struct session *s)
+{
+	bool more = true;
+	if (s->in.overflow || s->content.overflow) { /* no memory */
+		s->in.overflow = s->content.overflow = false;
+		struct answer answer = {.body = STR_INIT};
+		answer_error(&answer, 503, "out of memory for this request");
+		end_with(s, &answer);
+	}
+	while (more && s->sent == s->out.len) {
+		if (s->state == SESSION_HEAD)
+			more = read_head(s);
+		else if (s->state == SESSION_BODY)
+			more = read_body(s);
+		else
+			more = false;
+	}
+	return more && s->state == SESSION_HEAD && s->in.len > 0;
+}

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The HTTP/1.1 side of one client of the status socket, without its socket:
+ * bytes go in, answers come out, one request at a time.
+ *
+ *          head complete            body complete
+ *   HEAD ----------------> BODY ---------------------> HEAD, an answer in `out`
+ *    ^                      |                |
+ *    |                      | refused        | call_later
+ *    |                      v                v
+ *    |                    CLOSING         WAITING ---- later_answer ---> HEAD
+ *    +--- never from CLOSING: the answer in `out` is the last
+ *
+ *   HEAD, BODY  bytes of the client are wanted
+ *   WAITING     no bytes are wanted; `ready` is called when there is an answer
+ *   CLOSING     nothing is wanted; close once `out` is sent
+ */
+#ifndef WEIR_ADMIN_SESSION_H
+#define WEIR_ADMIN_SESSION_H
+
+#include "api.h"
+
+#include "weir/http/h1.h"
+
+enum session_state { SESSION_HEAD, SESSION_BODY, SESSION_WAITING, SESSION_CLOSING };
+
+struct session {
+	struct api *api;
+	bool trusted; /* may change things without a token */
+	enum session_state state;
+	/* owns; a head, then what is not decoded yet of its body and what follows */
+	struct str in;
+	size_t seen;     /* of `in`: has no complete head */
+	size_t head_len; /* from BODY on */
+	struct h1_body body;
+	bool wants_continue;
+	struct str content; /* owns; the decoded body */
+	bool head_only;     /* the request was HEAD */
+	bool keep_alive;
+	uint8_t version_minor;
+	struct str out; /* owns; to be sent, from `sent` on */
+	size_t sent;
+	struct later *later;                    /* while WAITING */
+	void (*ready)(struct session *session); /* may be NULL */
+	uint64_t n_requests;
+};
+
+void session_init(struct session *s, struct api *api, bool trusted);
+void session_fini(struct session *s);
+
+/* Bytes of the client. */
+void session_put(struct session *s, struct view bytes);
+
+/*
+ * Goes on until there is something to send or bytes are wanted; at most one
+ * request is answered.  True when it is worth calling again after sending.
+ */
+bool session_run(struct session *s);
+
+/* What to send; after sending n bytes of it: session_sent. */
+static inline struct view session_out(const struct session *s)
+{
+	return view_skip(str_as_view(&s->out), s->sent);
+}
+void session_sent(struct session *s, size_t n);
+
+/* The client was too slow: 408, and the end. */
+void session_time_out(struct session *s);
+
+#endif

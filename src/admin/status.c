@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: MIT */
+/* GET /v1/status: the daemon at a glance, problems as sentences. */
+#include "api.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "weir/base/clock.h"
+
+/* A worker that was busy for longer in one turn delays everybody it serves. */
+#define LAG_PROBLEM_US 100000
+
+static void put_counters(struct json *j, const struct admin_counter *rows, size_t n, bool all)
+{
+	for (size_t i = 0; i < n; i++)
+		if (all || rows[i].n)
+			json_member_u64(j, rows[i].name, rows[i].n);
+}
+
+static void put_workers(struct json *j, const struct admin_status *s)
+{
+	json_key(j, "workers");
+	json_array(j);
+	for (size_t i = 0; i < s->n_workers; i++) {
+		const struct admin_worker *w = &s->workers[i];
+		json_object(j);
+		json_member_u64(j, "id", w->id);
+		json_member_u64(j, "connections", w->connections);
+		json_member_u64(j, "exchanges", w->exchanges);
+		json_member_u64(j, "loop_lag_us", w->loop_lag_us);
+		json_object_end(j);
+	}
+	json_array_end(j);
+}
+
+static void put_listeners(struct json *j, const struct admin_status *s)
+{
+	json_key(j, "listeners");
+	json_array(j);
+	for (size_t i = 0; i < s->n_listeners; i++) {
+		const struct admin_listener *l = &s->listeners[i];
+		json_object(j);
+		json_member_view(j, "name", l->name);
+		json_member_view(j, "bind", l->bind);
+		json_member_u64(j, "connections", l->connections);
+		json_member_u64(j, "accepted", l->accepted);
+		json_member_u64(j, "refused", l->refused);
+		json_object_end(j);
+	}
+	json_array_end(j);
+}
+
+static void put_totals(struct json *j, const struct admin_status *s)
+{
+	uint64_t connections = 0, in_flight = 0;
+	for (size_t i = 0; i < s->n_workers; i++) {
+		connections += s->workers[i].connections;
+		in_flight += s->workers[i].exchanges;
+	}
+	json_key(j, "totals");
+	json_object(j);
+	json_member_u64(j, "connections", connections);
+	json_member_u64(j, "in_flight", in_flight);
+	put_counters(j, s->totals, s->n_totals, true);
+	json_object_end(j);
+	json_key(j, "outcomes");
+	json_object(j);
+	put_counters(j, s->outcomes, s->n_outcomes, false);
+	json_object_end(j);
+	json_key(j, "rejects");
+	json_object(j);
+	put_counters(j, s->rejects, s->n_rejects, false);
+	json_object_end(j);
+}
+
+/* ---- problems ---- */
+
+static uint64_t total_named(const struct admin_status *s, const char *name)
+{
+	for (size_t i = 0; i < s->n_totals; i++)
+		if (strcmp(s->totals[i].name, name) == 0)
+			return s->totals[i].n;
+	return 0;
+}
+
+/* What an operator asked for (draining, maintenance) is no problem. */
+static void put_pool_problems(struct json *j, const struct pool *pool)
+{
+	if (pool_n_usable(pool) == 0)
+		json_textf(j, "pool " VIEW_FMT " has no backend that takes requests",
+			   VIEW_ARG(pool->conf->name));
+	for (uint32_t i = 0; i < pool->n; i++) {
+		const struct backend *b = pool->backends[i];
+		enum backend_state state = backend_state(b);
+		if (state != BACKEND_down && state != BACKEND_ejected)
+			continue;
+		json_textf(j, "backend " VIEW_FMT "/" VIEW_FMT " is %s%s%s", VIEW_ARG(b->pool_name),
+			   VIEW_ARG(b->name), backend_state_name(state), b->reason[0] ? ": " : "",
+			   b->reason);
+	}
+}
+
+static void put_daemon_problems(struct json *j, const struct admin_status *s)
+{
+	uint64_t n;
+	if (!s->last_reload.ok) {
+		ptrdiff_t end = view_chr(s->last_reload.error, '\n');
+		struct view line =
+		    view_head(s->last_reload.error, end < 0 ? SIZE_MAX : (size_t)end);
+		json_textf(j, "the last reload failed: " VIEW_FMT, VIEW_ARG(line));
+	}
+	if ((n = total_named(s, "fd_exhausted")))
+		json_textf(j,
+			   "accepting stopped %llu times for want of file descriptors: raise the "
+			   "limit of open files",
+			   (unsigned long long)n);
+	if ((n = total_named(s, "log_dropped")))
+		json_textf(j, "%llu access log lines were dropped: the log's disk is too slow",
+			   (unsigned long long)n);
+	for (size_t i = 0; i < s->n_workers; i++)
+		if (s->workers[i].loop_lag_us >= LAG_PROBLEM_US)
+			json_textf(j, "worker %u was busy for %llu ms in one go", s->workers[i].id,
+				   (unsigned long long)s->workers[i].loop_lag_us / 1000);
+}
+
+static void put_problems(struct json *j, const struct admin_status *s,
+			 const struct admin_host *host)
+{
+	uint32_t n;
+	const struct pool *pools = host->pools(host->ctx, &n);
+	json_key(j, "problems");
+	json_array(j);
+	put_daemon_problems(j, s);
+	for (uint32_t i = 0; i < n; i++)
+		put_pool_problems(j, &pools[i]);
+	json_array_end(j);
+}
+
+/* ---- all of it ---- */
+
+void put_status(struct json *j, struct call *call)
+{
+	const struct admin_host *host = &call->api->host;
+	struct admin_status s = {0};
+	host->status(host->ctx, call->arena, &s);
+	json_member_text(j, "version", WEIR_VERSION);
+	json_member_u64(j, "pid", (uint64_t)getpid());
+	json_member_u64(j, "uptime_s", (clock_us() - s.started_us) / 1000000);
+	json_member_u64(j, "generation", s.generation);
+	json_key(j, "last_reload");
+	json_object(j);
+	json_member_bool(j, "ok", s.last_reload.ok);
+	json_member_time(j, "at", s.last_reload.at_wall_us);
+	json_member_optional(j, "error", s.last_reload.error);
+	json_object_end(j);
+	json_member_bool(j, "draining", s.draining);
+	put_workers(j, &s);
+	put_listeners(j, &s);
+	put_totals(j, &s);
+	put_problems(j, &s, host);
+}
+
+void api_status(struct call *call)
+{
+	struct json j;
+	json_init(&j, &call->answer.body, false);
+	json_object(&j);
+	put_status(&j, call);
+	json_object_end(&j);
+}
