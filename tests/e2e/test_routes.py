@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from wire import Headers, request
+from wire import Headers, Truncated, request
 
 
 @pytest.fixture
@@ -250,7 +250,7 @@ def test_total_timeout_of_a_route(routed):
     client = daemon.connect()
     client.send(request(target="/bytes/100000?rate=50000"))
     begin = time.monotonic()
-    with pytest.raises(AssertionError):
+    with pytest.raises((Truncated, ConnectionResetError)):
         client.response()
     assert time.monotonic() - begin < 2
 
@@ -259,7 +259,7 @@ def test_idle_timeout_of_a_route(routed):
     daemon = routed([{"pool": "blue", "timeouts": {"idle": "200ms"}}])
     client = daemon.connect()
     client.send(request(target="/bytes/100000?body_delay=5s"))
-    with pytest.raises(AssertionError):
+    with pytest.raises((Truncated, ConnectionResetError)):
         client.response()
 
 
