@@ -25,6 +25,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 APPS = os.path.join(ROOT, 'tests', 'apps')
 BIN = os.path.join(os.environ.get('WEIR_BUILD', os.path.join(ROOT, 'build', 'release')), 'bin')
 OUT = os.path.join(ROOT, 'build', 'demo')
+WINDOW_STEP = 1.2  # weir moves its windows of rates and latencies once a second
 SOCKET_PATH_MAX = 100  # the kernel's limit is 107
 
 CONF = '''# written by scripts/demo
@@ -274,19 +275,25 @@ def start_all(processes):
 def show(weir):
     heading('load')
     sent = [drive(weir, '/node/', 6000), drive(weir, '/python/', 2000), drive(weir, '/', 12000)]
+    time.sleep(WINDOW_STEP)
     heading('what weir saw')
     for command in ('status', 'pools', 'backends'):
         shell(weir, command)
     return sent
 
 
+def nearest(path):
+    """As one would type it from here."""
+    relative = os.path.relpath(path)
+    return path if relative.startswith('..') else relative
+
+
 def invite(weir):
-    ctl = os.path.relpath(os.path.join(BIN, 'weirctl'))
-    ctl = ctl if len(ctl) < 60 else os.path.join(BIN, 'weirctl')
+    ctl = f'{nearest(os.path.join(BIN, "weirctl"))} -s {nearest(weir.socket)}'
     heading('try')
     print(f'  curl -i http://127.0.0.1:{weir.port}/node/')
-    print(f'  {ctl} -s {weir.socket} explain GET http://127.0.0.1:{weir.port}/python/')
-    print(f'  {ctl} -s {weir.socket} drain app/app-0 && {ctl} -s {weir.socket} pools')
+    print(f'  {ctl} explain GET http://127.0.0.1:{weir.port}/python/')
+    print(f'  {ctl} drain app/app-0')
 
 
 def wait_for_the_user(weir, seconds):
