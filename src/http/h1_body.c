@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Message bodies (RFC 9112 6 and 7).  A counted or endless body passes through
- * untouched.  A chunked one loses its chunk lines in place: the payload of the
- * first chunk stays where it is, that of the others is moved up behind it.
+ * untouched.  A chunked one loses its chunk lines in place: the payload of all
+ * chunks is moved together to the start of the input.
  *
  * Chunk lines are where request smuggling lives, so: hex digits and nothing
  * else, CRLF and nothing else, at most 16 digits, and extensions, which nobody
@@ -61,8 +61,7 @@ static bool fits(const struct h1_body *body, uint64_t n)
 struct cursor {
 	const char *pos;
 	const char *end;
-	char *data; /* payload so far: [data, data_end); NULL before the first */
-	char *data_end;
+	char *data_end; /* of the payload so far, which begins where the input does */
 };
 
 /* ---- chunk lines ---- */
@@ -143,13 +142,11 @@ static enum h1_result read_chunk_end(struct h1_body *body, struct cursor *cur, e
 	return H1_MORE;
 }
 
-static enum h1_result read_data(struct h1_body *body, struct cursor *cur, char *at)
+static enum h1_result read_data(struct h1_body *body, struct cursor *cur)
 {
 	size_t n = (size_t)(cur->end - cur->pos);
 	if (n > body->left)
 		n = (size_t)body->left;
-	if (!cur->data)
-		cur->data = cur->data_end = at;
 	if (cur->data_end != cur->pos)
 		memmove(cur->data_end, cur->pos, n);
 	cur->data_end += n;
@@ -194,10 +191,9 @@ static enum h1_result read_trailers(struct h1_body *body, struct cursor *cur, st
 
 /* ---- the body ---- */
 
-static enum h1_result read_chunked(struct h1_body *body, struct cursor *cur, char *in,
-				   struct view *trailers, enum reject *why)
+static enum h1_result read_chunked(struct h1_body *body, struct cursor *cur, struct view *trailers,
+				   enum reject *why)
 {
-	const char *begin = cur->pos;
 	enum h1_result result = H1_OK;
 	while (result == H1_OK && body->state != H1_BODY_DONE) {
 		switch (body->state) {
@@ -205,7 +201,7 @@ static enum h1_result read_chunked(struct h1_body *body, struct cursor *cur, cha
 			result = read_size(body, cur, why);
 			break;
 		case H1_BODY_CHUNK_DATA:
-			result = read_data(body, cur, in + (cur->pos - begin));
+			result = read_data(body, cur);
 			break;
 		case H1_BODY_CHUNK_END:
 			result = read_chunk_end(body, cur, why);
@@ -263,10 +259,9 @@ enum h1_result h1_body_read(struct h1_body *body, char *in, size_t len, struct h
 		return read_endless(body, in, len, piece, why);
 	if (len == 0)
 		return H1_MORE;
-	struct cursor cur = {.pos = in, .end = in + len};
-	enum h1_result result = read_chunked(body, &cur, in, &piece->trailers, why);
-	if (cur.data)
-		piece->data = view_of(cur.data, (size_t)(cur.data_end - cur.data));
+	struct cursor cur = {.pos = in, .end = in + len, .data_end = in};
+	enum h1_result result = read_chunked(body, &cur, &piece->trailers, why);
+	piece->data.len = (size_t)(cur.data_end - in);
 	piece->consumed = (size_t)(cur.pos - in);
 	return result;
 }

@@ -102,17 +102,16 @@ void h1_body_init(struct h1_body *body, const struct message *msg, const struct 
 		  uint64_t max_total);
 
 struct h1_piece {
-	struct view data;     /* payload, one run of bytes inside the input */
+	struct view data;     /* payload; lies at the start of the input */
 	size_t consumed;      /* input bytes used up */
 	struct view trailers; /* with DONE: the raw trailer section without its blank line */
 };
 
 /*
- * Takes payload out of `in` (which it may rearrange: the payload of later
- * chunks is moved up behind that of the first, which stays where it is).  Bytes
- * beyond `consumed` belong to the next message when the state is DONE; otherwise
- * (only inside TRAILERS) they are incomplete and must be given again with more
- * behind them.
+ * Takes payload out of `in` (which it may rearrange: the payload of all chunks
+ * is moved together to the start).  Bytes beyond `consumed` belong to the next
+ * message when the state is DONE; otherwise (only inside TRAILERS) they are
+ * incomplete and must be given again with more behind them.
  * H1_OK: the body is complete; H1_MORE: give more; H1_BAD: refused, *why is set,
  * and `data` is what came before.
  */
