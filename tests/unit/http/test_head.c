@@ -192,3 +192,36 @@ Test(http_head, a_reused_message_forgets_the_one_before)
 	cr_assert_not(msg.upgrade || msg.expect_continue || msg.n_underscore || msg.keep_alive);
 	cr_assert_eq(msg.method, METHOD_GET);
 }
+
+Test(http_head, nothing_is_the_beginning_of_a_head)
+{
+	cr_assert_eq(parse(true, VIEW_NONE, &msg), H1_MORE);
+	cr_assert_eq(parse(false, VIEW_NONE, &msg), H1_MORE);
+}
+
+static enum reject trailers(struct view raw, const struct h1_limits *lim)
+{
+	enum reject why;
+	enum h1_result result = h1_parse_trailers(raw, lim, &msg, &why);
+	cr_assert_eq(result == H1_BAD, why != REJECT_NONE);
+	return why;
+}
+
+/* A caller may have them from elsewhere than h1_body_read. */
+Test(http_head, trailers_are_judged_by_themselves)
+{
+	static const struct h1_limits small = {20, 10, 2};
+	cr_assert_eq(trailers(VIEW_NONE, &small), REJECT_NONE);
+	cr_assert_eq(msg.n_headers, 0);
+	cr_assert_eq(trailers(VIEW("A: b\r\nC: d\r\n"), &small), REJECT_NONE);
+	cr_assert_eq(msg.n_headers, 2);
+	cr_assert_eq(trailers(VIEW("A: b\r\nC: d\r\nE: f\r\n"), &small), REJECT_TOO_MANY_HEADERS);
+	cr_assert_eq(trailers(VIEW("A: 345678901\r\n"), &small), REJECT_TRAILER_TOO_LARGE);
+	cr_assert_eq(trailers(VIEW("A: b\r\nC: d\r\nE: fghi\r\n"), &small),
+		     REJECT_TRAILER_TOO_LARGE);
+	cr_assert_eq(trailers(VIEW("A: b"), &small), REJECT_BAD_TRAILER);
+	cr_assert_eq(trailers(VIEW("A: b\r"), &small), REJECT_BAD_TRAILER);
+	cr_assert_eq(trailers(VIEW("A b\r\n"), &small), REJECT_BAD_TRAILER);
+	cr_assert_eq(trailers(VIEW("\r\n"), &small), REJECT_BAD_TRAILER);
+	cr_assert_eq(trailers(VIEW("A: b\nC: d\r\n"), &small), REJECT_BAD_TRAILER);
+}

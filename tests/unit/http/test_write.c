@@ -85,6 +85,21 @@ Test(http_write, what_does_not_fit_is_left_out_whole)
 	}
 }
 
+Test(http_write, start_lines_are_written_whole_or_not_at_all)
+{
+	char room[64];
+	for (size_t cap = 0; cap < sizeof(room); cap++) {
+		struct h1_out request = h1_out_init(room, cap);
+		h1_put_request_line(&request, VIEW("GET"), VIEW("/"));
+		cr_assert_eq(request.len, cap >= 16 ? 16 : 0);
+		cr_assert_eq(request.overflow, cap < 16);
+		struct h1_out response = h1_out_init(room, cap);
+		h1_put_status_line(&response, 200, VIEW_NONE);
+		cr_assert_eq(response.len, cap >= 17 ? 17 : 0);
+		cr_assert_eq(response.overflow, cap < 17);
+	}
+}
+
 Test(http_write, nothing_follows_an_overflow)
 {
 	char room[16];
