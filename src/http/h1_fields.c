@@ -100,17 +100,17 @@ static __attribute__((noinline)) enum h1_result no_field(struct h1_head *head, s
  * The id of the name that ends in `colon`, HDR_N when it is no token.  Between
  * line and colon stands no control byte; that makes the look-up exact.
  */
-static HOT enum hdr_id name_id(const struct walk *walk, struct header *hdr, const char *line,
+static HOT enum hdr_id name_id(const struct h1_head *head, struct header *hdr, const char *line,
 			       const char *colon)
 {
 	hdr->name = view_of(line, (size_t)(colon - line));
 	hdr->drop = false;
 	enum hdr_id id = hdr_of_token(hdr->name);
-	if (id != HDR_OTHER || likely(scan_name(walk->base, line, walk->end) == colon))
+	if (id != HDR_OTHER || likely(scan_name(head->base, line, head->end) == colon))
 		return id;
 	/* CGI would make the same variable of X_A and X-A */
-	hdr->drop = memchr(line, '_', hdr->name.len) != NULL;
-	return scan_token(walk->base, line, colon) == colon ? HDR_OTHER : HDR_N;
+	hdr->drop = head->drops_underscore && memchr(line, '_', hdr->name.len);
+	return scan_token(head->base, line, colon) == colon ? HDR_OTHER : HDR_N;
 }
 
 static HOT enum h1_result field_read(struct h1_head *head, struct walk *walk, struct header *hdr)
@@ -119,7 +119,7 @@ static HOT enum h1_result field_read(struct h1_head *head, struct walk *walk, st
 	const char *colon = walk_find(walk, line, true);
 	if (unlikely(colon == walk->end || *colon != ':' || colon == line))
 		return no_field(head, hdr, line, colon);
-	enum hdr_id id = name_id(walk, hdr, line, colon);
+	enum hdr_id id = name_id(head, hdr, line, colon);
 	if (unlikely(id == HDR_N))
 		return no_field(head, hdr, line, colon);
 	const char *value = colon + 1;

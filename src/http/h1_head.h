@@ -28,7 +28,8 @@ struct h1_head {
 	enum reject too_long; /* what a line beyond line_bytes is called */
 	enum reject why;
 	bool is_request;
-	uint8_t conn; /* enum conn_option */
+	bool drops_underscore; /* names with '_' are not passed on: what a client may send */
+	uint8_t conn;          /* enum conn_option */
 	uint8_t n_conn_options;
 	bool h2c;         /* an Upgrade field offers h2c */
 	uint64_t seen;    /* HDR_BIT of each field that has a meaning */
@@ -49,6 +50,7 @@ static inline struct h1_head h1_head_init(struct view in, const struct h1_limits
 	    .n_headers_max = limits->n_headers < HEADERS_MAX ? limits->n_headers : HEADERS_MAX,
 	    .too_long = REJECT_LINE_TOO_LONG,
 	    .is_request = is_request,
+	    .drops_underscore = is_request,
 	};
 }
 
@@ -68,7 +70,7 @@ enum h1_result h1_line_end(struct h1_head *head, const char *line, const char *p
 
 /*
  * One more field; H1_OK with name.ptr NULL at the blank line.  Its id is set,
- * and drop when the name has '_'.
+ * and drop when the name has '_' and drops_underscore.
  */
 enum h1_result h1_field_read(struct h1_head *head, struct header *hdr);
 

@@ -34,6 +34,7 @@ enum h1_result h1_parse_trailers(struct view raw, const struct h1_limits *limits
 				 struct message *msg, enum reject *why)
 {
 	struct h1_head head = h1_head_init(raw, limits, false);
+	head.drops_underscore = true;
 	msg->n_headers = 0;
 	msg->n_underscore = 0;
 	*why = REJECT_NONE;

@@ -127,7 +127,7 @@ static inline bool h1_body_may_end(const struct h1_body *body)
 /*
  * Parses a raw trailer section (from h1_piece) into msg->headers; fields that
  * may not stand in a trailer (RFC 9110 6.5.1: framing, routing, Host, Set-Cookie
- * and the like) are marked drop.
+ * and the like) and names with '_' are marked drop.
  */
 enum h1_result h1_parse_trailers(struct view raw, const struct h1_limits *limits,
 				 struct message *msg, enum reject *why)
