@@ -16,6 +16,12 @@ static void text_decode(struct decoder *d, const struct row *row, struct node *n
 {
 	if (!want_scalar(d, row, node))
 		return;
+	if (row->max && node->text.len > row->max) {
+		decode_error(d, node, "'" VIEW_FMT "' has %zu bytes; it may have %llu",
+			     VIEW_ARG(row_key(row)), node->text.len,
+			     (unsigned long long)row->max);
+		return;
+	}
 	if (!row->type->check_text || row->type->check_text(d, node))
 		*(struct view *)member_of(row, base) = arena_view(d->arena, node->text);
 }

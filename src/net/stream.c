@@ -2,6 +2,8 @@
 #include "weir/net/stream.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "weir/base/check.h"
@@ -27,7 +29,8 @@ static enum io flush(struct stream *s)
 	while (s->out) {
 		struct view rest = buf_view(s->out);
 		size_t n;
-		enum io io = s->transport->write(s->io.fd, s->transport_state, rest.ptr, rest.len, &n);
+		enum io io =
+		    s->transport->write(s->io.fd, s->transport_state, rest.ptr, rest.len, &n);
 		if (io != IO_OK)
 			return io;
 		buf_take(s->out, n);
@@ -154,4 +157,12 @@ void stream_resume(struct stream *s)
 	s->paused = false;
 	if (s->io.fd >= 0)
 		watch(s);
+}
+
+size_t stream_unsent(const struct stream *s)
+{
+	int queued = 0;
+	if (ioctl(s->io.fd, SIOCOUTQ, &queued) || queued < 0)
+		queued = 0;
+	return stream_pending(s) + (size_t)queued;
 }

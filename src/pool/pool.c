@@ -30,6 +30,8 @@ static void add_backend(struct pool *pool, const struct conf_backend *conf,
 {
 	if (override && override->remove)
 		return;
+	if (override && override->add && conf != &override->added)
+		return; /* replaced at run time */
 	uint32_t i = pool->n++;
 	pool->backends[i] = registry_backend_get(reg, pool->conf->name, conf);
 	pool->weights[i] = override && override->has_weight ? override->weight : conf->weight;
@@ -130,7 +132,7 @@ void pool_view_init(struct pool_view *view, struct pool *pool, struct pool_worke
 	if (pool->strategy->local_size) {
 		view->local = arena_zalloc_line(arena, pool->strategy->local_size(pool->table));
 		if (pool->strategy->local_init)
-			pool->strategy->local_init(pool->table, view->local, rng_next(&pw->rng));
+			pool->strategy->local_init(pool->table, view->local, rng_entropy());
 	}
 	pool_view_refresh(view);
 }

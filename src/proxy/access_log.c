@@ -17,8 +17,11 @@
 #include "weir/base/json.h"
 #include "weir/proxy/client.h"
 
-#define NOTE_MAX 16000
-#define LINE_MAX_LEN 20000
+/* A field is cut here, so that no client can make a line too long to be written. */
+#define FIELD_MAX 2048
+/* Four fields, every byte of them escaped in the longest way. */
+#define NOTE_MAX (5 * FIELD_MAX * 6)
+#define LINE_MAX_LEN (NOTE_MAX + 2048)
 
 static const struct conf_access_log *conf_of(const struct exchange *ex)
 {
@@ -31,7 +34,7 @@ static struct view value_of(const struct message *msg, enum hdr_id id)
 {
 	for (uint32_t i = 0; i < msg->n_headers; i++)
 		if (msg->headers[i].id == id)
-			return msg->headers[i].value;
+			return view_head(msg->headers[i].value, FIELD_MAX);
 	return VIEW_NONE;
 }
 
@@ -49,9 +52,9 @@ static void put_escaped(struct str *s, struct view v)
 
 static void put_request_line(struct str *s, const struct message *msg)
 {
-	put_escaped(s, msg->method_text);
+	put_escaped(s, view_head(msg->method_text, 64));
 	str_char(s, ' ');
-	put_escaped(s, msg->target);
+	put_escaped(s, view_head(msg->target, FIELD_MAX));
 	str_printf(s, " HTTP/1.%u", msg->version_minor);
 }
 
@@ -62,9 +65,9 @@ static void note_json(struct str *s, struct client *c, const struct message *msg
 	json_object(&j);
 	json_member_view(&j, "client", view_of(c->ip, c->ip_len));
 	json_member_view(&j, "listener", c->conf->name);
-	json_member_view(&j, "method", msg->method_text);
-	json_member_view(&j, "host", msg->authority);
-	json_member_view(&j, "path", msg->path);
+	json_member_view(&j, "method", view_head(msg->method_text, 64));
+	json_member_view(&j, "host", view_head(msg->authority, 255));
+	json_member_view(&j, "path", view_head(msg->path, FIELD_MAX));
 	json_key(&j, "proto");
 	json_textf(&j, "HTTP/1.%u", msg->version_minor);
 	struct view agent = value_of(msg, HDR_USER_AGENT), referer = value_of(msg, HDR_REFERER);
@@ -149,7 +152,8 @@ static struct facts facts_of(const struct exchange *ex)
 	};
 	f.wall_us = clock_wall_us() - f.total_us;
 	if (ex->first_byte_us) {
-		f.wait_us = ex->first_byte_us - ex->sent_us;
+		if (ex->sent_us && ex->first_byte_us > ex->sent_us)
+			f.wait_us = ex->first_byte_us - ex->sent_us;
 		f.transfer_us = ex->last_byte_us - ex->first_byte_us;
 	}
 	return f;

@@ -44,7 +44,6 @@ static void on_lease(struct waiter *waiter, struct lease *lease)
 {
 	struct exchange *ex = container_of(waiter, struct exchange, waiter);
 	check_magic(ex, EXCHANGE_MAGIC);
-	ex->queue_us += ex->worker->loop.now_us - ex->queue_from_us;
 	ex->lease = *lease;
 	/* QUEUED means a place in the queue, which is gone */
 	exchange_set_state(ex, EXCHANGE_CONNECTING);

@@ -8,6 +8,7 @@
 
 #include "weir/base/check.h"
 #include "weir/base/clock.h"
+#include "weir/base/parse.h"
 #include "weir/proxy/exchange.h"
 
 /* Full receives in one event before other connections have their turn. */
@@ -49,6 +50,8 @@ void backend_h1_send(struct exchange *ex)
 		sent(ex);
 		return;
 	}
+	if (io == IO_WAIT)
+		ex->unsent_mark = stream_unsent(&ex->up->stream);
 	exchange_set_state(ex, EXCHANGE_SENDING);
 	if (io == IO_OK)
 		ex->client_ops->resume(ex);
@@ -101,6 +104,7 @@ static void response_done(struct exchange *ex)
 		ex->outcome = OUTCOME_ok;
 		if (!ex->blocked_from_us)
 			ex->blocked_from_us = clock_us();
+		ex->unsent_mark = ex->client_ops->unsent(ex);
 		exchange_set_state(ex, EXCHANGE_FLUSH);
 	} else {
 		exchange_end(ex, OUTCOME_ok);
@@ -124,6 +128,7 @@ static bool relayed(struct exchange *ex, enum io io, bool end)
 	if (io == IO_WAIT) {
 		ex->write_blocked = true;
 		ex->blocked_from_us = clock_us();
+		ex->unsent_mark = ex->client_ops->unsent(ex);
 		stream_pause(&ex->up->stream);
 	}
 	if (ex->state == EXCHANGE_WAITING || ex->state == EXCHANGE_SENDING)
@@ -200,13 +205,12 @@ static void note_keep_alive(struct exchange *ex, struct message *resp)
 {
 	struct header *h = message_find(resp, HDR_KEEP_ALIVE);
 	ex->resp_keep = resp->keep_alive && resp->body != BODY_CLOSE;
-	if (h && view_istarts(h->value, VIEW("timeout="))) {
-		uint64_t s = 0;
-		for (size_t i = 8; i < h->value.len && char_is_digit(h->value.ptr[i]) && s < 100000;
-		     i++)
-			s = s * 10 + (uint64_t)(h->value.ptr[i] - '0');
-		if (s)
-			ex->up->idle_limit_us = s * 1000000;
+	struct view rest = h ? h->value : VIEW_NONE, param;
+	while (view_next_token(&rest, &param)) {
+		uint64_t seconds;
+		if (view_istarts(param, VIEW("timeout=")) &&
+		    parse_u64(view_skip(param, 8), &seconds) && seconds > 0 && seconds < 100000)
+			ex->up->idle_limit_us = seconds * 1000000;
 	}
 }
 
@@ -370,6 +374,8 @@ static void on_broken(struct stream *stream)
 	stream_resume(stream);
 	if (!ex->req_complete)
 		ex->client_ops->resume(ex);
+	else if (ex->state == EXCHANGE_SENDING)
+		exchange_set_state(ex, EXCHANGE_WAITING);
 }
 
 const struct stream_events backend_h1_events = {

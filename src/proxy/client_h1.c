@@ -75,7 +75,7 @@ void client_abort(struct client *c)
 
 void client_drain(struct client *c)
 {
-	if (c->state != CLIENT_IDLE || stream_pending(&c->stream))
+	if (c->state != CLIENT_IDLE || stream_pending(&c->stream) || c->in)
 		return;
 	if (c->n_requests > 0)
 		client_close(c);
@@ -205,7 +205,7 @@ static void read_body(struct client *c)
 	struct worker *w = c->worker;
 	char *at = w->from_client.data;
 	size_t have = 0, n, room = exchange_body_room(c->ex);
-	if (room == 0) {
+	if (room == 0 || (c->ex->up && stream_pending(&c->ex->up->stream))) {
 		pause_body(c);
 		return;
 	}
@@ -275,6 +275,7 @@ static void begin_exchange(struct client *c, char *rest, size_t len)
 	}
 	ex->bytes_in += piece.consumed;
 	c->state = CLIENT_BUSY;
+	c->framing = FRAMING_LENGTH;
 	c->keep = w->req.keep_alive;
 	c->n_requests++;
 	c->ex = ex;
@@ -285,16 +286,13 @@ static void begin_exchange(struct client *c, char *rest, size_t len)
 		give_trailers(c, piece.trailers);
 }
 
-/* Bytes of a request at the receive area's `ptr`, `seen` of them known not to
- * hold a whole head. */
-static void take_request(struct client *c, char *ptr, size_t len, size_t seen)
+/* Bytes of a request in the receive area. */
+static void take_request(struct client *c, char *ptr, size_t len)
 {
 	struct worker *w = c->worker;
 	struct h1_limits limits = limits_of(c);
 	enum reject why;
-	enum h1_result result = H1_MORE;
-	if (!seen || h1_head_may_be_complete(view_of(ptr, len), seen, &limits))
-		result = h1_parse_request(view_of(ptr, len), &limits, &w->req, &why);
+	enum h1_result result = h1_parse_request(view_of(ptr, len), &limits, &w->req, &why);
 	if (likely(result == H1_OK))
 		begin_exchange(c, ptr + w->req.head_len, len - w->req.head_len);
 	else if (result == H1_MORE)
@@ -319,26 +317,43 @@ static void client_next(struct client *c)
 		buf_put(&w->pool.bufs, c->in);
 		c->in = NULL;
 		c->head_from_us = clock_us();
-		take_request(c, at, len, 0);
+		take_request(c, at, len);
 		if (c->magic != CLIENT_MAGIC)
 			return;
 	}
 	c->in_loop = false;
 }
 
+/*
+ * More of a head that came in pieces.  New bytes are only looked at for its end,
+ * so a head that trickles in costs what its bytes cost.  True when it may be
+ * whole: it is then in the receive area, *len bytes.
+ */
+static bool join_head(struct client *c, char *at, size_t n, size_t *len)
+{
+	struct h1_limits limits = limits_of(c);
+	size_t seen = c->in->len;
+	if (!keep_in(c, at, n) || !h1_head_may_be_complete(buf_view(c->in), seen, &limits))
+		return false;
+	*len = c->in->len;
+	memcpy(at, c->in->data + c->in->start, *len);
+	buf_put(&c->worker->pool.bufs, c->in);
+	c->in = NULL;
+	return true;
+}
+
 static void read_request(struct client *c)
 {
 	struct worker *w = c->worker;
 	char *at = w->from_client.data;
-	size_t have = 0, n;
-	if (unlikely(c->in != NULL)) {
-		if (c->state == CLIENT_IDLE) {
-			client_next(c);
-			return;
-		}
-		memcpy(at, c->in->data + c->in->start, have = c->in->len);
+	size_t n;
+	if (unlikely(c->in && c->state == CLIENT_IDLE)) {
+		client_next(c);
+		return;
 	}
-	enum io io = stream_read(&c->stream, at + have, AREA_DATA - have, &n);
+	/* together with what is kept it must fit the area */
+	size_t room = c->in ? AREA_DATA - c->in->len : AREA_DATA;
+	enum io io = stream_read(&c->stream, at, room, &n);
 	if (unlikely(io != IO_OK)) {
 		if (io == IO_WAIT)
 			return;
@@ -347,12 +362,12 @@ static void read_request(struct client *c)
 		client_close(c);
 		return;
 	}
-	if (likely(!have))
+	if (likely(!c->in))
 		c->head_from_us = clock_us();
-	buf_put(&w->pool.bufs, c->in);
-	c->in = NULL;
+	else if (!join_head(c, at, n, &n))
+		return;
 	c->in_loop = true;
-	take_request(c, at, have + n, have);
+	take_request(c, at, n);
 	if (c->magic != CLIENT_MAGIC)
 		return;
 	c->in_loop = false;
@@ -612,6 +627,8 @@ static enum io op_upgrade(struct exchange *ex, struct message *resp, struct span
 	buf_put(&w->pool.bufs, early);
 	if (up == IO_WAIT)
 		pause_body(c);
+	else if (c->stream.paused)
+		stream_resume(&c->stream);
 	return up == IO_ERR ? IO_ERR : io;
 }
 
@@ -642,6 +659,12 @@ static size_t op_pending(const struct exchange *ex)
 	return stream_pending(&c->stream);
 }
 
+static size_t op_unsent(const struct exchange *ex)
+{
+	const struct client *c = ex->client;
+	return stream_unsent(&c->stream);
+}
+
 static void op_ended(void *client, bool complete)
 {
 	struct client *c = client;
@@ -659,6 +682,10 @@ static void op_ended(void *client, bool complete)
 	} else if (complete && (body_left || c->in)) {
 		linger(c);
 	} else {
+		/* where the end of the connection is the end of the body, only a
+		 * reset tells a broken response from a whole one */
+		if (!complete && c->framing == FRAMING_CLOSE)
+			socket_reset_on_close(stream_fd(&c->stream));
 		client_close(c);
 	}
 }
@@ -674,6 +701,7 @@ const struct client_ops client_h1_ops = {
     .resume = op_resume,
     .ended = op_ended,
     .pending = op_pending,
+    .unsent = op_unsent,
 };
 
 /* ---- birth ---- */
@@ -685,6 +713,7 @@ void client_open(struct worker *w, int fd, const struct addr *peer,
 	struct client *c = slab_get(&w->conns);
 	if (!c) {
 		counter_add(&listener->listener->local[w->pool.id].refused, 1);
+		atomic_fetch_sub_explicit(&listener->listener->n_conns, 1, memory_order_relaxed);
 		socket_close(fd);
 		return;
 	}
@@ -722,6 +751,7 @@ void client_adopt(struct client *c)
 		c->conf = gen->listeners[i].conf;
 		c->trusted =
 		    cidr_any(c->conf->trusted_proxies.rows, c->conf->trusted_proxies.n, &c->peer);
+		c->retired = false;
 		gen_put(old); /* a running exchange has a count of its own */
 		return;
 	}

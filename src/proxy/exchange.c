@@ -36,8 +36,8 @@ static const uint16_t moves[] = {
 	TO(QUEUED) | TO(CONNECTING) | TO(SENDING) | TO(WAITING) | TO(FLUSH) | TO(ENDED),
     [EXCHANGE_SENDING] = TO(QUEUED) | TO(CONNECTING) | TO(SENDING) | TO(WAITING) | TO(TRANSFER) |
 			 TO(TUNNEL) | TO(FLUSH) | TO(ENDED),
-    [EXCHANGE_WAITING] = TO(QUEUED) | TO(CONNECTING) | TO(SENDING) | TO(TRANSFER) | TO(TUNNEL) |
-			 TO(FLUSH) | TO(ENDED),
+    [EXCHANGE_WAITING] = TO(QUEUED) | TO(CONNECTING) | TO(SENDING) | TO(WAITING) | TO(TRANSFER) |
+			 TO(TUNNEL) | TO(FLUSH) | TO(ENDED),
     [EXCHANGE_TRANSFER] = TO(FLUSH) | TO(ENDED),
     [EXCHANGE_TUNNEL] = TO(ENDED),
     [EXCHANGE_FLUSH] = TO(ENDED),
@@ -47,6 +47,8 @@ static const uint16_t moves[] = {
 void exchange_set_state(struct exchange *ex, enum exchange_state state)
 {
 	check(moves[ex->state] & (1u << state));
+	if (unlikely(ex->state == EXCHANGE_QUEUED))
+		ex->queue_us += ex->worker->loop.now_us - ex->queue_from_us;
 	if (unlikely(ex->state == EXCHANGE_QUEUED && list_is_linked(&ex->waiter.link)))
 		pool_queue_remove(&ex->waiter);
 	ex->state = state;
@@ -114,6 +116,27 @@ static void fail(struct exchange *ex, enum outcome outcome)
 		reply_error(ex, outcome, NULL);
 }
 
+/*
+ * A peer that takes bytes slowly is not a peer that stopped: what the kernel
+ * still holds counts as well, so a timeout that finds it smaller than at the
+ * last look waits once more.
+ */
+static bool makes_progress(struct exchange *ex)
+{
+	size_t left;
+	if (ex->state == EXCHANGE_FLUSH || ex->write_blocked)
+		left = ex->client_ops->unsent(ex);
+	else if (ex->state == EXCHANGE_SENDING && stream_pending(&ex->up->stream))
+		left = stream_unsent(&ex->up->stream);
+	else
+		return false;
+	bool progress = left < ex->unsent_mark;
+	ex->unsent_mark = left;
+	if (progress)
+		exchange_arm(ex);
+	return progress;
+}
+
 static void on_timeout(struct timer *timer)
 {
 	struct exchange *ex = container_of(timer, struct exchange, timer);
@@ -123,6 +146,8 @@ static void on_timeout(struct timer *timer)
 						     : OUTCOME_total_timeout);
 		return;
 	}
+	if (makes_progress(ex))
+		return;
 	switch (ex->state) {
 	case EXCHANGE_QUEUED:
 		counter_add(&ex->view->sl->counters.queue_timeouts, 1);
@@ -322,10 +347,14 @@ static enum io send_body(struct exchange *ex, struct span bytes)
 		keep_for_replay(ex, bytes);
 	enum io io = stream_write(&ex->up->stream, bytes.ptr, bytes.len);
 	counter_add(&ex->up->local->counters.bytes_out, bytes.len);
-	if (io == IO_ERR) { /* it may have answered before it stopped reading */
+	if (io == IO_ERR) {
+		/* it may have answered before it stopped reading; and a body that did
+		 * not get there whole must not be followed by another request */
 		ex->upload_dead = true;
 		return IO_OK;
 	}
+	if (io == IO_WAIT)
+		ex->unsent_mark = SIZE_MAX;
 	return io;
 }
 
@@ -348,10 +377,10 @@ static enum io take_body(struct exchange *ex, struct span bytes, bool complete)
 		if (complete && io == IO_OK) {
 			ex->sent_us = clock_us();
 			exchange_set_state(ex, EXCHANGE_WAITING);
-		} else {
-			exchange_arm(ex);
+			return io;
 		}
 	}
+	exchange_arm(ex); /* progress */
 	return io;
 }
 

@@ -48,11 +48,11 @@ static void on_handover(struct loop *loop, struct mail *mail)
 {
 	struct handover *h = container_of(mail, struct handover, mail);
 	struct worker *w = h->worker;
-	const struct gen_listener *conf = find_listener(w->gen->gen, h->listener);
+	const struct gen_listener *conf = w->gen ? find_listener(w->gen->gen, h->listener) : NULL;
 	(void)loop;
 	if (conf)
 		client_open(w, h->fd, &h->peer, conf);
-	else /* a reload took the listener away meanwhile */
+	else /* a reload took the listener away meanwhile, or weir is stopping */
 		refuse(h->listener, w->pool.id, h->fd);
 	free(h);
 }

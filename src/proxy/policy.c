@@ -141,7 +141,7 @@ static bool put_request_line(struct exchange *ex, const struct message *msg, str
 {
 	const struct conf_route *route = ex->route;
 	struct worker *w = ex->worker;
-	if (likely(route->rewrite.path_regex.ptr == NULL)) {
+	if (likely(route->rewrite.path.ptr == NULL)) {
 		h1_put_request_line(out, msg->method_text, msg->path);
 		return true;
 	}

@@ -137,3 +137,14 @@ void worker_abort_all(struct worker *w)
 	while (!list_is_empty(&w->all_conns))
 		client_abort(list_first(&w->all_conns, struct client, link));
 }
+
+void worker_leave(struct worker *w)
+{
+	struct gen_local *gl = w->gen;
+	if (!gl)
+		return;
+	mark_retired(w, gl, true);
+	close_retired(w, gl);
+	w->gen = NULL;
+	gen_put(gl);
+}

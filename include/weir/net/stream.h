@@ -74,6 +74,10 @@ static inline enum io stream_read(struct stream *s, void *ptr, size_t cap, size_
 	return s->transport->read(s->io.fd, s->transport_state, ptr, cap, n);
 }
 
+/* Bytes the peer has not acknowledged: pending here and in the kernel's queue.  A
+ * system call: for timeouts, not for requests. */
+size_t stream_unsent(const struct stream *s);
+
 /*
  * IO_OK: all of it went to the kernel.  IO_WAIT: the rest is kept, `drained`
  * will come.  IO_ERR: broken, or more than BUF_MAX would have to be kept.

@@ -89,7 +89,8 @@ struct client_ops {
 	 * whole response.  May begin the next exchange.
 	 */
 	void (*ended)(void *client, bool complete);
-	size_t (*pending)(const struct exchange *ex); /* bytes the client has not taken */
+	size_t (*pending)(const struct exchange *ex); /* bytes the kernel has not taken */
+	size_t (*unsent)(const struct exchange *ex);  /* and those the peer has not */
 };
 
 struct exchange {
@@ -141,6 +142,7 @@ struct exchange {
 	bool head_relayed;   /* the client has a final head */
 	bool resp_complete;  /* and all of the response */
 	bool write_blocked;  /* the client is slow: reading from the backend is paused */
+	size_t unsent_mark;  /* bytes the slow side had not taken at the last look */
 
 	/* facts */
 	enum outcome outcome;

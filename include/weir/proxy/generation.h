@@ -19,11 +19,14 @@
 
 struct generation;
 struct worker;
+struct control;
+struct shared_conf;
 
 /* Run-time state of one bound address; outlives generations. */
 struct listener {
 	struct list registry_link; /* control thread */
 	unsigned refs;             /* control thread: generations that name it */
+	uint64_t closed_us;         /* control thread: when the last one went */
 	struct addr addr;
 	char text[ADDR_TEXT_MAX];
 	unsigned n_workers;
@@ -46,14 +49,13 @@ struct gen_local {
 	unsigned refs;           /* that worker: conns and exchanges; plus 1 while current */
 	struct pool_view *views; /* [gen->n_pools] */
 	struct mail mail;        /* publishes it, later reports that it is let go */
-	struct arena *arena;     /* owns the views */
 	struct worker *worker;
 };
 
 struct generation {
 	uint64_t id;
-	struct conf *conf;          /* owns unless shared with a later generation */
-	struct route_table *routes; /* owns */
+	struct conf *conf;          /* of `shared` */
+	struct route_table *routes; /* of `shared` */
 	struct arena *arena;        /* owns this struct and the arrays */
 	struct pool *pools;
 	uint32_t n_pools;
@@ -64,6 +66,8 @@ struct generation {
 	unsigned n_live;         /* control thread: workers that have not let go */
 	struct gen_local *local; /* [n_workers] */
 	struct list link;        /* control thread: all generations alive */
+	struct control *owner;	    /* control thread */
+	struct shared_conf *shared; /* control thread; counted */
 };
 
 #endif

@@ -63,6 +63,7 @@ struct worker {
 	struct loop *control;                          /* where reports go */
 	void (*on_gen_released)(struct gen_local *gl); /* posted to control by gen_put */
 	pthread_t thread;
+	bool running; /* the thread exists; control thread */
 	/* readers: other workers and control, relaxed */
 	_Atomic uint32_t n_conns CACHE_ALIGNED;
 	_Atomic uint32_t n_exchanges;
@@ -91,5 +92,8 @@ void worker_fd_freed(struct worker *w);
 void worker_drain(struct worker *w);
 /* Cuts everything that is left. */
 void worker_abort_all(struct worker *w);
+/* Lets go of the generation and every kept upstream connection; nothing may be
+ * under way any more. */
+void worker_leave(struct worker *w);
 
 #endif

@@ -97,7 +97,7 @@ const struct mistake mistakes[] = {
     {LISTENER("limits: {header_bytes: 32768}"), 4, 28,
      "'32768' has no unit; sizes need a unit: 512B, 64KiB, 1MiB", true},
     {LISTENER("limits: {header_bytes: 1MiB}"), 4, 28,
-     "1MiB is out of range; 'header_bytes' goes from 1KiB to 64KiB", false},
+     "1MiB is out of range; 'header_bytes' goes from 1KiB to 48KiB", false},
     {LISTENER("limits: {header_bytes: 1KiB, line_bytes: 2KiB}"), 4, 46,
      "line_bytes (2048) is larger than header_bytes (1024)", false},
     {LISTENER("limits: {header_bytes: 4KiB}"), 4, 28, "line_bytes (8192) is larger", false},

@@ -162,7 +162,7 @@ Test(conf_load, listeners)
 		 "  - bind: [\"*:80\", \"unix:web.sock\"]\n"
 		 "    trusted_proxies: [10.1.2.3/8, \"fd00::/8\", 192.0.2.7]\n"
 		 "    timeouts: {header: 1ms, body_idle: 2m, write_idle: 1h, keepalive: 1d}\n"
-		 "    limits: {connections: 0, header_bytes: 64KiB, header_count: 256, "
+		 "    limits: {connections: 0, header_bytes: 48KiB, header_count: 256, "
 		 "line_bytes: 512B, body_bytes: 1GiB}\n"
 		 "  - {name: any, bind: 127.0.0.1:0}\n"
 		 "  - {name: other, bind: 127.0.0.1:0}\n");

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT */
+/* From argv to what is to be done: serve, test, print. */
+#include "weir/boot/boot.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+#include "control.h"
+
+static void print_diags(struct conf_diags *diags)
+{
+	struct str text = STR_INIT;
+	conf_diags_format(diags, &text, isatty(STDERR_FILENO));
+	fwrite(text.ptr ? text.ptr : "", 1, text.len, stderr);
+	str_fini(&text);
+}
+
+/* Regexes are compiled, nothing is bound. */
+static int test_conf(const struct options *options, const struct conf *conf)
+{
+	struct str text = STR_INIT;
+	struct route_table *routes = route_table_new(conf, &text);
+	int code = routes ? 0 : 1;
+	if (!routes) {
+		fprintf(stderr, "%s: error: " VIEW_FMT "\n", conf->path.ptr,
+			VIEW_ARG(str_as_view(&text)));
+	} else if (options->mode == OPTIONS_DUMP) {
+		str_reset(&text);
+		conf_dump_yaml(conf, &text);
+		fwrite(text.ptr, 1, text.len, stdout);
+	} else {
+		printf("%s: configuration is ok\n", conf->path.ptr);
+	}
+	route_table_free(routes);
+	str_fini(&text);
+	return code;
+}
+
+static void print_schema(void)
+{
+	struct str text = STR_INIT;
+	conf_schema(&text);
+	fwrite(text.ptr, 1, text.len, stdout);
+	str_fini(&text);
+}
+
+static int with_conf(struct options *options)
+{
+	struct conf_diags diags;
+	conf_diags_init(&diags);
+	struct conf *conf = options_load(options, &diags);
+	print_diags(&diags);
+	conf_diags_fini(&diags);
+	if (!conf)
+		return 1;
+	if (options->mode == OPTIONS_RUN)
+		return control_run(options, conf);
+	int code = test_conf(options, conf);
+	conf_free(conf);
+	return code;
+}
+
+int boot_main(int argc, char **argv)
+{
+	struct options options;
+	int code;
+	options_parse(&options, argc, argv);
+	switch (options.mode) {
+	case OPTIONS_EXIT:
+		code = options.exit_code;
+		break;
+	case OPTIONS_SCHEMA:
+		print_schema();
+		code = 0;
+		break;
+	default:
+		code = with_conf(&options);
+	}
+	options_fini(&options);
+	return code;
+}

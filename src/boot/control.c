@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: MIT */
+#include "control.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "weir/base/check.h"
+#include "weir/boot/boot.h"
+
+#define DRAIN_POLL_S 0.02
+
+/* ---- generations ---- */
+
+static void note_reload(struct control *control, bool ok, struct view error)
+{
+	control->last_reload.ok = ok;
+	control->last_reload.at_wall_us = clock_wall_us();
+	str_reset(&control->last_reload.error);
+	str_view(&control->last_reload.error, error);
+}
+
+enum err control_rebuild(struct control *control, struct str *why)
+{
+	struct generation *gen = generation_new(control, control->shared, why);
+	if (!gen)
+		return ERR_IO;
+	generation_publish(control, gen);
+	return ERR_OK;
+}
+
+/* What cannot change while running. */
+static void warn_fixed(const struct conf *old, const struct conf *next)
+{
+	struct str names = STR_INIT;
+	if (conf_needs_restart(old, next, &names))
+		log_warn("changed, but takes effect at the next start only: " VIEW_FMT,
+			 VIEW_ARG(str_as_view(&names)));
+	str_fini(&names);
+}
+
+/* Everything that can fail first; nothing has changed when it does. */
+static enum err try_reload(struct control *control, struct conf *conf, struct str *why)
+{
+	struct shared_conf *shared = shared_conf_new(conf, why);
+	if (!shared) {
+		conf_free(conf);
+		return ERR_SYNTAX;
+	}
+	enum err err = admin_prepare(control->admin, conf, why);
+	if (err)
+		goto out;
+	err = log_writer_follow(control->log_writer, conf, why);
+	if (err) {
+		admin_cancel(control->admin);
+		goto out;
+	}
+	struct list kept = control->overrides;
+	bool had = !list_is_empty(&control->overrides);
+	if (had) { /* the file is the truth again: build without them, put them back on failure */
+		kept.next->prev = kept.prev->next = &kept;
+		list_init(&control->overrides);
+	}
+	struct generation *gen = generation_new(control, shared, why);
+	if (had) {
+		control->overrides = kept;
+		control->overrides.next->prev = control->overrides.prev->next = &control->overrides;
+	}
+	if (!gen) {
+		log_writer_follow(control->log_writer, control->current->conf, why);
+		admin_cancel(control->admin);
+		err = ERR_IO;
+		goto out;
+	}
+	warn_fixed(control->current->conf, conf);
+	host_clear_overrides(control);
+	log_set_level(conf->log.level);
+	generation_publish(control, gen);
+	admin_commit(control->admin);
+out:
+	shared_conf_put(shared);
+	return err;
+}
+
+enum err control_reload(struct control *control, struct str *why)
+{
+	struct conf_diags diags;
+	char state[96];
+	snprintf(state, sizeof(state), "RELOADING=1\nMONOTONIC_USEC=%llu",
+		 (unsigned long long)clock_us());
+	notify_state(state);
+	conf_diags_init(&diags);
+	struct conf *conf = options_load(control->options, &diags);
+	conf_diags_format(&diags, why, false);
+	conf_diags_fini(&diags);
+	enum err err = conf ? try_reload(control, conf, why) : ERR_SYNTAX;
+	notify_state("READY=1");
+	if (err) {
+		log_error("reload failed, the running configuration stays:");
+		struct view rest = str_as_view(why), line;
+		while (rest.len) {
+			ptrdiff_t end = view_chr(rest, '\n');
+			line = view_head(rest, end < 0 ? rest.len : (size_t)end);
+			log_error(VIEW_FMT, VIEW_ARG(line));
+			rest = view_skip(rest, line.len + 1);
+		}
+		note_reload(control, false, str_as_view(why));
+		event_add(EVENT_RELOAD_FAILED, VIEW_NONE, VIEW_NONE,
+			  "reload failed, the running configuration stays");
+		return err;
+	}
+	note_reload(control, true, VIEW_NONE);
+	log_info("configuration loaded, generation %llu", (unsigned long long)control->current->id);
+	event_add(EVENT_RELOAD, VIEW_NONE, VIEW_NONE, "configuration loaded, generation %llu",
+		  (unsigned long long)control->current->id);
+	return ERR_OK;
+}
+
+static void refresh_views(struct worker *w, void *arg)
+{
+	(void)arg;
+	struct gen_local *gl = w->gen;
+	for (uint32_t p = 0; gl && p < gl->gen->n_pools; p++) {
+		pool_view_refresh(&gl->views[p]);
+		pool_queue_serve(gl->views[p].sl);
+	}
+}
+
+void control_announce(struct control *control)
+{
+	workers_call(control, refresh_views, NULL);
+}
+
+/* ---- the end ---- */
+
+static bool all_done(const struct control *control)
+{
+	for (unsigned i = 0; i < control->n_workers; i++)
+		if (atomic_load(&control->workers[i]->n_conns))
+			return false;
+	return true;
+}
+
+void control_stop(struct control *control)
+{
+	control->state = CONTROL_STOPPING;
+	loop_stop(&control->loop);
+}
+
+static void on_drain_timer(struct ev_loop *ev, ev_timer *w, int revents)
+{
+	struct control *control = w->data;
+	(void)ev;
+	(void)revents;
+	bool late = clock_us() >= control->drain_deadline_us;
+	if (late)
+		log_warn("shutdown_timeout is over: cutting what is left");
+	/* twice in a row: a connection may be on its way between two workers */
+	control->quiet_polls = all_done(control) ? control->quiet_polls + 1 : 0;
+	if (late || control->quiet_polls > 2)
+		control_stop(control);
+}
+
+static void drain_one(struct worker *w, void *arg)
+{
+	(void)arg;
+	worker_drain(w);
+}
+
+void control_drain(struct control *control)
+{
+	if (control->state != CONTROL_RUNNING)
+		return;
+	control->state = CONTROL_DRAINING;
+	notify_state("STOPPING=1");
+	uint64_t timeout = control->current->conf->shutdown_timeout_us;
+	log_info("draining: no new connections, waiting up to %llu s for exchanges to finish",
+		 (unsigned long long)(timeout / 1000000));
+	event_add(EVENT_DRAIN, VIEW_NONE, VIEW_NONE, "draining before the stop");
+	control->drain_deadline_us = clock_us() + timeout;
+	workers_call(control, drain_one, NULL);
+	ev_timer_init(&control->drain_timer, on_drain_timer, DRAIN_POLL_S, DRAIN_POLL_S);
+	control->drain_timer.data = control;
+	ev_timer_start(control->loop.ev, &control->drain_timer);
+}
+
+/* ---- signals and time ---- */
+
+static void on_signal(struct ev_loop *ev, ev_signal *w, int revents)
+{
+	struct control *control = w->data;
+	(void)ev;
+	(void)revents;
+	struct str why = STR_INIT;
+	switch (w->signum) {
+	case SIGHUP:
+		control_reload(control, &why);
+		break;
+	case SIGUSR1:
+		log_info("reopening logs");
+		log_writer_reopen(control->log_writer);
+		break;
+	case SIGTERM:
+		if (control->state == CONTROL_RUNNING)
+			control_drain(control);
+		else
+			control_stop(control);
+		break;
+	default: /* INT, QUIT */
+		control_stop(control);
+	}
+	str_fini(&why);
+}
+
+static void watch_signals(struct control *control)
+{
+	static const int numbers[] = {SIGHUP, SIGUSR1, SIGTERM, SIGINT, SIGQUIT};
+	signal(SIGPIPE, SIG_IGN);
+	for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
+		ev_signal_init(&control->signals[i], on_signal, numbers[i]);
+		control->signals[i].data = control;
+		ev_signal_start(control->loop.ev, &control->signals[i]);
+	}
+}
+
+static void on_tick(struct ev_loop *ev, ev_timer *w, int revents)
+{
+	struct control *control = w->data;
+	(void)ev;
+	(void)revents;
+	pool_registry_tick(&control->registry, clock_us());
+	listeners_tick(control);
+	host_tick(control);
+}
+
+/* ---- start ---- */
+
+/* /run/weir does not outlive a boot: make it. */
+static void make_socket_dir(struct view path)
+{
+	char dir[256];
+	size_t n = path.len;
+	while (n > 1 && path.ptr[n - 1] != '/')
+		n--;
+	if (n <= 1 || n >= sizeof(dir))
+		return;
+	memcpy(dir, path.ptr, n - 1);
+	dir[n - 1] = '\0';
+	if (mkdir(dir, 0755) && errno != EEXIST)
+		log_warn("cannot make %s: %s", dir, strerror(errno));
+}
+
+static enum err start(struct control *control, struct conf *conf, struct str *why)
+{
+	struct admin_host host = host_of(control);
+	struct shared_conf *shared = shared_conf_new(conf, why);
+	if (!shared) {
+		conf_free(conf);
+		return ERR_SYNTAX;
+	}
+	enum err err = workers_start(control, conf->workers, why);
+	if (err)
+		goto out;
+	pool_registry_init(&control->registry, control->n_workers, control->pool_workers);
+	struct generation *gen = generation_new(control, shared, why);
+	if (!gen) {
+		err = ERR_IO;
+		goto out;
+	}
+	control->current = gen;
+	control->shared = gen->shared;
+	make_socket_dir(conf->status.socket);
+	control->admin = admin_new(&control->loop, conf, &host, why);
+	control->log_writer = control->admin ? log_writer_new(control, conf, why) : NULL;
+	err = control->log_writer ? privileges_drop(conf, why) : ERR_IO;
+	if (err)
+		goto out;
+	err = workers_run(control);
+	if (err)
+		str_printf(why, "cannot start threads: %s\n", err_text(err));
+	else
+		generation_publish(control, gen);
+out:
+	shared_conf_put(shared);
+	return err;
+}
+
+static void announce_start(struct control *control)
+{
+	const struct generation *gen = control->current;
+	for (uint32_t i = 0; i < gen->n_listeners; i++)
+		log_info("listening on %s (" VIEW_FMT ")", gen->listeners[i].listener->text,
+			 VIEW_ARG(gen->listeners[i].conf->name));
+	log_info("weir %s ready: %u worker%s, status socket " VIEW_FMT, WEIR_VERSION,
+		 control->n_workers, control->n_workers == 1 ? "" : "s",
+		 VIEW_ARG(gen->conf->status.socket));
+	event_add(EVENT_START, VIEW_NONE, VIEW_NONE, "weir %s started", WEIR_VERSION);
+	notify_state("READY=1");
+}
+
+/* After the threads have ended: their last letters are still unread. */
+static void free_generations(struct control *control)
+{
+	while (!list_is_empty(&control->generations))
+		generation_free(control,
+				list_first(&control->generations, struct generation, link));
+	control->current = NULL;
+}
+
+static void finish(struct control *control)
+{
+	if (control->n_workers)
+		workers_stop(control);
+	log_writer_free(control->log_writer);
+	if (control->admin)
+		admin_free(control->admin);
+	host_free(control);
+	free_generations(control);
+	listeners_free(control);
+	if (control->n_workers) {
+		pool_registry_fini(&control->registry);
+		workers_free(control);
+	}
+	str_fini(&control->last_reload.error);
+	loop_fini(&control->loop);
+}
+
+int control_run(struct options *options, struct conf *conf)
+{
+	struct str why = STR_INIT;
+	struct control control = {
+	    .options = options,
+	    .started_us = clock_us(),
+	    .started_wall_us = clock_wall_us(),
+	    .last_reload = {.ok = true, .at_wall_us = clock_wall_us(), .error = STR_INIT},
+	};
+	list_init(&control.listeners);
+	list_init(&control.generations);
+	list_init(&control.overrides);
+	list_init(&control.removals);
+	log_set_level(conf->log.level);
+	privileges_raise_fds();
+	if (loop_init(&control.loop, "control"))
+		return 1;
+	control.loop.owner = &control;
+	watch_signals(&control);
+	enum err err = start(&control, conf, &why);
+	if (err) {
+		fprintf(stderr, "weir: " VIEW_FMT, VIEW_ARG(str_as_view(&why)));
+	} else {
+		ev_timer_init(&control.tick, on_tick, 1.0, 1.0);
+		control.tick.data = &control;
+		ev_timer_start(control.loop.ev, &control.tick);
+		announce_start(&control);
+		loop_run(&control.loop);
+		log_info("stopped");
+	}
+	finish(&control);
+	str_fini(&why);
+	return err ? 1 : 0;
+}

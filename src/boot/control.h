@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The control thread: everything that is not the way of a request.  Signals,
+ * generations, the admin API, statistics once a second, the end.
+ *
+ *   RUNNING --TERM--> DRAINING --all done, or shutdown_timeout, or TERM--> STOPPING
+ *      |                                                                      ^
+ *      +-------------------------------- INT --------------------------------+
+ *
+ * Thread: the main thread, unless a function says otherwise.
+ */
+#ifndef WEIR_BOOT_CONTROL_H
+#define WEIR_BOOT_CONTROL_H
+
+#include "options.h"
+
+#include "weir/admin/admin.h"
+#include "weir/proxy/worker.h"
+
+enum control_state { CONTROL_RUNNING, CONTROL_DRAINING, CONTROL_STOPPING };
+
+/* A configuration and its routes, shared by the generations made of it. */
+struct shared_conf {
+	struct conf *conf;          /* owns */
+	struct route_table *routes; /* owns */
+	unsigned refs;
+};
+
+struct log_writer;
+
+struct control {
+	struct loop loop;
+	struct options *options;
+	enum control_state state;
+	struct worker **workers; /* owns */
+	struct pool_worker **pool_workers;
+	unsigned n_workers;
+	struct pool_registry registry;
+	struct list listeners;   /* struct listener */
+	struct list generations; /* struct generation, newest last */
+	struct generation *current;
+	struct shared_conf *shared; /* of `current` */
+	struct list overrides;      /* struct pool_override */
+	struct list removals;       /* struct removal */
+	uint64_t next_generation;
+	uint64_t started_us, started_wall_us;
+	struct {
+		bool ok;
+		uint64_t at_wall_us;
+		struct str error;
+	} last_reload;
+	struct admin *admin;
+	struct log_writer *log_writer;
+	ev_signal signals[5];
+	ev_timer tick, drain_timer;
+	uint64_t drain_deadline_us;
+	unsigned quiet_polls; /* of the drain: no connections left, in a row */
+};
+
+/* Runs until stopped; the exit code. */
+int control_run(struct options *options, struct conf *conf);
+
+/* Loads the configuration anew.  On an error nothing changes and `why` says what is wrong. */
+enum err control_reload(struct control *control, struct str *why);
+/* A new generation out of the same configuration and the overrides of now. */
+enum err control_rebuild(struct control *control, struct str *why);
+void control_drain(struct control *control);
+void control_stop(struct control *control);
+/* A backend's state changed: workers look again. */
+void control_announce(struct control *control);
+
+/* generation.c */
+struct generation *generation_new(struct control *control, struct shared_conf *shared,
+				  struct str *why);
+void generation_publish(struct control *control, struct generation *gen);
+void generation_free(struct control *control, struct generation *gen);
+struct shared_conf *shared_conf_new(struct conf *conf, struct str *why);
+void shared_conf_put(struct shared_conf *shared);
+
+/* listeners.c */
+struct listener *listener_get(struct control *control, const struct addr *addr, struct view text,
+			      struct str *why);
+void listener_put(struct listener *listener);
+/* Frees what no letter can point to any more. */
+void listeners_tick(struct control *control);
+void listeners_free(struct control *control);
+
+/* workers.c */
+enum err workers_start(struct control *control, unsigned n, struct str *why);
+enum err workers_run(struct control *control);
+/* Runs fn(worker, arg) on each worker's thread, some time from now. */
+void workers_call(struct control *control, void (*fn)(struct worker *w, void *arg), void *arg);
+/* Cuts what is left, ends the threads, frees the workers' memory later. */
+void workers_stop(struct control *control);
+void workers_free(struct control *control);
+
+/* host.c */
+struct admin_host host_of(struct control *control);
+/* Removes drained backends. */
+void host_tick(struct control *control);
+/* Forgets weights, additions and removals made at run time. */
+void host_clear_overrides(struct control *control);
+void host_free(struct control *control);
+
+/* log_writer.c: a thread of its own, so that a slow disk holds up nobody. */
+struct log_writer *log_writer_new(struct control *control, const struct conf *conf,
+				  struct str *why);
+/* Follows a new configuration; on failure the old file stays. */
+enum err log_writer_follow(struct log_writer *writer, const struct conf *conf, struct str *why);
+void log_writer_reopen(struct log_writer *writer);
+/* Writes what is left and ends the thread. */
+void log_writer_free(struct log_writer *writer);
+
+/* privileges.c */
+enum err privileges_drop(const struct conf *conf, struct str *why);
+/* As many descriptors as the hard limit gives. */
+void privileges_raise_fds(void);
+
+/* notify.c: the service manager's protocol; without one nothing happens. */
+void notify_state(const char *state);
+
+#endif

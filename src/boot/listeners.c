@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT */
+/* Bound addresses: opened before a generation is published, closed when the last
+ * one that names them is gone. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "control.h"
+
+#include "weir/base/check.h"
+#include "weir/net/socket.h"
+
+/* A connection on its way between two workers names its listener: letters are
+ * long delivered by then. */
+#define GRACE_US 10000000
+
+static void close_sockets(struct listener *l)
+{
+	for (unsigned i = 0; i < l->n_workers; i++) {
+		socket_close(l->fds[i]);
+		l->fds[i] = -1;
+	}
+	if (addr_is_unix(&l->addr))
+		unlink(l->addr.un.sun_path);
+}
+
+static void listener_free(struct listener *l)
+{
+	list_del(&l->registry_link);
+	free(l->fds);
+	free(l);
+}
+
+/* One socket a worker; the port the kernel chose for the first goes for all. */
+static enum err open_sockets(struct listener *l)
+{
+	struct addr bound = l->addr;
+	bool is_unix = addr_is_unix(&l->addr);
+	for (unsigned i = 0; i < l->n_workers && (i == 0 || !is_unix); i++) {
+		enum err err = socket_listen(&bound, !is_unix, 0666, &l->fds[i]);
+		if (err)
+			return err;
+		if (i == 0 && !is_unix && !socket_local_addr(l->fds[0], &bound))
+			return ERR_IO;
+	}
+	addr_format(&bound, l->text);
+	return ERR_OK;
+}
+
+static struct listener *listener_new(struct control *control, const struct addr *addr)
+{
+	size_t size = sizeof(struct listener) + control->n_workers * sizeof(struct listener_local);
+	struct listener *l = aligned_alloc(WEIR_CACHE_LINE, (size + WEIR_CACHE_LINE - 1) /
+								WEIR_CACHE_LINE * WEIR_CACHE_LINE);
+	check(l != NULL);
+	memset(l, 0, size);
+	l->addr = *addr;
+	l->n_workers = control->n_workers;
+	l->fds = calloc(control->n_workers, sizeof(*l->fds));
+	check(l->fds != NULL);
+	for (unsigned i = 0; i < l->n_workers; i++)
+		l->fds[i] = -1;
+	list_push_back(&control->listeners, &l->registry_link);
+	return l;
+}
+
+struct listener *listener_get(struct control *control, const struct addr *addr, struct view text,
+			      struct str *why)
+{
+	list_each (it, &control->listeners) {
+		struct listener *l = list_entry(it, struct listener, registry_link);
+		if (l->refs > 0 && addr_eq(&l->addr, addr)) {
+			l->refs++;
+			return l;
+		}
+	}
+	struct listener *l = listener_new(control, addr);
+	errno = 0;
+	if (open_sockets(l)) {
+		int number = errno;
+		str_printf(why, "cannot listen on " VIEW_FMT ": %s\n", VIEW_ARG(text),
+			   number ? strerror(number) : "unknown error");
+		for (unsigned i = 0; i < l->n_workers; i++)
+			socket_close(l->fds[i]);
+		listener_free(l);
+		return NULL;
+	}
+	l->refs = 1;
+	return l;
+}
+
+void listener_put(struct listener *l)
+{
+	check(l->refs > 0);
+	if (--l->refs > 0)
+		return;
+	close_sockets(l);
+	l->closed_us = clock_us();
+}
+
+void listeners_tick(struct control *control)
+{
+	uint64_t now = clock_us();
+	list_each_safe (it, tmp, &control->listeners) {
+		struct listener *l = list_entry(it, struct listener, registry_link);
+		if (l->refs == 0 && now - l->closed_us > GRACE_US)
+			listener_free(l);
+	}
+}
+
+void listeners_free(struct control *control)
+{
+	list_each_safe (it, tmp, &control->listeners)
+		listener_free(list_entry(it, struct listener, registry_link));
+}

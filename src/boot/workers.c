@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: MIT */
+/* Worker threads: start, letters to all of them, stop. */
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+
+#include "control.h"
+
+#include "weir/base/check.h"
+
+static struct worker_limits limits_of_process(void)
+{
+	struct rlimit fds;
+	uint32_t n = 65536;
+	if (getrlimit(RLIMIT_NOFILE, &fds) == 0 && fds.rlim_cur < UINT32_MAX / 4)
+		n = (uint32_t)fds.rlim_cur;
+	/* a connection or upstream connection needs a descriptor, and at most two
+	 * buffers each: waiting bytes and a kept request */
+	return (struct worker_limits){.conns = n, .upconns = n, .bufs = 2 * n};
+}
+
+enum err workers_start(struct control *control, unsigned n, struct str *why)
+{
+	struct worker_limits limits = limits_of_process();
+	control->workers = calloc(n, sizeof(*control->workers));
+	control->pool_workers = calloc(n, sizeof(*control->pool_workers));
+	check(control->workers && control->pool_workers);
+	for (unsigned i = 0; i < n; i++) {
+		struct worker *w = aligned_alloc(WEIR_CACHE_LINE, sizeof(*w));
+		check(w != NULL);
+		enum err err = worker_init(w, i, &limits);
+		if (err) {
+			str_printf(why, "cannot start worker %u: %s\n", i, err_text(err));
+			return err;
+		}
+		w->control = &control->loop;
+		w->peers = control->workers;
+		w->n_peers = n;
+		control->workers[i] = w;
+		control->pool_workers[i] = &w->pool;
+	}
+	control->n_workers = n;
+	return ERR_OK;
+}
+
+static void *worker_main(void *arg)
+{
+	struct worker *w = arg;
+	pthread_setname_np(pthread_self(), w->loop.name);
+	loop_run(&w->loop);
+	return NULL;
+}
+
+enum err workers_run(struct control *control)
+{
+	sigset_t all, before;
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, &before); /* signals are the control thread's */
+	enum err err = ERR_OK;
+	for (unsigned i = 0; i < control->n_workers && !err; i++) {
+		struct worker *w = control->workers[i];
+		if (pthread_create(&w->thread, NULL, worker_main, w))
+			err = ERR_NOMEM;
+		else
+			w->running = true;
+	}
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return err;
+}
+
+struct call {
+	struct mail mail;
+	void (*fn)(struct worker *w, void *arg);
+	void *arg;
+};
+
+static void on_call(struct loop *loop, struct mail *mail)
+{
+	struct call *call = container_of(mail, struct call, mail);
+	call->fn(loop->owner, call->arg);
+	free(call);
+}
+
+void workers_call(struct control *control, void (*fn)(struct worker *w, void *arg), void *arg)
+{
+	for (unsigned i = 0; i < control->n_workers; i++) {
+		struct call *call = malloc(sizeof(*call));
+		check(call != NULL);
+		*call = (struct call){.mail.fn = on_call, .fn = fn, .arg = arg};
+		loop_post(&control->workers[i]->loop, &call->mail);
+	}
+}
+
+static void stop_one(struct worker *w, void *arg)
+{
+	(void)arg;
+	worker_abort_all(w);
+	worker_leave(w);
+	loop_stop(&w->loop);
+}
+
+void workers_stop(struct control *control)
+{
+	workers_call(control, stop_one, NULL);
+	for (unsigned i = 0; i < control->n_workers; i++)
+		if (control->workers[i]->running)
+			pthread_join(control->workers[i]->thread, NULL);
+}
+
+void workers_free(struct control *control)
+{
+	for (unsigned i = 0; i < control->n_workers; i++) {
+		worker_fini(control->workers[i]);
+		free(control->workers[i]);
+	}
+	free(control->workers);
+	free(control->pool_workers);
+}
