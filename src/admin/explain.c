@@ -65,8 +65,8 @@ static bool split_url(struct call *call, struct view url, struct probe *p)
 		len++;
 	p->authority = view_head(rest, len);
 	p->target = view_skip(rest, len);
-	if (!p->target.len)
-		p->target = VIEW("/");
+	if (!p->target.len || p->target.ptr[0] != '/') /* RFC 9112 3.2.1: never empty */
+		p->target = view_str(arena_printf(call->arena, "/" VIEW_FMT, VIEW_ARG(p->target)));
 	return true;
 }
 

@@ -7,7 +7,7 @@
 #ifndef WEIR_TESTS_ADMIN_FIXTURE_H
 #define WEIR_TESTS_ADMIN_FIXTURE_H
 
-#include "admin/session.h"
+#include "../../../src/admin/session.h"
 
 struct fixture {
 	struct loop loop;

@@ -1,0 +1,500 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The API over real sockets: one thread runs the loop and is the client, so
+ * nothing ever waits.  Deadlines come by turning the timer wheel on.
+ */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "fixture.h"
+
+#include "weir/net/socket.h"
+
+static struct fixture f;
+static struct admin *admin;
+static char dir[64];
+static struct conf *conf;
+
+static struct conf *load(const char *status)
+{
+	struct conf_diags diags;
+	struct str text = STR_INIT;
+	str_printf(&text,
+		   "status: {%s}\nlisteners: [{bind: '127.0.0.1:1'}]\n"
+		   "pools: {app: {backends: ['127.0.0.1:2']}}\n",
+		   status);
+	conf_diags_init(&diags);
+	struct conf *loaded = conf_load_text(str_as_view(&text), "test", &diags);
+	cr_assert(loaded, "%s", text.ptr);
+	conf_diags_fini(&diags);
+	str_fini(&text);
+	return loaded;
+}
+
+/* "socket: DIR/name" and more. */
+static struct conf *load_at(const char *name, const char *more)
+{
+	char status[512];
+	snprintf(status, sizeof(status), "socket: %s/%s%s", dir, name, more);
+	return load(status);
+}
+
+static struct addr unix_at(const char *name)
+{
+	char text[200];
+	struct addr addr;
+	snprintf(text, sizeof(text), "unix:%s/%s", dir, name);
+	cr_assert(addr_parse(view_str(text), &addr));
+	return addr;
+}
+
+static bool exists(const char *name)
+{
+	struct addr addr = unix_at(name);
+	return access(addr.un.sun_path, F_OK) == 0;
+}
+
+static void start(const char *more)
+{
+	struct str why = STR_INIT;
+	conf = load_at("a.sock", more);
+	admin = admin_new(&f.loop, conf, &f.host, &why);
+	cr_assert(admin, "%s", why.ptr);
+	str_fini(&why);
+}
+
+static void setup(void)
+{
+	strcpy(dir, "/tmp/weir-admin-XXXXXX");
+	cr_assert(mkdtemp(dir));
+	fixture_init(&f, NULL);
+}
+
+static void teardown(void)
+{
+	admin_free(admin);
+	conf_free(conf);
+	cr_assert(!exists("a.sock"), "the socket file goes with the server");
+	fixture_fini(&f);
+	cr_assert_eq(rmdir(dir), 0, "nothing else is left");
+}
+
+TestSuite(admin_server, .init = setup, .fini = teardown);
+
+/* ---- a client ---- */
+
+static void turn(void)
+{
+	ev_run(f.loop.ev, EVRUN_NOWAIT);
+}
+
+/* Whatever deadline there is within these seconds comes now. */
+static void pass(unsigned seconds)
+{
+	turn();
+	timer_wheel_run(&f.loop.timers, f.loop.now_us + seconds * UINT64_C(1000000));
+	turn();
+}
+
+static int dial(const struct addr *addr)
+{
+	int fd;
+	bool done;
+	cr_assert_eq(socket_connect(addr, &fd, &done), ERR_OK);
+	turn();
+	return fd;
+}
+
+static int dial_unix(void)
+{
+	struct addr addr = unix_at("a.sock");
+	return dial(&addr);
+}
+
+static void say(int fd, const char *text)
+{
+	cr_assert_eq(send(fd, text, strlen(text), MSG_NOSIGNAL), (ssize_t)strlen(text));
+	turn();
+}
+
+/* Reads what is there, running the loop; false at the end of the connection. */
+static bool hear(int fd, struct str *in, size_t at_most)
+{
+	static char room[65536];
+	turn();
+	ssize_t n = recv(fd, room, at_most < sizeof(room) ? at_most : sizeof(room), MSG_DONTWAIT);
+	if (n > 0)
+		str_put(in, room, (size_t)n);
+	return n > 0 || (n < 0 && errno == EAGAIN);
+}
+
+/* 0 when none comes. */
+static unsigned status_of_next(int fd, struct str *in)
+{
+	struct reply r = {0};
+	bool open = true;
+	for (int i = 0; i < 2000; i++) {
+		if (reply_take(in, false, &r)) {
+			unsigned status = r.status;
+			reply_fini(&r);
+			return status;
+		}
+		if (!open)
+			return 0;
+		open = hear(fd, in, SIZE_MAX);
+	}
+	return 0;
+}
+
+static bool has_ended(int fd)
+{
+	struct str in = STR_INIT;
+	bool open = true;
+	for (int i = 0; open && i < 20; i++)
+		open = hear(fd, &in, SIZE_MAX);
+	str_fini(&in);
+	return !open;
+}
+
+#define GET(path) "GET " path " HTTP/1.1\r\nHost: weir\r\n\r\n"
+
+static unsigned get_once(int fd, const char *request)
+{
+	struct str in = STR_INIT;
+	say(fd, request);
+	unsigned status = status_of_next(fd, &in);
+	str_fini(&in);
+	return status;
+}
+
+/* ---- tests ---- */
+
+Test(admin_server, keeps_connections_and_answers_in_order)
+{
+	struct str in = STR_INIT;
+	start("");
+	int fd = dial_unix();
+	for (int i = 0; i < 5; i++)
+		cr_assert_eq(get_once(fd, GET("/v1/status")), 200);
+	say(fd, GET("/livez") GET("/none") GET("/v1/connections") GET("/metrics"));
+	cr_assert_eq(status_of_next(fd, &in), 200);
+	cr_assert_eq(status_of_next(fd, &in), 404);
+	cr_assert_eq(status_of_next(fd, &in), 200);
+	cr_assert_eq(status_of_next(fd, &in), 200);
+	cr_assert_eq(in.len, 0);
+	close(fd);
+	str_fini(&in);
+}
+
+Test(admin_server, the_socket_has_its_mode)
+{
+	struct stat st;
+	start(", mode: '0600'");
+	struct addr addr = unix_at("a.sock");
+	cr_assert_eq(stat(addr.un.sun_path, &st), 0);
+	cr_assert_eq(st.st_mode & 0777, 0600);
+	struct conf *next = load_at("a.sock", ", mode: '0666'");
+	struct str why = STR_INIT;
+	cr_assert_eq(admin_prepare(admin, next, &why), ERR_OK);
+	admin_commit(admin);
+	cr_assert_eq(stat(addr.un.sun_path, &st), 0);
+	cr_assert_eq(st.st_mode & 0777, 0666);
+	conf_free(next);
+}
+
+Test(admin_server, a_socket_in_use_is_refused)
+{
+	struct str why = STR_INIT;
+	start("");
+	cr_assert(!admin_new(&f.loop, conf, &f.host, &why));
+	cr_assert(strstr(why.ptr, "it is in use"), "%s", why.ptr);
+	cr_assert_eq(get_once(dial_unix(), GET("/livez")), 200, "the first one goes on");
+	str_fini(&why);
+}
+
+Test(admin_server, the_directory_is_made)
+{
+	struct str why = STR_INIT;
+	char path[100];
+	conf = load_at("sub/a.sock", "");
+	admin = admin_new(&f.loop, conf, &f.host, &why);
+	cr_assert(admin && exists("sub/a.sock"));
+	admin_free(admin);
+	admin = NULL;
+	snprintf(path, sizeof(path), "%s/sub", dir);
+	cr_assert_eq(rmdir(path), 0);
+}
+
+Test(admin_server, a_large_answer_goes_to_a_slow_reader)
+{
+	struct str yaml = STR_INIT, in = STR_INIT;
+	struct reply r;
+	str_text(&yaml, "listeners: [{bind: '127.0.0.1:1'}]\npools:\n  app:\n    backends:\n");
+	for (int i = 0; i < 1000; i++)
+		str_printf(&yaml, "      - 10.0.%d.%d:80\n", i / 250, i % 250);
+	fixture_fini(&f);
+	fixture_init(&f, yaml.ptr);
+	start("");
+	int fd = dial_unix();
+	say(fd, GET("/v1/pools") GET("/livez"));
+	size_t n = 0;
+	while (!reply_take(&in, false, &r)) {
+		cr_assert(n++ < 100000 && hear(fd, &in, 7777));
+	}
+	cr_assert(r.body.len > 2000000);
+	cr_assert_eq(json_size(&r.body, "pools.0.backends"), 1000);
+	reply_fini(&r);
+	cr_assert_eq(status_of_next(fd, &in), 200);
+	close(fd);
+	str_fini(&in);
+	str_fini(&yaml);
+}
+
+Test(admin_server, clients_may_leave_at_any_moment)
+{
+	static const char *const texts[] = {
+	    "",
+	    "GET /",
+	    GET("/v1/pools"),
+	    GET("/v1/connections"),
+	    "POST /v1/reload HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n{",
+	    "nonsense\r\n\r\n",
+	};
+	start("");
+	f.defer = true;
+	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+		int fd = dial_unix();
+		say(fd, texts[i]);
+		close(fd);
+		turn();
+		if (f.done)
+			fixture_release(&f);
+		turn();
+	}
+	f.defer = false;
+	int fd = dial_unix();
+	cr_assert_eq(get_once(fd, GET("/livez")), 200);
+	close(fd);
+}
+
+Test(admin_server, connections_are_bounded)
+{
+	int fds[300];
+	unsigned n_served = 0, n_refused = 0;
+	start("");
+	for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
+		struct str in = STR_INIT;
+		fds[i] = dial_unix();
+		for (int k = 0; k < 3; k++)
+			hear(fds[i], &in, SIZE_MAX);
+		if (in.len) {
+			cr_assert_eq(status_of_next(fds[i], &in), 503);
+			n_refused++;
+		} else {
+			n_served++;
+		}
+		str_fini(&in);
+	}
+	cr_assert_eq(n_served, 256);
+	cr_assert_eq(n_refused, 44);
+	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
+		close(fds[i]);
+	turn();
+	turn();
+	int fd = dial_unix();
+	cr_assert_eq(get_once(fd, GET("/livez")), 200);
+	close(fd);
+}
+
+/* ---- deadlines: one a test, since the wheel cannot be turned back ---- */
+
+Test(admin_server, the_first_request_has_to_come_within_10_s)
+{
+	start("");
+	int fd = dial_unix();
+	pass(9);
+	cr_assert(!has_ended(fd));
+	pass(11);
+	cr_assert(has_ended(fd));
+	close(fd);
+}
+
+Test(admin_server, a_head_has_to_be_complete_within_10_s)
+{
+	struct str in = STR_INIT;
+	start("");
+	int fd = dial_unix();
+	cr_assert_eq(get_once(fd, GET("/livez")), 200);
+	say(fd, "GET / HTTP");
+	pass(9);
+	say(fd, "/1.1");
+	pass(11);
+	cr_assert_eq(status_of_next(fd, &in), 408);
+	cr_assert(has_ended(fd));
+	close(fd);
+	str_fini(&in);
+}
+
+Test(admin_server, a_body_has_to_be_complete_within_30_s)
+{
+	struct str in = STR_INIT;
+	start("");
+	int fd = dial_unix();
+	say(fd, "POST /v1/reload HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n");
+	pass(29);
+	say(fd, "{");
+	pass(31);
+	cr_assert_eq(status_of_next(fd, &in), 408);
+	close(fd);
+	str_fini(&in);
+}
+
+Test(admin_server, an_idle_connection_ends_after_30_s)
+{
+	start("");
+	int fd = dial_unix();
+	cr_assert_eq(get_once(fd, GET("/livez")), 200);
+	pass(29);
+	cr_assert(!has_ended(fd));
+	pass(31);
+	cr_assert(has_ended(fd));
+	close(fd);
+}
+
+Test(admin_server, the_last_answer_can_be_read)
+{
+	struct str in = STR_INIT, text = STR_INIT;
+	start("");
+	int fd = dial_unix();
+	str_text(&text, "POST /v1/reload HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n");
+	for (int i = 0; i < 30000; i++)
+		str_char(&text, 'x');
+	say(fd, text.ptr);
+	cr_assert_eq(status_of_next(fd, &in), 413);
+	say(fd, "more of the body");
+	pass(3);
+	cr_assert(has_ended(fd));
+	close(fd);
+	str_fini(&in);
+	str_fini(&text);
+}
+
+/* ---- TCP and following a configuration ---- */
+
+static void write_token(const char *text)
+{
+	char path[100];
+	snprintf(path, sizeof(path), "%s/token", dir);
+	FILE *file = fopen(path, "w");
+	fputs(text, file);
+	fclose(file);
+}
+
+static void remove_token(void)
+{
+	char path[100];
+	snprintf(path, sizeof(path), "%s/token", dir);
+	unlink(path);
+}
+
+/* A port that was free a moment ago. */
+static unsigned free_port(struct addr *addr)
+{
+	int fd;
+	cr_assert(addr_parse(VIEW("127.0.0.1:0"), addr));
+	cr_assert_eq(socket_listen(addr, false, 0, &fd), ERR_OK);
+	cr_assert(socket_local_addr(fd, addr));
+	close(fd);
+	return addr_port(addr);
+}
+
+static unsigned change_weight(const struct addr *addr, const char *token)
+{
+	char text[300];
+	int fd = dial(addr);
+	snprintf(text, sizeof(text),
+		 "POST /v1/pools/app/backends/a HTTP/1.1\r\nHost: w\r\n"
+		 "Authorization: Bearer %s\r\nContent-Type: application/json\r\n"
+		 "Content-Length: 12\r\n\r\n{\"weight\":9}",
+		 token);
+	unsigned status = get_once(fd, text);
+	close(fd);
+	return status;
+}
+
+Test(admin_server, tcp_with_a_token)
+{
+	struct addr addr;
+	char more[300];
+	struct str why = STR_INIT;
+	snprintf(more, sizeof(more), ", bind: '127.0.0.1:%u', token_file: %s/token",
+		 free_port(&addr), dir);
+	write_token(" s3cret \n");
+	start(more);
+	cr_assert_eq(change_weight(&addr, "wrong"), 401);
+	cr_assert_eq(change_weight(&addr, "s3cret"), 200);
+	write_token("newer");
+	cr_assert_eq(admin_prepare(admin, conf, &why), ERR_OK);
+	cr_assert_eq(change_weight(&addr, "newer"), 401, "not before the commit");
+	admin_commit(admin);
+	cr_assert_eq(change_weight(&addr, "newer"), 200);
+	write_token("\n");
+	cr_assert_neq(admin_prepare(admin, conf, &why), ERR_OK);
+	cr_assert(strstr(why.ptr, "is empty"), "%s", why.ptr);
+	cr_assert_eq(change_weight(&addr, "newer"), 200, "nothing changed");
+	int fd = dial(&addr);
+	cr_assert_eq(get_once(fd, GET("/metrics")), 200);
+	close(fd);
+	remove_token();
+	str_fini(&why);
+}
+
+Test(admin_server, follows_a_configuration)
+{
+	struct str why = STR_INIT;
+	struct addr other = unix_at("b.sock");
+	start("");
+	int old = dial_unix();
+	struct conf *next = load_at("b.sock", "");
+	cr_assert_eq(admin_prepare(admin, next, &why), ERR_OK);
+	cr_assert(exists("a.sock") && exists("b.sock"));
+	admin_cancel(admin);
+	cr_assert(exists("a.sock") && !exists("b.sock"));
+	cr_assert_eq(admin_prepare(admin, next, &why), ERR_OK);
+	admin_commit(admin);
+	cr_assert(!exists("a.sock") && exists("b.sock"));
+	int fd = dial(&other);
+	cr_assert_eq(get_once(fd, GET("/livez")), 200);
+	cr_assert_eq(get_once(old, GET("/livez")), 200, "connections are not cut");
+	close(fd);
+	close(old);
+	admin_free(admin);
+	admin = NULL;
+	cr_assert(!exists("b.sock"));
+	conf_free(next);
+}
+
+Test(admin_server, a_failed_prepare_changes_nothing)
+{
+	struct str why = STR_INIT;
+	struct addr taken;
+	int taken_fd;
+	char more[100];
+	unsigned port = free_port(&taken);
+	start("");
+	cr_assert_eq(socket_listen(&taken, false, 0, &taken_fd), ERR_OK);
+	snprintf(more, sizeof(more), ", bind: '127.0.0.1:%u'", port);
+	struct conf *next = load_at("b.sock", more);
+	cr_assert_neq(admin_prepare(admin, next, &why), ERR_OK);
+	cr_assert(strstr(why.ptr, "status.bind: it is in use"), "%s", why.ptr);
+	cr_assert(!exists("b.sock"));
+	cr_assert(exists("a.sock"));
+	close(taken_fd);
+	conf_free(next);
+	str_fini(&why);
+}
