@@ -88,6 +88,10 @@ out:
 
 enum err control_reload(struct control *control, struct str *why)
 {
+	if (control->state != CONTROL_RUNNING) {
+		str_text(why, "weir is about to stop\n");
+		return ERR_CLOSED;
+	}
 	struct conf_diags diags;
 	char state[96];
 	snprintf(state, sizeof(state), "RELOADING=1\nMONOTONIC_USEC=%llu",
@@ -123,11 +127,7 @@ enum err control_reload(struct control *control, struct str *why)
 static void refresh_views(struct worker *w, void *arg)
 {
 	(void)arg;
-	struct gen_local *gl = w->gen;
-	for (uint32_t p = 0; gl && p < gl->gen->n_pools; p++) {
-		pool_view_refresh(&gl->views[p]);
-		pool_queue_serve(gl->views[p].sl);
-	}
+	worker_refresh(w);
 }
 
 void control_announce(struct control *control)
@@ -160,7 +160,8 @@ static void on_drain_timer(struct ev_loop *ev, ev_timer *w, int revents)
 	if (late)
 		log_warn("shutdown_timeout is over: cutting what is left");
 	/* twice in a row: a connection may be on its way between two workers */
-	control->quiet_polls = all_done(control) ? control->quiet_polls + 1 : 0;
+	bool quiet = control->drain_heard && all_done(control);
+	control->quiet_polls = quiet ? control->quiet_polls + 1 : 0;
 	if (late || control->quiet_polls > 2)
 		control_stop(control);
 }
@@ -169,6 +170,11 @@ static void drain_one(struct worker *w, void *arg)
 {
 	(void)arg;
 	worker_drain(w);
+}
+
+static void drain_heard(struct control *control)
+{
+	control->drain_heard = true;
 }
 
 void control_drain(struct control *control)
@@ -183,6 +189,7 @@ void control_drain(struct control *control)
 	event_add(EVENT_DRAIN, VIEW_NONE, VIEW_NONE, "draining before the stop");
 	control->drain_deadline_us = clock_us() + timeout;
 	workers_call(control, drain_one, NULL);
+	workers_barrier(control, drain_heard);
 	ev_timer_init(&control->drain_timer, on_drain_timer, DRAIN_POLL_S, DRAIN_POLL_S);
 	control->drain_timer.data = control;
 	ev_timer_start(control->loop.ev, &control->drain_timer);

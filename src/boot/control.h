@@ -54,6 +54,7 @@ struct control {
 	ev_signal signals[5];
 	ev_timer tick, drain_timer;
 	uint64_t drain_deadline_us;
+	bool drain_heard;     /* every worker has begun to drain */
 	unsigned quiet_polls; /* of the drain: no connections left, in a row */
 };
 
@@ -73,6 +74,8 @@ void control_announce(struct control *control);
 struct generation *generation_new(struct control *control, struct shared_conf *shared,
 				  struct str *why);
 void generation_publish(struct control *control, struct generation *gen);
+/* A worker has let go: its part of the generation's end. */
+void generation_released(struct gen_local *gl);
 void generation_free(struct control *control, struct generation *gen);
 struct shared_conf *shared_conf_new(struct conf *conf, struct str *why);
 void shared_conf_put(struct shared_conf *shared);
@@ -81,6 +84,9 @@ void shared_conf_put(struct shared_conf *shared);
 struct listener *listener_get(struct control *control, const struct addr *addr, struct view text,
 			      struct str *why);
 void listener_put(struct listener *listener);
+/* Every worker has moved on: closes the sockets the current generation does not
+ * name, although exchanges of older ones still run. */
+void listeners_prune(struct control *control);
 /* Frees what no letter can point to any more. */
 void listeners_tick(struct control *control);
 void listeners_free(struct control *control);
@@ -90,6 +96,8 @@ enum err workers_start(struct control *control, unsigned n, struct str *why);
 enum err workers_run(struct control *control);
 /* Runs fn(worker, arg) on each worker's thread, some time from now. */
 void workers_call(struct control *control, void (*fn)(struct worker *w, void *arg), void *arg);
+/* Calls fn(control) here once every worker has read all letters posted so far. */
+void workers_barrier(struct control *control, void (*fn)(struct control *control));
 /* Cuts what is left, ends the threads, frees the workers' memory later. */
 void workers_stop(struct control *control);
 void workers_free(struct control *control);

@@ -60,8 +60,6 @@ static void build_pools(struct control *control, struct generation *gen)
 			   gen->arena);
 }
 
-static void on_released(struct gen_local *gl);
-
 static void build_locals(struct control *control, struct generation *gen)
 {
 	gen->n_workers = control->n_workers;
@@ -70,7 +68,6 @@ static void build_locals(struct control *control, struct generation *gen)
 		struct gen_local *gl = &gen->local[w];
 		gl->gen = gen;
 		gl->worker = control->workers[w];
-		gl->worker->on_gen_released = on_released;
 		gl->views = arena_array(gen->arena, gen->n_pools, sizeof(*gl->views));
 		for (uint32_t i = 0; i < gen->n_pools; i++)
 			pool_view_init(&gl->views[i], &gen->pools[i], control->pool_workers[w],
@@ -121,7 +118,7 @@ static void on_publish(struct loop *loop, struct mail *mail)
 }
 
 /* Back in the control thread: this worker has let go. */
-static void on_released(struct gen_local *gl)
+void generation_released(struct gen_local *gl)
 {
 	struct generation *gen = gl->gen;
 	check(gen->n_live > 0);
@@ -139,4 +136,5 @@ void generation_publish(struct control *control, struct generation *gen)
 		gl->mail.fn = on_publish;
 		loop_post(&gl->worker->loop, &gl->mail);
 	}
+	workers_barrier(control, listeners_prune);
 }

@@ -17,11 +17,12 @@
 
 static void close_sockets(struct listener *l)
 {
+	bool was_open = l->fds[0] >= 0;
 	for (unsigned i = 0; i < l->n_workers; i++) {
 		socket_close(l->fds[i]);
 		l->fds[i] = -1;
 	}
-	if (addr_is_unix(&l->addr))
+	if (was_open && addr_is_unix(&l->addr))
 		unlink(l->addr.un.sun_path);
 }
 
@@ -70,7 +71,7 @@ struct listener *listener_get(struct control *control, const struct addr *addr, 
 {
 	list_each (it, &control->listeners) {
 		struct listener *l = list_entry(it, struct listener, registry_link);
-		if (l->refs > 0 && addr_eq(&l->addr, addr)) {
+		if (l->refs > 0 && l->fds[0] >= 0 && addr_eq(&l->addr, addr)) {
 			l->refs++;
 			return l;
 		}
@@ -97,6 +98,23 @@ void listener_put(struct listener *l)
 		return;
 	close_sockets(l);
 	l->closed_us = clock_us();
+}
+
+static bool is_named(const struct generation *gen, const struct listener *l)
+{
+	for (uint32_t i = 0; i < gen->n_listeners; i++)
+		if (gen->listeners[i].listener == l)
+			return true;
+	return false;
+}
+
+void listeners_prune(struct control *control)
+{
+	list_each(it, &control->listeners) {
+		struct listener *l = list_entry(it, struct listener, registry_link);
+		if (l->refs > 0 && !is_named(control->current, l))
+			close_sockets(l);
+	}
 }
 
 void listeners_tick(struct control *control)

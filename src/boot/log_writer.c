@@ -18,6 +18,9 @@
 
 /* A line is at most this old when it is written. */
 #define FLUSH_MS 200
+/* Rings that fill at this rate are looked at more often. */
+#define BUSY_BYTES (LOG_RING_BYTES / 16)
+#define BUSY_FLUSH_MS 5
 
 struct log_writer {
 	struct control *control; /* workers do not change while it runs */
@@ -58,17 +61,23 @@ static bool write_all(struct log_writer *writer, struct view bytes)
 	return true;
 }
 
-static void drain_rings(struct log_writer *writer)
+/* Bytes of the fullest ring. */
+static size_t drain_rings(struct log_writer *writer)
 {
+	size_t most = 0;
 	for (unsigned i = 0; i < writer->control->n_workers; i++) {
 		struct log_ring *ring = &writer->control->workers[i]->log.ring;
 		struct view run;
+		size_t n = 0;
 		while ((run = log_ring_peek(ring)).len) {
 			if (writer->fd >= 0)
 				write_all(writer, run);
 			log_ring_took(ring, run.len);
+			n += run.len;
 		}
+		most = n > most ? n : most;
 	}
+	return most;
 }
 
 static void switch_file(struct log_writer *writer)
@@ -90,15 +99,16 @@ static void *writer_main(void *arg)
 {
 	struct log_writer *writer = arg;
 	pthread_setname_np(pthread_self(), "access log");
+	int wait_ms = FLUSH_MS;
 	for (;;) {
 		struct pollfd p = {.fd = writer->wake_fd, .events = POLLIN};
 		bool stop = atomic_load(&writer->stop);
-		if (!stop && poll(&p, 1, FLUSH_MS) > 0) {
+		if (!stop && poll(&p, 1, wait_ms) > 0) {
 			uint64_t n;
 			ssize_t ignored = read(writer->wake_fd, &n, sizeof(n));
 			(void)ignored;
 		}
-		drain_rings(writer);
+		wait_ms = drain_rings(writer) > BUSY_BYTES ? BUSY_FLUSH_MS : FLUSH_MS;
 		if (stop)
 			return NULL;
 		switch_file(writer);

@@ -34,6 +34,7 @@ enum err workers_start(struct control *control, unsigned n, struct str *why)
 			return err;
 		}
 		w->control = &control->loop;
+		w->on_gen_released = generation_released;
 		w->peers = control->workers;
 		w->n_peers = n;
 		control->workers[i] = w;
@@ -91,6 +92,37 @@ void workers_call(struct control *control, void (*fn)(struct worker *w, void *ar
 	}
 }
 
+struct barrier {
+	struct mail mail;
+	struct control *control;
+	void (*fn)(struct control *control);
+	_Atomic unsigned n_left;
+};
+
+static void on_barrier(struct loop *loop, struct mail *mail)
+{
+	struct barrier *b = container_of(mail, struct barrier, mail);
+	(void)loop;
+	b->fn(b->control);
+	free(b);
+}
+
+static void pass_barrier(struct worker *w, void *arg)
+{
+	struct barrier *b = arg;
+	if (atomic_fetch_sub(&b->n_left, 1) == 1)
+		loop_post(w->control, &b->mail);
+}
+
+void workers_barrier(struct control *control, void (*fn)(struct control *control))
+{
+	struct barrier *b = malloc(sizeof(*b));
+	check(b != NULL);
+	*b = (struct barrier){.mail.fn = on_barrier, .control = control, .fn = fn,
+			      .n_left = control->n_workers};
+	workers_call(control, pass_barrier, b);
+}
+
 static void stop_one(struct worker *w, void *arg)
 {
 	(void)arg;
@@ -105,6 +137,13 @@ void workers_stop(struct control *control)
 	for (unsigned i = 0; i < control->n_workers; i++)
 		if (control->workers[i]->running)
 			pthread_join(control->workers[i]->thread, NULL);
+	/* letters that crossed with the end: they own memory and descriptors */
+	bool any;
+	do {
+		any = loop_read_mail(&control->loop);
+		for (unsigned i = 0; i < control->n_workers; i++)
+			any |= loop_read_mail(&control->workers[i]->loop);
+	} while (any);
 }
 
 void workers_free(struct control *control)

@@ -69,11 +69,8 @@ static void on_wheel_timer(struct ev_loop *ev, ev_timer *w, int revents)
 	loop->timers.dirty = true;
 }
 
-static void on_mail(struct ev_loop *ev, ev_async *w, int revents)
+bool loop_read_mail(struct loop *loop)
 {
-	struct loop *loop = w->data;
-	(void)ev;
-	(void)revents;
 	/* the stack holds the newest first: turn it round */
 	struct mail *stack = atomic_exchange_explicit(&loop->mailbox, NULL, memory_order_acquire);
 	struct mail *first = NULL;
@@ -83,11 +80,20 @@ static void on_mail(struct ev_loop *ev, ev_async *w, int revents)
 		first = stack;
 		stack = next;
 	}
+	bool any = first != NULL;
 	while (first) {
 		struct mail *mail = first;
 		first = mail->next;
 		mail->fn(loop, mail);
 	}
+	return any;
+}
+
+static void on_mail(struct ev_loop *ev, ev_async *w, int revents)
+{
+	(void)ev;
+	(void)revents;
+	loop_read_mail(w->data);
 }
 
 void loop_post(struct loop *loop, struct mail *mail)

@@ -148,14 +148,23 @@ void pool_view_refresh(struct pool_view *view)
 
 /* ---- leases ---- */
 
-/* Counts one in; false when the backend is at its limit. */
+/*
+ * Counts one in; false when the backend is at its limit.  Never counts past the
+ * limit, not even for a moment: another worker would find a free slot taken and
+ * wait for a wake-up that nobody owes it.
+ */
 static bool claim(const struct pool *pool, uint32_t i)
 {
 	_Atomic uint32_t *in_flight = &pool->backends[i]->in_flight;
-	uint32_t before = atomic_fetch_add_explicit(in_flight, 1, memory_order_seq_cst);
-	if (likely(pool->max_requests[i] == 0 || before < pool->max_requests[i]))
+	uint32_t max = pool->max_requests[i];
+	if (likely(max == 0)) {
+		atomic_fetch_add_explicit(in_flight, 1, memory_order_relaxed);
 		return true;
-	atomic_fetch_sub_explicit(in_flight, 1, memory_order_seq_cst);
+	}
+	uint32_t now = atomic_load(in_flight);
+	while (now < max)
+		if (atomic_compare_exchange_weak(in_flight, &now, now + 1))
+			return true;
 	return false;
 }
 
@@ -178,37 +187,54 @@ static enum pool_verdict taken(struct pool_view *view, uint32_t i, struct lease 
 }
 
 /*
- * The general way: tiers, tried backends and limits.  Whoever turns out to be
- * at its limit is taken out of a scratch set and the strategy is asked again.
+ * Candidates into `mask`: the first tier that has any.  A tier that is only busy
+ * does not call the one behind it.
  */
-static enum pool_verdict take_filtered(struct pool_view *view, struct pool_worker *pw,
-				       const struct pool_tried *tried, uint64_t key,
-				       struct lease *lease)
+static bool candidates(const struct pool_view *view, const struct pool_tried *tried, uint64_t *mask)
 {
 	const struct pool *pool = view->pool;
 	uint32_t words = (uint32_t)BITSET_WORDS(pool->n);
-	uint64_t *mask = pool_worker_mask(pw, words);
-	bool full = false;
-	for (uint32_t t = 0; mask && t < pool->n_tiers; t++) {
+	for (uint32_t t = 0; t < pool->n_tiers; t++) {
 		for (uint32_t w = 0; w < words; w++)
 			mask[w] = view->eligible[w] & pool->tiers[t].members[w];
 		for (uint32_t k = 0; tried && k < tried->n; k++)
 			if (tried->index[k] < pool->n)
 				bitset_del(mask, tried->index[k]);
-		bool tier_full = false;
-		uint32_t i;
-		while ((i = pick(view, pw, key, mask)) != STRATEGY_NONE) {
-			if (claim(pool, i))
-				return taken(view, i, lease);
-			tier_full = true;
-			bitset_del(mask, i);
-		}
-		full |= tier_full;
-		/* a tier that is only busy does not call the one behind it */
-		if (tier_full)
-			break;
+		if (!bitset_is_empty(mask, pool->n))
+			return true;
 	}
-	return full ? POOL_FULL : POOL_EMPTY;
+	return false;
+}
+
+/*
+ * The general way: tiers, tried backends and limits.  Whoever turns out to be
+ * at its limit is taken out of a scratch set and the strategy is asked again.
+ */
+enum pool_verdict pool_take_slot(struct pool_view *view, struct pool_worker *pw,
+				 const struct pool_tried *tried, uint64_t key, struct lease *lease)
+{
+	uint64_t *mask = pool_worker_mask(pw, (uint32_t)BITSET_WORDS(view->pool->n));
+	uint32_t i;
+	lease->backend = NULL;
+	if (!mask || !candidates(view, tried, mask))
+		return POOL_EMPTY;
+	while ((i = pick(view, pw, key, mask)) != STRATEGY_NONE) {
+		if (claim(view->pool, i))
+			return taken(view, i, lease);
+		bitset_del(mask, i);
+	}
+	return POOL_FULL;
+}
+
+/* Others wait already: a slot that comes free is theirs. */
+static bool must_wait(const struct pool_view *view, struct pool_worker *pw,
+		      const struct pool_tried *tried)
+{
+	const struct pool *pool = view->pool;
+	if (likely(!pool->limited || atomic_load(&pool->state->n_queued) == 0))
+		return false;
+	uint64_t *mask = pool_worker_mask(pw, (uint32_t)BITSET_WORDS(pool->n));
+	return pool->conf->queue.on && mask && candidates(view, tried, mask);
 }
 
 enum pool_verdict pool_take(struct pool_view *view, struct pool_worker *pw,
@@ -223,23 +249,8 @@ enum pool_verdict pool_take(struct pool_view *view, struct pool_worker *pw,
 		claim(pool, i);
 		return taken(view, i, lease);
 	}
-	return take_filtered(view, pw, tried, key, lease);
-}
-
-/* Wakes the worker whose oldest waiter has waited longest. */
-static void wake_oldest(struct pool_state *state)
-{
-	struct pool_state_local *oldest = NULL;
-	uint64_t since = UINT64_MAX;
-	for (unsigned i = 0; i < state->n_workers; i++) {
-		uint64_t at = atomic_load(&state->local[i]->oldest_us);
-		if (at != 0 && at < since) {
-			since = at;
-			oldest = state->local[i];
-		}
-	}
-	if (oldest)
-		registry_wake(oldest);
+	return must_wait(view, pw, tried) ? POOL_FULL
+					  : pool_take_slot(view, pw, tried, key, lease);
 }
 
 void lease_drop(struct lease *lease, bool error, uint64_t duration_us)
@@ -254,5 +265,5 @@ void lease_drop(struct lease *lease, bool error, uint64_t duration_us)
 	if (pool->strategy->done)
 		pool->strategy->done(pool->table, view->local, lease->index, error, duration_us);
 	if (unlikely(atomic_load_explicit(&pool->state->n_queued, memory_order_seq_cst) > 0))
-		wake_oldest(pool->state);
+		queue_wake(pool->state, NULL);
 }

@@ -6,7 +6,9 @@
  *
  * No wake-up is lost: a waiter first counts itself in, then tries once more;
  * whoever drops a lease first counts down, then looks whether anybody waits
- * (both sequentially consistent).
+ * (both sequentially consistent).  A worker that was woken and has nobody for
+ * the slot, because its waiter has left or may not use that backend, wakes the
+ * next one.
  */
 #include "registry.h"
 
@@ -47,15 +49,58 @@ void pool_queue_remove(struct waiter *waiter)
 	show_oldest(sl);
 }
 
+/* Takes place before the other in the order over all workers. */
+static bool is_older(uint64_t since, unsigned id, uint64_t other_since, unsigned other_id)
+{
+	return since < other_since || (since == other_since && id < other_id);
+}
+
+void queue_wake(struct pool_state *state, const struct pool_state_local *after)
+{
+	uint64_t from = after ? atomic_load(&after->oldest_us) : 0, best_us = UINT64_MAX;
+	unsigned from_id = after ? after->pw->id : 0, best = 0;
+	for (unsigned i = 0; i < state->n_workers; i++) {
+		uint64_t at = atomic_load(&state->local[i]->oldest_us);
+		if (at == 0 || (from && !is_older(from, from_id, at, i)))
+			continue;
+		if (at < best_us) {
+			best_us = at;
+			best = i;
+		}
+	}
+	if (best_us != UINT64_MAX)
+		registry_wake(state->local[best]);
+}
+
+/*
+ * The first in line who can be served.  A retry or an exchange of an older
+ * generation may wait for others than those behind it and does not hold them
+ * up; `*busy` tells whether it ended at somebody who would take any backend.
+ */
+static struct waiter *next_served(struct pool_state_local *sl, struct lease *lease, bool *busy)
+{
+	const struct waiter *last = list_last(&sl->queue, struct waiter, link);
+	*busy = false;
+	list_each (it, &sl->queue) {
+		struct waiter *w = list_entry(it, struct waiter, link);
+		if (pool_take_slot(w->view, sl->pw, w->tried, 0, lease) == POOL_TAKEN)
+			return w;
+		*busy = (!w->tried || w->tried->n == 0) && w->view == last->view;
+		if (*busy)
+			break;
+	}
+	return NULL;
+}
+
 void pool_queue_serve(struct pool_state_local *sl)
 {
-	while (!list_is_empty(&sl->queue)) {
-		struct waiter *w = list_first(&sl->queue, struct waiter, link);
-		struct lease lease;
-		enum pool_verdict verdict = pool_take(w->view, sl->pw, w->tried, 0, &lease);
-		if (verdict != POOL_TAKEN)
-			return;
+	struct lease lease;
+	struct waiter *w;
+	bool busy;
+	while ((w = next_served(sl, &lease, &busy)) != NULL) {
 		pool_queue_remove(w);
 		w->ready(w, &lease);
 	}
+	if (!busy && atomic_load(&sl->state->n_queued) > 0)
+		queue_wake(sl->state, sl);
 }

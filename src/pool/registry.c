@@ -281,14 +281,14 @@ static void budget_tick(struct pool_state *s)
 		retries += counter_get(&s->local[i]->counters.retries);
 	}
 	unsigned n = ARRAY_LEN(s->budget_requests);
-	unsigned oldest = (s->budget_at + 1) % n;
-	s->budget_at = oldest;
+	unsigned oldest = s->budget_at;
+	s->budget_at = (oldest + 1) % n;
 	uint64_t new_requests = requests - s->budget_requests[oldest];
 	uint64_t new_retries = retries - s->budget_retries[oldest];
 	s->budget_requests[oldest] = requests;
 	s->budget_retries[oldest] = retries;
 	int64_t tokens = (int64_t)((double)new_requests * s->budget) +
-			 (int64_t)(RETRY_RESERVE_PER_S * (n - 1)) - (int64_t)new_retries;
+			 (int64_t)(RETRY_RESERVE_PER_S * n) - (int64_t)new_retries;
 	if (tokens > INT32_MAX)
 		tokens = INT32_MAX;
 	atomic_store_explicit(&s->retry_tokens, (int32_t)(tokens < 0 ? 0 : tokens),

@@ -17,4 +17,14 @@ void registry_state_put(struct pool_state *s);
 /* Any worker: makes the worker of `sl` serve its queue. */
 void registry_wake(struct pool_state_local *sl);
 
+/*
+ * Any worker: wakes the one whose head has waited longest; with `after`, the
+ * longest of those behind the head of that one.
+ */
+void queue_wake(struct pool_state *state, const struct pool_state_local *after);
+
+/* pool_take for those who have waited: does not step back behind the queue. */
+enum pool_verdict pool_take_slot(struct pool_view *view, struct pool_worker *pw,
+				 const struct pool_tried *tried, uint64_t key, struct lease *lease);
+
 #endif

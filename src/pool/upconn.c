@@ -161,12 +161,16 @@ out:
 	return err;
 }
 
-/* Connections beyond the ones in use count as idle, over all workers. */
+/*
+ * Connections beyond the ones in use count as idle, over all workers.  The one
+ * in question is still in use: its lease is dropped after it is released.
+ */
 static bool has_too_many_idle(const struct backend *b, uint32_t max_idle)
 {
 	uint32_t open = atomic_load_explicit(&b->n_upconns, memory_order_relaxed);
 	uint32_t busy = atomic_load_explicit(&b->in_flight, memory_order_relaxed);
-	return open > busy && open - busy > max_idle;
+	uint32_t idle = open > busy ? open - busy : 0;
+	return idle >= max_idle;
 }
 
 void upconn_release(struct upconn *up, const struct conf_pool *conf)

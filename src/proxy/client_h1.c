@@ -706,8 +706,8 @@ const struct client_ops client_h1_ops = {
 
 /* ---- birth ---- */
 
-void client_open(struct worker *w, int fd, const struct addr *peer,
-		 const struct gen_listener *listener)
+struct client *client_open(struct worker *w, int fd, const struct addr *peer,
+			   const struct gen_listener *listener)
 {
 	static _Atomic uint64_t next_id;
 	struct client *c = slab_get(&w->conns);
@@ -715,7 +715,7 @@ void client_open(struct worker *w, int fd, const struct addr *peer,
 		counter_add(&listener->listener->local[w->pool.id].refused, 1);
 		atomic_fetch_sub_explicit(&listener->listener->n_conns, 1, memory_order_relaxed);
 		socket_close(fd);
-		return;
+		return NULL;
 	}
 	c->magic = CLIENT_MAGIC;
 	c->state = CLIENT_IDLE;
@@ -738,6 +738,7 @@ void client_open(struct worker *w, int fd, const struct addr *peer,
 	counter_add(&listener->listener->local[w->pool.id].accepted, 1);
 	stream_open(&c->stream, &w->loop, &w->pool.bufs, fd, &client_events, 0);
 	loop_timer(&w->loop, &c->timer, c->conf->timeouts.header_us);
+	return c;
 }
 
 void client_adopt(struct client *c)

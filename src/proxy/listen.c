@@ -50,9 +50,10 @@ static void on_handover(struct loop *loop, struct mail *mail)
 	struct worker *w = h->worker;
 	const struct gen_listener *conf = w->gen ? find_listener(w->gen->gen, h->listener) : NULL;
 	(void)loop;
-	if (conf)
-		client_open(w, h->fd, &h->peer, conf);
-	else /* a reload took the listener away meanwhile, or weir is stopping */
+	struct client *c = conf ? client_open(w, h->fd, &h->peer, conf) : NULL;
+	if (c && w->draining)
+		client_drain(c);
+	if (!conf) /* a reload took the listener away meanwhile, or weir is stopping */
 		refuse(h->listener, w->pool.id, h->fd);
 	free(h);
 }
@@ -64,6 +65,8 @@ static struct worker *less_loaded(struct worker *w)
 		return NULL;
 	uint32_t other = rng_below(&w->pool.rng, w->n_peers - 1);
 	struct worker *peer = w->peers[other < w->pool.id ? other : other + 1];
+	if (!atomic_load_explicit(&peer->takes_handovers, memory_order_relaxed))
+		return NULL;
 	uint32_t mine = w->conns.n_live;
 	uint32_t theirs = atomic_load_explicit(&peer->n_conns, memory_order_relaxed);
 	return mine > theirs + theirs / 16 ? peer : NULL;

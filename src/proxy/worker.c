@@ -24,6 +24,7 @@ enum err worker_init(struct worker *w, unsigned id, const struct worker_limits *
 	memset(w, 0, sizeof(*w));
 	list_init(&w->all_conns);
 	list_init(&w->accepts);
+	list_init(&w->gens);
 	enum err err = loop_init(&w->loop, name);
 	if (err)
 		return err;
@@ -66,6 +67,7 @@ void gen_put(struct gen_local *gl)
 	check(gl->refs > 0);
 	if (--gl->refs > 0)
 		return;
+	list_del(&gl->link);
 	gl->mail.fn = report_release;
 	loop_post(gl->worker->control, &gl->mail);
 }
@@ -108,10 +110,13 @@ void worker_adopt(struct worker *w, struct gen_local *gl)
 	}
 	mark_retired(w, gl, false);
 	w->gen = gen_get(gl);
+	list_push_back(&w->gens, &gl->link);
 	for (uint32_t p = 0; p < gl->gen->n_pools; p++)
 		pool_view_refresh(&gl->views[p]); /* a state may have changed since it was built */
-	if (!w->draining)
+	if (!w->draining) {
 		listen_adopt(w);
+		atomic_store(&w->takes_handovers, true);
+	}
 	if (!old)
 		return;
 	close_retired(w, old);
@@ -122,9 +127,21 @@ void worker_adopt(struct worker *w, struct gen_local *gl)
 
 /* ---- the end ---- */
 
+void worker_refresh(struct worker *w)
+{
+	list_each(it, &w->gens) {
+		struct gen_local *gl = list_entry(it, struct gen_local, link);
+		for (uint32_t p = 0; p < gl->gen->n_pools; p++) {
+			pool_view_refresh(&gl->views[p]);
+			pool_queue_serve(gl->views[p].sl);
+		}
+	}
+}
+
 void worker_drain(struct worker *w)
 {
 	w->draining = true;
+	atomic_store(&w->takes_handovers, false);
 	listen_stop(w);
 	list_each_safe (it, tmp, &w->all_conns)
 		client_drain(list_entry(it, struct client, link));
@@ -133,6 +150,7 @@ void worker_drain(struct worker *w)
 void worker_abort_all(struct worker *w)
 {
 	w->draining = true;
+	atomic_store(&w->takes_handovers, false);
 	listen_stop(w);
 	while (!list_is_empty(&w->all_conns))
 		client_abort(list_first(&w->all_conns, struct client, link));

@@ -63,6 +63,13 @@ void loop_stop(struct loop *loop);
 /* Any thread: hands over a letter.  Letters of one sender arrive in order. */
 void loop_post(struct loop *loop, struct mail *mail);
 
+/*
+ * Reads the letters that are there now; true when there were any.  The loop does
+ * so by itself: this is for what is left when a loop has ended, by whoever
+ * cleans up after its thread.
+ */
+bool loop_read_mail(struct loop *loop);
+
 /* Sets or moves a timer relative to the turn's time. */
 static inline void loop_timer(struct loop *loop, struct timer *timer, uint64_t after_us)
 {

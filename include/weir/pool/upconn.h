@@ -49,7 +49,7 @@ enum err upconn_connect(struct pool_worker *pw, struct backend *backend,
 			const struct conf_pool *conf, const struct stream_events *on, void *owner,
 			struct upconn **out, bool *connected);
 
-/* Back into the idle list, or closed when it cannot be kept. */
+/* Back into the idle list, or closed when it cannot be kept; before lease_drop. */
 void upconn_release(struct upconn *up, const struct conf_pool *conf);
 void upconn_close(struct upconn *up);
 

@@ -67,9 +67,9 @@ struct client {
 
 extern const struct client_ops client_h1_ops;
 
-/* Takes over an accepted descriptor; counts in. */
-void client_open(struct worker *w, int fd, const struct addr *peer,
-		 const struct gen_listener *listener);
+/* Takes over an accepted descriptor; NULL, with it closed, when memory is out. */
+struct client *client_open(struct worker *w, int fd, const struct addr *peer,
+			   const struct gen_listener *listener);
 /* Closes at once; ends a running exchange. */
 void client_abort(struct client *c);
 /* Closes when there is nothing under way. */

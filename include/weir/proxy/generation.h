@@ -48,6 +48,7 @@ struct gen_local {
 	struct generation *gen;
 	unsigned refs;           /* that worker: conns and exchanges; plus 1 while current */
 	struct pool_view *views; /* [gen->n_pools] */
+	struct list link;        /* that worker: worker->gens */
 	struct mail mail;        /* publishes it, later reports that it is let go */
 	struct worker *worker;
 };

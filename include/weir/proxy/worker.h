@@ -46,6 +46,7 @@ struct worker {
 	struct pool_worker pool; /* id, buffers, upconns, random numbers */
 	struct loop loop;
 	struct gen_local *gen; /* current; counted */
+	struct list gens;      /* struct gen_local not let go yet, newest last */
 	struct area from_client, from_backend;
 	char *head; /* where heads are put together, HEAD_ROOM bytes; owns */
 	struct message req, resp;
@@ -67,6 +68,7 @@ struct worker {
 	/* readers: other workers and control, relaxed */
 	_Atomic uint32_t n_conns CACHE_ALIGNED;
 	_Atomic uint32_t n_exchanges;
+	_Atomic bool takes_handovers; /* it has a generation and is not draining */
 	struct worker_counters counters CACHE_ALIGNED;
 };
 
@@ -87,6 +89,9 @@ void gen_put(struct gen_local *gl);
 
 /* A descriptor was closed: accepting may go on. */
 void worker_fd_freed(struct worker *w);
+
+/* Backends' states changed: looks again, in every generation still in use. */
+void worker_refresh(struct worker *w);
 
 /* No new connections, close idle ones, answers say Connection: close. */
 void worker_drain(struct worker *w);
