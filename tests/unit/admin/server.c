@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -311,6 +312,42 @@ Test(admin_server, connections_are_bounded)
 	close(fd);
 }
 
+/* All descriptors but those in use are taken; the number that were. */
+static int exhaust_fds(int *fds, int most)
+{
+	int n = 0;
+	while (n < most && (fds[n] = dup(0)) >= 0)
+		n++;
+	cr_assert(n < most && errno == EMFILE);
+	return n;
+}
+
+Test(admin_server, serves_one_client_without_descriptors)
+{
+	static int fds[1024];
+	struct addr addr = unix_at("a.sock");
+	start("");
+	int first = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	int second = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	struct rlimit limit = {.rlim_cur = 256, .rlim_max = 256};
+	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	int n = exhaust_fds(fds, (int)ARRAY_LEN(fds));
+	cr_assert_eq(connect(first, &addr.sa, addr.len), 0);
+	cr_assert_eq(connect(second, &addr.sa, addr.len), 0);
+	turn();
+	cr_assert_eq(get_once(first, GET("/v1/status")), 200);
+	cr_assert_eq(get_once(second, GET("/v1/status")), 0, "it has to wait");
+	cr_assert_eq(get_once(first, GET("/v1/status")), 200);
+	for (int i = 0; i < n; i++)
+		close(fds[i]);
+	close(first);
+	pass(1);
+	struct str in = STR_INIT;
+	cr_assert_eq(status_of_next(second, &in), 200);
+	close(second);
+	str_fini(&in);
+}
+
 /* ---- deadlines: one a test, since the wheel cannot be turned back ---- */
 
 Test(admin_server, the_first_request_has_to_come_within_10_s)
@@ -452,6 +489,29 @@ Test(admin_server, tcp_with_a_token)
 	close(fd);
 	remove_token();
 	str_fini(&why);
+}
+
+Test(admin_server, tcp_clients_leave_room_for_the_unix_socket)
+{
+	struct addr addr;
+	char more[100];
+	int fds[300], n_refused = 0;
+	snprintf(more, sizeof(more), ", bind: '127.0.0.1:%u'", free_port(&addr));
+	start(more);
+	for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
+		struct str in = STR_INIT;
+		fds[i] = dial(&addr);
+		for (int k = 0; k < 3; k++)
+			hear(fds[i], &in, SIZE_MAX);
+		n_refused += in.len > 0;
+		str_fini(&in);
+	}
+	cr_assert_eq(n_refused, 300 - 224);
+	int fd = dial_unix();
+	cr_assert_eq(get_once(fd, GET("/livez")), 200);
+	close(fd);
+	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
+		close(fds[i]);
 }
 
 Test(admin_server, follows_a_configuration)
