@@ -59,7 +59,6 @@ void answer_error(struct answer *answer, unsigned status, const char *fmt, ...)
 	json_object(&j);
 	json_member_view(&j, "error", str_as_view(&text));
 	json_object_end(&j);
-	str_char(&answer->body, '\n');
 	str_fini(&text);
 }
 

@@ -186,11 +186,11 @@ static bool is_candidate(const struct pool *pool, uint32_t i, uint32_t tier, str
 	else if (pool->priorities[i] > tier)
 		str_printf(why, "it stands by: backends of priority %u are available", tier);
 	else if (limit && in_flight >= limit)
-		str_printf(why, "it is at its limit of %u requests", limit);
+		str_printf(why, "it is at its limit of %u in flight", limit);
 	else if (limit)
-		str_printf(why, "%u of at most %u requests in flight", in_flight, limit);
+		str_printf(why, "%u of at most %u in flight", in_flight, limit);
 	else
-		str_printf(why, "%u requests in flight", in_flight);
+		str_printf(why, "%u in flight", in_flight);
 	return backend_is_usable(pool, i) && pool->priorities[i] <= tier &&
 	       !(limit && in_flight >= limit);
 }

@@ -103,7 +103,10 @@ static void put_head(struct session *s, const struct answer *answer)
 
 static void put_out(struct session *s, struct answer *answer)
 {
+	struct view body = str_as_view(&answer->body);
 	size_t before = s->out.len;
+	if (!view_ends(body, VIEW("\n"))) /* for people with curl */
+		str_char(&answer->body, '\n');
 	if (answer->body.overflow || !str_reserve(&s->out, answer->body.len + 1024))
 		answer_error(answer, 503, "out of memory for this answer");
 	put_head(s, answer);
