@@ -249,8 +249,7 @@ enum pool_verdict pool_take(struct pool_view *view, struct pool_worker *pw,
 		claim(pool, i);
 		return taken(view, i, lease);
 	}
-	return must_wait(view, pw, tried) ? POOL_FULL
-					  : pool_take_slot(view, pw, tried, key, lease);
+	return must_wait(view, pw, tried) ? POOL_FULL : pool_take_slot(view, pw, tried, key, lease);
 }
 
 void lease_drop(struct lease *lease, bool error, uint64_t duration_us)

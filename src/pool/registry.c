@@ -272,7 +272,11 @@ static void backend_tick(struct backend *b, uint64_t now_us)
 	rate_push(&b->rate, requests, now_us);
 }
 
-/* The budget's ring keeps totals: a difference of two is what came between. */
+/*
+ * The budget's ring keeps totals: a difference of two is what came between.  What
+ * is handed out now holds for the next second: with the nine that are past it
+ * makes ten.
+ */
 static void budget_tick(struct pool_state *s)
 {
 	uint64_t requests = 0, retries = 0;
@@ -288,7 +292,7 @@ static void budget_tick(struct pool_state *s)
 	s->budget_requests[oldest] = requests;
 	s->budget_retries[oldest] = retries;
 	int64_t tokens = (int64_t)((double)new_requests * s->budget) +
-			 (int64_t)(RETRY_RESERVE_PER_S * n) - (int64_t)new_retries;
+			 RETRY_RESERVE_PER_S * RETRY_WINDOW_S - (int64_t)new_retries;
 	if (tokens > INT32_MAX)
 		tokens = INT32_MAX;
 	atomic_store_explicit(&s->retry_tokens, (int32_t)(tokens < 0 ? 0 : tokens),

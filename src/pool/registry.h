@@ -7,6 +7,7 @@
 
 /* Retries a pool may always do, whatever its traffic (Finagle's reserve). */
 #define RETRY_RESERVE_PER_S 10
+#define RETRY_WINDOW_S 10
 
 struct backend *registry_backend_get(struct pool_registry *reg, struct view pool,
 				     const struct conf_backend *conf);

@@ -52,7 +52,7 @@ struct pool_state {
 	unsigned refs;
 	unsigned n_workers;
 	double budget; /* share of requests that may be retries */
-	uint64_t budget_requests[10], budget_retries[10]; /* totals at the last seconds */
+	uint64_t budget_requests[9], budget_retries[9]; /* totals at the last seconds */
 	unsigned budget_at;
 	/* every worker, but only when somebody waits or retries */
 	_Atomic uint32_t n_queued CACHE_ALIGNED;
