@@ -1,0 +1,432 @@
+/* SPDX-License-Identifier: MIT */
+/* Upstream connections over loopback: opened, kept, used again, given up. */
+#include <criterion/criterion.h>
+#include <poll.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include "weir/net/socket.h"
+#include "world.h"
+
+#define SECOND UINT64_C(1000000)
+
+static struct world world;
+static struct world_gen gen;
+static int listen_fd;
+
+static void begin(unsigned n_workers)
+{
+	struct addr any;
+	world_init(&world, n_workers, 1);
+	cr_assert(addr_parse(VIEW("127.0.0.1:0"), &any));
+	cr_assert_eq(socket_listen(&any, false, 0, &listen_fd), ERR_OK);
+	cr_assert(socket_local_addr(listen_fd, &world.backends[0].address));
+	world_build(&world, &gen);
+}
+
+static void finish(void)
+{
+	for (unsigned i = 0; i < world.n_workers; i++)
+		upconn_close_idle(&world.pws[i], gen.pool.backends[0]);
+	cr_expect_eq(atomic_load(&gen.pool.backends[0]->n_upconns), 0);
+	for (unsigned i = 0; i < world.n_workers; i++) {
+		cr_expect_eq(world.pws[i].upconns.n_live, 0);
+		cr_expect_eq(buf_pool_live(&world.pws[i].bufs), 0);
+	}
+	world_release(&world, &gen);
+	world_fini(&world);
+	close(listen_fd);
+}
+
+/* ---- one exchange after the other, seen from the pool ---- */
+
+struct user {
+	struct lease lease;
+	struct upconn *up;
+	unsigned worker;
+	int connected; /* times the callback came */
+	enum err err;
+	bool reused;
+};
+
+static void on_connected(struct stream *stream, enum err err)
+{
+	struct upconn *up = container_of(stream, struct upconn, stream);
+	struct user *user = up->owner;
+	user->connected++;
+	user->err = err;
+}
+
+static void on_other(struct stream *stream)
+{
+	(void)stream;
+	cr_assert_fail("nothing was to happen on a busy connection");
+}
+
+static const struct stream_events events = {
+    .connected = on_connected,
+    .readable = on_other,
+    .drained = on_other,
+    .broken = on_other,
+};
+
+static enum err open_up(struct user *user)
+{
+	struct pool_worker *pw = &world.pws[user->worker];
+	bool connected;
+	cr_assert_eq(pool_take(&gen.views[user->worker], pw, NULL, 0, &user->lease), POOL_TAKEN);
+	user->up = upconn_take(pw, user->lease.backend, &events, user);
+	user->reused = user->up != NULL;
+	if (user->up)
+		return ERR_OK;
+	enum err err = upconn_connect(pw, user->lease.backend, &world.conf, &events, user,
+				      &user->up, &connected);
+	if (err) {
+		lease_drop(&user->lease, true, 0);
+		return err;
+	}
+	for (int i = 0; i < 200 && !connected && !user->connected; i++) {
+		poll(NULL, 0, 1);
+		ev_run(world.loops[user->worker].ev, EVRUN_NOWAIT);
+	}
+	cr_assert(connected || user->connected == 1);
+	return user->err;
+}
+
+static void done(struct user *user, bool keep)
+{
+	if (keep)
+		upconn_release(user->up, &world.conf);
+	else
+		upconn_close(user->up);
+	lease_drop(&user->lease, false, 0);
+}
+
+static struct user begin_user(unsigned worker)
+{
+	return (struct user){.worker = worker};
+}
+
+static uint32_t n_idle(unsigned worker)
+{
+	return gen.pool.backends[0]->local[worker]->n_idle;
+}
+
+static int accept_one(void)
+{
+	struct addr peer;
+	int fd = -1;
+	for (int i = 0; i < 200 && fd < 0; i++) {
+		cr_assert_eq(socket_accept(listen_fd, &peer, &fd), ERR_OK);
+		if (fd < 0)
+			poll(NULL, 0, 1);
+	}
+	cr_assert_geq(fd, 0);
+	return fd;
+}
+
+/* The loop turns as if `us` had passed. */
+static void pass_time(unsigned worker, uint64_t us)
+{
+	struct loop *loop = &world.loops[worker];
+	loop->now_us += us;
+	timer_wheel_run(&loop->timers, loop->now_us);
+}
+
+/* ---- reuse ---- */
+
+Test(upconn, last_in_first_out)
+{
+	begin(1);
+	struct user a = begin_user(0), b = begin_user(0), c = begin_user(0);
+	cr_assert_eq(open_up(&a), ERR_OK);
+	cr_assert_eq(open_up(&b), ERR_OK);
+	struct upconn *first = a.up, *second = b.up;
+	done(&a, true);
+	done(&b, true);
+	cr_expect_eq(n_idle(0), 2);
+	cr_assert_eq(open_up(&c), ERR_OK);
+	cr_expect(c.reused);
+	cr_expect_eq(c.up, second);
+	cr_expect(upconn_is_reused(c.up));
+	a = begin_user(0);
+	cr_assert_eq(open_up(&a), ERR_OK);
+	cr_expect_eq(a.up, first);
+	cr_expect_eq(n_idle(0), 0);
+	cr_expect_eq(counter_get(&gen.pool.backends[0]->local[0]->counters.connects), 2);
+	done(&a, false);
+	done(&c, false);
+	finish();
+}
+
+Test(upconn, workers_do_not_share)
+{
+	begin(2);
+	struct user a = begin_user(0), b = begin_user(1);
+	cr_assert_eq(open_up(&a), ERR_OK);
+	done(&a, true);
+	cr_assert_eq(open_up(&b), ERR_OK);
+	cr_expect_not(b.reused);
+	done(&b, true);
+	cr_expect_eq(n_idle(0), 1);
+	cr_expect_eq(n_idle(1), 1);
+	finish();
+}
+
+Test(upconn, refused)
+{
+	begin(1);
+	close(listen_fd);
+	listen_fd = -1;
+	struct user a = begin_user(0);
+	cr_expect_eq(open_up(&a), ERR_REFUSED);
+	if (a.up)
+		done(&a, false);
+	finish();
+}
+
+Test(upconn, requests_per_connection)
+{
+	begin(1);
+	world.conf.keepalive.requests = 3;
+	for (int i = 0; i < 7; i++) {
+		struct user a = begin_user(0);
+		cr_assert_eq(open_up(&a), ERR_OK);
+		cr_expect_eq(a.reused, i % 3 != 0, "request %d", i);
+		done(&a, true);
+	}
+	finish();
+}
+
+Test(upconn, keepalive_off)
+{
+	begin(1);
+	world.conf.keepalive.idle_us = 0;
+	struct user a = begin_user(0);
+	cr_assert_eq(open_up(&a), ERR_OK);
+	done(&a, true);
+	cr_expect_eq(n_idle(0), 0);
+	finish();
+}
+
+/* ---- bounds ---- */
+
+Test(upconn, max_idle_over_all_workers)
+{
+	enum { N = 6 };
+	struct user users[N];
+	begin(2);
+	for (uint32_t max = 0; max <= 4; max++) {
+		world.conf.keepalive.max_idle = max;
+		for (unsigned i = 0; i < N; i++) {
+			users[i] = begin_user(i % 2);
+			cr_assert_eq(open_up(&users[i]), ERR_OK);
+		}
+		for (unsigned i = 0; i < N; i++)
+			done(&users[i], true);
+		cr_expect_eq(n_idle(0) + n_idle(1), max, "max_idle %u keeps %u", max,
+			     n_idle(0) + n_idle(1));
+	}
+	finish();
+}
+
+Test(upconn, limit_of_connections)
+{
+	begin(1);
+	world.conf.limits.connections = 2;
+	struct user a = begin_user(0), b = begin_user(0), c = begin_user(0);
+	cr_assert_eq(open_up(&a), ERR_OK);
+	cr_assert_eq(open_up(&b), ERR_OK);
+	cr_expect_eq(open_up(&c), ERR_FULL);
+	cr_expect_eq(atomic_load(&gen.pool.backends[0]->n_upconns), 2);
+	done(&a, true); /* idle, and still open */
+	cr_expect_eq(atomic_load(&gen.pool.backends[0]->n_upconns), 2);
+	c = begin_user(0);
+	cr_expect_eq(open_up(&c), ERR_OK);
+	cr_expect(c.reused);
+	done(&b, false);
+	done(&c, false);
+	finish();
+}
+
+Test(upconn, retired_backends_keep_nothing)
+{
+	begin(1);
+	struct user a = begin_user(0), b = begin_user(0);
+	cr_assert_eq(open_up(&a), ERR_OK);
+	cr_assert_eq(open_up(&b), ERR_OK);
+	done(&a, true);
+	gen.pool.backends[0]->local[0]->retired = true;
+	upconn_close_idle(&world.pws[0], gen.pool.backends[0]);
+	cr_expect_eq(n_idle(0), 0);
+	done(&b, true);
+	cr_expect_eq(n_idle(0), 0);
+	finish();
+}
+
+/* ---- time ---- */
+
+struct idle_case {
+	uint64_t configured, announced, learned, limit;
+};
+
+static bool kept_after(const struct idle_case *c, uint64_t us)
+{
+	begin(1); /* anew: the clock of a world only goes forward */
+	world.conf.keepalive.idle_us = c->configured;
+	if (c->learned)
+		atomic_store(&gen.pool.backends[0]->learned_idle_us, c->learned);
+	struct user a = begin_user(0);
+	cr_assert_eq(open_up(&a), ERR_OK);
+	if (c->announced)
+		a.up->idle_limit_us = c->announced;
+	done(&a, true);
+	pass_time(0, us);
+	bool kept = n_idle(0) == 1;
+	finish();
+	return kept;
+}
+
+Test(upconn, idle_limits)
+{
+	static const struct idle_case cases[] = {
+	    {30 * SECOND, 0, 0, 30 * SECOND},
+	    /* half a second before the backend does */
+	    {30 * SECOND, 5 * SECOND, 0, 4500000},
+	    {30 * SECOND, 0, 5 * SECOND, 4500000},
+	    {30 * SECOND, 5 * SECOND, 3 * SECOND, 2500000},
+	    {30 * SECOND, 3 * SECOND, 5 * SECOND, 2500000},
+	    {2 * SECOND, 5 * SECOND, 9 * SECOND, 2 * SECOND},
+	    /* a very short one: half of it */
+	    {30 * SECOND, 1 * SECOND, 0, 500000},
+	};
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		cr_expect(kept_after(&cases[i], cases[i].limit - 20000), "case %zu", i);
+		cr_expect_not(kept_after(&cases[i], cases[i].limit + 20000), "case %zu", i);
+	}
+}
+
+/* The peer closes; `waited_us` after the connection became idle. */
+static void peer_closes_after(uint64_t waited_us)
+{
+	struct user a = begin_user(0);
+	cr_assert_eq(open_up(&a), ERR_OK);
+	int fd = accept_one();
+	done(&a, true);
+	cr_assert_eq(n_idle(0), 1);
+	struct upconn *up =
+	    list_first(&gen.pool.backends[0]->local[0]->idle, struct upconn, idle_link);
+	up->idle_since_us -= waited_us;
+	close(fd);
+	for (int i = 0; i < 200 && n_idle(0); i++) {
+		poll(NULL, 0, 1);
+		ev_run(world.loops[0].ev, EVRUN_NOWAIT);
+	}
+	cr_expect_eq(n_idle(0), 0, "a closed connection is not kept");
+}
+
+Test(upconn, learns_when_the_backend_closes_idle_connections)
+{
+	begin(1);
+	_Atomic uint64_t *learned = &gen.pool.backends[0]->learned_idle_us;
+	peer_closes_after(0);
+	cr_expect_eq(atomic_load(learned), UINT64_MAX, "a close at once is no timeout");
+	peer_closes_after(5 * SECOND);
+	cr_expect_geq(atomic_load(learned), 5 * SECOND);
+	cr_expect_lt(atomic_load(learned), 6 * SECOND);
+	peer_closes_after(4 * SECOND); /* open_up would find none left: the limit is 4.5 s */
+	cr_expect_lt(atomic_load(learned), 5 * SECOND);
+	uint64_t now = atomic_load(learned);
+	peer_closes_after(5 * SECOND);
+	cr_expect_eq(atomic_load(learned), now, "the shortest counts");
+	finish();
+}
+
+Test(upconn, what_was_learned_fades)
+{
+	begin(1);
+	_Atomic uint64_t *learned = &gen.pool.backends[0]->learned_idle_us;
+	atomic_store(learned, 5 * SECOND);
+	uint64_t now = 0;
+	for (int i = 0; i < 45; i++)
+		pool_registry_tick(&world.reg, now += SECOND);
+	cr_expect_geq(atomic_load(learned), 9 * SECOND);
+	cr_expect_leq(atomic_load(learned), 11 * SECOND);
+	for (int i = 0; i < 600; i++)
+		pool_registry_tick(&world.reg, now += SECOND);
+	cr_expect_eq(atomic_load(learned), UINT64_MAX);
+	finish();
+}
+
+/* ---- peers ---- */
+
+Test(upconn, bytes_nobody_asked_for_end_a_kept_connection)
+{
+	begin(1);
+	struct user a = begin_user(0);
+	cr_assert_eq(open_up(&a), ERR_OK);
+	int fd = accept_one();
+	done(&a, true);
+	cr_assert_eq(write(fd, "HTTP/1.1 408 Request Timeout\r\n\r\n", 32), 32);
+	for (int i = 0; i < 200 && n_idle(0); i++) {
+		poll(NULL, 0, 1);
+		ev_run(world.loops[0].ev, EVRUN_NOWAIT);
+	}
+	cr_expect_eq(n_idle(0), 0);
+	close(fd);
+	finish();
+}
+
+Test(upconn, unsent_bytes_are_not_kept)
+{
+	static char lots[65536];
+	begin(1);
+	struct user a = begin_user(0);
+	cr_assert_eq(open_up(&a), ERR_OK);
+	int small = 4096;
+	setsockopt(stream_fd(&a.up->stream), SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
+	for (int i = 0; i < 200 && !stream_pending(&a.up->stream); i++)
+		stream_write(&a.up->stream, lots, 8000);
+	cr_assert_gt(stream_pending(&a.up->stream), 0);
+	done(&a, true);
+	cr_expect_eq(n_idle(0), 0);
+	finish();
+}
+
+Test(upconn, a_paused_connection_listens_again_when_kept)
+{
+	begin(1);
+	struct user a = begin_user(0);
+	cr_assert_eq(open_up(&a), ERR_OK);
+	int fd = accept_one();
+	stream_pause(&a.up->stream);
+	done(&a, true);
+	close(fd);
+	for (int i = 0; i < 200 && n_idle(0); i++) {
+		poll(NULL, 0, 1);
+		ev_run(world.loops[0].ev, EVRUN_NOWAIT);
+	}
+	cr_expect_eq(n_idle(0), 0, "the close was not seen");
+	finish();
+}
+
+Test(upconn, no_memory_gives_all_back)
+{
+	begin(1);
+	world.pws[0].upconns.max = 1;
+	struct user a = begin_user(0), b = begin_user(0);
+	cr_assert_eq(open_up(&a), ERR_OK);
+	cr_expect_eq(open_up(&b), ERR_NOMEM);
+	cr_expect_eq(atomic_load(&gen.pool.backends[0]->n_upconns), 1);
+	done(&a, false);
+	finish();
+}
+
+Test(upconn, closing_twice_ends_the_process, .signal = SIGABRT)
+{
+	begin(1);
+	struct user a = begin_user(0);
+	cr_assert_eq(open_up(&a), ERR_OK);
+	upconn_close(a.up);
+	upconn_close(a.up);
+}
