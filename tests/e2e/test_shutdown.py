@@ -62,7 +62,9 @@ def test_term_lets_a_long_body_finish(one):
     client = under_way(one, "/bytes/60000?rate=60000")
     one.kill(signal.SIGTERM)
     assert client.response().size == 60000
+    begin = time.monotonic()
     ended(one)
+    assert time.monotonic() - begin < 3 * SLOW, "a connection that has become idle is closed"
 
 
 def test_term_closes_idle_connections(one):
