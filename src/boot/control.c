@@ -175,6 +175,7 @@ static void drain_one(struct worker *w, void *arg)
 static void drain_heard(struct control *control)
 {
 	control->drain_heard = true;
+	listeners_close(control); /* from now on the kernel refuses */
 }
 
 void control_drain(struct control *control)

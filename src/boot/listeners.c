@@ -110,11 +110,17 @@ static bool is_named(const struct generation *gen, const struct listener *l)
 
 void listeners_prune(struct control *control)
 {
-	list_each(it, &control->listeners) {
+	list_each (it, &control->listeners) {
 		struct listener *l = list_entry(it, struct listener, registry_link);
 		if (l->refs > 0 && !is_named(control->current, l))
 			close_sockets(l);
 	}
+}
+
+void listeners_close(struct control *control)
+{
+	list_each (it, &control->listeners)
+		close_sockets(list_entry(it, struct listener, registry_link));
 }
 
 void listeners_tick(struct control *control)

@@ -14,9 +14,13 @@ static struct worker_limits limits_of_process(void)
 	uint32_t n = 65536;
 	if (getrlimit(RLIMIT_NOFILE, &fds) == 0 && fds.rlim_cur < UINT32_MAX / 4)
 		n = (uint32_t)fds.rlim_cur;
+	/* one descriptor in eight, up to a thousand, is kept for connections to
+	 * backends: clients alone must not use them up */
+	uint32_t reserve = n / 8 < 1024 ? n / 8 : 1024;
 	/* a connection or upstream connection needs a descriptor, and at most two
 	 * buffers each: waiting bytes and a kept request */
-	return (struct worker_limits){.conns = n, .upconns = n, .bufs = 2 * n};
+	return (struct worker_limits){
+	    .conns = n, .upconns = n, .bufs = 2 * n, .fds = (int)(n - reserve)};
 }
 
 enum err workers_start(struct control *control, unsigned n, struct str *why)
@@ -118,8 +122,8 @@ void workers_barrier(struct control *control, void (*fn)(struct control *control
 {
 	struct barrier *b = malloc(sizeof(*b));
 	check(b != NULL);
-	*b = (struct barrier){.mail.fn = on_barrier, .control = control, .fn = fn,
-			      .n_left = control->n_workers};
+	*b = (struct barrier){
+	    .mail.fn = on_barrier, .control = control, .fn = fn, .n_left = control->n_workers};
 	workers_call(control, pass_barrier, b);
 }
 

@@ -174,7 +174,7 @@ static struct pool_state *state_new(struct pool_registry *reg, struct view name)
 	struct pool_state *s = must_alloc(sizeof(*s) + reg->n_workers * sizeof(s->local[0]));
 	s->name = must_view(name);
 	s->n_workers = reg->n_workers;
-	atomic_store(&s->retry_tokens, RETRY_RESERVE_PER_S);
+	atomic_store(&s->retry_tokens, RETRY_RESERVE_PER_S * RETRY_WINDOW_S);
 	for (unsigned i = 0; i < reg->n_workers; i++) {
 		struct pool_state_local *sl = must_alloc(sizeof(*sl));
 		list_init(&sl->queue);
@@ -317,6 +317,11 @@ bool pool_retry_allowed(struct pool_state *state)
 	int32_t before = atomic_fetch_sub_explicit(&state->retry_tokens, 1, memory_order_relaxed);
 	if (before > 0)
 		return true;
-	atomic_fetch_add_explicit(&state->retry_tokens, 1, memory_order_relaxed);
+	pool_retry_unused(state);
 	return false;
+}
+
+void pool_retry_unused(struct pool_state *state)
+{
+	atomic_fetch_add_explicit(&state->retry_tokens, 1, memory_order_relaxed);
 }

@@ -13,6 +13,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "reply.h"
+
 #include "weir/base/clock.h"
 #include "weir/base/json.h"
 #include "weir/proxy/client.h"
@@ -58,13 +60,14 @@ static void put_request_line(struct str *s, const struct message *msg)
 	str_printf(s, " HTTP/1.%u", msg->version_minor);
 }
 
-static void note_json(struct str *s, struct client *c, const struct message *msg)
+static void note_json(struct str *s, const struct exchange_request *req, const struct message *msg)
 {
+	char ip[ADDR_IP_TEXT_MAX];
 	struct json j;
 	json_init(&j, s, false);
 	json_object(&j);
-	json_member_view(&j, "client", view_of(c->ip, c->ip_len));
-	json_member_view(&j, "listener", c->conf->name);
+	json_member_view(&j, "client", view_of(ip, addr_format_ip(req->peer, ip)));
+	json_member_view(&j, "listener", req->listener->name);
 	json_member_view(&j, "method", view_head(msg->method_text, 64));
 	json_member_view(&j, "host", view_head(msg->authority, 255));
 	json_member_view(&j, "path", view_head(msg->path, FIELD_MAX));
@@ -77,11 +80,12 @@ static void note_json(struct str *s, struct client *c, const struct message *msg
 		json_member_view(&j, "referer", referer);
 }
 
-static void note_combined(struct str *s, struct client *c, const struct message *msg,
-			  uint16_t *split)
+static void note_combined(struct str *s, const struct exchange_request *req,
+			  const struct message *msg, uint16_t *split)
 {
 	struct view agent = value_of(msg, HDR_USER_AGENT), referer = value_of(msg, HDR_REFERER);
-	str_view(s, view_of(c->ip, c->ip_len));
+	char ip[ADDR_IP_TEXT_MAX];
+	str_view(s, view_of(ip, addr_format_ip(req->peer, ip)));
 	str_char(s, '\n'); /* the time comes here */
 	put_request_line(s, msg);
 	*split = (uint16_t)s->len;
@@ -92,14 +96,14 @@ static void note_combined(struct str *s, struct client *c, const struct message 
 	str_text(s, "\"");
 }
 
-static void note_haproxy(struct str *s, struct client *c, const struct message *msg,
-			 uint16_t *split)
+static void note_haproxy(struct str *s, const struct exchange_request *req,
+			 const struct message *msg, uint16_t *split)
 {
 	char peer[ADDR_TEXT_MAX];
-	addr_format(&c->peer, peer);
+	addr_format(req->peer, peer);
 	str_text(s, peer);
 	str_char(s, '\n');
-	str_view(s, c->conf->name);
+	str_view(s, req->listener->name);
 	*split = (uint16_t)s->len;
 	put_request_line(s, msg);
 }
@@ -112,7 +116,8 @@ static bool is_sampled(struct exchange *ex, const struct conf_access_log *conf)
 	return draw < conf->sample;
 }
 
-void access_log_note(struct exchange *ex, struct client *client, const struct message *msg)
+void access_log_note(struct exchange *ex, const struct exchange_request *req,
+		     const struct message *msg)
 {
 	const struct conf_access_log *conf = conf_of(ex);
 	if (!is_sampled(ex, conf))
@@ -120,14 +125,14 @@ void access_log_note(struct exchange *ex, struct client *client, const struct me
 	struct str s = str_fixed(ex->worker->head, NOTE_MAX);
 	switch (conf->format) {
 	case CONF_LOG_JSON:
-		note_json(&s, client, msg);
+		note_json(&s, req, msg);
 		ex->note_split = (uint16_t)s.len;
 		break;
 	case CONF_LOG_COMBINED:
-		note_combined(&s, client, msg, &ex->note_split);
+		note_combined(&s, req, msg, &ex->note_split);
 		break;
 	case CONF_LOG_HAPROXY:
-		note_haproxy(&s, client, msg, &ex->note_split);
+		note_haproxy(&s, req, msg, &ex->note_split);
 		break;
 	}
 	if (s.overflow || !buf_append(&ex->worker->pool.bufs, &ex->note, s.ptr, s.len))
@@ -213,7 +218,7 @@ static void line_combined(struct str *s, const struct exchange *ex, const struct
 	str_view(s, view_head(f->part1, (size_t)cut));
 	str_printf(s, " - - [%s] \"", stamp);
 	str_view(s, view_skip(f->part1, (size_t)cut + 1));
-	str_printf(s, "\" %u %llu ", ex->status, (unsigned long long)ex->bytes_out);
+	str_printf(s, "\" %u %llu ", ex->status, (unsigned long long)ex->body_out);
 	str_view(s, f->part2);
 }
 
@@ -274,6 +279,56 @@ void access_log_write(struct exchange *ex)
 		break;
 	case CONF_LOG_HAPROXY:
 		line_haproxy(&s, ex, &facts);
+		break;
+	}
+	str_char(&s, '\n');
+	if (s.overflow || !log_ring_put(&w->log.ring, str_as_view(&s)))
+		counter_add(&w->counters.log_dropped, 1);
+}
+
+/* ---- requests that never became an exchange ---- */
+
+static void reject_json(struct str *s, const struct client *c, const struct reply_page *page)
+{
+	char stamp[CLOCK_RFC3339_LEN + 1];
+	struct json j;
+	clock_rfc3339(stamp, clock_wall_us());
+	json_init(&j, s, false);
+	json_object(&j);
+	json_member_text(&j, "ts", stamp);
+	json_member_view(&j, "client", view_of(c->ip, c->ip_len));
+	json_member_view(&j, "listener", c->conf->name);
+	json_member_u64(&j, "status", page->status);
+	json_member_text(&j, "term", page->status == 408 ? "cR" : "PR");
+	json_member_text(&j, "outcome", page->reason);
+	json_member_view(&j, "end", page->sentence);
+	json_member_view(&j, "request_id", page->request_id);
+	json_object_end(&j);
+}
+
+void access_log_reject(struct client *c, const struct reply_page *page, size_t body_len)
+{
+	struct worker *w = c->worker;
+	char room[1024], stamp[CLOCK_CLF_LEN + 1], peer[ADDR_TEXT_MAX];
+	struct str s = str_fixed(room, sizeof(room));
+	const struct view ip = view_of(c->ip, c->ip_len);
+	clock_clf(stamp, clock_wall_us());
+	switch (c->gl->gen->conf->log.access.format) {
+	case CONF_LOG_JSON:
+		reject_json(&s, c, page);
+		break;
+	case CONF_LOG_COMBINED:
+		str_printf(&s, VIEW_FMT " - - [%s] \"-\" %u %zu \"-\" \"-\"", VIEW_ARG(ip), stamp,
+			   page->status, body_len);
+		break;
+	case CONF_LOG_HAPROXY:
+		addr_format(&c->peer, peer);
+		stamp[20] = '\0';
+		str_printf(&s, "%s [%s.000] " VIEW_FMT " -/<NOSRV> -1/-1/-1/-1/0 %u %zu - - %s-- ",
+			   peer, stamp, VIEW_ARG(c->conf->name), page->status, body_len,
+			   page->status == 408 ? "cR" : "PR");
+		str_printf(&s, "%u/%u/%u/0/0 0/0 \"<BADREQ>\"", w->conns.n_live, w->conns.n_live,
+			   w->exchanges.n_live);
 		break;
 	}
 	str_char(&s, '\n');

@@ -158,13 +158,14 @@ static bool retry(struct exchange *ex)
 	ex->tried.index[ex->tried.n++] = ex->lease.index;
 	attempt_finish(ex, false, true);
 	ex->stale_retried = ex->counted = false;
-	enum pool_verdict verdict = take(ex);
-	if (verdict == POOL_EMPTY)
-		return false;
+	/* the budget first: a pick that is not used would skew the strategy */
 	if (!pool_retry_allowed(ex->view->pool->state)) {
 		counter_add(&counters->retries_denied, 1);
-		if (verdict == POOL_TAKEN)
-			lease_drop(&ex->lease, false, 0);
+		return false;
+	}
+	enum pool_verdict verdict = take(ex);
+	if (verdict == POOL_EMPTY) {
+		pool_retry_unused(ex->view->pool->state);
 		return false;
 	}
 	ex->n_retries++;

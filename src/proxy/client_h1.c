@@ -96,7 +96,7 @@ static void send_reject(struct client *c, const struct message *msg, unsigned st
 	    .reason = reason,
 	    .sentence = view_str(sentence),
 	    .request_id = view_of(id, policy_make_id(w, id)),
-	    .json = accept && memmem(accept->value.ptr, accept->value.len, "/json", 5),
+	    .json = accept && policy_prefers_json(accept->value),
 	};
 	size_t len = reply_page(&page, page_text, sizeof(page_text));
 	struct h1_out out = h1_out_init(w->head, HEAD_ROOM);
@@ -108,6 +108,8 @@ static void send_reject(struct client *c, const struct message *msg, unsigned st
 	h1_put(&out, VIEW("Connection: close\r\n\r\n"));
 	h1_put(&out, view_of(page_text, len));
 	counter_add(&w->counters.bytes_out, out.len);
+	if (c->gl->gen->access_log)
+		access_log_reject(c, &page, len);
 	if (status >= 500)
 		counter_add(&w->counters.responses_5xx, 1);
 	else
@@ -234,19 +236,34 @@ static void read_body(struct client *c)
 
 /* ---- requests ---- */
 
-static struct exchange_request request_of(struct client *c, size_t head_len)
+/*
+ * The client as far as we trust what is said about it: the right-most address in
+ * X-Forwarded-For that is not a trusted proxy's itself; the left-most when all
+ * are.  False: nothing usable was said.
+ */
+static bool forwarded_client(const struct client *c, const struct message *msg, struct addr *out)
 {
-	return (struct exchange_request){
-	    .ops = &client_h1_ops,
-	    .client = c,
-	    .listener = c->conf,
-	    .peer = &c->peer,
-	    .peer_ip = view_of(c->ip, c->ip_len),
-	    .scheme = VIEW("http"),
-	    .peer_trusted = c->trusted,
-	    .start_us = c->head_from_us,
-	    .bytes_in = head_len,
-	};
+	const struct conf_cidrs *trusted = &c->conf->trusted_proxies;
+	bool found = false;
+	for (uint32_t i = msg->n_headers; i-- > 0;) {
+		struct view list = msg->headers[i].value;
+		if (msg->headers[i].id != HDR_X_FORWARDED_FOR)
+			continue;
+		while (list.len) {
+			size_t from = list.len;
+			while (from > 0 && list.ptr[from - 1] != ',')
+				from--;
+			struct addr addr;
+			if (!addr_parse_ip(view_trim(view_skip(list, from)), &addr))
+				return found;
+			*out = addr;
+			found = true;
+			if (!cidr_any(trusted->rows, trusted->n, &addr))
+				return true;
+			list = view_head(list, from ? from - 1 : 0);
+		}
+	}
+	return found;
 }
 
 /*
@@ -257,7 +274,21 @@ static void begin_exchange(struct client *c, char *rest, size_t len)
 {
 	struct worker *w = c->worker;
 	struct h1_limits limits = limits_of(c);
-	struct exchange_request req = request_of(c, w->req.head_len);
+	struct addr client;
+	bool forwarded = unlikely(c->trusted) && forwarded_client(c, &w->req, &client);
+	struct exchange_request req = {
+	    .ops = &client_h1_ops,
+	    .client = c,
+	    .listener = c->conf,
+	    .peer = &c->peer,
+	    .peer_ip = view_of(c->ip, c->ip_len),
+	    .scheme = VIEW("http"),
+	    .peer_trusted = c->trusted,
+	    .start_us = c->head_from_us,
+	    .bytes_in = w->req.head_len,
+	};
+	if (forwarded)
+		req.peer = &client;
 	struct h1_piece piece;
 	enum reject why;
 	timer_clear(&c->timer);
@@ -563,6 +594,7 @@ static enum io op_head(struct exchange *ex, struct message *resp, struct span bo
 	if (c->framing == FRAMING_CLOSE || !may_keep(c, ex))
 		c->keep = false;
 	ex->head_relayed = true;
+	ex->body_out += body.len;
 	struct h1_out head = put_head(ex, resp);
 	if (unlikely(head.overflow)) {
 		c->keep = false;
@@ -576,6 +608,7 @@ static enum io op_head(struct exchange *ex, struct message *resp, struct span bo
 
 static enum io op_data(struct exchange *ex, struct span body, bool end)
 {
+	ex->body_out += body.len;
 	body = frame(ex->client, body, end);
 	return put(ex, body.ptr, body.len);
 }
@@ -634,6 +667,7 @@ static enum io op_upgrade(struct exchange *ex, struct message *resp, struct span
 
 static enum io op_raw(struct exchange *ex, struct span bytes)
 {
+	ex->body_out += bytes.len;
 	return put(ex, bytes.ptr, bytes.len);
 }
 
@@ -672,7 +706,8 @@ static void op_ended(void *client, bool complete)
 	check_magic(c, CLIENT_MAGIC);
 	c->ex = NULL;
 	c->body_paused = false;
-	if (complete && c->keep && !body_left) {
+	bool draining = c->worker->draining && !c->in;
+	if (complete && c->keep && !body_left && !draining) {
 		c->state = CLIENT_IDLE;
 		loop_timer(&c->worker->loop, &c->timer, c->conf->timeouts.keepalive_us);
 		if (c->stream.paused)

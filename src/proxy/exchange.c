@@ -209,7 +209,7 @@ struct exchange *exchange_new(struct worker *w, const struct exchange_request *r
 	show_exchanges(w);
 	counter_add(&w->counters.requests, 1);
 	if (unlikely(w->req.n_underscore))
-		counter_add(&w->counters.headers_dropped, w->req.n_underscore);
+		counter_add(&w->counters.underscore_headers_dropped, w->req.n_underscore);
 	return ex;
 }
 
@@ -277,7 +277,7 @@ void exchange_begin(struct exchange *ex, const struct exchange_request *req, str
 	ex->req_complete = complete;
 	policy_scan(ex, &w->req);
 	if (ex->gl->gen->access_log)
-		access_log_note(ex, ex->client, &w->req);
+		access_log_note(ex, req, &w->req);
 	route_exchange(ex, req);
 	if (unlikely(!ex->route)) {
 		reply_error(ex, OUTCOME_no_route, NULL);

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "weir/proxy/listen.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "weir/base/check.h"
 #include "weir/net/socket.h"
@@ -123,14 +125,26 @@ static void accept_again(struct worker *w)
 	watch_all(w, true);
 }
 
+/* The lowest free descriptor number says how many are in use. */
+static bool has_fds(const struct worker *w)
+{
+	int fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0);
+	socket_close(fd);
+	return fd >= 0 && fd < w->fd_limit;
+}
+
 static void on_accept_timer(struct timer *timer)
 {
-	accept_again(container_of(timer, struct worker, accept_timer));
+	struct worker *w = container_of(timer, struct worker, accept_timer);
+	if (has_fds(w))
+		accept_again(w);
+	else
+		loop_timer(&w->loop, timer, FD_PAUSE_US);
 }
 
 void worker_fd_freed(struct worker *w)
 {
-	if (unlikely(w->accept_blocked_us != 0))
+	if (unlikely(w->accept_blocked_us != 0) && has_fds(w))
 		accept_again(w);
 }
 
@@ -161,8 +175,11 @@ static bool accept_one(struct accept_watch *a, bool leaving)
 		out_of_fds(a->worker);
 	if (err || fd < 0)
 		return false;
+	bool last = fd >= a->worker->fd_limit;
+	if (last && !leaving) /* the rest is for connections to backends */
+		out_of_fds(a->worker);
 	accepted(a, fd, &peer, leaving);
-	return true;
+	return leaving || !last;
 }
 
 static void on_acceptable(struct ev_loop *ev, ev_io *io, int revents)

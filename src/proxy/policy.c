@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "weir/base/parse.h"
 #include "weir/proxy/exchange.h"
 
 static bool is_id_char(char c)
@@ -34,6 +35,39 @@ size_t policy_make_id(struct worker *w, char out[REQUEST_ID_MAX])
 	return 32;
 }
 
+/* Quality of one element of Accept in thousandths (RFC 9110 12.4.2). */
+static unsigned quality_of(struct view params)
+{
+	while (params.len) {
+		ptrdiff_t semicolon = view_chr(params, ';');
+		size_t n = semicolon < 0 ? params.len : (size_t)semicolon;
+		struct view param = view_trim(view_head(params, n));
+		params = view_skip(params, n + 1);
+		double q;
+		if (view_istarts(param, VIEW("q=")) && parse_double(view_skip(param, 2), &q))
+			return q <= 0 ? 0 : q >= 1 ? 1000 : (unsigned)(q * 1000);
+	}
+	return 1000;
+}
+
+bool policy_prefers_json(struct view accept)
+{
+	unsigned json = 0, text = 0, position = 2000, q;
+	struct view element;
+	while (view_next_token(&accept, &element)) {
+		ptrdiff_t semicolon = view_chr(element, ';');
+		size_t n = semicolon < 0 ? element.len : (size_t)semicolon;
+		struct view type = view_trim(view_head(element, n));
+		/* among equals the first named wins */
+		q = quality_of(view_skip(element, n + 1)) * 4000 + (position ? position-- : 0);
+		if (view_ieq(type, VIEW("application/json")) || view_ends(type, VIEW("+json")))
+			json = q > json && q >= 4000 ? q : json;
+		else if (view_istarts(type, VIEW("text/")))
+			text = q > text && q >= 4000 ? q : text;
+	}
+	return json > text;
+}
+
 void policy_scan(struct exchange *ex, struct message *msg)
 {
 	struct view id = VIEW_NONE;
@@ -42,8 +76,8 @@ void policy_scan(struct exchange *ex, struct message *msg)
 		if (h->id == HDR_X_REQUEST_ID)
 			id = h->value;
 		else if (h->id == HDR_ACCEPT && h->value.len > 5 &&
-			 memmem(h->value.ptr, h->value.len, "/json", 5))
-			ex->wants_json = true;
+			 memmem(h->value.ptr, h->value.len, "json", 4))
+			ex->wants_json = policy_prefers_json(h->value);
 	}
 	if (is_request_id(id)) {
 		memcpy(ex->request_id, id.ptr, id.len);

@@ -29,6 +29,7 @@ enum err worker_init(struct worker *w, unsigned id, const struct worker_limits *
 	if (err)
 		return err;
 	w->loop.owner = w;
+	w->fd_limit = limits->fds;
 	pool_worker_init(&w->pool, id, &w->loop, limits->upconns, limits->bufs);
 	slab_init(&w->conns, sizeof(struct client), limits->conns);
 	slab_init(&w->exchanges, sizeof(struct exchange), limits->conns);
@@ -129,7 +130,7 @@ void worker_adopt(struct worker *w, struct gen_local *gl)
 
 void worker_refresh(struct worker *w)
 {
-	list_each(it, &w->gens) {
+	list_each (it, &w->gens) {
 		struct gen_local *gl = list_entry(it, struct gen_local, link);
 		for (uint32_t p = 0; p < gl->gen->n_pools; p++) {
 			pool_view_refresh(&gl->views[p]);

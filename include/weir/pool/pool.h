@@ -51,7 +51,7 @@ struct pool_state {
 	struct view name;
 	unsigned refs;
 	unsigned n_workers;
-	double budget; /* share of requests that may be retries */
+	double budget;                                  /* share of requests that may be retries */
 	uint64_t budget_requests[9], budget_retries[9]; /* totals at the last seconds */
 	unsigned budget_at;
 	/* every worker, but only when somebody waits or retries */
@@ -179,5 +179,7 @@ void pool_queue_serve(struct pool_state_local *sl);
 
 /* Takes one retry out of the pool's budget. */
 bool pool_retry_allowed(struct pool_state *state);
+/* Gives it back: there was nobody to try. */
+void pool_retry_unused(struct pool_state *state);
 
 #endif

@@ -18,7 +18,9 @@
 #include "weir/http/message.h"
 
 struct exchange;
+struct exchange_request;
 struct client;
+struct reply_page;
 
 /* Bytes a worker may be ahead of the writer. */
 #define LOG_RING_BYTES (1u << 20)
@@ -47,7 +49,10 @@ void log_ring_took(struct log_ring *ring, size_t n);
  * What of a request a line needs is noted while the head is at hand: the note
  * is text already, escaped for the format.
  */
-void access_log_note(struct exchange *ex, struct client *client, const struct message *msg);
+void access_log_note(struct exchange *ex, const struct exchange_request *req,
+		     const struct message *msg);
+/* The line of a request that was refused before it became an exchange. */
+void access_log_reject(struct client *client, const struct reply_page *page, size_t body_len);
 /* The line, at the end of the exchange. */
 void access_log_write(struct exchange *ex);
 

@@ -154,6 +154,7 @@ struct exchange {
 	uint64_t last_byte_us;
 	uint64_t blocked_from_us, client_us;
 	uint64_t bytes_in, bytes_out;
+	uint64_t body_out;       /* of bytes_out: payload */
 	struct backend *backend; /* of the last attempt; valid while gl is held */
 	struct buf *note;        /* for the access log; owns */
 	uint16_t note_split;     /* where its second part begins */
@@ -173,8 +174,8 @@ struct exchange_request {
 	const struct client_ops *ops;
 	void *client;
 	const struct conf_listener *listener;
-	const struct addr *peer;
-	struct view peer_ip;
+	const struct addr *peer; /* the client, as far as what proxies say is trusted */
+	struct view peer_ip;     /* who connected */
 	struct view scheme;
 	bool peer_trusted;
 	uint64_t start_us;
@@ -232,6 +233,8 @@ bool policy_request(struct exchange *ex, const struct exchange_request *req, str
 void policy_response(struct exchange *ex, struct message *resp);
 /* Notes what is needed later: the request id (made when missing), wants_json. */
 void policy_scan(struct exchange *ex, struct message *msg);
+/* Whether an Accept field asks for JSON rather than text. */
+bool policy_prefers_json(struct view accept);
 /* A request id for answers that belong to no exchange. */
 size_t policy_make_id(struct worker *w, char out[REQUEST_ID_MAX]);
 

@@ -26,7 +26,7 @@ struct shared_conf;
 struct listener {
 	struct list registry_link; /* control thread */
 	unsigned refs;             /* control thread: generations that name it */
-	uint64_t closed_us;         /* control thread: when the last one went */
+	uint64_t closed_us;        /* control thread: when the last one went */
 	struct addr addr;
 	char text[ADDR_TEXT_MAX];
 	unsigned n_workers;
@@ -64,10 +64,10 @@ struct generation {
 	uint32_t n_listeners;
 	bool access_log; /* exchanges are logged */
 	unsigned n_workers;
-	unsigned n_live;         /* control thread: workers that have not let go */
-	struct gen_local *local; /* [n_workers] */
-	struct list link;        /* control thread: all generations alive */
-	struct control *owner;	    /* control thread */
+	unsigned n_live;            /* control thread: workers that have not let go */
+	struct gen_local *local;    /* [n_workers] */
+	struct list link;           /* control thread: all generations alive */
+	struct control *owner;      /* control thread */
 	struct shared_conf *shared; /* control thread; counted */
 };
 

@@ -40,6 +40,7 @@ struct area {
 /* Limits of one worker, out of the configuration at start. */
 struct worker_limits {
 	uint32_t conns, upconns, bufs;
+	int fds; /* accepting stops at this descriptor number */
 };
 
 struct worker {
@@ -55,6 +56,7 @@ struct worker {
 	struct list all_conns; /* struct client */
 	struct access_log log;
 	bool draining;
+	int fd_limit;
 	uint64_t accept_logged_us;  /* the last warning about it */
 	uint64_t accept_blocked_us; /* out of descriptors since; 0: no */
 	struct timer accept_timer;
