@@ -2,6 +2,7 @@
 /* The client's side over HTTP/1.1 and 1.0: reading requests, writing responses. */
 #include <string.h>
 
+#include "chunk.h"
 #include "reply.h"
 
 #include "weir/base/check.h"
@@ -571,20 +572,7 @@ static struct h1_out put_head(struct exchange *ex, const struct message *resp)
 
 static struct span frame(const struct client *c, struct span body, bool end)
 {
-	char head[H1_CHUNK_HEAD_MAX];
-	if (c->framing != FRAMING_CHUNKED)
-		return body;
-	if (body.len) {
-		size_t n = h1_chunk_head(head, body.len);
-		memcpy(body.ptr + body.len, "\r\n", 2);
-		memcpy(body.ptr -= n, head, n);
-		body.len += n + 2;
-	}
-	if (end) {
-		memcpy(body.ptr + body.len, "0\r\n\r\n", 5);
-		body.len += 5;
-	}
-	return body;
+	return c->framing == FRAMING_CHUNKED ? chunk_frame(body, end) : body;
 }
 
 static enum io op_head(struct exchange *ex, struct message *resp, struct span body, bool end)

@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "chunk.h"
+
 #include "weir/base/check.h"
 #include "weir/base/clock.h"
 
@@ -233,26 +235,6 @@ static bool build_request(struct exchange *ex, const struct exchange_request *re
 	return false;
 }
 
-/* Puts chunk framing around body bytes where they lie. */
-static struct span frame_chunk(struct span body, bool complete)
-{
-	char head[H1_CHUNK_HEAD_MAX];
-	if (body.len) {
-		size_t n = h1_chunk_head(head, body.len);
-		memcpy(body.ptr + body.len, "\r\n", 2);
-		body.ptr -= n;
-		memcpy(body.ptr, head, n);
-		body.len += n + 2;
-	}
-	if (complete && body.len == 0) /* what lies behind may be the next request */
-		body.ptr -= 5;
-	if (complete) {
-		memcpy(body.ptr + body.len, "0\r\n\r\n", 5);
-		body.len += 5;
-	}
-	return body;
-}
-
 static void route_exchange(struct exchange *ex, const struct exchange_request *req)
 {
 	struct worker *w = ex->worker;
@@ -300,7 +282,7 @@ void exchange_begin(struct exchange *ex, const struct exchange_request *req, str
 	}
 	if (body.len || (ex->req_chunked && complete)) {
 		if (ex->req_chunked)
-			body = frame_chunk(body, complete);
+			body = chunk_frame(body, complete);
 		check(buf_append(&w->pool.bufs, &ex->req, body.ptr, body.len));
 	}
 	ex->replayable = true;
@@ -387,7 +369,7 @@ static enum io take_body(struct exchange *ex, struct span bytes, bool complete)
 enum io exchange_body(struct exchange *ex, struct span body, bool complete)
 {
 	check_magic(ex, EXCHANGE_MAGIC);
-	return take_body(ex, ex->req_chunked ? frame_chunk(body, complete) : body, complete);
+	return take_body(ex, ex->req_chunked ? chunk_frame(body, complete) : body, complete);
 }
 
 enum io exchange_body_trailers(struct exchange *ex, const struct message *trailers)

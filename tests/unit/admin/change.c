@@ -236,7 +236,11 @@ Test(admin_change, bodies_of_browsers_are_refused)
 		cr_assert_eq(r.status, rows[i].status, "%zu: %u", i, r.status);
 		reply_fini(&r);
 	}
-	struct reply r = ask_tcp(&f, "POST", "/v1/reload", "Authorization: Bearer t\r\n", NULL);
+	/* on the unix socket it is an operator's curl -d */
+	struct reply r = ask_typed(&f, "POST", A, rows[1].more, "{\"weight\": 9}");
+	cr_assert_eq(r.status, 200);
+	reply_fini(&r);
+	r = ask_tcp(&f, "POST", "/v1/reload", "Authorization: Bearer t\r\n", NULL);
 	cr_assert_eq(r.status, 200);
 	reply_fini(&r);
 }

@@ -345,6 +345,13 @@ struct reply ask(struct fixture *f, const char *method, const char *path, const 
 			body);
 }
 
+/* On the unix socket with header lines of the caller's. */
+struct reply ask_typed(struct fixture *f, const char *method, const char *path, const char *more,
+		       const char *body)
+{
+	return exchange(f, true, method, path, more, body);
+}
+
 struct reply ask_tcp(struct fixture *f, const char *method, const char *path, const char *more,
 		     const char *body)
 {

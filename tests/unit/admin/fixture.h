@@ -50,6 +50,8 @@ struct reply {
 struct reply ask(struct fixture *f, const char *method, const char *path, const char *body);
 struct reply ask_tcp(struct fixture *f, const char *method, const char *path, const char *more,
 		     const char *body);
+struct reply ask_typed(struct fixture *f, const char *method, const char *path, const char *more,
+		       const char *body);
 void reply_fini(struct reply *r);
 
 /* Cuts the first answer off `bytes`; false when it is not complete. */
