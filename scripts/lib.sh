@@ -25,7 +25,8 @@ PACKAGES_APPS=(nodejs:node gunicorn curl:curl nghttp2-client:h2load procps)
 PACKAGES_BENCH=(nginx haproxy wrk:wrk)
 # shellcheck disable=SC2034
 PACKAGES_TEST=(clang libclang-rt-dev llvm clang-format-19 libcriterion-dev python3-pytest
-	python3-yaml python3-websocket wrk:wrk haproxy nginx shellcheck:shellcheck
+	python3-yaml python3-jsonschema python3-websocket wrk:wrk haproxy nginx
+	shellcheck:shellcheck
 	mandoc:mandoc strace:strace prometheus:promtool openssl iproute2)
 
 say() {
