@@ -71,8 +71,7 @@ static void note_json(struct str *s, const struct exchange_request *req, const s
 	json_member_view(&j, "method", view_head(msg->method_text, 64));
 	json_member_view(&j, "host", view_head(msg->authority, 255));
 	json_member_view(&j, "path", view_head(msg->path, FIELD_MAX));
-	json_key(&j, "proto");
-	json_textf(&j, "HTTP/1.%u", msg->version_minor);
+	json_member_text(&j, "proto", msg->version_minor ? "HTTP/1.1" : "HTTP/1.0");
 	struct view agent = value_of(msg, HDR_USER_AGENT), referer = value_of(msg, HDR_REFERER);
 	if (agent.len)
 		json_member_view(&j, "user_agent", agent);
