@@ -18,8 +18,7 @@ static void text_decode(struct decoder *d, const struct row *row, struct node *n
 		return;
 	if (row->max && node->text.len > row->max) {
 		decode_error(d, node, "'" VIEW_FMT "' has %zu bytes; it may have %llu",
-			     VIEW_ARG(row_key(row)), node->text.len,
-			     (unsigned long long)row->max);
+			     VIEW_ARG(row_key(row)), node->text.len, (unsigned long long)row->max);
 		return;
 	}
 	if (!row->type->check_text || row->type->check_text(d, node))

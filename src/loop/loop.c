@@ -102,7 +102,7 @@ void loop_post(struct loop *loop, struct mail *mail)
 	do {
 		mail->next = head;
 	} while (!atomic_compare_exchange_weak_explicit(
-		&loop->mailbox, &head, mail, memory_order_release, memory_order_relaxed));
+	    &loop->mailbox, &head, mail, memory_order_release, memory_order_relaxed));
 	if (head == NULL) /* otherwise the one before has rung the bell */
 		ev_async_send(loop->ev, &loop->mail_async);
 }

@@ -11,7 +11,7 @@
 #include <string.h>
 
 #define DIGIT_BITS 6
-#define DIGIT(tick, level) ((unsigned)((tick) >> ((level)*DIGIT_BITS)) & (TIMER_SLOTS - 1))
+#define DIGIT(tick, level) ((unsigned)((tick) >> ((level) * DIGIT_BITS)) & (TIMER_SLOTS - 1))
 
 void timer_wheel_init(struct timer_wheel *wheel, uint64_t now_us)
 {

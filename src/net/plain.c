@@ -45,9 +45,9 @@ static void plain_fini(void *state)
 }
 
 const struct transport transport_plain = {
-	.name = "plain",
-	.read = plain_read,
-	.write = plain_write,
-	.shutdown = plain_shutdown,
-	.fini = plain_fini,
+    .name = "plain",
+    .read = plain_read,
+    .write = plain_write,
+    .shutdown = plain_shutdown,
+    .fini = plain_fini,
 };

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The client's side over HTTP/1.1 and 1.0: reading requests, writing responses. */
+/* The client's side over HTTP/1.1 and 1.0: connections and reading requests. */
 #include <string.h>
 
-#include "chunk.h"
+#include "client_h1.h"
 #include "reply.h"
 
 #include "weir/base/check.h"
@@ -155,7 +155,7 @@ static void head_incomplete(struct client *c, const char *ptr, size_t len)
 
 /* ---- bodies of requests ---- */
 
-static void pause_body(struct client *c)
+void client_pause_body(struct client *c)
 {
 	c->body_paused = true;
 	stream_pause(&c->stream);
@@ -200,7 +200,7 @@ static void feed_body(struct client *c, char *ptr, size_t len)
 	if (trailers && io != IO_ERR && c->ex)
 		io = give_trailers(c, piece.trailers);
 	if (io == IO_WAIT && !over && c->ex)
-		pause_body(c);
+		client_pause_body(c);
 }
 
 static void read_body(struct client *c)
@@ -209,7 +209,7 @@ static void read_body(struct client *c)
 	char *at = w->from_client.data;
 	size_t have = 0, n, room = exchange_body_room(c->ex);
 	if (room == 0 || (c->ex->up && stream_pending(&c->ex->up->stream))) {
-		pause_body(c);
+		client_pause_body(c);
 		return;
 	}
 	if (c->in) { /* part of a trailer section */
@@ -434,7 +434,7 @@ static void read_raw(struct client *c)
 	size_t n;
 	char *at = c->worker->from_client.data;
 	if (stream_pending(&c->ex->up->stream)) {
-		pause_body(c);
+		client_pause_body(c);
 		return;
 	}
 	enum io io = stream_read(&c->stream, at, AREA_DATA, &n);
@@ -451,7 +451,7 @@ static void read_raw(struct client *c)
 	}
 	c->ex->bytes_in += n;
 	if (exchange_raw(c->ex, (struct span){at, n}) == IO_WAIT)
-		pause_body(c);
+		client_pause_body(c);
 }
 
 /* ---- events ---- */
@@ -530,164 +530,9 @@ static void on_timeout(struct timer *timer)
 	client_close(c);
 }
 
-/* ---- writing: client_ops ---- */
+/* ---- the end of an exchange ---- */
 
-static enum io put(struct exchange *ex, const char *ptr, size_t len)
-{
-	struct client *c = ex->client;
-	ex->bytes_out += len;
-	return stream_write(&c->stream, ptr, len);
-}
-
-/* May this connection carry another request once the response is out? */
-static bool may_keep(const struct client *c, const struct exchange *ex)
-{
-	return c->keep && ex->req_complete && !ex->close_client && !c->worker->draining &&
-	       !c->retired;
-}
-
-static enum client_framing framing_of(const struct exchange *ex, const struct message *resp)
-{
-	if (resp->body == BODY_LENGTH || resp->body == BODY_NONE)
-		return FRAMING_LENGTH;
-	return ex->client_minor >= 1 ? FRAMING_CHUNKED : FRAMING_CLOSE;
-}
-
-/* The head in worker->head. */
-static struct h1_out put_head(struct exchange *ex, const struct message *resp)
-{
-	struct client *c = ex->client;
-	struct h1_out out = h1_out_init(c->worker->head, HEAD_ROOM - 64);
-	h1_put_status_line(&out, resp->status, resp->reason);
-	h1_put_headers(&out, resp);
-	if (c->framing == FRAMING_CHUNKED)
-		h1_put(&out, VIEW("Transfer-Encoding: chunked\r\n"));
-	if (!c->keep)
-		h1_put(&out, VIEW("Connection: close\r\n"));
-	else if (ex->client_minor == 0)
-		h1_put(&out, VIEW("Connection: keep-alive\r\n"));
-	h1_put(&out, VIEW("\r\n"));
-	return out;
-}
-
-static struct span frame(const struct client *c, struct span body, bool end)
-{
-	return c->framing == FRAMING_CHUNKED ? chunk_frame(body, end) : body;
-}
-
-static enum io op_head(struct exchange *ex, struct message *resp, struct span body, bool end)
-{
-	struct client *c = ex->client;
-	c->framing = (uint8_t)framing_of(ex, resp);
-	if (c->framing == FRAMING_CLOSE || !may_keep(c, ex))
-		c->keep = false;
-	ex->head_relayed = true;
-	ex->body_out += body.len;
-	struct h1_out head = put_head(ex, resp);
-	if (unlikely(head.overflow)) {
-		c->keep = false;
-		return IO_ERR;
-	}
-	body = frame(c, body, end);
-	body.ptr -= head.len;
-	memcpy(body.ptr, head.ptr, head.len);
-	return put(ex, body.ptr, body.len + head.len);
-}
-
-static enum io op_data(struct exchange *ex, struct span body, bool end)
-{
-	ex->body_out += body.len;
-	body = frame(ex->client, body, end);
-	return put(ex, body.ptr, body.len);
-}
-
-static enum io op_trailers(struct exchange *ex, const struct message *trailers)
-{
-	struct client *c = ex->client;
-	if (c->framing != FRAMING_CHUNKED)
-		return IO_OK;
-	struct h1_out out = h1_out_init(c->worker->head, HEAD_ROOM);
-	h1_put(&out, VIEW("0\r\n"));
-	h1_put_headers(&out, trailers);
-	h1_put(&out, VIEW("\r\n"));
-	return out.overflow ? IO_ERR : put(ex, out.ptr, out.len);
-}
-
-static enum io op_interim(struct exchange *ex, struct message *resp)
-{
-	struct client *c = ex->client;
-	if (ex->client_minor == 0)
-		return IO_OK;
-	struct h1_out out = h1_out_init(c->worker->head, HEAD_ROOM);
-	h1_put_status_line(&out, resp->status, resp->reason);
-	h1_put_headers(&out, resp);
-	h1_put(&out, VIEW("\r\n"));
-	return out.overflow ? IO_ERR : put(ex, out.ptr, out.len);
-}
-
-static enum io op_upgrade(struct exchange *ex, struct message *resp, struct span bytes)
-{
-	struct client *c = ex->client;
-	struct worker *w = c->worker;
-	struct h1_out out = h1_out_init(w->head, HEAD_ROOM);
-	c->keep = false;
-	h1_put_status_line(&out, resp->status, resp->reason);
-	h1_put_headers(&out, resp);
-	h1_put(&out, VIEW("Connection: upgrade\r\n\r\n"));
-	if (out.overflow)
-		return IO_ERR;
-	memcpy(bytes.ptr -= out.len, out.ptr, out.len);
-	enum io io = put(ex, bytes.ptr, bytes.len + out.len);
-	if (io == IO_ERR || !c->in)
-		return io;
-	/* bytes the client sent ahead, trusting in the upgrade */
-	struct buf *early = c->in;
-	c->in = NULL;
-	ex->bytes_in += early->len;
-	enum io up = stream_write(&ex->up->stream, early->data + early->start, early->len);
-	buf_put(&w->pool.bufs, early);
-	if (up == IO_WAIT)
-		pause_body(c);
-	else if (c->stream.paused)
-		stream_resume(&c->stream);
-	return up == IO_ERR ? IO_ERR : io;
-}
-
-static enum io op_raw(struct exchange *ex, struct span bytes)
-{
-	ex->body_out += bytes.len;
-	return put(ex, bytes.ptr, bytes.len);
-}
-
-static void op_raw_end(struct exchange *ex)
-{
-	struct client *c = ex->client;
-	if (!stream_pending(&c->stream))
-		stream_shutdown(&c->stream);
-}
-
-static void op_resume(struct exchange *ex)
-{
-	struct client *c = ex->client;
-	if (!c->body_paused)
-		return;
-	c->body_paused = false;
-	stream_resume(&c->stream);
-}
-
-static size_t op_pending(const struct exchange *ex)
-{
-	const struct client *c = ex->client;
-	return stream_pending(&c->stream);
-}
-
-static size_t op_unsent(const struct exchange *ex)
-{
-	const struct client *c = ex->client;
-	return stream_unsent(&c->stream);
-}
-
-static void op_ended(void *client, bool complete)
+void client_exchange_ended(void *client, bool complete)
 {
 	struct client *c = client;
 	bool body_left = c->body.state != H1_BODY_DONE;
@@ -712,20 +557,6 @@ static void op_ended(void *client, bool complete)
 		client_close(c);
 	}
 }
-
-const struct client_ops client_h1_ops = {
-    .head = op_head,
-    .data = op_data,
-    .trailers = op_trailers,
-    .interim = op_interim,
-    .upgrade = op_upgrade,
-    .raw = op_raw,
-    .raw_end = op_raw_end,
-    .resume = op_resume,
-    .ended = op_ended,
-    .pending = op_pending,
-    .unsent = op_unsent,
-};
 
 /* ---- birth ---- */
 
