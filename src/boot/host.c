@@ -148,7 +148,7 @@ struct connection_list {
 		struct arena *arena; /* the worker's until posted back */
 		struct admin_connection *rows;
 		size_t n;
-	} * parts; /* [n_workers] */
+	} *parts; /* [n_workers] */
 	unsigned n_back;
 };
 

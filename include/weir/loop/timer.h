@@ -27,7 +27,7 @@
 struct timer {
 	struct timer *next; /* NULL: not filed */
 	struct timer **pprev;
-	uint64_t filed;	      /* tick the wheel looks at it */
+	uint64_t filed;       /* tick the wheel looks at it */
 	uint64_t deadline_us; /* 0: cleared */
 	/* Called with the deadline already cleared; may set it again and may free the object. */
 	void (*fn)(struct timer *timer);

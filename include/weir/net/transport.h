@@ -15,10 +15,10 @@
 #include <sys/types.h>
 
 enum io {
-	IO_OK,	 /* bytes moved */
+	IO_OK,   /* bytes moved */
 	IO_WAIT, /* would block */
-	IO_EOF,	 /* the peer ended its direction */
-	IO_ERR,	 /* broken; errno says why */
+	IO_EOF,  /* the peer ended its direction */
+	IO_ERR,  /* broken; errno says why */
 };
 
 struct transport {
