@@ -24,6 +24,10 @@ from wire import SLOW  # noqa: E402
 FILE_SIZES = (0, 1, 1000, 65535, 65536, 65537, 1 << 20, 64 << 20)
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "slow: takes seconds; left out on sanitizer builds")
+
+
 @pytest.fixture(scope="session")
 def session_folder(tmp_path_factory):
     return tmp_path_factory.mktemp("session")

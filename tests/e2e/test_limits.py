@@ -213,6 +213,7 @@ def test_one_greedy_client_does_not_starve_others(weir, app):
             thread.join()
 
 
+@pytest.mark.slow
 def test_two_thousand_connections(weir, app):
     import resource
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

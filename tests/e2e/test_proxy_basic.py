@@ -7,6 +7,7 @@ import pytest
 
 from backends import pattern, pattern_sha256
 from conftest import FILE_SIZES
+from daemon import SANITIZED
 from wire import Truncated, chunked, request, wait_for
 
 MIB = 1 << 20
@@ -418,6 +419,17 @@ def test_slow_client_gets_all(one):
     import time
     time.sleep(0.3)  # let every buffer on the way fill up
     assert client.response(keep=False).sha256 == pattern_sha256(3000000)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["node", "app"])
+def test_one_gibibyte(kind, weir, app, request):
+    address = app().addresses[0] if kind == "app" else request.getfixturevalue(kind).address
+    daemon = weir([address])
+    before = daemon.rss()
+    response = daemon.ask(target=f"/bytes/{1 << 30}", keep=False)
+    assert (response.size, response.sha256) == (1 << 30, pattern_sha256(1 << 30))
+    assert SANITIZED or daemon.rss() - before < 3 * MIB
 
 
 # ---- many at once ----

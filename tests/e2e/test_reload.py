@@ -229,6 +229,7 @@ class Load:
             thread.join()
 
 
+@pytest.mark.slow
 def test_two_hundred_reloads_under_load(one):
     load = Load(one)
     try:

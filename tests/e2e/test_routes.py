@@ -280,6 +280,7 @@ def cpu_per_request(daemon, n=5000):
     return (daemon.cpu_seconds() - before) / n
 
 
+@pytest.mark.slow
 def test_ten_thousand_routes_cost_about_as_much_as_one(routed):
     few, many = routed(many_routes(1)), routed(many_routes(10000))
     costs = [(cpu_per_request(few), cpu_per_request(many)) for _ in range(6)]

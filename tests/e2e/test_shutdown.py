@@ -48,7 +48,7 @@ def test_term_without_traffic(one):
 def test_term_lets_exchanges_finish(one):
     client = under_way(one)
     one.kill(signal.SIGTERM)
-    wait_for(lambda: refuses(one.port), what="listeners are closed")
+    wait_for(lambda: refuses(one.port), 0.5, "listeners are closed")
     assert one.admin.call("GET", "/readyz").status == 503
     assert one.admin.call("GET", "/livez").status == 200
     response = client.response()
@@ -108,7 +108,7 @@ def test_shutdown_timeout_cuts_what_is_left(weir, app):
 def test_a_second_signal_stops_now(one, second):
     client = under_way(one, "/?head_delay=60s")
     one.kill(signal.SIGTERM)
-    wait_for(lambda: refuses(one.port))
+    wait_for(lambda: refuses(one.port), 2)
     begin = time.monotonic()
     one.kill(second)
     one.checked = True
@@ -127,7 +127,7 @@ def test_int_stops(one):
 def test_hup_while_draining_is_harmless(one):
     client = under_way(one)
     one.kill(signal.SIGTERM)
-    wait_for(lambda: refuses(one.port))
+    wait_for(lambda: refuses(one.port), 2)
     one.kill(signal.SIGHUP)
     assert client.response().status == 200
     ended(one)
