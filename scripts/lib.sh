@@ -26,8 +26,7 @@ PACKAGES_BENCH=(nginx haproxy wrk:wrk)
 # shellcheck disable=SC2034
 PACKAGES_TEST=(clang libclang-rt-dev llvm clang-format-19 libcriterion-dev python3-pytest
 	python3-yaml python3-jsonschema python3-websocket wrk:wrk haproxy nginx
-	shellcheck:shellcheck
-	mandoc:mandoc strace:strace prometheus:promtool openssl iproute2)
+	shellcheck:shellcheck mandoc:mandoc strace:strace prometheus:promtool openssl iproute2)
 
 say() {
 	printf '%s\n' "$*"
