@@ -130,12 +130,15 @@ void worker_adopt(struct worker *w, struct gen_local *gl)
 
 void worker_refresh(struct worker *w)
 {
-	list_each (it, &w->gens) {
-		struct gen_local *gl = list_entry(it, struct gen_local, link);
+	for (struct list *it = w->gens.next; it != &w->gens;) {
+		/* counted: whoever is served may be its last exchange, and end at once */
+		struct gen_local *gl = gen_get(list_entry(it, struct gen_local, link));
 		for (uint32_t p = 0; p < gl->gen->n_pools; p++) {
 			pool_view_refresh(&gl->views[p]);
 			pool_queue_serve(gl->views[p].sl);
 		}
+		it = it->next;
+		gen_put(gl);
 	}
 }
 

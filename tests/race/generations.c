@@ -17,6 +17,7 @@
 #define GENERATIONS 300
 #define BACKENDS 6
 #define HELD 8
+#define GUESTS 3
 
 /* A worker's exchanges in a nutshell: a count on the generation and a lease of it. */
 struct driver {
@@ -28,6 +29,11 @@ struct driver {
 		struct gen_local *gl;
 		struct lease lease;
 	} held[HELD];
+	/* those who wait in the pool queue: their end may be that of a generation */
+	struct guest {
+		struct waiter waiter;
+		struct gen_local *gl; /* NULL: not waiting */
+	} guests[GUESTS];
 	uint64_t n_taken;
 };
 
@@ -71,7 +77,7 @@ static void choose_backends(void)
 {
 	conf.backends = &backends[n_built % 3];
 	conf.n_backends = BACKENDS - 3 + n_built % 2;
-	conf.limits.requests = n_built % 4 ? 0 : 3;
+	conf.limits.requests = n_built % 4 ? 2 : 0;
 }
 
 static void publish(void)
@@ -105,6 +111,26 @@ static void on_stop(struct loop *loop, struct mail *mail)
 	d->stop = true;
 }
 
+struct refresh {
+	struct mail mail;
+};
+
+static void on_refresh(struct loop *loop, struct mail *mail)
+{
+	worker_refresh(loop->owner);
+	free(container_of(mail, struct refresh, mail));
+}
+
+static void refresh_all(void)
+{
+	for (unsigned i = 0; i < WORKERS; i++) {
+		struct refresh *r = calloc(1, sizeof(*r));
+		check(r != NULL);
+		r->mail.fn = on_refresh;
+		loop_post(&workers[i]->loop, &r->mail);
+	}
+}
+
 static void on_reload(struct ev_loop *ev, ev_timer *timer, int revents)
 {
 	static struct mail stops[WORKERS];
@@ -112,6 +138,7 @@ static void on_reload(struct ev_loop *ev, ev_timer *timer, int revents)
 	pool_registry_tick(&registry, clock_us());
 	if (n_built < GENERATIONS) {
 		publish();
+		refresh_all();
 		return;
 	}
 	ev_timer_stop(ev, timer);
@@ -123,12 +150,53 @@ static void on_reload(struct ev_loop *ev, ev_timer *timer, int revents)
 
 /* ---- workers ---- */
 
+/* Out of the queue, and over at once. */
+static void on_lease(struct waiter *waiter, struct lease *lease)
+{
+	struct guest *guest = container_of(waiter, struct guest, waiter);
+	struct gen_local *gl = guest->gl;
+	guest->gl = NULL;
+	lease_drop(lease, true, 1);
+	gen_put(gl);
+}
+
+static void wait_for_slot(struct driver *d)
+{
+	for (unsigned i = 0; i < GUESTS; i++) {
+		struct guest *guest = &d->guests[i];
+		if (guest->gl)
+			continue;
+		guest->waiter.ready = on_lease;
+		if (!pool_queue_push(d->worker->gen->views, &guest->waiter, d->worker->loop.now_us))
+			guest->gl = gen_get(d->worker->gen);
+		return;
+	}
+}
+
+static void leave_queue(struct driver *d)
+{
+	for (unsigned i = 0; i < GUESTS; i++) {
+		if (!d->guests[i].gl)
+			continue;
+		pool_queue_remove(&d->guests[i].waiter);
+		gen_put(d->guests[i].gl);
+		d->guests[i].gl = NULL;
+	}
+}
+
 static void take(struct driver *d)
 {
 	struct held *h = &d->held[d->n_held];
 	struct gen_local *gl = d->worker->gen;
-	if (pool_take(gl->views, &d->worker->pool, NULL, 0, &h->lease) != POOL_TAKEN)
+	switch (pool_take(gl->views, &d->worker->pool, NULL, 0, &h->lease)) {
+	case POOL_FULL:
+		wait_for_slot(d);
 		return;
+	case POOL_EMPTY:
+		return;
+	case POOL_TAKEN:
+		break;
+	}
 	h->gl = gen_get(gl);
 	d->n_held++;
 	d->n_taken++;
@@ -150,6 +218,7 @@ static void on_step(struct loop *loop, struct mail *mail)
 	if (d->stop) {
 		while (d->n_held)
 			drop(d, 0);
+		leave_queue(d);
 		worker_leave(d->worker);
 		loop_stop(loop);
 		return;
@@ -188,7 +257,9 @@ static void start(void)
 		backends[i] = (struct conf_backend){
 		    .name = view_str(names[i]), .address_text = view_str(names[i]), .weight = 1};
 	}
-	conf = (struct conf_pool){.name = VIEW("app"), .balance = VIEW("least-request")};
+	conf = (struct conf_pool){.name = VIEW("app"),
+				  .balance = VIEW("least-request"),
+				  .queue = {.on = true, .length = 100}};
 	list_init(&no_overrides);
 	pool_registry_init(&registry, WORKERS, pool_workers);
 }
