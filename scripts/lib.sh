@@ -135,11 +135,17 @@ need_packages() (
 	[ ${#missing[@]} -eq 0 ] || die "still missing after the installation: ${missing[*]}"
 )
 
-# configure DIR CMAKE-OPTION...
+# configure DIR COMPILER CMAKE-OPTION...
+# CMake drops all other options when the compiler of a build directory changes, so that one
+# starts afresh.
 configure() {
-	local dir=$WEIR_ROOT/build/$1
-	shift
-	cmake -S "$WEIR_ROOT" -B "$dir" -G Ninja "$@"
+	local dir=$WEIR_ROOT/build/$1 compiler=$2 fresh=()
+	shift 2
+	if [ -e "$dir/CMakeCache.txt" ] &&
+		! grep -qE "^CMAKE_C_COMPILER:[A-Z]+=(.*/)?$compiler\$" "$dir/CMakeCache.txt"; then
+		fresh=(--fresh)
+	fi
+	cmake "${fresh[@]}" -S "$WEIR_ROOT" -B "$dir" -G Ninja -DCMAKE_C_COMPILER="$compiler" "$@"
 }
 
 # build_release TARGET...: what a user runs; the log is shown only when it fails
@@ -148,7 +154,7 @@ build_release() {
 	need_packages "${PACKAGES_BUILD[@]}"
 	mkdir -p "${log%/*}"
 	say "building into build/release"
-	if ! { configure release -DCMAKE_BUILD_TYPE=RelWithDebInfo &&
+	if ! { configure release gcc -DCMAKE_BUILD_TYPE=RelWithDebInfo &&
 		ninja -C "$WEIR_ROOT/build/release" -j "$WEIR_JOBS" "$@"; } >"$log" 2>&1; then
 		tail -n 40 "$log" >&2
 		die "the build failed, see $log"
