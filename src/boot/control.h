@@ -87,6 +87,8 @@ void listener_put(struct listener *listener);
 /* Every worker has moved on: closes the sockets the current generation does not
  * name, although exchanges of older ones still run. */
 void listeners_prune(struct control *control);
+/* A generation was published: what it does not name is on its way out. */
+void listeners_retire(struct control *control);
 /* Closes all sockets; the listeners stay for the connections they have. */
 void listeners_close(struct control *control);
 /* Frees what no letter can point to any more. */

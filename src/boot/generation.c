@@ -131,6 +131,7 @@ void generation_publish(struct control *control, struct generation *gen)
 	gen->n_live = gen->n_workers;
 	control->current = gen;
 	control->shared = gen->shared;
+	listeners_retire(control);
 	for (unsigned w = 0; w < gen->n_workers; w++) {
 		struct gen_local *gl = &gen->local[w];
 		gl->mail.fn = on_publish;

@@ -17,13 +17,11 @@
 
 static void close_sockets(struct listener *l)
 {
-	bool was_open = l->fds[0] >= 0;
-	for (unsigned i = 0; i < l->n_workers; i++) {
-		socket_close(l->fds[i]);
-		l->fds[i] = -1;
-	}
-	if (was_open && addr_is_unix(&l->addr))
+	for (unsigned i = 0; i < l->n_workers; i++)
+		socket_close(atomic_exchange(&l->fds[i], -1));
+	if (addr_is_unix(&l->addr) && !l->unlinked)
 		unlink(l->addr.un.sun_path);
+	l->unlinked = true;
 }
 
 static void listener_free(struct listener *l)
@@ -39,10 +37,12 @@ static enum err open_sockets(struct listener *l)
 	struct addr bound = l->addr;
 	bool is_unix = addr_is_unix(&l->addr);
 	for (unsigned i = 0; i < l->n_workers && (i == 0 || !is_unix); i++) {
-		enum err err = socket_listen(&bound, !is_unix, 0666, &l->fds[i]);
+		int fd;
+		enum err err = socket_listen(&bound, !is_unix, 0666, &fd);
 		if (err)
 			return err;
-		if (i == 0 && !is_unix && !socket_local_addr(l->fds[0], &bound))
+		atomic_store(&l->fds[i], fd);
+		if (i == 0 && !is_unix && !socket_local_addr(fd, &bound))
 			return ERR_IO;
 	}
 	addr_format(&bound, l->text);
@@ -61,7 +61,7 @@ static struct listener *listener_new(struct control *control, const struct addr 
 	l->fds = calloc(control->n_workers, sizeof(*l->fds));
 	check(l->fds != NULL);
 	for (unsigned i = 0; i < l->n_workers; i++)
-		l->fds[i] = -1;
+		atomic_init(&l->fds[i], -1);
 	list_push_back(&control->listeners, &l->registry_link);
 	return l;
 }
@@ -71,7 +71,7 @@ struct listener *listener_get(struct control *control, const struct addr *addr, 
 {
 	list_each (it, &control->listeners) {
 		struct listener *l = list_entry(it, struct listener, registry_link);
-		if (l->refs > 0 && l->fds[0] >= 0 && addr_eq(&l->addr, addr)) {
+		if (l->refs > 0 && !l->retired && addr_eq(&l->addr, addr)) {
 			l->refs++;
 			return l;
 		}
@@ -82,8 +82,8 @@ struct listener *listener_get(struct control *control, const struct addr *addr, 
 		int number = errno;
 		str_printf(why, "cannot listen on " VIEW_FMT ": %s\n", VIEW_ARG(text),
 			   number ? strerror(number) : "unknown error");
-		for (unsigned i = 0; i < l->n_workers; i++)
-			socket_close(l->fds[i]);
+		l->unlinked = true; /* whoever has it may be alive */
+		close_sockets(l);
 		listener_free(l);
 		return NULL;
 	}
@@ -108,11 +108,19 @@ static bool is_named(const struct generation *gen, const struct listener *l)
 	return false;
 }
 
+void listeners_retire(struct control *control)
+{
+	list_each (it, &control->listeners) {
+		struct listener *l = list_entry(it, struct listener, registry_link);
+		l->retired |= !is_named(control->current, l);
+	}
+}
+
 void listeners_prune(struct control *control)
 {
 	list_each (it, &control->listeners) {
 		struct listener *l = list_entry(it, struct listener, registry_link);
-		if (l->refs > 0 && !is_named(control->current, l))
+		if (l->refs > 0 && l->retired)
 			close_sockets(l);
 	}
 }

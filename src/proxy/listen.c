@@ -195,7 +195,7 @@ static void on_acceptable(struct ev_loop *ev, ev_io *io, int revents)
 
 static void add_watch(struct worker *w, const struct gen_listener *conf)
 {
-	int fd = conf->listener->fds[w->pool.id];
+	int fd = atomic_load(&conf->listener->fds[w->pool.id]);
 	if (fd < 0)
 		return;
 	struct accept_watch *a = calloc(1, sizeof(*a));
@@ -216,6 +216,7 @@ static void drop_watch(struct worker *w, struct accept_watch *a)
 	while (accept_one(a, true))
 		;
 	ev_io_stop(w->loop.ev, &a->io);
+	socket_close(atomic_exchange(&a->listener->fds[w->pool.id], -1));
 	list_del(&a->link);
 	free(a);
 }

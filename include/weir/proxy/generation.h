@@ -30,7 +30,11 @@ struct listener {
 	struct addr addr;
 	char text[ADDR_TEXT_MAX];
 	unsigned n_workers;
-	int *fds; /* [n_workers]; -1 where a worker has none (unix sockets: only worker 0) */
+	bool unlinked; /* control thread: a unix socket's file is gone */
+	bool retired;  /* control thread: workers close it, no generation may take it up */
+	/* [n_workers]; -1 where a worker has none (unix sockets: only worker 0).  The
+	 * worker closes its own when it leaves; control those no worker took over. */
+	_Atomic int *fds;
 	_Atomic uint32_t n_conns CACHE_ALIGNED; /* all workers; changes at accept and close */
 	struct listener_local {
 		struct counter accepted, refused;
