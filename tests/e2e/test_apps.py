@@ -205,8 +205,9 @@ def test_faults(app, fault, error):
 def test_too_long(app):
     with Client(app().ports[0]) as client:
         assert client.ask(target="/bytes/10?wrong=long").size == 10
-        client.fill()
-        assert client.buf == b"more bytes than announced"
+        rest = bytearray()
+        client.exactly(len(b"more bytes than announced"), rest.extend)
+        assert bytes(rest) == b"more bytes than announced"
 
 
 def test_closing_unannounced(app):
