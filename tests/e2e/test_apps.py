@@ -34,6 +34,12 @@ def together(app, n, target="/", i=0):
     return sorted(times)
 
 
+def took_turns(times, least):
+    """Nobody before its turn; later by what a busy machine may cost."""
+    for took, earliest in zip(times, least):
+        assert earliest - 0.001 <= took < earliest + 0.15 * SLOW, (times, least)
+
+
 def test_instances_have_names_and_ports(app):
     apps = app(3, name="shop")
     assert len(set(apps.ports)) == 3
@@ -80,7 +86,7 @@ def test_random_service_times_are_seeded(app, dist):
 def test_workers_and_their_queue(app):
     apps = app(1, "service=50ms,workers=2")
     times = together(apps, 6)
-    assert [round(t / 0.05) for t in times] == [1, 1, 2, 2, 3, 3]
+    took_turns(times, [0.05, 0.05, 0.1, 0.1, 0.15, 0.15])
     stats = apps.stats()
     assert (stats["max_queued"], stats["max_in_progress"], stats["queued"]) == (4, 6, 0)
 
@@ -119,7 +125,7 @@ def test_the_shared_bottleneck(app):
         thread.start()
     for thread in threads:
         thread.join()
-    assert [round(t / 0.03) for t in sorted(times)] == [1, 2, 3, 4, 5, 6]
+    took_turns(sorted(times), [0.03 * (i + 1) for i in range(6)])
 
 
 def test_a_client_that_leaves_frees_its_worker(app):
