@@ -1,32 +1,81 @@
 /* SPDX-License-Identifier: MIT */
 #include "weir/base/clock.h"
 
-#include <stdio.h>
+#include <string.h>
+
+#define DAYS_400Y 146097  /* the calendar repeats after 400 years */
+#define MARCH_0000 719468 /* days from 1 March of year 0 to 1 January 1970 */
+
+struct date {
+	unsigned year, month, day, hour, minute, second; /* month and day from 1 */
+};
+
+/*
+ * The Gregorian calendar in UTC, by arithmetic: gmtime_r takes a lock of the C
+ * library, and every line of the access log has a date.  Years are counted from
+ * March: the leap day is then the last of its year and moves no month.
+ */
+static struct date date_of(uint64_t seconds)
+{
+	uint64_t days = seconds / 86400 + MARCH_0000;
+	unsigned left = (unsigned)(seconds % 86400), era_day = (unsigned)(days % DAYS_400Y);
+	unsigned era_year =
+	    (era_day - era_day / 1460 + era_day / 36524 - era_day / (DAYS_400Y - 1)) / 365;
+	unsigned year_day = era_day - (365 * era_year + era_year / 4 - era_year / 100);
+	unsigned march_month = (5 * year_day + 2) / 153;
+	struct date d = {
+	    .year = (unsigned)(days / DAYS_400Y) * 400 + era_year + (march_month >= 10),
+	    .month = march_month < 10 ? march_month + 3 : march_month - 9,
+	    .day = year_day - (153 * march_month + 2) / 5 + 1,
+	    .hour = left / 3600,
+	    .minute = left / 60 % 60,
+	    .second = left % 60,
+	};
+	return d;
+}
+
+/* `n` decimal digits; returns what is behind them. */
+static char *put_digits(char *out, unsigned value, unsigned n)
+{
+	for (unsigned i = n; i-- > 0; value /= 10)
+		out[i] = (char)('0' + value % 10);
+	return out + n;
+}
+
+static char *put_two(char *out, unsigned value, char after)
+{
+	out = put_digits(out, value, 2);
+	*out++ = after;
+	return out;
+}
 
 void clock_rfc3339(char out[CLOCK_RFC3339_LEN + 1], uint64_t wall_us)
 {
-	time_t s = (time_t)(wall_us / 1000000);
-	struct tm tm;
-	gmtime_r(&s, &tm);
-	size_t n = strftime(out, CLOCK_RFC3339_LEN + 1, "%Y-%m-%dT%H:%M:%S", &tm);
-	unsigned ms = (unsigned)(wall_us / 1000 % 1000);
-	char tail[6] = {
-	    '.', (char)('0' + ms / 100), (char)('0' + ms / 10 % 10), (char)('0' + ms % 10), 'Z',
-	    '\0'};
-	if (n + sizeof(tail) <= CLOCK_RFC3339_LEN + 1)
-		for (size_t i = 0; i < sizeof(tail); i++)
-			out[n + i] = tail[i];
+	struct date d = date_of(wall_us / 1000000);
+	out = put_digits(out, d.year, 4);
+	*out++ = '-';
+	out = put_two(out, d.month, '-');
+	out = put_two(out, d.day, 'T');
+	out = put_two(out, d.hour, ':');
+	out = put_two(out, d.minute, ':');
+	out = put_two(out, d.second, '.');
+	out = put_digits(out, (unsigned)(wall_us / 1000 % 1000), 3);
+	*out++ = 'Z';
+	*out = '\0';
 }
 
 void clock_clf(char out[CLOCK_CLF_LEN + 1], uint64_t wall_us)
 {
 	static const char months[12][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
 					   "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
-	time_t s = (time_t)(wall_us / 1000000);
-	struct tm tm;
-	gmtime_r(&s, &tm);
-	char text[64];
-	snprintf(text, sizeof(text), "%02d/%s/%04d:%02d:%02d:%02d +0000", tm.tm_mday,
-		 months[tm.tm_mon], tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
-	snprintf(out, CLOCK_CLF_LEN + 1, "%.26s", text);
+	struct date d = date_of(wall_us / 1000000);
+	out = put_two(out, d.day, '/');
+	memcpy(out, months[d.month - 1], 3);
+	out[3] = '/';
+	out = put_digits(out + 4, d.year, 4);
+	*out++ = ':';
+	out = put_two(out, d.hour, ':');
+	out = put_two(out, d.minute, ':');
+	out = put_two(out, d.second, ' ');
+	memcpy(out, "+0000", 6);
 }

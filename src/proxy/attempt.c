@@ -20,6 +20,10 @@ static void connect_or_reuse(struct exchange *ex, bool may_reuse)
 		backend_h1_send(ex);
 		return;
 	}
+	if (!exchange_keep_request(ex)) {
+		reply_error(ex, OUTCOME_no_memory, NULL);
+		return;
+	}
 	ex->connect_from_us = clock_us();
 	enum err err = upconn_connect(&w->pool, b, ex->view->pool->conf, &backend_h1_events, ex,
 				      &ex->up, &connected);
@@ -52,6 +56,10 @@ static void on_lease(struct waiter *waiter, struct lease *lease)
 
 static void wait_for_slot(struct exchange *ex)
 {
+	if (!exchange_keep_request(ex)) {
+		reply_error(ex, OUTCOME_no_memory, NULL);
+		return;
+	}
 	ex->waiter.ready = on_lease;
 	ex->waiter.tried = &ex->tried;
 	ex->queue_from_us = ex->worker->loop.now_us;

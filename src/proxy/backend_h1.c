@@ -31,21 +31,35 @@ static void sent(struct exchange *ex)
 	exchange_set_state(ex, EXCHANGE_WAITING);
 }
 
+/* Hands the request to the kernel, from wherever it is. */
+static enum io write_request(struct exchange *ex)
+{
+	struct view bytes =
+	    ex->direct.len ? view_of(ex->direct.ptr, ex->direct.len) : buf_view(ex->req);
+	enum io io = stream_write(&ex->up->stream, bytes.ptr, bytes.len);
+	if (unlikely(io == IO_ERR))
+		return IO_ERR;
+	counter_add(&ex->up->local->counters.bytes_out, bytes.len);
+	if (ex->direct.len) { /* no copy is kept: it may not be repeated anyhow */
+		ex->direct.len = 0;
+		ex->replayable = false;
+	}
+	return io;
+}
+
 void backend_h1_send(struct exchange *ex)
 {
-	struct view bytes = buf_view(ex->req);
-	struct backend_counters *counters = &ex->up->local->counters;
-	enum io io = stream_write(&ex->up->stream, bytes.ptr, bytes.len);
+	enum io io = write_request(ex);
 	if (unlikely(io == IO_ERR)) {
-		attempt_failed(ex, errno == EPIPE || errno == ECONNRESET ? OUTCOME_backend_reset
-									 : OUTCOME_no_memory);
+		bool closed = errno == EPIPE || errno == ECONNRESET;
+		ex->replayable = exchange_keep_request(ex);
+		attempt_failed(ex, closed ? OUTCOME_backend_reset : OUTCOME_no_memory);
 		return;
 	}
 	ex->unsent = false;
 	if (likely(!ex->counted)) /* once an attempt: not again for a stale connection */
-		counter_add(&counters->requests, 1);
+		counter_add(&ex->up->local->counters.requests, 1);
 	ex->counted = true;
-	counter_add(&counters->bytes_out, bytes.len);
 	if (likely(io == IO_OK && ex->req_complete)) {
 		sent(ex);
 		return;

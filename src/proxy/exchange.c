@@ -215,24 +215,55 @@ struct exchange *exchange_new(struct worker *w, const struct exchange_request *r
 	return ex;
 }
 
-/* Room for the rewritten head and the body so far; grows once when it was too little. */
-static bool build_request(struct exchange *ex, const struct exchange_request *req, size_t body_len)
+/* The rewritten head and the body so far into a buffer, to be sent and sent again. */
+static bool keep_request(struct exchange *ex, const struct exchange_request *req, struct span body,
+			 bool complete)
 {
 	struct worker *w = ex->worker;
-	size_t sizes[] = {w->req.head_len + 320 + body_len, BUF_MAX};
+	if (ex->req_chunked && (body.len || complete))
+		body = chunk_frame(body, complete);
+	/* a guess, then whatever there is */
+	size_t sizes[] = {w->req.head_len + 320 + body.len, BUF_MAX};
 	for (unsigned i = 0; i < ARRAY_LEN(sizes); i++) {
 		struct buf *buf = buf_get(&w->pool.bufs, sizes[i]);
 		if (!buf)
 			return false;
 		struct h1_out out = h1_out_init(buf->data, buf->cap);
-		if (policy_request(ex, req, &out) && out.len + body_len + 32 <= buf->cap) {
-			buf->len = ex->req_head_len = (uint32_t)out.len;
+		if (policy_request(ex, req, &out) && out.len + body.len <= buf->cap) {
+			memcpy(buf->data + out.len, body.ptr, body.len);
+			ex->req_head_len = (uint32_t)out.len;
+			buf->len = (uint32_t)(out.len + body.len);
 			ex->req = buf;
 			return true;
 		}
 		buf_put(&w->pool.bufs, buf);
 	}
 	return false;
+}
+
+/* The rewritten head in front of the body where that lies: nothing is copied twice. */
+static bool lay_request(struct exchange *ex, const struct exchange_request *req, struct span body,
+			bool complete)
+{
+	struct worker *w = ex->worker;
+	struct h1_out out = h1_out_init(w->head, HEAD_ROOM - H1_CHUNK_HEAD_MAX);
+	if (!policy_request(ex, req, &out))
+		return false;
+	if (ex->req_chunked)
+		body = chunk_frame(body, complete);
+	memcpy(body.ptr - out.len, out.ptr, out.len);
+	ex->req_head_len = (uint32_t)out.len;
+	ex->direct = (struct span){body.ptr - out.len, body.len + out.len};
+	return true;
+}
+
+bool exchange_keep_request(struct exchange *ex)
+{
+	if (ex->direct.len == 0)
+		return true;
+	bool kept = buf_append(&ex->worker->pool.bufs, &ex->req, ex->direct.ptr, ex->direct.len);
+	ex->direct.len = 0;
+	return kept;
 }
 
 static void route_exchange(struct exchange *ex, const struct exchange_request *req)
@@ -276,14 +307,10 @@ void exchange_begin(struct exchange *ex, const struct exchange_request *req, str
 	if (ex->route->timeouts.total_us)
 		ex->total_deadline_us = ex->start_us + ex->route->timeouts.total_us;
 	ex->req_chunked = w->req.body == BODY_CHUNKED;
-	if (unlikely(!build_request(ex, req, body.len))) {
+	bool direct = body.len > DIRECT_MIN && !method_is_idempotent(ex->method);
+	if (unlikely(!(direct ? lay_request : keep_request)(ex, req, body, complete))) {
 		reply_error(ex, OUTCOME_head_too_large, NULL);
 		return;
-	}
-	if (body.len || (ex->req_chunked && complete)) {
-		if (ex->req_chunked)
-			body = chunk_frame(body, complete);
-		check(buf_append(&w->pool.bufs, &ex->req, body.ptr, body.len));
 	}
 	ex->replayable = true;
 	attempt_begin(ex);

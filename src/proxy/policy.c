@@ -179,7 +179,7 @@ static bool put_request_line(struct exchange *ex, const struct message *msg, str
 		h1_put_request_line(out, msg->method_text, msg->path);
 		return true;
 	}
-	struct str path = str_fixed(w->head, HEAD_ROOM);
+	struct str path = str_fixed(w->from_backend.base, AREA_FRONT);
 	bool changed = route_rewrite_path(ex->gl->gen->routes, w->routes, route, msg->path, &path);
 	h1_put_request_line(out, msg->method_text, changed ? str_as_view(&path) : msg->path);
 	return true;

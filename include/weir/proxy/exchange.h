@@ -66,6 +66,8 @@ struct span {
 };
 
 #define REQUEST_ID_MAX 128
+/* A longer body of a request that may not be repeated is sent from where it was received. */
+#define DIRECT_MIN 2048
 
 struct exchange;
 
@@ -117,6 +119,7 @@ struct exchange {
 	bool stale_retried; /* this lease has had its second connection */
 
 	/* the request */
+	struct span direct;    /* head and body still in the receive area; or empty */
 	struct buf *req;       /* head and body bytes for sending (again); owns */
 	uint32_t req_head_len; /* of `req` */
 	enum method method;
@@ -205,6 +208,9 @@ void exchange_client_drained(struct exchange *ex);
 void exchange_end(struct exchange *ex, enum outcome outcome);
 
 /* ---- inside proxy/ ---- */
+
+/* What is still in the receive area goes to `req`, because it has to wait. */
+bool exchange_keep_request(struct exchange *ex);
 
 void exchange_set_state(struct exchange *ex, enum exchange_state state);
 /* Sets the deadline that fits the state. */
