@@ -173,13 +173,26 @@ static bool has_too_many_idle(const struct backend *b, uint32_t max_idle)
 	return idle >= max_idle;
 }
 
+/*
+ * Kept connections count against limits.connections, and other workers cannot
+ * use ours: the last one to the limit is given up, so that there is always room
+ * for theirs.
+ */
+static bool locks_others_out(const struct backend *b, const struct conf_pool *conf)
+{
+	return conf->limits.connections && b->n_workers > 1 &&
+	       atomic_load_explicit(&b->n_upconns, memory_order_relaxed) >=
+		   conf->limits.connections;
+}
+
 void upconn_release(struct upconn *up, const struct conf_pool *conf)
 {
 	struct backend_local *local = up->local;
 	bool used_up = conf->keepalive.requests && up->n_requests >= conf->keepalive.requests;
 	uint64_t limit = idle_limit(up, conf);
 	if (used_up || limit == 0 || local->retired || stream_pending(&up->stream) ||
-	    has_too_many_idle(up->backend, conf->keepalive.max_idle)) {
+	    has_too_many_idle(up->backend, conf->keepalive.max_idle) ||
+	    locks_others_out(up->backend, conf)) {
 		upconn_close(up);
 		return;
 	}

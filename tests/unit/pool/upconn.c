@@ -249,6 +249,26 @@ Test(upconn, limit_of_connections)
 	finish();
 }
 
+/* Idle connections of one worker must not keep all others from the backend. */
+Test(upconn, limit_of_connections_leaves_room_for_other_workers)
+{
+	begin(2);
+	world.conf.limits.connections = 2;
+	struct user a = begin_user(0), b = begin_user(0), other = begin_user(1);
+	cr_assert_eq(open_up(&a), ERR_OK);
+	cr_assert_eq(open_up(&b), ERR_OK);
+	done(&a, true);
+	done(&b, true);
+	cr_expect_eq(n_idle(0), 1);
+	cr_assert_eq(open_up(&other), ERR_OK, "an idle backend is out of reach");
+	done(&other, true);
+	a = begin_user(0);
+	cr_assert_eq(open_up(&a), ERR_OK);
+	cr_expect(a.reused);
+	done(&a, false);
+	finish();
+}
+
 Test(upconn, retired_backends_keep_nothing)
 {
 	begin(1);
