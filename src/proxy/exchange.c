@@ -220,16 +220,19 @@ static bool keep_request(struct exchange *ex, const struct exchange_request *req
 			 bool complete)
 {
 	struct worker *w = ex->worker;
-	if (ex->req_chunked && (body.len || complete))
-		body = chunk_frame(body, complete);
+	bool framed = ex->req_chunked && (body.len || complete);
+	size_t framing = framed ? H1_CHUNK_HEAD_MAX + 7 : 0;
 	/* a guess, then whatever there is */
-	size_t sizes[] = {w->req.head_len + 320 + body.len, BUF_MAX};
+	size_t sizes[] = {w->req.head_len + 320 + body.len + framing, BUF_MAX};
 	for (unsigned i = 0; i < ARRAY_LEN(sizes); i++) {
 		struct buf *buf = buf_get(&w->pool.bufs, sizes[i]);
 		if (!buf)
 			return false;
 		struct h1_out out = h1_out_init(buf->data, buf->cap);
-		if (policy_request(ex, req, &out) && out.len + body.len <= buf->cap) {
+		if (policy_request(ex, req, &out) && out.len + body.len + framing <= buf->cap) {
+			/* not before: the framing overwrites the end of the head */
+			if (framed)
+				body = chunk_frame(body, complete);
 			memcpy(buf->data + out.len, body.ptr, body.len);
 			ex->req_head_len = (uint32_t)out.len;
 			buf->len = (uint32_t)(out.len + body.len);

@@ -80,6 +80,8 @@ def test_too_many_bytes_are_not_the_next_answer(weir, app):
     client = daemon.connect()
     for _ in range(5):
         assert client.ask(target="/bytes/100?wrong=long").size == 100
+        # what has not arrived yet nobody can refuse: let it arrive
+        wait_for(lambda: daemon.sum("upconns") == 0)
         assert client.ask(target="/bytes/50").size == 50
 
 

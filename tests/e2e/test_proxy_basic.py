@@ -139,6 +139,19 @@ def test_request_trailers_arrive(one):
     assert "x-sum: 42" in echo["trailers"].lower()
 
 
+@pytest.mark.parametrize("size", [1, 100, 5000, 40000])
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+def test_chunk_framing_leaves_the_head_alone(one, method, size):
+    """The last header line ends right before the bytes that framing is put around."""
+    client = one.connect()
+    for _ in range(3):
+        client.send(request(method, "/echo", [("Transfer-Encoding", "chunked"), ("X-Last", "kept")]) +
+                    chunked([b"x" * size]))
+        echo = client.response().json()
+        assert echo["body_length"] == size
+        assert ["X-Last", "kept"] in echo["headers"]
+
+
 def test_chunk_extensions_are_understood(one):
     client = one.connect()
     client.send(request("POST", "/echo", [("Transfer-Encoding", "chunked")]),
