@@ -100,7 +100,6 @@ static void take_option(struct options *options, int option, bool *file_given)
 {
 	switch (option) {
 	case 'c':
-	case 'f':
 		options->file = optarg;
 		*file_given = true;
 		break;
@@ -151,7 +150,7 @@ void options_parse(struct options *options, int argc, char **argv)
 	*options = (struct options){.arena = arena_new(), .file = OPTIONS_DEFAULT_FILE};
 	int option;
 	while (options->mode != OPTIONS_EXIT &&
-	       (option = getopt_long(argc, argv, "c:f:tTvVh", long_options, NULL)) != -1)
+	       (option = getopt_long(argc, argv, "c:tTvVh", long_options, NULL)) != -1)
 		take_option(options, option, &file_given);
 	if (options->mode == OPTIONS_EXIT)
 		return;

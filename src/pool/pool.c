@@ -137,13 +137,43 @@ void pool_view_init(struct pool_view *view, struct pool *pool, struct pool_worke
 	pool_view_refresh(view);
 }
 
-void pool_view_refresh(struct pool_view *view)
+static bool is_avoided(const struct pool_view *view, uint32_t i)
+{
+	const struct pool_worker *pw = view->sl->pw;
+	return view->pool->backends[i]->local[pw->id]->avoid_until_us > pw->loop->now_us;
+}
+
+/* True when some bit is missing only because its backend is avoided. */
+static bool fill_eligible(struct pool_view *view, bool avoiding)
 {
 	const struct pool *pool = view->pool;
-	for (uint32_t i = 0; i < pool->n; i++)
-		bitset_assign(view->eligible, i,
-			      pool->weights[i] > 0 &&
-				  backend_state_takes_new(backend_state(pool->backends[i])));
+	bool any_avoided = false;
+	for (uint32_t i = 0; i < pool->n; i++) {
+		bool takes = pool->weights[i] > 0 &&
+			     backend_state_takes_new(backend_state(pool->backends[i]));
+		bool avoided = takes && avoiding && is_avoided(view, i);
+		bitset_assign(view->eligible, i, takes && !avoided);
+		any_avoided |= avoided;
+	}
+	return any_avoided;
+}
+
+bool pool_view_refresh(struct pool_view *view)
+{
+	bool avoided = fill_eligible(view, true);
+	if (avoided && bitset_is_empty(view->eligible, view->pool->n))
+		fill_eligible(view, false); /* a bad choice beats none */
+	return avoided;
+}
+
+bool pool_note_refused(struct pool_view *view, struct pool_worker *pw, struct backend *backend)
+{
+	struct backend_local *local = backend->local[pw->id];
+	if (local->refused_row < POOL_REFUSED_MAX && ++local->refused_row < POOL_REFUSED_MAX)
+		return false;
+	local->avoid_until_us = pw->loop->now_us + POOL_AVOID_US;
+	pool_view_refresh(view);
+	return true;
 }
 
 /* ---- leases ---- */

@@ -92,6 +92,7 @@ static struct backend *backend_new(struct pool_registry *reg, struct view pool,
 	b->n_workers = reg->n_workers;
 	b->since_us = clock_wall_us();
 	b->windows = windows_new(clock_us());
+	rate_push(&b->rate, 0, clock_us()); /* traffic of the first second counts, too */
 	atomic_store(&b->learned_idle_us, UINT64_MAX);
 	atomic_store(&b->state, BACKEND_up);
 	for (unsigned i = 0; i < reg->n_workers; i++) {

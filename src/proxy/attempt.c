@@ -6,7 +6,46 @@
  */
 #include "weir/base/check.h"
 #include "weir/base/clock.h"
+#include "weir/base/log.h"
 #include "weir/proxy/exchange.h"
+
+/* A line a minute and backend tells the operator; a line a request would be a flood. */
+#define REFUSED_LOG_US 60000000
+
+/* The connection could not be opened. */
+static void connect_failed(struct exchange *ex, enum outcome outcome)
+{
+	struct worker *w = ex->worker;
+	struct backend *b = ex->lease.backend;
+	struct backend_local *bl = b->local[w->pool.id];
+	counter_add(&bl->counters.connect_failures, 1);
+	if (pool_note_refused(ex->view, &w->pool, b)) {
+		worker_refresh_later(w, POOL_AVOID_US);
+		if (bl->avoid_logged_us == 0 ||
+		    w->loop.now_us - bl->avoid_logged_us > REFUSED_LOG_US) {
+			bl->avoid_logged_us = w->loop.now_us;
+			log_warn("backend " VIEW_FMT "/" VIEW_FMT " (" VIEW_FMT
+				 "): %s, %u times in a row; tried once a second from now on",
+				 VIEW_ARG(b->pool_name), VIEW_ARG(b->name),
+				 VIEW_ARG(b->address_text), outcome_row(outcome)->sentence,
+				 POOL_REFUSED_MAX);
+		}
+	}
+	attempt_failed(ex, outcome);
+}
+
+void attempt_connected(struct exchange *ex, enum err err)
+{
+	ex->connect_us += clock_us() - ex->connect_from_us;
+	if (err) {
+		connect_failed(ex, err == ERR_REFUSED   ? OUTCOME_connect_refused
+				   : err == ERR_TIMEOUT ? OUTCOME_connect_timeout
+							: OUTCOME_connect_failed);
+		return;
+	}
+	pool_note_connected(ex->up->local);
+	backend_h1_send(ex);
+}
 
 static void connect_or_reuse(struct exchange *ex, bool may_reuse)
 {
@@ -28,8 +67,7 @@ static void connect_or_reuse(struct exchange *ex, bool may_reuse)
 	enum err err = upconn_connect(&w->pool, b, ex->view->pool->conf, &backend_h1_events, ex,
 				      &ex->up, &connected);
 	if (err == ERR_OK && connected) {
-		ex->connect_us += clock_us() - ex->connect_from_us;
-		backend_h1_send(ex);
+		attempt_connected(ex, ERR_OK);
 	} else if (err == ERR_OK) {
 		exchange_set_state(ex, EXCHANGE_CONNECTING);
 	} else if (err == ERR_FULL) {
@@ -37,8 +75,7 @@ static void connect_or_reuse(struct exchange *ex, bool may_reuse)
 	} else if (err == ERR_NOMEM || err == ERR_FDS) {
 		attempt_failed(ex, OUTCOME_no_memory);
 	} else {
-		counter_add(&b->local[w->pool.id]->counters.connect_failures, 1);
-		attempt_failed(ex, err == ERR_REFUSED ? OUTCOME_connect_refused
+		connect_failed(ex, err == ERR_REFUSED ? OUTCOME_connect_refused
 						      : OUTCOME_connect_failed);
 	}
 }

@@ -73,16 +73,7 @@ void backend_h1_send(struct exchange *ex)
 
 static void on_connected(struct stream *stream, enum err err)
 {
-	struct exchange *ex = exchange_of(stream);
-	ex->connect_us += clock_us() - ex->connect_from_us;
-	if (!err) {
-		backend_h1_send(ex);
-		return;
-	}
-	counter_add(&ex->up->local->counters.connect_failures, 1);
-	attempt_failed(ex, err == ERR_REFUSED   ? OUTCOME_connect_refused
-			   : err == ERR_TIMEOUT ? OUTCOME_connect_timeout
-						: OUTCOME_connect_failed);
+	attempt_connected(exchange_of(stream), err);
 }
 
 static void on_drained(struct stream *stream)

@@ -156,7 +156,7 @@ static void on_timeout(struct timer *timer)
 		fail(ex, OUTCOME_queue_timeout);
 		break;
 	case EXCHANGE_CONNECTING:
-		attempt_failed(ex, OUTCOME_connect_timeout);
+		attempt_connected(ex, ERR_TIMEOUT);
 		break;
 	case EXCHANGE_SENDING:
 		if (stream_pending(&ex->up->stream))

@@ -9,6 +9,9 @@
 #include "weir/proxy/client.h"
 #include "weir/proxy/listen.h"
 
+/* How soon a backend that is avoided is looked at again. */
+#define REFRESH_AGAIN_US 100000
+
 static bool area_init(struct area *area)
 {
 	area->base = aligned_alloc(WEIR_CACHE_LINE, AREA_FRONT + AREA_DATA + AREA_BACK);
@@ -113,7 +116,8 @@ void worker_adopt(struct worker *w, struct gen_local *gl)
 	w->gen = gen_get(gl);
 	list_push_back(&w->gens, &gl->link);
 	for (uint32_t p = 0; p < gl->gen->n_pools; p++)
-		pool_view_refresh(&gl->views[p]); /* a state may have changed since it was built */
+		if (pool_view_refresh(&gl->views[p])) /* a state may have changed since */
+			worker_refresh_later(w, REFRESH_AGAIN_US);
 	if (!w->draining) {
 		listen_adopt(w);
 		atomic_store(&w->takes_handovers, true);
@@ -130,16 +134,31 @@ void worker_adopt(struct worker *w, struct gen_local *gl)
 
 void worker_refresh(struct worker *w)
 {
+	bool avoided = false;
 	for (struct list *it = w->gens.next; it != &w->gens;) {
 		/* counted: whoever is served may be its last exchange, and end at once */
 		struct gen_local *gl = gen_get(list_entry(it, struct gen_local, link));
 		for (uint32_t p = 0; p < gl->gen->n_pools; p++) {
-			pool_view_refresh(&gl->views[p]);
+			avoided |= pool_view_refresh(&gl->views[p]);
 			pool_queue_serve(gl->views[p].sl);
 		}
 		it = it->next;
 		gen_put(gl);
 	}
+	if (avoided)
+		worker_refresh_later(w, REFRESH_AGAIN_US);
+}
+
+static void on_refresh_timer(struct timer *timer)
+{
+	worker_refresh(container_of(timer, struct worker, refresh_timer));
+}
+
+void worker_refresh_later(struct worker *w, uint64_t after_us)
+{
+	w->refresh_timer.fn = on_refresh_timer;
+	if (!timer_is_set(&w->refresh_timer))
+		loop_timer(&w->loop, &w->refresh_timer, after_us);
 }
 
 void worker_drain(struct worker *w)

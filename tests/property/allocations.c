@@ -21,7 +21,9 @@ unsigned long allocations(void)
 #endif
 
 #ifdef HAS_ASAN
-#include <sanitizer/allocator_interface.h>
+/* gcc ships the function but not sanitizer/allocator_interface.h */
+int __sanitizer_install_malloc_and_free_hooks(void (*on_malloc)(const volatile void *, size_t),
+					      void (*on_free)(const volatile void *));
 
 static void on_malloc(const volatile void *ptr, size_t size)
 {

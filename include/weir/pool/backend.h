@@ -45,7 +45,12 @@ struct backend_local {
 	struct list idle;              /* struct upconn, most recently used first */
 	uint32_t n_idle;               /* length of `idle` */
 	_Atomic uint32_t n_idle_shown; /* the same for readers of other threads */
-	bool retired;                  /* no generation in use names it: connections are not kept */
+	/* Refused connections in a row make this worker leave the backend alone for a
+	 * moment; the first success forgets them. */
+	uint8_t refused_row;
+	uint64_t avoid_until_us;
+	uint64_t avoid_logged_us;
+	bool retired; /* no generation in use names it: connections are not kept */
 	struct backend_counters counters;
 	struct hist_set ok;     /* phases of successful attempts */
 	struct hist_set failed; /* phases of failed ones */

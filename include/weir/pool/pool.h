@@ -130,8 +130,12 @@ struct pool_view {
 
 void pool_view_init(struct pool_view *view, struct pool *pool, struct pool_worker *pw,
 		    struct arena *arena);
-/* Reads the state of every backend anew into the eligibility bits. */
-void pool_view_refresh(struct pool_view *view);
+/*
+ * Reads the state of every backend anew into the eligibility bits.  A backend to
+ * be avoided has no bit either, as long as others have one; true when there is
+ * such a backend, so that another look is due.
+ */
+bool pool_view_refresh(struct pool_view *view);
 
 /* Backends this exchange has tried: never again for it. */
 #define POOL_TRIED_MAX 8
@@ -154,6 +158,20 @@ enum pool_verdict {
 
 enum pool_verdict pool_take(struct pool_view *view, struct pool_worker *pw,
 			    const struct pool_tried *tried, uint64_t key, struct lease *lease);
+
+/*
+ * What connecting to a backend came to.  After POOL_REFUSED_MAX failures in a row
+ * this worker avoids it for POOL_AVOID_US: a dead backend is always the least
+ * loaded one, and would draw every request to its end.  True when that has just
+ * begun: the caller sees to a pool_view_refresh when it is over.
+ */
+#define POOL_REFUSED_MAX 3
+#define POOL_AVOID_US 1000000
+bool pool_note_refused(struct pool_view *view, struct pool_worker *pw, struct backend *backend);
+static inline void pool_note_connected(struct backend_local *local)
+{
+	local->refused_row = 0;
+}
 
 /* Exactly once a lease; wakes whoever waits for a slot. */
 void lease_drop(struct lease *lease, bool error, uint64_t duration_us);

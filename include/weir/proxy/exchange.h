@@ -218,6 +218,8 @@ void exchange_arm(struct exchange *ex);
 
 /* attempt.c: picks a backend and sends the request. */
 void attempt_begin(struct exchange *ex);
+/* The connect of this attempt has ended. */
+void attempt_connected(struct exchange *ex, enum err err);
 /* An attempt failed before any response byte; tries again or gives up. */
 void attempt_failed(struct exchange *ex, enum outcome outcome);
 /* Lets go of the upstream connection and the lease. */

@@ -59,6 +59,7 @@ struct worker {
 	int fd_limit;
 	uint64_t accept_logged_us;  /* the last warning about it */
 	uint64_t accept_blocked_us; /* out of descriptors since; 0: no */
+	struct timer refresh_timer;
 	struct timer accept_timer;
 	struct list accepts;   /* struct accept_watch */
 	struct worker **peers; /* all workers, this one too; for hand-over; borrowed */
@@ -94,6 +95,8 @@ void worker_fd_freed(struct worker *w);
 
 /* Backends' states changed: looks again, in every generation still in use. */
 void worker_refresh(struct worker *w);
+/* The same after a while: a backend that was avoided gets its next chance. */
+void worker_refresh_later(struct worker *w, uint64_t after_us);
 
 /* No new connections, close idle ones, answers say Connection: close. */
 void worker_drain(struct worker *w);

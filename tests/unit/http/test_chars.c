@@ -26,7 +26,7 @@ static void check_scans(const char *base, const char *p, const char *end)
 Test(http_chars, each_byte_stops_where_the_table_says)
 {
 	for (size_t len = 0; len <= 70; len++) {
-		char *bytes = malloc(len ? len : 1); /* exact, for the sanitizer */
+		char *bytes = calloc(1, len ? len : 1); /* exact, for the sanitizer */
 		for (unsigned c = 0; c < 256 && len; c++) {
 			memset(bytes, 'a', len);
 			bytes[(c * 7) % len] = (char)c;
