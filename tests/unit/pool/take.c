@@ -366,3 +366,52 @@ Test(pool_take, thousands_of_random_moves)
 		lease_drop(&held[--n_held], false, 10);
 	finish();
 }
+
+/* ---- a backend that refuses connections ---- */
+
+static bool refuse(uint32_t i)
+{
+	return pool_note_refused(&gen.views[0], &world.pws[0], gen.pool.backends[i]);
+}
+
+Test(pool_take, avoids_who_refuses_for_a_while)
+{
+	world_init(&world, 1, 2);
+	world_build(&world, &gen);
+	struct backend_local *local = gen.pool.backends[0]->local[0];
+	world.loops[0].now_us = 5000000;
+	cr_expect_not(refuse(0));
+	cr_expect_not(refuse(0));
+	pool_note_connected(local); /* a success forgets them */
+	cr_expect_not(refuse(0));
+	cr_expect_not(refuse(0));
+	cr_expect(refuse(0), "the third in a row");
+	for (int i = 0; i < 10; i++)
+		cr_expect_eq(take_and_drop(NULL), 1);
+
+	world.loops[0].now_us += POOL_AVOID_US - 1;
+	cr_expect(pool_view_refresh(&gen.views[0]), "another look is due");
+	cr_expect_eq(take_and_drop(NULL), 1);
+	world.loops[0].now_us += 1;
+	cr_expect_not(pool_view_refresh(&gen.views[0]));
+	bool met = false;
+	for (int i = 0; i < 4; i++)
+		met |= take_and_drop(NULL) == 0;
+	cr_expect(met, "it has its next chance");
+	cr_expect(refuse(0), "and one refusal ends it");
+	finish();
+}
+
+Test(pool_take, avoids_nobody_when_all_refuse)
+{
+	world_init(&world, 1, 2);
+	world_build(&world, &gen);
+	for (uint32_t i = 0; i < 2 * POOL_REFUSED_MAX; i++)
+		refuse(i % 2);
+	unsigned seen[2] = {0};
+	for (int i = 0; i < 10; i++)
+		seen[take_and_drop(NULL)]++;
+	cr_expect_eq(seen[0], 5);
+	cr_expect_eq(seen[1], 5);
+	finish();
+}
