@@ -58,6 +58,16 @@ def test_term_lets_exchanges_finish(one):
     ended(one)
 
 
+def test_drain_by_the_api(one):
+    client = under_way(one)
+    assert one.admin.call("POST", "/v1/drain").status == 200
+    wait_for(lambda: refuses(one.port), 0.5, "listeners are closed")
+    assert one.admin.call("GET", "/v1/status").json()["draining"] is True
+    assert one.admin.call("POST", "/v1/reload").status == 422, "too late for a new configuration"
+    assert client.response().status == 200
+    ended(one)
+
+
 def test_term_lets_a_long_body_finish(one):
     client = under_way(one, "/bytes/60000?rate=60000")
     one.kill(signal.SIGTERM)
