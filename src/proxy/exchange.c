@@ -498,10 +498,26 @@ static void count_status(struct worker *w, unsigned status)
 		counter_add(&w->counters.responses_2xx, 1);
 }
 
+/*
+ * Errors apart from successes: fast ones would flatter the quantiles.  What a
+ * client broke off says nothing about the backend, nor does a tunnel's length.
+ */
+static struct hist_set *set_of(const struct exchange *ex)
+{
+	struct backend_local *bl;
+	if (!ex->backend)
+		return NULL;
+	bl = ex->backend->local[ex->worker->pool.id];
+	if (outcome_row(ex->outcome)->is_error || (ex->status >= 500 && ex->resp_complete))
+		return &bl->failed;
+	return ex->outcome == OUTCOME_ok ? &bl->ok : NULL;
+}
+
 static void record_phases(struct exchange *ex, uint64_t now)
 {
-	struct backend_local *bl = ex->backend->local[ex->worker->pool.id];
-	struct hist_set *set = outcome_row(ex->outcome)->is_error ? &bl->failed : &bl->ok;
+	struct hist_set *set = set_of(ex);
+	if (!set)
+		return;
 	uint64_t total = now - ex->start_us;
 	uint64_t wait =
 	    ex->first_byte_us > ex->sent_us && ex->sent_us ? ex->first_byte_us - ex->sent_us : 0;
@@ -538,8 +554,7 @@ void exchange_end(struct exchange *ex, enum outcome outcome)
 		counter_add(&w->counters.errors, 1);
 	counter_add(&w->counters.bytes_in, ex->bytes_in);
 	counter_add(&w->counters.bytes_out, ex->bytes_out);
-	if (ex->backend && outcome != OUTCOME_tunnel && outcome != OUTCOME_tunnel_idle)
-		record_phases(ex, ex->last_byte_us);
+	record_phases(ex, ex->last_byte_us);
 	if (unlikely(ex->note != NULL))
 		access_log_write(ex);
 
