@@ -122,21 +122,6 @@ int32_t pool_backend_index(const struct pool *pool, struct view name)
 
 /* ---- a worker's view ---- */
 
-void pool_view_init(struct pool_view *view, struct pool *pool, struct pool_worker *pw,
-		    struct arena *arena)
-{
-	view->pool = pool;
-	view->sl = pool->state->local[pw->id];
-	view->eligible = arena_array(arena, BITSET_WORDS(pool->n) + 1, sizeof(uint64_t));
-	view->local = NULL;
-	if (pool->strategy->local_size) {
-		view->local = arena_zalloc_line(arena, pool->strategy->local_size(pool->table));
-		if (pool->strategy->local_init)
-			pool->strategy->local_init(pool->table, view->local, rng_entropy());
-	}
-	pool_view_refresh(view);
-}
-
 static bool is_avoided(const struct pool_view *view, uint32_t i)
 {
 	const struct pool_worker *pw = view->sl->pw;
@@ -156,6 +141,21 @@ static bool fill_eligible(struct pool_view *view, bool avoiding)
 		any_avoided |= avoided;
 	}
 	return any_avoided;
+}
+
+void pool_view_init(struct pool_view *view, struct pool *pool, struct pool_worker *pw,
+		    struct arena *arena)
+{
+	view->pool = pool;
+	view->sl = pool->state->local[pw->id];
+	view->eligible = arena_array(arena, BITSET_WORDS(pool->n) + 1, sizeof(uint64_t));
+	view->local = NULL;
+	if (pool->strategy->local_size) {
+		view->local = arena_zalloc_line(arena, pool->strategy->local_size(pool->table));
+		if (pool->strategy->local_init)
+			pool->strategy->local_init(pool->table, view->local, rng_entropy());
+	}
+	fill_eligible(view, false); /* the worker looks at its own state when it takes over */
 }
 
 bool pool_view_refresh(struct pool_view *view)

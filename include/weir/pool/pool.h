@@ -128,6 +128,7 @@ struct pool_view {
 	struct pool_state_local *sl;
 };
 
+/* Control thread; the worker refreshes it when it takes over. */
 void pool_view_init(struct pool_view *view, struct pool *pool, struct pool_worker *pw,
 		    struct arena *arena);
 /*
