@@ -30,17 +30,6 @@ const char *backend_state_name(enum backend_state state)
 	return (size_t)state < ARRAY_LEN(states) ? states[state].name : "?";
 }
 
-bool backend_state_parse(struct view name, enum backend_state *state)
-{
-	for (size_t i = 0; i < ARRAY_LEN(states); i++) {
-		if (view_eq(name, view_str(states[i].name))) {
-			*state = (enum backend_state)i;
-			return true;
-		}
-	}
-	return false;
-}
-
 bool backend_state_takes_new(enum backend_state state)
 {
 	return (size_t)state < ARRAY_LEN(states) && states[state].takes_new;
@@ -167,7 +156,7 @@ static void on_wake(struct loop *loop, struct mail *mail)
 void registry_wake(struct pool_state_local *sl)
 {
 	if (atomic_exchange(&sl->wake_state, WAKE_POSTED) == WAKE_IDLE)
-		loop_post(sl->loop, &sl->wake);
+		loop_post(sl->pw->loop, &sl->wake);
 }
 
 static struct pool_state *state_new(struct pool_registry *reg, struct view name)
@@ -181,7 +170,6 @@ static struct pool_state *state_new(struct pool_registry *reg, struct view name)
 		list_init(&sl->queue);
 		sl->state = s;
 		sl->pw = reg->workers[i];
-		sl->loop = reg->workers[i]->loop;
 		sl->wake.fn = on_wake;
 		s->local[i] = sl;
 	}

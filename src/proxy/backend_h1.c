@@ -148,9 +148,7 @@ static bool relayed(struct exchange *ex, enum io io, bool end)
 static bool relay_trailers(struct exchange *ex, struct view raw)
 {
 	struct worker *w = ex->worker;
-	const struct conf_listener *conf = ex->listener;
-	struct h1_limits limits = {conf->limits.header_bytes, conf->limits.line_bytes,
-				   conf->limits.header_count};
+	struct h1_limits limits = head_limits(ex->listener);
 	enum reject why;
 	if (h1_parse_trailers(raw, &limits, &w->resp, &why) != H1_OK) {
 		counter_add(&w->counters.rejects[why], 1);
@@ -242,9 +240,7 @@ static bool upgraded(struct exchange *ex, struct message *resp, char *rest, size
 
 static bool final_head(struct exchange *ex, struct message *resp, char *rest, size_t len)
 {
-	struct h1_limits limits = {ex->listener->limits.header_bytes,
-				   ex->listener->limits.line_bytes,
-				   ex->listener->limits.header_count};
+	struct h1_limits limits = head_limits(ex->listener);
 	ex->status = resp->status;
 	note_keep_alive(ex, resp);
 	policy_response(ex, resp);
@@ -256,9 +252,7 @@ static bool final_head(struct exchange *ex, struct message *resp, char *rest, si
 static bool relay_head(struct exchange *ex, char *ptr, size_t len, size_t seen)
 {
 	struct worker *w = ex->worker;
-	struct h1_limits limits = {ex->listener->limits.header_bytes,
-				   ex->listener->limits.line_bytes,
-				   ex->listener->limits.header_count};
+	struct h1_limits limits = head_limits(ex->listener);
 	while (len) {
 		enum reject why;
 		enum h1_result result = H1_MORE;

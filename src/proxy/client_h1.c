@@ -17,12 +17,6 @@
 
 static void client_next(struct client *c);
 
-static struct h1_limits limits_of(const struct client *c)
-{
-	return (struct h1_limits){c->conf->limits.header_bytes, c->conf->limits.line_bytes,
-				  c->conf->limits.header_count};
-}
-
 /* ---- closing ---- */
 
 static void client_close(struct client *c)
@@ -172,7 +166,7 @@ static void body_refused(struct client *c, enum reject why)
 
 static enum io give_trailers(struct client *c, struct view raw)
 {
-	struct h1_limits limits = limits_of(c);
+	struct h1_limits limits = head_limits(c->conf);
 	enum reject why;
 	if (h1_parse_trailers(raw, &limits, &c->worker->req, &why) != H1_OK) {
 		body_refused(c, why);
@@ -274,7 +268,7 @@ static bool forwarded_client(const struct client *c, const struct message *msg, 
 static void begin_exchange(struct client *c, char *rest, size_t len)
 {
 	struct worker *w = c->worker;
-	struct h1_limits limits = limits_of(c);
+	struct h1_limits limits = head_limits(c->conf);
 	struct addr client;
 	bool forwarded = unlikely(c->trusted) && forwarded_client(c, &w->req, &client);
 	struct exchange_request req = {
@@ -322,7 +316,7 @@ static void begin_exchange(struct client *c, char *rest, size_t len)
 static void take_request(struct client *c, char *ptr, size_t len)
 {
 	struct worker *w = c->worker;
-	struct h1_limits limits = limits_of(c);
+	struct h1_limits limits = head_limits(c->conf);
 	enum reject why;
 	enum h1_result result = h1_parse_request(view_of(ptr, len), &limits, &w->req, &why);
 	if (likely(result == H1_OK))
@@ -363,7 +357,7 @@ static void client_next(struct client *c)
  */
 static bool join_head(struct client *c, char *at, size_t n, size_t *len)
 {
-	struct h1_limits limits = limits_of(c);
+	struct h1_limits limits = head_limits(c->conf);
 	size_t seen = c->in->len;
 	if (!keep_in(c, at, n) || !h1_head_may_be_complete(buf_view(c->in), seen, &limits))
 		return false;

@@ -31,7 +31,6 @@ enum backend_state {
 };
 
 const char *backend_state_name(enum backend_state state);
-bool backend_state_parse(struct view name, enum backend_state *state);
 bool backend_state_takes_new(enum backend_state state);
 
 struct backend_counters {

@@ -41,7 +41,6 @@ struct pool_state_local {
 	struct mail wake;
 	_Atomic uint8_t wake_state; /* enum wake_state */
 	struct pool_state *state;
-	struct loop *loop;
 	struct pool_worker *pw;
 } CACHE_ALIGNED;
 

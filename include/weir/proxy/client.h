@@ -56,7 +56,6 @@ struct client {
 	struct listener *listener;
 	struct h1_body body; /* of the request under way */
 	uint64_t head_from_us;
-	uint32_t head_bytes; /* of the request under way */
 	uint32_t n_requests;
 	uint64_t id;
 	uint64_t opened_us;

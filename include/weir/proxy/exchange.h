@@ -209,6 +209,13 @@ void exchange_end(struct exchange *ex, enum outcome outcome);
 
 /* ---- inside proxy/ ---- */
 
+/* How large heads and trailers may be, either side. */
+static inline struct h1_limits head_limits(const struct conf_listener *conf)
+{
+	return (struct h1_limits){conf->limits.header_bytes, conf->limits.line_bytes,
+				  conf->limits.header_count};
+}
+
 /* What is still in the receive area goes to `req`, because it has to wait. */
 bool exchange_keep_request(struct exchange *ex);
 
