@@ -162,17 +162,16 @@ static bool read_probe(struct call *call, const struct body *body, struct probe 
 
 /* ---- the answer ---- */
 
-/* First tier with a usable backend; the ones behind it stand by.  See pool_take. */
-static uint32_t first_tier(const struct pool *pool)
+/* Percent of the exchanges that begin in the tier of backend i. */
+static unsigned load_of(const struct pool *pool, uint32_t i, const uint8_t *loads)
 {
-	uint32_t first = UINT32_MAX;
-	for (uint32_t i = 0; i < pool->n; i++)
-		if (backend_is_usable(pool, i) && pool->priorities[i] < first)
-			first = pool->priorities[i];
-	return first;
+	uint32_t t = 0;
+	while (pool->tiers[t].priority != pool->priorities[i])
+		t++;
+	return loads[t];
 }
 
-static bool is_candidate(const struct pool *pool, uint32_t i, uint32_t tier, struct str *why)
+static bool is_candidate(const struct pool *pool, uint32_t i, unsigned load, struct str *why)
 {
 	const struct backend *b = pool->backends[i];
 	enum backend_state state = backend_state(b);
@@ -183,24 +182,25 @@ static bool is_candidate(const struct pool *pool, uint32_t i, uint32_t tier, str
 			   b->reason);
 	else if (pool->weights[i] == 0)
 		str_text(why, "its weight is 0");
-	else if (pool->priorities[i] > tier)
-		str_printf(why, "it stands by: backends of priority %u are available", tier);
+	else if (load == 0)
+		str_text(why, state == BACKEND_unknown ? "it is not checked yet"
+						       : "it stands by: the priorities before "
+							 "its own carry everything");
 	else if (limit && in_flight >= limit)
 		str_printf(why, "it is at its limit of %u in flight", limit);
 	else if (limit)
 		str_printf(why, "%u of at most %u in flight", in_flight, limit);
 	else
 		str_printf(why, "%u in flight", in_flight);
-	return backend_is_usable(pool, i) && pool->priorities[i] <= tier &&
-	       !(limit && in_flight >= limit);
+	return backend_is_usable(pool, i) && load > 0 && !(limit && in_flight >= limit);
 }
 
-static void put_candidate(struct json *j, const struct pool *pool, uint32_t i, uint32_t tier)
+static void put_candidate(struct json *j, const struct pool *pool, uint32_t i, unsigned load)
 {
 	const struct backend *b = pool->backends[i];
 	char room[BACKEND_REASON_MAX + 128];
 	struct str why = str_fixed(room, sizeof(room));
-	bool candidate = is_candidate(pool, i, tier, &why);
+	bool candidate = is_candidate(pool, i, load, &why);
 	json_object(j);
 	json_member_view(j, "pool", pool->conf->name);
 	json_member_view(j, "name", b->name);
@@ -221,9 +221,10 @@ static void put_candidates(struct json *j, const struct admin_host *host, uint32
 	for (uint32_t i = 0; i < n; i++) {
 		if (pools[i].conf->index != index)
 			continue;
-		uint32_t tier = first_tier(&pools[i]);
+		uint8_t loads[256];
+		pool_tier_loads(&pools[i], loads);
 		for (uint32_t k = 0; k < pools[i].n; k++)
-			put_candidate(j, &pools[i], k, tier);
+			put_candidate(j, &pools[i], k, load_of(&pools[i], k, loads));
 	}
 }
 

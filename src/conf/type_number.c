@@ -331,10 +331,10 @@ static struct node *decimal_node(struct encoder *e, enum node_style style, doubl
 }
 
 static void store_part(struct decoder *d, const struct row *row, const struct node *node,
-		       void *base, double x)
+		       void *base, double x, double whole)
 {
 	if (x >= (double)row->min && x <= (double)row->max)
-		*(double *)member_of(row, base) = row->max == 100 ? x / 100 : x;
+		*(double *)member_of(row, base) = x / whole;
 	else
 		out_of_range(d, row, node);
 }
@@ -349,7 +349,7 @@ static void percent_decode(struct decoder *d, const struct row *row, struct node
 		decode_error(d, node, "'" VIEW_FMT "' is no percentage such as 20%%",
 			     VIEW_ARG(node->text));
 	else
-		store_part(d, row, node, base, x);
+		store_part(d, row, node, base, x, 100);
 }
 
 static struct node *percent_encode(struct encoder *e, const struct row *row, const void *base)
@@ -364,8 +364,8 @@ static void percent_bound(struct str *out, uint64_t value)
 
 static void percent_schema(struct json *j, const struct row *row)
 {
-	(void)row;
-	schema_pattern(j, "^([0-9]|[1-9][0-9]|100)(\\.[0-9]*)?%$");
+	schema_pattern(j, row->max <= 100 ? "^([0-9]|[1-9][0-9]|100)(\\.[0-9]*)?%$"
+					  : "^[0-9]{1,3}(\\.[0-9]*)?%$");
 }
 
 const struct conf_type conf_type_percent = {
@@ -385,7 +385,7 @@ static void fraction_decode(struct decoder *d, const struct row *row, struct nod
 		decode_error(d, node, "'" VIEW_FMT "' is no number such as 0.25",
 			     VIEW_ARG(node->text));
 	else
-		store_part(d, row, node, base, x);
+		store_part(d, row, node, base, x, 1);
 }
 
 static struct node *fraction_encode(struct encoder *e, const struct row *row, const void *base)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Building a pool of one generation, a worker's view of it, and taking leases.
+ * Building a pool of one generation and taking leases.
  */
 #include "weir/pool/pool.h"
 
@@ -11,6 +11,7 @@
 
 #include "weir/base/bitset.h"
 #include "weir/base/check.h"
+#include "weir/base/hash.h"
 
 /* ---- building: control thread ---- */
 
@@ -79,6 +80,18 @@ static struct pool_tier *tier_of(struct pool *pool, uint8_t priority, struct are
 	return &pool->tiers[at];
 }
 
+/* Each tier has a table of its own: what one is given must not disturb the turns of another. */
+static void build_tier(struct pool *pool, struct pool_tier *tier, struct arena *arena)
+{
+	struct strategy_member *members = arena_array(arena, pool->n, sizeof(*members));
+	for (uint32_t i = 0; i < pool->n; i++)
+		members[i] = (struct strategy_member){
+		    .name = pool->backends[i]->name,
+		    .weight = bitset_has(tier->members, i) ? pool->weights[i] : 0,
+		};
+	tier->table = pool->strategy->build(members, pool->n, arena);
+}
+
 void pool_build(struct pool *pool, const struct conf_pool *conf, struct pool_registry *reg,
 		const struct list *overrides, struct arena *arena)
 {
@@ -87,21 +100,17 @@ void pool_build(struct pool *pool, const struct conf_pool *conf, struct pool_reg
 	pool->state->budget = conf->retry.on ? conf->retry.budget : 0;
 	add_members(pool, reg, overrides, arena);
 
-	struct strategy_member *members = arena_array(arena, pool->n, sizeof(*members));
 	const _Atomic uint32_t **in_flight = arena_array(arena, pool->n, sizeof(*in_flight));
 	pool->tiers = arena_array(arena, 257, sizeof(*pool->tiers));
 	for (uint32_t i = 0; i < pool->n; i++) {
-		members[i] = (struct strategy_member){
-		    .name = pool->backends[i]->name,
-		    .weight = pool->weights[i],
-		};
 		in_flight[i] = &pool->backends[i]->in_flight;
 		bitset_put(tier_of(pool, pool->priorities[i], arena)->members, i);
 	}
 	pool->loads.in_flight = in_flight;
 	pool->strategy = strategy_find(conf->balance);
 	check(pool->strategy); /* the configuration was validated against the same rows */
-	pool->table = pool->strategy->build(members, pool->n, arena);
+	for (uint32_t t = 0; t < pool->n_tiers; t++)
+		build_tier(pool, &pool->tiers[t], arena);
 }
 
 void pool_release(struct pool *pool, struct pool_registry *reg)
@@ -120,51 +129,7 @@ int32_t pool_backend_index(const struct pool *pool, struct view name)
 	return -1;
 }
 
-/* ---- a worker's view ---- */
-
-static bool is_avoided(const struct pool_view *view, uint32_t i)
-{
-	const struct pool_worker *pw = view->sl->pw;
-	return view->pool->backends[i]->local[pw->id]->avoid_until_us > pw->loop->now_us;
-}
-
-/* True when some bit is missing only because its backend is avoided. */
-static bool fill_eligible(struct pool_view *view, bool avoiding)
-{
-	const struct pool *pool = view->pool;
-	bool any_avoided = false;
-	for (uint32_t i = 0; i < pool->n; i++) {
-		bool takes = pool->weights[i] > 0 &&
-			     backend_state_takes_new(backend_state(pool->backends[i]));
-		bool avoided = takes && avoiding && is_avoided(view, i);
-		bitset_assign(view->eligible, i, takes && !avoided);
-		any_avoided |= avoided;
-	}
-	return any_avoided;
-}
-
-void pool_view_init(struct pool_view *view, struct pool *pool, struct pool_worker *pw,
-		    struct arena *arena)
-{
-	view->pool = pool;
-	view->sl = pool->state->local[pw->id];
-	view->eligible = arena_array(arena, BITSET_WORDS(pool->n) + 1, sizeof(uint64_t));
-	view->local = NULL;
-	if (pool->strategy->local_size) {
-		view->local = arena_zalloc_line(arena, pool->strategy->local_size(pool->table));
-		if (pool->strategy->local_init)
-			pool->strategy->local_init(pool->table, view->local, rng_entropy());
-	}
-	fill_eligible(view, false); /* the worker looks at its own state when it takes over */
-}
-
-bool pool_view_refresh(struct pool_view *view)
-{
-	bool avoided = fill_eligible(view, true);
-	if (avoided && bitset_is_empty(view->eligible, view->pool->n))
-		fill_eligible(view, false); /* a bad choice beats none */
-	return avoided;
-}
+/* ---- leases ---- */
 
 bool pool_note_refused(struct pool_view *view, struct pool_worker *pw, struct backend *backend)
 {
@@ -176,17 +141,14 @@ bool pool_note_refused(struct pool_view *view, struct pool_worker *pw, struct ba
 	return true;
 }
 
-/* ---- leases ---- */
-
 /*
  * Counts one in; false when the backend is at its limit.  Never counts past the
  * limit, not even for a moment: another worker would find a free slot taken and
  * wait for a wake-up that nobody owes it.
  */
-static bool claim(const struct pool *pool, uint32_t i)
+static bool claim(const struct pool *pool, uint32_t i, uint32_t max)
 {
 	_Atomic uint32_t *in_flight = &pool->backends[i]->in_flight;
-	uint32_t max = pool->max_requests[i];
 	if (likely(max == 0)) {
 		atomic_fetch_add_explicit(in_flight, 1, memory_order_relaxed);
 		return true;
@@ -198,7 +160,7 @@ static bool claim(const struct pool *pool, uint32_t i)
 	return false;
 }
 
-static uint32_t pick(struct pool_view *view, struct pool_worker *pw, uint64_t key,
+static uint32_t pick(struct pool_view *view, struct pool_worker *pw, uint32_t tier, uint64_t key,
 		     const uint64_t *eligible)
 {
 	const struct pool *pool = view->pool;
@@ -207,53 +169,112 @@ static uint32_t pick(struct pool_view *view, struct pool_worker *pw, uint64_t ke
 		input.random = rng_next(&pw->rng);
 	if (pool->strategy->needs & NEEDS_NOW)
 		input.now_us = pw->loop->now_us;
-	return pool->strategy->pick(pool->table, view->local, &input, eligible, &pool->loads);
+	return pool->strategy->pick(pool->tiers[tier].table, view->locals[tier], &input, eligible,
+				    &pool->loads);
 }
 
-static enum pool_verdict taken(struct pool_view *view, uint32_t i, struct lease *lease)
+static enum pool_verdict taken(struct pool_view *view, uint32_t tier, uint32_t i,
+			       struct lease *lease)
 {
-	*lease = (struct lease){.view = view, .backend = view->pool->backends[i], .index = i};
+	*lease = (struct lease){
+	    .view = view,
+	    .backend = view->pool->backends[i],
+	    .index = i,
+	    .tier = tier,
+	};
 	return POOL_TAKEN;
 }
 
+/* The tier this exchange begins with; by its key, so that affinity holds. */
+static uint32_t draw_tier(const struct pool_view *view, struct pool_worker *pw, uint64_t key)
+{
+	if (likely(!view->spread))
+		return view->first_tier;
+	uint64_t random = key ? hash_mix(key) : rng_next(&pw->rng);
+	uint32_t at = rng_scale((uint32_t)(random >> 32), 100), t = 0;
+	while (t + 1 < view->pool->n_tiers && at >= view->tier_load[t])
+		at -= view->tier_load[t++];
+	return t;
+}
+
 /*
- * Candidates into `mask`: the first tier that has any.  A tier that is only busy
- * does not call the one behind it.
+ * Candidates into `mask`: those of `*tier`, else of the next one that has
+ * any, going round; `*tier` says which.  A tier that is only busy does not call
+ * another.
  */
-static bool candidates(const struct pool_view *view, const struct pool_tried *tried, uint64_t *mask)
+static bool candidates(const struct pool_view *view, const struct pool_tried *tried, uint32_t *tier,
+		       uint64_t *mask)
 {
 	const struct pool *pool = view->pool;
 	uint32_t words = (uint32_t)BITSET_WORDS(pool->n);
-	for (uint32_t t = 0; t < pool->n_tiers; t++) {
+	for (uint32_t k = 0; k < pool->n_tiers; k++, *tier = (*tier + 1) % pool->n_tiers) {
 		for (uint32_t w = 0; w < words; w++)
-			mask[w] = view->eligible[w] & pool->tiers[t].members[w];
-		for (uint32_t k = 0; tried && k < tried->n; k++)
-			if (tried->index[k] < pool->n)
-				bitset_del(mask, tried->index[k]);
+			mask[w] = view->eligible[w] & pool->tiers[*tier].members[w];
+		for (uint32_t x = 0; tried && x < tried->n; x++)
+			if (tried->index[x] < pool->n)
+				bitset_del(mask, tried->index[x]);
 		if (!bitset_is_empty(mask, pool->n))
 			return true;
 	}
 	return false;
 }
 
+/* One that keeps a share of its picks lets the others go; those of a key by the key's own draw. */
+static bool keeps(const struct pool_view *view, struct pool_worker *pw, uint32_t i, uint64_t key)
+{
+	if (likely(!view->shared || view->shares[i] >= SHARE_FULL))
+		return true;
+	uint64_t random = key ? hash_mix(key ^ hash_mix(i + 1)) : rng_next(&pw->rng);
+	return random % SHARE_FULL < view->shares[i];
+}
+
+/* A backend that warms up has that share of its limit, too; at least one. */
+static uint32_t limit_of(const struct pool_view *view, uint32_t i, bool by_share)
+{
+	uint32_t max = view->pool->max_requests[i];
+	if (likely(max == 0 || !by_share))
+		return max;
+	uint32_t part = (uint32_t)((uint64_t)max * view->shares[i] / SHARE_FULL);
+	return part ? part : 1;
+}
+
 /*
- * The general way: tiers, tried backends and limits.  Whoever turns out to be
- * at its limit is taken out of a scratch set and the strategy is asked again.
+ * One of `mask`, which is used up.  Whoever turns out to be at its limit, or has
+ * had its share, is taken out and the strategy is asked again.
+ */
+static uint32_t pick_of(struct pool_view *view, struct pool_worker *pw, uint32_t tier,
+			uint64_t *mask, uint64_t key, bool by_share)
+{
+	uint32_t i;
+	while ((i = pick(view, pw, tier, key, mask)) != STRATEGY_NONE) {
+		if ((!by_share || keeps(view, pw, i, key)) &&
+		    claim(view->pool, i, limit_of(view, i, by_share)))
+			break;
+		bitset_del(mask, i);
+	}
+	return i;
+}
+
+/*
+ * The general way: tiers, tried backends, limits and shares.  Shares say who is
+ * preferred, not who is allowed: when nobody else takes it, they do not count.
  */
 enum pool_verdict pool_take_slot(struct pool_view *view, struct pool_worker *pw,
 				 const struct pool_tried *tried, uint64_t key, struct lease *lease)
 {
 	uint64_t *mask = pool_worker_mask(pw, (uint32_t)BITSET_WORDS(view->pool->n));
-	uint32_t i;
+	uint32_t tier = draw_tier(view, pw, key), i = STRATEGY_NONE;
 	lease->backend = NULL;
-	if (!mask || !candidates(view, tried, mask))
+	if (!mask || !candidates(view, tried, &tier, mask))
 		return POOL_EMPTY;
-	while ((i = pick(view, pw, key, mask)) != STRATEGY_NONE) {
-		if (claim(view->pool, i))
-			return taken(view, i, lease);
-		bitset_del(mask, i);
+	if (unlikely(view->shared)) {
+		i = pick_of(view, pw, tier, mask, key, true);
+		if (i == STRATEGY_NONE)
+			candidates(view, tried, &tier, mask);
 	}
-	return POOL_FULL;
+	if (i == STRATEGY_NONE)
+		i = pick_of(view, pw, tier, mask, key, false);
+	return i == STRATEGY_NONE ? POOL_FULL : taken(view, tier, i, lease);
 }
 
 /* Others wait already: a slot that comes free is theirs. */
@@ -264,7 +285,8 @@ static bool must_wait(const struct pool_view *view, struct pool_worker *pw,
 	if (likely(!pool->limited || atomic_load(&pool->state->n_queued) == 0))
 		return false;
 	uint64_t *mask = pool_worker_mask(pw, (uint32_t)BITSET_WORDS(pool->n));
-	return pool->conf->queue.on && mask && candidates(view, tried, mask);
+	uint32_t tier = view->first_tier;
+	return pool->conf->queue.on && mask && candidates(view, tried, &tier, mask);
 }
 
 enum pool_verdict pool_take(struct pool_view *view, struct pool_worker *pw,
@@ -272,12 +294,12 @@ enum pool_verdict pool_take(struct pool_view *view, struct pool_worker *pw,
 {
 	const struct pool *pool = view->pool;
 	lease->backend = NULL;
-	if (likely(pool->n_tiers == 1 && !pool->limited && (!tried || tried->n == 0))) {
-		uint32_t i = pick(view, pw, key, view->eligible);
+	if (likely(view->plain && (!tried || tried->n == 0))) {
+		uint32_t i = pick(view, pw, 0, key, view->eligible);
 		if (unlikely(i == STRATEGY_NONE))
 			return POOL_EMPTY;
-		claim(pool, i);
-		return taken(view, i, lease);
+		claim(pool, i, 0);
+		return taken(view, 0, i, lease);
 	}
 	return must_wait(view, pw, tried) ? POOL_FULL : pool_take_slot(view, pw, tried, key, lease);
 }
@@ -292,7 +314,8 @@ void lease_drop(struct lease *lease, bool error, uint64_t duration_us)
 	check(before > 0);
 	lease->backend = NULL;
 	if (pool->strategy->done)
-		pool->strategy->done(pool->table, view->local, lease->index, error, duration_us);
+		pool->strategy->done(pool->tiers[lease->tier].table, view->locals[lease->tier],
+				     lease->index, error, duration_us);
 	if (unlikely(atomic_load_explicit(&pool->state->n_queued, memory_order_seq_cst) > 0))
 		queue_wake(pool->state, NULL);
 }

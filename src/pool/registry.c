@@ -84,6 +84,7 @@ static struct backend *backend_new(struct pool_registry *reg, struct view pool,
 	rate_push(&b->rate, 0, clock_us()); /* traffic of the first second counts, too */
 	atomic_store(&b->learned_idle_us, UINT64_MAX);
 	atomic_store(&b->state, BACKEND_up);
+	atomic_store(&b->health_share, SHARE_FULL);
 	for (unsigned i = 0; i < reg->n_workers; i++) {
 		b->local[i] = must_alloc(sizeof(*b->local[i]));
 		list_init(&b->local[i]->idle);

@@ -159,6 +159,9 @@ struct conf_pool {
 		uint32_t requests;    /* per backend, 0: none */
 		uint32_t connections; /* per backend, 0: none */
 	} limits;
+	uint64_t slow_start_us; /* 0: none */
+	double overprovision; /* 1.4 for 140%; 0: a tier stands by until those before it are gone */
+	double panic;         /* 0.5 for 50%; 0: never */
 	struct {
 		bool on;
 		uint32_t length;

@@ -57,6 +57,9 @@ struct backend_local {
 
 #define BACKEND_REASON_MAX 120
 
+/* A share of everything. */
+#define SHARE_FULL 256
+
 struct backend {
 	/* const */
 	struct view key; /* "pool\0name\0address" */
@@ -75,6 +78,11 @@ struct backend {
 	struct rate rate;        /* of requests */
 	/* control writes, workers read (relaxed; followed by a letter to each worker) */
 	_Atomic uint8_t state; /* enum backend_state */
+	/* 0..256: the share of its picks it keeps, 256 = all; less for one that is slow
+	 * beside the others */
+	_Atomic uint16_t health_share;
+	/* monotonic time at which it came back and slow start began, 0: none */
+	_Atomic uint64_t ramp_from_us;
 	/* any worker writes, rarely: shortest idle time after which the backend was
 	 * seen closing kept connections; UINT64_MAX: not known */
 	_Atomic uint64_t learned_idle_us;

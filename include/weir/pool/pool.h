@@ -82,7 +82,8 @@ void pool_registry_tick(struct pool_registry *reg, uint64_t now_us);
 /* Backends of one priority: 0 is the first choice, higher ones stand by. */
 struct pool_tier {
 	uint8_t priority;
-	uint64_t *members; /* bitset */
+	uint64_t *members;                  /* bitset */
+	const struct strategy_table *table; /* of its members; the others have weight 0 in it */
 };
 
 struct pool {
@@ -95,7 +96,6 @@ struct pool {
 	uint32_t n;
 	bool limited; /* any max_requests */
 	const struct strategy *strategy;
-	const struct strategy_table *table;
 	struct strategy_loads loads;
 	struct pool_tier *tiers;
 	uint32_t n_tiers;
@@ -123,7 +123,14 @@ int32_t pool_backend_index(const struct pool *pool, struct view name);
 struct pool_view {
 	struct pool *pool;
 	uint64_t *eligible; /* bitset: takes new exchanges, weight above 0 */
-	void *local;        /* of the strategy */
+	uint16_t *shares;   /* [n] of its picks a backend keeps, of SHARE_FULL; with `shared` */
+	uint8_t *tier_load; /* [n_tiers] percent of the exchanges that begin there */
+	uint32_t first_tier;
+	bool shared;   /* some eligible backend keeps less than all its picks */
+	bool spread;   /* more than one tier has a load */
+	bool plain;    /* one tier, no limits, no shares: the short way to a pick */
+	bool panicked; /* health is ignored in some tier */
+	void **locals; /* [n_tiers], of the strategy */
 	struct pool_state_local *sl;
 };
 
@@ -131,11 +138,18 @@ struct pool_view {
 void pool_view_init(struct pool_view *view, struct pool *pool, struct pool_worker *pw,
 		    struct arena *arena);
 /*
- * Reads the state of every backend anew into the eligibility bits.  A backend to
- * be avoided has no bit either, as long as others have one; true when there is
- * such a backend, so that another look is due.
+ * Reads the state of every backend anew into the eligibility bits, shares and
+ * the loads of the tiers.  A backend to be avoided has no bit either, as long as
+ * others have one.  True when somebody is avoided or warms up, so that another
+ * look is due.
  */
 bool pool_view_refresh(struct pool_view *view);
+
+/*
+ * Percent of the exchanges that begin in each tier, as far as states alone tell;
+ * all 0 when nothing is usable.  Control thread.
+ */
+void pool_tier_loads(const struct pool *pool, uint8_t percent[]);
 
 /* Backends this exchange has tried: never again for it. */
 #define POOL_TRIED_MAX 8
@@ -148,6 +162,7 @@ struct lease {
 	struct pool_view *view;
 	struct backend *backend; /* NULL: not taken */
 	uint32_t index;
+	uint32_t tier;
 };
 
 enum pool_verdict {

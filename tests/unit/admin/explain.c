@@ -77,7 +77,7 @@ Test(admin_explain, candidates)
 	expect(&f, "POST", E, API_URL, 200, "backends.0.limit", "2");
 	expect(&f, "POST", E, API_URL, 200, "backends.2.candidate", "false");
 	expect(&f, "POST", E, API_URL, 200, "backends.2.why",
-	       "it stands by: backends of priority 0 are available");
+	       "it stands by: the priorities before its own carry everything");
 	atomic_store(&app->backends[0]->in_flight, 2);
 	expect(&f, "POST", E, API_URL, 200, "backends.0.why", "it is at its limit of 2 in flight");
 	expect(&f, "POST", E, API_URL, 200, "backends.0.candidate", "false");

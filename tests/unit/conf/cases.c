@@ -141,7 +141,9 @@ const struct mistake mistakes[] = {
     {IN_POOL("hash: {on: path}"), 5, 5, "'hash' is not supported yet", true},
     {IN_POOL("health: {type: http}"), 5, 5, "'health' is not supported yet", true},
     {IN_POOL("outlier: {eject: 30s}"), 5, 5, "'outlier' is not supported yet", true},
-    {IN_POOL("slow_start: 10s"), 5, 17, "'slow_start: 10s' is not supported yet", true},
+    {IN_POOL("slow_start: 10"), 5, 17, "durations need a unit", true},
+    {IN_POOL("overprovision: 1000%"), 5, 20, "goes from 0% to 999%", true},
+    {IN_POOL("panic: 0.5"), 5, 12, "'0.5' is no percentage", true},
     {IN_POOL("balance: maglev"), 5, 14, "'maglev' is not supported yet", true},
     {IN_POOL("balance: peak-ewma"), 5, 14, "'peak-ewma' is not supported yet", true},
 

@@ -247,7 +247,9 @@ Test(conf_load, pools)
 		 "    protocol: http1\n"
 		 "    send_proxy: off\n"
 		 "    outlier: off\n"
-		 "    slow_start: 0\n"
+		 "    slow_start: 10s\n"
+		 "    overprovision: 120%\n"
+		 "    panic: 0%\n"
 		 "    limits: {requests: 5, connections: 6}\n"
 		 "    queue: {length: 7, timeout: 8ms}\n"
 		 "    retry: {attempts: 2, on: [reset], budget: 12.5%, buffer: 0}\n"
@@ -258,6 +260,11 @@ Test(conf_load, pools)
 	cr_assert_eq(conf->routes[0].pool, 1);
 	cr_assert_eq(conf->routes[1].pool, 0);
 	cr_assert(says(a->balance, "least-request"));
+	cr_assert_eq(a->slow_start_us, 10000000);
+	cr_assert_float_eq(a->overprovision, 1.2, 1e-9);
+	cr_assert_eq(a->panic, 0);
+	cr_assert_float_eq(b->overprovision, 1.4, 1e-9);
+	cr_assert_float_eq(b->panic, 0.5, 1e-9);
 	cr_assert_str_eq(a->backends[0].address.un.sun_path, "/etc/weir/app.sock");
 	cr_assert(says(a->backends[1].name, "two"));
 	cr_assert_eq(a->backends[1].weight, 65535);

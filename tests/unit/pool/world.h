@@ -61,6 +61,8 @@ static inline void world_init(struct world *w, unsigned n_workers, size_t n_back
 	    .balance = VIEW("round-robin"),
 	    .backends = w->backends,
 	    .n_backends = n_backends,
+	    .overprovision = 1.4,
+	    .panic = 0.5,
 	    .queue = {.on = true, .length = 16, .timeout_us = 1000000},
 	    .retry = {.on = true, .attempts = 1, .budget = 0.2},
 	    .keepalive = {.idle_us = 30000000, .max_idle = 128},

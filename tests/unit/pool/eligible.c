@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: MIT */
+/* Tiers that overflow, panic, slow start and shares. */
+#include <criterion/criterion.h>
+#include <math.h>
+
+#include "world.h"
+
+static struct world world;
+static struct world_gen gen;
+
+static void start(size_t n)
+{
+	world_init(&world, 1, n);
+	world.loops[0].now_us = 1000000000;
+}
+
+static void finish(void)
+{
+	world_release(&world, &gen);
+	world_fini(&world);
+}
+
+static void set_state(uint32_t i, enum backend_state state)
+{
+	atomic_store(&gen.pool.backends[i]->state, (uint8_t)state);
+	pool_view_refresh(&gen.views[0]);
+}
+
+/* Counts by backend of `n` exchanges, one after the other. */
+static void run(unsigned n, unsigned counts[])
+{
+	memset(counts, 0, gen.pool.n * sizeof(counts[0]));
+	for (unsigned i = 0; i < n; i++) {
+		struct lease lease;
+		cr_assert_eq(pool_take(&gen.views[0], &world.pws[0], NULL, 0, &lease), POOL_TAKEN);
+		counts[lease.index]++;
+		lease_drop(&lease, false, 1000);
+	}
+}
+
+/* `up` of ten in each tier; what Envoy's documentation says of priority levels. */
+static const struct {
+	unsigned tiers, up[3], load[3];
+} overflows[] = {
+    {2, {100, 100}, {100, 0}},
+    {2, {75, 100}, {100, 0}},
+    {2, {50, 100}, {70, 30}},
+    {2, {25, 100}, {35, 65}},
+    {2, {25, 25}, {50, 50}},
+    {2, {0, 100}, {0, 100}},
+    {3, {25, 25, 20}, {36, 36, 28}},
+    {3, {25, 25, 25}, {35, 35, 30}},
+    {3, {0, 0, 100}, {0, 0, 100}},
+    {3, {50, 0, 100}, {70, 0, 30}},
+    {2, {0, 0}, {0, 0}},
+};
+
+Test(eligible, tiers_overflow)
+{
+	for (size_t c = 0; c < sizeof(overflows) / sizeof(overflows[0]); c++) {
+		start(60); /* 20 a tier: 5 % each */
+		world.conf.n_backends = overflows[c].tiers * 20;
+		for (uint32_t i = 0; i < world.conf.n_backends; i++)
+			world.backends[i].priority = (uint8_t)(i / 20);
+		world_build(&world, &gen);
+		for (uint32_t i = 0; i < world.conf.n_backends; i++)
+			if (i % 20 >= overflows[c].up[i / 20] / 5)
+				set_state(i, BACKEND_down);
+		uint8_t load[3];
+		pool_tier_loads(&gen.pool, load);
+		for (unsigned t = 0; t < overflows[c].tiers; t++)
+			cr_assert(abs((int)load[t] - (int)overflows[c].load[t]) <= 1,
+				  "case %zu tier %u: %u", c, t, load[t]);
+		finish();
+	}
+}
+
+Test(eligible, an_overflow_is_shared_in_proportion)
+{
+	unsigned counts[4];
+	start(4);
+	world.backends[2].priority = world.backends[3].priority = 1;
+	world_build(&world, &gen);
+	set_state(0, BACKEND_maintenance);
+	run(10000, counts);
+	cr_expect_eq(counts[0], 0);
+	cr_expect(abs((int)counts[1] - 7000) < 250, "%u", counts[1]);
+	cr_expect(abs((int)counts[2] - 1500) < 200, "%u", counts[2]);
+	cr_expect(abs((int)counts[3] - 1500) < 200, "%u", counts[3]);
+	finish();
+}
+
+Test(eligible, panic_below_half)
+{
+	unsigned counts[10];
+	start(10);
+	world_build(&world, &gen);
+	for (uint32_t i = 0; i < 5; i++)
+		set_state(i, BACKEND_down);
+	cr_expect_not(gen.views[0].panicked);
+	run(100, counts);
+	for (uint32_t i = 0; i < 10; i++)
+		cr_expect_eq(counts[i], i < 5 ? 0 : 20);
+	set_state(5, BACKEND_ejected);
+	cr_expect(gen.views[0].panicked);
+	run(100, counts);
+	for (uint32_t i = 0; i < 10; i++)
+		cr_expect_eq(counts[i], 10);
+	/* what an operator took out stays out, and does not count */
+	set_state(9, BACKEND_draining);
+	run(90, counts);
+	for (uint32_t i = 0; i < 10; i++)
+		cr_expect_eq(counts[i], i == 9 ? 0 : 10);
+	finish();
+}
+
+Test(eligible, no_panic_when_off_small_or_others_carry_it)
+{
+	unsigned counts[12];
+	start(10);
+	world.conf.panic = 0;
+	world_build(&world, &gen);
+	for (uint32_t i = 0; i < 9; i++)
+		set_state(i, BACKEND_down);
+	run(10, counts);
+	cr_expect_eq(counts[9], 10);
+	finish();
+
+	start(5);
+	world_build(&world, &gen);
+	for (uint32_t i = 0; i < 4; i++)
+		set_state(i, BACKEND_down);
+	run(10, counts);
+	cr_expect_eq(counts[4], 10);
+	finish();
+
+	start(12);
+	for (uint32_t i = 6; i < 12; i++)
+		world.backends[i].priority = 1;
+	world_build(&world, &gen);
+	for (uint32_t i = 0; i < 5; i++)
+		set_state(i, BACKEND_down);
+	cr_expect_not(gen.views[0].panicked, "the second tier is healthy");
+	finish();
+}
+
+Test(eligible, a_health_share_is_a_share_of_the_picks)
+{
+	static const char *const balances[] = {"round-robin", "auto", "random"};
+	for (int b = 0; b < 3; b++) {
+		unsigned counts[4];
+		start(4);
+		world.conf.balance = view_str(balances[b]);
+		world_build(&world, &gen);
+		atomic_store(&gen.pool.backends[2]->health_share, SHARE_FULL / 4);
+		cr_expect_not(pool_view_refresh(&gen.views[0]));
+		run(16000, counts);
+		cr_expect(abs((int)counts[2] - 1150) < 250, "%s: %u", balances[b], counts[2]);
+		cr_expect(abs((int)counts[0] - 4950) < 400, "%s: %u", balances[b], counts[0]);
+		/* alone it takes everything */
+		set_state(0, BACKEND_down);
+		set_state(1, BACKEND_down);
+		set_state(3, BACKEND_down);
+		run(100, counts);
+		cr_expect_eq(counts[2], 100);
+		finish();
+	}
+}
+
+/* Envoy's formula: floor of a tenth, then linear. */
+Test(eligible, slow_start)
+{
+	static const unsigned times[][2] = {{0, 25},  {1, 25},   {6, 25},
+					    {15, 64}, {30, 128}, {45, 192}};
+	unsigned counts[4];
+	start(4);
+	world.conf.slow_start_us = 60000000;
+	world_build(&world, &gen);
+	cr_expect_not(pool_view_refresh(&gen.views[0]), "nobody warms up at the start");
+	uint64_t from = world.loops[0].now_us;
+	atomic_store(&gen.pool.backends[1]->ramp_from_us, from);
+	for (size_t t = 0; t < sizeof(times) / sizeof(times[0]); t++) {
+		world.loops[0].now_us = from + times[t][0] * 1000000;
+		cr_expect(pool_view_refresh(&gen.views[0]), "another look is due");
+		cr_expect_eq(gen.views[0].shares[1], times[t][1], "%u s: %u", times[t][0],
+			     gen.views[0].shares[1]);
+		run(10000, counts);
+		double due = 10000.0 * times[t][1] / (3 * SHARE_FULL + times[t][1]);
+		cr_expect(fabs(counts[1] - due) < 5 * sqrt(2500), "%u s: %u", times[t][0],
+			  counts[1]);
+	}
+	world.loops[0].now_us = from + 60000000;
+	cr_expect_not(pool_view_refresh(&gen.views[0]));
+	cr_expect(gen.views[0].plain);
+
+	/* three of four warm up: there is nobody to spare them */
+	for (uint32_t i = 0; i < 3; i++)
+		atomic_store(&gen.pool.backends[i]->ramp_from_us, world.loops[0].now_us);
+	cr_expect(pool_view_refresh(&gen.views[0]));
+	cr_expect_not(gen.views[0].shared);
+	finish();
+}
+
+Test(eligible, the_limit_warms_up_too)
+{
+	struct lease held[20];
+	start(2);
+	world.conf.slow_start_us = 60000000;
+	world.conf.limits.requests = 10;
+	world_build(&world, &gen);
+	atomic_store(&gen.pool.backends[0]->ramp_from_us, world.loops[0].now_us);
+	pool_view_refresh(&gen.views[0]);
+	for (int i = 0; i < 11; i++)
+		cr_assert_eq(pool_take(&gen.views[0], &world.pws[0], NULL, 0, &held[i]),
+			     POOL_TAKEN);
+	cr_expect_eq(in_flight_of(&gen, 0), 1);
+	/* before anybody waits, it takes what it may */
+	for (int i = 11; i < 20; i++)
+		cr_assert_eq(pool_take(&gen.views[0], &world.pws[0], NULL, 0, &held[i]),
+			     POOL_TAKEN);
+	cr_expect_eq(in_flight_of(&gen, 0), 10);
+	for (int i = 0; i < 20; i++)
+		lease_drop(&held[i], false, 0);
+	finish();
+}
