@@ -105,6 +105,11 @@ void put_backend(struct json *j, const struct pool *pool, uint32_t i);
 /* The members of GET /v1/status, into an open object. */
 void put_status(struct json *j, struct call *call);
 
+/*
+ * Events since an instant as an array; of one pool and backend, when they are not
+ * empty, and those that concern everybody.
+ */
+void put_events_since(struct json *j, uint64_t wall_us, struct view pool, struct view backend);
 /* When an event of this kind came last; 0: never. */
 uint64_t event_last_wall_us(enum event_kind kind);
 

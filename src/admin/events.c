@@ -75,6 +75,25 @@ static void put_event(struct json *j, const struct event *e)
 	json_object_end(j);
 }
 
+/* What concerns everybody concerns each pool, and what concerns a pool its backends. */
+static bool concerns(struct view whom, struct view of)
+{
+	return !whom.len || !of.len || view_eq(whom, of);
+}
+
+void put_events_since(struct json *j, uint64_t wall_us, struct view pool, struct view backend)
+{
+	json_array(j);
+	for (uint64_t id = last_id < EVENTS_MAX ? 1 : last_id - EVENTS_MAX + 1; id <= last_id;
+	     id++) {
+		const struct event *e = &ring[id % EVENTS_MAX];
+		if (e->at_wall_us >= wall_us && concerns(e->pool, pool) &&
+		    concerns(e->backend, backend))
+			put_event(j, e);
+	}
+	json_array_end(j);
+}
+
 void api_events(struct call *call)
 {
 	static const char *const names[] = {"since", NULL};

@@ -141,6 +141,36 @@ bool pool_note_refused(struct pool_view *view, struct pool_worker *pw, struct ba
 	return true;
 }
 
+/* ---- leases ---- */
+
+static struct levels *make_levels(struct backend_local *local)
+{
+	struct levels *levels = levels_new();
+	/* release: whoever sees the pointer sees the zeroes behind it */
+	atomic_store_explicit(&local->levels, levels, memory_order_release);
+	return levels;
+}
+
+/*
+ * The number in flight has changed: books the time it was `k` (stats/level.h).
+ * Two workers may swap places between the count and the clock; that moves
+ * microseconds from one level to its neighbour.
+ */
+static inline void leave_level(struct backend *backend, struct pool_worker *pw, uint32_t k,
+			       bool served)
+{
+	struct backend_local *local = backend->local[pw->id];
+	uint64_t now = pw->loop->now_us;
+	uint64_t since =
+	    atomic_exchange_explicit(&backend->level_since_us, now, memory_order_relaxed);
+	struct levels *levels = atomic_load_explicit(&local->levels, memory_order_relaxed);
+	if (unlikely(!levels) && !(levels = make_levels(local)))
+		return;
+	levels_pass(levels, k, now - since);
+	if (served)
+		levels_done(levels, k);
+}
+
 /*
  * Counts one in; false when the backend is at its limit.  Never counts past the
  * limit, not even for a moment: another worker would find a free slot taken and
@@ -176,11 +206,16 @@ static uint32_t pick(struct pool_view *view, struct pool_worker *pw, uint32_t ti
 static enum pool_verdict taken(struct pool_view *view, uint32_t tier, uint32_t i,
 			       struct lease *lease)
 {
+	struct backend *backend = view->pool->backends[i];
+	uint32_t now = atomic_load_explicit(&backend->in_flight, memory_order_relaxed);
+	uint32_t others = now ? now - 1 : 0; /* another worker may have dropped one since */
+	leave_level(backend, view->sl->pw, others, false);
 	*lease = (struct lease){
 	    .view = view,
-	    .backend = view->pool->backends[i],
+	    .backend = backend,
 	    .index = i,
 	    .tier = tier,
+	    .others = others < UINT16_MAX ? (uint16_t)others : UINT16_MAX,
 	};
 	return POOL_TAKEN;
 }
@@ -312,6 +347,7 @@ void lease_drop(struct lease *lease, bool error, uint64_t duration_us)
 	uint32_t before =
 	    atomic_fetch_sub_explicit(&lease->backend->in_flight, 1, memory_order_seq_cst);
 	check(before > 0);
+	leave_level(lease->backend, view->sl->pw, before, lease->served);
 	lease->backend = NULL;
 	if (pool->strategy->done)
 		pool->strategy->done(pool->tiers[lease->tier].table, view->locals[lease->tier],

@@ -198,7 +198,7 @@ static void line_json(struct str *s, const struct exchange *ex, const struct fac
 	put_seconds(&j, "connect_s", ex->connect_us);
 	put_seconds(&j, "wait_s", f->wait_us);
 	put_seconds(&j, "transfer_s", f->transfer_us);
-	put_seconds(&j, "client_s", ex->client_us);
+	put_seconds(&j, "client_s", ex->client_us + ex->upload_us);
 	put_seconds(&j, "total_s", f->total_us);
 	json_member_u64(&j, "retries", ex->n_retries);
 	char term[3] = {row->who, row->when, '\0'};

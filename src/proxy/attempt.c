@@ -37,6 +37,7 @@ static void connect_failed(struct exchange *ex, enum outcome outcome)
 void attempt_connected(struct exchange *ex, enum err err)
 {
 	ex->connect_us += clock_us() - ex->connect_from_us;
+	ex->connect_from_us = 0;
 	if (err) {
 		connect_failed(ex, err == ERR_REFUSED   ? OUTCOME_connect_refused
 				   : err == ERR_TIMEOUT ? OUTCOME_connect_timeout
@@ -106,6 +107,8 @@ static void wait_for_slot(struct exchange *ex)
 		return;
 	}
 	counter_add(&ex->view->sl->counters.queued, 1);
+	ex->queue_met =
+	    atomic_load_explicit(&ex->view->pool->state->n_queued, memory_order_relaxed);
 	exchange_set_state(ex, EXCHANGE_QUEUED);
 }
 
@@ -141,6 +144,7 @@ void attempt_finish(struct exchange *ex, bool keep, bool error)
 			upconn_close(up);
 	}
 	if (ex->lease.backend) {
+		ex->lease.served = ex->resp_complete && !error;
 		struct backend_local *bl = ex->backend->local[ex->worker->pool.id];
 		if (error)
 			counter_add(&bl->counters.errors, 1);
@@ -188,6 +192,7 @@ static bool replace_stale(struct exchange *ex, enum outcome outcome)
 	    ex->stale_retried || !may_repeat(ex))
 		return false;
 	counter_add(&ex->up->local->counters.stale_reuses, 1);
+	exchange_attempt_over(ex);
 	upconn_close(ex->up);
 	ex->up = NULL;
 	ex->stale_retried = true;
@@ -201,6 +206,7 @@ static bool retry(struct exchange *ex)
 	struct backend_local *bl = ex->backend->local[ex->worker->pool.id];
 	struct pool_counters *counters = &ex->view->sl->counters;
 	ex->tried.index[ex->tried.n++] = ex->lease.index;
+	exchange_attempt_over(ex);
 	attempt_finish(ex, false, true);
 	ex->stale_retried = ex->counted = false;
 	/* the budget first: a pick that is not used would skew the strategy */

@@ -25,12 +25,6 @@ static struct exchange *exchange_of(struct stream *stream)
 
 /* ---- sending ---- */
 
-static void sent(struct exchange *ex)
-{
-	ex->sent_us = clock_us();
-	exchange_set_state(ex, EXCHANGE_WAITING);
-}
-
 /* Hands the request to the kernel, from wherever it is. */
 static enum io write_request(struct exchange *ex)
 {
@@ -61,11 +55,12 @@ void backend_h1_send(struct exchange *ex)
 		counter_add(&ex->up->local->counters.requests, 1);
 	ex->counted = true;
 	if (likely(io == IO_OK && ex->req_complete)) {
-		sent(ex);
+		exchange_sent(ex);
 		return;
 	}
 	if (io == IO_WAIT)
 		ex->unsent_mark = stream_unsent(&ex->up->stream);
+	ex->send_from_us = clock_us();
 	exchange_set_state(ex, EXCHANGE_SENDING);
 	if (io == IO_OK)
 		ex->client_ops->resume(ex);
@@ -82,7 +77,7 @@ static void on_drained(struct stream *stream)
 	switch (ex->state) {
 	case EXCHANGE_SENDING:
 		if (ex->req_complete)
-			sent(ex);
+			exchange_sent(ex);
 		else
 			exchange_arm(ex);
 		break;

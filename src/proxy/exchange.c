@@ -291,6 +291,8 @@ void exchange_begin(struct exchange *ex, const struct exchange_request *req, str
 {
 	struct worker *w = ex->worker;
 	ex->req_complete = complete;
+	if (unlikely(ex->start_us < w->loop.turn_began_us)) /* the head came in pieces */
+		ex->upload_us = w->loop.now_us - ex->start_us;
 	policy_scan(ex, &w->req);
 	if (ex->gl->gen->access_log)
 		access_log_note(ex, req, &w->req);
@@ -387,8 +389,7 @@ static enum io take_body(struct exchange *ex, struct span bytes, bool complete)
 	enum io io = send_body(ex, bytes);
 	if (ex->state == EXCHANGE_SENDING) {
 		if (complete && io == IO_OK) {
-			ex->sent_us = clock_us();
-			exchange_set_state(ex, EXCHANGE_WAITING);
+			exchange_sent(ex);
 			return io;
 		}
 	}
@@ -498,44 +499,6 @@ static void count_status(struct worker *w, unsigned status)
 		counter_add(&w->counters.responses_2xx, 1);
 }
 
-/*
- * Errors apart from successes: fast ones would flatter the quantiles.  What a
- * client broke off says nothing about the backend, nor does a tunnel's length.
- */
-static struct hist_set *set_of(const struct exchange *ex)
-{
-	struct backend_local *bl;
-	if (!ex->backend)
-		return NULL;
-	bl = ex->backend->local[ex->worker->pool.id];
-	if (outcome_row(ex->outcome)->is_error || (ex->status >= 500 && ex->resp_complete))
-		return &bl->failed;
-	return ex->outcome == OUTCOME_ok ? &bl->ok : NULL;
-}
-
-static void record_phases(struct exchange *ex, uint64_t now)
-{
-	struct hist_set *set = set_of(ex);
-	if (!set)
-		return;
-	uint64_t total = now - ex->start_us;
-	uint64_t wait =
-	    ex->first_byte_us > ex->sent_us && ex->sent_us ? ex->first_byte_us - ex->sent_us : 0;
-	uint64_t transfer = ex->first_byte_us ? now - ex->first_byte_us : 0;
-	if (transfer > ex->client_us)
-		transfer -= ex->client_us;
-	else
-		transfer = 0;
-	uint64_t known = ex->queue_us + ex->connect_us + wait + transfer + ex->client_us;
-	hist_set_record(set, PHASE_queue, ex->queue_us);
-	hist_set_record(set, PHASE_connect, ex->connect_us);
-	hist_set_record(set, PHASE_wait, wait);
-	hist_set_record(set, PHASE_transfer, transfer);
-	hist_set_record(set, PHASE_client, ex->client_us);
-	hist_set_record(set, PHASE_self, total > known ? total - known : 0);
-	hist_set_record(set, PHASE_total, total);
-}
-
 void exchange_end(struct exchange *ex, enum outcome outcome)
 {
 	struct worker *w = ex->worker;
@@ -554,7 +517,7 @@ void exchange_end(struct exchange *ex, enum outcome outcome)
 		counter_add(&w->counters.errors, 1);
 	counter_add(&w->counters.bytes_in, ex->bytes_in);
 	counter_add(&w->counters.bytes_out, ex->bytes_out);
-	record_phases(ex, ex->last_byte_us);
+	exchange_measure(ex);
 	if (unlikely(ex->note != NULL))
 		access_log_write(ex);
 

@@ -12,6 +12,7 @@
  */
 #include "weir/stats/window.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -333,4 +334,49 @@ void windows_read(const struct windows *w, enum phase phase, enum window window,
 	out->sum_us = t.sum_us;
 	out->overflow = t.overflow;
 	out->max_us = s ? top_us(out, s->start.max_us) : 0;
+}
+
+/* ---- the last second ---- */
+
+/* Entries are in the order of their buckets. */
+static uint64_t slot_rank_us(const struct slot *slot, uint64_t rank)
+{
+	uint64_t seen = 0;
+	for (uint32_t i = 0; i < slot->n_entries; i++) {
+		uint32_t bucket = slot->entries[i] >> ENTRY_COUNT_BITS;
+		seen += slot->entries[i] & ENTRY_COUNT_MAX;
+		if (seen >= rank)
+			return hist_lower_us(bucket) + hist_width_us(bucket) / 2;
+	}
+	return 0;
+}
+
+static const struct slot *newest_slot(const struct windows *w, enum phase phase)
+{
+	const struct series *s = w->phases[phase];
+	return s && w->rings[0].n_closed ? &s->slots[0][ring_index(w, 0, 0)] : NULL;
+}
+
+void windows_newest_add(const struct windows *w, enum phase phase, struct hist_total *total)
+{
+	const struct slot *slot = newest_slot(w, phase);
+	for (uint32_t i = 0; slot && i < slot->n_entries; i++) {
+		uint32_t n = slot->entries[i] & ENTRY_COUNT_MAX;
+		total->count[slot->entries[i] >> ENTRY_COUNT_BITS] += n;
+		total->n += n;
+	}
+	total->max_us = UINT64_MAX; /* not known: nothing is cut */
+}
+
+void windows_newest(const struct windows *w, enum phase phase, const double *q, size_t n,
+		    uint64_t *us)
+{
+	const struct slot *slot = newest_slot(w, phase);
+	uint64_t total = 0;
+	for (uint32_t i = 0; slot && i < slot->n_entries; i++)
+		total += slot->entries[i] & ENTRY_COUNT_MAX;
+	for (size_t k = 0; k < n; k++) {
+		double wanted = ceil(q[k] * (double)total - 1e-6);
+		us[k] = total ? slot_rank_us(slot, wanted < 1 ? 1 : (uint64_t)wanted) : 0;
+	}
 }

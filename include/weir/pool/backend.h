@@ -20,7 +20,10 @@
 #include "weir/base/view.h"
 #include "weir/stats/counter.h"
 #include "weir/stats/hist.h"
+#include "weir/stats/history.h"
+#include "weir/stats/level.h"
 #include "weir/stats/rate.h"
+#include "weir/stats/slow.h"
 #include "weir/stats/window.h"
 
 enum backend_state {
@@ -53,6 +56,9 @@ struct backend_local {
 	struct backend_counters counters;
 	struct hist_set ok;     /* phases of successful attempts */
 	struct hist_set failed; /* phases of failed ones */
+	/* made when first used; owns; the writer releases, readers acquire */
+	_Atomic(struct levels *) levels;  /* speed at each number in flight */
+	_Atomic(struct slow_ring *) slow; /* the slowest exchanges */
 } CACHE_ALIGNED;
 
 #define BACKEND_REASON_MAX 120
@@ -76,6 +82,9 @@ struct backend {
 	char reason[BACKEND_REASON_MAX];
 	struct windows *windows; /* owns; latency of successes, folded once a second */
 	struct rate rate;        /* of requests */
+	struct history *history; /* owns; NULL without memory */
+	uint64_t ticked_requests, ticked_errors; /* totals at its last row */
+	uint64_t ticked_area_us, ticked_time_us;
 	/* control writes, workers read (relaxed; followed by a letter to each worker) */
 	_Atomic uint8_t state; /* enum backend_state */
 	/* 0..256: the share of its picks it keeps, 256 = all; less for one that is slow
@@ -88,6 +97,7 @@ struct backend {
 	_Atomic uint64_t learned_idle_us;
 	/* every worker writes */
 	_Atomic uint32_t in_flight CACHE_ALIGNED;
+	_Atomic uint64_t level_since_us;          /* of the last change of in_flight; same line */
 	_Atomic uint32_t n_upconns CACHE_ALIGNED; /* changes only at connect and close */
 	/* per worker; owns */
 	struct backend_local *local[];

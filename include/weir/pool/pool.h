@@ -53,6 +53,7 @@ struct pool_state {
 	double budget;                                  /* share of requests that may be retries */
 	uint64_t budget_requests[9], budget_retries[9]; /* totals at the last seconds */
 	unsigned budget_at;
+	struct history *history; /* owns; the sum over its backends; NULL without memory */
 	/* every worker, but only when somebody waits or retries */
 	_Atomic uint32_t n_queued CACHE_ALIGNED;
 	_Atomic int32_t retry_tokens;
@@ -163,6 +164,8 @@ struct lease {
 	struct backend *backend; /* NULL: not taken */
 	uint32_t index;
 	uint32_t tier;
+	uint16_t others; /* in flight there when it was taken, at most 65535 */
+	bool served;     /* set before the drop: a whole response, and no error */
 };
 
 enum pool_verdict {

@@ -152,10 +152,14 @@ struct exchange {
 	uint64_t start_us; /* first request byte */
 	uint64_t queue_from_us, queue_us;
 	uint64_t connect_from_us, connect_us;
+	uint64_t send_from_us;  /* its first part was, 0: it went in one piece */
 	uint64_t sent_us;       /* request handed to the kernel */
 	uint64_t first_byte_us; /* of the response */
 	uint64_t last_byte_us;
-	uint64_t blocked_from_us, client_us;
+	uint64_t blocked_from_us, client_us; /* the client read slowly */
+	uint64_t upload_us;                  /* it sent slowly */
+	uint64_t failed_wait_us;             /* spent waiting in attempts that were repeated */
+	uint32_t queue_met;                  /* waiters in the queue when this one joined them */
 	uint64_t bytes_in, bytes_out;
 	uint64_t body_out;       /* of bytes_out: payload */
 	struct backend *backend; /* of the last attempt; valid while gl is held */
@@ -203,6 +207,13 @@ void exchange_body_failed(struct exchange *ex, enum outcome outcome, const char 
 void exchange_client_gone(struct exchange *ex);
 /* Everything the client had pending is out. */
 void exchange_client_drained(struct exchange *ex);
+
+/* measure.c: all of the request is with the kernel; it waits for the answer now. */
+void exchange_sent(struct exchange *ex);
+/* An attempt is given up for another one: its waiting is kept for the account. */
+void exchange_attempt_over(struct exchange *ex);
+/* The phases of an exchange that has ended, into histograms and rings. */
+void exchange_measure(struct exchange *ex);
 
 /* Ends it, whatever its state. */
 void exchange_end(struct exchange *ex, enum outcome outcome);

@@ -71,6 +71,17 @@ void windows_fold(struct windows *windows, const struct hist_set *const *sets, s
 void windows_read(const struct windows *windows, enum phase phase, enum window window,
 		  struct hist_total *out);
 
+/*
+ * Quantiles of what the last fold took in, without
+ * building a total: cheap enough for every backend and second.  0 without
+ * samples.
+ */
+void windows_newest(const struct windows *windows, enum phase phase, const double *q, size_t n,
+		    uint64_t *us);
+
+/* Adds what the last fold took in, buckets and n only. */
+void windows_newest_add(const struct windows *windows, enum phase phase, struct hist_total *total);
+
 /* Slots that had to be left out of the windows for want of memory. */
 uint64_t windows_lost(const struct windows *windows);
 

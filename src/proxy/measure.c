@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The account of an exchange that has ended: its time divided into phases, then
+ * recorded where readers look for it.  Every microsecond of the total is in
+ * exactly one phase; `self` is what no other phase explains, our own time.
+ */
+#include <string.h>
+
+#include "weir/base/clock.h"
+#include "weir/proxy/exchange.h"
+
+void exchange_sent(struct exchange *ex)
+{
+	ex->sent_us = clock_us();
+	if (unlikely(ex->send_from_us))
+		ex->upload_us += ex->sent_us - ex->send_from_us;
+	exchange_set_state(ex, EXCHANGE_WAITING);
+}
+
+void exchange_attempt_over(struct exchange *ex)
+{
+	if (ex->sent_us)
+		ex->failed_wait_us += clock_us() - ex->sent_us;
+	else if (ex->send_from_us)
+		ex->upload_us += clock_us() - ex->send_from_us;
+	ex->sent_us = ex->send_from_us = 0;
+}
+
+/* ---- phases ---- */
+
+static uint64_t minus(uint64_t a, uint64_t b)
+{
+	return a > b ? a - b : 0;
+}
+
+static void divide(const struct exchange *ex, uint64_t us[N_PHASES])
+{
+	uint64_t now = ex->last_byte_us, sent = ex->sent_us, first = ex->first_byte_us;
+	uint64_t blocked = ex->client_us;
+	if (ex->blocked_from_us) /* it ended while the client held it up */
+		blocked += minus(now, ex->blocked_from_us);
+	us[PHASE_queue] = ex->queue_us;
+	us[PHASE_connect] = ex->connect_us;
+	if (ex->connect_from_us) /* it ended meanwhile */
+		us[PHASE_connect] += minus(now, ex->connect_from_us);
+	us[PHASE_client] = ex->upload_us + blocked;
+	us[PHASE_wait] = ex->failed_wait_us;
+	if (sent) /* without an answer it waited to the end */
+		us[PHASE_wait] += minus(first ? first : now - blocked, sent);
+	else if (ex->send_from_us) /* answered, or ended, before all of it was sent */
+		us[PHASE_client] += minus(first ? first : now, ex->send_from_us);
+	us[PHASE_transfer] = first ? minus(minus(now, first), blocked) : 0;
+	us[PHASE_total] = now - ex->start_us;
+	uint64_t known = us[PHASE_queue] + us[PHASE_connect] + us[PHASE_client] + us[PHASE_wait] +
+			 us[PHASE_transfer];
+	us[PHASE_self] = minus(us[PHASE_total], known);
+}
+
+/*
+ * Errors apart from successes: fast ones would flatter the quantiles.  What a
+ * client broke off says nothing about the backend, nor does a tunnel's length.
+ */
+static struct hist_set *set_of(const struct exchange *ex, struct backend_local *bl)
+{
+	if (outcome_row(ex->outcome)->is_error || (ex->status >= 500 && ex->resp_complete))
+		return &bl->failed;
+	return ex->outcome == OUTCOME_ok ? &bl->ok : NULL;
+}
+
+/* ---- the slowest ---- */
+
+static uint8_t copy_text(char *to, size_t size, struct view v)
+{
+	size_t n = v.len < size ? v.len : size;
+	if (n)
+		memcpy(to, v.ptr, n);
+	return (uint8_t)n;
+}
+
+/* Method and target as they were sent to the backend, if they still lie there. */
+static void copy_request_line(const struct exchange *ex, struct slow_record *r)
+{
+	struct view head = ex->req ? buf_view(ex->req) : VIEW_NONE;
+	head = view_head(head, ex->req_head_len);
+	ptrdiff_t space = view_chr(head, ' ');
+	if (space <= 0)
+		return;
+	r->method_len = copy_text(r->method, sizeof(r->method), view_head(head, (size_t)space));
+	head = view_skip(head, (size_t)space + 1);
+	space = view_chr(head, ' ');
+	if (space > 0)
+		r->path_len = copy_text(r->path, sizeof(r->path), view_head(head, (size_t)space));
+}
+
+static void note_slow(const struct exchange *ex, struct slow_ring *ring,
+		      const uint64_t us[N_PHASES])
+{
+	struct slow_record r = {
+	    .ended_us = ex->last_byte_us,
+	    .outcome = outcome_row(ex->outcome)->name,
+	    .in_flight = ex->lease.others,
+	    .queue_length = ex->queue_met,
+	    .status = ex->status,
+	    .retries = ex->n_retries,
+	};
+	memcpy(r.phase_us, us, sizeof(r.phase_us));
+	r.request_id_len = copy_text(r.request_id, sizeof(r.request_id),
+				     view_of(ex->request_id, ex->request_id_len));
+	copy_request_line(ex, &r);
+	slow_put(ring, &r);
+}
+
+/* The ring of this backend on this worker; NULL without memory. */
+static struct slow_ring *slow_ring_of(struct backend_local *bl)
+{
+	struct slow_ring *ring = atomic_load_explicit(&bl->slow, memory_order_relaxed);
+	if (likely(ring != NULL))
+		return ring;
+	ring = slow_ring_new();
+	/* release: whoever sees the pointer sees the zeroes behind it */
+	atomic_store_explicit(&bl->slow, ring, memory_order_release);
+	return ring;
+}
+
+/* ---- all of it ---- */
+
+void exchange_measure(struct exchange *ex)
+{
+	uint64_t us[N_PHASES];
+	if (!ex->backend)
+		return;
+	struct backend_local *bl = ex->backend->local[ex->worker->pool.id];
+	struct hist_set *set = set_of(ex, bl);
+	divide(ex, us);
+	if (likely(set != NULL))
+		for (int p = 0; p < N_PHASES; p++)
+			hist_set_record(set, (enum phase)p, us[p]);
+	struct levels *levels = atomic_load_explicit(&bl->levels, memory_order_relaxed);
+	if (likely(set == &bl->ok && levels != NULL))
+		levels_served(levels, ex->lease.others, us[PHASE_wait] + us[PHASE_transfer]);
+	struct slow_ring *ring = slow_ring_of(bl);
+	if (ring && slow_wants(ring, us[PHASE_total], ex->last_byte_us) &&
+	    ex->outcome != OUTCOME_tunnel && ex->outcome != OUTCOME_tunnel_idle)
+		note_slow(ex, ring, us);
+}

@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: MIT
+"""What weir says about speed: phases, the flight recorder, the slowest, the model."""
+import threading
+import time
+
+from wire import SLOW, wait_for
+
+PHASES = ("queue", "connect", "wait", "transfer", "client", "self")
+
+
+def load(daemon, n_clients, seconds, target="/"):
+    """Closed-loop clients, one thread each; latencies in seconds."""
+    end = time.monotonic() + seconds
+    times = []
+
+    def run():
+        with daemon.connect() as client:
+            while time.monotonic() < end:
+                begin = time.monotonic()
+                client.ask(target=target)
+                times.append(time.monotonic() - begin)
+    threads = [threading.Thread(target=run) for _ in range(n_clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return times
+
+
+def slow(daemon, query=""):
+    return daemon.admin.get("/v1/pools/app/slow" + query)["slow"]
+
+
+def history(daemon, query=""):
+    return daemon.admin.get(f"/v1/history?pool=app{query}")
+
+
+# ---- the slowest exchanges ----
+
+def test_the_slowest_are_kept_with_all_phases(weir, app):
+    backends = app(2)
+    daemon = weir(backends.addresses, pool={"balance": "round-robin"})
+    client = daemon.connect()
+    for _ in range(60):
+        client.ask()
+    answer = client.ask(target="/slow?service=80ms", headers=[("X-Request-ID", "find-me")])
+    assert answer.status == 200
+    first = wait_for(lambda: (rows := slow(daemon)) and rows[0]["path"].startswith("/slow")
+                     and rows[0], 5, "the slow one comes first")
+    assert first["method"] == "GET" and first["path"] == "/slow?service=80ms"
+    assert first["status"] == 200 and first["outcome"] == "ok" and first["retries"] == 0
+    assert first["request_id"] == "find-me"
+    assert first["in_flight"] == 0 and first["queue_length"] == 0
+    assert first["backend"] in daemon.backends()
+    phases = first["phases"]
+    assert phases["wait_us"] >= 79000, phases
+    assert phases["total_us"] == sum(phases[f"{p}_us"] for p in PHASES)
+    rows = slow(daemon)
+    totals = [row["phases"]["total_us"] for row in rows]
+    assert totals == sorted(totals, reverse=True) and len(rows) <= 32
+    assert len(slow(daemon, "?limit=3")) == 3
+    name = first["backend"]
+    assert {row["backend"] for row in slow(daemon, f"?backend={name}")} == {name}
+    assert daemon.admin.call("GET", "/v1/pools/app/slow?backend=nobody").status == 404
+    assert daemon.admin.call("GET", "/v1/pools/app/slow?limit=x").status == 400
+
+
+def test_who_had_to_queue_says_how_long_the_queue_was(weir, app):
+    backends = app(1, "service=60ms")
+    daemon = weir(backends.addresses, pool={"limits": {"requests": 1}})
+    threads = [threading.Thread(target=daemon.ask) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    rows = wait_for(lambda: len(rows := slow(daemon)) == 3 and rows, 5, "three rows")
+    assert sorted(row["queue_length"] for row in rows) == [0, 1, 2]
+    last = max(rows, key=lambda row: row["phases"]["queue_us"])
+    assert last["phases"]["queue_us"] >= 100000
+    assert all(row["in_flight"] == 0 for row in rows)
+
+
+def test_failures_are_among_the_slowest(weir, app):
+    daemon = weir(app(1).addresses, pool={"timeouts": {"response": "150ms"}, "retry": "off"})
+    assert daemon.ask(target="/?hang=1").status == 504
+    row = wait_for(lambda: slow(daemon), 5, "a row")[0]
+    assert row["outcome"] == "backend_timeout" and row["status"] == 504
+    assert row["phases"]["wait_us"] >= 149000, row
+
+
+# ---- phases ----
+
+def mean_us(row, phase, window="start"):
+    return row["latency"][window][phase]["mean_us"]
+
+
+def settled(daemon, n):
+    """The row of the only backend, once all n samples are folded in."""
+    def look():
+        row = next(iter(daemon.backends().values()))
+        return row["latency"]["start"].get("total", {}).get("n") == n and row
+    return wait_for(look, 5, f"{n} samples")
+
+
+def test_phases_add_up_to_the_total(weir, app):
+    backends = app(1, "service=3ms")
+    daemon = weir(backends.addresses, pool={"limits": {"requests": 3}})
+    n = len(load(daemon, 6, 1.0 * SLOW, "/bytes/20000"))
+    row = settled(daemon, n)
+    total = mean_us(row, "total")
+    parts = sum(mean_us(row, phase) for phase in PHASES)
+    assert abs(parts - total) <= total * 0.01, (parts, total)
+    assert mean_us(row, "queue") > 1000 and mean_us(row, "wait") >= 2900
+
+
+def test_a_slow_sender_is_the_clients_time_not_ours(weir, app):
+    daemon = weir(app(1).addresses)
+    client = daemon.connect()
+    client.send(b"POST / HTTP/1.1\r\nHost: a\r\n")
+    time.sleep(0.15)
+    client.send(b"Content-Length: 4\r\n\r\nab")
+    time.sleep(0.15)
+    client.send(b"cd")
+    assert client.response("POST").status == 200
+    row = settled(daemon, 1)
+    assert mean_us(row, "client") >= 290000, row["latency"]["start"]
+    assert mean_us(row, "self") < 50000 * SLOW, row["latency"]["start"]
+
+
+def test_waiting_in_an_attempt_that_is_repeated_is_not_our_time(weir, scripted):
+    def cut_late(peer):
+        peer.request()
+        time.sleep(0.1)
+    bad, good = scripted(cut_late), scripted()
+    daemon = weir([bad.address, good.address], pool={"balance": "round-robin"}, workers=1)
+    client = daemon.connect()
+    for _ in range(2):
+        assert client.ask().status == 200
+    rows = wait_for(lambda: [r for r in slow(daemon) if r["retries"] == 1], 5, "the retried one")
+    assert rows[0]["phases"]["wait_us"] >= 99000, rows
+    assert rows[0]["phases"]["self_us"] < 50000 * SLOW, rows
+
+
+# ---- the flight recorder ----
+
+def test_history_has_a_row_a_second(weir, app):
+    backends = app(1, "service=2ms")
+    daemon = weir(backends.addresses)
+    name = next(iter(daemon.backends()))
+    n = len(load(daemon, 2, 0.3))
+    row = wait_for(lambda: [r for r in history(daemon, f"&backend={name}")["rows"] if r["rate"]],
+                   5, "a row with requests")[0]
+    assert row["state"] == "up" and row["errors"] == 0 and row["queued"] == 0
+    assert 1900 <= row["p50_us"] <= 60000 * SLOW and row["p99_us"] >= row["p50_us"]
+    assert 0 < row["in_flight"] <= 2
+    wait_for(lambda: sum(r["rate"] for r in history(daemon)["rows"]) > n * 0.9, 5,
+             "the rows add up")
+    rows = history(daemon)["rows"]
+    assert all(b["at_s"] - a["at_s"] < 3 * SLOW for a, b in zip(rows, rows[1:]))
+    assert len(history(daemon, "&seconds=1")["rows"]) == 1
+    assert daemon.admin.call("GET", "/v1/history").status == 400
+    assert daemon.admin.call("GET", "/v1/history?pool=none").status == 404
+    assert daemon.admin.call("GET", "/v1/history?pool=app&backend=none").status == 404
+
+
+def test_history_survives_a_reload_and_marks_it(weir, app):
+    daemon = weir(app(1).addresses)
+    name = next(iter(daemon.backends()))
+    before = wait_for(lambda: history(daemon)["rows"], 5, "a row")[0]
+    daemon.reload()
+    daemon.admin.post(f"/v1/pools/app/backends/{name}", {"weight": 3})
+    seen = history(daemon, "&seconds=900")
+    assert seen["rows"][0]["at_s"] == before["at_s"]
+    kinds = [m["kind"] for m in seen["markers"]]
+    assert "reload" in kinds and "weight" in kinds, seen["markers"]
