@@ -103,7 +103,7 @@ static void decode_absent(struct decoder *d, const struct row *row, void *base)
 	if (row->type == &conf_type_section) {
 		decode_map(d, row, NULL, base);
 	} else if (row->type == &conf_type_switched) {
-		*(bool *)member_of(row, base) = true;
+		*(bool *)member_of(row, base) = row->def == NULL;
 		decode_map(d, row, NULL, base);
 	} else if (row->def) {
 		row->type->decode(d, row, default_node(d, row), base);

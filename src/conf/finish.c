@@ -132,6 +132,25 @@ static bool is_pool_name(struct view v)
 	return v.len > 0 && v.len <= 64;
 }
 
+/* One of the two cookies pins. */
+static void finish_sticky(struct decoder *d, const struct element *element)
+{
+	struct conf_pool *pool = element->base;
+	struct node *sticky = node_get(element->node, VIEW("sticky"));
+	struct node *cookie = node_get(sticky, VIEW("cookie"));
+	if (!pool->sticky.on)
+		return;
+	if (cookie && pool->sticky.learn.ptr)
+		decode_error(d, cookie, "'cookie' beside 'learn': only one can pin");
+	if (!cookie && !pool->sticky.learn.ptr)
+		pool->sticky.cookie = VIEW("weir");
+	if (pool->sticky.cookie.ptr && !pool->sticky.keys.n && !node_get(sticky, VIEW("key_file")))
+		decode_warning(d, sticky,
+			       "without key_file the pins of pool '" VIEW_FMT
+			       "' end with this process",
+			       VIEW_ARG(pool->name));
+}
+
 void finish_pool(struct decoder *d, const struct element *element)
 {
 	struct conf_pool *pool = element->base;
@@ -146,6 +165,7 @@ void finish_pool(struct decoder *d, const struct element *element)
 	if (pool->n_backends && !weights && !d->report.diags->n_errors)
 		decode_warning(d, element->key, "no backend of pool '" VIEW_FMT "' has a weight",
 			       VIEW_ARG(pool->name));
+	finish_sticky(d, element);
 	names_init(&d->backends, d->scratch);
 }
 

@@ -46,6 +46,12 @@ static const struct row rows[] = {
 	{.path = (path_), .type = &conf_type_section, .help = (help_), __VA_ARGS__},
 #define SWITCHED(path_, scope, member, help_) \
 	{.path = (path_), .type = &conf_type_switched, MEMBER(scope, member), .help = (help_)},
+#define OPTIONAL(path_, scope, member, help_) \
+	{.path = (path_),                     \
+	 .type = &conf_type_switched,         \
+	 MEMBER(scope, member),               \
+	 .def = "off",                        \
+	 .help = (help_)},
 #define LIST(path_, scope, member, help_, ...) \
 	{.path = (path_),                      \
 	 .type = &conf_type_list,              \

@@ -89,6 +89,10 @@ extern const struct conf_type conf_type_networks;
 extern const struct conf_type conf_type_pool_ref;
 extern const struct conf_type conf_type_split;
 
+/* type_sticky.c */
+extern const struct conf_type conf_type_cookie_name;
+extern const struct conf_type conf_type_key_file;
+
 /* ---- for the types themselves ---- */
 
 static inline void *member_of(const struct row *row, void *base)

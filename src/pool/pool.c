@@ -111,6 +111,7 @@ void pool_build(struct pool *pool, const struct conf_pool *conf, struct pool_reg
 	check(pool->strategy); /* the configuration was validated against the same rows */
 	for (uint32_t t = 0; t < pool->n_tiers; t++)
 		build_tier(pool, &pool->tiers[t], arena);
+	pool_build_pins(pool, reg, arena);
 }
 
 void pool_release(struct pool *pool, struct pool_registry *reg)
@@ -118,6 +119,7 @@ void pool_release(struct pool *pool, struct pool_registry *reg)
 	(void)reg;
 	for (uint32_t i = 0; i < pool->n; i++)
 		registry_backend_put(pool->backends[i]);
+	pool_release_pins(pool);
 	registry_state_put(pool->state);
 }
 
@@ -310,6 +312,18 @@ enum pool_verdict pool_take_slot(struct pool_view *view, struct pool_worker *pw,
 	if (i == STRATEGY_NONE)
 		i = pick_of(view, pw, tier, mask, key, false);
 	return i == STRATEGY_NONE ? POOL_FULL : taken(view, tier, i, lease);
+}
+
+enum pool_verdict pool_take_index(struct pool_view *view, uint32_t i, struct lease *lease)
+{
+	const struct pool *pool = view->pool;
+	uint32_t tier = 0;
+	lease->backend = NULL;
+	if (!claim(pool, i, pool->max_requests[i]))
+		return POOL_FULL;
+	while (!bitset_has(pool->tiers[tier].members, i))
+		tier++;
+	return taken(view, tier, i, lease);
 }
 
 /* Others wait already: a slot that comes free is theirs. */

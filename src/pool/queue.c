@@ -72,6 +72,14 @@ void queue_wake(struct pool_state *state, const struct pool_state_local *after)
 		registry_wake(state->local[best]);
 }
 
+static enum pool_verdict take_for(const struct waiter *w, struct pool_worker *pw,
+				  struct lease *lease)
+{
+	if (w->only)
+		return pool_take_pinned_slot(w->view, pw, w->only - 1, lease);
+	return pool_take_slot(w->view, pw, w->tried, 0, lease);
+}
+
 /*
  * The first in line who can be served.  A retry or an exchange of an older
  * generation may wait for others than those behind it and does not hold them
@@ -83,9 +91,9 @@ static struct waiter *next_served(struct pool_state_local *sl, struct lease *lea
 	*busy = false;
 	list_each (it, &sl->queue) {
 		struct waiter *w = list_entry(it, struct waiter, link);
-		if (pool_take_slot(w->view, sl->pw, w->tried, 0, lease) == POOL_TAKEN)
+		if (take_for(w, sl->pw, lease) == POOL_TAKEN)
 			return w;
-		*busy = (!w->tried || w->tried->n == 0) && w->view == last->view;
+		*busy = !w->only && (!w->tried || w->tried->n == 0) && w->view == last->view;
 		if (*busy)
 			break;
 	}

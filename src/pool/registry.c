@@ -13,6 +13,7 @@
 #include "weir/base/check.h"
 #include "weir/base/clock.h"
 #include "weir/base/hash.h"
+#include "weir/base/rng.h"
 
 #define LEARNED_IDLE_MAX_US (UINT64_C(600) * 1000000)
 
@@ -79,6 +80,7 @@ static struct backend *backend_new(struct pool_registry *reg, struct view pool,
 	    view_of(b->key.ptr + pool.len + 2 + conf->name.len, conf->address_text.len);
 	b->address = conf->address;
 	b->n_workers = reg->n_workers;
+	b->serial = ++reg->last_serial;
 	b->since_us = clock_wall_us();
 	b->windows = windows_new(clock_us());
 	b->history = history_new();
@@ -201,6 +203,7 @@ struct pool_state *registry_state_get(struct pool_registry *reg, struct view nam
 static void state_free(struct pool_state *s)
 {
 	list_del(&s->registry_link);
+	learned_put(s->learned);
 	for (unsigned i = 0; i < s->n_workers; i++) {
 		check(list_is_empty(&s->local[i]->queue));
 		free(s->local[i]);
@@ -230,6 +233,10 @@ void pool_registry_init(struct pool_registry *reg, unsigned n_workers, struct po
 	*reg = (struct pool_registry){.n_workers = n_workers, .workers = workers};
 	list_init(&reg->backends);
 	list_init(&reg->states);
+	for (size_t i = 0; i < sizeof(reg->secret); i += sizeof(uint64_t)) {
+		uint64_t word = rng_entropy();
+		memcpy(reg->secret + i, &word, sizeof(word));
+	}
 }
 
 void pool_registry_fini(struct pool_registry *reg)

@@ -24,8 +24,15 @@ void registry_wake(struct pool_state_local *sl);
  */
 void queue_wake(struct pool_state *state, const struct pool_state_local *after);
 
-/* pool_take for those who have waited: does not step back behind the queue. */
-enum pool_verdict pool_take_slot(struct pool_view *view, struct pool_worker *pw,
-				 const struct pool_tried *tried, uint64_t key, struct lease *lease);
+/* pool_take_pinned for those who have waited. */
+enum pool_verdict pool_take_pinned_slot(struct pool_view *view, struct pool_worker *pw,
+					uint32_t index, struct lease *lease);
+
+/* A lease on this backend, whatever its state; POOL_FULL: it is at its limit. */
+enum pool_verdict pool_take_index(struct pool_view *view, uint32_t i, struct lease *lease);
+
+/* sticky.c: what a pool needs for pins; control thread. */
+void pool_build_pins(struct pool *pool, struct pool_registry *reg, struct arena *arena);
+void pool_release_pins(struct pool *pool);
 
 #endif

@@ -4,6 +4,8 @@
  * fails.  A retry is a second attempt on another backend; a kept connection that
  * turns out to be closed is replaced on the same backend and is no retry.
  */
+#include "pin.h"
+
 #include "weir/base/check.h"
 #include "weir/base/clock.h"
 #include "weir/base/log.h"
@@ -92,6 +94,15 @@ static void on_lease(struct waiter *waiter, struct lease *lease)
 	connect_or_reuse(ex, true);
 }
 
+bool attempt_elsewhere(struct exchange *ex)
+{
+	if (!pin_take_elsewhere(ex))
+		return false;
+	exchange_set_state(ex, EXCHANGE_CONNECTING);
+	connect_or_reuse(ex, true);
+	return true;
+}
+
 static void wait_for_slot(struct exchange *ex)
 {
 	if (!exchange_keep_request(ex)) {
@@ -100,8 +111,11 @@ static void wait_for_slot(struct exchange *ex)
 	}
 	ex->waiter.ready = on_lease;
 	ex->waiter.tried = &ex->tried;
+	ex->waiter.only = ex->pin;
 	ex->queue_from_us = ex->worker->loop.now_us;
 	if (pool_queue_push(ex->view, &ex->waiter, ex->queue_from_us)) {
+		if (attempt_elsewhere(ex))
+			return;
 		counter_add(&ex->view->sl->counters.queue_full, 1);
 		reply_error(ex, OUTCOME_queue_full, NULL);
 		return;
@@ -114,6 +128,8 @@ static void wait_for_slot(struct exchange *ex)
 
 static enum pool_verdict take(struct exchange *ex)
 {
+	if (unlikely(ex->pin))
+		return pin_take(ex);
 	return pool_take(ex->view, &ex->worker->pool, &ex->tried, 0, &ex->lease);
 }
 
@@ -128,7 +144,7 @@ void attempt_begin(struct exchange *ex)
 		break;
 	case POOL_EMPTY:
 		counter_add(&ex->view->sl->counters.no_backend, 1);
-		reply_error(ex, OUTCOME_no_backend, NULL);
+		reply_error(ex, ex->pin ? OUTCOME_pin_lost : OUTCOME_no_backend, NULL);
 		break;
 	}
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "chunk.h"
+#include "pin.h"
 
 #include "weir/base/check.h"
 #include "weir/base/clock.h"
@@ -77,7 +78,8 @@ static uint64_t state_timeout(const struct exchange *ex)
 {
 	switch (ex->state) {
 	case EXCHANGE_QUEUED:
-		return ex->view->pool->conf->queue.timeout_us;
+		return ex->pin_waits ? ex->view->pool->conf->sticky.wait_us
+				     : ex->view->pool->conf->queue.timeout_us;
 	case EXCHANGE_CONNECTING:
 		return ex->view->pool->conf->timeouts.connect_us;
 	case EXCHANGE_SENDING:
@@ -152,6 +154,8 @@ static void on_timeout(struct timer *timer)
 		return;
 	switch (ex->state) {
 	case EXCHANGE_QUEUED:
+		if (attempt_elsewhere(ex))
+			break;
 		counter_add(&ex->view->sl->counters.queue_timeouts, 1);
 		fail(ex, OUTCOME_queue_timeout);
 		break;
@@ -311,6 +315,9 @@ void exchange_begin(struct exchange *ex, const struct exchange_request *req, str
 	counter_add(&ex->view->sl->counters.requests, 1);
 	if (ex->route->timeouts.total_us)
 		ex->total_deadline_us = ex->start_us + ex->route->timeouts.total_us;
+	ex->secure = view_eq(req->scheme, VIEW("https"));
+	if (unlikely(pin_applies(ex)))
+		pin_request(ex, &w->req);
 	ex->req_chunked = w->req.body == BODY_CHUNKED;
 	bool direct = body.len > DIRECT_MIN && !method_is_idempotent(ex->method);
 	if (unlikely(!(direct ? lay_request : keep_request)(ex, req, body, complete))) {

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "pin.h"
+
 #include "weir/base/parse.h"
 #include "weir/proxy/exchange.h"
 
@@ -242,9 +244,11 @@ void policy_response(struct exchange *ex, struct message *resp)
 	if (!ex->route)
 		return;
 	const struct conf_header_edits *edits = &ex->route->response_headers;
-	if (likely(edits->remove.n + edits->set.n + edits->add.n == 0))
-		return;
-	drop_edited(resp, edits);
-	append(resp, &edits->set);
-	append(resp, &edits->add);
+	if (unlikely(edits->remove.n + edits->set.n + edits->add.n)) {
+		drop_edited(resp, edits);
+		append(resp, &edits->set);
+		append(resp, &edits->add);
+	}
+	if (unlikely(pin_applies(ex)))
+		pin_response(ex, resp);
 }

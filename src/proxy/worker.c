@@ -37,9 +37,10 @@ enum err worker_init(struct worker *w, unsigned id, const struct worker_limits *
 	slab_init(&w->conns, sizeof(struct client), limits->conns);
 	slab_init(&w->exchanges, sizeof(struct exchange), limits->conns);
 	w->head = malloc(HEAD_ROOM);
+	w->cookies = malloc(AREA_DATA);
 	w->routes = route_scratch_new();
-	if (!w->head || !w->routes || !area_init(&w->from_client) || !area_init(&w->from_backend) ||
-	    !log_ring_init(&w->log.ring))
+	if (!w->head || !w->cookies || !w->routes || !area_init(&w->from_client) ||
+	    !area_init(&w->from_backend) || !log_ring_init(&w->log.ring))
 		return ERR_NOMEM;
 	return ERR_OK;
 }
@@ -53,6 +54,7 @@ void worker_fini(struct worker *w)
 	route_scratch_free(w->routes);
 	log_ring_fini(&w->log.ring);
 	free(w->head);
+	free(w->cookies);
 	free(w->from_client.base);
 	free(w->from_backend.base);
 }

@@ -149,12 +149,28 @@ enum conf_retry_on {
 	CONF_RETRY_REFUSED_STREAM = 1 << 2,
 };
 
+/* What becomes of a pinned client whose backend takes no traffic. */
+enum conf_sticky_mode { CONF_STICKY_PREFER, CONF_STICKY_STRICT, CONF_STICKY_WAIT };
+
+enum conf_same_site { CONF_SAME_SITE_LAX, CONF_SAME_SITE_STRICT, CONF_SAME_SITE_NONE };
+
 struct conf_pool {
 	struct view name;
 	uint32_t index;
 	struct view balance; /* keyword of strategies.def, synonyms resolved */
 	struct conf_backend *backends;
 	size_t n_backends;
+	struct {
+		bool on;
+		struct view cookie; /* of weir; ptr NULL with `learn` */
+		struct view learn;  /* a cookie of the app; ptr NULL: not given */
+		enum conf_sticky_mode mode;
+		uint64_t wait_us, ttl_us;
+		enum conf_same_site same_site;
+		uint32_t entries; /* of the table of learned pins */
+		struct view key_file;
+		struct conf_views keys; /* its lines; the first signs */
+	} sticky;
 	struct {
 		uint32_t requests;    /* per backend, 0: none */
 		uint32_t connections; /* per backend, 0: none */

@@ -75,6 +75,7 @@ struct backend {
 	struct view address_text;
 	struct addr address;
 	unsigned n_workers;
+	uint32_t serial; /* from 1, never used again */
 	/* control thread only */
 	struct list registry_link;
 	unsigned refs;
@@ -95,6 +96,8 @@ struct backend {
 	/* any worker writes, rarely: shortest idle time after which the backend was
 	 * seen closing kept connections; UINT64_MAX: not known */
 	_Atomic uint64_t learned_idle_us;
+	/* any worker, while it is draining: when a pinned request came last; 0: never */
+	_Atomic uint64_t pinned_us;
 	/* every worker writes */
 	_Atomic uint32_t in_flight CACHE_ALIGNED;
 	_Atomic uint64_t level_since_us;          /* of the last change of in_flight; same line */

@@ -20,6 +20,8 @@
 #include "weir/base/list.h"
 #include "weir/conf/conf.h"
 #include "weir/pool/backend.h"
+#include "weir/pool/learn.h"
+#include "weir/pool/pin.h"
 #include "weir/pool/worker.h"
 
 struct pool_counters {
@@ -47,6 +49,7 @@ struct pool_state_local {
 struct pool_state {
 	/* control thread only */
 	struct list registry_link;
+	struct learned *learned; /* counted; of the newest generation that learns pins */
 	struct view name;
 	unsigned refs;
 	unsigned n_workers;
@@ -66,6 +69,8 @@ struct pool_registry {
 	struct list states;
 	unsigned n_workers;
 	struct pool_worker **workers; /* [n_workers], borrowed */
+	uint32_t last_serial;         /* of backends */
+	char secret[32];              /* signs pins of pools without a key_file */
 };
 
 void pool_registry_init(struct pool_registry *reg, unsigned n_workers,
@@ -100,6 +105,12 @@ struct pool {
 	struct strategy_loads loads;
 	struct pool_tier *tiers;
 	uint32_t n_tiers;
+	/* sticky, else NULL and 0 */
+	const struct pins *pins;
+	struct learned *learned; /* counted */
+	uint64_t learn_ttl_s;
+	struct pool_serial *by_serial; /* which index a serial number has */
+	uint32_t serial_mask;
 };
 
 /* A weight changed or a backend added or removed through the API. */
@@ -177,6 +188,19 @@ enum pool_verdict {
 enum pool_verdict pool_take(struct pool_view *view, struct pool_worker *pw,
 			    const struct pool_tried *tried, uint64_t key, struct lease *lease);
 
+/* pool_take for those who have waited: does not step back behind the queue. */
+enum pool_verdict pool_take_slot(struct pool_view *view, struct pool_worker *pw,
+				 const struct pool_tried *tried, uint64_t key, struct lease *lease);
+
+/*
+ * A lease on the backend of a pin, and no other.  POOL_FULL: it is at its limit;
+ * POOL_EMPTY: it does not take this pin's requests (design: `sticky.mode`).
+ */
+enum pool_verdict pool_take_pinned(struct pool_view *view, struct pool_worker *pw, uint32_t index,
+				   struct lease *lease);
+/* Index of the backend with this serial number, or -1. */
+int32_t pool_serial_index(const struct pool *pool, uint32_t serial);
+
 /*
  * What connecting to a backend came to.  After POOL_REFUSED_MAX failures in a row
  * this worker avoids it for POOL_AVOID_US: a dead backend is always the least
@@ -201,6 +225,7 @@ struct waiter {
 	struct pool_view *view;
 	uint64_t since_us;
 	const struct pool_tried *tried; /* borrowed while waiting */
+	uint32_t only;                  /* index + 1 of the only one that will do, 0: any */
 	/* a lease at last; the waiter is out of the queue already */
 	void (*ready)(struct waiter *waiter, struct lease *lease);
 };

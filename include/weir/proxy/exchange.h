@@ -115,6 +115,13 @@ struct exchange {
 	struct upconn *up; /* owns while set */
 	struct waiter waiter;
 	struct pool_tried tried;
+	uint64_t pin_session; /* key of the learned session it belongs to, 0: none */
+	uint32_t pin;         /* index + 1 of the backend it is to go to, 0: any */
+	uint32_t pin_given;   /* the same as the client brought it */
+	bool pin_fresh;       /* the client's cookie need not be renewed */
+	bool pin_waits;       /* it waits for its backend to come back (sticky.wait) */
+	bool pin_kept;        /* served elsewhere this once: the pin stays */
+	bool secure;          /* the client speaks TLS */
 	uint16_t n_retries;
 	bool stale_retried; /* this lease has had its second connection */
 
@@ -236,6 +243,8 @@ void exchange_arm(struct exchange *ex);
 
 /* attempt.c: picks a backend and sends the request. */
 void attempt_begin(struct exchange *ex);
+/* Waiting for the backend of its pin is over: true when another one has it now. */
+bool attempt_elsewhere(struct exchange *ex);
 /* The connect of this attempt has ended. */
 void attempt_connected(struct exchange *ex, enum err err);
 /* An attempt failed before any response byte; tries again or gives up. */

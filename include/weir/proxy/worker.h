@@ -51,6 +51,8 @@ struct worker {
 	struct area from_client, from_backend;
 	char *head; /* where heads are put together, HEAD_ROOM bytes; owns */
 	struct message req, resp;
+	char *cookies;        /* where Cookie fields are rewritten, AREA_DATA bytes; owns */
+	char set_cookie[256]; /* the pin of the response head at hand */
 	struct route_scratch *routes;
 	struct slab conns, exchanges;
 	struct list all_conns; /* struct client */

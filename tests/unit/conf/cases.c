@@ -137,7 +137,6 @@ const struct mistake mistakes[] = {
     {IN_POOL("protocol: h2"), 5, 15, "'protocol: h2' is not supported yet", true},
     {IN_POOL("tls: {}"), 5, 5, "'tls' is not supported yet", true},
     {IN_POOL("send_proxy: v2"), 5, 17, "'send_proxy: v2' is not supported yet", true},
-    {IN_POOL("sticky: {cookie: weir}"), 5, 5, "'sticky' is not supported yet", true},
     {IN_POOL("hash: {on: path}"), 5, 5, "'hash' is not supported yet", true},
     {IN_POOL("health: {type: http}"), 5, 5, "'health' is not supported yet", true},
     {IN_POOL("outlier: {eject: 30s}"), 5, 5, "'outlier' is not supported yet", true},

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Learned pins: which backend gave out a session.  One table a pool, shared by
+ * all workers without a lock, of fixed size; it outlives generations.
+ *
+ * Keys are 64-bit keyed hashes of session ids, never the ids.  Backends are
+ * named by their serial number: one that is removed takes its pins along.
+ * A slot is two words, `value` and `key ^ value`: a reader that meets a half
+ * written one finds a key that nobody asked for, which is a miss.  Eight slots
+ * make a bucket; a new key takes a free or expired one, else the one that was
+ * used least recently.
+ *
+ * Made and counted by the control thread; learn_get and learn_put by workers.
+ */
+#ifndef WEIR_POOL_LEARN_H
+#define WEIR_POOL_LEARN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "weir/base/view.h"
+
+struct learned;
+
+/* Slots that a key may be in. */
+#define LEARN_BUCKET 8
+
+/* At most `entries` pins (rounded down to eights); NULL without memory. */
+struct learned *learned_new(uint32_t entries);
+struct learned *learned_get(struct learned *table);
+void learned_put(struct learned *table); /* NULL is fine */
+uint32_t learned_entries(const struct learned *table);
+/* Takes over what another table knows. */
+void learned_copy(struct learned *table, const struct learned *from, uint64_t now_s);
+
+/* The key of a session id; never 0. */
+uint64_t learn_key(struct view session);
+
+/*
+ * The serial number of the backend that the session belongs to; 0: not known
+ * or not used for ttl_s.  Marks it used.  Times are seconds on the monotonic
+ * clock.
+ */
+uint32_t learn_get(struct learned *table, uint64_t key, uint64_t now_s, uint64_t ttl_s);
+void learn_put(struct learned *table, uint64_t key, uint32_t serial, uint64_t now_s,
+	       uint64_t ttl_s);
+
+/* Pins of one backend that are not expired; reads the whole table. */
+uint32_t learned_count(const struct learned *table, uint32_t serial, uint64_t now_s,
+		       uint64_t ttl_s);
+
+#endif

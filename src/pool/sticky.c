@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Pins in a pool: whether the backend of a pin still takes its client, and the
+ * lease on it.
+ *
+ *              up, unknown, draining   ejected      down, maintenance
+ *   prefer     yes                     no           no
+ *   wait       yes                     no           no
+ *   strict     yes                     yes          no
+ *
+ * A weight of 0 is no reason to refuse a pin: it keeps away new clients only.
+ * What "no" leads to is the exchange's business.
+ */
+#include "registry.h"
+
+#include "weir/base/check.h"
+#include "weir/base/clock.h"
+
+/* A learned pin without sticky.ttl. */
+#define LEARN_TTL_S 1800
+
+struct pool_serial {
+	uint32_t serial; /* 0: free */
+	uint32_t index;
+};
+
+/* ---- building: control thread ---- */
+
+static void map_serials(struct pool *pool, struct arena *arena)
+{
+	uint32_t size = 4;
+	while (size < 2 * pool->n)
+		size *= 2;
+	pool->serial_mask = size - 1;
+	pool->by_serial = arena_array(arena, size, sizeof(*pool->by_serial));
+	for (uint32_t i = 0; i < pool->n; i++) {
+		uint32_t serial = pool->backends[i]->serial, at = serial & pool->serial_mask;
+		while (pool->by_serial[at].serial)
+			at = (at + 1) & pool->serial_mask;
+		pool->by_serial[at] = (struct pool_serial){serial, i};
+	}
+}
+
+/* The pool's table, made anew when its size was changed. */
+static struct learned *table_of(struct pool_state *state, uint32_t entries)
+{
+	struct learned *old = state->learned;
+	if (old && learned_entries(old) == entries / LEARN_BUCKET * LEARN_BUCKET)
+		return learned_get(old);
+	struct learned *table = learned_new(entries);
+	check(table != NULL);
+	if (old)
+		learned_copy(table, old, clock_us() / 1000000);
+	learned_put(old);
+	state->learned = table;
+	return learned_get(table);
+}
+
+void pool_build_pins(struct pool *pool, struct pool_registry *reg, struct arena *arena)
+{
+	const struct conf_pool *conf = pool->conf;
+	if (!conf->sticky.on)
+		return;
+	if (conf->sticky.learn.ptr) {
+		map_serials(pool, arena);
+		pool->learned = table_of(pool->state, conf->sticky.entries);
+		pool->learn_ttl_s = conf->sticky.ttl_us / 1000000;
+		if (!pool->learn_ttl_s)
+			pool->learn_ttl_s = LEARN_TTL_S;
+		return;
+	}
+	pool->pins = pins_build(conf, pool->backends, pool->n,
+				view_of(reg->secret, sizeof(reg->secret)), arena);
+}
+
+void pool_release_pins(struct pool *pool)
+{
+	learned_put(pool->learned);
+}
+
+int32_t pool_serial_index(const struct pool *pool, uint32_t serial)
+{
+	uint32_t at = serial & pool->serial_mask;
+	for (; pool->by_serial[at].serial; at = (at + 1) & pool->serial_mask)
+		if (pool->by_serial[at].serial == serial)
+			return (int32_t)pool->by_serial[at].index;
+	return -1;
+}
+
+/* ---- leases: workers ---- */
+
+static bool takes_pin(const struct pool *pool, const struct pool_worker *pw, uint32_t i)
+{
+	struct backend *b = pool->backends[i];
+	bool strict = pool->conf->sticky.mode == CONF_STICKY_STRICT;
+	switch (backend_state(b)) {
+	case BACKEND_up:
+	case BACKEND_unknown:
+		break;
+	case BACKEND_draining:
+		atomic_store_explicit(&b->pinned_us, pw->loop->now_us, memory_order_relaxed);
+		break;
+	case BACKEND_ejected:
+		return strict;
+	default:
+		return false;
+	}
+	/* it refused connections a moment ago */
+	return strict || b->local[pw->id]->avoid_until_us <= pw->loop->now_us;
+}
+
+enum pool_verdict pool_take_pinned(struct pool_view *view, struct pool_worker *pw, uint32_t index,
+				   struct lease *lease)
+{
+	const struct pool *pool = view->pool;
+	lease->backend = NULL;
+	if (index >= pool->n || !takes_pin(pool, pw, index))
+		return POOL_EMPTY;
+	/* others wait already: a slot that comes free is theirs */
+	if (unlikely(pool->limited && atomic_load(&pool->state->n_queued) > 0 &&
+		     pool->conf->queue.on))
+		return POOL_FULL;
+	return pool_take_pinned_slot(view, pw, index, lease);
+}
+
+enum pool_verdict pool_take_pinned_slot(struct pool_view *view, struct pool_worker *pw,
+					uint32_t index, struct lease *lease)
+{
+	const struct pool *pool = view->pool;
+	lease->backend = NULL;
+	if (index >= pool->n || !takes_pin(pool, pw, index))
+		return POOL_EMPTY;
+	return pool_take_index(view, index, lease);
+}
