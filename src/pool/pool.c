@@ -101,12 +101,14 @@ void pool_build(struct pool *pool, const struct conf_pool *conf, struct pool_reg
 	add_members(pool, reg, overrides, arena);
 
 	const _Atomic uint32_t **in_flight = arena_array(arena, pool->n, sizeof(*in_flight));
+	struct strategy_memory **memory = arena_array(arena, pool->n, sizeof(*memory));
 	pool->tiers = arena_array(arena, 257, sizeof(*pool->tiers));
 	for (uint32_t i = 0; i < pool->n; i++) {
 		in_flight[i] = &pool->backends[i]->in_flight;
+		memory[i] = &pool->backends[i]->memory;
 		bitset_put(tier_of(pool, pool->priorities[i], arena)->members, i);
 	}
-	pool->loads.in_flight = in_flight;
+	pool->loads = (struct strategy_loads){.in_flight = in_flight, .memory = memory};
 	pool->strategy = strategy_find(conf->balance);
 	check(pool->strategy); /* the configuration was validated against the same rows */
 	for (uint32_t t = 0; t < pool->n_tiers; t++)
@@ -363,9 +365,11 @@ void lease_drop(struct lease *lease, bool error, uint64_t duration_us)
 	check(before > 0);
 	leave_level(lease->backend, view->sl->pw, before, lease->served);
 	lease->backend = NULL;
-	if (pool->strategy->done)
+	if (pool->strategy->done) {
+		struct strategy_result result = {error, duration_us, view->sl->pw->loop->now_us};
 		pool->strategy->done(pool->tiers[lease->tier].table, view->locals[lease->tier],
-				     lease->index, error, duration_us);
+				     &pool->loads, lease->index, &result);
+	}
 	if (unlikely(atomic_load_explicit(&pool->state->n_queued, memory_order_seq_cst) > 0))
 		queue_wake(pool->state, NULL);
 }

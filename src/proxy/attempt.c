@@ -166,7 +166,9 @@ void attempt_finish(struct exchange *ex, bool keep, bool error)
 			counter_add(&bl->counters.errors, 1);
 		uint64_t from = ex->sent_us ? ex->sent_us : ex->start_us;
 		uint64_t now = ex->worker->loop.now_us;
-		lease_drop(&ex->lease, error, now > from ? now - from : 0);
+		/* a client that leaves before the answer says nothing about the backend */
+		uint64_t to = ex->first_byte_us ? ex->first_byte_us : error ? now : 0;
+		lease_drop(&ex->lease, error, to > from ? to - from : to ? 1 : 0);
 	}
 }
 

@@ -27,7 +27,11 @@ void model_init(struct model *m, const struct strategy *strategy, const uint32_t
 		m->pointers[i] = &m->in_flight[i];
 		bitset_put(m->eligible, i);
 	}
-	m->loads.in_flight = m->pointers;
+	m->memory = arena_array(m->arena, n, sizeof(*m->memory));
+	m->memories = arena_array(m->arena, n, sizeof(*m->memories));
+	for (uint32_t i = 0; i < n; i++)
+		m->memories[i] = &m->memory[i];
+	m->loads = (struct strategy_loads){.in_flight = m->pointers, .memory = m->memories};
 	m->table = strategy->build(m->members, n, m->arena);
 	if (strategy->local_size)
 		m->local = arena_zalloc(m->arena, strategy->local_size(m->table));
@@ -63,7 +67,11 @@ static void release_one(struct model *m)
 	m->held[at] = m->held[--m->n_held];
 	m->in_flight[i]--;
 	if (m->strategy->done)
-		m->strategy->done(m->table, m->local, i, false, 1000);
+		m->strategy->done(m->table, m->local, &m->loads, i,
+				  &(struct strategy_result){
+				      .duration_us = 500 + rng_below(&m->rng, 1000),
+				      .now_us = m->now_us,
+				  });
 }
 
 uint32_t model_hold(struct model *m, uint32_t max)

@@ -27,6 +27,8 @@ struct model {
 	uint64_t *eligible;
 	_Atomic uint32_t *in_flight;
 	const _Atomic uint32_t **pointers;
+	struct strategy_memory *memory;
+	struct strategy_memory **memories;
 	struct strategy_loads loads;
 	uint32_t *held; /* backends of the exchanges in flight, in no order */
 	uint32_t n_held, held_max;

@@ -11,7 +11,8 @@
  *   pick    worker, on the request path: no malloc, no lock, no system call.
  *           Returns an index whose eligible bit is set, or STRATEGY_NONE when
  *           there is no such bit.  A weight of 0 is never picked.
- *   done    optional feedback of one attempt, same worker that picked.
+ *   done    optional feedback of one attempt, same worker that picked.  May write
+ *           to loads->memory, with relaxed atomics: a lost sample is harmless.
  *   dump    optional: the table and local state as JSON members for the API.
  *
  * Eligibility (up, not ejected, not draining, below its limit, not yet tried by
@@ -49,9 +50,29 @@ struct strategy_input {
 	uint64_t now_us;
 };
 
+/*
+ * What strategies remember of a backend: shared by all workers, on the cache
+ * line of its in-flight count (so that writing it when an attempt ends costs no
+ * second line), and older than any table: it survives a reload.  All zero: nothing
+ * is known.  Each field belongs to the strategy that it names.
+ */
+struct strategy_memory {
+	_Atomic uint32_t level;       /* auto: see auto.c */
+	_Atomic uint64_t explored_us; /* auto: when it was last tried though slow */
+};
+
 /* Exchanges in flight per backend over all workers, each on its own cache line. */
 struct strategy_loads {
 	const _Atomic uint32_t *const *in_flight; /* [n] */
+	struct strategy_memory *const *memory;    /* [n] */
+};
+
+/* How an attempt went. */
+struct strategy_result {
+	bool error;           /* for which the backend is to blame */
+	uint64_t duration_us; /* request sent to first byte of the response, or to the
+			       * failure; 0: not known, as when the client left */
+	uint64_t now_us;
 };
 
 static inline uint32_t strategy_load(const struct strategy_loads *loads, uint32_t i)
@@ -72,8 +93,9 @@ struct strategy {
 	uint32_t (*pick)(const struct strategy_table *table, void *local,
 			 const struct strategy_input *input, const uint64_t *eligible,
 			 const struct strategy_loads *loads);
-	void (*done)(const struct strategy_table *table, void *local, uint32_t index, bool error,
-		     uint64_t duration_us);
+	void (*done)(const struct strategy_table *table, void *local,
+		     const struct strategy_loads *loads, uint32_t index,
+		     const struct strategy_result *result);
 	void (*dump)(const struct strategy_table *table, const void *local, struct json *out);
 };
 

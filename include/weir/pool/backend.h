@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "weir/balance/strategy.h"
 #include "weir/base/addr.h"
 #include "weir/base/list.h"
 #include "weir/base/view.h"
@@ -101,6 +102,7 @@ struct backend {
 	/* every worker writes */
 	_Atomic uint32_t in_flight CACHE_ALIGNED;
 	_Atomic uint64_t level_since_us;          /* of the last change of in_flight; same line */
+	struct strategy_memory memory;            /* written when in_flight is anyway */
 	_Atomic uint32_t n_upconns CACHE_ALIGNED; /* changes only at connect and close */
 	/* per worker; owns */
 	struct backend_local *local[];

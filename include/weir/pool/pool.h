@@ -215,7 +215,10 @@ static inline void pool_note_connected(struct backend_local *local)
 	local->refused_row = 0;
 }
 
-/* Exactly once a lease; wakes whoever waits for a slot. */
+/*
+ * Exactly once a lease; wakes whoever waits for a slot.  `duration_us`: from the
+ * request sent to the first byte of the response or the failure, 0: not known.
+ */
 void lease_drop(struct lease *lease, bool error, uint64_t duration_us);
 
 /* ---- the queue ---- */

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * weir-sim: every strategy in the situations that tell them apart.
+ *
+ *   weir-sim            prints the table
+ *   weir-sim --check    and fails unless the default keeps its promises: its p99 at
+ *                       most 20 % above the best in each situation; beside a backend
+ *                       50 ms slower a p99.9 below 10 ms, and its recovery noticed
+ *                       within 2 s; next to nothing sent to one that fails fast
+ *   weir-sim NAME       one situation
+ *
+ * Where recovery is not the question, a run is the mean of three seeds.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "sim.h"
+#include "weir/base/defs.h"
+
+#define SEEDS 3
+#define WITHIN 1.2
+
+static const struct scenario scenarios[] = {
+    {.name = "equal",
+     .sentence = "16 equal backends of 4 workers, 10 ms, 75 % load",
+     .n = 16,
+     .c = 4,
+     .service_us = 10000,
+     .rate = 4800,
+     .n_requests = 60000},
+    {.name = "slow",
+     .sentence = "the same, one at a quarter of the speed",
+     .n = 16,
+     .c = 4,
+     .service_us = 10000,
+     .rate = 4800,
+     .n_requests = 60000,
+     .slow_speed = 0.25,
+     .n_slow = 1},
+    {.name = "bursts",
+     .sentence = "70 % load, each at 0.3 of its speed now and then",
+     .n = 16,
+     .c = 4,
+     .service_us = 10000,
+     .rate = 4480,
+     .n_requests = 60000,
+     .bursts = true},
+    {.name = "heavy-tail",
+     .sentence = "75 % load, Pareto 1.5 service times",
+     .n = 16,
+     .c = 4,
+     .service_us = 10000,
+     .rate = 4800,
+     .n_requests = 60000,
+     .heavy_tail = true},
+    {.name = "fails-fast",
+     .sentence = "75 % load, one answers errors after 0.5 ms",
+     .n = 16,
+     .c = 4,
+     .service_us = 10000,
+     .rate = 4800,
+     .n_requests = 60000,
+     .fails_fast = true},
+    {.name = "mixed",
+     .sentence = "half of the backends at half the speed, 70 % load",
+     .n = 16,
+     .c = 4,
+     .service_us = 10000,
+     .rate = 3360,
+     .n_requests = 60000,
+     .slow_speed = 0.5,
+     .n_slow = 8},
+    {.name = "plus-50ms",
+     .sentence = "one of four 50 ms slower for 15 s, 4000 requests/s",
+     .n = 4,
+     .c = 64,
+     .service_us = 1000,
+     .rate = 4000,
+     .n_requests = 80000,
+     .delay_us = 50000,
+     .recovers_s = 15},
+};
+
+static struct outcome mean_of_seeds(const struct scenario *sc, const struct strategy *strategy)
+{
+	struct outcome mean = {.noticed_s = 0};
+	for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+		struct outcome o = simulate(sc, strategy, seed);
+		mean.p50_ms += o.p50_ms / SEEDS;
+		mean.p99_ms += o.p99_ms / SEEDS;
+		mean.p999_ms += o.p999_ms / SEEDS;
+		mean.failed += o.failed / SEEDS;
+		mean.last_share += o.last_share / SEEDS;
+		if (o.noticed_s < 0 || mean.noticed_s < 0)
+			mean.noticed_s = -1;
+		else if (o.noticed_s > mean.noticed_s)
+			mean.noticed_s = o.noticed_s;
+		if (o.most_queued > mean.most_queued)
+			mean.most_queued = o.most_queued;
+	}
+	return mean;
+}
+
+static void print(const struct scenario *sc, const char *keyword, const struct outcome *o)
+{
+	printf("%-10s %-14s %8.1f %9.1f %9.1f %7u %8.2f%% %8.2f%%", sc->name, keyword, o->p50_ms,
+	       o->p99_ms, o->p999_ms, o->most_queued, o->failed * 100, o->last_share * 100);
+	if (sc->recovers_s > 0 && o->noticed_s >= 0)
+		printf("   %.2f s", o->noticed_s);
+	printf("\n");
+}
+
+static bool expect(bool holds, const char *what, const char *where, double value)
+{
+	if (!holds)
+		printf("FAILED: %s: %s: %.2f\n", where, what, value);
+	return holds;
+}
+
+/* The default beside the best of all. */
+static bool check_scenario(const struct scenario *sc, const struct outcome *def, double best_p99)
+{
+	bool good = true;
+	if (sc->fails_fast)
+		return expect(def->failed < 0.001, "share of failed requests", sc->name,
+			      def->failed);
+	if (sc->recovers_s <= 0)
+		return expect(def->p99_ms <= best_p99 * WITHIN, "p99 against the best", sc->name,
+			      def->p99_ms / best_p99);
+	good &= expect(def->p999_ms < 10, "p99.9 in ms", sc->name, def->p999_ms);
+	good &= expect(def->noticed_s >= 0 && def->noticed_s < 2, "seconds until noticed", sc->name,
+		       def->noticed_s);
+	return good;
+}
+
+static bool run_scenario(const struct scenario *sc)
+{
+	struct outcome def = {0};
+	double best = 0;
+	printf("\n%s: %s\n", sc->name, sc->sentence);
+	for (size_t k = 0; strategies[k]; k++) {
+		struct outcome o = mean_of_seeds(sc, strategies[k]);
+		print(sc, strategies[k]->keyword, &o);
+		if (strcmp(strategies[k]->keyword, "auto") == 0)
+			def = o;
+		if (best == 0 || o.p99_ms < best)
+			best = o.p99_ms;
+	}
+	return check_scenario(sc, &def, best);
+}
+
+int main(int argc, char **argv)
+{
+	bool checking = argc > 1 && strcmp(argv[1], "--check") == 0, good = true;
+	const char *only = argc > 1 && !checking ? argv[1] : NULL;
+	printf("%-10s %-14s %8s %9s %9s %7s %9s %9s\n", "situation", "strategy", "p50 ms", "p99 ms",
+	       "p99.9 ms", "queued", "failed", "to last");
+	for (size_t i = 0; i < ARRAY_LEN(scenarios); i++)
+		if (!only || strcmp(only, scenarios[i].name) == 0)
+			good &= run_scenario(&scenarios[i]);
+	return checking && !good;
+}
