@@ -166,6 +166,8 @@ void finish_pool(struct decoder *d, const struct element *element)
 		decode_warning(d, element->key, "no backend of pool '" VIEW_FMT "' has a weight",
 			       VIEW_ARG(pool->name));
 	finish_sticky(d, element);
+	if (!pool->queue.target_set)
+		pool->queue.target_us = pool->queue.timeout_us / 4;
 	names_init(&d->backends, d->scratch);
 }
 
@@ -218,6 +220,7 @@ static void default_route(struct decoder *d, struct node *root)
 	conf->n_routes = 1;
 	conf->routes[0].name = VIEW("default");
 	conf->routes[0].action = CONF_ACTION_POOL;
+	conf->routes[0].priority = CONF_PRIORITY_NORMAL;
 }
 
 void finish_conf(struct decoder *d, struct node *root)

@@ -70,6 +70,7 @@ extern const struct conf_type conf_type_regex;
 extern const struct conf_type conf_type_replacement;
 extern const struct conf_type conf_type_authority;
 extern const struct conf_type conf_type_redirect;
+extern const struct conf_type conf_type_header_name;
 extern const struct conf_type conf_type_header_value;
 
 /* type_list.c */

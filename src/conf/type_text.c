@@ -113,6 +113,15 @@ const struct conf_type conf_type_name = {
     .pattern = "^[^\\u0000-\\u0020\\u007f]([^\\u0000-\\u001f\\u007f]*[^\\u0000-\\u0020\\u007f])?$",
 };
 
+const struct conf_type conf_type_header_name = {
+    .syntax = "the name of a header field",
+    .decode = text_decode,
+    .encode = text_encode,
+    .schema = text_schema,
+    .check_text = http_check_token,
+    .pattern = HTTP_TOKEN_PATTERN,
+};
+
 /* ---- files ---- */
 
 static bool check_file(struct decoder *d, const struct node *node)

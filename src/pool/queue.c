@@ -1,43 +1,134 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The pool queue: one FIFO a worker, one length for all.  A slot that comes
- * free wakes the worker whose head has waited longest, so the order over all
- * workers is first in, first out up to the time a letter takes.
+ * The pool queue: one line a worker and class, one length for all.  A slot that
+ * comes free wakes the worker whose head has the best class and has waited
+ * longest, so the order over all workers is by class, and first in, first out
+ * within it, up to the time a letter takes.
  *
  * No wake-up is lost: a waiter first counts itself in, then tries once more;
  * whoever drops a lease first counts down, then looks whether anybody waits
  * (both sequentially consistent).  A worker that was woken and has nobody for
  * the slot, because its waiter has left or may not use that backend, wakes the
  * next one.
+ *
+ * Under overload (codel.h; each worker judges its own lines) the newest are
+ * served first, for the oldest are about to give up, and those beyond twice the
+ * target are told so at once.  Who waits for one backend to come back
+ * (QUEUE_CLASS_PATIENT) has chosen to wait: that is no sign of overload.
  */
 #include "registry.h"
 
 #include "weir/base/check.h"
 
-static void show_oldest(struct pool_state_local *sl)
+/* One shot of the sweep: a long line is let go in parts, between other work. */
+#define SHED_PER_LOOK 64
+
+static struct waiter *oldest_of(struct list *line)
 {
-	uint64_t oldest = 0;
-	if (!list_is_empty(&sl->queue))
-		oldest = list_first(&sl->queue, struct waiter, link)->since_us;
-	atomic_store(&sl->oldest_us, oldest);
+	return list_is_empty(line) ? NULL : list_first(line, struct waiter, link);
+}
+
+/* Smaller comes first: the class, then the time. */
+static uint64_t rank_of(unsigned class, uint64_t since_us)
+{
+	return (uint64_t)class << 62 | since_us;
+}
+
+static void show_head(struct pool_state_local *sl)
+{
+	uint64_t rank = 0;
+	for (unsigned c = 0; c < N_QUEUE_CLASSES && !rank; c++) {
+		const struct waiter *w = oldest_of(&sl->queue[c]);
+		rank = w ? rank_of(c, w->since_us) : 0;
+	}
+	atomic_store(&sl->head_rank, rank);
+}
+
+/* ---- letting go ---- */
+
+static void shed(struct pool_state_local *sl, struct waiter *w)
+{
+	pool_queue_remove(w);
+	counter_add(&sl->counters.queue_shed, 1);
+	w->shed(w);
+}
+
+/* Somebody of a lower class makes room, the newest of the lowest. */
+static bool make_room(struct pool_state_local *sl, unsigned class)
+{
+	for (unsigned c = QUEUE_CLASS_PATIENT; c-- > class + 1;) {
+		if (list_is_empty(&sl->queue[c]))
+			continue;
+		struct waiter *w = list_last(&sl->queue[c], struct waiter, link);
+		if (!w->shed)
+			continue;
+		shed(sl, w);
+		return true;
+	}
+	return false;
+}
+
+/* The longest wait of all classes; NULL: nobody waits. */
+static struct waiter *oldest_in(struct pool_state_local *sl)
+{
+	struct waiter *oldest = NULL;
+	for (unsigned c = 0; c < QUEUE_CLASS_PATIENT; c++) {
+		struct waiter *w = oldest_of(&sl->queue[c]);
+		if (w && (!oldest || w->since_us < oldest->since_us))
+			oldest = w;
+	}
+	return oldest;
+}
+
+static void shed_overdue(struct pool_state_local *sl)
+{
+	uint64_t now = sl->pw->loop->now_us;
+	struct waiter *w = oldest_in(sl);
+	uint64_t target = w ? w->view->pool->conf->queue.target_us : 0;
+	if (!target) {
+		sl->codel.overloaded = false;
+		return;
+	}
+	uint64_t age = now > w->since_us ? now - w->since_us : 0;
+	bool sheds = codel_look(&sl->codel, target, now, age);
+	for (unsigned n = 0; sheds && n < SHED_PER_LOOK; n++) {
+		w = oldest_in(sl);
+		if (!w || !w->shed || now < w->since_us || now - w->since_us <= 2 * target)
+			break;
+		shed(sl, w);
+	}
+}
+
+/* ---- in and out ---- */
+
+static bool count_in(struct pool_view *view, unsigned class)
+{
+	struct pool_state *state = view->pool->state;
+	uint32_t length = view->pool->conf->queue.length;
+	for (unsigned tries = 0; tries < 2; tries++) {
+		if (atomic_fetch_add(&state->n_queued, 1) < length)
+			return true;
+		atomic_fetch_sub(&state->n_queued, 1);
+		if (tries || !make_room(view->sl, class))
+			break;
+	}
+	return false;
 }
 
 enum err pool_queue_push(struct pool_view *view, struct waiter *waiter, uint64_t now_us)
 {
-	const struct conf_pool *conf = view->pool->conf;
-	struct pool_state *state = view->pool->state;
-	if (!conf->queue.on)
+	struct pool_state_local *sl = view->sl;
+	check(waiter->class < N_QUEUE_CLASSES);
+	if (!view->pool->conf->queue.on || !count_in(view, waiter->class))
 		return ERR_FULL;
-	if (atomic_fetch_add(&state->n_queued, 1) >= conf->queue.length) {
-		atomic_fetch_sub(&state->n_queued, 1);
-		return ERR_FULL;
-	}
 	waiter->view = view;
 	waiter->since_us = now_us;
-	list_push_back(&view->sl->queue, &waiter->link);
-	show_oldest(view->sl);
+	list_push_back(&sl->queue[waiter->class], &waiter->link);
+	sl->n_particular += waiter->only != 0;
+	sl->newest_view = view;
+	show_head(sl);
 	/* a slot may have come free between the failed take and the count */
-	registry_wake(view->sl);
+	registry_wake(sl);
 	return ERR_OK;
 }
 
@@ -45,32 +136,37 @@ void pool_queue_remove(struct waiter *waiter)
 {
 	struct pool_state_local *sl = waiter->view->sl;
 	list_del(&waiter->link);
+	sl->n_particular -= waiter->only != 0;
 	atomic_fetch_sub(&sl->state->n_queued, 1);
-	show_oldest(sl);
+	show_head(sl);
 }
 
+/* ---- waking ---- */
+
 /* Takes place before the other in the order over all workers. */
-static bool is_older(uint64_t since, unsigned id, uint64_t other_since, unsigned other_id)
+static bool is_before(uint64_t rank, unsigned id, uint64_t other_rank, unsigned other_id)
 {
-	return since < other_since || (since == other_since && id < other_id);
+	return rank < other_rank || (rank == other_rank && id < other_id);
 }
 
 void queue_wake(struct pool_state *state, const struct pool_state_local *after)
 {
-	uint64_t from = after ? atomic_load(&after->oldest_us) : 0, best_us = UINT64_MAX;
+	uint64_t from = after ? atomic_load(&after->head_rank) : 0, best_rank = UINT64_MAX;
 	unsigned from_id = after ? after->pw->id : 0, best = 0;
 	for (unsigned i = 0; i < state->n_workers; i++) {
-		uint64_t at = atomic_load(&state->local[i]->oldest_us);
-		if (at == 0 || (from && !is_older(from, from_id, at, i)))
+		uint64_t rank = atomic_load(&state->local[i]->head_rank);
+		if (rank == 0 || (from && !is_before(from, from_id, rank, i)))
 			continue;
-		if (at < best_us) {
-			best_us = at;
+		if (rank < best_rank) {
+			best_rank = rank;
 			best = i;
 		}
 	}
-	if (best_us != UINT64_MAX)
+	if (best_rank != UINT64_MAX)
 		registry_wake(state->local[best]);
 }
+
+/* ---- serving ---- */
 
 static enum pool_verdict take_for(const struct waiter *w, struct pool_worker *pw,
 				  struct lease *lease)
@@ -80,24 +176,43 @@ static enum pool_verdict take_for(const struct waiter *w, struct pool_worker *pw
 	return pool_take_slot(w->view, pw, w->tried, 0, lease);
 }
 
-/*
- * The first in line who can be served.  A retry or an exchange of an older
- * generation may wait for others than those behind it and does not hold them
- * up; `*busy` tells whether it ended at somebody who would take any backend.
- */
-static struct waiter *next_served(struct pool_state_local *sl, struct lease *lease, bool *busy)
+/* Whoever takes any backend of the newest generation: if he is not served, none like him is. */
+static bool takes_any(const struct pool_state_local *sl, const struct waiter *w)
 {
-	const struct waiter *last = list_last(&sl->queue, struct waiter, link);
-	*busy = false;
-	list_each (it, &sl->queue) {
+	return !w->only && (!w->tried || w->tried->n == 0) && w->view == sl->newest_view;
+}
+
+/*
+ * The first in this line who can be served.  A retry, a pinned client or an
+ * exchange of an older generation may wait for others than those behind it and
+ * does not hold them up; once `*busy`, only such are looked at.
+ */
+static struct waiter *next_in(struct pool_state_local *sl, struct list *line, struct lease *lease,
+			      bool *busy)
+{
+	bool newest_first = sl->codel.overloaded;
+	struct list *it = newest_first ? line->prev : line->next;
+	for (; it != line; it = newest_first ? it->prev : it->next) {
 		struct waiter *w = list_entry(it, struct waiter, link);
+		if (*busy && !w->only) {
+			if (sl->n_particular == 0)
+				break;
+			continue;
+		}
 		if (take_for(w, sl->pw, lease) == POOL_TAKEN)
 			return w;
-		*busy = !w->only && (!w->tried || w->tried->n == 0) && w->view == last->view;
-		if (*busy)
-			break;
+		*busy |= takes_any(sl, w);
 	}
 	return NULL;
+}
+
+static struct waiter *next_served(struct pool_state_local *sl, struct lease *lease, bool *busy)
+{
+	struct waiter *w = NULL;
+	*busy = false;
+	for (unsigned c = 0; c < N_QUEUE_CLASSES && !w; c++)
+		w = next_in(sl, &sl->queue[c], lease, busy);
+	return w;
 }
 
 void pool_queue_serve(struct pool_state_local *sl)
@@ -105,6 +220,7 @@ void pool_queue_serve(struct pool_state_local *sl)
 	struct lease lease;
 	struct waiter *w;
 	bool busy;
+	shed_overdue(sl);
 	while ((w = next_served(sl, &lease, &busy)) != NULL) {
 		pool_queue_remove(w);
 		w->ready(w, &lease);

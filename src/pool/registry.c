@@ -176,7 +176,8 @@ static struct pool_state *state_new(struct pool_registry *reg, struct view name)
 	atomic_store(&s->retry_tokens, RETRY_RESERVE_PER_S * RETRY_WINDOW_S);
 	for (unsigned i = 0; i < reg->n_workers; i++) {
 		struct pool_state_local *sl = must_alloc(sizeof(*sl));
-		list_init(&sl->queue);
+		for (unsigned c = 0; c < N_QUEUE_CLASSES; c++)
+			list_init(&sl->queue[c]);
 		sl->state = s;
 		sl->pw = reg->workers[i];
 		sl->wake.fn = on_wake;
@@ -205,7 +206,7 @@ static void state_free(struct pool_state *s)
 	list_del(&s->registry_link);
 	learned_put(s->learned);
 	for (unsigned i = 0; i < s->n_workers; i++) {
-		check(list_is_empty(&s->local[i]->queue));
+		check(atomic_load(&s->local[i]->head_rank) == 0);
 		free(s->local[i]);
 	}
 	free((char *)s->name.ptr);

@@ -103,6 +103,14 @@ bool attempt_elsewhere(struct exchange *ex)
 	return true;
 }
 
+/* Out of the queue without one. */
+static void on_shed(struct waiter *waiter)
+{
+	struct exchange *ex = container_of(waiter, struct exchange, waiter);
+	check_magic(ex, EXCHANGE_MAGIC);
+	reply_error(ex, OUTCOME_queue_shed, NULL);
+}
+
 static void wait_for_slot(struct exchange *ex)
 {
 	if (!exchange_keep_request(ex)) {
@@ -112,6 +120,8 @@ static void wait_for_slot(struct exchange *ex)
 	ex->waiter.ready = on_lease;
 	ex->waiter.tried = &ex->tried;
 	ex->waiter.only = ex->pin;
+	ex->waiter.shed = on_shed;
+	ex->waiter.class = ex->pin_waits ? QUEUE_CLASS_PATIENT : (uint8_t)ex->route->priority;
 	ex->queue_from_us = ex->worker->loop.now_us;
 	if (pool_queue_push(ex->view, &ex->waiter, ex->queue_from_us)) {
 		if (attempt_elsewhere(ex))

@@ -111,6 +111,7 @@ enum pool_verdict pin_take(struct exchange *ex)
 {
 	const struct conf_pool *conf = pool_of(ex)->conf;
 	bool tried = was_tried(ex, ex->pin - 1);
+	ex->pin_waits = false;
 	ex->lease.backend = NULL;
 	enum pool_verdict verdict =
 	    tried ? POOL_EMPTY
@@ -129,6 +130,7 @@ bool pin_take_elsewhere(struct exchange *ex)
 	if (!ex->pin || pool_of(ex)->conf->sticky.mode == CONF_STICKY_STRICT)
 		return false;
 	ex->pin_kept = !ex->pin_waits;
+	ex->pin_waits = false;
 	ex->pin = 0;
 	/* it has waited: no stepping back behind itself */
 	return pool_take_slot(ex->view, &ex->worker->pool, &ex->tried, 0, &ex->lease) == POOL_TAKEN;

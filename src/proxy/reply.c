@@ -98,6 +98,8 @@ void reply_error(struct exchange *ex, enum outcome outcome, const char *detail)
 	add_field(&w->resp, HDR_CONTENT_TYPE, VIEW("Content-Type"),
 		  page.json ? VIEW("application/json") : VIEW("text/plain; charset=utf-8"));
 	add_field(&w->resp, HDR_X_REQUEST_ID, VIEW("X-Request-ID"), id);
+	if (unlikely(ex->listener->refusal_header.ptr != NULL))
+		add_field(&w->resp, HDR_OTHER, ex->listener->refusal_header, view_str(row->name));
 	if (row->status == 503)
 		add_field(&w->resp, HDR_RETRY_AFTER, VIEW("Retry-After"), VIEW("1"));
 	if (row->status == 400 || row->status == 408 || row->status == 413)

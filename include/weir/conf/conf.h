@@ -70,6 +70,7 @@ struct conf_listener {
 	struct view *bind_texts;
 	size_t n_binds;
 	struct conf_cidrs trusted_proxies;
+	struct view refusal_header; /* ptr NULL: none */
 	struct {
 		uint64_t handshake_us, header_us, body_idle_us, write_idle_us, keepalive_us;
 	} timeouts;
@@ -95,6 +96,14 @@ struct conf_split {
 	uint32_t share;
 };
 
+/* Who is served first when a pool's queue is not empty. */
+enum conf_priority {
+	CONF_PRIORITY_HIGH,
+	CONF_PRIORITY_NORMAL,
+	CONF_PRIORITY_LOW,
+	N_CONF_PRIORITIES,
+};
+
 struct conf_route {
 	struct view name; /* default: "route-N", N from 1 */
 	uint32_t index;
@@ -108,6 +117,7 @@ struct conf_route {
 		struct conf_pairs query;
 		struct conf_cidrs client;
 	} match;
+	enum conf_priority priority;
 	enum conf_action action;
 	uint32_t pool; /* index into conf.pools, with CONF_ACTION_POOL */
 	struct conf_split *split;
@@ -182,6 +192,8 @@ struct conf_pool {
 		bool on;
 		uint32_t length;
 		uint64_t timeout_us;
+		uint64_t target_us; /* a quarter of the timeout unless written; 0: none */
+		bool target_set;
 	} queue;
 	struct {
 		bool on;

@@ -20,6 +20,7 @@
 #include "weir/base/list.h"
 #include "weir/conf/conf.h"
 #include "weir/pool/backend.h"
+#include "weir/pool/codel.h"
 #include "weir/pool/learn.h"
 #include "weir/pool/pin.h"
 #include "weir/pool/worker.h"
@@ -34,10 +35,17 @@ struct pool_counters {
 
 enum wake_state { WAKE_IDLE, WAKE_POSTED, WAKE_RUNNING };
 
+/* Classes of waiters: those of the configuration, and one behind them. */
+#define QUEUE_CLASS_PATIENT N_CONF_PRIORITIES /* waits for one backend to come back */
+#define N_QUEUE_CLASSES (QUEUE_CLASS_PATIENT + 1)
+
 struct pool_state_local {
-	struct list queue; /* struct waiter, oldest first */
-	/* readers: other workers.  Since when the oldest waits, 0: nobody waits */
-	_Atomic uint64_t oldest_us;
+	struct list queue[N_QUEUE_CLASSES];  /* struct waiter, oldest first */
+	struct codel codel;                  /* of all but the patient */
+	uint32_t n_particular;               /* waiters that want one backend only */
+	const struct pool_view *newest_view; /* of the last one that came; to compare */
+	/* readers: other workers.  Class and since when of the head, 0: nobody waits */
+	_Atomic uint64_t head_rank;
 	struct pool_counters counters;
 	/* the letter with which others wake this queue */
 	struct mail wake;
@@ -229,8 +237,11 @@ struct waiter {
 	uint64_t since_us;
 	const struct pool_tried *tried; /* borrowed while waiting */
 	uint32_t only;                  /* index + 1 of the only one that will do, 0: any */
+	uint8_t class;                  /* enum conf_priority, or QUEUE_CLASS_PATIENT */
 	/* a lease at last; the waiter is out of the queue already */
 	void (*ready)(struct waiter *waiter, struct lease *lease);
+	/* no lease, because of overload; the waiter is out of the queue; NULL: never */
+	void (*shed)(struct waiter *waiter);
 };
 
 /* ERR_FULL when the queue has queue.length waiters or is off. */

@@ -11,6 +11,7 @@ struct guest {
 	struct waiter waiter;
 	struct lease lease;
 	int served; /* the how-manieth, from 1 */
+	int shed;
 };
 
 static int n_served;
@@ -22,6 +23,21 @@ static void on_ready(struct waiter *waiter, struct lease *lease)
 	cr_assert(!list_is_linked(&waiter->link));
 	g->lease = *lease;
 	g->served = ++n_served;
+}
+
+static void on_shed(struct waiter *waiter)
+{
+	struct guest *g = container_of(waiter, struct guest, waiter);
+	cr_assert(!list_is_linked(&waiter->link));
+	g->shed++;
+}
+
+/* One that may be let go, of a class. */
+static enum err wait_as(struct guest *g, unsigned class, uint64_t since)
+{
+	*g =
+	    (struct guest){.waiter = {.ready = on_ready, .shed = on_shed, .class = (uint8_t)class}};
+	return pool_queue_push(&gen.views[0], &g->waiter, since);
 }
 
 static enum err wait_on(unsigned worker, struct guest *g, const struct pool_tried *tried,
@@ -53,7 +69,7 @@ static void finish(void)
 	for (uint32_t i = 0; i < gen.pool.n; i++)
 		cr_expect_eq(in_flight_of(&gen, i), 0);
 	for (unsigned i = 0; i < world.n_workers; i++)
-		cr_expect_eq(atomic_load(&gen.pool.state->local[i]->oldest_us), 0);
+		cr_expect_eq(atomic_load(&gen.pool.state->local[i]->head_rank), 0);
 	world_release(&world, &gen);
 	world_fini(&world);
 }
@@ -357,5 +373,95 @@ Test(pool_queue, waiting_again_out_of_the_callback)
 	lease_drop(&held, false, 0);
 	world_turn(&world);
 	cr_expect_eq(n_served, 15);
+	finish();
+}
+
+/* ---- classes and overload ---- */
+
+Test(pool_queue, classes_come_in_their_order)
+{
+	static const unsigned classes[] = {CONF_PRIORITY_LOW, QUEUE_CLASS_PATIENT,
+					   CONF_PRIORITY_NORMAL, CONF_PRIORITY_HIGH,
+					   CONF_PRIORITY_NORMAL};
+	static const int order[] = {4, 5, 2, 1, 3};
+	struct lease held;
+	struct guest guests[5];
+	full_world(1, 1, &held);
+	for (unsigned i = 0; i < 5; i++)
+		cr_assert_eq(wait_as(&guests[i], classes[i], 100 + i), ERR_OK);
+	world_turn(&world);
+	lease_drop(&held, false, 0);
+	for (int served = 1; served <= 5; served++) {
+		world_turn(&world);
+		for (unsigned i = 0; i < 5; i++)
+			if (guests[i].served == served)
+				lease_drop(&guests[i].lease, false, 0);
+	}
+	for (unsigned i = 0; i < 5; i++)
+		cr_expect_eq(guests[i].served, order[i], "class %u", classes[i]);
+	finish();
+}
+
+Test(pool_queue, a_full_queue_gives_up_a_lower_class)
+{
+	struct lease held;
+	struct guest low[2], normal, high;
+	full_world(1, 1, &held);
+	world.conf.queue.length = 3;
+	cr_assert_eq(wait_as(&low[0], CONF_PRIORITY_LOW, 100), ERR_OK);
+	cr_assert_eq(wait_as(&low[1], CONF_PRIORITY_LOW, 101), ERR_OK);
+	cr_assert_eq(wait_as(&normal, CONF_PRIORITY_NORMAL, 102), ERR_OK);
+	struct guest late;
+	cr_expect_eq(wait_as(&late, CONF_PRIORITY_LOW, 103), ERR_FULL);
+	cr_expect_eq(wait_as(&high, CONF_PRIORITY_HIGH, 104), ERR_OK);
+	cr_expect_eq(low[1].shed, 1, "the newest of the lowest goes");
+	cr_expect_eq(low[0].shed + normal.shed, 0);
+	cr_expect_eq(atomic_load(&gen.pool.state->n_queued), 3);
+	pool_queue_remove(&low[0].waiter);
+	pool_queue_remove(&normal.waiter);
+	pool_queue_remove(&high.waiter);
+	lease_drop(&held, false, 0);
+	world_turn(&world);
+	finish();
+}
+
+static void look_at(uint64_t now)
+{
+	world.loops[0].now_us = now;
+	pool_queue_serve(gen.views[0].sl);
+}
+
+Test(pool_queue, overload_serves_the_newest_and_lets_the_oldest_go)
+{
+	struct lease held;
+	struct guest guests[4];
+	uint64_t t = 10000000;
+	full_world(1, 1, &held);
+	world.conf.queue.target_us = 5000;
+	cr_assert_eq(wait_as(&guests[0], CONF_PRIORITY_NORMAL, t), ERR_OK);
+	look_at(t + 6000); /* the first look begins an interval */
+	cr_assert_eq(wait_as(&guests[1], CONF_PRIORITY_NORMAL, t + 98000), ERR_OK);
+	cr_assert_eq(wait_as(&guests[2], CONF_PRIORITY_NORMAL, t + 101000), ERR_OK);
+	look_at(t + 105000);
+	cr_expect_eq(guests[0].shed, 0, "the interval is not over");
+	look_at(t + 106000); /* it is, and nobody is let go at the first look of the next */
+	cr_expect(gen.views[0].sl->codel.overloaded);
+	cr_expect_eq(guests[0].shed, 0);
+	look_at(t + 107000);
+	cr_expect_eq(guests[0].shed, 1, "it waited 107 ms");
+	cr_expect_eq(guests[1].shed, 0, "it waited 9 ms");
+	look_at(t + 110000);
+	cr_expect_eq(guests[1].shed, 1, "it waited 12 ms");
+	cr_expect_eq(guests[2].shed, 0);
+	cr_assert_eq(wait_as(&guests[3], CONF_PRIORITY_NORMAL, t + 110000), ERR_OK);
+	lease_drop(&held, false, 0);
+	world.loops[0].now_us = t + 110500;
+	pool_queue_serve(gen.views[0].sl);
+	cr_expect_eq(guests[3].served, 1, "the newest first");
+	lease_drop(&guests[3].lease, false, 0);
+	look_at(t + 110600);
+	cr_expect_eq(guests[2].served, 2);
+	lease_drop(&guests[2].lease, false, 0);
+	world_turn(&world);
 	finish();
 }

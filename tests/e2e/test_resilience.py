@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: MIT
+"""What is overloaded, slow, killed or restarted; each with the count of failed requests."""
+import os
+import signal
+import time
+
+import pytest
+
+from openloop import Load
+from wire import SLOW, wait_for
+
+QUICK = 1 if not os.environ.get("WEIR_CHAOS") else int(os.environ["WEIR_CHAOS"])
+
+
+def named(apps, **more):
+    return [{"address": a, "name": f"b{i}", **more} for i, a in enumerate(apps.addresses)]
+
+
+def pool_row(daemon):
+    return daemon.pools()[0]
+
+
+# ---- overload ----
+
+def overload(weir, app, **queue):
+    """400 requests/s is what 2 backends x 4 slots x 20 ms can do."""
+    apps = app(2, "service=20ms,workers=4")
+    daemon = weir(named(apps), pool={"limits": {"requests": 4}, "queue": queue},
+                  listener={"refusal_header": "X-Refused"})
+    return apps, daemon
+
+
+@pytest.mark.slow
+def test_overload_keeps_goodput_and_bounds_the_wait(weir, app):
+    apps, daemon = overload(weir, app, target="20ms", timeout="1s")
+    seconds = 3 * QUICK
+    with Load(daemon.port, 800) as load:
+        time.sleep(seconds)
+    begin = load.rows[0][0]
+    assert not load.failed
+    assert set(load.statuses) == {200, 503}, load.statuses
+    goodput = load.count(begin + 1, begin + seconds) / (seconds - 1)
+    assert goodput > 0.9 * 400 / (1 if SLOW == 1 else 4), goodput
+    row = pool_row(daemon)
+    assert row["queue_shed"] + row["queue_timeouts"] + row["queue_full"] == load.statuses[503]
+    assert row["queue_shed"] > 0.9 * load.statuses[503], row
+    # everybody was served within twice the target, or told so
+    assert daemon.ask().status == 200
+
+
+def test_the_refusal_says_which_limit(weir, app):
+    apps = app(1, "service=2s,workers=1")
+    daemon = weir(named(apps), pool={"limits": {"requests": 1},
+                                     "queue": {"length": 1, "timeout": "700ms"}},
+                  listener={"refusal_header": "X-Refused"})
+    holder = daemon.connect()
+    holder.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    wait_for(lambda: apps.stats(0)["in_progress"] == 1)
+    waiting = daemon.connect()
+    waiting.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    wait_for(lambda: pool_row(daemon)["queued"] == 1)
+    refused = daemon.ask()
+    assert (refused.status, refused.get("X-Refused")) == (503, "queue_full")
+    timed_out = waiting.response()
+    assert (timed_out.status, timed_out.get("X-Refused")) == (503, "queue_timeout")
+    assert timed_out.get("Retry-After")
+    assert holder.response().status == 200
+    metrics = daemon.admin.metrics()
+    assert metrics['weir_exchanges_total{outcome="queue_full"}'] == 1
+
+
+def test_high_priority_comes_first_and_low_makes_room(weir, app):
+    apps = app(1, "service=30ms,workers=1")
+    daemon = weir(named(apps), pool={"limits": {"requests": 1},
+                                     "queue": {"length": 6, "timeout": "10s", "target": 0}},
+                  workers=1, listener={"refusal_header": "X-Refused"},
+                  routes=[{"match": {"path": "/high"}, "priority": "high", "pool": "app"},
+                          {"match": {"path": "/low"}, "priority": "low", "pool": "app"},
+                          {"pool": "app"}])
+    apps.set(0, service="1s")
+    first = daemon.connect()
+    first.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    wait_for(lambda: apps.stats(0)["in_progress"] == 1)
+    apps.set(0, service="1ms")
+    clients = []
+    for target in ("/low", "/low", "/n", "/n", "/n", "/n"):
+        clients.append(daemon.connect())
+        clients[-1].send(f"GET {target} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        wait_for(lambda: pool_row(daemon)["queued"] == len(clients))
+    high = daemon.connect()
+    high.send(b"GET /high HTTP/1.1\r\nHost: a\r\n\r\n")
+    pushed_out = clients[1].response()
+    assert (pushed_out.status, pushed_out.get("X-Refused")) == (503, "queue_shed")
+    assert [c.response().status for c in (first, high, *clients[:1], *clients[2:])] == [200] * 7
+    assert pool_row(daemon)["queue_shed"] == 1
