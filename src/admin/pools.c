@@ -81,6 +81,9 @@ void put_backend(struct json *j, const struct pool *pool, uint32_t i)
 	json_member_u64(j, "idle_upconns", n_idle(b));
 	put_counters(j, b);
 	json_member_double(j, "rate", rate_per_s(&b->rate));
+	json_member_text(
+	    j, "verdict",
+	    verdict_name(b->scaling ? b->scaling->opinion.verdict : VERDICT_not_enough_data));
 	json_key(j, "checks"); /* there are no active checks yet */
 	json_array(j);
 	json_array_end(j);
@@ -94,6 +97,10 @@ static void put_pool(struct json *j, const struct pool *pool)
 	json_object(j);
 	json_member_view(j, "name", pool->conf->name);
 	json_member_text(j, "strategy", pool->strategy->keyword);
+	const struct scaling *s = pool->state->scaling;
+	json_member_text(j, "verdict",
+			 verdict_name(s ? s->opinion.verdict : VERDICT_not_enough_data));
+	json_member_text(j, "verdict_sentence", s ? s->sentence : "");
 	json_member_u64(j, "queued", load_u32(&pool->state->n_queued));
 	for (size_t i = 0; i < n_pool_counter_rows; i++) {
 		const char *name = pool_counter_rows[i].name;

@@ -89,6 +89,9 @@ static void put_pool_problems(struct json *j, const struct pool *pool)
 	if (pool_n_usable(pool) == 0)
 		json_textf(j, "pool " VIEW_FMT " has no backend that takes requests",
 			   VIEW_ARG(pool->conf->name));
+	const struct scaling *s = pool->state->scaling;
+	if (s && verdict_is_problem(s->opinion.verdict))
+		json_textf(j, "pool " VIEW_FMT ": %s", VIEW_ARG(pool->conf->name), s->sentence);
 	for (uint32_t i = 0; i < pool->n; i++) {
 		const struct backend *b = pool->backends[i];
 		enum backend_state state = backend_state(b);

@@ -235,12 +235,32 @@ static void watch_signals(struct control *control)
 	}
 }
 
+/* Judges each pool, every insight.interval. */
+static void look_at_pools(struct control *control)
+{
+	const struct generation *gen = control->current;
+	uint64_t now = clock_us(), lag = 0;
+	/* ticks come late by a little: half a second less makes no difference but that */
+	if (now + 500000 < control->looked_us + gen->conf->insight.interval_us)
+		return;
+	control->looked_us = now;
+	for (unsigned i = 0; i < control->n_workers; i++) {
+		uint64_t of = atomic_load_explicit(&control->workers[i]->loop.lag_max_us,
+						   memory_order_relaxed);
+		if (of > lag)
+			lag = of;
+	}
+	for (uint32_t i = 0; i < gen->n_pools; i++)
+		pool_look(&gen->pools[i], lag, now);
+}
+
 static void on_tick(struct ev_loop *ev, ev_timer *w, int revents)
 {
 	struct control *control = w->data;
 	(void)ev;
 	(void)revents;
 	pool_registry_tick(&control->registry, clock_us());
+	look_at_pools(control);
 	listeners_tick(control);
 	host_tick(control);
 }

@@ -84,6 +84,7 @@ static struct backend *backend_new(struct pool_registry *reg, struct view pool,
 	b->since_us = clock_wall_us();
 	b->windows = windows_new(clock_us());
 	b->history = history_new();
+	b->scaling = scaling_part_new();
 	atomic_store(&b->level_since_us, clock_us());
 	rate_push(&b->rate, 0, clock_us()); /* traffic of the first second counts, too */
 	atomic_store(&b->learned_idle_us, UINT64_MAX);
@@ -103,6 +104,7 @@ static void backend_free(struct backend *b)
 	list_del(&b->registry_link);
 	windows_free(b->windows);
 	free(b->history);
+	scaling_part_free(b->scaling);
 	for (unsigned i = 0; i < b->n_workers; i++) {
 		check(list_is_empty(&b->local[i]->idle));
 		hist_set_fini(&b->local[i]->ok);
@@ -172,6 +174,7 @@ static struct pool_state *state_new(struct pool_registry *reg, struct view name)
 	struct pool_state *s = must_alloc(sizeof(*s) + reg->n_workers * sizeof(s->local[0]));
 	s->name = must_view(name);
 	s->history = history_new();
+	s->scaling = scaling_new();
 	s->n_workers = reg->n_workers;
 	atomic_store(&s->retry_tokens, RETRY_RESERVE_PER_S * RETRY_WINDOW_S);
 	for (unsigned i = 0; i < reg->n_workers; i++) {
@@ -211,6 +214,7 @@ static void state_free(struct pool_state *s)
 	}
 	free((char *)s->name.ptr);
 	free(s->history);
+	free(s->scaling);
 	free(s);
 }
 
@@ -262,52 +266,6 @@ static void fade_learned_idle(struct backend *b)
 	atomic_store_explicit(&b->learned_idle_us, learned, memory_order_relaxed);
 }
 
-/* Mean number in flight since the last row: exact, from the time integral. */
-static float mean_in_flight(struct backend *b)
-{
-	uint64_t area = 0, time = 0;
-	for (unsigned i = 0; i < b->n_workers; i++) {
-		const struct levels *levels =
-		    atomic_load_explicit(&b->local[i]->levels, memory_order_acquire);
-		if (!levels)
-			continue;
-		area += counter_get(&levels->area_us);
-		for (uint32_t k = 0; k < LEVEL_BINS; k++)
-			time += counter_get(&levels->bin[k].time_us);
-	}
-	uint64_t passed = time - b->ticked_time_us;
-	float mean = (float)(area - b->ticked_area_us) / (float)(passed ? passed : 1);
-	b->ticked_area_us = area;
-	b->ticked_time_us = time;
-	/* nothing came or went: what is there has been there all the time */
-	if (passed == 0 || passed > INT64_MAX)
-		return (float)atomic_load_explicit(&b->in_flight, memory_order_relaxed);
-	return mean;
-}
-
-/* The row of the second that has passed. */
-static void record_history(struct backend *b, uint64_t requests, uint64_t errors, uint64_t now_us)
-{
-	static const double q[] = {0.5, 0.99};
-	uint64_t us[ARRAY_LEN(q)] = {0};
-	if (!b->history)
-		return;
-	if (b->windows)
-		windows_newest(b->windows, PHASE_total, q, ARRAY_LEN(q), us);
-	struct history_row row = {
-	    .at_us = now_us,
-	    .requests = (uint32_t)(requests - b->ticked_requests),
-	    .errors = (uint32_t)(errors - b->ticked_errors),
-	    .in_flight = mean_in_flight(b),
-	    .state = (uint8_t)backend_state(b),
-	    .p50_us = (uint32_t)us[0],
-	    .p99_us = (uint32_t)us[1],
-	};
-	b->ticked_requests = requests;
-	b->ticked_errors = errors;
-	history_push(b->history, &row);
-}
-
 static void backend_tick(struct backend *b, uint64_t now_us)
 {
 	fade_learned_idle(b);
@@ -322,7 +280,7 @@ static void backend_tick(struct backend *b, uint64_t now_us)
 	if (b->windows)
 		windows_fold(b->windows, sets, n, now_us);
 	rate_push(&b->rate, requests, now_us);
-	record_history(b, requests, errors, now_us);
+	insight_backend_tick(b, requests, errors, now_us);
 }
 
 /*
@@ -352,36 +310,6 @@ static void budget_tick(struct pool_state *s)
 			      memory_order_relaxed);
 }
 
-/*
- * The pool's row: its backends' rows added up, with quantiles of all samples.  Who
- * waits does so for the pool: every backend's row shows the same queue.
- */
-static void state_history(const struct pool_registry *reg, struct pool_state *s, uint64_t now_us)
-{
-	uint32_t queued = atomic_load_explicit(&s->n_queued, memory_order_relaxed);
-	struct history_row row = {.at_us = now_us,
-				  .queue = queued < UINT16_MAX ? (uint16_t)queued : UINT16_MAX};
-	struct hist_total total = {0};
-	if (!s->history)
-		return;
-	list_each (it, &reg->backends) {
-		struct backend *b = list_entry(it, struct backend, registry_link);
-		struct history_row *of;
-		if (!view_eq(b->pool_name, s->name) || !b->history ||
-		    !(of = history_newest(b->history)))
-			continue;
-		of->queue = row.queue;
-		row.requests += of->requests;
-		row.errors += of->errors;
-		row.in_flight += of->in_flight;
-		if (b->windows)
-			windows_newest_add(b->windows, PHASE_total, &total);
-	}
-	row.p50_us = (uint32_t)hist_total_quantile(&total, 0.5);
-	row.p99_us = (uint32_t)hist_total_quantile(&total, 0.99);
-	history_push(s->history, &row);
-}
-
 void pool_registry_tick(struct pool_registry *reg, uint64_t now_us)
 {
 	list_each (it, &reg->backends)
@@ -392,7 +320,7 @@ void pool_registry_tick(struct pool_registry *reg, uint64_t now_us)
 			state_free(s);
 		} else {
 			budget_tick(s);
-			state_history(reg, s, now_us);
+			insight_state_tick(reg, s, now_us);
 		}
 	}
 }

@@ -35,4 +35,8 @@ enum pool_verdict pool_take_index(struct pool_view *view, uint32_t i, struct lea
 void pool_build_pins(struct pool *pool, struct pool_registry *reg, struct arena *arena);
 void pool_release_pins(struct pool *pool);
 
+/* insight.c: the statistics of a second that has passed. */
+void insight_backend_tick(struct backend *b, uint64_t requests, uint64_t errors, uint64_t now_us);
+void insight_state_tick(const struct pool_registry *reg, struct pool_state *s, uint64_t now_us);
+
 #endif

@@ -206,6 +206,9 @@ struct conf_pool {
 		uint64_t connect_us, response_us, idle_us;
 	} timeouts;
 	struct {
+		uint64_t p95_us; /* 0: none */
+	} slo;
+	struct {
 		uint64_t idle_us;
 		uint32_t max_idle;
 		uint32_t requests; /* per upstream connection, 0: no limit */
@@ -219,6 +222,9 @@ struct conf {
 	struct view user;
 	uint64_t shutdown_timeout_us;
 	struct conf_status status;
+	struct {
+		uint64_t interval_us;
+	} insight;
 	struct {
 		enum log_level level;
 		struct conf_access_log access;

@@ -24,6 +24,7 @@
 #include "weir/stats/history.h"
 #include "weir/stats/level.h"
 #include "weir/stats/rate.h"
+#include "weir/stats/scaling.h"
 #include "weir/stats/slow.h"
 #include "weir/stats/window.h"
 
@@ -82,9 +83,10 @@ struct backend {
 	unsigned refs;
 	uint64_t since_us; /* wall clock of the last change of state */
 	char reason[BACKEND_REASON_MAX];
-	struct windows *windows; /* owns; latency of successes, folded once a second */
-	struct rate rate;        /* of requests */
-	struct history *history; /* owns; NULL without memory */
+	struct windows *windows;      /* owns; latency of successes, folded once a second */
+	struct rate rate;             /* of requests */
+	struct history *history;      /* owns; NULL without memory */
+	struct scaling_part *scaling; /* owns; NULL without memory */
 	uint64_t ticked_requests, ticked_errors; /* totals at its last row */
 	uint64_t ticked_area_us, ticked_time_us;
 	/* control writes, workers read (relaxed; followed by a letter to each worker) */

@@ -65,6 +65,7 @@ struct pool_state {
 	uint64_t budget_requests[9], budget_retries[9]; /* totals at the last seconds */
 	unsigned budget_at;
 	struct history *history; /* owns; the sum over its backends; NULL without memory */
+	struct scaling *scaling; /* owns; NULL without memory */
 	/* every worker, but only when somebody waits or retries */
 	_Atomic uint32_t n_queued CACHE_ALIGNED;
 	_Atomic int32_t retry_tokens;
@@ -90,6 +91,13 @@ void pool_registry_fini(struct pool_registry *reg);
  * (Finagle's form: a fifth of the requests of the last 10 s, and 10 a second).
  */
 void pool_registry_tick(struct pool_registry *reg, uint64_t now_us);
+
+/*
+ * Every insight.interval: judges the pool's speed anew (stats/scaling.h).  lag_us:
+ * the longest turn of a worker's loop in the last second.
+ */
+struct pool;
+void pool_look(struct pool *pool, uint64_t lag_us, uint64_t now_us);
 
 /* ---- of one generation ---- */
 

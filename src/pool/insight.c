@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the control thread learns about backends and pools once a second: rows of
+ * the flight recorder, state bins; and every insight.interval a verdict.
+ */
+#include "registry.h"
+
+#include "weir/base/check.h"
+
+/* As many workers as there can be (workers in tbl/directives.def). */
+#define WORKERS_MAX 256
+
+/* ---- backends, once a second ---- */
+
+/* The workers' bins; how many. */
+static size_t levels_of(const struct backend *b, const struct levels *out[WORKERS_MAX])
+{
+	check(b->n_workers <= WORKERS_MAX);
+	for (unsigned i = 0; i < b->n_workers; i++)
+		out[i] = atomic_load_explicit(&b->local[i]->levels, memory_order_acquire);
+	return b->n_workers;
+}
+
+/* Mean number in flight since the last row: exact, from the time integral. */
+static float mean_in_flight(struct backend *b)
+{
+	uint64_t area = 0, time = 0;
+	for (unsigned i = 0; i < b->n_workers; i++) {
+		const struct levels *levels =
+		    atomic_load_explicit(&b->local[i]->levels, memory_order_acquire);
+		if (!levels)
+			continue;
+		area += counter_get(&levels->area_us);
+		for (uint32_t k = 0; k < LEVEL_BINS; k++)
+			time += counter_get(&levels->bin[k].time_us);
+	}
+	uint64_t passed = time - b->ticked_time_us;
+	float mean = (float)(area - b->ticked_area_us) / (float)(passed ? passed : 1);
+	b->ticked_area_us = area;
+	b->ticked_time_us = time;
+	/* nothing came or went: what is there has been there all the time */
+	if (passed == 0 || passed > INT64_MAX)
+		return (float)atomic_load_explicit(&b->in_flight, memory_order_relaxed);
+	return mean;
+}
+
+/* The row of the second that has passed. */
+void insight_backend_tick(struct backend *b, uint64_t requests, uint64_t errors, uint64_t now_us)
+{
+	static const double q[] = {0.5, 0.99};
+	uint64_t us[ARRAY_LEN(q)] = {0};
+	if (!b->history)
+		return;
+	if (b->windows)
+		windows_newest(b->windows, PHASE_total, q, ARRAY_LEN(q), us);
+	struct history_row row = {
+	    .at_us = now_us,
+	    .requests = (uint32_t)(requests - b->ticked_requests),
+	    .errors = (uint32_t)(errors - b->ticked_errors),
+	    .in_flight = mean_in_flight(b),
+	    .state = (uint8_t)backend_state(b),
+	    .p50_us = (uint32_t)us[0],
+	    .p99_us = (uint32_t)us[1],
+	};
+	b->ticked_requests = requests;
+	b->ticked_errors = errors;
+	history_push(b->history, &row);
+}
+
+/* ---- pools, once a second ---- */
+
+/* State bins by what the pool's other backends have to do meanwhile. */
+static void fold_levels(struct backend *b, double pool_in_flight)
+{
+	const struct levels *levels[WORKERS_MAX];
+	double own = (double)history_newest(b->history)->in_flight;
+	double others = pool_in_flight > own ? pool_in_flight - own : 0;
+	if (b->scaling)
+		scaling_part_fold(b->scaling, levels, levels_of(b, levels), others);
+}
+
+static bool is_of(const struct backend *b, const struct pool_state *s)
+{
+	return b->history && history_newest(b->history) && view_eq(b->pool_name, s->name);
+}
+
+/*
+ * The pool's row: its backends' rows added up, with quantiles of all samples.  Who
+ * waits does so for the pool: every backend's row shows the same queue.
+ */
+void insight_state_tick(const struct pool_registry *reg, struct pool_state *s, uint64_t now_us)
+{
+	uint32_t queued = atomic_load_explicit(&s->n_queued, memory_order_relaxed);
+	struct history_row row = {.at_us = now_us,
+				  .queue = queued < UINT16_MAX ? (uint16_t)queued : UINT16_MAX};
+	struct hist_total total = {0};
+	list_each (it, &reg->backends) {
+		struct backend *b = list_entry(it, struct backend, registry_link);
+		if (!is_of(b, s))
+			continue;
+		struct history_row *of = history_newest(b->history);
+		of->queue = row.queue;
+		row.requests += of->requests;
+		row.errors += of->errors;
+		row.in_flight += of->in_flight;
+		if (b->windows)
+			windows_newest_add(b->windows, PHASE_total, &total);
+	}
+	row.p50_us = (uint32_t)hist_total_quantile(&total, 0.5);
+	row.p99_us = (uint32_t)hist_total_quantile(&total, 0.99);
+	if (s->history)
+		history_push(s->history, &row);
+	if (s->scaling)
+		scaling_count(s->scaling, row.requests);
+	list_each (it, &reg->backends) {
+		struct backend *b = list_entry(it, struct backend, registry_link);
+		if (is_of(b, s))
+			fold_levels(b, (double)row.in_flight);
+	}
+}
+
+/* ---- pools, every insight.interval ---- */
+
+void pool_look(struct pool *pool, uint64_t lag_us, uint64_t now_us)
+{
+	struct arena *arena = arena_new();
+	struct scaling_member *members = arena_array(arena, pool->n, sizeof(*members));
+	if (!pool->state->scaling) {
+		arena_free(arena);
+		return;
+	}
+	for (uint32_t i = 0; i < pool->n; i++) {
+		struct backend *b = pool->backends[i];
+		const struct levels **levels =
+		    arena_array(arena, b->n_workers, sizeof(const struct levels *));
+		members[i] = (struct scaling_member){
+		    .name = b->name,
+		    .part = b->scaling,
+		    .windows = b->windows,
+		    .levels = levels,
+		    .n_levels = levels_of(b, levels),
+		    .weight = pool->weights[i],
+		    .usable = pool->weights[i] > 0 && backend_state_takes_new(backend_state(b)),
+		};
+	}
+	struct scaling_input input = {
+	    .members = members,
+	    .n = pool->n,
+	    .slo_p95_us = pool->conf->slo.p95_us,
+	    .pooled = pool->strategy->needs & NEEDS_LOADS,
+	    .lag_us = lag_us,
+	    .now_us = now_us,
+	};
+	scaling_look(pool->state->scaling, &input);
+	arena_free(arena);
+}

@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: MIT */
+/* Gathering the evidence: curves, service times alone and now, shared bottlenecks. */
+#include "scaling.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#define CURVE_MEMORY_S 600.0
+#define SERVICE_MEMORY_LOOKS 360.0 /* an hour of looks */
+/* Completions, weighted, that a comparison of two loads must stand on. */
+#define SHIFT_INFO 200.0
+/* A change of speed smaller than this is no sharing, whatever its significance. */
+#define SHIFT_MIN 0.10
+
+/* ---- one backend, once a second ---- */
+
+struct scaling_part *scaling_part_new(void)
+{
+	return calloc(1, sizeof(struct scaling_part));
+}
+
+void scaling_part_free(struct scaling_part *part)
+{
+	if (!part)
+		return;
+	for (unsigned c = 0; c < LEVEL_CLASSES; c++)
+		free(part->served[c]);
+	free(part);
+}
+
+static void forget(struct scaling_part *part, double keep)
+{
+	for (uint32_t k = 0; k < LEVEL_BINS; k++) {
+		part->time_s[k] *= keep;
+		part->done[k] *= keep;
+	}
+	for (unsigned l = 0; l < SCALING_LOADS; l++)
+		for (uint32_t k = 0; k < SCALING_LOAD_BINS; k++) {
+			part->load_time_s[l][k] *= (float)keep;
+			part->load_done[l][k] *= (float)keep;
+		}
+}
+
+void scaling_part_fold(struct scaling_part *part, const struct levels *const *levels, size_t n,
+		       double others)
+{
+	unsigned load = level_class((uint32_t)fmin(others + 0.5, 1e6));
+	bool any = false;
+	for (uint32_t k = 0; k < LEVEL_BINS; k++) {
+		uint64_t time_us = 0, done = 0;
+		for (size_t i = 0; i < n; i++)
+			if (levels[i]) {
+				time_us += counter_get(&levels[i]->bin[k].time_us);
+				done += counter_get(&levels[i]->bin[k].done);
+			}
+		if (time_us == part->last_time_us[k] && done == part->last_done[k])
+			continue;
+		if (!any)
+			forget(part, exp(-1 / CURVE_MEMORY_S));
+		any = true;
+		double dt = (double)(int64_t)(time_us - part->last_time_us[k]) / 1e6;
+		double dn = (double)(done - part->last_done[k]);
+		part->last_time_us[k] = time_us;
+		part->last_done[k] = done;
+		part->time_s[k] += dt;
+		part->done[k] += dn;
+		if (k < SCALING_LOAD_BINS) {
+			part->load_time_s[load][k] += (float)dt;
+			part->load_done[load][k] += (float)dn;
+		}
+	}
+}
+
+/* ---- service times at low load ---- */
+
+/* Takes in what was served since the last look, of all workers. */
+static void fold_served(struct scaling_part *part, const struct levels *const *levels, size_t n)
+{
+	for (unsigned c = 0; c < LEVEL_CLASSES; c++) {
+		struct hist_total now = {0};
+		for (size_t i = 0; i < n; i++)
+			if (levels[i])
+				hist_total_add_hist(&now,
+						    atomic_load_explicit(&levels[i]->served[c],
+									 memory_order_acquire));
+		if (now.n == 0)
+			continue;
+		struct scaling_served *s = part->served[c];
+		if (!s && !(s = part->served[c] = calloc(1, sizeof(*s))))
+			continue; /* nothing is lost: the next look takes it all */
+		double keep = exp(-1 / SERVICE_MEMORY_LOOKS);
+		for (uint32_t i = 0; i < HIST_BUCKETS; i++) {
+			uint32_t new = (uint32_t)now.count[i] - s->last[i];
+			s->last[i] = (uint32_t)now.count[i];
+			s->weight[i] = s->weight[i] * keep + new;
+		}
+	}
+}
+
+/* Those who met at most `others`. */
+static void add_served(const struct scaling_part *part, uint32_t others, struct spread *out)
+{
+	for (unsigned c = 0; c < LEVEL_CLASSES; c++)
+		if (part->served[c] && level_class_top(c) <= others)
+			spread_add(out, part->served[c]->weight);
+}
+
+static void side_of_spread(const struct spread *s, struct scaling_side *out)
+{
+	out->n = s->n;
+	out->p50_us = spread_quantile(s, 0.5);
+	out->p95_us = spread_quantile(s, 0.95);
+	spread_interval(s, 0.95, &out->p95_low_us, &out->p95_high_us);
+}
+
+static void spread_of_total(const struct hist_total *t, struct spread *out)
+{
+	out->n = (double)t->n;
+	for (uint32_t i = 0; i < HIST_BUCKETS; i++)
+		out->weight[i] = (double)t->count[i];
+}
+
+/* Few enough to have the backend almost to oneself. */
+static uint32_t few_others(const struct scaling *s)
+{
+	uint32_t quarter =
+	    s->fit.model == FIT_WORKERS && s->fit.workers.saturated ? s->fit.workers.c / 4 : 0;
+	return quarter > 1 ? quarter : 1;
+}
+
+static void look_alone(struct scaling *s, const struct scaling_input *in)
+{
+	uint32_t others = few_others(s);
+	s->service = (struct spread){0};
+	for (size_t i = 0; i < in->n; i++) {
+		struct scaling_part *part = in->members[i].part;
+		struct spread own = {0};
+		if (!part)
+			continue;
+		fold_served(part, in->members[i].levels, in->members[i].n_levels);
+		add_served(part, others, &own);
+		side_of_spread(&own, &part->alone);
+		spread_add(&s->service, own.weight);
+	}
+	side_of_spread(&s->service, &s->alone);
+	s->cv2_service = spread_cv2(&s->service);
+}
+
+/* ---- latency now ---- */
+
+/* Sums a phase over the pool's backends; of one backend when `only` is not NULL. */
+static void read_phase(const struct scaling_input *in, const struct scaling_member *only,
+		       enum phase phase, enum window window, struct hist_total *sum)
+{
+	struct hist_total part;
+	*sum = (struct hist_total){0};
+	for (size_t i = 0; i < in->n; i++) {
+		const struct scaling_member *m = &in->members[i];
+		if (!m->windows || (only && only != m))
+			continue;
+		windows_read(m->windows, phase, window, &part);
+		hist_total_add(sum, &part);
+	}
+}
+
+static void look_now(struct scaling *s, const struct scaling_input *in)
+{
+	struct hist_total t;
+	struct spread now;
+	s->window = WINDOW_10S;
+	read_phase(in, NULL, PHASE_total, s->window, &t);
+	if (t.n < 1000) { /* too few for a p99: take more time */
+		s->window = WINDOW_1M;
+		read_phase(in, NULL, PHASE_total, s->window, &t);
+	}
+	spread_of_total(&t, &now);
+	side_of_spread(&now, &s->now);
+	s->now_p99_us = spread_quantile(&now, 0.99);
+	s->total_us = hist_total_mean_us(&t);
+	s->rate = t.span_us ? (double)t.n / ((double)t.span_us / 1e6) : 0;
+	read_phase(in, NULL, PHASE_queue, s->window, &t);
+	s->queue_us = hist_total_mean_us(&t);
+	read_phase(in, NULL, PHASE_connect, s->window, &t);
+	s->connect_us = hist_total_mean_us(&t);
+	read_phase(in, NULL, PHASE_self, s->window, &t);
+	s->self_us = hist_total_mean_us(&t);
+	for (size_t i = 0; i < in->n; i++) {
+		struct scaling_part *part = in->members[i].part;
+		if (!part)
+			continue;
+		read_phase(in, &in->members[i], PHASE_total, s->window, &t);
+		spread_of_total(&t, &now);
+		side_of_spread(&now, &part->now);
+		part->weight = in->members[i].weight;
+		part->rate = t.span_us ? (double)t.n / ((double)t.span_us / 1e6) : 0;
+	}
+}
+
+/* ---- the curve ---- */
+
+static void look_curve(struct scaling *s, const struct scaling_input *in)
+{
+	s->n_points = 0;
+	for (uint32_t k = 1; k < LEVEL_BINS; k++) {
+		double time_s = 0, done = 0;
+		for (size_t i = 0; i < in->n; i++)
+			if (in->members[i].part && in->members[i].usable) {
+				time_s += in->members[i].part->time_s[k];
+				done += in->members[i].part->done[k];
+			}
+		if (done >= 1 && time_s > 1e-6)
+			s->points[s->n_points++] =
+			    (struct fit_point){level_value(k), done / time_s, done};
+	}
+	fit_curve(s->points, s->n_points, &s->fit);
+	s->at_n_max = (struct scaling_range){0};
+	if (s->fit.model == FIT_NONE || s->fit.refusal)
+		return;
+	s->at_n_max.mid = fit_rate(&s->fit, s->fit.n_max);
+	fit_rate_interval(s->points, s->n_points, s->fit.n_max, &s->rng, &s->at_n_max.low,
+			  &s->at_n_max.high);
+}
+
+/* ---- is the bottleneck shared? ---- */
+
+/*
+ * Mean logarithm of the ratio of rates at equal level between two loads of the
+ * other backends, weighted by its precision; how much it stands on comes back.
+ */
+static double compare_loads(const struct scaling_input *in, unsigned low, unsigned high,
+			    double *mean)
+{
+	double info = 0, sum = 0;
+	for (size_t i = 0; i < in->n; i++) {
+		const struct scaling_part *part = in->members[i].part;
+		for (uint32_t k = 1; part && k < SCALING_LOAD_BINS; k++) {
+			double da = (double)part->load_done[low][k];
+			double db = (double)part->load_done[high][k];
+			double ta = (double)part->load_time_s[low][k];
+			double tb = (double)part->load_time_s[high][k];
+			if (da < FIT_MIN_DONE || db < FIT_MIN_DONE || ta <= 0 || tb <= 0)
+				continue;
+			double precision = 1 / (1 / da + 1 / db);
+			info += precision;
+			sum += precision * log((db / tb) / (da / ta));
+		}
+	}
+	*mean = info > 0 ? sum / info : 0;
+	return info;
+}
+
+/* The middle of a class of loads. */
+static double load_value(unsigned load)
+{
+	return load ? 0.75 * (double)(1u << load) : 0;
+}
+
+/* Of the pairs that stand on enough, the one furthest apart. */
+static void look_shift(struct scaling *s, const struct scaling_input *in)
+{
+	s->shift = (struct scaling_shift){0};
+	for (unsigned apart = SCALING_LOADS - 1; apart > 0; apart--)
+		for (unsigned low = 0; low + apart < SCALING_LOADS; low++) {
+			double mean, info = compare_loads(in, low, low + apart, &mean);
+			if (info < SHIFT_INFO)
+				continue;
+			s->shift.known = true;
+			s->shift.change = exp(mean) - 1;
+			s->shift.se = exp(mean) / sqrt(info);
+			s->shift.found =
+			    s->shift.change < -SHIFT_MIN && s->shift.change < -3 * s->shift.se;
+			s->shift.low_load = load_value(low);
+			s->shift.high_load = load_value(low + apart);
+			return;
+		}
+}
+
+/* ---- arrivals ---- */
+
+void scaling_count(struct scaling *s, uint32_t requests)
+{
+	s->counts[s->n_counts++ % SCALING_SECONDS] = requests;
+}
+
+static int by_value(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+	return x < y ? -1 : x > y;
+}
+
+/*
+ * Squared coefficient of variation of the times between arrivals, from the
+ * dispersion of counts a second; 1 is Poisson.  Differences of neighbours, so that
+ * a slow change of the load does not look like bursts, and their median, so that
+ * a jump does not either: half a squared difference is distributed as the
+ * variance times chi-squared with one degree, whose median is 0.4549.
+ */
+static double cv2_of_arrivals(const struct scaling *s)
+{
+	double squares[SCALING_SECONDS];
+	unsigned n = s->n_counts < SCALING_SECONDS ? s->n_counts : SCALING_SECONDS;
+	double sum = 0;
+	for (unsigned i = 0; i + 1 < n; i++) {
+		double now = s->counts[(s->n_counts - 1 - i) % SCALING_SECONDS];
+		double before = s->counts[(s->n_counts - 2 - i) % SCALING_SECONDS];
+		/* relative to the mean there, which is the variance of Poisson */
+		double mean = (now + before) / 2;
+		squares[i] = mean > 0 ? (now - before) * (now - before) / 2 / mean : 0;
+		sum += now;
+	}
+	if (n < 16 || sum <= 0)
+		return 1;
+	qsort(squares, n - 1, sizeof(*squares), by_value);
+	return fmin(fmax(squares[(n - 1) / 2] / 0.4549, 0.1), 4);
+}
+
+/* ---- all of it ---- */
+
+struct scaling *scaling_new(void)
+{
+	struct scaling *s = calloc(1, sizeof(*s));
+	if (s)
+		rng_init(&s->rng, 1); /* the same data give the same intervals */
+	return s;
+}
+
+void scaling_look(struct scaling *s, const struct scaling_input *in)
+{
+	s->looked_us = in->now_us;
+	look_curve(s, in);
+	look_alone(s, in);
+	look_now(s, in);
+	look_shift(s, in);
+	s->cv2_arrivals = cv2_of_arrivals(s);
+	s->growth = s->alone.p95_us > 0 && s->now.n > 0 ? s->now.p95_us / s->alone.p95_us : 0;
+	scaling_judge(s, in);
+	scaling_predict(s, in);
+}
