@@ -60,6 +60,20 @@ static void put_counters(struct json *j, const struct backend *b)
 				backend_counter(b, &backend_counter_rows[i]));
 }
 
+/* How the limit was found. */
+static void put_adaptive(struct json *j, const struct backend *b)
+{
+	const struct limiter *limiter = atomic_load(&b->limiter);
+	if (!limiter)
+		return;
+	json_key(j, "adaptive");
+	json_object(j);
+	json_member_u64(j, "latency_us", limiter_limit(limiter)->latency_us);
+	json_member_u64(j, "baseline_us", limiter_limit(limiter)->baseline_us);
+	json_member_bool(j, "refreshing", limiter_limit(limiter)->refreshing > 0);
+	json_object_end(j);
+}
+
 void put_backend(struct json *j, const struct pool *pool, uint32_t i)
 {
 	const struct backend *b = pool->backends[i];
@@ -72,7 +86,9 @@ void put_backend(struct json *j, const struct pool *pool, uint32_t i)
 	json_member_u64(j, "since_s", now > b->since_us ? (now - b->since_us) / 1000000 : 0);
 	json_member_u64(j, "weight", pool->weights[i]);
 	json_member_u64(j, "priority", pool->priorities[i]);
-	json_member_u64(j, "limit", pool->max_requests[i]);
+	json_member_u64(j, "limit", pool_limit(pool, i));
+	if (pool->adaptive)
+		put_adaptive(j, b);
 	json_member_u64(j, "in_flight", load_u32(&b->in_flight));
 	/* waiters belong to the pool: they take any backend that has room, this one too */
 	json_member_u64(j, "queued",

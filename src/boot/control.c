@@ -254,13 +254,24 @@ static void look_at_pools(struct control *control)
 		pool_look(&gen->pools[i], lag, now);
 }
 
+static void on_limits_tick(struct ev_loop *ev, ev_timer *w, int revents)
+{
+	struct control *control = w->data;
+	(void)revents;
+	if (control->registry.n_limiters)
+		pool_registry_limits(&control->registry, clock_us());
+	else
+		ev_timer_stop(ev, w);
+}
+
 static void on_tick(struct ev_loop *ev, ev_timer *w, int revents)
 {
 	struct control *control = w->data;
-	(void)ev;
 	(void)revents;
 	pool_registry_tick(&control->registry, clock_us());
 	look_at_pools(control);
+	if (control->registry.n_limiters && !ev_is_active(&control->limits_tick))
+		ev_timer_again(ev, &control->limits_tick);
 	listeners_tick(control);
 	host_tick(control);
 }
@@ -383,6 +394,8 @@ int control_run(struct options *options, struct conf *conf)
 		ev_timer_init(&control.tick, on_tick, 1.0, 1.0);
 		control.tick.data = &control;
 		ev_timer_start(control.loop.ev, &control.tick);
+		ev_timer_init(&control.limits_tick, on_limits_tick, 0.0, LIMIT_WINDOW_US / 1e6);
+		control.limits_tick.data = &control;
 		announce_start(&control);
 		loop_run(&control.loop);
 		log_info("stopped");

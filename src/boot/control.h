@@ -53,7 +53,8 @@ struct control {
 	struct log_writer *log_writer;
 	ev_signal signals[5];
 	ev_timer tick, drain_timer;
-	uint64_t looked_us; /* when pools were judged */
+	uint64_t looked_us;   /* when pools were judged */
+	ev_timer limits_tick; /* runs while some backend has an adaptive limit */
 	uint64_t drain_deadline_us;
 	bool drain_heard;     /* every worker has begun to drain */
 	unsigned quiet_polls; /* of the drain: no connections left, in a row */

@@ -40,6 +40,8 @@ static void add_backend(struct pool *pool, const struct conf_backend *conf,
 	    conf->max_requests ? conf->max_requests : pool->conf->limits.requests;
 	pool->priorities[i] = conf->priority;
 	pool->limited |= pool->max_requests[i] != 0;
+	if (pool->adaptive)
+		registry_limiter(reg, pool->backends[i], pool->max_requests[i]);
 }
 
 static void add_members(struct pool *pool, struct pool_registry *reg, const struct list *overrides,
@@ -95,7 +97,8 @@ static void build_tier(struct pool *pool, struct pool_tier *tier, struct arena *
 void pool_build(struct pool *pool, const struct conf_pool *conf, struct pool_registry *reg,
 		const struct list *overrides, struct arena *arena)
 {
-	*pool = (struct pool){.conf = conf};
+	*pool = (struct pool){
+	    .conf = conf, .adaptive = conf->limits.adaptive, .limited = conf->limits.adaptive};
 	pool->state = registry_state_get(reg, conf->name);
 	pool->state->budget = conf->retry.on ? conf->retry.budget : 0;
 	add_members(pool, reg, overrides, arena);
@@ -270,7 +273,7 @@ static bool keeps(const struct pool_view *view, struct pool_worker *pw, uint32_t
 /* A backend that warms up has that share of its limit, too; at least one. */
 static uint32_t limit_of(const struct pool_view *view, uint32_t i, bool by_share)
 {
-	uint32_t max = view->pool->max_requests[i];
+	uint32_t max = pool_limit(view->pool, i);
 	if (likely(max == 0 || !by_share))
 		return max;
 	uint32_t part = (uint32_t)((uint64_t)max * view->shares[i] / SHARE_FULL);
@@ -321,7 +324,7 @@ enum pool_verdict pool_take_index(struct pool_view *view, uint32_t i, struct lea
 	const struct pool *pool = view->pool;
 	uint32_t tier = 0;
 	lease->backend = NULL;
-	if (!claim(pool, i, pool->max_requests[i]))
+	if (!claim(pool, i, pool_limit(pool, i)))
 		return POOL_FULL;
 	while (!bitset_has(pool->tiers[tier].members, i))
 		tier++;
@@ -353,6 +356,16 @@ enum pool_verdict pool_take(struct pool_view *view, struct pool_worker *pw,
 		return taken(view, 0, i, lease);
 	}
 	return must_wait(view, pw, tried) ? POOL_FULL : pool_take_slot(view, pw, tried, key, lease);
+}
+
+void lease_note(const struct lease *lease, bool broke, uint64_t latency_us)
+{
+	struct limiter *limiter =
+	    atomic_load_explicit(&lease->backend->limiter, memory_order_acquire);
+	uint32_t limit = atomic_load_explicit(&lease->backend->limit, memory_order_relaxed);
+	if (limiter)
+		limiter_note(limiter, lease->view->sl->pw->id, limit, lease->others, broke,
+			     latency_us);
 }
 
 void lease_drop(struct lease *lease, bool error, uint64_t duration_us)

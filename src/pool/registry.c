@@ -98,11 +98,40 @@ static struct backend *backend_new(struct pool_registry *reg, struct view pool,
 	return b;
 }
 
+void registry_limiter(struct pool_registry *reg, struct backend *b, uint32_t max)
+{
+	struct limiter *limiter = atomic_load(&b->limiter);
+	max = max ? max : LIMIT_MAX;
+	if (limiter) {
+		limiter_set_max(limiter, max);
+		return;
+	}
+	limiter = limiter_new(b->n_workers, max, clock_us());
+	reg->n_limiters++;
+	atomic_store(&b->limit, limit_now(limiter_limit(limiter)));
+	atomic_store(&b->limiter, limiter);
+}
+
+void pool_registry_limits(struct pool_registry *reg, uint64_t now_us)
+{
+	reg->n_limiters = 0;
+	list_each (it, &reg->backends) {
+		struct backend *b = list_entry(it, struct backend, registry_link);
+		struct limiter *limiter = atomic_load_explicit(&b->limiter, memory_order_relaxed);
+		if (!limiter)
+			continue;
+		reg->n_limiters++;
+		atomic_store_explicit(&b->limit, limiter_tick(limiter, now_us),
+				      memory_order_relaxed);
+	}
+}
+
 static void backend_free(struct backend *b)
 {
 	check(atomic_load(&b->in_flight) == 0);
 	list_del(&b->registry_link);
 	windows_free(b->windows);
+	limiter_free(atomic_load(&b->limiter));
 	free(b->history);
 	scaling_part_free(b->scaling);
 	for (unsigned i = 0; i < b->n_workers; i++) {

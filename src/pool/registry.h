@@ -11,6 +11,8 @@
 
 struct backend *registry_backend_get(struct pool_registry *reg, struct view pool,
 				     const struct conf_backend *conf);
+/* The backend gets a limiter, at most `max` (0: LIMIT_MAX). */
+void registry_limiter(struct pool_registry *reg, struct backend *b, uint32_t max);
 void registry_backend_put(struct backend *b);
 struct pool_state *registry_state_get(struct pool_registry *reg, struct view name);
 void registry_state_put(struct pool_state *s);

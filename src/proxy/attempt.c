@@ -178,6 +178,9 @@ void attempt_finish(struct exchange *ex, bool keep, bool error)
 		uint64_t now = ex->worker->loop.now_us;
 		/* a client that leaves before the answer says nothing about the backend */
 		uint64_t to = ex->first_byte_us ? ex->first_byte_us : error ? now : 0;
+		if (unlikely(ex->view->pool->adaptive) && ex->sent_us &&
+		    (!error || !ex->resp_complete) && to)
+			lease_note(&ex->lease, error, to > from ? to - from : 1);
 		lease_drop(&ex->lease, error, to > from ? to - from : to ? 1 : 0);
 	}
 }

@@ -93,3 +93,41 @@ def test_high_priority_comes_first_and_low_makes_room(weir, app):
     assert (pushed_out.status, pushed_out.get("X-Refused")) == (503, "queue_shed")
     assert [c.response().status for c in (first, high, *clients[:1], *clients[2:])] == [200] * 7
     assert pool_row(daemon)["queue_shed"] == 1
+
+
+# ---- adaptive limits ----
+
+@pytest.mark.slow
+def test_an_adaptive_limit_finds_what_the_backend_can_do(weir, app):
+    """8 workers of 20 ms: 400 requests/s.  More than that wait in weir, not in the backend."""
+    apps = app(1, "service=20ms,workers=8")
+    daemon = weir(named(apps), pool={"limits": {"adaptive": "on"},
+                                     "queue": {"timeout": "1s", "target": "50ms"}})
+    row = daemon.backends()["b0"]
+    assert row["limit"] == 20 and row["adaptive"]["baseline_us"] == 0
+    with Load(daemon.port, 60) as load:
+        wait_for(lambda: daemon.backends()["b0"]["adaptive"]["baseline_us"] > 0, 10)
+    assert load.statuses[200] == len(load.rows) and not load.failed
+    with Load(daemon.port, 700) as load:
+        time.sleep(3 * QUICK)
+        row = daemon.backends()["b0"]
+        assert 6 <= row["limit"] <= 32, row["adaptive"]
+        assert row["in_flight"] <= row["limit"] + 1
+    assert not load.failed
+    begin = load.rows[0][0]
+    goodput = load.count(begin + 1, begin + 3 * QUICK) / (3 * QUICK - 1)
+    assert goodput > 0.8 * 400 / (1 if SLOW == 1 else 4), (goodput, load.statuses)
+    assert pool_row(daemon)["queue_shed"] > 0
+
+
+def test_an_adaptive_limit_obeys_the_configured_one_and_goes_with_a_reload(weir, app):
+    apps = app(1)
+    daemon = weir(named(apps, max_requests=3), pool={"limits": {"adaptive": "on"}})
+    assert daemon.backends()["b0"]["limit"] == 3
+    assert daemon.ask().status == 200
+    daemon.conf["pools"]["app"]["limits"] = {"adaptive": "off"}
+    daemon.conf["pools"]["app"]["backends"][0]["max_requests"] = 0
+    daemon.reload(daemon.conf)
+    row = daemon.backends()["b0"]
+    assert row["limit"] == 0 and "adaptive" not in row
+    assert daemon.ask().status == 200

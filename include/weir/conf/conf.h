@@ -182,7 +182,8 @@ struct conf_pool {
 		struct conf_views keys; /* its lines; the first signs */
 	} sticky;
 	struct {
-		uint32_t requests;    /* per backend, 0: none */
+		uint32_t requests; /* per backend, 0: none */
+		bool adaptive;
 		uint32_t connections; /* per backend, 0: none */
 	} limits;
 	uint64_t slow_start_us; /* 0: none */

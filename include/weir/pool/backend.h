@@ -19,6 +19,7 @@
 #include "weir/base/addr.h"
 #include "weir/base/list.h"
 #include "weir/base/view.h"
+#include "weir/pool/limit.h"
 #include "weir/stats/counter.h"
 #include "weir/stats/hist.h"
 #include "weir/stats/history.h"
@@ -99,6 +100,10 @@ struct backend {
 	/* any worker writes, rarely: shortest idle time after which the backend was
 	 * seen closing kept connections; UINT64_MAX: not known */
 	_Atomic uint64_t learned_idle_us;
+	/* adaptive concurrency: the limit in force, 0: none; and what works it out, made
+	 * by the control thread when a pool asks for it; owns */
+	_Atomic uint32_t limit;
+	_Atomic(struct limiter *) limiter;
 	/* any worker, while it is draining: when a pinned request came last; 0: never */
 	_Atomic uint64_t pinned_us;
 	/* every worker writes */

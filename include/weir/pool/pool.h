@@ -79,6 +79,7 @@ struct pool_registry {
 	unsigned n_workers;
 	struct pool_worker **workers; /* [n_workers], borrowed */
 	uint32_t last_serial;         /* of backends */
+	uint32_t n_limiters;          /* backends with adaptive limits */
 	char secret[32];              /* signs pins of pools without a key_file */
 };
 
@@ -91,6 +92,8 @@ void pool_registry_fini(struct pool_registry *reg);
  * (Finagle's form: a fifth of the requests of the last 10 s, and 10 a second).
  */
 void pool_registry_tick(struct pool_registry *reg, uint64_t now_us);
+/* Every LIMIT_WINDOW_US while reg->n_limiters is not 0: works out adaptive limits. */
+void pool_registry_limits(struct pool_registry *reg, uint64_t now_us);
 
 /*
  * Every insight.interval: judges the pool's speed anew (stats/scaling.h).  lag_us:
@@ -116,7 +119,8 @@ struct pool {
 	uint32_t *weights;         /* [n] as in effect, runtime changes included */
 	uint8_t *priorities;       /* [n] */
 	uint32_t n;
-	bool limited; /* any max_requests */
+	bool limited;  /* any max_requests, or adaptive */
+	bool adaptive; /* limits.adaptive */
 	const struct strategy *strategy;
 	struct strategy_loads loads;
 	struct pool_tier *tiers;
@@ -128,6 +132,16 @@ struct pool {
 	struct pool_serial *by_serial; /* which index a serial number has */
 	uint32_t serial_mask;
 };
+
+/* How many exchanges the backend may have in flight now; 0: no limit. */
+static inline uint32_t pool_limit(const struct pool *pool, uint32_t i)
+{
+	uint32_t max = pool->max_requests[i];
+	if (likely(!pool->adaptive))
+		return max;
+	uint32_t now = atomic_load_explicit(&pool->backends[i]->limit, memory_order_relaxed);
+	return max && max < now ? max : now;
+}
 
 /* A weight changed or a backend added or removed through the API. */
 struct pool_override {
@@ -230,6 +244,12 @@ static inline void pool_note_connected(struct backend_local *local)
 {
 	local->refused_row = 0;
 }
+
+/*
+ * For adaptive limits, before the drop: the time to the first byte of a good
+ * answer, or that the attempt broke off or timed out.
+ */
+void lease_note(const struct lease *lease, bool broke, uint64_t latency_us);
 
 /*
  * Exactly once a lease; wakes whoever waits for a slot.  `duration_us`: from the
