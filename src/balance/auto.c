@@ -92,8 +92,10 @@ struct auto_local {
 };
 
 static const struct strategy_table *auto_build(const struct strategy_member *members, uint32_t n,
+					       const struct strategy_options *options,
 					       struct arena *arena)
 {
+	(void)options;
 	struct auto_table *table = arena_zalloc(arena, sizeof(*table));
 	table->draw = draw_table_new(members, n, arena);
 	table->exact = table->draw->n_columns <= EXACT_MAX;

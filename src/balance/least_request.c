@@ -23,8 +23,10 @@
 #define IDLE_TRIES 3
 
 static const struct strategy_table *least_build(const struct strategy_member *members, uint32_t n,
+						const struct strategy_options *options,
 						struct arena *arena)
 {
+	(void)options;
 	return (const struct strategy_table *)draw_table_new(members, n, arena);
 }
 

@@ -7,8 +7,10 @@
 #include "strategies.h"
 
 static const struct strategy_table *random_build(const struct strategy_member *members, uint32_t n,
+						 const struct strategy_options *options,
 						 struct arena *arena)
 {
+	(void)options;
 	return (const struct strategy_table *)draw_table_new(members, n, arena);
 }
 

@@ -55,8 +55,10 @@ static enum way way_of(const uint32_t *weights, uint32_t n)
 }
 
 static const struct strategy_table *round_build(const struct strategy_member *members, uint32_t n,
+						const struct strategy_options *options,
 						struct arena *arena)
 {
+	(void)options;
 	struct round_table *table = arena_zalloc(arena, sizeof(*table));
 	uint32_t *weights = arena_array(arena, n, sizeof(*weights));
 	table->n = n;

@@ -5,6 +5,7 @@
 #include "strategies.h"
 
 #include "weir/base/defs.h"
+#include "weir/base/hash.h"
 
 #define STRATEGY(symbol, keyword, needs, sentence)        \
 	const char strategy_keyword_##symbol[] = keyword; \
@@ -28,6 +29,14 @@ static const struct synonym {
 #include "weir/tbl/strategy_synonyms.def"
 #undef SYNONYM
 };
+
+uint64_t strategy_key(const struct strategy *strategy, struct view text)
+{
+	if (strategy->needs & NEEDS_CRC)
+		return UINT64_C(1) << 32 | hash_crc32(text.ptr, text.len, 0);
+	uint64_t key = hash_view(text, 0);
+	return key ? key : 1;
+}
 
 const struct strategy *strategy_find(struct view keyword)
 {

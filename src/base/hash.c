@@ -25,6 +25,24 @@ uint64_t hash_view_ci(struct view v, uint64_t seed)
 	return h;
 }
 
+uint32_t hash_crc32(const void *ptr, size_t len, uint32_t before)
+{
+	/* half a byte a step: the reflected polynomial 0xedb88320 times 0..15 */
+	static const uint32_t nibbles[16] = {
+	    0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac, 0x76dc4190, 0x6b6b51f4,
+	    0x4db26158, 0x5005713c, 0xedb88320, 0xf00f9344, 0xd6d6a3e8, 0xcb61b38c,
+	    0x9b64c2b0, 0x86d3d2d4, 0xa00ae278, 0xbdbdf21c,
+	};
+	const unsigned char *p = ptr;
+	uint32_t crc = ~before;
+	for (size_t i = 0; i < len; i++) {
+		crc ^= p[i];
+		crc = crc >> 4 ^ nibbles[crc & 15];
+		crc = crc >> 4 ^ nibbles[crc & 15];
+	}
+	return ~crc;
+}
+
 uint64_t hash_mix(uint64_t x)
 {
 	/* finaliser of splitmix64 */

@@ -151,6 +151,39 @@ static void finish_sticky(struct decoder *d, const struct element *element)
 			       VIEW_ARG(pool->name));
 }
 
+/* The needs of the rows are names here: conf does not know strategies. */
+static bool is_hashing(struct view keyword)
+{
+	static const struct {
+		const char *keyword, *needs;
+	} rows[] = {
+#define STRATEGY(symbol, keyword, needs, sentence) {keyword, #needs},
+#include "weir/tbl/strategies.def"
+#undef STRATEGY
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		if (view_eq(keyword, view_str(rows[i].keyword)))
+			return strstr(rows[i].needs, "NEEDS_KEY") != NULL;
+	return false;
+}
+
+static void finish_hash(struct decoder *d, const struct element *element)
+{
+	const struct conf_pool *pool = element->base;
+	struct node *hash = node_get(element->node, VIEW("hash"));
+	struct node *fallback = node_get(hash, VIEW("fallback"));
+	struct node *bound = node_get(hash, VIEW("bound"));
+	if (pool->hash.written && pool->balance.len && !is_hashing(pool->balance))
+		decode_error(d, hash,
+			     "'hash' does nothing with balance: " VIEW_FMT
+			     "; it needs maglev, ring-hash or rendezvous",
+			     VIEW_ARG(pool->balance));
+	if (fallback && is_hashing(pool->hash.fallback))
+		decode_error(d, fallback, "the fallback needs a key itself; take auto or another");
+	if (bound && pool->hash.bound > 0 && pool->hash.bound < 1.01)
+		decode_error(d, bound, "a bound is at least 1.01, or 0 for none");
+}
+
 void finish_pool(struct decoder *d, const struct element *element)
 {
 	struct conf_pool *pool = element->base;
@@ -168,6 +201,7 @@ void finish_pool(struct decoder *d, const struct element *element)
 	finish_sticky(d, element);
 	if (!pool->queue.target_set)
 		pool->queue.target_us = pool->queue.timeout_us / 4;
+	finish_hash(d, element);
 	names_init(&d->backends, d->scratch);
 }
 

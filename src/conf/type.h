@@ -90,6 +90,9 @@ extern const struct conf_type conf_type_networks;
 extern const struct conf_type conf_type_pool_ref;
 extern const struct conf_type conf_type_split;
 
+/* type_hash.c */
+extern const struct conf_type conf_type_hash_source;
+
 /* type_sticky.c */
 extern const struct conf_type conf_type_cookie_name;
 extern const struct conf_type conf_type_key_file;

@@ -252,6 +252,8 @@ static bool refresh(struct pool_view *view, bool avoiding)
 static void *new_local(const struct strategy *strategy, const struct strategy_table *table,
 		       struct arena *arena)
 {
+	if (!strategy->local_size)
+		return NULL;
 	void *local = arena_zalloc_line(arena, strategy->local_size(table));
 	if (strategy->local_init)
 		strategy->local_init(table, local, rng_entropy());
@@ -266,8 +268,13 @@ void pool_view_init(struct pool_view *view, struct pool *pool, struct pool_worke
 	view->shares = arena_array(arena, pool->n, sizeof(uint16_t));
 	view->tier_load = arena_array(arena, pool->n_tiers, sizeof(uint8_t));
 	view->locals = arena_array(arena, pool->n_tiers, sizeof(void *));
-	for (uint32_t t = 0; t < pool->n_tiers && pool->strategy->local_size; t++)
+	view->fallback_locals = arena_array(arena, pool->n_tiers, sizeof(void *));
+	for (uint32_t t = 0; t < pool->n_tiers; t++) {
 		view->locals[t] = new_local(pool->strategy, pool->tiers[t].table, arena);
+		if (pool->fallback)
+			view->fallback_locals[t] =
+			    new_local(pool->fallback, pool->tiers[t].fallback, arena);
+	}
 	refresh(view, false); /* the worker looks at its own state and clock when it takes over */
 }
 

@@ -91,7 +91,22 @@ static void build_tier(struct pool *pool, struct pool_tier *tier, struct arena *
 		    .name = pool->backends[i]->name,
 		    .weight = bitset_has(tier->members, i) ? pool->weights[i] : 0,
 		};
-	tier->table = pool->strategy->build(members, pool->n, arena);
+	tier->table = pool->strategy->build(members, pool->n, &pool->options, arena);
+	if (pool->fallback)
+		tier->fallback = pool->fallback->build(members, pool->n, &pool->options, arena);
+}
+
+/* The configuration was validated against the same rows. */
+static void choose_strategies(struct pool *pool)
+{
+	const struct conf_pool *conf = pool->conf;
+	pool->strategy = strategy_find(conf->balance);
+	check(pool->strategy);
+	if (!(pool->strategy->needs & NEEDS_KEY))
+		return;
+	pool->fallback = strategy_find(conf->hash.fallback);
+	check(pool->fallback);
+	pool->options.bound_percent = (uint32_t)(conf->hash.bound * 100 + 0.5);
 }
 
 void pool_build(struct pool *pool, const struct conf_pool *conf, struct pool_registry *reg,
@@ -111,9 +126,12 @@ void pool_build(struct pool *pool, const struct conf_pool *conf, struct pool_reg
 		memory[i] = &pool->backends[i]->memory;
 		bitset_put(tier_of(pool, pool->priorities[i], arena)->members, i);
 	}
-	pool->loads = (struct strategy_loads){.in_flight = in_flight, .memory = memory};
-	pool->strategy = strategy_find(conf->balance);
-	check(pool->strategy); /* the configuration was validated against the same rows */
+	pool->loads = (struct strategy_loads){
+	    .in_flight = in_flight,
+	    .memory = memory,
+	    .total = &pool->state->in_flight,
+	};
+	choose_strategies(pool);
 	for (uint32_t t = 0; t < pool->n_tiers; t++)
 		build_tier(pool, &pool->tiers[t], arena);
 	pool_build_pins(pool, reg, arena);
@@ -183,7 +201,7 @@ static inline void leave_level(struct backend *backend, struct pool_worker *pw, 
  * limit, not even for a moment: another worker would find a free slot taken and
  * wait for a wake-up that nobody owes it.
  */
-static bool claim(const struct pool *pool, uint32_t i, uint32_t max)
+static bool claim_slot(const struct pool *pool, uint32_t i, uint32_t max)
 {
 	_Atomic uint32_t *in_flight = &pool->backends[i]->in_flight;
 	if (likely(max == 0)) {
@@ -197,20 +215,49 @@ static bool claim(const struct pool *pool, uint32_t i, uint32_t max)
 	return false;
 }
 
+static bool claim(const struct pool *pool, uint32_t i, uint32_t max)
+{
+	if (!claim_slot(pool, i, max))
+		return false;
+	if (unlikely(pool->options.bound_percent))
+		atomic_fetch_add_explicit(&pool->state->in_flight, 1, memory_order_relaxed);
+	return true;
+}
+
+/* The strategy, its table and this worker's state of it. */
+struct way {
+	const struct strategy *strategy;
+	const struct strategy_table *table;
+	void *local;
+};
+
+static struct way way_of(const struct pool_view *view, uint32_t tier, bool fallback)
+{
+	const struct pool *pool = view->pool;
+	if (unlikely(fallback))
+		return (struct way){pool->fallback, pool->tiers[tier].fallback,
+				    view->fallback_locals[tier]};
+	return (struct way){pool->strategy, pool->tiers[tier].table, view->locals[tier]};
+}
+
+static bool falls_back(const struct pool *pool, uint64_t key)
+{
+	return unlikely(pool->fallback && key == 0);
+}
+
 static uint32_t pick(struct pool_view *view, struct pool_worker *pw, uint32_t tier, uint64_t key,
 		     const uint64_t *eligible)
 {
-	const struct pool *pool = view->pool;
+	struct way way = way_of(view, tier, falls_back(view->pool, key));
 	struct strategy_input input = {.key = key};
-	if (pool->strategy->needs & NEEDS_RANDOM)
+	if (way.strategy->needs & NEEDS_RANDOM)
 		input.random = rng_next(&pw->rng);
-	if (pool->strategy->needs & NEEDS_NOW)
+	if (way.strategy->needs & NEEDS_NOW)
 		input.now_us = pw->loop->now_us;
-	return pool->strategy->pick(pool->tiers[tier].table, view->locals[tier], &input, eligible,
-				    &pool->loads);
+	return way.strategy->pick(way.table, way.local, &input, eligible, &view->pool->loads);
 }
 
-static enum pool_verdict taken(struct pool_view *view, uint32_t tier, uint32_t i,
+static enum pool_verdict taken(struct pool_view *view, uint32_t tier, uint32_t i, uint64_t key,
 			       struct lease *lease)
 {
 	struct backend *backend = view->pool->backends[i];
@@ -221,7 +268,8 @@ static enum pool_verdict taken(struct pool_view *view, uint32_t tier, uint32_t i
 	    .view = view,
 	    .backend = backend,
 	    .index = i,
-	    .tier = tier,
+	    .tier = (uint16_t)tier,
+	    .fallback = falls_back(view->pool, key),
 	    .others = others < UINT16_MAX ? (uint16_t)others : UINT16_MAX,
 	};
 	return POOL_TAKEN;
@@ -316,7 +364,7 @@ enum pool_verdict pool_take_slot(struct pool_view *view, struct pool_worker *pw,
 	}
 	if (i == STRATEGY_NONE)
 		i = pick_of(view, pw, tier, mask, key, false);
-	return i == STRATEGY_NONE ? POOL_FULL : taken(view, tier, i, lease);
+	return i == STRATEGY_NONE ? POOL_FULL : taken(view, tier, i, key, lease);
 }
 
 enum pool_verdict pool_take_index(struct pool_view *view, uint32_t i, struct lease *lease)
@@ -328,7 +376,7 @@ enum pool_verdict pool_take_index(struct pool_view *view, uint32_t i, struct lea
 		return POOL_FULL;
 	while (!bitset_has(pool->tiers[tier].members, i))
 		tier++;
-	return taken(view, tier, i, lease);
+	return taken(view, tier, i, 0, lease);
 }
 
 /* Others wait already: a slot that comes free is theirs. */
@@ -353,7 +401,7 @@ enum pool_verdict pool_take(struct pool_view *view, struct pool_worker *pw,
 		if (unlikely(i == STRATEGY_NONE))
 			return POOL_EMPTY;
 		claim(pool, i, 0);
-		return taken(view, 0, i, lease);
+		return taken(view, 0, i, key, lease);
 	}
 	return must_wait(view, pw, tried) ? POOL_FULL : pool_take_slot(view, pw, tried, key, lease);
 }
@@ -378,10 +426,12 @@ void lease_drop(struct lease *lease, bool error, uint64_t duration_us)
 	check(before > 0);
 	leave_level(lease->backend, view->sl->pw, before, lease->served);
 	lease->backend = NULL;
-	if (pool->strategy->done) {
+	if (unlikely(pool->options.bound_percent))
+		atomic_fetch_sub_explicit(&pool->state->in_flight, 1, memory_order_relaxed);
+	struct way way = way_of(view, lease->tier, lease->fallback);
+	if (way.strategy->done) {
 		struct strategy_result result = {error, duration_us, view->sl->pw->loop->now_us};
-		pool->strategy->done(pool->tiers[lease->tier].table, view->locals[lease->tier],
-				     &pool->loads, lease->index, &result);
+		way.strategy->done(way.table, way.local, &pool->loads, lease->index, &result);
 	}
 	if (unlikely(atomic_load_explicit(&pool->state->n_queued, memory_order_seq_cst) > 0))
 		queue_wake(pool->state, NULL);

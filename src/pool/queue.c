@@ -173,7 +173,7 @@ static enum pool_verdict take_for(const struct waiter *w, struct pool_worker *pw
 {
 	if (w->only)
 		return pool_take_pinned_slot(w->view, pw, w->only - 1, lease);
-	return pool_take_slot(w->view, pw, w->tried, 0, lease);
+	return pool_take_slot(w->view, pw, w->tried, w->key, lease);
 }
 
 /* Whoever takes any backend of the newest generation: if he is not served, none like him is. */

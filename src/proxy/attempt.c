@@ -119,6 +119,7 @@ static void wait_for_slot(struct exchange *ex)
 	}
 	ex->waiter.ready = on_lease;
 	ex->waiter.tried = &ex->tried;
+	ex->waiter.key = ex->hash_key;
 	ex->waiter.only = ex->pin;
 	ex->waiter.shed = on_shed;
 	ex->waiter.class = ex->pin_waits ? QUEUE_CLASS_PATIENT : (uint8_t)ex->route->priority;
@@ -140,7 +141,7 @@ static enum pool_verdict take(struct exchange *ex)
 {
 	if (unlikely(ex->pin))
 		return pin_take(ex);
-	return pool_take(ex->view, &ex->worker->pool, &ex->tried, 0, &ex->lease);
+	return pool_take(ex->view, &ex->worker->pool, &ex->tried, ex->hash_key, &ex->lease);
 }
 
 void attempt_begin(struct exchange *ex)

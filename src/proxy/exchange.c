@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "chunk.h"
+#include "hash_key.h"
 #include "pin.h"
 
 #include "weir/base/check.h"
@@ -318,6 +319,8 @@ void exchange_begin(struct exchange *ex, const struct exchange_request *req, str
 	ex->secure = view_eq(req->scheme, VIEW("https"));
 	if (unlikely(pin_applies(ex)))
 		pin_request(ex, &w->req);
+	if (unlikely(ex->view->pool->fallback != NULL))
+		ex->hash_key = hash_key_of(ex, req, &w->req);
 	ex->req_chunked = w->req.body == BODY_CHUNKED;
 	bool direct = body.len > DIRECT_MIN && !method_is_idempotent(ex->method);
 	if (unlikely(!(direct ? lay_request : keep_request)(ex, req, body, complete))) {

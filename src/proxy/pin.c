@@ -104,7 +104,7 @@ static bool was_tried(const struct exchange *ex, uint32_t index)
 static enum pool_verdict take_any(struct exchange *ex)
 {
 	ex->pin = 0;
-	return pool_take(ex->view, &ex->worker->pool, &ex->tried, 0, &ex->lease);
+	return pool_take(ex->view, &ex->worker->pool, &ex->tried, ex->hash_key, &ex->lease);
 }
 
 enum pool_verdict pin_take(struct exchange *ex)

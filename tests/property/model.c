@@ -32,7 +32,7 @@ void model_init(struct model *m, const struct strategy *strategy, const uint32_t
 	for (uint32_t i = 0; i < n; i++)
 		m->memories[i] = &m->memory[i];
 	m->loads = (struct strategy_loads){.in_flight = m->pointers, .memory = m->memories};
-	m->table = strategy->build(m->members, n, m->arena);
+	m->table = strategy->build(m->members, n, &m->options, m->arena);
 	if (strategy->local_size)
 		m->local = arena_zalloc(m->arena, strategy->local_size(m->table));
 	if (strategy->local_init)

@@ -30,6 +30,7 @@ struct model {
 	struct strategy_memory *memory;
 	struct strategy_memory **memories;
 	struct strategy_loads loads;
+	struct strategy_options options;
 	uint32_t *held; /* backends of the exchanges in flight, in no order */
 	uint32_t n_held, held_max;
 	uint64_t now_us;

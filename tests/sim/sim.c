@@ -227,7 +227,7 @@ static void set_up(struct sim *s, const struct scenario *sc, const struct strate
 		bitset_put(s->eligible, i);
 	}
 	s->loads = (struct strategy_loads){.in_flight = s->in_flights, .memory = s->memories};
-	s->table = strategy->build(members, sc->n, s->arena);
+	s->table = strategy->build(members, sc->n, &(struct strategy_options){0}, s->arena);
 	for (unsigned w = 0; w < WORKERS && strategy->local_size; w++) {
 		s->local[w] = arena_zalloc(s->arena, strategy->local_size(s->table));
 		if (strategy->local_init)

@@ -37,6 +37,7 @@ enum strategy_needs {
 	NEEDS_LOADS = 1 << 1,  /* loads is valid */
 	NEEDS_KEY = 1 << 2,    /* input.key is the hash of the request's key */
 	NEEDS_NOW = 1 << 3,    /* input.now_us is set */
+	NEEDS_CRC = 1 << 4,    /* with NEEDS_KEY: the key is made by strategy_key as a CRC-32 */
 };
 
 struct strategy_member {
@@ -59,12 +60,19 @@ struct strategy_input {
 struct strategy_memory {
 	_Atomic uint32_t level;       /* auto: see auto.c */
 	_Atomic uint64_t explored_us; /* auto: when it was last tried though slow */
+	_Atomic uint64_t peak;        /* peak-ewma: see peak_ewma.c */
 };
 
 /* Exchanges in flight per backend over all workers, each on its own cache line. */
 struct strategy_loads {
 	const _Atomic uint32_t *const *in_flight; /* [n] */
 	struct strategy_memory *const *memory;    /* [n] */
+	const _Atomic uint32_t *total;            /* all of them; only with options.bound */
+};
+
+/* What the configuration says to a strategy. */
+struct strategy_options {
+	uint32_t bound_percent; /* of the mean load that a hashed key may find, over 100; 0: any */
 };
 
 /* How an attempt went. */
@@ -87,6 +95,7 @@ struct strategy {
 	const char *sentence;
 	unsigned needs; /* enum strategy_needs */
 	const struct strategy_table *(*build)(const struct strategy_member *members, uint32_t n,
+					      const struct strategy_options *options,
 					      struct arena *arena);
 	size_t (*local_size)(const struct strategy_table *table); /* NULL: no local state */
 	void (*local_init)(const struct strategy_table *table, void *local, uint64_t random);
@@ -101,6 +110,12 @@ struct strategy {
 
 /* All rows in the order of strategies.def; NULL ends the list. */
 extern const struct strategy *const strategies[];
+
+/*
+ * The key of a request out of what the configuration hashes; never 0, which says
+ * that there is none.  The same in every process.
+ */
+uint64_t strategy_key(const struct strategy *strategy, struct view text);
 
 /* By keyword or synonym; NULL when unknown. */
 const struct strategy *strategy_find(struct view keyword);

@@ -21,6 +21,9 @@ static inline uint64_t hash_view(struct view v, uint64_t seed)
 /* ASCII letters folded to lower case; views past 256 bytes are hashed in pieces. */
 uint64_t hash_view_ci(struct view v, uint64_t seed);
 
+/* The CRC-32 of zlib and of ketama; `before` continues one, 0 begins. */
+uint32_t hash_crc32(const void *ptr, size_t len, uint32_t before);
+
 /* Spreads the bits of one number. */
 uint64_t hash_mix(uint64_t x);
 

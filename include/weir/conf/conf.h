@@ -164,6 +164,17 @@ enum conf_sticky_mode { CONF_STICKY_PREFER, CONF_STICKY_STRICT, CONF_STICKY_WAIT
 
 enum conf_same_site { CONF_SAME_SITE_LAX, CONF_SAME_SITE_STRICT, CONF_SAME_SITE_NONE };
 
+/* What a hashing strategy looks at. */
+enum conf_hash_on {
+	CONF_HASH_CLIENT_IP,
+	CONF_HASH_PATH,
+	CONF_HASH_URI,
+	CONF_HASH_HOST,
+	CONF_HASH_HEADER,
+	CONF_HASH_COOKIE,
+	CONF_HASH_QUERY,
+};
+
 struct conf_pool {
 	struct view name;
 	uint32_t index;
@@ -186,6 +197,13 @@ struct conf_pool {
 		bool adaptive;
 		uint32_t connections; /* per backend, 0: none */
 	} limits;
+	struct {
+		bool written;
+		enum conf_hash_on on;
+		struct view name;     /* of the header, cookie or parameter */
+		struct view fallback; /* keyword of strategies.def */
+		double bound;         /* 1.25: a quarter above the mean; 0: none */
+	} hash;
 	uint64_t slow_start_us; /* 0: none */
 	double overprovision; /* 1.4 for 140%; 0: a tier stands by until those before it are gone */
 	double panic;         /* 0.5 for 50%; 0: never */

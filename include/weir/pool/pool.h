@@ -69,6 +69,7 @@ struct pool_state {
 	/* every worker, but only when somebody waits or retries */
 	_Atomic uint32_t n_queued CACHE_ALIGNED;
 	_Atomic int32_t retry_tokens;
+	_Atomic uint32_t in_flight;       /* of all backends; only counted with hash.bound */
 	struct pool_state_local *local[]; /* owns */
 };
 
@@ -107,8 +108,9 @@ void pool_look(struct pool *pool, uint64_t lag_us, uint64_t now_us);
 /* Backends of one priority: 0 is the first choice, higher ones stand by. */
 struct pool_tier {
 	uint8_t priority;
-	uint64_t *members;                  /* bitset */
-	const struct strategy_table *table; /* of its members; the others have weight 0 in it */
+	uint64_t *members;                     /* bitset */
+	const struct strategy_table *table;    /* of its members; the others have weight 0 in it */
+	const struct strategy_table *fallback; /* the same of pool.fallback */
 };
 
 struct pool {
@@ -122,6 +124,8 @@ struct pool {
 	bool limited;  /* any max_requests, or adaptive */
 	bool adaptive; /* limits.adaptive */
 	const struct strategy *strategy;
+	const struct strategy *fallback; /* for requests without a key; NULL: not hashed */
+	struct strategy_options options;
 	struct strategy_loads loads;
 	struct pool_tier *tiers;
 	uint32_t n_tiers;
@@ -173,6 +177,7 @@ struct pool_view {
 	bool plain;    /* one tier, no limits, no shares: the short way to a pick */
 	bool panicked; /* health is ignored in some tier */
 	void **locals; /* [n_tiers], of the strategy */
+	void **fallback_locals;
 	struct pool_state_local *sl;
 };
 
@@ -204,7 +209,8 @@ struct lease {
 	struct pool_view *view;
 	struct backend *backend; /* NULL: not taken */
 	uint32_t index;
-	uint32_t tier;
+	uint16_t tier;
+	bool fallback;   /* picked by pool.fallback */
 	uint16_t others; /* in flight there when it was taken, at most 65535 */
 	bool served;     /* set before the drop: a whole response, and no error */
 };
@@ -215,6 +221,7 @@ enum pool_verdict {
 	POOL_EMPTY, /* nobody is eligible */
 };
 
+/* `key` as strategy_key makes it; 0: the request has none. */
 enum pool_verdict pool_take(struct pool_view *view, struct pool_worker *pw,
 			    const struct pool_tried *tried, uint64_t key, struct lease *lease);
 
@@ -264,6 +271,7 @@ struct waiter {
 	struct pool_view *view;
 	uint64_t since_us;
 	const struct pool_tried *tried; /* borrowed while waiting */
+	uint64_t key;                   /* as for pool_take */
 	uint32_t only;                  /* index + 1 of the only one that will do, 0: any */
 	uint8_t class;                  /* enum conf_priority, or QUEUE_CLASS_PATIENT */
 	/* a lease at last; the waiter is out of the queue already */

@@ -115,6 +115,7 @@ struct exchange {
 	struct upconn *up; /* owns while set */
 	struct waiter waiter;
 	struct pool_tried tried;
+	uint64_t hash_key;    /* for a hashing strategy; 0: none */
 	uint64_t pin_session; /* key of the learned session it belongs to, 0: none */
 	uint32_t pin;         /* index + 1 of the backend it is to go to, 0: any */
 	uint32_t pin_given;   /* the same as the client brought it */

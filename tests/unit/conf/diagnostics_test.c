@@ -83,7 +83,8 @@ Test(conf_diagnostics, format_points_at_the_place)
 				   "    6 |         wieght: 3\n"
 				   "      |         ^~~~~~ did you mean 'weight'?\n"
 				   "/etc/weir/weir.yaml:7:14: error: 'rondom' is not one of auto, "
-				   "least-request, p2c, round-robin, random\n"
+				   "least-request, p2c, round-robin, random, peak-ewma, "
+				   "maglev, ring-hash, rendezvous\n"
 				   "    7 |     balance: rondom\n"
 				   "      |              ^~~~~~ did you mean 'random'?\n");
 	str_reset(&text);

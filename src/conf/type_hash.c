@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a hashing strategy looks at: client-ip, path, uri, host, or one field by
+ * its name, as in header:X-User.
+ */
+#include <string.h>
+
+#include "http.h"
+#include "type.h"
+
+/* In the order of enum conf_hash_on. */
+static const struct {
+	const char *word;
+	bool named;
+} sources[] = {
+    [CONF_HASH_CLIENT_IP] = {"client-ip", false},
+    [CONF_HASH_PATH] = {"path", false},
+    [CONF_HASH_URI] = {"uri", false},
+    [CONF_HASH_HOST] = {"host", false},
+    [CONF_HASH_HEADER] = {"header:", true},
+    [CONF_HASH_COOKIE] = {"cookie:", true},
+    [CONF_HASH_QUERY] = {"query:", true},
+};
+
+#define NAME_CHARS "[^\\s;,=&]{1,256}"
+
+static bool is_source_name(size_t source, struct view name)
+{
+	if (source != CONF_HASH_QUERY)
+		return name.len <= 256 && http_is_token(name);
+	for (size_t i = 0; i < name.len; i++)
+		if ((unsigned char)name.ptr[i] <= ' ' || strchr(";,=&\x7f", name.ptr[i]))
+			return false;
+	return name.len > 0 && name.len <= 256;
+}
+
+static void hash_source_decode(struct decoder *d, const struct row *row, struct node *node,
+			       void *base)
+{
+	if (!want_scalar(d, row, node))
+		return;
+	for (size_t i = 0; i < ARRAY_LEN(sources); i++) {
+		struct view word = view_str(sources[i].word);
+		struct view name = view_skip(node->text, word.len);
+		if (sources[i].named ? !view_starts(node->text, word) || !is_source_name(i, name)
+				     : !view_eq(node->text, word))
+			continue;
+		struct conf_pool *pool = base;
+		member_store(row, base, i);
+		pool->hash.name = sources[i].named ? arena_view(d->arena, name) : VIEW_NONE;
+		return;
+	}
+	decode_error(d, node,
+		     "'" VIEW_FMT "' is not one of client-ip, path, uri, host, header:NAME, "
+		     "cookie:NAME, query:NAME",
+		     VIEW_ARG(node->text));
+}
+
+static struct node *hash_source_encode(struct encoder *e, const struct row *row, const void *base)
+{
+	const struct conf_pool *pool = base;
+	return node_printf(e->arena, NODE_TEXT, "%s" VIEW_FMT, sources[member_load(row, base)].word,
+			   VIEW_ARG(pool->hash.name));
+}
+
+static void hash_source_schema(struct json *j, const struct row *row)
+{
+	(void)row;
+	schema_pattern(j, "^(client-ip|path|uri|host|(header|cookie|query):" NAME_CHARS ")$");
+}
+
+const struct conf_type conf_type_hash_source = {
+    .syntax = "client-ip, path, uri, host, header:NAME, cookie:NAME or query:NAME",
+    .decode = hash_source_decode,
+    .encode = hash_source_encode,
+    .schema = hash_source_schema,
+};

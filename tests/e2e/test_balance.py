@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: MIT
+"""Strategies: keys and their owners, slow and failing backends."""
+import shutil
+import threading
+import time
+from collections import Counter
+
+import pytest
+
+from backends import Process, can_connect, free_port
+from wire import wait_for
+
+HASHING = ("maglev", "ring-hash", "rendezvous")
+KEYS = [f"user{i}" for i in range(60)]
+
+
+def hashed(on, balance="maglev", **hash_keys):
+    return {"balance": balance, "hash": {"on": on, **hash_keys}}
+
+
+def owners(daemon, keys=KEYS):
+    """{key: name of the app that answers it}, keys given as ?u=KEY"""
+    client = daemon.connect()
+    return {key: client.ask(target=f"/?x=1&u={key}").get("X-App") for key in keys}
+
+
+# ---- keys ----
+
+@pytest.mark.parametrize("balance", HASHING)
+def test_two_processes_agree_on_every_key(weir, app, balance):
+    addresses = app(5).addresses
+    one = weir(addresses, pool=hashed("query:u", balance))
+    two = weir(addresses[::-1], pool=hashed("query:u", balance), workers=1)
+    first = owners(one)
+    assert owners(two) == first
+    assert owners(one) == first, "and stay with them"
+    assert len(set(first.values())) == 5, "all are used"
+
+
+@pytest.mark.parametrize("balance", HASHING)
+def test_a_backend_that_goes_takes_only_its_own_keys(weir, app, balance):
+    backends = app(4)
+    daemon = weir([{"address": a, "name": f"b{i}"} for i, a in enumerate(backends.addresses)],
+                  pool=hashed("query:u", balance))
+    before = owners(daemon)
+    daemon.admin.post("/v1/pools/app/backends/b2", {"state": "maintenance"})
+    during = owners(daemon)
+    assert {k: v for k, v in during.items() if before[k] != "app-2"} == \
+        {k: v for k, v in before.items() if v != "app-2"}
+    assert len({during[k] for k in KEYS if before[k] == "app-2"}) > 1, "its keys are spread"
+    daemon.admin.post("/v1/pools/app/backends/b2", {"state": "up"})
+    assert owners(daemon) == before
+
+
+def test_ring_hash_agrees_with_nginx(weir, app, tmp_path):
+    addresses = app(4).addresses
+    port = free_port()
+    conf = tmp_path / "nginx-hash.conf"
+    servers = "".join(f"server {a};" for a in addresses)
+    temp = "".join(f"{kind}_temp_path {tmp_path}/{kind};" for kind in
+                   ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    conf.write_text(f"""
+        daemon off; pid {tmp_path}/nginx.pid; worker_processes 1; error_log {tmp_path}/error.log;
+        events {{ worker_connections 64; }}
+        http {{ access_log off; {temp}
+            upstream app {{ hash $arg_u consistent; {servers} }}
+            server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://app; }} }} }}""")
+    nginx = Process([shutil.which("nginx") or "/usr/sbin/nginx", "-c", str(conf), "-e",
+                     f"{tmp_path}/error.log"], tmp_path, "nginx-hash")
+    try:
+        nginx.wait_ready(lambda: can_connect(port))
+        daemon = weir(addresses, pool=hashed("query:u", "ring-hash"))
+        with daemon.connect(port) as client:
+            theirs = {key: client.ask(target=f"/?u={key}").get("X-App") for key in KEYS}
+        assert owners(daemon) == theirs
+    finally:
+        nginx.stop()
+
+
+@pytest.mark.parametrize("on, ask", [
+    ("path", lambda c, k: c.ask(target=f"/{k}?other=1")),
+    ("uri", lambda c, k: c.ask(target=f"/x?{k}")),
+    ("host", lambda c, k: c.ask(host=f"{k}.test")),
+    ("header:X-User", lambda c, k: c.ask(headers=[("x-user", k)])),
+    ("cookie:sid", lambda c, k: c.ask(headers=[("Cookie", f"a=b; sid={k}; c=d")])),
+    ("query:u", lambda c, k: c.ask(target=f"/?uu=1&u={k}&v=2")),
+    ("client-ip", lambda c, k: c.ask(headers=[("X-Forwarded-For", f"10.0.0.{k[4:]}")])),
+])
+def test_every_source_of_keys(weir, app, on, ask):
+    daemon = weir(app(3).addresses, pool=hashed(on),
+                  listener={"trusted_proxies": ["127.0.0.0/8"]})
+    client = daemon.connect()
+    first = [ask(client, key).get("X-App") for key in KEYS[:20]]
+    assert [ask(client, key).get("X-App") for key in KEYS[:20]] == first
+    assert len(set(first)) == 3
+
+
+def test_host_is_compared_without_case_and_port(weir, app):
+    daemon = weir(app(4).addresses, pool=hashed("host"))
+    client = daemon.connect()
+    for name in ("a.test", "b.test", "c.test", "d.test"):
+        hosts = (name, name.upper(), f"{name}:8080")
+        assert len({client.ask(host=host).get("X-App") for host in hosts}) == 1
+
+
+@pytest.mark.parametrize("headers", [(), [("Cookie", "other=1")], [("Cookie", "sid=")]])
+def test_without_a_key_the_fallback_decides(weir, app, headers):
+    daemon = weir(app(3).addresses, pool=hashed("cookie:sid", fallback="round-robin"), workers=1)
+    client = daemon.connect()
+    counts = Counter(client.ask(headers=headers).get("X-App") for _ in range(30))
+    assert set(counts.values()) == {10}
+
+
+def test_keys_survive_a_reload(weir, app):
+    daemon = weir(app(4).addresses, pool=hashed("query:u"))
+    before = owners(daemon)
+    daemon.reload({**daemon.conf, "log": {"level": "warn"}})
+    assert owners(daemon) == before
+
+
+def test_a_bound_shares_a_hot_key(weir, app):
+    backends = app(4, "service=300ms")
+    daemon = weir(backends.addresses, pool=hashed("path", bound=1.25))
+    threads = [threading.Thread(target=daemon.ask) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    counts = [stats["requests"] for stats in backends.all_stats()]
+    assert sum(counts) == 12 and max(counts) <= 5, counts
+    daemon.assert_idle()
+    counts = Counter(daemon.ask(target="/hot?service=0").get("X-App") for _ in range(10))
+    assert len(counts) == 1, "one at a time it has one owner"
+
+
+# ---- who is slow ----
+
+class Load:
+    """Requests from four connections until stopped."""
+
+    def __init__(self, daemon):
+        self.daemon = daemon
+        self.stopped = False
+        self.failed = 0
+        self.threads = [threading.Thread(target=self.run) for _ in range(4)]
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def run(self):
+        client = self.daemon.connect()
+        while not self.stopped:
+            self.failed += client.ask().status != 200
+
+    def __exit__(self, *_):
+        self.stopped = True
+        for thread in self.threads:
+            thread.join()
+
+
+def requests_of(backends):
+    return [stats["requests"] for stats in backends.all_stats()]
+
+
+def test_a_slow_backend_is_left_alone_until_it_recovers(weir, app):
+    """The exchanges it gets are counted by the second, whatever the rate is."""
+    backends = app(4, "service=1ms", ["3:service=50ms"])
+    daemon = weir(backends.addresses)
+    with Load(daemon) as load:
+        wait_for(lambda: sum(requests_of(backends)) > 500, 20, "traffic")
+        begin, before = time.monotonic(), requests_of(backends)
+        wait_for(lambda: sum(requests_of(backends)) > sum(before) + 1000, 30, "traffic")
+        seconds, after = time.monotonic() - begin, requests_of(backends)
+        assert after[3] - before[3] <= 3 + 2 * seconds, (before, after)
+        assert after[3] < min(after[:3]) / 4
+
+        backends.set(3, service="1ms")
+        before = requests_of(backends)
+        wait_for(lambda: requests_of(backends)[3] > before[3] + 100, 20, "its share is back")
+    assert load.failed == 0
+
+
+def test_failing_fast_is_not_fast(weir, app):
+    backends = app(4, "service=5ms", ["2:service=0,status=500"])
+    daemon = weir(backends.addresses, pool={"retry": "off"})
+    with Load(daemon):
+        wait_for(lambda: sum(requests_of(backends)) > 1000, 30, "traffic")
+    counts = requests_of(backends)
+    assert counts[2] < sum(counts) / 10, counts
+
+
+@pytest.mark.parametrize("balance", ("auto", "least-request", "p2c", "peak-ewma", "random"))
+def test_equal_backends_share(weir, app, balance):
+    backends = app(3, "service=1ms")
+    daemon = weir(backends.addresses, pool={"balance": balance})
+    with Load(daemon):
+        wait_for(lambda: sum(requests_of(backends)) > 600, 30, "traffic")
+    counts = requests_of(backends)
+    assert min(counts) > sum(counts) / 9, counts
