@@ -21,7 +21,9 @@
  *                      +---- late ------+--+
  *
  * An error counts as an answer after a second at least: failing fast is not
- * fast.  Errors of all backends alike move the pool's level, and nobody is slow.
+ * fast.  ERRORS_MAX in a row make a backend slow before the others have answered
+ * at all.  Errors of all backends alike move the pool's level, and as slow as
+ * everybody is as good as anybody.
  *
  * Looking at every backend costs a cache line each: up to 64 that is cheap, and
  * finds the idle one.  Above, two are drawn (power of two choices), which reads
@@ -57,6 +59,7 @@
 #define RECOVERY_GAIN 2
 
 #define ERROR_US 1000000
+#define ERRORS_MAX 5
 
 /* Between two exchanges of one slow backend, and how many of them the pool does in that time. */
 #define EXPLORE_US 1000000
@@ -72,6 +75,9 @@
 /* memory.level: the mean in the low bits, the number of samples above. */
 #define COUNT_SHIFT 24
 #define LEVEL_MASK ((UINT32_C(1) << COUNT_SHIFT) - 1)
+
+/* As far above the others as one counts that only fails. */
+#define FAILING (LEVEL_ONE * 10)
 
 /* Quarters of a level up to 2^40 us. */
 #define GRID (LEVEL_ONE / 4)
@@ -125,14 +131,14 @@ static uint32_t memory_of(const struct strategy_loads *loads, uint32_t i)
 	return atomic_load_explicit(&loads->memory[i]->level, memory_order_relaxed);
 }
 
-static void set_slow(struct auto_local *local, uint32_t i, uint32_t level)
+static void set_slow(struct auto_local *local, uint32_t i, uint32_t above)
 {
 	if (!bitset_has(local->slow, i)) {
 		bitset_put(local->slow, i);
 		local->n_slow++;
 		local->explore_us = 0;
 	}
-	local->factors[i] = level_factor(2 * (level - local->pool_level));
+	local->factors[i] = level_factor(2 * above);
 }
 
 static void set_equal(struct auto_local *local, uint32_t i)
@@ -143,12 +149,15 @@ static void set_equal(struct auto_local *local, uint32_t i)
 	}
 }
 
-static void judge(struct auto_local *local, uint32_t i, uint32_t memory)
+static void judge(struct auto_local *local, const struct strategy_loads *loads, uint32_t i)
 {
-	uint32_t level = memory & LEVEL_MASK;
-	uint32_t limit = local->pool_level + (bitset_has(local->slow, i) ? LEAVE : ENTER);
-	if (memory >> COUNT_SHIFT >= SAMPLES_MIN && local->pool_level && level > limit)
-		set_slow(local, i, level);
+	uint32_t memory = memory_of(loads, i), level = memory & LEVEL_MASK;
+	uint32_t above = level > local->pool_level ? level - local->pool_level : 0;
+	uint32_t limit = bitset_has(local->slow, i) ? LEAVE : ENTER;
+	if (atomic_load_explicit(&loads->memory[i]->errors, memory_order_relaxed) >= ERRORS_MAX)
+		set_slow(local, i, FAILING);
+	else if (memory >> COUNT_SHIFT >= SAMPLES_MIN && local->pool_level && above > limit)
+		set_slow(local, i, above);
 	else
 		set_equal(local, i);
 }
@@ -188,7 +197,7 @@ static void look(const struct auto_table *table, struct auto_local *local, const
 	for (uint32_t w = 0; w < draw->n_words; w++)
 		for (uint64_t b = draw->weighted[w]; b; b &= b - 1) {
 			uint32_t i = w * 64 + (uint32_t)__builtin_ctzll(b);
-			judge(local, i, memory_of(loads, i));
+			judge(local, loads, i);
 		}
 }
 
@@ -198,20 +207,12 @@ static bool is_recovering(const struct auto_local *local, uint32_t level, uint32
 	return level < local->pool_level + LEAVE / 2 || level < local->pool_level / 2 + mean / 2;
 }
 
-static void auto_done(const struct strategy_table *opaque, void *opaque_local,
-		      const struct strategy_loads *loads, uint32_t i,
-		      const struct strategy_result *result)
+/* Shared by all workers: a sample that gets lost between load and store does no harm. */
+static uint32_t learn(struct auto_local *local, struct strategy_memory *memory, uint32_t i,
+		      uint64_t took_us)
 {
-	struct auto_local *local = opaque_local;
-	struct strategy_memory *memory = loads->memory[i];
-	uint64_t took = result->duration_us;
-	(void)opaque;
-	if (took == 0)
-		return;
-	if (result->error && took < ERROR_US)
-		took = ERROR_US;
 	uint32_t before = atomic_load_explicit(&memory->level, memory_order_relaxed);
-	uint32_t n = before >> COUNT_SHIFT, level = level_of(took);
+	uint32_t n = before >> COUNT_SHIFT, level = level_of(took_us);
 	int32_t gain = (int32_t)(n < SAMPLES_MAX ? n + 1 : SAMPLES_MAX);
 	if (unlikely(bitset_has(local->slow, i)) &&
 	    is_recovering(local, level, before & LEVEL_MASK)) {
@@ -222,11 +223,37 @@ static void auto_done(const struct strategy_table *opaque, void *opaque_local,
 	int32_t mean = (int32_t)(before & LEVEL_MASK);
 	mean += ((int32_t)level - mean) / gain;
 	uint32_t after = (n < SAMPLES_MAX ? n + 1 : n) << COUNT_SHIFT | (uint32_t)mean;
-	/* another worker's sample may get lost between the two */
 	atomic_store_explicit(&memory->level, after, memory_order_relaxed);
-	if (unlikely(local->n_slow ||
-		     (local->pool_level && (uint32_t)mean > local->pool_level + ENTER)))
-		judge(local, i, after);
+	return (uint32_t)mean;
+}
+
+/* Writes only when something changes: a success after a success is the rule. */
+static bool note_error(struct strategy_memory *memory, bool error)
+{
+	uint32_t errors = atomic_load_explicit(&memory->errors, memory_order_relaxed);
+	if (unlikely(error || errors)) {
+		errors = error ? errors + (errors < ERRORS_MAX) : 0;
+		atomic_store_explicit(&memory->errors, errors, memory_order_relaxed);
+	}
+	return errors >= ERRORS_MAX;
+}
+
+static void auto_done(const struct strategy_table *opaque, void *opaque_local,
+		      const struct strategy_loads *loads, uint32_t i,
+		      const struct strategy_result *result)
+{
+	struct auto_local *local = opaque_local;
+	uint64_t took = result->duration_us;
+	(void)opaque;
+	if (took == 0)
+		return;
+	if (result->error && took < ERROR_US)
+		took = ERROR_US;
+	bool failing = note_error(loads->memory[i], result->error);
+	uint32_t mean = learn(local, loads->memory[i], i, took);
+	if (unlikely(local->n_slow || failing ||
+		     (local->pool_level && mean > local->pool_level + ENTER)))
+		judge(local, loads, i);
 }
 
 /* ---- picks ---- */

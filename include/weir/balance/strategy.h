@@ -59,6 +59,7 @@ struct strategy_input {
  */
 struct strategy_memory {
 	_Atomic uint32_t level;       /* auto: see auto.c */
+	_Atomic uint32_t errors;      /* auto: in a row */
 	_Atomic uint64_t explored_us; /* auto: when it was last tried though slow */
 	_Atomic uint64_t peak;        /* peak-ewma: see peak_ewma.c */
 };
