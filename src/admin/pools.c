@@ -74,6 +74,19 @@ static void put_adaptive(struct json *j, const struct backend *b)
 	json_object_end(j);
 }
 
+/* Whom a draining backend still waits for. */
+static void put_sessions(struct json *j, const struct pool *pool, uint32_t i)
+{
+	struct pool_sessions s = pool_sessions(pool, i);
+	json_key(j, "sessions");
+	json_object(j);
+	if (pool->learned)
+		json_member_u64(j, "n", s.n);
+	json_member_u64(j, "quiet_s", s.quiet_s);
+	json_member_bool(j, "over", s.over);
+	json_object_end(j);
+}
+
 void put_backend(struct json *j, const struct pool *pool, uint32_t i)
 {
 	const struct backend *b = pool->backends[i];
@@ -89,6 +102,8 @@ void put_backend(struct json *j, const struct pool *pool, uint32_t i)
 	json_member_u64(j, "limit", pool_limit(pool, i));
 	if (pool->adaptive)
 		put_adaptive(j, b);
+	if (pool->conf->sticky.on && backend_state(b) == BACKEND_draining)
+		put_sessions(j, pool, i);
 	json_member_u64(j, "in_flight", load_u32(&b->in_flight));
 	/* waiters belong to the pool: they take any backend that has room, this one too */
 	json_member_u64(j, "queued",

@@ -104,25 +104,74 @@ static const char *command_to(const char *state)
 	return strcmp(state, "maintenance") == 0 ? "maintenance" : "enable";
 }
 
-/* Polls until nothing is in flight; *row becomes the last one seen. */
-static enum ctl_exit wait_until_idle(struct ctl *ctl, const struct backend_ref *ref, json_t **row)
+/* Nothing is in flight, and no pinned client is to be expected. */
+static bool is_idle(const json_t *row)
 {
-	while (get_u64(*row, "in_flight") > 0) {
-		json_t *pool;
+	const json_t *sessions = json_object_get(row, "sessions");
+	return get_u64(row, "in_flight") == 0 && (!sessions || get_bool(sessions, "over"));
+}
+
+static uint64_t now_us(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+/* The row as it is now in place of *row. */
+static enum ctl_exit look_again(struct ctl *ctl, const struct backend_ref *ref, json_t **row)
+{
+	json_t *pool;
+	enum ctl_exit code = get_pool(ctl, ref, &pool);
+	if (code != CTL_OK)
+		return code;
+	json_decref(*row);
+	*row = json_incref((json_t *)pool_backend(pool, ref->backend));
+	json_decref(pool);
+	if (!*row)
+		return ctl_fail(ctl, CTL_FAILED, "%s/%s was removed meanwhile", ref->pool,
+				ref->backend);
+	if (strcmp(command_to(get_text(*row, "state")), "enable") == 0)
+		return ctl_fail(ctl, CTL_FAILED, "%s/%s was enabled again meanwhile", ref->pool,
+				ref->backend);
+	return CTL_OK;
+}
+
+/* The time is over: pinned clients may be moved, requests under way may not be cut. */
+static enum ctl_exit waited_enough(struct ctl *ctl, const struct backend_ref *ref,
+				   const json_t *row)
+{
+	uint64_t n = get_u64(row, "in_flight");
+	if (n)
+		return ctl_fail(ctl, CTL_FAILED,
+				"%s/%s still has %llu in flight after %s; it goes on draining",
+				ref->pool, ref->backend, (unsigned long long)n, ctl->wait_time);
+	return CTL_OK;
+}
+
+/* Polls until it is idle or the time is over; *row becomes the last one seen. */
+static enum ctl_exit wait_until_idle(struct ctl *ctl, const struct backend_ref *ref,
+				     uint64_t time_us, json_t **row)
+{
+	uint64_t until = now_us() + time_us;
+	while (!is_idle(*row)) {
+		if (time_us && now_us() >= until)
+			return waited_enough(ctl, ref, *row);
 		nanosleep(&(struct timespec){.tv_nsec = WAIT_NS}, NULL);
-		enum ctl_exit code = get_pool(ctl, ref, &pool);
+		enum ctl_exit code = look_again(ctl, ref, row);
 		if (code != CTL_OK)
 			return code;
-		json_decref(*row);
-		*row = json_incref((json_t *)pool_backend(pool, ref->backend));
-		json_decref(pool);
-		if (!*row)
-			return ctl_fail(ctl, CTL_FAILED, "%s/%s was removed meanwhile", ref->pool,
-					ref->backend);
-		if (strcmp(command_to(get_text(*row, "state")), "enable") == 0)
-			return ctl_fail(ctl, CTL_FAILED, "%s/%s was enabled again meanwhile",
-					ref->pool, ref->backend);
 	}
+	return CTL_OK;
+}
+
+static enum ctl_exit parse_wait(struct ctl *ctl, uint64_t *time_us)
+{
+	*time_us = 0;
+	if (ctl->wait_time &&
+	    (!parse_duration_us(view_str(ctl->wait_time), time_us) || *time_us == 0))
+		return ctl_fail(ctl, CTL_USAGE, "--wait takes a duration such as 30s, not \"%s\"",
+				ctl->wait_time);
 	return CTL_OK;
 }
 
@@ -147,7 +196,10 @@ static enum ctl_exit set_state(struct ctl *ctl, const char *state)
 {
 	struct backend_ref ref;
 	json_t *pool, *row;
-	enum ctl_exit code = backend_ref_parse(ctl, ctl->args[0], true, &ref);
+	uint64_t time_us;
+	enum ctl_exit code = parse_wait(ctl, &time_us);
+	if (code == CTL_OK)
+		code = backend_ref_parse(ctl, ctl->args[0], true, &ref);
 	if (code == CTL_OK)
 		code = get_pool(ctl, &ref, &pool);
 	if (code != CTL_OK)
@@ -156,7 +208,7 @@ static enum ctl_exit set_state(struct ctl *ctl, const char *state)
 	json_decref(pool);
 	code = change(ctl, "POST", &ref, json_pack("{s:s}", "state", state), &row);
 	if (code == CTL_OK && ctl->wait)
-		code = wait_until_idle(ctl, &ref, &row);
+		code = wait_until_idle(ctl, &ref, time_us, &row);
 	if (code == CTL_OK)
 		print_state_change(ctl, &ref, row, old);
 	json_decref(row);

@@ -37,6 +37,7 @@ struct ctl {
 	const char *headers[CTL_MAX_HEADERS];
 	size_t n_headers;
 	bool wait;
+	const char *wait_time; /* of --wait=TIME, or NULL */
 	bool follow;
 	/* arguments after the command */
 	const char *const *args;

@@ -41,7 +41,7 @@ static const struct option long_options[] = {
     {"name", required_argument, NULL, LONG_NAME},
     {"weight", required_argument, NULL, LONG_WEIGHT},
     {"client", required_argument, NULL, LONG_CLIENT},
-    {"wait", no_argument, NULL, LONG_WAIT},
+    {"wait", optional_argument, NULL, LONG_WAIT},
     {"follow", no_argument, NULL, 'f'},
     {"header", required_argument, NULL, 'H'},
     {NULL, 0, NULL, 0},
@@ -105,7 +105,7 @@ static enum ctl_exit take_option(struct ctl *ctl, int option, struct said *said)
 	    {'h', 0, NULL, &said->help},
 	    {'V', 0, NULL, &said->version},
 	    {'f', OPT_FOLLOW, NULL, &ctl->follow},
-	    {LONG_WAIT, OPT_WAIT, NULL, &ctl->wait},
+	    {LONG_WAIT, OPT_WAIT, &ctl->wait_time, &ctl->wait},
 	    {LONG_PHASE, OPT_PHASE, &ctl->phase, NULL},
 	    {LONG_WINDOW, OPT_WINDOW, &ctl->window, NULL},
 	    {LONG_NAME, OPT_NAME, &ctl->name, NULL},
@@ -118,7 +118,7 @@ static enum ctl_exit take_option(struct ctl *ctl, int option, struct said *said)
 		said->options |= rows[i].bit;
 		if (rows[i].text)
 			*rows[i].text = optarg;
-		else
+		if (rows[i].flag)
 			*rows[i].flag = true;
 		return CTL_OK;
 	}

@@ -87,6 +87,25 @@ int32_t pool_serial_index(const struct pool *pool, uint32_t serial)
 	return -1;
 }
 
+/* Cookies that end with the browser's session: so long without a request is the end. */
+#define QUIET_S 30
+
+struct pool_sessions pool_sessions(const struct pool *pool, uint32_t i)
+{
+	const struct backend *b = pool->backends[i];
+	uint64_t now = clock_us(), wall = clock_wall_us();
+	uint64_t last = atomic_load_explicit(&b->pinned_us, memory_order_relaxed);
+	uint64_t drains_s = wall > b->since_us ? (wall - b->since_us) / 1000000 : 0;
+	uint64_t ttl_s = pool->conf->sticky.ttl_us / 1000000;
+	struct pool_sessions s = {.quiet_s = now > last ? (now - last) / 1000000 : 0};
+	if (drains_s < s.quiet_s)
+		s.quiet_s = drains_s;
+	if (pool->learned)
+		s.n = learned_count(pool->learned, b->serial, now / 1000000, pool->learn_ttl_s);
+	s.over = pool->learned ? s.n == 0 : s.quiet_s >= (ttl_s ? ttl_s : QUIET_S);
+	return s;
+}
+
 /* ---- leases: workers ---- */
 
 static bool takes_pin(const struct pool *pool, const struct pool_worker *pw, uint32_t i)

@@ -3,11 +3,12 @@
 import re
 import signal
 import threading
+import time
 
 import pytest
 
 from backends import free_port
-from wire import wait_for
+from wire import SLOW, wait_for
 
 KEY = "a secret of thirty-two characters"
 
@@ -267,3 +268,39 @@ def test_key_file_mistakes_are_reported(weir, tmp_path):
         assert code == 1 and complaint in said and "c.yaml:2:" in said, said
     key.write_text("x" * 20)
     assert test() == (0, "")
+
+
+def test_drain_waits_for_learned_sessions_and_no_longer_than_told(weir, scripted):
+    def handler(peer):
+        while request := peer.request():
+            new = not request.get("Cookie")
+            peer.respond(headers=[("Set-Cookie", "SID=one")] if new else [])
+    server = scripted(handler)
+    daemon = weir([{"address": server.address, "name": "b0"}],
+                  pool={"sticky": {"learn": "SID", "ttl": "3s"}})
+    daemon.ask()
+    daemon.ctl("drain", "app/b0", check=0)
+    assert daemon.ask().status == 503
+    assert daemon.ask(headers=[("Cookie", "SID=one")]).status == 200
+    assert daemon.backends()["b0"]["sessions"]["n"] == 1
+    begin = time.monotonic()
+    daemon.ctl("drain", "app/b0", "--wait=300ms", check=0)
+    assert daemon.backends()["b0"]["sessions"]["over"] is False
+    assert time.monotonic() - begin < 2 * SLOW
+    daemon.ctl("drain", "app/b0", "--wait", check=0)
+    sessions = daemon.backends()["b0"]["sessions"]
+    assert sessions["n"] == 0 and sessions["over"]
+    assert daemon.ask(headers=[("Cookie", "SID=one")]).status == 503
+
+
+def test_drain_fails_when_its_time_is_over_and_requests_are_not(weir, app):
+    apps = app(1, "service=1500ms")
+    daemon = weir(named(apps))
+    client = daemon.connect()
+    client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    wait_for(lambda: apps.stats(0)["in_progress"] == 1)
+    done = daemon.ctl("drain", "app/b0", "--wait=50ms", check=1)
+    assert "1 in flight after 50ms" in done.stderr
+    daemon.ctl("drain", "app/b0", "--wait=10", check=2)
+    assert client.response().status == 200
+    daemon.ctl("drain", "app/b0", "--wait=20s", check=0)

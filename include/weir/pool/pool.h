@@ -235,6 +235,13 @@ enum pool_verdict pool_take_slot(struct pool_view *view, struct pool_worker *pw,
  */
 enum pool_verdict pool_take_pinned(struct pool_view *view, struct pool_worker *pw, uint32_t index,
 				   struct lease *lease);
+/* The sessions that keep a draining backend busy; control thread. */
+struct pool_sessions {
+	uint32_t n;       /* learned pins; 0 with cookies, which nobody counts */
+	uint64_t quiet_s; /* since the last pinned request, or since it drains */
+	bool over;        /* nobody is to be expected any more */
+};
+struct pool_sessions pool_sessions(const struct pool *pool, uint32_t i);
 /* Index of the backend with this serial number, or -1. */
 int32_t pool_serial_index(const struct pool *pool, uint32_t serial);
 
