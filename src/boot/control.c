@@ -269,6 +269,8 @@ static void on_tick(struct ev_loop *ev, ev_timer *w, int revents)
 	struct control *control = w->data;
 	(void)revents;
 	pool_registry_tick(&control->registry, clock_us());
+	for (uint32_t i = 0; i < control->current->n_pools; i++)
+		pool_typical(&control->current->pools[i]);
 	look_at_pools(control);
 	if (control->registry.n_limiters && !ev_is_active(&control->limits_tick))
 		ev_timer_again(ev, &control->limits_tick);

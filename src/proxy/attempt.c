@@ -4,6 +4,7 @@
  * fails.  A retry is a second attempt on another backend; a kept connection that
  * turns out to be closed is replaced on the same backend and is no retry.
  */
+#include "deadline.h"
 #include "pin.h"
 
 #include "weir/base/check.h"
@@ -56,6 +57,10 @@ static void connect_or_reuse(struct exchange *ex, bool may_reuse)
 	struct backend *b = ex->lease.backend;
 	bool connected;
 	ex->backend = b;
+	if (unlikely(ex->client_deadline) && !deadline_stamp(ex)) {
+		reply_error(ex, OUTCOME_deadline_passed, NULL);
+		return;
+	}
 	ex->unsent = true;
 	if (may_reuse && (ex->up = upconn_take(&w->pool, b, &backend_h1_events, ex)) != NULL) {
 		counter_add(&ex->up->local->counters.reuses, 1);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "chunk.h"
+#include "deadline.h"
 #include "hash_key.h"
 #include "pin.h"
 
@@ -148,6 +149,7 @@ static void on_timeout(struct timer *timer)
 	check_magic(ex, EXCHANGE_MAGIC);
 	if (ex->total_deadline_us && ex->total_deadline_us <= ex->worker->loop.now_us) {
 		fail(ex, ex->state == EXCHANGE_FLUSH ? OUTCOME_client_timeout_write
+			 : ex->client_deadline       ? OUTCOME_deadline_passed
 						     : OUTCOME_total_timeout);
 		return;
 	}
@@ -316,6 +318,8 @@ void exchange_begin(struct exchange *ex, const struct exchange_request *req, str
 	counter_add(&ex->view->sl->counters.requests, 1);
 	if (ex->route->timeouts.total_us)
 		ex->total_deadline_us = ex->start_us + ex->route->timeouts.total_us;
+	if (unlikely(deadline_applies(ex)) && !deadline_request(ex, &w->req))
+		return;
 	ex->secure = view_eq(req->scheme, VIEW("https"));
 	if (unlikely(pin_applies(ex)))
 		pin_request(ex, &w->req);

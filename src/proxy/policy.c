@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "deadline.h"
 #include "pin.h"
 
 #include "weir/base/parse.h"
@@ -77,6 +78,8 @@ void policy_scan(struct exchange *ex, struct message *msg)
 		const struct header *h = &msg->headers[i];
 		if (h->id == HDR_X_REQUEST_ID)
 			id = h->value;
+		else if (h->id == HDR_GRPC_TIMEOUT)
+			ex->has_grpc_timeout = true;
 		else if (h->id == HDR_ACCEPT && h->value.len > 5 &&
 			 memmem(h->value.ptr, h->value.len, "json", 4))
 			ex->wants_json = policy_prefers_json(h->value);
@@ -197,6 +200,8 @@ static void put_own_fields(struct exchange *ex, const struct message *msg,
 	if (!fwd->host.ptr && msg->authority.len)
 		h1_put_header(out, VIEW("X-Forwarded-Host"), msg->authority);
 	h1_put_header(out, VIEW("X-Request-ID"), view_of(ex->request_id, ex->request_id_len));
+	if (unlikely(ex->client_deadline))
+		deadline_put(ex, out);
 	if (msg->body == BODY_CHUNKED)
 		h1_put(out, VIEW("Transfer-Encoding: chunked\r\n"));
 	if (ex->wants_upgrade)

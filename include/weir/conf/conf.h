@@ -223,6 +223,7 @@ struct conf_pool {
 	} retry;
 	struct {
 		uint64_t connect_us, response_us, idle_us;
+		struct view deadline_header; /* ptr NULL: none */
 	} timeouts;
 	struct {
 		uint64_t p95_us; /* 0: none */

@@ -66,6 +66,9 @@ struct pool_state {
 	unsigned budget_at;
 	struct history *history; /* owns; the sum over its backends; NULL without memory */
 	struct scaling *scaling; /* owns; NULL without memory */
+	/* control writes, workers read: median time to the first byte of an answer, 0: not
+	 * enough of them */
+	_Atomic uint64_t typical_us;
 	/* every worker, but only when somebody waits or retries */
 	_Atomic uint32_t n_queued CACHE_ALIGNED;
 	_Atomic int32_t retry_tokens;
@@ -161,6 +164,8 @@ void pool_build(struct pool *pool, const struct conf_pool *conf, struct pool_reg
 		const struct list *overrides, struct arena *arena);
 /* Gives back the references; the rest dies with the arena. */
 void pool_release(struct pool *pool, struct pool_registry *reg);
+/* Once a second, control thread: works out state->typical_us. */
+void pool_typical(struct pool *pool);
 /* Index by name, or -1. */
 int32_t pool_backend_index(const struct pool *pool, struct view name);
 

@@ -123,6 +123,9 @@ struct exchange {
 	bool pin_waits;       /* it waits for its backend to come back (sticky.wait) */
 	bool pin_kept;        /* served elsewhere this once: the pin stays */
 	bool secure;          /* the client speaks TLS */
+	bool has_grpc_timeout;
+	bool client_deadline; /* total_deadline_us is the client's */
+	uint16_t stamp_at[2]; /* where in the head what is left is written, 0: nowhere */
 	uint16_t n_retries;
 	bool stale_retried; /* this lease has had its second connection */
 
