@@ -8,6 +8,8 @@
 #define BOOTSTRAPS 100
 /* Deviance a c may be worse than the best and still be inside its 95 % interval. */
 #define DEVIANCE_95 3.84
+/* A smaller difference tells models hardly apart (Raftery). */
+#define BIC_TIE 6
 
 /* ---- weighted least squares with up to three coefficients ---- */
 
@@ -173,41 +175,53 @@ static bool fit_c(const struct fit_point *p, size_t m, double c, struct solution
 	return solve(&pr, p[m - 1].n > c ? 3 : 1, s);
 }
 
-/* Every whole c up to 64, then in steps of 1/64. */
+/* Every whole c up to 64, then in steps of 1/64: fewer than C_MAX up to the last level. */
+#define C_MAX 640
 static double next_c(double c)
 {
 	return c + fmax(1, floor(c / 64));
 }
 
-static bool fit_workers(const struct fit_point *p, size_t m, struct fit *f, int *n_coef)
+/* The best c of a range; how many coefficients, or 0. */
+static int fit_workers_range(const struct fit_point *p, size_t m, double from, double to,
+			     struct fit *f)
 {
 	struct solution best = {0}, s;
-	double top = floor(p[m - 1].n), best_c = 0;
-	for (double c = 1; c <= top; c = next_c(c)) {
-		if (!fit_c(p, m, c, &s) || (best_c > 0 && s.rss >= best.rss))
+	double best_c = 0, rss[C_MAX], cs[C_MAX];
+	size_t n = 0;
+	for (double c = from; c <= to && n < C_MAX; c = next_c(c)) {
+		if (!fit_c(p, m, c, &s))
+			continue;
+		cs[n] = c;
+		rss[n++] = s.rss;
+		if (best_c > 0 && s.rss >= best.rss)
 			continue;
 		best = s;
 		best_c = c;
 	}
 	if (best_c <= 0)
-		return false;
+		return 0;
 	f->workers.per_worker = best.coef[0];
 	f->workers.fall = best.coef[1];
 	f->workers.c = f->workers.c_low = f->workers.c_high = (uint32_t)best_c;
-	for (double c = 1; c <= top; c = next_c(c)) {
-		if (!fit_c(p, m, c, &s))
-			continue;
-		double worse = (double)m * log((s.rss + 1e-12) / (best.rss + 1e-12));
+	for (size_t i = 0; i < n; i++) {
+		double worse = (double)m * log((rss[i] + 1e-12) / (best.rss + 1e-12));
 		if (worse > DEVIANCE_95)
 			continue;
-		if (c < f->workers.c_low)
-			f->workers.c_low = (uint32_t)c;
-		if (c > f->workers.c_high)
-			f->workers.c_high = (uint32_t)c;
+		if (cs[i] < f->workers.c_low)
+			f->workers.c_low = (uint32_t)cs[i];
+		if (cs[i] > f->workers.c_high)
+			f->workers.c_high = (uint32_t)cs[i];
 	}
-	f->workers.saturated = best_c * 1.25 <= p[m - 1].n && f->workers.c_high < top;
-	*n_coef = best.n_coef + 1; /* c itself */
-	return true;
+	return best.n_coef + 1; /* c itself */
+}
+
+static bool fit_workers(const struct fit_point *p, size_t m, struct fit *f, int *n_coef)
+{
+	double top = floor(p[m - 1].n);
+	*n_coef = fit_workers_range(p, m, 1, top, f);
+	f->workers.saturated = f->workers.c * 1.25 <= p[m - 1].n && f->workers.c_high < top;
+	return *n_coef > 0;
 }
 
 /* ---- which of them, and how good ---- */
@@ -304,15 +318,23 @@ static const char *refusal_of(const struct fit *f, const struct fit_point *p, si
 	return NULL;
 }
 
+/* Those that stand on enough; how many. */
+static size_t usable_points(const struct fit_point *points, size_t n,
+			    struct fit_point used[FIT_POINTS])
+{
+	size_t m = 0;
+	for (size_t i = 0; i < n && m < FIT_POINTS; i++)
+		if (points[i].n >= 1 && points[i].rate > 0 && points[i].done >= FIT_MIN_DONE)
+			used[m++] = points[i];
+	return m;
+}
+
 void fit_curve(const struct fit_point *points, size_t n, struct fit *out)
 {
 	struct fit_point p[FIT_POINTS];
-	size_t m = 0;
+	size_t m = usable_points(points, n, p);
 	double done = 0;
 	*out = (struct fit){0};
-	for (size_t i = 0; i < n && m < FIT_POINTS; i++)
-		if (points[i].n >= 1 && points[i].rate > 0 && points[i].done >= FIT_MIN_DONE)
-			p[m++] = points[i];
 	out->n_points = m;
 	if (m) {
 		int usl_coefs, workers_coefs;
@@ -325,9 +347,12 @@ void fit_curve(const struct fit_point *points, size_t n, struct fit *out)
 		out->model = FIT_WORKERS;
 		if (fit_workers(p, m, out, &workers_coefs))
 			workers_bic = bic(error_of(out, p, m), m, workers_coefs);
-		out->model = workers_bic < usl_bic ? FIT_WORKERS
-			     : isfinite(usl_bic)   ? FIT_USL
-						   : FIT_NONE;
+		/* one worker is the law with sig = 1, too: workers say more, once they are
+		 * all seen at work */
+		double tie = out->workers.saturated ? BIC_TIE : -BIC_TIE;
+		out->model = workers_bic < usl_bic + tie ? FIT_WORKERS
+			     : isfinite(usl_bic)         ? FIT_USL
+							 : FIT_NONE;
 	}
 	if (out->model != FIT_NONE) {
 		for (size_t i = 0; i < m; i++)
@@ -351,20 +376,29 @@ static int by_level(const void *a, const void *b)
 	return by_value(&((const struct fit_point *)a)->n, &((const struct fit_point *)b)->n);
 }
 
-void fit_rate_interval(const struct fit_point *points, size_t n, double at, struct rng *rng,
-		       double *low, double *high)
+/* The chosen model again, on other points; workers only near their c. */
+static bool refit(const struct fit_point *p, size_t m, struct fit *f)
 {
-	struct fit_point drawn[FIT_POINTS];
+	int n_coef;
+	if (f->model == FIT_USL)
+		return fit_usl(p, m, f, &n_coef);
+	double from = f->workers.c_low > 1 ? f->workers.c_low - 1 : 1;
+	return fit_workers_range(p, m, from, (double)f->workers.c_high + 1, f) > 0;
+}
+
+void fit_rate_interval(const struct fit_point *points, size_t n, const struct fit *fit, double at,
+		       struct rng *rng, double *low, double *high)
+{
+	struct fit_point used[FIT_POINTS], drawn[FIT_POINTS];
 	double rates[BOOTSTRAPS];
-	size_t n_rates = 0;
+	size_t n_rates = 0, m = usable_points(points, n, used);
 	*low = *high = 0;
-	for (int b = 0; b < BOOTSTRAPS && n; b++) {
-		struct fit f;
-		for (size_t i = 0; i < n && i < FIT_POINTS; i++)
-			drawn[i] = points[rng_below(rng, (uint32_t)n)];
-		qsort(drawn, n, sizeof(*drawn), by_level);
-		fit_curve(drawn, n, &f);
-		if (f.model != FIT_NONE)
+	for (int b = 0; b < BOOTSTRAPS && m && fit->model != FIT_NONE; b++) {
+		struct fit f = *fit;
+		for (size_t i = 0; i < m; i++)
+			drawn[i] = used[rng_below(rng, (uint32_t)m)];
+		qsort(drawn, m, sizeof(*drawn), by_level);
+		if (refit(drawn, m, &f))
 			rates[n_rates++] = fit_rate(&f, at);
 	}
 	if (!n_rates)

@@ -39,7 +39,7 @@ double mmc_tail(double c, double mu, double rate, double t)
 		for (int i_ = 0; i_ < 60 && (tail_at_t) > 1 - (q); i_++) \
 			t *= 2;                                          \
 		double high_ = t;                                        \
-		for (int i_ = 0; i_ < 50; i_++) {                        \
+		for (int i_ = 0; i_ < 24; i_++) {                        \
 			t = (low_ + high_) / 2;                          \
 			if ((tail_at_t) > 1 - (q))                       \
 				low_ = t;                                \

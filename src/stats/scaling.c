@@ -9,6 +9,7 @@
 #define SERVICE_MEMORY_LOOKS 360.0 /* an hour of looks */
 /* Completions, weighted, that a comparison of two loads must stand on. */
 #define SHIFT_INFO 200.0
+#define SHIFT_SE 4 /* one of many pairs is that far off by chance once in thousands */
 /* A change of speed smaller than this is no sharing, whatever its significance. */
 #define SHIFT_MIN 0.10
 
@@ -217,7 +218,7 @@ static void look_curve(struct scaling *s, const struct scaling_input *in)
 	if (s->fit.model == FIT_NONE || s->fit.refusal)
 		return;
 	s->at_n_max.mid = fit_rate(&s->fit, s->fit.n_max);
-	fit_rate_interval(s->points, s->n_points, s->fit.n_max, &s->rng, &s->at_n_max.low,
+	fit_rate_interval(s->points, s->n_points, &s->fit, s->fit.n_max, &s->rng, &s->at_n_max.low,
 			  &s->at_n_max.high);
 }
 
@@ -255,24 +256,50 @@ static double load_value(unsigned load)
 	return load ? 0.75 * (double)(1u << load) : 0;
 }
 
-/* Of the pairs that stand on enough, the one furthest apart. */
+static void shift_of(struct scaling_shift *shift, unsigned low, unsigned high, double mean,
+		     double info)
+{
+	*shift = (struct scaling_shift){
+	    .known = true,
+	    .change = exp(mean) - 1,
+	    .se = exp(mean) / sqrt(info),
+	    .low_load = load_value(low),
+	    .high_load = load_value(high),
+	};
+	shift->found = shift->change < -SHIFT_MIN && shift->change < -SHIFT_SE * shift->se;
+}
+
+/* The load of the others, on the average backend, now. */
+static double others_now(const struct scaling *s)
+{
+	double n = s->n_backends ? s->n_backends : 1;
+	return s->rate * s->total_us / 1e6 * (n - 1) / n;
+}
+
+/*
+ * Of all pairs of loads that can be compared, the clearest fall decides that there
+ * is one.  That there is none is known only from loads that are a factor of four
+ * apart and reach up to the load of now.
+ */
 static void look_shift(struct scaling *s, const struct scaling_input *in)
 {
-	s->shift = (struct scaling_shift){0};
-	for (unsigned apart = SCALING_LOADS - 1; apart > 0; apart--)
-		for (unsigned low = 0; low + apart < SCALING_LOADS; low++) {
-			double mean, info = compare_loads(in, low, low + apart, &mean);
+	struct scaling_shift wide = {0}, clear = {0};
+	double enough = others_now(s) / 2;
+	for (unsigned low = 0; low < SCALING_LOADS; low++)
+		for (unsigned high = low + 1; high < SCALING_LOADS; high++) {
+			struct scaling_shift shift;
+			double mean, info = compare_loads(in, low, high, &mean);
 			if (info < SHIFT_INFO)
 				continue;
-			s->shift.known = true;
-			s->shift.change = exp(mean) - 1;
-			s->shift.se = exp(mean) / sqrt(info);
-			s->shift.found =
-			    s->shift.change < -SHIFT_MIN && s->shift.change < -3 * s->shift.se;
-			s->shift.low_load = load_value(low);
-			s->shift.high_load = load_value(low + apart);
-			return;
+			shift_of(&shift, low, high, mean, info);
+			if (shift.found &&
+			    (!clear.found || shift.change / shift.se < clear.change / clear.se))
+				clear = shift;
+			if (high - low >= 2 && shift.high_load >= enough &&
+			    (!wide.known || shift.high_load > wide.high_load))
+				wide = shift;
 		}
+	s->shift = clear.found ? clear : wide;
 }
 
 /* ---- arrivals ---- */

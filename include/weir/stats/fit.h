@@ -67,8 +67,8 @@ void fit_curve(const struct fit_point *points, size_t n, struct fit *out);
 double fit_rate(const struct fit *fit, double n);
 /* The highest rate within FIT_REACH, and whether it is only a lower bound. */
 double fit_capacity(const struct fit *fit, bool *at_least);
-/* 95 % interval of X(at) by bootstrapping pairs, 100 times. */
-void fit_rate_interval(const struct fit_point *points, size_t n, double at, struct rng *rng,
-		       double *low, double *high);
+/* 95 % interval of the fitted model's X(at), by bootstrapping pairs 100 times. */
+void fit_rate_interval(const struct fit_point *points, size_t n, const struct fit *fit, double at,
+		       struct rng *rng, double *low, double *high);
 
 #endif

@@ -55,7 +55,7 @@ struct scaling_side {
 /* ---- of one backend ---- */
 
 #define SCALING_LOADS 12      /* classes of pool load, by powers of two */
-#define SCALING_LOAD_BINS 32u /* levels that are compared between them: below this */
+#define SCALING_LOAD_BINS 64u /* levels that are compared between them: below this */
 
 /* A verdict and how long another one has been knocking. */
 struct scaling_opinion {
@@ -93,9 +93,12 @@ void scaling_part_fold(struct scaling_part *part, const struct levels *const *le
 
 /* ---- of one pool ---- */
 
-/* Does a backend get slower at the same level when the others have more to do? */
+/*
+ * Does a backend get slower at the same level when the others have more to do?
+ * A balancer that keeps all equally busy seldom shows: then nothing is known.
+ */
 struct scaling_shift {
-	bool known, found;
+	bool known, found;          /* found: the clearest pair of loads; else the widest */
 	double change;              /* of the rate at equal level; -0.3: 30 % less */
 	double se;                  /* standard error of it */
 	double low_load, high_load; /* in flight at the others */

@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The right verdict in every world, out of simulated traffic; and forecasts that
+ * come true.  Twenty seeded runs each, nineteen must be right.
+ */
+#include "weir/stats/scaling.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdlib.h>
+
+#include "sim.h"
+
+#define RUNS 20
+
+/* Load goes up and down, as in a day, and ends where the verdict is asked for. */
+static void run_day(struct sim *sim, double capacity, double last)
+{
+	static const double shares[] = {0.2, 0.4, 0.6, 0.8, 0.9, 0.7, 0.5, 0.3};
+	for (size_t i = 0; i < ARRAY_LEN(shares); i++)
+		sim_run(sim, shares[i] * capacity, 10);
+	sim_run(sim, last * capacity, 60);
+}
+
+static int count_right(const struct sim_plan *plan, double capacity, double last, enum verdict want)
+{
+	int right = 0;
+	for (uint64_t seed = 1; seed <= RUNS; seed++) {
+		struct sim *sim = sim_new(plan, seed);
+		run_day(sim, capacity, last);
+		struct scaling *s = sim_result(sim).scaling;
+		right += s->opinion.verdict == want;
+		if (s->opinion.verdict != want)
+			cr_log_warn("seed %lu: %s: %s", (unsigned long)seed,
+				    verdict_name(s->opinion.verdict), s->sentence);
+		sim_free(sim);
+	}
+	return right;
+}
+
+Test(verdict, healthy_at_low_load)
+{
+	struct sim_plan plan = {
+	    .backends = 4, .workers = 4, .service_us = 10000, .slo_p95_us = 60000};
+	int right = count_right(&plan, 1600, 0.4, VERDICT_healthy);
+	cr_assert(right >= 19, "%d of %d", right, RUNS);
+	plan.slo_p95_us = 0;
+	right = count_right(&plan, 1600, 0.4, VERDICT_healthy);
+	cr_assert(right >= 19, "%d of %d without an objective", right, RUNS);
+}
+
+Test(verdict, performance_when_slow_alone)
+{
+	const struct sim_plan plan = {
+	    .backends = 4, .workers = 4, .service_us = 40000, .slo_p95_us = 60000};
+	int right = count_right(&plan, 400, 0.4, VERDICT_performance);
+	cr_assert(right >= 19, "%d of %d", right, RUNS);
+}
+
+Test(verdict, scalability_when_slow_in_company)
+{
+	const struct sim_plan plan = {
+	    .backends = 4, .workers = 4, .service_us = 10000, .slo_p95_us = 60000};
+	int right = count_right(&plan, 1600, 1.02, VERDICT_scalability);
+	cr_assert(right >= 19, "%d of %d", right, RUNS);
+}
+
+/* 16 workers at each backend, but all pass a station that takes 1000 a second. */
+static const struct sim_plan shared_world = {.backends = 4,
+					     .workers = 16,
+					     .service_us = 5000,
+					     .shared_workers = 2,
+					     .shared_us = 2000,
+					     .slo_p95_us = 30000};
+
+Test(verdict, shared_when_the_bottleneck_is_behind)
+{
+	struct sim_plan plan = shared_world;
+	plan.random = true; /* backends are unequally busy by chance */
+	int right = count_right(&plan, 1000, 1.03, VERDICT_scalability_shared);
+	cr_assert(right >= 19, "%d of %d", right, RUNS);
+}
+
+Test(verdict, shared_when_more_backends_have_not_helped)
+{
+	int right = 0;
+	for (uint64_t seed = 1; seed <= RUNS; seed++) {
+		struct sim *sim = sim_new(&shared_world, seed);
+		for (unsigned n = 1; n <= 4; n *= 2) {
+			sim_set_backends(sim, n);
+			run_day(sim, 1000, 0.5);
+		}
+		sim_run(sim, 1030, 60);
+		struct scaling *s = sim_result(sim).scaling;
+		right += s->opinion.verdict == VERDICT_scalability_shared;
+		if (s->opinion.verdict != VERDICT_scalability_shared)
+			cr_log_warn("seed %lu: %s", (unsigned long)seed, s->sentence);
+		sim_free(sim);
+	}
+	cr_assert(right >= 19, "%d of %d", right, RUNS);
+}
+
+Test(verdict, sharing_is_never_denied_when_it_could_not_be_seen)
+{
+	/* all backends equally busy at all times: nothing to compare */
+	struct sim *sim = sim_new(&shared_world, 1);
+	run_day(sim, 1000, 1.03);
+	struct scaling *s = sim_result(sim).scaling;
+	cr_assert(!s->shift.known || s->shift.found);
+	cr_assert(s->opinion.verdict == VERDICT_scalability ||
+		  s->opinion.verdict == VERDICT_scalability_shared);
+	sim_free(sim);
+}
+
+Test(verdict, scalability_when_backends_are_unequally_busy)
+{
+	const struct sim_plan plan = {
+	    .backends = 4, .workers = 4, .service_us = 10000, .random = true, .slo_p95_us = 60000};
+	int right = count_right(&plan, 1600, 0.95, VERDICT_scalability);
+	cr_assert(right >= 19, "%d of %d", right, RUNS);
+}
+
+Test(verdict, skewed_when_one_has_more_to_do)
+{
+	const struct sim_plan plan = {
+	    .backends = 4, .workers = 4, .service_us = 10000, .uneven = true, .slo_p95_us = 60000};
+	/* the first gets four of seven requests: its limit is at 700 in all */
+	int right = count_right(&plan, 700, 0.98, VERDICT_skewed);
+	cr_assert(right >= 19, "%d of %d", right, RUNS);
+}
+
+Test(verdict, skewed_when_one_is_slower)
+{
+	const struct sim_plan plan = {
+	    .backends = 4, .workers = 4, .service_us = 10000, .slow = {1, 1, 2.5, 1}};
+	int right = count_right(&plan, 1300, 0.5, VERDICT_skewed);
+	cr_assert(right >= 19, "%d of %d", right, RUNS);
+}
+
+Test(verdict, nothing_is_said_about_thin_data)
+{
+	const struct sim_plan plan = {
+	    .backends = 4, .workers = 4, .service_us = 10000, .slo_p95_us = 20000};
+	int right = 0, refused = 0;
+	for (uint64_t seed = 1; seed <= RUNS; seed++) {
+		struct sim *sim = sim_new(&plan, seed);
+		sim_run(sim, 2, 60);
+		struct scaling *s = sim_result(sim).scaling;
+		right += s->opinion.verdict == VERDICT_not_enough_data;
+		refused += s->fit.refusal != NULL;
+		for (int i = 0; i < N_FORECASTS; i++)
+			cr_assert_not_null(s->forecasts[i].refusal);
+		sim_free(sim);
+	}
+	cr_assert(right == RUNS && refused == RUNS);
+}
+
+Test(verdict, a_steady_overload_alone_is_not_enough)
+{
+	/* never seen with few in flight: what it is alone is not known */
+	const struct sim_plan plan = {
+	    .backends = 1, .workers = 4, .service_us = 10000, .slo_p95_us = 20000};
+	struct sim *sim = sim_new(&plan, 1);
+	sim_run(sim, 900, 60);
+	struct scaling *s = sim_result(sim).scaling;
+	cr_assert_eq(s->opinion.verdict, VERDICT_not_enough_data);
+	sim_free(sim);
+}
+
+Test(verdict, holds_until_three_looks_agree)
+{
+	const struct sim_plan plan = {
+	    .backends = 2, .workers = 4, .service_us = 10000, .slo_p95_us = 60000};
+	struct sim *sim = sim_new(&plan, 1);
+	struct scaling *s = sim_result(sim).scaling;
+	sim_run(sim, 300, 20);
+	cr_assert_eq(s->opinion.verdict, VERDICT_not_enough_data);
+	cr_assert_eq(s->opinion.next, VERDICT_healthy);
+	cr_assert_eq(s->opinion.agreed, 2);
+	sim_run(sim, 300, 10);
+	cr_assert_eq(s->opinion.verdict, VERDICT_healthy);
+	cr_assert_eq(s->opinion.agreed, 0);
+	cr_assert(s->sentence[0] != '\0');
+	sim_free(sim);
+}
+
+/* ---- the model out of traffic ---- */
+
+Test(model, finds_the_workers)
+{
+	const struct sim_plan plan = {.backends = 4, .workers = 4, .service_us = 10000};
+	int right = 0;
+	for (uint64_t seed = 1; seed <= RUNS; seed++) {
+		struct sim *sim = sim_new(&plan, seed);
+		run_day(sim, 1600, 0.6);
+		const struct fit *f = &sim_result(sim).scaling->fit;
+		right += !f->refusal && f->model == FIT_WORKERS && f->workers.c_low <= 4 &&
+			 f->workers.c_high >= 4 && fabs(f->workers.per_worker - 100) < 5;
+		sim_free(sim);
+	}
+	cr_assert(right >= 19, "%d of %d", right, RUNS);
+}
+
+/* How often p99 with n + 1 (or n - 1) backends lies in the interval. */
+static void check_forecasts(struct sim_plan plan, double load, unsigned to)
+{
+	int inside = 0, forecasts = 0;
+	unsigned from = 4;
+	plan.backends = 5;
+	for (uint64_t seed = 1; seed <= RUNS; seed++) {
+		struct sim *sim = sim_new(&plan, seed);
+		sim_set_backends(sim, from);
+		struct scaling *s = sim_result(sim).scaling;
+		run_day(sim, 1600, load);
+		sim_run(sim, 1600 * load, 60);
+		struct scaling_forecast f = s->forecasts[to > from ? FORECAST_MORE : FORECAST_LESS];
+		cr_assert_eq(f.backends, to);
+		forecasts += !f.refusal && !f.saturated;
+		sim_set_backends(sim, to);
+		sim_run(sim, 1600 * load, 40); /* the new steady state */
+		double sum = 0;
+		for (int i = 0; i < 6; i++) { /* what it is in a minute of it */
+			sim_run(sim, 1600 * load, 10);
+			sum += s->now_p99_us / 6;
+		}
+		bool hit = sum >= f.p99_us.low && sum <= f.p99_us.high;
+		inside += hit;
+		if (!hit)
+			cr_log_warn("load %f seed %lu: %f not in %f .. %f .. %f", load,
+				    (unsigned long)seed, sum, f.p99_us.low, f.p99_us.mid,
+				    f.p99_us.high);
+		cr_assert(s->n_scores >= 1, "the forecast is scored");
+		cr_assert(s->scores[0].comparable);
+		cr_assert(scaling_median_error(s) < 0.5);
+		sim_free(sim);
+	}
+	cr_assert(forecasts >= 19, "load %f: %d forecasts", load, forecasts);
+	cr_assert(inside >= 16, "load %f, to %u: %d of %d", load, to, inside, RUNS);
+}
+
+Test(forecast, one_more_comes_true)
+{
+	const struct sim_plan plan = {.workers = 4, .service_us = 10000};
+	check_forecasts(plan, 0.5, 5);
+	check_forecasts(plan, 0.75, 5);
+	check_forecasts(plan, 0.9, 5);
+}
+
+Test(forecast, one_less_comes_true)
+{
+	const struct sim_plan plan = {.workers = 4, .service_us = 10000};
+	check_forecasts(plan, 0.4, 3);
+	check_forecasts(plan, 0.6, 3);
+}
+
+Test(forecast, random_choice_makes_separate_queues)
+{
+	const struct sim_plan plan = {.workers = 4, .service_us = 10000, .random = true};
+	check_forecasts(plan, 0.75, 5);
+}
+
+Test(forecast, too_much_for_those_who_are_left)
+{
+	const struct sim_plan plan = {.backends = 4, .workers = 4, .service_us = 10000};
+	struct sim *sim = sim_new(&plan, 1);
+	run_day(sim, 1600, 0.8);
+	struct scaling *s = sim_result(sim).scaling;
+	const struct scaling_forecast *less = &s->forecasts[FORECAST_LESS];
+	cr_assert_null(less->refusal);
+	cr_assert(less->saturated);
+	cr_assert(fabs(less->capacity_high - 1200) < 60, "%f", less->capacity_high);
+	cr_assert(!less->capacity_at_least);
+	cr_assert(fabs(s->forecasts[FORECAST_DOUBLE].capacity_high - 3200) < 160);
+	sim_free(sim);
+}

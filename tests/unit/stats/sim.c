@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: MIT */
+#include "sim.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "weir/base/check.h"
+
+#define JOBS_MAX 100000
+#define NEVER INFINITY
+
+struct job {
+	struct job *next; /* in a queue, or free */
+	double arrived_us, at_us;
+	unsigned backend;
+	uint32_t others;
+	bool at_shared;
+};
+
+struct queue {
+	struct job *first, **last;
+	unsigned free_workers;
+};
+
+struct sim {
+	struct sim_plan plan;
+	struct rng rng;
+	double now_us;
+	unsigned n; /* backends in use */
+	unsigned in_flight[SIM_BACKENDS];
+	double since_us[SIM_BACKENDS];
+	struct queue queue[SIM_BACKENDS], shared;
+	struct job jobs[JOBS_MAX], *free;
+	struct job *heap[JOBS_MAX]; /* by at_us */
+	size_t n_heap;
+	double next_second_us;
+	unsigned seconds, arrivals;
+	struct levels *levels[SIM_BACKENDS];
+	struct hist_set sets[SIM_BACKENDS];
+	struct windows *windows[SIM_BACKENDS];
+	struct scaling_part *parts[SIM_BACKENDS];
+	uint64_t area[SIM_BACKENDS];
+	struct scaling *scaling;
+	char names[SIM_BACKENDS][8];
+};
+
+static double exponential(struct sim *s, double mean)
+{
+	return -mean * log(((double)(rng_next(&s->rng) >> 11) + 0.5) / 9007199254740992.0);
+}
+
+/* ---- events ---- */
+
+static void heap_push(struct sim *s, struct job *job)
+{
+	size_t i = s->n_heap++;
+	for (; i > 0 && s->heap[(i - 1) / 2]->at_us > job->at_us; i = (i - 1) / 2)
+		s->heap[i] = s->heap[(i - 1) / 2];
+	s->heap[i] = job;
+}
+
+static struct job *heap_pop(struct sim *s)
+{
+	struct job *top = s->heap[0], *last = s->heap[--s->n_heap];
+	size_t i = 0;
+	for (;;) {
+		size_t k = 2 * i + 1;
+		if (k >= s->n_heap)
+			break;
+		if (k + 1 < s->n_heap && s->heap[k + 1]->at_us < s->heap[k]->at_us)
+			k++;
+		if (last->at_us <= s->heap[k]->at_us)
+			break;
+		s->heap[i] = s->heap[k];
+		i = k;
+	}
+	s->heap[i] = last;
+	return top;
+}
+
+/* ---- stations ---- */
+
+static void queue_init(struct queue *q, unsigned workers)
+{
+	*q = (struct queue){.last = &q->first, .free_workers = workers};
+}
+
+static struct job *queue_next(struct queue *q)
+{
+	struct job *job = q->first;
+	if (job && !(q->first = job->next))
+		q->last = &q->first;
+	return job;
+}
+
+/* True when the job has a worker at once; else it waits. */
+static bool queue_enter(struct queue *q, struct job *job)
+{
+	if (q->free_workers) {
+		q->free_workers--;
+		return true;
+	}
+	job->next = NULL;
+	*q->last = job;
+	q->last = &job->next;
+	return false;
+}
+
+static void serve(struct sim *s, struct job *job, bool shared)
+{
+	double factor = s->plan.slow[job->backend] > 0 ? s->plan.slow[job->backend] : 1;
+	job->at_shared = shared;
+	job->at_us =
+	    s->now_us + exponential(s, shared ? s->plan.shared_us : s->plan.service_us * factor);
+	heap_push(s, job);
+}
+
+/* It has a worker of its backend. */
+static void start(struct sim *s, struct job *job)
+{
+	if (!s->plan.shared_workers)
+		serve(s, job, false);
+	else if (queue_enter(&s->shared, job))
+		serve(s, job, true);
+}
+
+static void level(struct sim *s, unsigned b, int change)
+{
+	uint64_t us = (uint64_t)s->now_us - (uint64_t)s->since_us[b];
+	levels_pass(s->levels[b], s->in_flight[b], us);
+	if (change < 0)
+		levels_done(s->levels[b], s->in_flight[b]);
+	s->since_us[b] = s->now_us;
+	s->in_flight[b] += (unsigned)change;
+}
+
+static void finish(struct sim *s, struct job *job)
+{
+	unsigned b = job->backend;
+	uint64_t us = (uint64_t)(s->now_us - job->arrived_us);
+	level(s, b, -1);
+	levels_served(s->levels[b], job->others, us);
+	for (int p = 0; p < N_PHASES; p++)
+		hist_set_record(&s->sets[b], (enum phase)p,
+				p == PHASE_total || p == PHASE_wait ? us : 0);
+	job->next = s->free;
+	s->free = job;
+	struct job *next = queue_next(&s->queue[b]);
+	if (next)
+		start(s, next);
+	else
+		s->queue[b].free_workers++;
+}
+
+static void on_event(struct sim *s, struct job *job)
+{
+	if (!job->at_shared) {
+		finish(s, job);
+		return;
+	}
+	struct job *next = queue_next(&s->shared);
+	if (next)
+		serve(s, next, true);
+	else
+		s->shared.free_workers++;
+	serve(s, job, false);
+}
+
+/* ---- arrivals ---- */
+
+static unsigned pick(struct sim *s)
+{
+	unsigned best = rng_below(&s->rng, s->n);
+	if (s->plan.uneven) {
+		unsigned at = rng_below(&s->rng, s->n + 3);
+		return at < 4 ? 0 : at - 3;
+	}
+	if (s->plan.random)
+		return best;
+	for (unsigned k = 1, i = best; k < s->n; k++) {
+		i = (i + 1) % s->n;
+		if (s->in_flight[i] < s->in_flight[best])
+			best = i;
+	}
+	return best;
+}
+
+static void arrive(struct sim *s)
+{
+	struct job *job = s->free;
+	check(job != NULL);
+	s->free = job->next;
+	unsigned b = pick(s);
+	*job = (struct job){.arrived_us = s->now_us, .backend = b, .others = s->in_flight[b]};
+	level(s, b, 1);
+	s->arrivals++;
+	if (queue_enter(&s->queue[b], job))
+		start(s, job);
+}
+
+/* ---- what the control thread does ---- */
+
+static void look(struct sim *s)
+{
+	struct scaling_member members[SIM_BACKENDS];
+	for (unsigned b = 0; b < s->plan.backends; b++)
+		members[b] = (struct scaling_member){
+		    .name = view_str(s->names[b]),
+		    .part = s->parts[b],
+		    .windows = s->windows[b],
+		    .levels = (const struct levels *const *)&s->levels[b],
+		    .n_levels = 1,
+		    .weight = 1,
+		    .usable = b < s->n,
+		};
+	struct scaling_input in = {
+	    .members = members,
+	    .n = s->plan.backends,
+	    .slo_p95_us = s->plan.slo_p95_us,
+	    .pooled = !s->plan.random && !s->plan.uneven,
+	    .now_us = (uint64_t)s->now_us,
+	};
+	scaling_look(s->scaling, &in);
+}
+
+static void second(struct sim *s)
+{
+	double mean[SIM_BACKENDS], sum = 0;
+	for (unsigned b = 0; b < s->plan.backends; b++) {
+		const struct hist_set *sets[] = {&s->sets[b]};
+		uint64_t area = counter_get(&s->levels[b]->area_us);
+		mean[b] = (double)(area - s->area[b]) / 1e6;
+		s->area[b] = area;
+		sum += mean[b];
+		windows_fold(s->windows[b], sets, 1, (uint64_t)s->now_us);
+	}
+	for (unsigned b = 0; b < s->plan.backends; b++)
+		scaling_part_fold(s->parts[b], (const struct levels *const *)&s->levels[b], 1,
+				  sum - mean[b]);
+	scaling_count(s->scaling, s->arrivals);
+	s->arrivals = 0;
+	if (++s->seconds % 10 == 0)
+		look(s);
+}
+
+/* ---- running ---- */
+
+struct sim *sim_new(const struct sim_plan *plan, uint64_t seed)
+{
+	struct sim *s = calloc(1, sizeof(*s));
+	check(s && plan->backends <= SIM_BACKENDS);
+	s->plan = *plan;
+	s->n = plan->backends;
+	rng_init(&s->rng, seed);
+	for (size_t i = 0; i < JOBS_MAX; i++) {
+		s->jobs[i].next = s->free;
+		s->free = &s->jobs[i];
+	}
+	for (unsigned b = 0; b < plan->backends; b++) {
+		snprintf(s->names[b], sizeof(s->names[b]), "b%u", b % 100);
+		queue_init(&s->queue[b], plan->workers);
+		s->levels[b] = levels_new();
+		s->windows[b] = windows_new(0);
+		s->parts[b] = scaling_part_new();
+	}
+	queue_init(&s->shared, plan->shared_workers);
+	s->scaling = scaling_new();
+	s->next_second_us = 1e6;
+	return s;
+}
+
+void sim_run(struct sim *s, double rate, unsigned seconds)
+{
+	double end = s->now_us + seconds * 1e6;
+	double arrival = s->now_us + exponential(s, 1e6 / rate);
+	while (s->now_us < end) {
+		double event = s->n_heap ? s->heap[0]->at_us : NEVER;
+		double next = fmin(fmin(arrival, event), s->next_second_us);
+		s->now_us = next;
+		if (next == s->next_second_us) {
+			second(s);
+			s->next_second_us += 1e6;
+		} else if (next == arrival) {
+			arrive(s);
+			arrival += exponential(s, 1e6 / rate);
+		} else {
+			on_event(s, heap_pop(s));
+		}
+	}
+}
+
+void sim_set_backends(struct sim *s, unsigned n)
+{
+	check(n && n <= s->plan.backends);
+	s->n = n;
+}
+
+struct sim_result sim_result(const struct sim *s)
+{
+	struct sim_result r = {.scaling = s->scaling};
+	memcpy(r.parts, s->parts, sizeof(r.parts));
+	return r;
+}
+
+void sim_free(struct sim *s)
+{
+	for (unsigned b = 0; b < s->plan.backends; b++) {
+		levels_free(s->levels[b]);
+		hist_set_fini(&s->sets[b]);
+		windows_free(s->windows[b]);
+		scaling_part_free(s->parts[b]);
+	}
+	free(s->scaling);
+	free(s);
+}

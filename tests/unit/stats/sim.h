@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A small queueing world for the scaling model: Poisson arrivals, backends with
+ * c FIFO workers each and exponential service times, perhaps one more station
+ * that every request passes while it holds its worker.  It feeds the statistics
+ * as a worker of weir does, on a clock of its own, so runs are exact and seeded.
+ *
+ *   struct sim *sim = sim_new(&(struct sim_plan){.backends = 4, .workers = 4,
+ *                                                .service_us = 10000}, seed);
+ *   sim_run(sim, 1200, 60);           // requests per second, seconds
+ *   sim->scaling->opinion.verdict ...
+ *   sim_free(sim);
+ */
+#ifndef TESTS_UNIT_STATS_SIM_H
+#define TESTS_UNIT_STATS_SIM_H
+
+#include "weir/stats/scaling.h"
+
+#define SIM_BACKENDS 16
+
+struct sim_plan {
+	unsigned backends, workers;
+	double service_us;
+	unsigned shared_workers; /* 0: no shared station */
+	double shared_us;
+	bool uneven;               /* picked at random, the first four times as often */
+	bool random;               /* picked at random, not by load */
+	double slow[SIM_BACKENDS]; /* factor of the service time; 0: 1 */
+	uint64_t slo_p95_us;
+};
+
+struct sim;
+
+struct sim_result {
+	struct scaling *scaling;
+	struct scaling_part *parts[SIM_BACKENDS];
+};
+
+struct sim *sim_new(const struct sim_plan *plan, uint64_t seed);
+void sim_run(struct sim *sim, double rate, unsigned seconds);
+/* From now on so many backends take requests. */
+void sim_set_backends(struct sim *sim, unsigned n);
+struct sim_result sim_result(const struct sim *sim);
+void sim_free(struct sim *sim);
+
+#endif
