@@ -104,11 +104,16 @@ static const char *command_to(const char *state)
 	return strcmp(state, "maintenance") == 0 ? "maintenance" : "enable";
 }
 
+static bool expects_pins(const json_t *row)
+{
+	const json_t *sessions = json_object_get(row, "sessions");
+	return sessions && !get_bool(sessions, "over");
+}
+
 /* Nothing is in flight, and no pinned client is to be expected. */
 static bool is_idle(const json_t *row)
 {
-	const json_t *sessions = json_object_get(row, "sessions");
-	return get_u64(row, "in_flight") == 0 && (!sessions || get_bool(sessions, "over"));
+	return get_u64(row, "in_flight") == 0 && !expects_pins(row);
 }
 
 static uint64_t now_us(void)
@@ -137,12 +142,12 @@ static enum ctl_exit look_again(struct ctl *ctl, const struct backend_ref *ref, 
 	return CTL_OK;
 }
 
-/* The time is over: pinned clients may be moved, requests under way may not be cut. */
+/* The time is over: pinned clients can be moved, requests under way are not to be cut. */
 static enum ctl_exit waited_enough(struct ctl *ctl, const struct backend_ref *ref,
 				   const json_t *row)
 {
 	uint64_t n = get_u64(row, "in_flight");
-	if (n)
+	if (n && !expects_pins(row))
 		return ctl_fail(ctl, CTL_FAILED,
 				"%s/%s still has %llu in flight after %s; it goes on draining",
 				ref->pool, ref->backend, (unsigned long long)n, ctl->wait_time);
@@ -187,6 +192,9 @@ static void print_state_change(struct ctl *ctl, const struct backend_ref *ref, c
 		str_text(&ctl->out, "nothing changed: it was so before\n");
 		return;
 	}
+	if (expects_pins(row))
+		str_text(&ctl->out,
+			 "pinned clients may still come; maintenance --wait moves them\n");
 	begin_undo(ctl, old_command);
 	put_place(ctl, ref->pool, ref->backend);
 	str_char(&ctl->out, '\n');

@@ -2,10 +2,12 @@
 """What is overloaded, slow, killed or restarted; each with the count of failed requests."""
 import os
 import signal
+import signal
 import time
 
 import pytest
 
+from backends import free_port
 from openloop import Load
 from wire import SLOW, wait_for
 
@@ -213,3 +215,70 @@ def test_what_is_no_deadline_passes_as_it_is(weir, scripted, value):
     daemon = weir([recorder(scripted, seen, "grpc-timeout").address])
     assert daemon.ask(headers=[("grpc-timeout", value)]).status == 200
     assert seen == [value]
+
+
+# ---- restarts and kills, under load ----
+
+class Fleet:
+    """Backends that can be killed and come back at the same address, one process each."""
+
+    def __init__(self, app, n, defaults):
+        self.app, self.defaults = app, defaults
+        self.ports = [free_port() for _ in range(n)]
+        self.apps = [self.start(i) for i in range(n)]
+        self.backends = [{"address": f"127.0.0.1:{p}", "name": f"b{i}"}
+                         for i, p in enumerate(self.ports)]
+
+    def start(self, i):
+        return self.app(1, self.defaults, options=["--listen", f"127.0.0.1:{self.ports[i]}"])
+
+    def restart(self, i):
+        self.apps[i].stop(signal.SIGTERM)
+        self.apps[i] = self.start(i)
+
+    def requests(self, i):
+        return self.apps[i].stats(0)["requests"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sticky", [False, True])
+def test_rolling_restart_fails_nobody(weir, app, tmp_path, sticky):
+    fleet = Fleet(app, 4, "service=10ms")
+    key = tmp_path / "key"
+    key.write_text("0123456789abcdef")
+    pool = {"sticky": {"key_file": str(key)}} if sticky else {}
+    daemon = weir(fleet.backends, pool=pool)
+    headers = ""
+    if sticky:
+        headers = f"Cookie: {daemon.ask().get('Set-Cookie').split(';')[0]}\r\n"
+    with Load(daemon.port, 200, headers=headers) as load:
+        for i in range(4 * QUICK):
+            load.wait_for(len(load.rows) + 50)
+            daemon.ctl("drain", f"app/b{i % 4}", "--wait=1s", check=0)
+            if sticky:  # its client is moved now
+                daemon.ctl("maintenance", f"app/b{i % 4}", "--wait=10s", check=0)
+            fleet.restart(i % 4)
+            daemon.ctl("enable", f"app/b{i % 4}", check=0)
+        load.wait_for(len(load.rows) + 50)
+    assert not load.failed and set(load.statuses) == {200}, (load.failed[:3], load.statuses)
+    if not sticky:
+        assert all(fleet.requests(i) > 0 for i in range(4))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_killed_backend_costs_at_most_what_it_had(weir, app, method):
+    fleet = Fleet(app, 4, "service=20ms")
+    daemon = weir(fleet.backends)
+    headers = "Content-Length: 0\r\n" if method == "POST" else ""
+    with Load(daemon.port, 300, headers=headers, method=method) as load:
+        for i in range(2 * QUICK):
+            load.wait_for(len(load.rows) + 100)
+            fleet.apps[i % 4].stop(signal.SIGKILL)
+            load.wait_for(len(load.rows) + 200)
+            fleet.restart(i % 4)
+        wait_for(lambda: all(fleet.requests(i) for i in range(4)), 10, "all have their share")
+    assert not load.failed, load.failed[:3]
+    lost = sum(n for status, n in load.statuses.items() if status != 200)
+    in_flight = 10 * QUICK * (1 if SLOW == 1 else 10)  # 300/s x 20 ms / 4 is 1.5 each
+    assert lost <= (0 if method == "GET" else 2 * in_flight), load.statuses
