@@ -173,7 +173,7 @@ const struct conf_type conf_type_words = {
     .schema = words_schema,
 };
 
-/* ---- strategies: the words are those of a later version ---- */
+/* ---- strategies ---- */
 
 static const struct {
 	const char *word, *keyword;
@@ -186,14 +186,10 @@ static const struct {
 #undef SYNONYM
 };
 
-static void report_strategy(struct decoder *d, const struct row *row, const struct node *node)
+static void report_strategy(struct decoder *d, const struct node *node)
 {
 	struct suggest s;
 	struct str all = STR_INIT;
-	if (row_word_index(row->words, node->text) >= 0) {
-		decode_error(d, node, "'" VIEW_FMT "' is not supported yet", VIEW_ARG(node->text));
-		return;
-	}
 	suggest_init(&s, node->text);
 	for (size_t i = 0; i < ARRAY_LEN(strategies); i++) {
 		suggest_try(&s, view_str(strategies[i].word), 0);
@@ -215,7 +211,7 @@ static void strategy_decode(struct decoder *d, const struct row *row, struct nod
 			return;
 		}
 	}
-	report_strategy(d, row, node);
+	report_strategy(d, node);
 }
 
 static struct node *strategy_encode(struct encoder *e, const struct row *row, const void *base)
@@ -235,6 +231,7 @@ static void strategy_schema(struct json *j, const struct row *row)
 
 static void strategy_explain(struct str *out, const struct row *row)
 {
+	(void)row;
 	str_text(out, ".Bl -tag -width Ds\n");
 #define STRATEGY(symbol, keyword, needs, sentence) \
 	str_text(out, ".It Ql " keyword "\n" sentence "\n");
@@ -245,7 +242,6 @@ static void strategy_explain(struct str *out, const struct row *row)
 #include "weir/tbl/strategy_synonyms.def"
 #undef SYNONYM
 	str_text(out, ".El\n.Pp\n");
-	explain_words(out, "Not supported yet:", row->words);
 }
 
 const struct conf_type conf_type_strategy = {

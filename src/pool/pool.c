@@ -9,6 +9,7 @@
 
 #include "registry.h"
 
+#include "weir/balance/orca.h"
 #include "weir/base/bitset.h"
 #include "weir/base/check.h"
 #include "weir/base/hash.h"
@@ -102,10 +103,12 @@ static void choose_strategies(struct pool *pool)
 	const struct conf_pool *conf = pool->conf;
 	pool->strategy = strategy_find(conf->balance);
 	check(pool->strategy);
+	pool->wants_reports = pool->strategy->needs & NEEDS_REPORTS;
 	if (!(pool->strategy->needs & NEEDS_KEY))
 		return;
 	pool->fallback = strategy_find(conf->hash.fallback);
 	check(pool->fallback);
+	pool->wants_reports = pool->fallback->needs & NEEDS_REPORTS;
 	pool->options.bound_percent = (uint32_t)(conf->hash.bound * 100 + 0.5);
 }
 
@@ -416,6 +419,19 @@ void lease_note(const struct lease *lease, bool broke, uint64_t latency_us)
 			     latency_us);
 }
 
+void lease_note_report(const struct lease *lease, struct view value)
+{
+	struct orca orca;
+	if (!orca_parse(value, &orca) || orca.rif < 0)
+		return;
+	struct strategy_report report = {
+	    .in_flight = orca.rif < UINT16_MAX ? (uint32_t)orca.rif : UINT16_MAX,
+	    .at_us = lease->view->sl->pw->loop->now_us,
+	};
+	atomic_store_explicit(&lease->backend->memory.report, strategy_report_pack(report),
+			      memory_order_relaxed);
+}
+
 void lease_drop(struct lease *lease, bool error, uint64_t duration_us)
 {
 	struct pool_view *view = lease->view;
@@ -430,7 +446,8 @@ void lease_drop(struct lease *lease, bool error, uint64_t duration_us)
 		atomic_fetch_sub_explicit(&pool->state->in_flight, 1, memory_order_relaxed);
 	struct way way = way_of(view, lease->tier, lease->fallback);
 	if (way.strategy->done) {
-		struct strategy_result result = {error, duration_us, view->sl->pw->loop->now_us};
+		struct strategy_result result = {error, duration_us, view->sl->pw->loop->now_us,
+						 lease->others};
 		way.strategy->done(way.table, way.local, &pool->loads, lease->index, &result);
 	}
 	if (unlikely(atomic_load_explicit(&pool->state->n_queued, memory_order_seq_cst) > 0))

@@ -243,9 +243,28 @@ static void append(struct message *msg, const struct conf_pairs *pairs)
 		};
 }
 
+/* Load reports are for weir alone; of two that disagree none is believed. */
+static void take_report(struct exchange *ex, struct message *resp)
+{
+	struct view value = VIEW_NONE;
+	unsigned n = 0;
+	for (uint32_t i = 0; i < resp->n_headers; i++) {
+		struct header *h = &resp->headers[i];
+		if (!view_istarts(h->name, VIEW("endpoint-load-metrics")))
+			continue;
+		value = h->value;
+		h->drop = true;
+		n++;
+	}
+	if (n == 1 && ex->lease.backend)
+		lease_note_report(&ex->lease, value);
+}
+
 void policy_response(struct exchange *ex, struct message *resp)
 {
 	message_drop_hop_by_hop(resp, resp->status == 101);
+	if (unlikely(ex->view && ex->view->pool->wants_reports))
+		take_report(ex, resp);
 	if (!ex->route)
 		return;
 	const struct conf_header_edits *edits = &ex->route->response_headers;

@@ -202,3 +202,45 @@ def test_equal_backends_share(weir, app, balance):
         wait_for(lambda: sum(requests_of(daemon)) > 600, 30, "traffic")
     counts = requests_of(daemon)
     assert min(counts) > sum(counts) / 9, counts
+
+
+# ---- load reports ----
+
+def reporting(name, *reports):
+    """A backend that says how many requests it has in flight."""
+    fields = "".join(f"Endpoint-Load-Metrics: {report}\r\n" for report in reports)
+    answer = f"HTTP/1.1 200 OK\r\nX-App: {name}\r\n{fields}Content-Length: 2\r\n\r\nok".encode()
+
+    def handle(peer):
+        while peer.request():
+            peer.send(answer)
+    return handle
+
+
+def test_prequal_believes_load_reports(weir, scripted):
+    busy = scripted(reporting("busy", "cpu_utilization=0.5, named_metrics.rif=40"))
+    free = [scripted(reporting(f"free{i}", 'JSON {"named_metrics": {"rif": 1}}'))
+            for i in range(2)]
+    daemon = weir([busy.address, *(each.address for each in free)], pool={"balance": "prequal"})
+    client = daemon.connect()
+    answers = [client.ask() for _ in range(300)]
+    assert all(a.status == 200 and a.get("Endpoint-Load-Metrics") is None for a in answers)
+    counts = Counter(a.get("X-App") for a in answers)
+    assert counts["busy"] < 30 and min(counts["free0"], counts["free1"]) > 60, counts
+
+
+@pytest.mark.parametrize("reports", [("rif=nan",), ("rif=40", "rif=50"), ("x" * 300,), ("",)])
+def test_bad_reports_are_no_reports(weir, scripted, reports):
+    odd = scripted(reporting("odd", *reports))
+    plain = scripted(reporting("plain"))
+    daemon = weir([odd.address, plain.address], pool={"balance": "prequal"})
+    client = daemon.connect()
+    answers = [client.ask() for _ in range(200)]
+    assert all(a.get("Endpoint-Load-Metrics") is None for a in answers)
+    counts = Counter(a.get("X-App") for a in answers)
+    assert min(counts["odd"], counts["plain"]) > 40, counts
+
+
+def test_other_strategies_pass_reports_on(weir, scripted):
+    daemon = weir([scripted(reporting("a", "rif=1")).address])
+    assert daemon.ask().get("Endpoint-Load-Metrics") == "rif=1"

@@ -71,6 +71,7 @@ static void release_one(struct model *m)
 				  &(struct strategy_result){
 				      .duration_us = 500 + rng_below(&m->rng, 1000),
 				      .now_us = m->now_us,
+				      .others = m->in_flight[i],
 				  });
 }
 

@@ -22,7 +22,7 @@
 /* The end of a request. */
 struct event {
 	double at, since;
-	uint32_t backend, worker;
+	uint32_t backend, worker, others;
 	bool failed;
 };
 
@@ -151,6 +151,7 @@ static void end_request(struct sim *s, const struct event *e)
 				      .error = e->failed,
 				      .duration_us = (uint64_t)(e->at - e->since) + 1,
 				      .now_us = (uint64_t)e->at,
+				      .others = e->others,
 				  });
 }
 
@@ -194,7 +195,7 @@ static void begin_request(struct sim *s, double now, bool counted)
 	    (sc->recovers_s <= 0 || now < sc->recovers_s * 1e6))
 		end += sc->delay_us;
 	uint32_t in_flight = ++s->in_flight[i];
-	event_push(s, (struct event){end, now, i, worker, failed});
+	event_push(s, (struct event){end, now, i, worker, in_flight - 1, failed});
 	watch_recovery(s, i, now);
 	s->n_last += is_last(s, i);
 	if (!counted)

@@ -33,11 +33,12 @@
 
 enum strategy_needs {
 	NEEDS_NOTHING = 0,
-	NEEDS_RANDOM = 1 << 0, /* input.random is 64 fresh random bits */
-	NEEDS_LOADS = 1 << 1,  /* loads is valid */
-	NEEDS_KEY = 1 << 2,    /* input.key is the hash of the request's key */
-	NEEDS_NOW = 1 << 3,    /* input.now_us is set */
-	NEEDS_CRC = 1 << 4,    /* with NEEDS_KEY: the key is made by strategy_key as a CRC-32 */
+	NEEDS_RANDOM = 1 << 0,  /* input.random is 64 fresh random bits */
+	NEEDS_LOADS = 1 << 1,   /* loads is valid */
+	NEEDS_KEY = 1 << 2,     /* input.key is the hash of the request's key */
+	NEEDS_NOW = 1 << 3,     /* input.now_us is set */
+	NEEDS_REPORTS = 1 << 5, /* load reports of backends go to memory->report */
+	NEEDS_CRC = 1 << 4,     /* with NEEDS_KEY: the key is made by strategy_key as a CRC-32 */
 };
 
 struct strategy_member {
@@ -57,12 +58,36 @@ struct strategy_input {
  * second line), and older than any table: it survives a reload.  All zero: nothing
  * is known.  Each field belongs to the strategy that it names.
  */
+#define STRATEGY_TAGS 8
+
 struct strategy_memory {
 	_Atomic uint32_t level;       /* auto: see auto.c */
 	_Atomic uint32_t errors;      /* auto: in a row */
 	_Atomic uint64_t explored_us; /* auto: when it was last tried though slow */
 	_Atomic uint64_t peak;        /* peak-ewma: see peak_ewma.c */
+	/* prequal, partly on the next line */
+	_Atomic uint64_t report;                /* strategy_report_pack; 0: none yet */
+	_Atomic uint64_t averse_us;             /* until when, after an error */
+	_Atomic uint32_t tagged[STRATEGY_TAGS]; /* latency by in flight, in powers of two */
 };
+
+/* What a backend said of itself in a load report. */
+struct strategy_report {
+	uint32_t in_flight; /* requests from everybody */
+	uint64_t at_us;     /* monotonic */
+};
+
+/* Time in units of 16 us: 48 bits are enough for 142 years. */
+static inline uint64_t strategy_report_pack(struct strategy_report report)
+{
+	uint64_t in_flight = report.in_flight < UINT16_MAX ? report.in_flight : UINT16_MAX;
+	return report.at_us >> 4 << 16 | in_flight;
+}
+
+static inline struct strategy_report strategy_report_unpack(uint64_t packed)
+{
+	return (struct strategy_report){(uint32_t)(packed & UINT16_MAX), packed >> 16 << 4};
+}
 
 /* Exchanges in flight per backend over all workers, each on its own cache line. */
 struct strategy_loads {
@@ -82,6 +107,7 @@ struct strategy_result {
 	uint64_t duration_us; /* request sent to first byte of the response, or to the
 			       * failure; 0: not known, as when the client left */
 	uint64_t now_us;
+	uint32_t others; /* in flight besides it when it was picked */
 };
 
 static inline uint32_t strategy_load(const struct strategy_loads *loads, uint32_t i)

@@ -129,6 +129,7 @@ struct pool {
 	const struct strategy *strategy;
 	const struct strategy *fallback; /* for requests without a key; NULL: not hashed */
 	struct strategy_options options;
+	bool wants_reports; /* the strategy reads load reports: lease_note_report */
 	struct strategy_loads loads;
 	struct pool_tier *tiers;
 	uint32_t n_tiers;
@@ -269,6 +270,9 @@ static inline void pool_note_connected(struct backend_local *local)
  * answer, or that the attempt broke off or timed out.
  */
 void lease_note(const struct lease *lease, bool broke, uint64_t latency_us);
+
+/* The value of an endpoint-load-metrics field in a response; malformed ones are passed over. */
+void lease_note_report(const struct lease *lease, struct view value);
 
 /*
  * Exactly once a lease; wakes whoever waits for a slot.  `duration_us`: from the

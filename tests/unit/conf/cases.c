@@ -149,7 +149,6 @@ const struct mistake mistakes[] = {
     {IN_POOL("overprovision: 1000%"), 5, 20, "goes from 0% to 999%", true},
     {IN_POOL("panic: 0.5"), 5, 12, "'0.5' is no percentage", true},
     {IN_POOL("balance: maglevv"), 5, 14, "'maglevv' is not one of", true},
-    {IN_POOL("balance: prequal"), 5, 14, "'prequal' is not supported yet", true},
 
     /* addresses and files */
     {POOL "listeners: [{bind: 0.0.0.0}]\n", 2, 20, "'0.0.0.0' is no address such as", true},

@@ -84,7 +84,7 @@ Test(conf_diagnostics, format_points_at_the_place)
 				   "      |         ^~~~~~ did you mean 'weight'?\n"
 				   "/etc/weir/weir.yaml:7:14: error: 'rondom' is not one of auto, "
 				   "least-request, p2c, round-robin, random, peak-ewma, "
-				   "maglev, ring-hash, rendezvous\n"
+				   "prequal, maglev, ring-hash, rendezvous\n"
 				   "    7 |     balance: rondom\n"
 				   "      |              ^~~~~~ did you mean 'random'?\n");
 	str_reset(&text);
