@@ -12,6 +12,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "weir/health/health.h"
+
 /*
  * Borders of the latency buckets: powers of two from 256 us to 16.8 s.  Each is
  * a border of the finer histogram, so every count is exact.
@@ -249,6 +251,71 @@ static void put_gauge(struct scene *s, const struct gauge *gauge)
 	}
 }
 
+/* One sample a state, 1 for the one it is in. */
+static void put_states(struct scene *s)
+{
+	metric_family(&s->m, "weir_backend_state", "gauge",
+		      "1 for the state the backend is in, 0 for the others.");
+	for (uint32_t p = 0; p < s->n_pools; p++) {
+		for (uint32_t i = 0; i < s->pools[p].n; i++) {
+			const struct backend *b = s->pools[p].backends[i];
+			for (int state = 0; state < N_BACKEND_STATES; state++) {
+				begin_backend(&s->m, "weir_backend_state", b);
+				metric_label(
+				    &s->m, "state",
+				    view_str(backend_state_name((enum backend_state)state)));
+				metric_u64(&s->m, (int)backend_state(b) == state);
+			}
+		}
+	}
+}
+
+/* ---- health checks ---- */
+
+typedef void checked_fn(struct metric *m, const struct backend *b,
+			const struct health_facts *facts);
+
+/* fn for each backend that is checked and has been at least once. */
+static void each_checked(struct scene *s, checked_fn *fn)
+{
+	for (uint32_t p = 0; p < s->n_pools; p++) {
+		for (uint32_t i = 0; i < s->pools[p].n; i++) {
+			const struct backend *b = s->pools[p].backends[i];
+			const struct health_facts *facts = health_facts(b);
+			if (facts && facts->n_checks)
+				fn(&s->m, b, facts);
+		}
+	}
+}
+
+static void put_checks_total(struct metric *m, const struct backend *b,
+			     const struct health_facts *facts)
+{
+	begin_backend(m, "weir_backend_checks_total", b);
+	metric_label(m, "result", VIEW("pass"));
+	metric_u64(m, facts->n_passed);
+	begin_backend(m, "weir_backend_checks_total", b);
+	metric_label(m, "result", VIEW("fail"));
+	metric_u64(m, facts->n_failed);
+}
+
+static void put_check_duration(struct metric *m, const struct backend *b,
+			       const struct health_facts *facts)
+{
+	begin_backend(m, "weir_backend_last_check_duration_seconds", b);
+	metric_seconds(m, facts->checks[0].duration_us);
+}
+
+static void put_checks(struct scene *s)
+{
+	metric_family(&s->m, "weir_backend_checks_total", "counter",
+		      "health checks by their result");
+	each_checked(s, put_checks_total);
+	metric_family(&s->m, "weir_backend_last_check_duration_seconds", "gauge",
+		      "How long the last health check took.");
+	each_checked(s, put_check_duration);
+}
+
 static void put_backend_counters(struct scene *s)
 {
 	struct metric_counter c;
@@ -365,6 +432,8 @@ void api_metrics(struct call *call)
 	put_pools(&s);
 	for (size_t i = 0; i < ARRAY_LEN(gauges); i++)
 		put_gauge(&s, &gauges[i]);
+	put_states(&s);
+	put_checks(&s);
 	put_backend_counters(&s);
 	put_phases(&s);
 	put_process(&s);

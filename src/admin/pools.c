@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "weir/base/clock.h"
+#include "weir/health/health.h"
 
 static uint32_t load_u32(const _Atomic uint32_t *n)
 {
@@ -87,6 +88,28 @@ static void put_sessions(struct json *j, const struct pool *pool, uint32_t i)
 	json_object_end(j);
 }
 
+/* The last ones, newest first. */
+static void put_checks(struct json *j, const struct health_facts *facts)
+{
+	json_key(j, "checks");
+	json_array(j);
+	for (uint32_t i = 0; facts && i < facts->n_checks; i++) {
+		const struct health_check *c = &facts->checks[i];
+		json_object(j);
+		json_member_time(j, "at", c->at_wall_us);
+		json_member_bool(j, "ok", c->ok);
+		json_key(j, "status");
+		if (c->status)
+			json_u64(j, c->status);
+		else
+			json_null(j);
+		json_member_u64(j, "duration_us", c->duration_us);
+		json_member_text(j, "reason", c->reason);
+		json_object_end(j);
+	}
+	json_array_end(j);
+}
+
 void put_backend(struct json *j, const struct pool *pool, uint32_t i)
 {
 	const struct backend *b = pool->backends[i];
@@ -115,9 +138,7 @@ void put_backend(struct json *j, const struct pool *pool, uint32_t i)
 	json_member_text(
 	    j, "verdict",
 	    verdict_name(b->scaling ? b->scaling->opinion.verdict : VERDICT_not_enough_data));
-	json_key(j, "checks"); /* there are no active checks yet */
-	json_array(j);
-	json_array_end(j);
+	put_checks(j, health_facts(b));
 	json_key(j, "latency");
 	put_latency(j, b->windows);
 	json_object_end(j);

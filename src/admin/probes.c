@@ -35,6 +35,16 @@ static bool pool_is_used(const struct conf *conf, uint32_t pool)
 	return false;
 }
 
+/* Whoever asks may wait: backends that are not checked yet do not count. */
+static uint32_t n_known_up(const struct pool *pool)
+{
+	uint32_t n = 0;
+	for (uint32_t i = 0; i < pool->n; i++)
+		n += backend_is_usable(pool, i) &&
+		     backend_state(pool->backends[i]) != BACKEND_unknown;
+	return n;
+}
+
 void api_readyz(struct call *call)
 {
 	const struct admin_host *host = &call->api->host;
@@ -48,10 +58,12 @@ void api_readyz(struct call *call)
 		return;
 	}
 	for (uint32_t i = 0; i < n; i++) {
-		if (pool_n_usable(&pools[i]) || !pool_is_used(conf, pools[i].conf->index))
+		if (n_known_up(&pools[i]) || !pool_is_used(conf, pools[i].conf->index))
 			continue;
-		call_error(call, 503, "pool " VIEW_FMT " has no backend that takes requests",
-			   VIEW_ARG(pools[i].conf->name));
+		call_error(call, 503, "pool " VIEW_FMT " has no backend that %s",
+			   VIEW_ARG(pools[i].conf->name),
+			   pool_n_usable(&pools[i]) ? "passed a health check yet"
+						    : "takes requests");
 		return;
 	}
 	put_ok(call, "ready");

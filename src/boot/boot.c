@@ -19,7 +19,8 @@ static void print_diags(struct conf_diags *diags)
 static int test_conf(const struct options *options, const struct conf *conf)
 {
 	struct str text = STR_INIT;
-	struct route_table *routes = route_table_new(conf, &text);
+	struct route_table *routes =
+	    health_accepts(conf, &text) ? route_table_new(conf, &text) : NULL;
 	int code = routes ? 0 : 1;
 	if (!routes) {
 		fprintf(stderr, "%s: error: " VIEW_FMT "\n", conf->path.ptr,

@@ -13,6 +13,10 @@
 #include "weir/boot/boot.h"
 
 #define DRAIN_POLL_S 0.02
+/* A refresh looks at every backend: a flapping pool must not ask for one at each
+ * flap.  So much time for each backend, 100 ms at most, lies between two. */
+#define ANNOUNCE_BACKEND_US 100
+#define ANNOUNCE_MAX_US 100000
 
 /* ---- generations ---- */
 
@@ -132,7 +136,34 @@ static void refresh_views(struct worker *w, void *arg)
 
 void control_announce(struct control *control)
 {
+	timer_clear(&control->announce_timer);
+	control->announced_us = control->loop.now_us;
 	workers_call(control, refresh_views, NULL);
+}
+
+static void on_announce_timer(struct timer *timer)
+{
+	control_announce(container_of(timer, struct control, announce_timer));
+}
+
+static uint64_t announce_gap_us(const struct control *control)
+{
+	uint64_t n = 0;
+	for (uint32_t i = 0; i < control->current->n_pools; i++)
+		n += control->current->pools[i].n;
+	n *= ANNOUNCE_BACKEND_US;
+	return n < ANNOUNCE_MAX_US ? n : ANNOUNCE_MAX_US;
+}
+
+void control_announce_soon(struct control *control)
+{
+	uint64_t now = control->loop.now_us;
+	uint64_t next = control->announced_us + announce_gap_us(control);
+	control->announce_timer.fn = on_announce_timer;
+	if (next <= now)
+		control_announce(control);
+	else if (!timer_is_set(&control->announce_timer))
+		loop_timer(&control->loop, &control->announce_timer, next - now);
 }
 
 /* ---- the end ---- */
@@ -298,6 +329,7 @@ static void make_socket_dir(struct view path)
 static enum err start(struct control *control, struct conf *conf, struct str *why)
 {
 	struct admin_host host = host_of(control);
+	struct health_host health_host = health_host_of(control);
 	struct shared_conf *shared = shared_conf_new(conf, why);
 	if (!shared) {
 		conf_free(conf);
@@ -314,6 +346,7 @@ static enum err start(struct control *control, struct conf *conf, struct str *wh
 	}
 	control->current = gen;
 	control->shared = gen->shared;
+	control->health = health_new(&control->loop, &health_host);
 	make_socket_dir(conf->status.socket);
 	control->admin = admin_new(&control->loop, conf, &host, why);
 	control->log_writer = control->admin ? log_writer_new(control, conf, why) : NULL;
@@ -360,6 +393,7 @@ static void finish(struct control *control)
 	if (control->admin)
 		admin_free(control->admin);
 	host_free(control);
+	health_free(control->health);
 	free_generations(control);
 	listeners_free(control);
 	if (control->n_workers) {

@@ -15,6 +15,7 @@
 #include "options.h"
 
 #include "weir/admin/admin.h"
+#include "weir/health/health.h"
 #include "weir/proxy/worker.h"
 
 enum control_state { CONTROL_RUNNING, CONTROL_DRAINING, CONTROL_STOPPING };
@@ -50,6 +51,9 @@ struct control {
 		struct str error;
 	} last_reload;
 	struct admin *admin;
+	struct health *health;
+	struct timer announce_timer; /* changes of state that workers do not know yet */
+	uint64_t announced_us;
 	struct log_writer *log_writer;
 	ev_signal signals[5];
 	ev_timer tick, drain_timer;
@@ -71,6 +75,8 @@ void control_drain(struct control *control);
 void control_stop(struct control *control);
 /* A backend's state changed: workers look again. */
 void control_announce(struct control *control);
+/* The same a little later, at most 100 ms: many backends may change at a time. */
+void control_announce_soon(struct control *control);
 
 /* generation.c */
 struct generation *generation_new(struct control *control, struct shared_conf *shared,
@@ -110,6 +116,7 @@ void workers_free(struct control *control);
 
 /* host.c */
 struct admin_host host_of(struct control *control);
+struct health_host health_host_of(struct control *control);
 /* Removes drained backends. */
 void host_tick(struct control *control);
 /* Forgets weights, additions and removals made at run time. */

@@ -11,6 +11,8 @@
 
 struct shared_conf *shared_conf_new(struct conf *conf, struct str *why)
 {
+	if (!health_accepts(conf, why))
+		return NULL;
 	struct route_table *routes = route_table_new(conf, why);
 	if (!routes)
 		return NULL;
@@ -131,6 +133,7 @@ void generation_publish(struct control *control, struct generation *gen)
 	gen->n_live = gen->n_workers;
 	control->current = gen;
 	control->shared = gen->shared;
+	health_follow(control->health, gen->pools, gen->n_pools);
 	listeners_retire(control);
 	for (unsigned w = 0; w < gen->n_workers; w++) {
 		struct gen_local *gl = &gen->local[w];

@@ -300,18 +300,25 @@ static enum err host_set_state(void *ctx, struct backend *b, enum backend_state 
 		str_text(why, "state must be up, drain or maintenance");
 		return ERR_RANGE;
 	}
-	if (backend_state(b) == state)
-		return ERR_OK;
-	atomic_store_explicit(&b->state, (uint8_t)state, memory_order_relaxed);
-	b->since_us = clock_wall_us();
-	snprintf(b->reason, sizeof(b->reason), "%s",
-		 state == BACKEND_up ? "" : "set by an operator");
-	event_add(EVENT_STATE, b->pool_name, b->name, "%s, set by an operator",
-		  backend_state_name(state));
-	log_info("backend " VIEW_FMT "/" VIEW_FMT ": %s, set by an operator",
-		 VIEW_ARG(b->pool_name), VIEW_ARG(b->name), backend_state_name(state));
-	control_announce(control);
+	health_set_admin(control->health, b, state);
+	control_announce(control); /* at once: who drains a backend wants to see it drain */
 	return ERR_OK;
+}
+
+static void on_health_change(void *ctx, struct backend *b, enum backend_state was, const char *why)
+{
+	const char *name = backend_state_name(backend_state(b));
+	bool worse = backend_state_takes_new(was) && !backend_state_takes_new(backend_state(b));
+	event_add(EVENT_STATE, b->pool_name, b->name, "%s: %s", name, why);
+	log_line(worse ? LOG_LEVEL_WARN : LOG_LEVEL_INFO,
+		 "backend " VIEW_FMT "/" VIEW_FMT " (" VIEW_FMT "): %s: %s", VIEW_ARG(b->pool_name),
+		 VIEW_ARG(b->name), VIEW_ARG(b->address_text), name, why);
+	control_announce_soon(ctx);
+}
+
+struct health_host health_host_of(struct control *control)
+{
+	return (struct health_host){.ctx = control, .changed = on_health_change};
 }
 
 static void override_free(struct pool_override *o)

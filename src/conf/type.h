@@ -72,6 +72,8 @@ extern const struct conf_type conf_type_authority;
 extern const struct conf_type conf_type_redirect;
 extern const struct conf_type conf_type_header_name;
 extern const struct conf_type conf_type_header_value;
+extern const struct conf_type conf_type_request_target;
+extern const struct conf_type conf_type_host_field;
 
 /* type_list.c */
 extern const struct conf_type conf_type_hosts;
@@ -85,6 +87,10 @@ extern const struct conf_type conf_type_query_matches;
 extern const struct conf_type conf_type_address;
 extern const struct conf_type conf_type_addresses;
 extern const struct conf_type conf_type_networks;
+
+/* type_check.c */
+extern const struct conf_type conf_type_check;
+extern const struct conf_type conf_type_statuses;
 
 /* type_pool.c */
 extern const struct conf_type conf_type_pool_ref;

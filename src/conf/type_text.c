@@ -325,6 +325,44 @@ const struct conf_type conf_type_redirect = {
     .pattern = "^([!-z|}~]|\\{(scheme|host|uri|path|query)\\})+$",
 };
 
+/* ---- what weir itself asks for ---- */
+
+static bool check_target(struct decoder *d, const struct node *node)
+{
+	struct view v = node->text;
+	bool ok = view_starts(v, VIEW("/"));
+	for (size_t i = 0; i < v.len; i++)
+		ok = ok && (unsigned char)v.ptr[i] > 0x20 && (unsigned char)v.ptr[i] < 0x7f &&
+		     v.ptr[i] != '#';
+	if (!ok)
+		decode_error(d, node,
+			     "a path starts with '/' and holds no spaces, no '#' and only ASCII");
+	return ok;
+}
+
+const struct conf_type conf_type_request_target = {
+    .syntax = "a path",
+    .decode = text_decode,
+    .encode = text_encode,
+    .schema = text_schema,
+    .check_text = check_target,
+    .pattern = "^/[!-\"$-~]*$",
+};
+
+static bool check_host_field(struct decoder *d, const struct node *node)
+{
+	return node->text.len == 0 || check_authority(d, node);
+}
+
+const struct conf_type conf_type_host_field = {
+    .syntax = "a host name, or nothing",
+    .decode = text_decode,
+    .encode = text_encode,
+    .schema = text_schema,
+    .check_text = check_host_field,
+    .pattern = "^[][A-Za-z0-9._:-]*$",
+};
+
 const struct conf_type conf_type_header_value = {
     .syntax = "a header value",
     .decode = text_decode,

@@ -175,6 +175,37 @@ enum conf_hash_on {
 	CONF_HASH_QUERY,
 };
 
+struct conf_status_range {
+	uint16_t first, last;
+};
+
+struct conf_statuses {
+	struct conf_status_range *rows;
+	size_t n;
+};
+
+struct conf_health {
+	bool on;
+	uint8_t type; /* index of a row of checks.def */
+	struct view path;
+	struct view host; /* empty: the backend's address */
+	struct conf_pairs headers;
+	struct conf_statuses expect;
+	struct view body; /* regular expression; ptr NULL: any */
+	uint16_t port;    /* 0: the backend's */
+	uint64_t interval_us, timeout_us;
+	uint64_t fast_interval_us, slow_interval_us; /* 0: out of interval_us */
+	uint32_t rise, fall;
+};
+
+struct conf_outlier {
+	bool on;
+	uint32_t consecutive_errors; /* 0: off */
+	uint32_t latency_factor;     /* 0: off */
+	uint64_t interval_us, eject_us, max_eject_us;
+	double max_ejected; /* 0.3 for 30% */
+};
+
 struct conf_pool {
 	struct view name;
 	uint32_t index;
@@ -207,6 +238,8 @@ struct conf_pool {
 	uint64_t slow_start_us; /* 0: none */
 	double overprovision; /* 1.4 for 140%; 0: a tier stands by until those before it are gone */
 	double panic;         /* 0.5 for 50%; 0: never */
+	struct conf_health health;
+	struct conf_outlier outlier;
 	struct {
 		bool on;
 		uint32_t length;

@@ -69,6 +69,8 @@ struct backend_local {
 /* A share of everything. */
 #define SHARE_FULL 256
 
+struct health_target;
+
 struct backend {
 	/* const */
 	struct view key; /* "pool\0name\0address" */
@@ -90,6 +92,7 @@ struct backend {
 	struct scaling_part *scaling; /* owns; NULL without memory */
 	uint64_t ticked_requests, ticked_errors; /* totals at its last row */
 	uint64_t ticked_area_us, ticked_time_us;
+	struct health_target *health; /* of health/; NULL: nobody watches it */
 	/* control writes, workers read (relaxed; followed by a letter to each worker) */
 	_Atomic uint8_t state; /* enum backend_state */
 	/* 0..256: the share of its picks it keeps, 256 = all; less for one that is slow

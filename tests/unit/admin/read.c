@@ -277,6 +277,9 @@ Test(admin_read, probes)
 	expect(&f, "GET", "/readyz", NULL, 503, "error",
 	       "pool spare has no backend that takes requests");
 	atomic_store(&f.pools[1].backends[0]->state, BACKEND_unknown);
+	expect(&f, "GET", "/readyz", NULL, 503, "error",
+	       "pool spare has no backend that passed a health check yet");
+	atomic_store(&f.pools[1].backends[0]->state, BACKEND_up);
 	expect(&f, "GET", "/readyz", NULL, 200, "ready", "true");
 	f.draining = true;
 	expect(&f, "GET", "/readyz", NULL, 503, "error", "weir is draining");
