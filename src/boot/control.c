@@ -380,8 +380,7 @@ static void announce_start(struct control *control)
 static void free_generations(struct control *control)
 {
 	while (!list_is_empty(&control->generations))
-		generation_free(control,
-				list_first(&control->generations, struct generation, link));
+		generation_free(list_first(&control->generations, struct generation, link));
 	control->current = NULL;
 }
 

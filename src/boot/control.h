@@ -84,7 +84,7 @@ struct generation *generation_new(struct control *control, struct shared_conf *s
 void generation_publish(struct control *control, struct generation *gen);
 /* A worker has let go: its part of the generation's end. */
 void generation_released(struct gen_local *gl);
-void generation_free(struct control *control, struct generation *gen);
+void generation_free(struct generation *gen);
 struct shared_conf *shared_conf_new(struct conf *conf, struct str *why);
 void shared_conf_put(struct shared_conf *shared);
 

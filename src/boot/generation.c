@@ -97,16 +97,16 @@ struct generation *generation_new(struct control *control, struct shared_conf *s
 		build_locals(control, gen);
 		return gen;
 	}
-	generation_free(control, gen);
+	generation_free(gen);
 	return NULL;
 }
 
-void generation_free(struct control *control, struct generation *gen)
+void generation_free(struct generation *gen)
 {
 	for (uint32_t i = 0; i < gen->n_listeners; i++)
 		listener_put(gen->listeners[i].listener);
 	for (uint32_t i = 0; i < gen->n_pools; i++)
-		pool_release(&gen->pools[i], &control->registry);
+		pool_release(&gen->pools[i]);
 	list_del(&gen->link);
 	shared_conf_put(gen->shared);
 	arena_free(gen->arena);
@@ -125,7 +125,7 @@ void generation_released(struct gen_local *gl)
 	struct generation *gen = gl->gen;
 	check(gen->n_live > 0);
 	if (--gen->n_live == 0)
-		generation_free(gen->owner, gen);
+		generation_free(gen);
 }
 
 void generation_publish(struct control *control, struct generation *gen)

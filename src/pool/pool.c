@@ -140,9 +140,8 @@ void pool_build(struct pool *pool, const struct conf_pool *conf, struct pool_reg
 	pool_build_pins(pool, reg, arena);
 }
 
-void pool_release(struct pool *pool, struct pool_registry *reg)
+void pool_release(struct pool *pool)
 {
-	(void)reg;
 	for (uint32_t i = 0; i < pool->n; i++)
 		registry_backend_put(pool->backends[i]);
 	pool_release_pins(pool);

@@ -53,7 +53,7 @@ static ev_timer reload_timer;
 
 static void generation_free(struct generation *gen)
 {
-	pool_release(&gen->pools[0], &registry);
+	pool_release(&gen->pools[0]);
 	arena_free(gen->arena);
 	n_freed++;
 }

@@ -164,7 +164,7 @@ struct pool_override {
 void pool_build(struct pool *pool, const struct conf_pool *conf, struct pool_registry *reg,
 		const struct list *overrides, struct arena *arena);
 /* Gives back the references; the rest dies with the arena. */
-void pool_release(struct pool *pool, struct pool_registry *reg);
+void pool_release(struct pool *pool);
 /* Once a second, control thread: works out state->typical_us. */
 void pool_typical(struct pool *pool);
 /* Index by name, or -1. */

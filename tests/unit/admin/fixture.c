@@ -40,7 +40,7 @@ static const char standard[] =
 static void release_pools(struct fixture *f)
 {
 	for (uint32_t i = 0; i < f->n_pools; i++)
-		pool_release(&f->pools[i], &f->reg);
+		pool_release(&f->pools[i]);
 }
 
 static void build_pools(struct fixture *f)

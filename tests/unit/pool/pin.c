@@ -31,7 +31,7 @@ static void begin(void)
 {
 	arena = arena_new();
 	for (unsigned i = 0; i < ARRAY_LEN(backends); i++) {
-		backends[i] = arena_zalloc(arena, sizeof(struct backend));
+		backends[i] = arena_zalloc_line(arena, sizeof(struct backend));
 		snprintf(names[i], sizeof(names[i]), "b%u", i);
 		backends[i]->name = view_str(names[i]);
 	}

@@ -80,7 +80,8 @@ static inline void world_build(struct world *w, struct world_gen *gen)
 
 static inline void world_release(struct world *w, struct world_gen *gen)
 {
-	pool_release(&gen->pool, &w->reg);
+	(void)w;
+	pool_release(&gen->pool);
 	arena_free(gen->arena);
 }
 
