@@ -53,7 +53,7 @@
 
 /* Answers before anything is concluded, and the mean's memory. */
 #define SAMPLES_MIN 4
-#define SAMPLES_MAX 16
+#define SAMPLES_MAX 32
 
 /* Part of a good answer of a slow backend in its mean: a few make it forget. */
 #define RECOVERY_GAIN 2
@@ -209,12 +209,15 @@ static bool is_recovering(const struct auto_local *local, uint32_t level, uint32
 
 /* Shared by all workers: a sample that gets lost between load and store does no harm. */
 static uint32_t learn(struct auto_local *local, struct strategy_memory *memory, uint32_t i,
-		      uint64_t took_us)
+		      const struct strategy_result *result)
 {
+	uint64_t took = result->duration_us;
+	if (result->error && took < ERROR_US)
+		took = ERROR_US;
 	uint32_t before = atomic_load_explicit(&memory->level, memory_order_relaxed);
-	uint32_t n = before >> COUNT_SHIFT, level = level_of(took_us);
+	uint32_t n = before >> COUNT_SHIFT, level = level_of(took);
 	int32_t gain = (int32_t)(n < SAMPLES_MAX ? n + 1 : SAMPLES_MAX);
-	if (unlikely(bitset_has(local->slow, i)) &&
+	if (unlikely(bitset_has(local->slow, i)) && !result->error &&
 	    is_recovering(local, level, before & LEVEL_MASK)) {
 		gain = RECOVERY_GAIN;
 		local->explore_us = 0;
@@ -243,14 +246,11 @@ static void auto_done(const struct strategy_table *opaque, void *opaque_local,
 		      const struct strategy_result *result)
 {
 	struct auto_local *local = opaque_local;
-	uint64_t took = result->duration_us;
 	(void)opaque;
-	if (took == 0)
+	if (result->duration_us == 0)
 		return;
-	if (result->error && took < ERROR_US)
-		took = ERROR_US;
 	bool failing = note_error(loads->memory[i], result->error);
-	uint32_t mean = learn(local, loads->memory[i], i, took);
+	uint32_t mean = learn(local, loads->memory[i], i, result);
 	if (unlikely(local->n_slow || failing ||
 		     (local->pool_level && mean > local->pool_level + ENTER)))
 		judge(local, loads, i);
