@@ -8,6 +8,7 @@
  *                       50 ms slower a p99.9 below 10 ms, and its recovery noticed
  *                       within 2 s; next to nothing sent to one that fails fast
  *   weir-sim NAME       one situation
+ *   weir-sim --cost     nanoseconds of a pick and its end, by size of the pool
  *
  * Where recovery is not the question, a run is the mean of three seeds.
  */
@@ -149,9 +150,27 @@ static bool run_scenario(const struct scenario *sc)
 	return check_scenario(sc, &def, best);
 }
 
+static void print_costs(void)
+{
+	static const uint32_t sizes[] = {4, 64, 1000, 4000};
+	printf("%-14s", "ns, backends:");
+	for (size_t k = 0; k < ARRAY_LEN(sizes); k++)
+		printf(" %8u", sizes[k]);
+	for (size_t s = 0; strategies[s]; s++) {
+		printf("\n%-14s", strategies[s]->keyword);
+		for (size_t k = 0; k < ARRAY_LEN(sizes); k++)
+			printf(" %8.0f", cost_of_pick(strategies[s], sizes[k]));
+	}
+	printf("\n");
+}
+
 int main(int argc, char **argv)
 {
 	bool checking = argc > 1 && strcmp(argv[1], "--check") == 0, good = true;
+	if (argc > 1 && strcmp(argv[1], "--cost") == 0) {
+		print_costs();
+		return 0;
+	}
 	const char *only = argc > 1 && !checking ? argv[1] : NULL;
 	printf("%-10s %-14s %8s %9s %9s %7s %9s %9s\n", "situation", "strategy", "p50 ms", "p99 ms",
 	       "p99.9 ms", "queued", "failed", "to last");

@@ -42,4 +42,7 @@ struct outcome {
 struct outcome simulate(const struct scenario *scenario, const struct strategy *strategy,
 			uint64_t seed);
 
+/* Nanoseconds of one pick and its end in a pool of n with n/2 in flight and a few slow. */
+double cost_of_pick(const struct strategy *strategy, uint32_t n);
+
 #endif
