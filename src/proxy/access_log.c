@@ -155,10 +155,10 @@ static struct facts facts_of(const struct exchange *ex)
 	    .total_us = ex->last_byte_us - ex->start_us,
 	};
 	f.wall_us = clock_wall_us() - f.total_us;
-	if (ex->first_byte_us) {
-		if (ex->sent_us && ex->first_byte_us > ex->sent_us)
-			f.wait_us = ex->first_byte_us - ex->sent_us;
-		f.transfer_us = ex->last_byte_us - ex->first_byte_us;
+	if (ex->at->first_byte_us) {
+		if (ex->at->sent_us && ex->at->first_byte_us > ex->at->sent_us)
+			f.wait_us = ex->at->first_byte_us - ex->at->sent_us;
+		f.transfer_us = ex->last_byte_us - ex->at->first_byte_us;
 	}
 	return f;
 }
@@ -247,8 +247,8 @@ static void line_haproxy(struct str *s, const struct exchange *ex, const struct 
 	str_view(s, ex->backend ? ex->backend->name : VIEW("<NOSRV>"));
 	str_text(s, " 0/");
 	put_ms(s, ex->view != NULL, ex->queue_us, '/');
-	put_ms(s, ex->sent_us != 0, ex->connect_us, '/');
-	put_ms(s, ex->first_byte_us != 0, f->wait_us, '/');
+	put_ms(s, ex->at->sent_us != 0, ex->connect_us, '/');
+	put_ms(s, ex->at->first_byte_us != 0, f->wait_us, '/');
 	put_ms(s, true, f->total_us, ' ');
 	struct worker *w = ex->worker;
 	struct pool *pool = ex->view ? ex->view->pool : NULL;

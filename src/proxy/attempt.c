@@ -16,13 +16,13 @@
 #define REFUSED_LOG_US 60000000
 
 /* The connection could not be opened. */
-static void connect_failed(struct exchange *ex, enum outcome outcome)
+static void connect_failed(struct attempt *at, enum outcome outcome)
 {
-	struct worker *w = ex->worker;
-	struct backend *b = ex->lease.backend;
-	struct backend_local *bl = b->local[w->pool.id];
+	struct worker *w = at->ex->worker;
+	struct backend *b = at->lease.backend;
+	struct backend_local *bl = at->local;
 	counter_add(&bl->counters.connect_failures, 1);
-	if (pool_note_refused(ex->view, &w->pool, b)) {
+	if (pool_note_refused(at->lease.view, &w->pool, b)) {
 		worker_refresh_later(w, POOL_AVOID_US);
 		if (bl->avoid_logged_us == 0 ||
 		    w->loop.now_us - bl->avoid_logged_us > REFUSED_LOG_US) {
@@ -34,56 +34,62 @@ static void connect_failed(struct exchange *ex, enum outcome outcome)
 				 POOL_REFUSED_MAX);
 		}
 	}
-	attempt_failed(ex, outcome);
+	attempt_failed(at, outcome);
 }
 
-void attempt_connected(struct exchange *ex, enum err err)
+void attempt_connected(struct attempt *at, enum err err)
 {
-	ex->connect_us += clock_us() - ex->connect_from_us;
-	ex->connect_from_us = 0;
+	at->ex->connect_us += clock_us() - at->connect_from_us;
+	at->connect_from_us = 0;
 	if (err) {
-		connect_failed(ex, err == ERR_REFUSED   ? OUTCOME_connect_refused
+		connect_failed(at, err == ERR_REFUSED   ? OUTCOME_connect_refused
 				   : err == ERR_TIMEOUT ? OUTCOME_connect_timeout
 							: OUTCOME_connect_failed);
 		return;
 	}
-	pool_note_connected(ex->up->local);
-	backend_h1_send(ex);
+	pool_note_connected(at->local);
+	at->ops->send(at);
 }
 
-static void connect_or_reuse(struct exchange *ex, bool may_reuse)
+static void connect_or_reuse(struct attempt *at, bool may_reuse)
 {
+	struct exchange *ex = at->ex;
 	struct worker *w = ex->worker;
-	struct backend *b = ex->lease.backend;
+	struct backend *b = at->lease.backend;
 	bool connected;
 	ex->backend = b;
+	at->local = b->local[w->pool.id];
 	if (unlikely(ex->client_deadline) && !deadline_stamp(ex)) {
 		reply_error(ex, OUTCOME_deadline_passed, NULL);
 		return;
 	}
-	ex->unsent = true;
-	if (may_reuse && (ex->up = upconn_take(&w->pool, b, &backend_h1_events, ex)) != NULL) {
-		counter_add(&ex->up->local->counters.reuses, 1);
-		backend_h1_send(ex);
+	at->unsent = true;
+	if (may_reuse && (at->up = upconn_take(&w->pool, b, &backend_h1_events, at)) != NULL) {
+		at->ops = &backend_h1_ops;
+		at->reused = true;
+		counter_add(&at->local->counters.reuses, 1);
+		backend_h1_send(at);
 		return;
 	}
+	at->reused = false;
 	if (!exchange_keep_request(ex)) {
 		reply_error(ex, OUTCOME_no_memory, NULL);
 		return;
 	}
-	ex->connect_from_us = clock_us();
-	enum err err = upconn_connect(&w->pool, b, ex->view->pool->conf, &backend_h1_events, ex,
-				      &ex->up, &connected);
+	at->connect_from_us = clock_us();
+	enum err err = upconn_connect(&w->pool, b, ex->view->pool->conf, &backend_h1_events, at,
+				      &at->up, &connected);
+	at->ops = at->up ? &backend_h1_ops : NULL;
 	if (err == ERR_OK && connected) {
-		attempt_connected(ex, ERR_OK);
+		attempt_connected(at, ERR_OK);
 	} else if (err == ERR_OK) {
 		exchange_set_state(ex, EXCHANGE_CONNECTING);
 	} else if (err == ERR_FULL) {
-		attempt_failed(ex, OUTCOME_connect_limit);
+		attempt_failed(at, OUTCOME_connect_limit);
 	} else if (err == ERR_NOMEM || err == ERR_FDS) {
-		attempt_failed(ex, OUTCOME_no_memory);
+		attempt_failed(at, OUTCOME_no_memory);
 	} else {
-		connect_failed(ex, err == ERR_REFUSED ? OUTCOME_connect_refused
+		connect_failed(at, err == ERR_REFUSED ? OUTCOME_connect_refused
 						      : OUTCOME_connect_failed);
 	}
 }
@@ -93,10 +99,10 @@ static void on_lease(struct waiter *waiter, struct lease *lease)
 {
 	struct exchange *ex = container_of(waiter, struct exchange, waiter);
 	check_magic(ex, EXCHANGE_MAGIC);
-	ex->lease = *lease;
+	ex->at->lease = *lease;
 	/* QUEUED means a place in the queue, which is gone */
 	exchange_set_state(ex, EXCHANGE_CONNECTING);
-	connect_or_reuse(ex, true);
+	connect_or_reuse(ex->at, true);
 }
 
 bool attempt_elsewhere(struct exchange *ex)
@@ -104,7 +110,7 @@ bool attempt_elsewhere(struct exchange *ex)
 	if (!pin_take_elsewhere(ex))
 		return false;
 	exchange_set_state(ex, EXCHANGE_CONNECTING);
-	connect_or_reuse(ex, true);
+	connect_or_reuse(ex->at, true);
 	return true;
 }
 
@@ -146,14 +152,14 @@ static enum pool_verdict take(struct exchange *ex)
 {
 	if (unlikely(ex->pin))
 		return pin_take(ex);
-	return pool_take(ex->view, &ex->worker->pool, &ex->tried, ex->hash_key, &ex->lease);
+	return pool_take(ex->view, &ex->worker->pool, &ex->tried, ex->hash_key, &ex->at->lease);
 }
 
 void attempt_begin(struct exchange *ex)
 {
 	switch (take(ex)) {
 	case POOL_TAKEN:
-		connect_or_reuse(ex, true);
+		connect_or_reuse(ex->at, true);
 		break;
 	case POOL_FULL:
 		wait_for_slot(ex);
@@ -165,29 +171,26 @@ void attempt_begin(struct exchange *ex)
 	}
 }
 
-void attempt_finish(struct exchange *ex, bool keep, bool error)
+void attempt_finish(struct attempt *at, bool keep, bool error)
 {
-	if (ex->up) {
-		struct upconn *up = ex->up;
-		ex->up = NULL;
-		if (keep)
-			upconn_release(up, ex->view->pool->conf);
-		else
-			upconn_close(up);
+	if (at->ops) {
+		const struct backend_ops *ops = at->ops;
+		at->ops = NULL;
+		ops->finish(at, keep);
 	}
-	if (ex->lease.backend) {
-		ex->lease.served = ex->resp_complete && !error;
-		struct backend_local *bl = ex->backend->local[ex->worker->pool.id];
+	if (at->lease.backend) {
+		const struct exchange *ex = at->ex;
+		at->lease.served = ex->resp_complete && !error;
 		if (error)
-			counter_add(&bl->counters.errors, 1);
-		uint64_t from = ex->sent_us ? ex->sent_us : ex->start_us;
+			counter_add(&at->local->counters.errors, 1);
+		uint64_t from = at->sent_us ? at->sent_us : ex->start_us;
 		uint64_t now = ex->worker->loop.now_us;
 		/* a client that leaves before the answer says nothing about the backend */
-		uint64_t to = ex->first_byte_us ? ex->first_byte_us : error ? now : 0;
-		if (unlikely(ex->view->pool->adaptive) && ex->sent_us &&
+		uint64_t to = at->first_byte_us ? at->first_byte_us : error ? now : 0;
+		if (unlikely(ex->view->pool->adaptive) && at->sent_us &&
 		    (!error || !ex->resp_complete) && to)
-			lease_note(&ex->lease, error, to > from ? to - from : 1);
-		lease_drop(&ex->lease, error, to > from ? to - from : to ? 1 : 0);
+			lease_note(&at->lease, error, to > from ? to - from : 1);
+		lease_drop(&at->lease, error, to > from ? to - from : to ? 1 : 0);
 	}
 }
 
@@ -208,44 +211,58 @@ static unsigned retry_kind(enum outcome outcome)
 }
 
 /* Sending it a second time can do no harm. */
-static bool may_repeat(const struct exchange *ex)
+static bool may_repeat(const struct attempt *at)
 {
-	return ex->replayable && !ex->resp_started &&
-	       (ex->unsent || method_is_idempotent(ex->method));
+	const struct exchange *ex = at->ex;
+	return ex->replayable && !at->resp_started &&
+	       (at->unsent || method_is_idempotent(ex->method));
 }
 
-static bool may_retry(const struct exchange *ex, enum outcome outcome)
+static bool may_retry(const struct attempt *at, enum outcome outcome)
 {
+	const struct exchange *ex = at->ex;
 	const struct conf_pool *conf = ex->view->pool->conf;
 	return conf->retry.on && (conf->retry.on_what & retry_kind(outcome)) &&
 	       ex->n_retries < conf->retry.attempts && ex->tried.n < POOL_TRIED_MAX &&
-	       may_repeat(ex);
+	       may_repeat(at);
+}
+
+/* It will be repeated: what it took is kept apart. */
+static void attempt_over(struct attempt *at)
+{
+	if (at->sent_us)
+		at->ex->failed_wait_us += clock_us() - at->sent_us;
+	else if (at->send_from_us)
+		at->ex->upload_us += clock_us() - at->send_from_us;
+	at->sent_us = at->send_from_us = 0;
 }
 
 /* The kept connection was closed already: the same backend, a fresh connection. */
-static bool replace_stale(struct exchange *ex, enum outcome outcome)
+static bool replace_stale(struct attempt *at, enum outcome outcome)
 {
-	if (retry_kind(outcome) != CONF_RETRY_RESET || !ex->up || !upconn_is_reused(ex->up) ||
-	    ex->stale_retried || !may_repeat(ex))
+	if (retry_kind(outcome) != CONF_RETRY_RESET || !at->ops || !at->reused ||
+	    at->stale_retried || !may_repeat(at))
 		return false;
-	counter_add(&ex->up->local->counters.stale_reuses, 1);
-	exchange_attempt_over(ex);
-	upconn_close(ex->up);
-	ex->up = NULL;
-	ex->stale_retried = true;
-	connect_or_reuse(ex, false);
+	const struct backend_ops *ops = at->ops;
+	at->ops = NULL;
+	counter_add(&at->local->counters.stale_reuses, 1);
+	attempt_over(at);
+	ops->finish(at, false);
+	at->stale_retried = true;
+	connect_or_reuse(at, false);
 	return true;
 }
 
 /* On another backend, if there is one and the budget allows. */
-static bool retry(struct exchange *ex)
+static bool retry(struct attempt *at)
 {
-	struct backend_local *bl = ex->backend->local[ex->worker->pool.id];
+	struct exchange *ex = at->ex;
+	struct backend_local *bl = at->local;
 	struct pool_counters *counters = &ex->view->sl->counters;
-	ex->tried.index[ex->tried.n++] = ex->lease.index;
-	exchange_attempt_over(ex);
-	attempt_finish(ex, false, true);
-	ex->stale_retried = ex->counted = false;
+	ex->tried.index[ex->tried.n++] = at->lease.index;
+	attempt_over(at);
+	attempt_finish(at, false, true);
+	at->stale_retried = at->counted = false;
 	/* the budget first: a pick that is not used would skew the strategy */
 	if (!pool_retry_allowed(ex->view->pool->state)) {
 		counter_add(&counters->retries_denied, 1);
@@ -260,21 +277,89 @@ static bool retry(struct exchange *ex)
 	counter_add(&bl->counters.retries, 1);
 	counter_add(&counters->retries, 1);
 	if (verdict == POOL_TAKEN)
-		connect_or_reuse(ex, true);
+		connect_or_reuse(at, true);
 	else
 		wait_for_slot(ex);
 	return true;
 }
 
-void attempt_failed(struct exchange *ex, enum outcome outcome)
+void attempt_failed(struct attempt *at, enum outcome outcome)
 {
-	if (replace_stale(ex, outcome))
+	struct exchange *ex = at->ex;
+	if (replace_stale(at, outcome))
 		return;
-	if (may_retry(ex, outcome) && retry(ex))
+	if (may_retry(at, outcome) && retry(at))
 		return;
-	attempt_finish(ex, false, true);
+	attempt_finish(at, false, true);
 	if (ex->head_relayed)
 		exchange_end(ex, outcome);
 	else
 		reply_error(ex, outcome, NULL);
+}
+
+/* ---- what every version does with what comes back ---- */
+
+void attempt_sent(struct attempt *at)
+{
+	at->sent_us = clock_us();
+	if (unlikely(at->send_from_us))
+		at->ex->upload_us += at->sent_us - at->send_from_us;
+	exchange_set_state(at->ex, EXCHANGE_WAITING);
+}
+
+void attempt_answered(struct attempt *at)
+{
+	if (at->resp_started)
+		return;
+	at->resp_started = true;
+	at->first_byte_us = clock_us();
+}
+
+void attempt_count_status(struct attempt *at, unsigned status)
+{
+	struct backend_counters *c = &at->local->counters;
+	struct counter *const classes[] = {&c->responses_1xx, &c->responses_2xx, &c->responses_3xx,
+					   &c->responses_4xx, &c->responses_5xx};
+	counter_add(classes[status / 100 - 1], 1);
+}
+
+static void response_done(struct attempt *at)
+{
+	struct exchange *ex = at->ex;
+	bool keep = at->resp_keep && ex->req_complete && !at->upload_dead;
+	ex->resp_complete = true;
+	attempt_finish(at, keep, ex->status >= 500);
+	if (ex->client_ops->pending(ex)) {
+		ex->outcome = OUTCOME_ok;
+		if (!ex->blocked_from_us)
+			ex->blocked_from_us = clock_us();
+		ex->unsent_mark = ex->client_ops->unsent(ex);
+		exchange_set_state(ex, EXCHANGE_FLUSH);
+	} else {
+		exchange_end(ex, OUTCOME_ok);
+	}
+}
+
+bool attempt_relayed(struct attempt *at, enum io io, bool end)
+{
+	struct exchange *ex = at->ex;
+	if (unlikely(io == IO_ERR)) {
+		exchange_client_gone(ex);
+		return false;
+	}
+	if (end) {
+		response_done(at);
+		return false;
+	}
+	if (io == IO_WAIT) {
+		ex->write_blocked = true;
+		ex->blocked_from_us = clock_us();
+		ex->unsent_mark = ex->client_ops->unsent(ex);
+		at->ops->pause(at);
+	}
+	if (ex->state == EXCHANGE_WAITING || ex->state == EXCHANGE_SENDING)
+		exchange_set_state(ex, EXCHANGE_TRANSFER);
+	else
+		exchange_arm(ex);
+	return io == IO_OK;
 }

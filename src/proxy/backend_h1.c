@@ -14,26 +14,27 @@
 /* Full receives in one event before other connections have their turn. */
 #define READS_PER_EVENT 4
 
-static struct exchange *exchange_of(struct stream *stream)
+static struct attempt *attempt_of(struct stream *stream)
 {
 	struct upconn *up = container_of(stream, struct upconn, stream);
 	check_magic(up, UPCONN_MAGIC);
-	struct exchange *ex = up->owner;
-	check_magic(ex, EXCHANGE_MAGIC);
-	return ex;
+	struct attempt *at = up->owner;
+	check_magic(at->ex, EXCHANGE_MAGIC);
+	return at;
 }
 
 /* ---- sending ---- */
 
 /* Hands the request to the kernel, from wherever it is. */
-static enum io write_request(struct exchange *ex)
+static enum io write_request(struct attempt *at)
 {
+	struct exchange *ex = at->ex;
 	struct view bytes =
 	    ex->direct.len ? view_of(ex->direct.ptr, ex->direct.len) : buf_view(ex->req);
-	enum io io = stream_write(&ex->up->stream, bytes.ptr, bytes.len);
+	enum io io = stream_write(&at->up->stream, bytes.ptr, bytes.len);
 	if (unlikely(io == IO_ERR))
 		return IO_ERR;
-	counter_add(&ex->up->local->counters.bytes_out, bytes.len);
+	counter_add(&at->local->counters.bytes_out, bytes.len);
 	if (ex->direct.len) { /* no copy is kept: it may not be repeated anyhow */
 		ex->direct.len = 0;
 		ex->replayable = false;
@@ -41,43 +42,104 @@ static enum io write_request(struct exchange *ex)
 	return io;
 }
 
-void backend_h1_send(struct exchange *ex)
+void backend_h1_send(struct attempt *at)
 {
-	enum io io = write_request(ex);
+	struct exchange *ex = at->ex;
+	enum io io = write_request(at);
 	if (unlikely(io == IO_ERR)) {
 		bool closed = errno == EPIPE || errno == ECONNRESET;
 		ex->replayable = exchange_keep_request(ex);
-		attempt_failed(ex, closed ? OUTCOME_backend_reset : OUTCOME_no_memory);
+		attempt_failed(at, closed ? OUTCOME_backend_reset : OUTCOME_no_memory);
 		return;
 	}
-	ex->unsent = false;
-	if (likely(!ex->counted)) /* once an attempt: not again for a stale connection */
-		counter_add(&ex->up->local->counters.requests, 1);
-	ex->counted = true;
+	attempt_count(at);
 	if (likely(io == IO_OK && ex->req_complete)) {
-		exchange_sent(ex);
+		attempt_sent(at);
 		return;
 	}
 	if (io == IO_WAIT)
-		ex->unsent_mark = stream_unsent(&ex->up->stream);
-	ex->send_from_us = clock_us();
+		ex->unsent_mark = stream_unsent(&at->up->stream);
+	at->send_from_us = clock_us();
 	exchange_set_state(ex, EXCHANGE_SENDING);
 	if (io == IO_OK)
 		ex->client_ops->resume(ex);
 }
 
+static enum io op_raw(struct attempt *at, struct span bytes)
+{
+	enum io io = stream_write(&at->up->stream, bytes.ptr, bytes.len);
+	counter_add(&at->local->counters.bytes_out, bytes.len);
+	return io;
+}
+
+static enum io op_body(struct attempt *at, const struct request_part *part)
+{
+	return op_raw(at, part->wire);
+}
+
+static void op_raw_end(struct attempt *at)
+{
+	if (!stream_pending(&at->up->stream))
+		stream_shutdown(&at->up->stream);
+}
+
+static size_t op_pending(const struct attempt *at)
+{
+	return stream_pending(&at->up->stream);
+}
+
+static size_t op_unsent(const struct attempt *at)
+{
+	return stream_unsent(&at->up->stream);
+}
+
+static void op_pause(struct attempt *at)
+{
+	stream_pause(&at->up->stream);
+}
+
+static void op_resume(struct attempt *at)
+{
+	stream_resume(&at->up->stream);
+}
+
+static void op_finish(struct attempt *at, bool keep)
+{
+	struct upconn *up = at->up;
+	at->up = NULL;
+	buf_put(up->stream.bufs, at->resp_in);
+	at->resp_in = NULL;
+	if (keep)
+		upconn_release(up, at->ex->view->pool->conf);
+	else
+		upconn_close(up);
+}
+
+const struct backend_ops backend_h1_ops = {
+    .send = backend_h1_send,
+    .body = op_body,
+    .raw = op_raw,
+    .raw_end = op_raw_end,
+    .pending = op_pending,
+    .unsent = op_unsent,
+    .pause = op_pause,
+    .resume = op_resume,
+    .finish = op_finish,
+};
+
 static void on_connected(struct stream *stream, enum err err)
 {
-	attempt_connected(exchange_of(stream), err);
+	attempt_connected(attempt_of(stream), err);
 }
 
 static void on_drained(struct stream *stream)
 {
-	struct exchange *ex = exchange_of(stream);
+	struct attempt *at = attempt_of(stream);
+	struct exchange *ex = at->ex;
 	switch (ex->state) {
 	case EXCHANGE_SENDING:
 		if (ex->req_complete)
-			exchange_sent(ex);
+			attempt_sent(at);
 		else
 			exchange_arm(ex);
 		break;
@@ -93,55 +155,11 @@ static void on_drained(struct stream *stream)
 		ex->client_ops->resume(ex);
 }
 
-/* ---- the end of a response ---- */
-
-static void response_done(struct exchange *ex)
-{
-	bool keep = ex->resp_keep && ex->req_complete && !ex->upload_dead;
-	ex->resp_complete = true;
-	attempt_finish(ex, keep, ex->status >= 500);
-	if (ex->client_ops->pending(ex)) {
-		ex->outcome = OUTCOME_ok;
-		if (!ex->blocked_from_us)
-			ex->blocked_from_us = clock_us();
-		ex->unsent_mark = ex->client_ops->unsent(ex);
-		exchange_set_state(ex, EXCHANGE_FLUSH);
-	} else {
-		exchange_end(ex, OUTCOME_ok);
-	}
-}
-
-/*
- * After bytes were given to the client.  True when reading may go on; false
- * when the exchange is over, moved on, or has to wait for the client.
- */
-static bool relayed(struct exchange *ex, enum io io, bool end)
-{
-	if (unlikely(io == IO_ERR)) {
-		exchange_client_gone(ex);
-		return false;
-	}
-	if (end) {
-		response_done(ex);
-		return false;
-	}
-	if (io == IO_WAIT) {
-		ex->write_blocked = true;
-		ex->blocked_from_us = clock_us();
-		ex->unsent_mark = ex->client_ops->unsent(ex);
-		stream_pause(&ex->up->stream);
-	}
-	if (ex->state == EXCHANGE_WAITING || ex->state == EXCHANGE_SENDING)
-		exchange_set_state(ex, EXCHANGE_TRANSFER);
-	else
-		exchange_arm(ex);
-	return io == IO_OK;
-}
-
 /* ---- bodies ---- */
 
-static bool relay_trailers(struct exchange *ex, struct view raw)
+static bool relay_trailers(struct attempt *at, struct view raw)
 {
+	struct exchange *ex = at->ex;
 	struct worker *w = ex->worker;
 	struct h1_limits limits = head_limits(ex->listener);
 	enum reject why;
@@ -150,33 +168,35 @@ static bool relay_trailers(struct exchange *ex, struct view raw)
 		exchange_end(ex, OUTCOME_backend_bad_body);
 		return false;
 	}
-	return relayed(ex, ex->client_ops->trailers(ex, &w->resp), true);
+	return attempt_relayed(at, ex->client_ops->trailers(ex, &w->resp), true);
 }
 
 /*
  * Keeps what the body reader could not use yet (part of a trailer section)
  * until more comes.
  */
-static bool keep_rest(struct exchange *ex, const char *ptr, size_t len)
+static bool keep_rest(struct attempt *at, const char *ptr, size_t len)
 {
+	struct exchange *ex = at->ex;
 	if (len == 0)
 		return true;
-	if (buf_append(&ex->worker->pool.bufs, &ex->resp_in, ptr, len))
+	if (buf_append(&ex->worker->pool.bufs, &at->resp_in, ptr, len))
 		return true;
 	exchange_end(ex, OUTCOME_no_memory);
 	return false;
 }
 
 /* Body bytes at `ptr`; `resp` is the head to send along with them, or NULL. */
-static bool relay_body(struct exchange *ex, struct message *resp, char *ptr, size_t len)
+static bool relay_body(struct attempt *at, struct message *resp, char *ptr, size_t len)
 {
+	struct exchange *ex = at->ex;
 	struct h1_piece piece;
 	enum reject why;
-	enum h1_result result = h1_body_read(&ex->resp_body, ptr, len, &piece, &why);
+	enum h1_result result = h1_body_read(&at->resp_body, ptr, len, &piece, &why);
 	if (unlikely(result == H1_BAD)) {
 		counter_add(&ex->worker->counters.rejects[why], 1);
 		if (resp)
-			attempt_failed(ex, OUTCOME_bad_response);
+			attempt_failed(at, OUTCOME_bad_response);
 		else
 			exchange_end(ex, OUTCOME_backend_bad_body);
 		return false;
@@ -184,8 +204,8 @@ static bool relay_body(struct exchange *ex, struct message *resp, char *ptr, siz
 	bool over = result == H1_OK, trailers = over && piece.trailers.len;
 	struct span body = {ptr, piece.data.len};
 	if (over && piece.consumed < len) /* more than the response: never use it again */
-		ex->resp_keep = false;
-	if (!over && !keep_rest(ex, ptr + piece.consumed, len - piece.consumed))
+		at->resp_keep = false;
+	if (!over && !keep_rest(at, ptr + piece.consumed, len - piece.consumed))
 		return false;
 	enum io io = IO_OK;
 	if (resp)
@@ -193,59 +213,55 @@ static bool relay_body(struct exchange *ex, struct message *resp, char *ptr, siz
 	else if (body.len || over)
 		io = ex->client_ops->data(ex, body, over && !trailers);
 	if (!trailers || io == IO_ERR)
-		return relayed(ex, io, over && !trailers);
-	return relay_trailers(ex, piece.trailers);
+		return attempt_relayed(at, io, over && !trailers);
+	return relay_trailers(at, piece.trailers);
 }
 
 /* ---- heads ---- */
 
-static void note_keep_alive(struct exchange *ex, struct message *resp)
+static void note_keep_alive(struct attempt *at, struct message *resp)
 {
 	struct header *h = message_find(resp, HDR_KEEP_ALIVE);
-	ex->resp_keep = resp->keep_alive && resp->body != BODY_CLOSE;
+	at->resp_keep = resp->keep_alive && resp->body != BODY_CLOSE;
 	struct view rest = h ? h->value : VIEW_NONE, param;
 	while (view_next_token(&rest, &param)) {
 		uint64_t seconds;
 		if (view_istarts(param, VIEW("timeout=")) &&
 		    parse_u64(view_skip(param, 8), &seconds) && seconds > 0 && seconds < 100000)
-			ex->up->idle_limit_us = seconds * 1000000;
+			at->up->idle_limit_us = seconds * 1000000;
 	}
 }
 
-static void count_response(struct exchange *ex, unsigned status)
+static bool upgraded(struct attempt *at, struct message *resp, char *rest, size_t len)
 {
-	struct backend_counters *c = &ex->up->local->counters;
-	struct counter *const classes[] = {&c->responses_1xx, &c->responses_2xx, &c->responses_3xx,
-					   &c->responses_4xx, &c->responses_5xx};
-	counter_add(classes[status / 100 - 1], 1);
-}
-
-static bool upgraded(struct exchange *ex, struct message *resp, char *rest, size_t len)
-{
+	struct exchange *ex = at->ex;
 	if (!ex->wants_upgrade || !resp->upgrade) {
-		attempt_failed(ex, OUTCOME_bad_response);
+		attempt_failed(at, OUTCOME_bad_response);
 		return false;
 	}
 	ex->status = 101;
 	ex->head_relayed = true;
 	policy_response(ex, resp);
 	exchange_set_state(ex, EXCHANGE_TUNNEL);
-	return relayed(ex, ex->client_ops->upgrade(ex, resp, (struct span){rest, len}), false);
+	return attempt_relayed(at, ex->client_ops->upgrade(ex, resp, (struct span){rest, len}),
+			       false);
 }
 
-static bool final_head(struct exchange *ex, struct message *resp, char *rest, size_t len)
+static bool final_head(struct attempt *at, struct message *resp, char *rest, size_t len)
 {
+	struct exchange *ex = at->ex;
 	struct h1_limits limits = head_limits(ex->listener);
 	ex->status = resp->status;
-	note_keep_alive(ex, resp);
+	note_keep_alive(at, resp);
 	policy_response(ex, resp);
-	h1_body_init(&ex->resp_body, resp, &limits, 0);
-	return relay_body(ex, resp, rest, len);
+	h1_body_init(&at->resp_body, resp, &limits, 0);
+	return relay_body(at, resp, rest, len);
 }
 
 /* Heads at `ptr`, of which `seen` bytes were not enough the last time. */
-static bool relay_head(struct exchange *ex, char *ptr, size_t len, size_t seen)
+static bool relay_head(struct attempt *at, char *ptr, size_t len, size_t seen)
 {
+	struct exchange *ex = at->ex;
 	struct worker *w = ex->worker;
 	struct h1_limits limits = head_limits(ex->listener);
 	while (len) {
@@ -256,17 +272,17 @@ static bool relay_head(struct exchange *ex, char *ptr, size_t len, size_t seen)
 						   &why);
 		if (result == H1_BAD) {
 			counter_add(&w->counters.rejects[why], 1);
-			attempt_failed(ex, OUTCOME_bad_response);
+			attempt_failed(at, OUTCOME_bad_response);
 			return false;
 		}
 		if (result == H1_MORE)
-			return keep_rest(ex, ptr, len);
-		count_response(ex, w->resp.status);
+			return keep_rest(at, ptr, len);
+		attempt_count_status(at, w->resp.status);
 		size_t head_len = w->resp.head_len;
 		if (w->resp.status == 101)
-			return upgraded(ex, &w->resp, ptr + head_len, len - head_len);
+			return upgraded(at, &w->resp, ptr + head_len, len - head_len);
 		if (w->resp.status >= 200)
-			return final_head(ex, &w->resp, ptr + head_len, len - head_len);
+			return final_head(at, &w->resp, ptr + head_len, len - head_len);
 		policy_response(ex, &w->resp);
 		if (ex->client_ops->interim(ex, &w->resp) == IO_ERR) {
 			exchange_client_gone(ex);
@@ -279,90 +295,85 @@ static bool relay_head(struct exchange *ex, char *ptr, size_t len, size_t seen)
 	return true;
 }
 
-static bool relay(struct exchange *ex, char *ptr, size_t len, size_t seen)
+static bool relay(struct attempt *at, char *ptr, size_t len, size_t seen)
 {
+	struct exchange *ex = at->ex;
 	if (ex->state == EXCHANGE_TUNNEL)
-		return relayed(ex, ex->client_ops->raw(ex, (struct span){ptr, len}), false);
+		return attempt_relayed(at, ex->client_ops->raw(ex, (struct span){ptr, len}), false);
 	if (ex->head_relayed)
-		return relay_body(ex, NULL, ptr, len);
-	return relay_head(ex, ptr, len, seen);
+		return relay_body(at, NULL, ptr, len);
+	return relay_head(at, ptr, len, seen);
 }
 
 /* ---- reading ---- */
 
 /* The backend ended the connection, or it broke (`reset`). */
-static void connection_over(struct exchange *ex, bool reset)
+static void connection_over(struct attempt *at, bool reset)
 {
+	struct exchange *ex = at->ex;
 	if (ex->state == EXCHANGE_TUNNEL) {
 		ex->backend_eof = true;
 		if (reset || ex->client_eof)
 			exchange_end(ex, OUTCOME_tunnel);
 		else {
-			stream_pause(&ex->up->stream);
+			stream_pause(&at->up->stream);
 			ex->client_ops->raw_end(ex);
 		}
 		return;
 	}
 	if (!ex->head_relayed) {
-		attempt_failed(ex, reset ? OUTCOME_backend_reset : OUTCOME_backend_closed);
+		attempt_failed(at, reset ? OUTCOME_backend_reset : OUTCOME_backend_closed);
 		return;
 	}
-	ex->resp_keep = false;
-	if (reset || !h1_body_may_end(&ex->resp_body)) {
+	at->resp_keep = false;
+	if (reset || !h1_body_may_end(&at->resp_body)) {
 		exchange_end(ex, OUTCOME_backend_cut);
 		return;
 	}
-	char *at = ex->worker->from_backend.data;
-	relayed(ex, ex->client_ops->data(ex, (struct span){at, 0}, true), true);
+	char *area = ex->worker->from_backend.data;
+	attempt_relayed(at, ex->client_ops->data(ex, (struct span){area, 0}, true), true);
 }
 
 static void on_readable(struct stream *stream)
 {
-	struct exchange *ex = exchange_of(stream);
+	struct attempt *at = attempt_of(stream);
+	struct exchange *ex = at->ex;
 	struct worker *w = ex->worker;
 	for (unsigned i = 0; i < READS_PER_EVENT; i++) {
-		char *at = w->from_backend.data;
+		char *area = w->from_backend.data;
 		size_t have = 0, n;
-		if (unlikely(ex->resp_in != NULL)) {
-			struct view kept = buf_view(ex->resp_in);
-			memcpy(at, kept.ptr, have = kept.len);
+		if (unlikely(at->resp_in != NULL)) {
+			struct view kept = buf_view(at->resp_in);
+			memcpy(area, kept.ptr, have = kept.len);
 		}
-		enum io io = stream_read(stream, at + have, AREA_DATA - have, &n);
+		enum io io = stream_read(stream, area + have, AREA_DATA - have, &n);
 		if (unlikely(io != IO_OK)) {
 			if (io != IO_WAIT)
-				connection_over(ex, io == IO_ERR);
+				connection_over(at, io == IO_ERR);
 			return;
 		}
-		counter_add(&ex->up->local->counters.bytes_in, n);
-		if (ex->resp_in) {
-			buf_put(&w->pool.bufs, ex->resp_in);
-			ex->resp_in = NULL;
+		counter_add(&at->local->counters.bytes_in, n);
+		if (at->resp_in) {
+			buf_put(&w->pool.bufs, at->resp_in);
+			at->resp_in = NULL;
 		}
-		if (!ex->resp_started) {
-			ex->resp_started = true;
-			ex->first_byte_us = clock_us();
-		}
+		attempt_answered(at);
 		bool full = n == AREA_DATA - have;
-		if (!relay(ex, at, have + n, have) || !full)
+		if (!relay(at, area, have + n, have) || !full)
 			return;
 	}
 }
 
-void backend_h1_resume(struct exchange *ex)
-{
-	if (ex->up)
-		stream_resume(&ex->up->stream);
-}
-
 static void on_broken(struct stream *stream)
 {
-	struct exchange *ex = exchange_of(stream);
+	struct attempt *at = attempt_of(stream);
+	struct exchange *ex = at->ex;
 	if (ex->state == EXCHANGE_TUNNEL) {
 		exchange_end(ex, OUTCOME_tunnel);
 		return;
 	}
 	/* it may have answered before it stopped reading: the answer is read first */
-	ex->upload_dead = true;
+	at->upload_dead = true;
 	buf_put(stream->bufs, stream->out);
 	stream->out = NULL;
 	stream_resume(stream);

@@ -202,7 +202,7 @@ static void read_body(struct client *c)
 	struct worker *w = c->worker;
 	char *at = w->from_client.data;
 	size_t have = 0, n, room = exchange_body_room(c->ex);
-	if (room == 0 || (c->ex->up && stream_pending(&c->ex->up->stream))) {
+	if (room == 0 || exchange_upload_pending(c->ex)) {
 		client_pause_body(c);
 		return;
 	}
@@ -427,7 +427,7 @@ static void read_raw(struct client *c)
 {
 	size_t n;
 	char *at = c->worker->from_client.data;
-	if (stream_pending(&c->ex->up->stream)) {
+	if (exchange_upload_pending(c->ex)) {
 		client_pause_body(c);
 		return;
 	}

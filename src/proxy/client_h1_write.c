@@ -118,7 +118,8 @@ static enum io op_upgrade(struct exchange *ex, struct message *resp, struct span
 	struct buf *early = c->in;
 	c->in = NULL;
 	ex->bytes_in += early->len;
-	enum io up = stream_write(&ex->up->stream, early->data + early->start, early->len);
+	struct span ahead = {early->data + early->start, early->len};
+	enum io up = ex->at->ops->raw(ex->at, ahead);
 	buf_put(&w->pool.bufs, early);
 	if (up == IO_WAIT)
 		client_pause_body(c);

@@ -85,7 +85,7 @@ static uint64_t state_timeout(const struct exchange *ex)
 	case EXCHANGE_CONNECTING:
 		return ex->view->pool->conf->timeouts.connect_us;
 	case EXCHANGE_SENDING:
-		if (ex->up && stream_pending(&ex->up->stream))
+		if (exchange_upload_pending(ex))
 			return idle_timeout(ex);
 		return ex->listener->timeouts.body_idle_us;
 	case EXCHANGE_WAITING:
@@ -132,8 +132,8 @@ static bool makes_progress(struct exchange *ex)
 	size_t left;
 	if (ex->state == EXCHANGE_FLUSH || ex->write_blocked)
 		left = ex->client_ops->unsent(ex);
-	else if (ex->state == EXCHANGE_SENDING && stream_pending(&ex->up->stream))
-		left = stream_unsent(&ex->up->stream);
+	else if (ex->state == EXCHANGE_SENDING && exchange_upload_pending(ex))
+		left = ex->at->ops->unsent(ex->at);
 	else
 		return false;
 	bool progress = left < ex->unsent_mark;
@@ -163,16 +163,16 @@ static void on_timeout(struct timer *timer)
 		fail(ex, OUTCOME_queue_timeout);
 		break;
 	case EXCHANGE_CONNECTING:
-		attempt_connected(ex, ERR_TIMEOUT);
+		attempt_connected(ex->at, ERR_TIMEOUT);
 		break;
 	case EXCHANGE_SENDING:
-		if (stream_pending(&ex->up->stream))
-			attempt_failed(ex, OUTCOME_backend_send_timeout);
+		if (exchange_upload_pending(ex))
+			attempt_failed(ex->at, OUTCOME_backend_send_timeout);
 		else
 			fail(ex, OUTCOME_client_timeout_body);
 		break;
 	case EXCHANGE_WAITING:
-		attempt_failed(ex, OUTCOME_backend_timeout);
+		attempt_failed(ex->at, OUTCOME_backend_timeout);
 		break;
 	case EXCHANGE_TRANSFER:
 		fail(ex, ex->write_blocked ? OUTCOME_client_timeout_write : OUTCOME_backend_idle);
@@ -205,6 +205,8 @@ struct exchange *exchange_new(struct worker *w, const struct exchange_request *r
 	       offsetof(struct exchange, request_id) - offsetof(struct exchange, magic));
 	ex->magic = EXCHANGE_MAGIC;
 	ex->timer.fn = on_timeout;
+	ex->at = &ex->first;
+	ex->first.ex = ex;
 	ex->worker = w;
 	ex->client_ops = req->ops;
 	ex->client = req->client;
@@ -367,18 +369,18 @@ static void keep_for_replay(struct exchange *ex, struct span body)
 	ex->req = NULL;
 }
 
-static enum io send_body(struct exchange *ex, struct span bytes)
+static enum io send_body(struct exchange *ex, const struct request_part *part)
 {
-	if (bytes.len == 0 || ex->upload_dead)
+	struct attempt *at = ex->at;
+	if ((part->wire.len == 0 && !part->end) || at->upload_dead)
 		return IO_OK;
 	if (ex->replayable)
-		keep_for_replay(ex, bytes);
-	enum io io = stream_write(&ex->up->stream, bytes.ptr, bytes.len);
-	counter_add(&ex->up->local->counters.bytes_out, bytes.len);
+		keep_for_replay(ex, part->wire);
+	enum io io = at->ops->body(at, part);
 	if (io == IO_ERR) {
 		/* it may have answered before it stopped reading; and a body that did
 		 * not get there whole must not be followed by another request */
-		ex->upload_dead = true;
+		at->upload_dead = true;
 		return IO_OK;
 	}
 	if (io == IO_WAIT)
@@ -386,13 +388,13 @@ static enum io send_body(struct exchange *ex, struct span bytes)
 	return io;
 }
 
-static enum io take_body(struct exchange *ex, struct span bytes, bool complete)
+static enum io take_body(struct exchange *ex, const struct request_part *part)
 {
-	ex->req_complete = complete;
+	ex->req_complete = part->end;
 	switch (ex->state) {
 	case EXCHANGE_QUEUED:
 	case EXCHANGE_CONNECTING:
-		return keep_body(ex, bytes);
+		return keep_body(ex, part->wire);
 	case EXCHANGE_SENDING:
 	case EXCHANGE_WAITING:
 	case EXCHANGE_TRANSFER:
@@ -400,10 +402,10 @@ static enum io take_body(struct exchange *ex, struct span bytes, bool complete)
 	default:
 		return IO_OK;
 	}
-	enum io io = send_body(ex, bytes);
+	enum io io = send_body(ex, part);
 	if (ex->state == EXCHANGE_SENDING) {
-		if (complete && io == IO_OK) {
-			exchange_sent(ex);
+		if (part->end && io == IO_OK) {
+			attempt_sent(ex->at);
 			return io;
 		}
 	}
@@ -414,7 +416,10 @@ static enum io take_body(struct exchange *ex, struct span bytes, bool complete)
 enum io exchange_body(struct exchange *ex, struct span body, bool complete)
 {
 	check_magic(ex, EXCHANGE_MAGIC);
-	return take_body(ex, ex->req_chunked ? chunk_frame(body, complete) : body, complete);
+	struct request_part part = {.data = body, .wire = body, .end = complete};
+	if (ex->req_chunked)
+		part.wire = chunk_frame(body, complete);
+	return take_body(ex, &part);
 }
 
 enum io exchange_body_trailers(struct exchange *ex, const struct message *trailers)
@@ -425,7 +430,13 @@ enum io exchange_body_trailers(struct exchange *ex, const struct message *traile
 	h1_put_headers(&out, trailers);
 	h1_put(&out, VIEW("\r\n"));
 	check(!out.overflow);
-	return take_body(ex, (struct span){out.ptr, out.len}, true);
+	struct request_part part = {
+	    .data = {out.ptr, 0},
+	    .wire = {out.ptr, out.len},
+	    .trailers = trailers,
+	    .end = true,
+	};
+	return take_body(ex, &part);
 }
 
 void exchange_body_failed(struct exchange *ex, enum outcome outcome, const char *detail)
@@ -440,8 +451,7 @@ void exchange_body_failed(struct exchange *ex, enum outcome outcome, const char 
 
 enum io exchange_raw(struct exchange *ex, struct span bytes)
 {
-	enum io io = stream_write(&ex->up->stream, bytes.ptr, bytes.len);
-	counter_add(&ex->up->local->counters.bytes_out, bytes.len);
+	enum io io = ex->at->ops->raw(ex->at, bytes);
 	if (io == IO_ERR)
 		exchange_end(ex, OUTCOME_tunnel);
 	else
@@ -454,8 +464,8 @@ void exchange_raw_end(struct exchange *ex)
 	ex->client_eof = true;
 	if (ex->backend_eof)
 		exchange_end(ex, OUTCOME_tunnel);
-	else if (!stream_pending(&ex->up->stream))
-		stream_shutdown(&ex->up->stream);
+	else
+		ex->at->ops->raw_end(ex->at);
 }
 
 /* ---- the client's state ---- */
@@ -495,7 +505,8 @@ void exchange_client_drained(struct exchange *ex)
 	} else if (ex->write_blocked) {
 		ex->write_blocked = false;
 		exchange_arm(ex);
-		backend_h1_resume(ex);
+		if (ex->at->ops)
+			ex->at->ops->resume(ex->at);
 	}
 }
 
@@ -519,8 +530,8 @@ void exchange_end(struct exchange *ex, enum outcome outcome)
 	check_magic(ex, EXCHANGE_MAGIC);
 	ex->outcome = outcome;
 	const struct outcome_row *row = outcome_row(outcome);
-	if (ex->lease.backend)
-		attempt_finish(ex, false, row->is_error);
+	if (ex->at->lease.backend)
+		attempt_finish(ex->at, false, row->is_error);
 	exchange_set_state(ex, EXCHANGE_ENDED);
 	timer_clear(&ex->timer);
 
@@ -536,7 +547,6 @@ void exchange_end(struct exchange *ex, enum outcome outcome)
 		access_log_write(ex);
 
 	buf_put(&w->pool.bufs, ex->req);
-	buf_put(&w->pool.bufs, ex->resp_in);
 	buf_put(&w->pool.bufs, ex->note);
 	const struct client_ops *ops = ex->client_ops;
 	void *client = ex->client;

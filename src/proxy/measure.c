@@ -6,25 +6,7 @@
  */
 #include <string.h>
 
-#include "weir/base/clock.h"
 #include "weir/proxy/exchange.h"
-
-void exchange_sent(struct exchange *ex)
-{
-	ex->sent_us = clock_us();
-	if (unlikely(ex->send_from_us))
-		ex->upload_us += ex->sent_us - ex->send_from_us;
-	exchange_set_state(ex, EXCHANGE_WAITING);
-}
-
-void exchange_attempt_over(struct exchange *ex)
-{
-	if (ex->sent_us)
-		ex->failed_wait_us += clock_us() - ex->sent_us;
-	else if (ex->send_from_us)
-		ex->upload_us += clock_us() - ex->send_from_us;
-	ex->sent_us = ex->send_from_us = 0;
-}
 
 /* ---- phases ---- */
 
@@ -35,20 +17,21 @@ static uint64_t minus(uint64_t a, uint64_t b)
 
 static void divide(const struct exchange *ex, uint64_t us[N_PHASES])
 {
-	uint64_t now = ex->last_byte_us, sent = ex->sent_us, first = ex->first_byte_us;
+	const struct attempt *at = ex->at;
+	uint64_t now = ex->last_byte_us, sent = at->sent_us, first = at->first_byte_us;
 	uint64_t blocked = ex->client_us;
 	if (ex->blocked_from_us) /* it ended while the client held it up */
 		blocked += minus(now, ex->blocked_from_us);
 	us[PHASE_queue] = ex->queue_us;
 	us[PHASE_connect] = ex->connect_us;
-	if (ex->connect_from_us) /* it ended meanwhile */
-		us[PHASE_connect] += minus(now, ex->connect_from_us);
+	if (at->connect_from_us) /* it ended meanwhile */
+		us[PHASE_connect] += minus(now, at->connect_from_us);
 	us[PHASE_client] = ex->upload_us + blocked;
 	us[PHASE_wait] = ex->failed_wait_us;
 	if (sent) /* without an answer it waited to the end */
 		us[PHASE_wait] += minus(first ? first : now - blocked, sent);
-	else if (ex->send_from_us) /* answered, or ended, before all of it was sent */
-		us[PHASE_client] += minus(first ? first : now, ex->send_from_us);
+	else if (at->send_from_us) /* answered, or ended, before all of it was sent */
+		us[PHASE_client] += minus(first ? first : now, at->send_from_us);
 	us[PHASE_transfer] = first ? minus(minus(now, first), blocked) : 0;
 	us[PHASE_total] = now - ex->start_us;
 	uint64_t known = us[PHASE_queue] + us[PHASE_connect] + us[PHASE_client] + us[PHASE_wait] +
@@ -98,7 +81,7 @@ static void note_slow(const struct exchange *ex, struct slow_ring *ring,
 	struct slow_record r = {
 	    .ended_us = ex->last_byte_us,
 	    .outcome = outcome_row(ex->outcome)->name,
-	    .in_flight = ex->lease.others,
+	    .in_flight = ex->at->lease.others,
 	    .queue_length = ex->queue_met,
 	    .status = ex->status,
 	    .retries = ex->n_retries,
@@ -137,7 +120,7 @@ void exchange_measure(struct exchange *ex)
 			hist_set_record(set, (enum phase)p, us[p]);
 	struct levels *levels = atomic_load_explicit(&bl->levels, memory_order_relaxed);
 	if (likely(set == &bl->ok && levels != NULL))
-		levels_served(levels, ex->lease.others, us[PHASE_wait] + us[PHASE_transfer]);
+		levels_served(levels, ex->at->lease.others, us[PHASE_wait] + us[PHASE_transfer]);
 	struct slow_ring *ring = slow_ring_of(bl);
 	if (ring && slow_wants(ring, us[PHASE_total], ex->last_byte_us) &&
 	    ex->outcome != OUTCOME_tunnel && ex->outcome != OUTCOME_tunnel_idle)

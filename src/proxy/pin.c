@@ -104,7 +104,7 @@ static bool was_tried(const struct exchange *ex, uint32_t index)
 static enum pool_verdict take_any(struct exchange *ex)
 {
 	ex->pin = 0;
-	return pool_take(ex->view, &ex->worker->pool, &ex->tried, ex->hash_key, &ex->lease);
+	return pool_take(ex->view, &ex->worker->pool, &ex->tried, ex->hash_key, &ex->at->lease);
 }
 
 enum pool_verdict pin_take(struct exchange *ex)
@@ -112,10 +112,10 @@ enum pool_verdict pin_take(struct exchange *ex)
 	const struct conf_pool *conf = pool_of(ex)->conf;
 	bool tried = was_tried(ex, ex->pin - 1);
 	ex->pin_waits = false;
-	ex->lease.backend = NULL;
+	ex->at->lease.backend = NULL;
 	enum pool_verdict verdict =
 	    tried ? POOL_EMPTY
-		  : pool_take_pinned(ex->view, &ex->worker->pool, ex->pin - 1, &ex->lease);
+		  : pool_take_pinned(ex->view, &ex->worker->pool, ex->pin - 1, &ex->at->lease);
 	if (verdict != POOL_EMPTY || conf->sticky.mode == CONF_STICKY_STRICT)
 		return verdict;
 	if (conf->sticky.mode == CONF_STICKY_WAIT && conf->queue.on && !tried) {
@@ -133,7 +133,8 @@ bool pin_take_elsewhere(struct exchange *ex)
 	ex->pin_waits = false;
 	ex->pin = 0;
 	/* it has waited: no stepping back behind itself */
-	return pool_take_slot(ex->view, &ex->worker->pool, &ex->tried, 0, &ex->lease) == POOL_TAKEN;
+	return pool_take_slot(ex->view, &ex->worker->pool, &ex->tried, 0, &ex->at->lease) ==
+	       POOL_TAKEN;
 }
 
 /* ---- the response ---- */
@@ -188,7 +189,7 @@ static void learn_sessions(struct exchange *ex, const struct message *resp, uint
 void pin_response(struct exchange *ex, struct message *resp)
 {
 	const struct pool *pool = pool_of(ex);
-	uint32_t index = ex->lease.index;
+	uint32_t index = ex->at->lease.index;
 	bool moved = ex->pin_given && ex->pin_given != index + 1;
 	if (resp->status < 200 && resp->status != 101)
 		return;

@@ -256,8 +256,8 @@ static void take_report(struct exchange *ex, struct message *resp)
 		h->drop = true;
 		n++;
 	}
-	if (n == 1 && ex->lease.backend)
-		lease_note_report(&ex->lease, value);
+	if (n == 1 && ex->at->lease.backend)
+		lease_note_report(&ex->at->lease, value);
 }
 
 void policy_response(struct exchange *ex, struct message *resp)

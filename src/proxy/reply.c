@@ -78,8 +78,8 @@ void reply_error(struct exchange *ex, enum outcome outcome, const char *detail)
 {
 	const struct outcome_row *row = outcome_row(outcome);
 	struct worker *w = ex->worker;
-	if (ex->lease.backend)
-		attempt_finish(ex, false, row->is_error);
+	if (ex->at->lease.backend)
+		attempt_finish(ex->at, false, row->is_error);
 	if (ex->head_relayed || ex->state == EXCHANGE_FLUSH || row->status == 0) {
 		exchange_end(ex, outcome);
 		return;

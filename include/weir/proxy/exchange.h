@@ -33,12 +33,8 @@
 #ifndef WEIR_PROXY_EXCHANGE_H
 #define WEIR_PROXY_EXCHANGE_H
 
-#include "weir/http/h1.h"
-#include "weir/pool/pool.h"
-#include "weir/pool/upconn.h"
+#include "weir/proxy/attempt.h"
 #include "weir/proxy/generation.h"
-#include "weir/proxy/outcome.h"
-#include "weir/proxy/worker.h"
 
 #define EXCHANGE_MAGIC 0x45584331
 
@@ -55,15 +51,6 @@ enum exchange_state {
 };
 
 const char *exchange_state_name(enum exchange_state state);
-
-/*
- * Bytes in a receive area.  There is room for HEAD_ROOM bytes in front of them
- * and AREA_BACK behind, so framing is put around them where they lie.
- */
-struct span {
-	char *ptr;
-	size_t len;
-};
 
 #define REQUEST_ID_MAX 128
 /* A longer body of a request that may not be repeated is sent from where it was received. */
@@ -111,8 +98,8 @@ struct exchange {
 
 	/* the way to a backend */
 	struct pool_view *view;
-	struct lease lease;
-	struct upconn *up; /* owns while set */
+	struct attempt *at; /* the one that serves the client; never NULL */
+	struct attempt first;
 	struct waiter waiter;
 	struct pool_tried tried;
 	uint64_t hash_key;    /* for a hashing strategy; 0: none */
@@ -127,7 +114,6 @@ struct exchange {
 	bool client_deadline; /* total_deadline_us is the client's */
 	uint16_t stamp_at[2]; /* where in the head what is left is written, 0: nowhere */
 	uint16_t n_retries;
-	bool stale_retried; /* this lease has had its second connection */
 
 	/* the request */
 	struct span direct;    /* head and body still in the receive area; or empty */
@@ -138,34 +124,24 @@ struct exchange {
 	bool req_chunked;     /* towards the backend */
 	bool req_complete;    /* the whole body has come from the client */
 	bool replayable;      /* `req` holds everything sent so far */
-	bool unsent;          /* not one byte of it went out in this attempt */
-	bool counted;         /* this attempt is in the backend's request counter */
 	bool wants_json;      /* Accept prefers JSON: error answers */
 	bool close_client;    /* the client's connection cannot go on */
 	bool wants_upgrade;   /* Upgrade was asked for */
-	bool upload_dead;     /* the backend stopped reading: drop what still comes */
 	bool client_eof;      /* TUNNEL: the client ended its direction */
 	bool backend_eof;     /* TUNNEL: the backend did */
 
 	/* the response */
-	struct h1_body resp_body;
-	struct buf *resp_in; /* an incomplete head; owns */
-	uint16_t status;     /* what the client got; 0: nothing yet */
-	bool resp_started;   /* a byte of it has been seen from the backend */
-	bool resp_keep;      /* the upstream connection may be used again */
-	bool head_relayed;   /* the client has a final head */
-	bool resp_complete;  /* and all of the response */
-	bool write_blocked;  /* the client is slow: reading from the backend is paused */
-	size_t unsent_mark;  /* bytes the slow side had not taken at the last look */
+	uint16_t status;    /* what the client got; 0: nothing yet */
+	bool head_relayed;  /* the client has a final head */
+	bool resp_complete; /* and all of the response */
+	bool write_blocked; /* the client is slow: reading from the backend is paused */
+	size_t unsent_mark; /* bytes the slow side had not taken at the last look */
 
 	/* facts */
 	enum outcome outcome;
 	uint64_t start_us; /* first request byte */
 	uint64_t queue_from_us, queue_us;
-	uint64_t connect_from_us, connect_us;
-	uint64_t send_from_us;  /* its first part was, 0: it went in one piece */
-	uint64_t sent_us;       /* request handed to the kernel */
-	uint64_t first_byte_us; /* of the response */
+	uint64_t connect_us;
 	uint64_t last_byte_us;
 	uint64_t blocked_from_us, client_us; /* the client read slowly */
 	uint64_t upload_us;                  /* it sent slowly */
@@ -209,6 +185,11 @@ enum io exchange_body(struct exchange *ex, struct span body, bool complete);
 enum io exchange_body_trailers(struct exchange *ex, const struct message *trailers);
 /* How many body bytes may be given to exchange_body at once. */
 size_t exchange_body_room(const struct exchange *ex);
+/* Bytes of the request that wait for the backend to take them. */
+static inline size_t exchange_upload_pending(const struct exchange *ex)
+{
+	return ex->at->ops ? ex->at->ops->pending(ex->at) : 0;
+}
 /* Raw bytes of a tunnel, and their end. */
 enum io exchange_raw(struct exchange *ex, struct span bytes);
 void exchange_raw_end(struct exchange *ex);
@@ -219,11 +200,7 @@ void exchange_client_gone(struct exchange *ex);
 /* Everything the client had pending is out. */
 void exchange_client_drained(struct exchange *ex);
 
-/* measure.c: all of the request is with the kernel; it waits for the answer now. */
-void exchange_sent(struct exchange *ex);
-/* An attempt is given up for another one: its waiting is kept for the account. */
-void exchange_attempt_over(struct exchange *ex);
-/* The phases of an exchange that has ended, into histograms and rings. */
+/* measure.c: the phases of an exchange that has ended, into histograms and rings. */
 void exchange_measure(struct exchange *ex);
 
 /* Ends it, whatever its state. */
@@ -244,24 +221,6 @@ bool exchange_keep_request(struct exchange *ex);
 void exchange_set_state(struct exchange *ex, enum exchange_state state);
 /* Sets the deadline that fits the state. */
 void exchange_arm(struct exchange *ex);
-
-/* attempt.c: picks a backend and sends the request. */
-void attempt_begin(struct exchange *ex);
-/* Waiting for the backend of its pin is over: true when another one has it now. */
-bool attempt_elsewhere(struct exchange *ex);
-/* The connect of this attempt has ended. */
-void attempt_connected(struct exchange *ex, enum err err);
-/* An attempt failed before any response byte; tries again or gives up. */
-void attempt_failed(struct exchange *ex, enum outcome outcome);
-/* Lets go of the upstream connection and the lease. */
-void attempt_finish(struct exchange *ex, bool keep, bool error);
-
-/* backend_h1.c: events of the upstream connection. */
-extern const struct stream_events backend_h1_events;
-/* Sends ex->req over ex->up. */
-void backend_h1_send(struct exchange *ex);
-/* Reading may go on: the client took what it had pending. */
-void backend_h1_resume(struct exchange *ex);
 
 /* reply.c: answers of weir itself. */
 void reply_error(struct exchange *ex, enum outcome outcome, const char *detail);

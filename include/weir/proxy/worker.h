@@ -37,6 +37,15 @@ struct area {
 	char *data; /* base + AREA_FRONT */
 };
 
+/*
+ * Bytes in a receive area.  There is room for HEAD_ROOM bytes in front of them
+ * and AREA_BACK behind, so framing is put around them where they lie.
+ */
+struct span {
+	char *ptr;
+	size_t len;
+};
+
 /* Limits of one worker, out of the configuration at start. */
 struct worker_limits {
 	uint32_t conns, upconns, bufs;
