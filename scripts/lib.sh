@@ -18,7 +18,7 @@ PYTHON=/usr/bin/python3
 # `a|b` where Debian releases name it differently: the first that can be had is taken.
 PACKAGES_BUILD=(gcc libc6-dev cmake:cmake ninja-build:ninja 'pkgconf|pkg-config' python3
 	libev-dev libssl-dev libpcre2-dev libnghttp2-dev libyaml-dev libjansson-dev
-	libxxhash-dev)
+	libxxhash-dev libncurses-dev)
 # shellcheck disable=SC2034
 PACKAGES_APPS=(nodejs:node gunicorn curl:curl nghttp2-client:h2load procps)
 # shellcheck disable=SC2034
@@ -26,7 +26,7 @@ PACKAGES_BENCH=(nginx haproxy wrk:wrk)
 # shellcheck disable=SC2034
 PACKAGES_TEST=(clang libclang-rt-dev llvm clang-format-19 libcriterion-dev python3-pytest
 	python3-yaml python3-jsonschema python3-websocket wrk:wrk haproxy nginx
-	shellcheck:shellcheck mandoc:mandoc strace:strace prometheus:promtool openssl iproute2)
+	hatop:hatop tmux:tmux chromium:chromium shellcheck:shellcheck mandoc:mandoc strace:strace prometheus:promtool openssl iproute2)
 
 say() {
 	printf '%s\n' "$*"

@@ -9,6 +9,8 @@
  */
 #include "api.h"
 
+#include "dashboard.h"
+
 #include <string.h>
 
 enum access { READ, CHANGE };
@@ -172,12 +174,25 @@ static bool type_is_json(struct call *call)
 	return false;
 }
 
+/* Probes tell nothing and come under whatever name a platform gives a machine. */
+static bool may_ask(struct call *call, const struct row *row)
+{
+	const struct admin_host *host = &call->api->host;
+	if (call->trusted || row->handler == api_livez || row->handler == api_readyz ||
+	    host_is_ours(&host->conf(host->ctx)->status.hosts, call->msg->authority))
+		return true;
+	call_error(call, 403,
+		   "this is not served under the name in Host: use an IP address, or add the name "
+		   "to status.hosts");
+	return false;
+}
+
 void api_dispatch(struct call *call)
 {
 	call->answer.status = 200;
 	call->answer.type = "application/json";
 	const struct row *row = find_row(call);
-	if (!row)
+	if (!row || !may_ask(call, row))
 		return;
 	if (row->access == CHANGE && !may_change(call))
 		return;
@@ -186,9 +201,22 @@ void api_dispatch(struct call *call)
 	row->handler(call);
 }
 
+/* Browsers ask for HTML by name; programs take anything. */
+static bool wants_page(const struct call *call)
+{
+	const struct header *accept = message_find_name(call->msg, VIEW("accept"));
+	const struct view html = VIEW("text/html");
+	return accept && memmem(accept->value.ptr, accept->value.len, html.ptr, html.len);
+}
+
 void api_index(struct call *call)
 {
 	struct json j;
+	if (wants_page(call)) {
+		call->answer.type = "text/html; charset=utf-8";
+		str_put(&call->answer.body, dashboard_page, dashboard_page_len);
+		return;
+	}
 	json_init(&j, &call->answer.body, true);
 	json_object(&j);
 	json_member_text(&j, "name", "weir");

@@ -25,6 +25,7 @@ struct api {
 	struct route_scratch *scratch; /* owns */
 	struct str token;              /* owns; empty: nobody may change things over TCP */
 	size_t backlog;                /* bytes of answers not sent yet, over all sessions */
+	unsigned n_streams;            /* sessions that listen to GET /v1/stream */
 	struct message msg;            /* the request being handled */
 	struct message probe;          /* the request being explained */
 };
@@ -38,6 +39,7 @@ struct answer {
 	const char *type; /* media type, static */
 	unsigned allow;   /* with 405: bits of enum method */
 	bool needs_token; /* with 401 */
+	bool goes_on;     /* the body has no end: more follows by session_push */
 	struct str body;  /* owns */
 };
 
@@ -103,13 +105,24 @@ void json_member_time(struct json *j, const char *key, uint64_t wall_us);
 void json_member_optional(struct json *j, const char *key, struct view v);
 void put_backend(struct json *j, const struct pool *pool, uint32_t i);
 /* The members of GET /v1/status, into an open object. */
-void put_status(struct json *j, struct call *call);
+void put_status(struct json *j, const struct admin_host *host, struct arena *arena);
 
 /*
  * Events since an instant as an array; of one pool and backend, when they are not
  * empty, and those that concern everybody.
  */
 void put_events_since(struct json *j, uint64_t wall_us, struct view pool, struct view backend);
+
+/* Whether the Host field is one that status.bind may be read under; host.c. */
+bool host_is_ours(const struct conf_views *names, struct view authority);
+
+/* Sessions that may listen to GET /v1/stream at a time. */
+#define STREAMS_MAX 16
+/* What they get each second: one server-sent event. */
+void stream_put(struct api *api, struct str *out);
+
+/* The id of the latest event. */
+uint64_t event_last_id(void);
 /* When an event of this kind came last; 0: never. */
 uint64_t event_last_wall_us(enum event_kind kind);
 

@@ -2,6 +2,9 @@
 #include "counters.h"
 
 #include <stddef.h>
+#include <string.h>
+
+#include "weir/base/check.h"
 
 #define COUNTER(name, sentence) {#name, sentence, offsetof(struct backend_counters, name)},
 const struct counter_row backend_counter_rows[] = {
@@ -28,6 +31,15 @@ uint64_t backend_counter(const struct backend *backend, const struct counter_row
 	for (unsigned i = 0; i < backend->n_workers; i++)
 		n += counter_at(&backend->local[i]->counters, row->offset);
 	return n;
+}
+
+uint64_t backend_counter_named(const struct backend *backend, const char *name)
+{
+	for (size_t i = 0; i < n_backend_counter_rows; i++)
+		if (strcmp(backend_counter_rows[i].name, name) == 0)
+			return backend_counter(backend, &backend_counter_rows[i]);
+	check(false);
+	return 0;
 }
 
 uint64_t pool_counter(const struct pool *pool, const struct counter_row *row)

@@ -20,6 +20,8 @@ extern const struct counter_row pool_counter_rows[];
 extern const size_t n_pool_counter_rows;
 
 uint64_t backend_counter(const struct backend *backend, const struct counter_row *row);
+/* By the row's name, which must exist. */
+uint64_t backend_counter_named(const struct backend *backend, const char *name);
 uint64_t pool_counter(const struct pool *pool, const struct counter_row *row);
 
 #endif

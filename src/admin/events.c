@@ -63,6 +63,11 @@ uint64_t event_last_wall_us(enum event_kind kind)
 	return last_at[kind];
 }
 
+uint64_t event_last_id(void)
+{
+	return last_id;
+}
+
 static void put_event(struct json *j, const struct event *e)
 {
 	json_object(j);

@@ -13,6 +13,7 @@
  *   ANSWER  the answer of a handler  30 s
  *   SEND    the client to read       30 s without a byte taken
  *   LINGER  the client to close       2 s, so that it can read the last answer
+ *   STREAM  the next second           a listener of GET /v1/stream may stay
  */
 #include "weir/admin/admin.h"
 
@@ -34,10 +35,19 @@
 #define READ_BYTES ((size_t)16 * 1024)
 #define LINGER_BYTES ((size_t)1 << 20)
 #define RETRY_ACCEPT_US 200000
+#define STREAM_US 1000000
 
 #define CONN_MAGIC 0x41444d43
 
-enum conn_wait { WAIT_IDLE, WAIT_HEAD, WAIT_BODY, WAIT_ANSWER, WAIT_SEND, WAIT_LINGER };
+enum conn_wait {
+	WAIT_IDLE,
+	WAIT_HEAD,
+	WAIT_BODY,
+	WAIT_ANSWER,
+	WAIT_SEND,
+	WAIT_LINGER,
+	WAIT_STREAM
+};
 
 static const uint64_t wait_us[] = {
     [WAIT_IDLE] = 30000000,   [WAIT_HEAD] = 10000000, [WAIT_BODY] = 30000000,
@@ -52,6 +62,7 @@ struct admin {
 	bool prepared;
 	ev_io accept_io[N_ENDS];
 	struct timer accept_timer; /* out of descriptors: when to try again */
+	struct timer stream_timer; /* set while somebody listens to GET /v1/stream */
 	int spare_fd;              /* given up for one client when descriptors run out */
 	struct list conns;
 	unsigned n_conns, n_remote;
@@ -147,10 +158,21 @@ static enum conn_wait wait_of(const struct session *s)
 		return WAIT_ANSWER;
 	case SESSION_CLOSING:
 		return WAIT_LINGER;
+	case SESSION_STREAM:
+		return WAIT_STREAM;
 	case SESSION_HEAD:
 		break;
 	}
 	return s->in.len ? WAIT_HEAD : WAIT_IDLE;
+}
+
+static void wait_for_tick(struct conn *c)
+{
+	struct admin *admin = c->admin;
+	c->wait = WAIT_STREAM;
+	timer_clear(&c->timer);
+	if (!timer_is_set(&admin->stream_timer))
+		loop_timer(admin->loop, &admin->stream_timer, STREAM_US);
 }
 
 /* As far as it goes in this turn. */
@@ -171,6 +193,11 @@ static void conn_run(struct conn *c)
 	enum conn_wait wait = wait_of(s);
 	if (wait == WAIT_LINGER && c->wait != WAIT_LINGER)
 		shutdown(c->fd, SHUT_WR);
+	if (wait == WAIT_STREAM) {
+		watch(c, true, false);
+		wait_for_tick(c);
+		return;
+	}
 	/* a pipelined request has to wait for the next turn: writable means now */
 	watch(c, !more && wait != WAIT_ANSWER, more);
 	wait_for(c, wait, false);
@@ -195,7 +222,7 @@ static void on_read(struct ev_loop *ev, ev_io *w, int revents)
 		conn_close(c);
 		return;
 	}
-	if (c->wait == WAIT_LINGER) {
+	if (c->wait == WAIT_LINGER || c->session.state == SESSION_STREAM) {
 		c->lingered += (size_t)n;
 		if (c->lingered > LINGER_BYTES)
 			conn_close(c);
@@ -203,6 +230,24 @@ static void on_read(struct ev_loop *ev, ev_io *w, int revents)
 	}
 	session_put(&c->session, view_of(room, (size_t)n));
 	conn_run(c);
+}
+
+static void on_stream_timer(struct timer *timer)
+{
+	struct admin *admin = container_of(timer, struct admin, stream_timer);
+	struct str text = STR_INIT;
+	if (admin->api.n_streams == 0)
+		return;
+	stream_put(&admin->api, &text);
+	list_each_safe (it, tmp, &admin->conns) {
+		struct conn *c = list_entry(it, struct conn, link);
+		if (text.overflow || c->session.state != SESSION_STREAM)
+			continue;
+		session_push(&c->session, str_as_view(&text));
+		conn_run(c);
+	}
+	str_fini(&text);
+	loop_timer(admin->loop, &admin->stream_timer, STREAM_US);
 }
 
 static void on_write(struct ev_loop *ev, ev_io *w, int revents)
@@ -379,6 +424,7 @@ struct admin *admin_new(struct loop *loop, const struct conf *conf, const struct
 	listening_init(&admin->now);
 	listening_init(&admin->next);
 	admin->accept_timer.fn = on_accept_timer;
+	admin->stream_timer.fn = on_stream_timer;
 	for (int i = 0; i < N_ENDS; i++) {
 		ev_io_init(&admin->accept_io[i], on_accept, -1, EV_READ);
 		admin->accept_io[i].data = admin;
@@ -405,6 +451,7 @@ void admin_free(struct admin *admin)
 	}
 	listening_close(&admin->now);
 	timer_del(&admin->accept_timer);
+	timer_del(&admin->stream_timer);
 	socket_close(admin->spare_fd);
 	api_fini(&admin->api);
 	free(admin);

@@ -33,6 +33,7 @@ void session_fini(struct session *s)
 {
 	if (s->later)
 		s->later->session = NULL;
+	s->api->n_streams -= s->state == SESSION_STREAM;
 	s->api->backlog -= s->out.len - s->sent;
 	str_fini(&s->in);
 	str_fini(&s->content);
@@ -41,6 +42,8 @@ void session_fini(struct session *s)
 
 void session_put(struct session *s, struct view bytes)
 {
+	if (s->state == SESSION_STREAM)
+		return;
 	str_view(&s->in, bytes);
 }
 
@@ -78,6 +81,16 @@ static void put_allow(struct h1_out *out, unsigned allow)
 	h1_put_header(out, VIEW("Allow"), str_as_view(&text));
 }
 
+/* The page carries all it needs and talks to nobody else; no other page may frame it. */
+static void put_page_policy(struct h1_out *out)
+{
+	h1_put_header(out, VIEW("Content-Security-Policy"),
+		      VIEW("default-src 'none'; style-src 'unsafe-inline'; script-src "
+			   "'unsafe-inline'; connect-src 'self'; img-src data:; base-uri 'none'; "
+			   "form-action 'none'; frame-ancestors 'none'"));
+	h1_put_header(out, VIEW("Referrer-Policy"), VIEW("no-referrer"));
+}
+
 static void put_head(struct session *s, const struct answer *answer)
 {
 	char room[1024];
@@ -85,9 +98,12 @@ static void put_head(struct session *s, const struct answer *answer)
 	h1_put_status_line(&out, answer->status, VIEW_NONE);
 	put_date(&out);
 	h1_put_header(&out, VIEW("Content-Type"), view_str(answer->type));
-	h1_put_header_u64(&out, VIEW("Content-Length"), answer->body.len);
+	if (!answer->goes_on)
+		h1_put_header_u64(&out, VIEW("Content-Length"), answer->body.len);
 	h1_put_header(&out, VIEW("Cache-Control"), VIEW("no-store"));
 	h1_put_header(&out, VIEW("X-Content-Type-Options"), VIEW("nosniff"));
+	if (view_starts(view_str(answer->type), VIEW("text/html")))
+		put_page_policy(&out);
 	if (answer->allow)
 		put_allow(&out, answer->allow);
 	if (answer->needs_token)
@@ -105,6 +121,7 @@ static void put_out(struct session *s, struct answer *answer)
 {
 	struct view body = str_as_view(&answer->body);
 	size_t before = s->out.len;
+	s->keep_alive = s->keep_alive && !answer->goes_on;
 	if (!view_ends(body, VIEW("\n"))) /* for people with curl */
 		str_char(&answer->body, '\n');
 	if (answer->body.overflow || !str_reserve(&s->out, answer->body.len + 1024))
@@ -119,6 +136,19 @@ static void put_out(struct session *s, struct answer *answer)
 	if (s->out.overflow)
 		s->keep_alive = false;
 	s->state = s->keep_alive ? SESSION_HEAD : SESSION_CLOSING;
+	if (answer->goes_on && !s->head_only && !s->out.overflow) {
+		s->state = SESSION_STREAM;
+		s->api->n_streams++;
+	}
+}
+
+void session_push(struct session *s, struct view bytes)
+{
+	check(s->state == SESSION_STREAM);
+	if (session_out(s).len || !str_reserve(&s->out, bytes.len))
+		return;
+	str_view(&s->out, bytes);
+	s->api->backlog += bytes.len;
 }
 
 static void end_with(struct session *s, struct answer *answer)

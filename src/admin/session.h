@@ -14,6 +14,8 @@
  *   HEAD, BODY  bytes of the client are wanted
  *   WAITING     no bytes are wanted; `ready` is called when there is an answer
  *   CLOSING     nothing is wanted; close once `out` is sent
+ *   STREAM      (from BODY) the answer has no end: session_push adds to it until
+ *               the client leaves; bytes of the client are dropped
  */
 #ifndef WEIR_ADMIN_SESSION_H
 #define WEIR_ADMIN_SESSION_H
@@ -22,7 +24,7 @@
 
 #include "weir/http/h1.h"
 
-enum session_state { SESSION_HEAD, SESSION_BODY, SESSION_WAITING, SESSION_CLOSING };
+enum session_state { SESSION_HEAD, SESSION_BODY, SESSION_WAITING, SESSION_CLOSING, SESSION_STREAM };
 
 struct session {
 	struct api *api;
@@ -63,6 +65,9 @@ static inline struct view session_out(const struct session *s)
 	return view_skip(str_as_view(&s->out), s->sent);
 }
 void session_sent(struct session *s, size_t n);
+
+/* STREAM: more of the answer; nothing when the client has not taken the last yet. */
+void session_push(struct session *s, struct view bytes);
 
 /* The client was too slow: 408, and the end. */
 void session_time_out(struct session *s);

@@ -141,11 +141,10 @@ static void put_problems(struct json *j, const struct admin_status *s,
 
 /* ---- all of it ---- */
 
-void put_status(struct json *j, struct call *call)
+void put_status(struct json *j, const struct admin_host *host, struct arena *arena)
 {
-	const struct admin_host *host = &call->api->host;
 	struct admin_status s = {0};
-	host->status(host->ctx, call->arena, &s);
+	host->status(host->ctx, arena, &s);
 	json_member_text(j, "version", WEIR_VERSION);
 	json_member_u64(j, "pid", (uint64_t)getpid());
 	json_member_u64(j, "uptime_s", (clock_us() - s.started_us) / 1000000);
@@ -153,7 +152,10 @@ void put_status(struct json *j, struct call *call)
 	json_key(j, "last_reload");
 	json_object(j);
 	json_member_bool(j, "ok", s.last_reload.ok);
-	json_member_time(j, "at", s.last_reload.at_wall_us);
+	if (s.last_reload.at_wall_us)
+		json_member_time(j, "at", s.last_reload.at_wall_us);
+	else
+		json_member_optional(j, "at", VIEW_NONE);
 	json_member_optional(j, "error", s.last_reload.error);
 	json_object_end(j);
 	json_member_bool(j, "draining", s.draining);
@@ -168,6 +170,6 @@ void api_status(struct call *call)
 	struct json j;
 	json_init(&j, &call->answer.body, false);
 	json_object(&j);
-	put_status(&j, call);
+	put_status(&j, &call->api->host, call->arena);
 	json_object_end(&j);
 }

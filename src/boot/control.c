@@ -410,7 +410,7 @@ int control_run(struct options *options, struct conf *conf)
 	    .options = options,
 	    .started_us = clock_us(),
 	    .started_wall_us = clock_wall_us(),
-	    .last_reload = {.ok = true, .at_wall_us = clock_wall_us(), .error = STR_INIT},
+	    .last_reload = {.ok = true, .error = STR_INIT},
 	};
 	list_init(&control.listeners);
 	list_init(&control.generations);

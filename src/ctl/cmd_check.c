@@ -56,6 +56,26 @@ static void look_at_pool(struct findings *f, const json_t *pool)
 			   get_text(pool, "name"));
 }
 
+/*
+ * Whether the rows told it already, with more detail.  Problems begin with their subject:
+ * "backend app/b2 is down: ...", "pool api has no ...", "the last reload failed: ...".
+ */
+static bool is_told(const struct findings *f, const char *problem)
+{
+	static const char *const verbs[] = {" is ", " has ", " failed"};
+	static const char intro[] = "backend ";
+	const char *subject = problem;
+	if (strncmp(subject, intro, sizeof(intro) - 1) == 0)
+		subject += sizeof(intro) - 1;
+	for (size_t i = 0; f->text.len && i < sizeof(verbs) / sizeof(verbs[0]); i++) {
+		const char *verb = strstr(subject, verbs[i]);
+		if (verb && memmem(f->text.ptr, f->text.len, subject,
+				   (size_t)(verb - subject) + strlen(verbs[i])))
+			return true;
+	}
+	return false;
+}
+
 static void look_at_status(struct findings *f, const json_t *status)
 {
 	size_t i;
@@ -65,7 +85,8 @@ static void look_at_status(struct findings *f, const json_t *status)
 		str_printf(find(f, WARNING), "the last reload failed: %s",
 			   get_text(reload, "error"));
 	json_array_foreach(json_object_get(status, "problems"), i,
-			   problem) if (json_is_string(problem))
+			   problem) if (json_is_string(problem) &&
+					!is_told(f, json_string_value(problem)))
 	    str_text(find(f, WARNING), json_string_value(problem));
 }
 

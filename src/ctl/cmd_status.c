@@ -26,16 +26,14 @@ static void put_last_reload(struct ctl *ctl, const json_t *reload)
 {
 	struct str *out = &ctl->out;
 	str_text(out, "reload    ");
-	if (!has_member(reload, "ok")) {
+	if (!has_member(reload, "at")) {
 		str_text(out, "none since start\n");
 		return;
 	}
 	bool ok = get_bool(reload, "ok");
 	put_coloured(out, ctl->colour && !ok, RED, ok ? "ok" : "failed", ok ? 2 : 6);
-	if (has_member(reload, "at")) {
-		str_text(out, " at ");
-		put_stamp(out, json_object_get(reload, "at"));
-	}
+	str_text(out, " at ");
+	put_stamp(out, json_object_get(reload, "at"));
 	if (*get_text(reload, "error")) {
 		str_text(out, ": ");
 		put_clean_lines(out, get_text(reload, "error"));

@@ -233,6 +233,8 @@ def test_status_names_problems_and_the_failed_reload(fake):
 
 
 def test_status_of_a_weir_that_never_reloaded(fake):
+    fake.world["status"]["last_reload"] = {"ok": True, "at": None, "error": None}
+    assert "reload    none since start\n" in good(fake, "status")
     fake.world["status"]["last_reload"] = None
     assert "reload    none since start\n" in good(fake, "status")
 
@@ -479,6 +481,14 @@ def test_check_warns(fake):
         "WEIR WARNING - app/b2 is down 41 s: connect refused; the last reload failed: bad file; "
         "a/b?c | backends_up=2;")
     assert done.stdout.count("\n") == 1 and done.stderr == ""
+
+
+def test_check_names_nothing_twice(fake):
+    fake.world["status"]["problems"] = ["backend app/b2 is down: connect refused",
+                                        "worker 0 was busy for 150 ms in one go"]
+    done = ctl("-s", fake.path, "check")
+    assert done.stdout.startswith("WEIR WARNING - app/b2 is down 41 s: connect refused; "
+                                  "worker 0 was busy for 150 ms in one go | ")
 
 
 def test_check_is_critical_when_a_pool_is_gone(fake):

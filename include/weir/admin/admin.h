@@ -42,7 +42,7 @@ struct admin_status {
 	uint64_t started_wall_us, started_us; /* wall and monotonic clock */
 	struct {
 		bool ok;
-		uint64_t at_wall_us; /* of the last reload, or of the start */
+		uint64_t at_wall_us; /* 0: none since the start */
 		struct view error;   /* diagnostics of a failed one, else empty */
 	} last_reload;
 	bool draining;

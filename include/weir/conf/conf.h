@@ -55,6 +55,7 @@ struct conf_status {
 	struct addr bind; /* len 0: off */
 	struct view bind_text;
 	struct view token_file;
+	struct conf_views hosts; /* names that the Host field of a reader may have */
 };
 
 struct conf_access_log {

@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: MIT
+"""The dashboard in a headless browser, the stream under it, and who may read them."""
+import json
+
+import pytest
+
+from backends import free_port
+from browser import Browser
+from daemon import Admin
+from wire import Client, request, wait_for
+
+
+@pytest.fixture
+def browser(tmp_path):
+    page = Browser(tmp_path)
+    yield page
+    page.stop()
+
+
+@pytest.fixture
+def site(weir, app, tmp_path):
+    """Two pools, status.bind with a token."""
+    web, api = app(2), app(1)
+    token = tmp_path / "token"
+    token.write_text("s3cret\n")
+    port = free_port()
+    daemon = weir(conf={
+        "workers": 2,
+        "status": {"socket": str(tmp_path / "weir-0.sock"), "bind": f"127.0.0.1:{port}",
+                   "token_file": str(token), "hosts": ["lb.example.com", "*.lb.example.com"]},
+        "listeners": [{"bind": f"127.0.0.1:{free_port()}"}],
+        "routes": [{"match": {"path": "/api"}, "pool": "api"}, {"pool": "app"}],
+        "pools": {"app": {"backends": [{"address": a, "name": n}
+                                       for a, n in zip(web.addresses, ("web1", "web2"))]},
+                  "api": {"backends": [{"address": api.addresses[0], "name": "api1"}]}}})
+    daemon.status_port = port
+    return daemon
+
+
+def cell(backend, column):
+    return (f"(document.querySelector('tr[data-key=\"{backend}\"]')?.children[{column}]"
+            f".textContent || '')")
+
+
+def test_the_page_is_live(site, browser):
+    site.ask()
+    browser.open(f"http://127.0.0.1:{site.status_port}/")
+    browser.until("document.querySelectorAll('tr.row').length == 3")
+    assert browser.js("document.title") == "weir"
+    site.ctl("drain", "app/web1", check=0)
+    browser.until(f"{cell('app/web1', 1)} == 'draining'")
+    browser.until("[...document.querySelectorAll('#events li')].some(e => "
+                  "e.textContent.includes('app/web1'))")
+    seen = browser.js("Number(document.body.dataset.ticks)")
+    browser.until(f"Number(document.body.dataset.ticks) > {seen}")
+    assert not browser.complaints
+    assert all(url.startswith((f"http://127.0.0.1:{site.status_port}/", "data:"))
+               for url in browser.urls), browser.urls
+
+
+def test_details_by_keyboard(site, browser):
+    for _ in range(20):
+        site.ask()
+    browser.open(f"http://127.0.0.1:{site.status_port}/")
+    browser.until("document.querySelectorAll('tr.row').length == 3")
+    browser.key("ArrowDown")
+    browser.until("document.activeElement.classList.contains('row')")
+    browser.key("Enter")
+    browser.until("!document.getElementById('detail').hidden")
+    browser.until("document.querySelector('#detail h2')?.textContent == 'app/web1'")
+    for tab, shown in (("latency", ".chart .bars"), ("history", ".chart path"),
+                       ("slow", "#detail table"), ("scaling", "#detail dl")):
+        browser.js(f"[...document.querySelectorAll('.tabs button')].find(b => "
+                   f"b.textContent == '{tab}').click()")
+        browser.until(f"document.querySelector('{shown}') != null")
+    browser.key("Escape")
+    browser.until("document.getElementById('detail').hidden")
+    browser.key("/")
+    browser.until("document.activeElement.id == 'filter'")
+    browser.key("z")
+    browser.until("document.querySelectorAll('tr.row').length == 0")
+    assert not browser.complaints
+
+
+def test_phone_and_dark(site, browser):
+    browser.resize(390, 844, True)
+    browser.scheme("dark")
+    browser.open(f"http://127.0.0.1:{site.status_port}/")
+    browser.until("document.querySelectorAll('tr.row').length == 3")
+    assert browser.js("document.documentElement.scrollWidth <= 390")
+    assert browser.js("getComputedStyle(document.body).backgroundColor") == "rgb(18, 23, 27)"
+
+
+def test_a_change_needs_the_token(site, browser):
+    browser.open(f"http://127.0.0.1:{site.status_port}/")
+    browser.until("document.querySelectorAll('tr.row').length == 3")
+    browser.js("window.confirm = () => true; choose('app', 'web2')")
+    browser.until("document.querySelector('#detail h2') != null")
+    drain = "[...document.querySelectorAll('#detail button')].find(b => b.textContent == 'Drain')"
+    assert browser.js(f"{drain} == null")
+    browser.js("document.getElementById('unlock').click();"
+               "document.getElementById('token').value = 's3cret';"
+               "document.querySelector('#token-form button').click()")
+    browser.until(f"{drain} != null")
+    browser.js(f"{drain}.click()")
+    wait_for(lambda: site.backends()["web2"]["state"] == "draining")
+
+
+def test_the_index_for_programs(site):
+    assert "endpoints" in site.admin.get("/")
+    page = site.admin.call("GET", "/", headers=[("Accept", "text/html,*/*")])
+    assert page.get("Content-Type") == "text/html; charset=utf-8"
+    assert "default-src 'none'" in page.get("Content-Security-Policy")
+    assert page.body.startswith(b"<!doctype html>")
+
+
+# ---- the stream ----
+
+def open_stream(address):
+    client = Client(address)
+    client.send(request(target="/v1/stream", host="weir"))
+    head = client.response_head()
+    assert head.status == 200 and head.get("Content-Type") == "text/event-stream", head
+    return client
+
+
+def next_tick(client):
+    while b"\n\n" not in client.buf or b"data: " not in client.buf.split(b"\n\n")[0]:
+        if b"\n\n" in client.buf:
+            client.take(client.buf.index(b"\n\n") + 2)
+            continue
+        assert client.fill(), "the stream ended"
+    event = client.take(client.buf.index(b"\n\n") + 2).decode()
+    assert "event: tick\n" in event
+    return json.loads(event.partition("data: ")[2])
+
+
+def test_stream(site):
+    with open_stream(site.sock) as client:
+        first = next_tick(client)
+        assert [p["name"] for p in first["pools"]] == ["app", "api"]
+        assert {"problems", "workers", "totals", "last_event"} <= set(first)
+        site.ask()
+        for _ in range(5):
+            tick = next_tick(client)
+            if sum(b["requests"] for b in tick["pools"][0]["backends"]) == 1:
+                return
+        raise AssertionError(f"the request is not in the stream: {tick}")
+
+
+def test_streams_are_bounded(site):
+    clients = [open_stream(site.sock) for _ in range(16)]
+    with Client(site.sock) as late:
+        refused = late.ask(target="/v1/stream", host="weir")
+        assert refused.status == 503 and refused.json()["error"]
+    clients.pop().close()
+    wait_for(lambda: site.admin.call("HEAD", "/v1/stream").status == 200)
+    for client in clients:
+        client.reset()
+
+
+def test_a_listener_that_does_not_read_costs_nothing(site):
+    with Client(site.sock, rcvbuf=4096) as lazy:
+        lazy.send(request(target="/v1/stream", host="weir"))
+        with open_stream(site.sock) as client:
+            for _ in range(3):
+                next_tick(client)
+
+
+def test_streams_survive_a_reload_and_end_with_the_daemon(site):
+    client = open_stream(site.sock)
+    next_tick(client)
+    site.ctl("reload", check=0)
+    assert next_tick(client) and next_tick(client)
+    site.fd_check = False  # one is the stream's
+    site.finish()
+    client.close()
+
+
+# ---- DNS rebinding ----
+
+@pytest.mark.parametrize("host,status", [
+    ("127.0.0.1:8404", 200), ("[::1]:8404", 200), ("localhost:8404", 200), ("weir", 200),
+    ("lb.example.com:8404", 200), ("a.lb.example.com", 200), ("evil.example.com", 403),
+    ("xlb.example.com", 403), ("127.0.0.1.evil.example", 403)])
+def test_names_that_may_read(site, host, status):
+    for path in ("/v1/status", "/metrics", "/"):
+        with Client(site.status_port) as client:
+            assert client.ask(target=path, host=host).status == status
+    with Client(site.status_port) as client:
+        assert client.ask(target="/livez", host=host).status == 200
+    with Client(site.sock) as client:
+        assert client.ask(target="/v1/status", host=host).status == 200
+
+
+def test_the_token_does_not_replace_the_name(site):
+    admin = Admin(site.status_port)
+    assert admin.call("GET", "/v1/status").status == 200
+    with Client(site.status_port) as client:
+        headers = [("Authorization", "Bearer s3cret")]
+        assert client.ask(target="/v1/status", host="evil.example.com",
+                          headers=headers).status == 403
