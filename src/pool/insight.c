@@ -21,27 +21,29 @@ static size_t levels_of(const struct backend *b, const struct levels *out[WORKER
 	return b->n_workers;
 }
 
-/* Mean number in flight since the last row: exact, from the time integral. */
-static float mean_in_flight(struct backend *b)
+/*
+ * Mean number in flight since the last row: exact, from the time integral and what
+ * has passed since it was last added to.
+ */
+static float mean_in_flight(struct backend *b, uint64_t now_us)
 {
-	uint64_t area = 0, time = 0;
+	uint64_t area = 0;
 	for (unsigned i = 0; i < b->n_workers; i++) {
 		const struct levels *levels =
 		    atomic_load_explicit(&b->local[i]->levels, memory_order_acquire);
-		if (!levels)
-			continue;
-		area += counter_get(&levels->area_us);
-		for (uint32_t k = 0; k < LEVEL_BINS; k++)
-			time += counter_get(&levels->bin[k].time_us);
+		if (levels)
+			area += counter_get(&levels->area_us);
 	}
-	uint64_t passed = time - b->ticked_time_us;
-	float mean = (float)(area - b->ticked_area_us) / (float)(passed ? passed : 1);
+	uint64_t since = atomic_load_explicit(&b->level_since_us, memory_order_relaxed);
+	uint32_t in_flight = atomic_load_explicit(&b->in_flight, memory_order_relaxed);
+	if (since < now_us)
+		area += in_flight * (now_us - since);
+	double passed = (double)(now_us - b->ticked_us);
+	/* a change at this very moment may be counted in the one and not yet the other */
+	double grown = (double)(int64_t)(area - b->ticked_area_us);
 	b->ticked_area_us = area;
-	b->ticked_time_us = time;
-	/* nothing came or went: what is there has been there all the time */
-	if (passed == 0 || passed > INT64_MAX)
-		return (float)atomic_load_explicit(&b->in_flight, memory_order_relaxed);
-	return mean;
+	b->ticked_us = now_us;
+	return passed > 0 && grown > 0 ? (float)(grown / passed) : 0;
 }
 
 /* The row of the second that has passed. */
@@ -57,7 +59,7 @@ void insight_backend_tick(struct backend *b, uint64_t requests, uint64_t errors,
 	    .at_us = now_us,
 	    .requests = (uint32_t)(requests - b->ticked_requests),
 	    .errors = (uint32_t)(errors - b->ticked_errors),
-	    .in_flight = mean_in_flight(b),
+	    .in_flight = mean_in_flight(b, now_us),
 	    .state = (uint8_t)backend_state(b),
 	    .p50_us = (uint32_t)us[0],
 	    .p99_us = (uint32_t)us[1],

@@ -85,7 +85,8 @@ static struct backend *backend_new(struct pool_registry *reg, struct view pool,
 	b->windows = windows_new(clock_us());
 	b->history = history_new();
 	b->scaling = scaling_part_new();
-	atomic_store(&b->level_since_us, clock_us());
+	b->ticked_us = clock_us();
+	atomic_store(&b->level_since_us, b->ticked_us);
 	rate_push(&b->rate, 0, clock_us()); /* traffic of the first second counts, too */
 	atomic_store(&b->learned_idle_us, UINT64_MAX);
 	atomic_store(&b->state, BACKEND_up);

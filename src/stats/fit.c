@@ -312,7 +312,8 @@ static const char *refusal_of(const struct fit *f, const struct fit_point *p, si
 		return "the load has varied by less than a factor of 8";
 	if (f->model == FIT_NONE)
 		return "no model could be fitted";
-	bool explains = f->r2 > 0.9 || f->rms < 0.05;
+	/* an error no larger than what counting alone makes is no fault of the model */
+	bool explains = f->r2 > 0.9 || f->rms < 0.05 || f->rms < 1.5 * f->noise;
 	if (!explains || (f->rms > 0.1 && has_runs(f, p, m)))
 		return "the models do not fit what was measured";
 	return NULL;
@@ -358,6 +359,7 @@ void fit_curve(const struct fit_point *points, size_t n, struct fit *out)
 		for (size_t i = 0; i < m; i++)
 			done += p[i].done;
 		out->rms = sqrt(error_of(out, p, m) / done);
+		out->noise = sqrt((double)m / done);
 		out->r2 = fmax(r_squared(out, p, m, false), r_squared(out, p, m, true));
 	}
 	out->refusal = refusal_of(out, p, m);

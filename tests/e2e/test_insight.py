@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: MIT
 """What weir says about speed: phases, the flight recorder, the slowest, the model."""
+import json
+import subprocess
 import threading
 import time
 
+from backends import binary
 from wire import SLOW, wait_for
 
 PHASES = ("queue", "connect", "wait", "transfer", "client", "self")
@@ -173,3 +176,91 @@ def test_history_survives_a_reload_and_marks_it(weir, app):
     assert seen["rows"][0]["at_s"] == before["at_s"]
     kinds = [m["kind"] for m in seen["markers"]]
     assert "reload" in kinds and "weight" in kinds, seen["markers"]
+
+
+# ---- the numbers are true ----
+
+def open_loop(daemon, rate, seconds, *options):
+    argv = [binary("weir-load"), "--target", f"127.0.0.1:{daemon.port}", "--rate", str(rate),
+            "--seconds", f"{seconds}s", *options]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_percentiles_are_those_of_the_service_times(weir, app):
+    """2 ms, one in twenty 10 ms, one in two hundred 50 ms: no less, and no more than a client sees."""
+    daemon = weir(app(1).addresses)
+    times = []
+    with daemon.connect() as client:
+        for i in range(1000):
+            service = 50 if i % 200 == 199 else 10 if i % 20 == 19 else 2
+            begin = time.monotonic()
+            client.ask(target=f"/?service={service}ms")
+            times.append((time.monotonic() - begin) * 1e6)
+    times.sort()
+    row = settled(daemon, 1000)["latency"]["start"]["total"]
+    for key, rank, ms in (("p50_us", 500, 2), ("p90_us", 900, 2), ("p99_us", 990, 10),
+                          ("p999_us", 999, 50)):
+        low, high = ms * 1000 * 0.98 - 100, times[rank - 1] * 1.02 + 100
+        assert low <= row[key] <= high, (key, row[key], low, high)
+
+
+def test_percentiles_are_those_an_open_loop_client_sees(weir, app):
+    daemon = weir(app(1, "service=5ms,dist=exp").addresses)
+    seen = open_loop(daemon, 300, 4, "--buckets")
+    assert seen["errors"] == 0 and seen["ok"] > 1000, seen
+    row = settled(daemon, seen["ok"])["latency"]["start"]["total"]
+    for key in ("p50_us", "p90_us", "p99_us"):
+        # the client's numbers have buckets of 1.6 %, too, and its own way to weir on top
+        low = seen[key] * 0.98 - 400 * SLOW
+        assert low * 0.984 <= row[key] <= seen[key] * 1.02 + 100, (key, row, seen)
+    # little's law, from two independent instruments
+    law = daemon.admin.get("/v1/pools/app/scaling")["backends"][0]["littles_law"]
+    assert law["rate_times_time"] > 0.5, law
+    assert abs(law["in_flight"] - law["rate_times_time"]) <= 0.05 * law["in_flight"], law
+
+
+def test_verdict_model_and_forecast_of_live_traffic(weir, app):
+    backends = app(2, "service=10ms,dist=exp,workers=4")
+    daemon = weir(backends.addresses, pool={"slo": {"p95": "100ms"}},
+                  insight={"interval": "1s"})
+    first = daemon.admin.get("/v1/pools/app/scaling")
+    assert first["verdict"] == "not_enough_data" and not first["problem"]
+    for i, rate in enumerate((150, 400, 740, 500)):
+        assert open_loop(daemon, rate, 2, "--seed", str(i + 1))["errors"] == 0
+
+    def judged():
+        now = daemon.admin.get("/v1/pools/app/scaling")
+        return now["verdict"] == "healthy" and now
+    seen = wait_for(judged, 8, "a verdict")
+    model = seen["model"]
+    assert model["refusal"] is None and model["kind"] == "workers", model
+    assert model["workers_low"] <= 4 <= model["workers_high"], model
+    assert 80 <= model["rate_alone"] <= 110, model
+    assert seen["evidence"]["alone"]["n"] >= 200 and seen["evidence"]["slo_p95_us"] == 100000
+    less, more, twice = seen["forecast"]
+    assert (less["backends"], more["backends"], twice["backends"]) == (1, 3, 4)
+    assert more["refusal"] is None and more["p99_us"]["low"] <= more["p99_us"]["high"]
+    assert "p99" in more["sentence"]
+    assert daemon.admin.get("/v1/pools/app")["verdict"] == "healthy"
+    assert {row["verdict"] for row in daemon.backends().values()} <= {"healthy", "not_enough_data"}
+    assert daemon.admin.get("/v1/status")["problems"] == []
+    assert open_loop(daemon, 1000, 3)["errors"] == 0  # more than they can take
+
+    def in_trouble():
+        return [p for p in daemon.admin.get("/v1/status")["problems"] if "alone" in p]
+    assert "pool app" in wait_for(in_trouble, 8, "a problem in status")[0]
+    assert daemon.admin.get("/v1/pools/app")["verdict"].startswith("scalability")
+
+
+def test_what_the_model_knows_survives_a_reload(weir, app):
+    daemon = weir(app(1, "service=2ms").addresses, insight={"interval": "1s"})
+    load(daemon, 1, 0.5)
+    before = wait_for(lambda: (s := daemon.admin.get("/v1/pools/app/scaling"))["curve"] and s, 5,
+                      "a curve")
+    conf = dict(daemon.conf)
+    conf["pools"] = {"app": {**conf["pools"]["app"], "slo": {"p95": "1s"}}}
+    daemon.reload(conf)
+    after = wait_for(lambda: (s := daemon.admin.get("/v1/pools/app/scaling"))["evidence"]
+                     ["slo_p95_us"] == 1000000 and s, 5, "the new objective")
+    assert after["curve"][0]["completions"] >= before["curve"][0]["completions"] * 0.9

@@ -91,7 +91,7 @@ struct backend {
 	struct history *history;      /* owns; NULL without memory */
 	struct scaling_part *scaling; /* owns; NULL without memory */
 	uint64_t ticked_requests, ticked_errors; /* totals at its last row */
-	uint64_t ticked_area_us, ticked_time_us;
+	uint64_t ticked_area_us, ticked_us;
 	struct health_target *health; /* of health/; NULL: nobody watches it */
 	/* control writes, workers read (relaxed; followed by a letter to each worker) */
 	_Atomic uint8_t state; /* enum backend_state */

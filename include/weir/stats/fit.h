@@ -44,8 +44,9 @@ struct fit {
 	const char *refusal; /* NULL: parameters may be shown; else why not, static text */
 	double n_min, n_max; /* levels it stands on */
 	size_t n_points;
-	double r2;  /* of rate or of time, whichever the model explains better */
-	double rms; /* relative error, weighted by completions */
+	double r2;    /* of rate or of time, whichever the model explains better */
+	double rms;   /* relative error, weighted by completions */
+	double noise; /* what of it counting so few completions explains */
 	struct {
 		double lam, sig, kap;
 		double se_lam, se_sig, se_kap;
