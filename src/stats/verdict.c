@@ -170,8 +170,8 @@ static enum verdict say_scalability(const struct case_file *c, double growth)
 		    !c->s->fit.refusal && c->s->fit.n_max > c->s->fit.usl.peak_n;
 	if (!shift->known)
 		snprintf(why, sizeof(why),
-			 "whether something behind the backends is shared is not known yet: the "
-			 "load has not varied enough");
+			 "whether something behind the backends is shared is not known (draining "
+			 "one of them for a minute would tell)");
 	else if (shift->found)
 		snprintf(why, sizeof(why),
 			 "at equal load of its own a backend is %.0f %% slower (+- %.0f) when the "
