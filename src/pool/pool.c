@@ -168,6 +168,16 @@ bool pool_note_refused(struct pool_view *view, struct pool_worker *pw, struct ba
 	return true;
 }
 
+void pool_note_asked(struct pool_view *view, struct pool_worker *pw, struct backend *backend,
+		     uint64_t us)
+{
+	struct backend_local *local = backend->local[pw->id];
+	uint64_t until = pw->loop->now_us + (us < POOL_ASKED_MAX_US ? us : POOL_ASKED_MAX_US);
+	if (until > local->avoid_until_us)
+		local->avoid_until_us = until;
+	pool_view_refresh(view);
+}
+
 /* ---- leases ---- */
 
 static struct levels *make_levels(struct backend_local *local)

@@ -10,10 +10,14 @@
 #include "weir/base/check.h"
 #include "weir/base/clock.h"
 #include "weir/base/log.h"
+#include "weir/base/parse.h"
 #include "weir/proxy/exchange.h"
 
 /* A line a minute and backend tells the operator; a line a request would be a flood. */
 #define REFUSED_LOG_US 60000000
+
+/* How soon a backend that asked to be left alone is looked at again. */
+#define ASKED_LOOK_US 100000
 
 /* The connection could not be opened. */
 static void connect_failed(struct attempt *at, enum outcome outcome)
@@ -205,6 +209,24 @@ static unsigned retry_kind(enum outcome outcome)
 	case OUTCOME_backend_closed:
 	case OUTCOME_backend_reset:
 		return CONF_RETRY_RESET;
+	case OUTCOME_backend_timeout:
+		return CONF_RETRY_TIMEOUT;
+	default:
+		return 0;
+	}
+}
+
+static unsigned status_kind(unsigned status)
+{
+	switch (status) {
+	case 500:
+		return CONF_RETRY_500;
+	case 502:
+		return CONF_RETRY_502;
+	case 503:
+		return CONF_RETRY_503;
+	case 504:
+		return CONF_RETRY_504;
 	default:
 		return 0;
 	}
@@ -218,12 +240,18 @@ static bool may_repeat(const struct attempt *at)
 	       (at->unsent || method_is_idempotent(ex->method));
 }
 
+/* Another attempt is provided for, and has not been made yet. */
+static bool has_tries_left(const struct exchange *ex)
+{
+	const struct conf_pool *conf = ex->view->pool->conf;
+	return conf->retry.on && ex->n_retries < conf->retry.attempts &&
+	       ex->tried.n < POOL_TRIED_MAX;
+}
+
 static bool may_retry(const struct attempt *at, enum outcome outcome)
 {
 	const struct exchange *ex = at->ex;
-	const struct conf_pool *conf = ex->view->pool->conf;
-	return conf->retry.on && (conf->retry.on_what & retry_kind(outcome)) &&
-	       ex->n_retries < conf->retry.attempts && ex->tried.n < POOL_TRIED_MAX &&
+	return has_tries_left(ex) && (ex->view->pool->conf->retry.on_what & retry_kind(outcome)) &&
 	       may_repeat(at);
 }
 
@@ -253,29 +281,51 @@ static bool replace_stale(struct attempt *at, enum outcome outcome)
 	return true;
 }
 
-/* On another backend, if there is one and the budget allows. */
-static bool retry(struct attempt *at)
+/* Lets go of what failed, and of all that is known of it. */
+static void retry_finish(struct attempt *at)
+{
+	attempt_over(at);
+	attempt_finish(at, false, true);
+	at->stale_retried = at->counted = at->resp_started = at->upload_dead = false;
+	at->first_byte_us = 0;
+	at->ex->attempt_late = false;
+}
+
+static void count_retry(struct exchange *ex, struct backend_local *bl)
+{
+	ex->n_retries++;
+	counter_add(&bl->counters.retries, 1);
+	counter_add(&ex->view->sl->counters.retries, 1);
+}
+
+/* Others have failed, too: no hurry to add to it. */
+static void retry_later(struct attempt *at, enum outcome outcome)
 {
 	struct exchange *ex = at->ex;
 	struct backend_local *bl = at->local;
-	struct pool_counters *counters = &ex->view->sl->counters;
-	ex->tried.index[ex->tried.n++] = at->lease.index;
-	attempt_over(at);
-	attempt_finish(at, false, true);
-	at->stale_retried = at->counted = false;
-	/* the budget first: a pick that is not used would skew the strategy */
-	if (!pool_retry_allowed(ex->view->pool->state)) {
-		counter_add(&counters->retries_denied, 1);
-		return false;
-	}
+	retry_finish(at);
+	count_retry(ex, bl);
+	ex->outcome = outcome; /* in case there is nobody left to try */
+	exchange_set_state(ex, EXCHANGE_BACKOFF);
+}
+
+/*
+ * On another backend at once, if there is one.  The one that failed is let go
+ * only when there is: until then its answer may still be relayed.
+ */
+static bool retry_now(struct attempt *at)
+{
+	struct exchange *ex = at->ex;
+	struct lease old = at->lease;
+	struct backend_local *bl = at->local;
 	enum pool_verdict verdict = take(ex);
-	if (verdict == POOL_EMPTY) {
-		pool_retry_unused(ex->view->pool->state);
+	struct lease new = at->lease;
+	at->lease = old;
+	if (verdict == POOL_EMPTY)
 		return false;
-	}
-	ex->n_retries++;
-	counter_add(&bl->counters.retries, 1);
-	counter_add(&counters->retries, 1);
+	retry_finish(at);
+	at->lease = new;
+	count_retry(ex, bl);
 	if (verdict == POOL_TAKEN)
 		connect_or_reuse(at, true);
 	else
@@ -283,18 +333,97 @@ static bool retry(struct attempt *at)
 	return true;
 }
 
+/* Elsewhere, now or soon, if the budget allows. */
+static bool retry(struct attempt *at, enum outcome outcome)
+{
+	struct exchange *ex = at->ex;
+	struct pool_state *state = ex->view->pool->state;
+	bool soon = ex->n_retries > 0 && ex->view->pool->conf->retry.backoff_us > 0;
+	/* the budget first: a pick that is not used would skew the strategy */
+	if (!pool_retry_allowed(state)) {
+		counter_add(&ex->view->sl->counters.retries_denied, 1);
+		return false;
+	}
+	ex->tried.index[ex->tried.n++] = at->lease.index;
+	if (soon && exchange_keep_request(ex)) {
+		retry_later(at, outcome);
+		return true;
+	}
+	if (retry_now(at))
+		return true;
+	ex->tried.n--;
+	pool_retry_unused(state);
+	return false;
+}
+
+void attempt_again(struct exchange *ex)
+{
+	switch (take(ex)) {
+	case POOL_TAKEN:
+		connect_or_reuse(ex->at, true);
+		break;
+	case POOL_FULL:
+		wait_for_slot(ex);
+		break;
+	case POOL_EMPTY:
+		reply_error(ex, ex->outcome, NULL);
+	}
+}
+
 void attempt_failed(struct attempt *at, enum outcome outcome)
 {
 	struct exchange *ex = at->ex;
 	if (replace_stale(at, outcome))
 		return;
-	if (may_retry(at, outcome) && retry(at))
+	if (may_retry(at, outcome) && retry(at, outcome))
 		return;
 	attempt_finish(at, false, true);
 	if (ex->head_relayed)
 		exchange_end(ex, outcome);
 	else
 		reply_error(ex, outcome, NULL);
+}
+
+void attempt_timed_out(struct attempt *at)
+{
+	struct exchange *ex = at->ex;
+	uint64_t one = ex->view->pool->conf->retry.attempt_timeout_us;
+	bool first = one && !ex->attempt_late && one < exchange_response_timeout(ex);
+	if (!first) {
+		attempt_failed(at, OUTCOME_backend_timeout);
+		return;
+	}
+	if (has_tries_left(ex) && may_repeat(at) && retry(at, OUTCOME_backend_timeout))
+		return;
+	ex->attempt_late = true;
+	exchange_arm(ex);
+}
+
+/* It wants to be left alone: RFC 9110 10.2.3, the form in seconds. */
+static void note_retry_after(struct attempt *at, struct message *resp)
+{
+	struct worker *w = at->ex->worker;
+	struct header *h = message_find(resp, HDR_RETRY_AFTER);
+	uint64_t seconds;
+	if (!h || !parse_u64(h->value, &seconds) || seconds == 0)
+		return;
+	if (seconds > POOL_ASKED_MAX_US / 1000000)
+		seconds = POOL_ASKED_MAX_US / 1000000;
+	pool_note_asked(at->ex->view, &w->pool, at->lease.backend, seconds * 1000000);
+	worker_refresh_later(w, ASKED_LOOK_US);
+}
+
+bool attempt_retries_status(struct attempt *at, struct message *resp)
+{
+	struct exchange *ex = at->ex;
+	const struct conf_pool *conf = ex->view->pool->conf;
+	unsigned kind = status_kind(resp->status);
+	if (!conf->retry.on || !(conf->retry.on_what & kind))
+		return false;
+	if (kind == CONF_RETRY_503)
+		note_retry_after(at, resp);
+	return has_tries_left(ex) && ex->replayable && ex->req_complete &&
+	       method_is_idempotent(ex->method) && retry(at, OUTCOME_backend_refused);
 }
 
 /* ---- what every version does with what comes back ---- */

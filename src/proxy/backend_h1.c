@@ -251,6 +251,8 @@ static bool final_head(struct attempt *at, struct message *resp, char *rest, siz
 {
 	struct exchange *ex = at->ex;
 	struct h1_limits limits = head_limits(ex->listener);
+	if (unlikely(resp->status >= 500) && attempt_retries_status(at, resp))
+		return false;
 	ex->status = resp->status;
 	note_keep_alive(at, resp);
 	policy_response(ex, resp);

@@ -18,15 +18,11 @@
 const char *exchange_state_name(enum exchange_state state)
 {
 	static const char *const names[] = {
-	    [EXCHANGE_NEW] = "new",
-	    [EXCHANGE_QUEUED] = "queued",
-	    [EXCHANGE_CONNECTING] = "connecting",
-	    [EXCHANGE_SENDING] = "sending",
-	    [EXCHANGE_WAITING] = "waiting",
-	    [EXCHANGE_TRANSFER] = "transfer",
-	    [EXCHANGE_TUNNEL] = "tunnel",
-	    [EXCHANGE_FLUSH] = "flush",
-	    [EXCHANGE_ENDED] = "ended",
+	    [EXCHANGE_NEW] = "new",           [EXCHANGE_QUEUED] = "queued",
+	    [EXCHANGE_BACKOFF] = "backoff",   [EXCHANGE_CONNECTING] = "connecting",
+	    [EXCHANGE_SENDING] = "sending",   [EXCHANGE_WAITING] = "waiting",
+	    [EXCHANGE_TRANSFER] = "transfer", [EXCHANGE_TUNNEL] = "tunnel",
+	    [EXCHANGE_FLUSH] = "flush",       [EXCHANGE_ENDED] = "ended",
 	};
 	return (size_t)state < ARRAY_LEN(names) ? names[state] : "?";
 }
@@ -34,15 +30,17 @@ const char *exchange_state_name(enum exchange_state state)
 /* Moves that make sense, as bits of the next state. */
 static const uint16_t moves[] = {
 #define TO(state) (1u << EXCHANGE_##state)
-    [EXCHANGE_NEW] =
+    [EXCHANGE_NEW] = TO(QUEUED) | TO(BACKOFF) | TO(CONNECTING) | TO(SENDING) | TO(WAITING) |
+		     TO(FLUSH) | TO(ENDED),
+    [EXCHANGE_BACKOFF] =
 	TO(QUEUED) | TO(CONNECTING) | TO(SENDING) | TO(WAITING) | TO(FLUSH) | TO(ENDED),
     [EXCHANGE_QUEUED] = TO(CONNECTING) | TO(FLUSH) | TO(ENDED),
-    [EXCHANGE_CONNECTING] =
-	TO(QUEUED) | TO(CONNECTING) | TO(SENDING) | TO(WAITING) | TO(FLUSH) | TO(ENDED),
-    [EXCHANGE_SENDING] = TO(QUEUED) | TO(CONNECTING) | TO(SENDING) | TO(WAITING) | TO(TRANSFER) |
-			 TO(TUNNEL) | TO(FLUSH) | TO(ENDED),
-    [EXCHANGE_WAITING] = TO(QUEUED) | TO(CONNECTING) | TO(SENDING) | TO(WAITING) | TO(TRANSFER) |
-			 TO(TUNNEL) | TO(FLUSH) | TO(ENDED),
+    [EXCHANGE_CONNECTING] = TO(QUEUED) | TO(BACKOFF) | TO(CONNECTING) | TO(SENDING) | TO(WAITING) |
+			    TO(FLUSH) | TO(ENDED),
+    [EXCHANGE_SENDING] = TO(QUEUED) | TO(BACKOFF) | TO(CONNECTING) | TO(SENDING) | TO(WAITING) |
+			 TO(TRANSFER) | TO(TUNNEL) | TO(FLUSH) | TO(ENDED),
+    [EXCHANGE_WAITING] = TO(QUEUED) | TO(BACKOFF) | TO(CONNECTING) | TO(SENDING) | TO(WAITING) |
+			 TO(TRANSFER) | TO(TUNNEL) | TO(FLUSH) | TO(ENDED),
     [EXCHANGE_TRANSFER] = TO(FLUSH) | TO(ENDED),
     [EXCHANGE_TUNNEL] = TO(ENDED),
     [EXCHANGE_FLUSH] = TO(ENDED),
@@ -69,11 +67,31 @@ static uint64_t idle_timeout(const struct exchange *ex)
 	return ex->view->pool->conf->timeouts.idle_us;
 }
 
-static uint64_t response_timeout(const struct exchange *ex)
+uint64_t exchange_response_timeout(const struct exchange *ex)
 {
 	if (ex->route && ex->route->timeouts.response_set)
 		return ex->route->timeouts.response_us;
 	return ex->view->pool->conf->timeouts.response_us;
+}
+
+/* retry.attempt_timeout where it is the shorter one, then the rest. */
+static uint64_t waiting_timeout(const struct exchange *ex)
+{
+	uint64_t all = exchange_response_timeout(ex);
+	uint64_t one = ex->view->pool->conf->retry.attempt_timeout_us;
+	if (likely(!one || one >= all))
+		return all;
+	return ex->attempt_late ? all - one : one;
+}
+
+/* "Full jitter": between 0 and a bound that doubles. */
+static uint64_t backoff(const struct exchange *ex)
+{
+	uint64_t base = ex->view->pool->conf->retry.backoff_us;
+	unsigned doublings = ex->n_retries > 1 ? ex->n_retries - 1u : 0;
+	uint64_t most = doublings < 4 ? base << doublings : 10 * base;
+	most = most < 10 * base ? most : 10 * base;
+	return 1 + rng_next(&ex->worker->pool.rng) % (most + 1);
 }
 
 static uint64_t state_timeout(const struct exchange *ex)
@@ -88,8 +106,10 @@ static uint64_t state_timeout(const struct exchange *ex)
 		if (exchange_upload_pending(ex))
 			return idle_timeout(ex);
 		return ex->listener->timeouts.body_idle_us;
+	case EXCHANGE_BACKOFF:
+		return backoff(ex);
 	case EXCHANGE_WAITING:
-		return response_timeout(ex);
+		return waiting_timeout(ex);
 	case EXCHANGE_TRANSFER:
 		return ex->write_blocked ? ex->listener->timeouts.write_idle_us : idle_timeout(ex);
 	case EXCHANGE_TUNNEL:
@@ -171,8 +191,11 @@ static void on_timeout(struct timer *timer)
 		else
 			fail(ex, OUTCOME_client_timeout_body);
 		break;
+	case EXCHANGE_BACKOFF:
+		attempt_again(ex);
+		break;
 	case EXCHANGE_WAITING:
-		attempt_failed(ex->at, OUTCOME_backend_timeout);
+		attempt_timed_out(ex->at);
 		break;
 	case EXCHANGE_TRANSFER:
 		fail(ex, ex->write_blocked ? OUTCOME_client_timeout_write : OUTCOME_backend_idle);
@@ -341,7 +364,8 @@ void exchange_begin(struct exchange *ex, const struct exchange_request *req, str
 
 size_t exchange_body_room(const struct exchange *ex)
 {
-	if (ex->state != EXCHANGE_QUEUED && ex->state != EXCHANGE_CONNECTING)
+	if (ex->state != EXCHANGE_QUEUED && ex->state != EXCHANGE_BACKOFF &&
+	    ex->state != EXCHANGE_CONNECTING)
 		return AREA_DATA;
 	return ex->req->len >= WAITING_BODY_MAX ? 0 : WAITING_BODY_MAX - ex->req->len;
 }
@@ -393,6 +417,7 @@ static enum io take_body(struct exchange *ex, const struct request_part *part)
 	ex->req_complete = part->end;
 	switch (ex->state) {
 	case EXCHANGE_QUEUED:
+	case EXCHANGE_BACKOFF:
 	case EXCHANGE_CONNECTING:
 		return keep_body(ex, part->wire);
 	case EXCHANGE_SENDING:
@@ -477,6 +502,7 @@ void exchange_client_gone(struct exchange *ex)
 		counter_add(&ex->view->sl->counters.queue_abandoned, 1);
 		exchange_end(ex, OUTCOME_client_gone_queue);
 		break;
+	case EXCHANGE_BACKOFF:
 	case EXCHANGE_CONNECTING:
 		exchange_end(ex, OUTCOME_client_gone_connect);
 		break;

@@ -282,3 +282,125 @@ def test_a_killed_backend_costs_at_most_what_it_had(weir, app, method):
     lost = sum(n for status, n in load.statuses.items() if status != 200)
     in_flight = 10 * QUICK * (1 if SLOW == 1 else 10)  # 300/s x 20 ms / 4 is 1.5 each
     assert lost <= (0 if method == "GET" else 2 * in_flight), load.statuses
+
+
+# ---- retries ----
+
+def flaky(scripted, answers, seen):
+    """Answers by turns as listed, then 200; (status, headers) each; notes who was asked."""
+    left = list(answers)
+
+    def server(name):
+        def handler(peer):
+            while request := peer.request():
+                seen.append(name)
+                status, headers = left.pop(0) if left else (200, [])
+                peer.respond(status=status, headers=headers, body=f"{name} {status}".encode())
+        return scripted(handler).address
+    return server
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
+def test_a_status_is_retried_elsewhere_when_configured(weir, scripted, status):
+    seen = []
+    server = flaky(scripted, [(status, [])], seen)
+    daemon = weir([server("a"), server("b")], pool={"retry": {"on": ["connect", str(status)]}})
+    response = daemon.ask()
+    assert response.status == 200 and sorted(seen) == ["a", "b"]
+    assert pool_row(daemon)["retries"] == 1
+    assert sum(b["errors"] for b in daemon.backends().values()) == 1
+
+
+def test_a_status_is_not_retried_when_it_must_not_be(weir, scripted):
+    seen = []
+    server = flaky(scripted, [(503, [])] * 4, seen)
+    daemon = weir([server("a"), server("b")], pool={"retry": {"on": ["503"]}})
+    assert daemon.ask("POST", body=b"x").status == 503, "it is not idempotent"
+    assert len(seen) == 1
+    response = daemon.ask()
+    assert response.status == 503 and len(seen) == 3, "one retry, then it is relayed"
+    assert response.body.endswith(b"503")
+    daemon.conf["pools"]["app"]["retry"] = {"on": ["connect"]}
+    daemon.reload(daemon.conf)
+    assert daemon.ask().status == 503 and len(seen) == 4
+
+
+def test_the_last_answer_is_relayed_when_nobody_else_is_there(weir, scripted):
+    seen = []
+    server = flaky(scripted, [(503, [("X-From", "app")])], seen)
+    daemon = weir([server("a")], pool={"retry": {"on": ["503"], "attempts": 3}})
+    response = daemon.ask()
+    assert (response.status, response.get("X-From"), seen) == (503, "app", ["a"])
+    assert daemon.ask().status == 200
+
+
+def test_retry_after_is_honoured(weir, scripted):
+    seen = []
+    server = flaky(scripted, [(503, [("Retry-After", "30")])], seen)
+    daemon = weir([server("a"), server("b")],
+                  pool={"retry": {"on": ["503"]}, "balance": "round-robin"}, workers=1)
+    assert daemon.ask().status == 200
+    asked = seen[0]
+    assert [daemon.ask().status for _ in range(10)] == [200] * 10
+    assert seen.count(asked) == 1, "it is left alone"
+
+
+def test_backoff_then_success(weir, scripted):
+    seen = []
+    server = flaky(scripted, [(502, [])] * 3, seen)
+    daemon = weir([server(n) for n in "abcd"],
+                  pool={"retry": {"on": ["502"], "attempts": 3, "backoff": "20ms"}})
+    assert daemon.ask().status == 200
+    assert sorted(seen) == list("abcd"), "never one that was tried"
+    assert pool_row(daemon)["retries"] == 3
+
+
+def test_backoff_with_nobody_left(weir, scripted):
+    seen = []
+    server = flaky(scripted, [(502, [])] * 9, seen)
+    daemon = weir([server("a"), server("b")],
+                  pool={"retry": {"on": ["502"], "attempts": 5, "backoff": "1ms"}})
+    assert daemon.ask().status == 502
+    assert sorted(seen) == ["a", "b"]
+
+
+def test_a_client_may_leave_during_the_backoff(weir, scripted):
+    seen = []
+    server = flaky(scripted, [(502, [])] * 9, seen)
+    daemon = weir([server(n) for n in "abcd"],
+                  pool={"retry": {"on": ["502"], "attempts": 5, "backoff": "30s"}})
+    client = daemon.connect()
+    client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    wait_for(lambda: len(seen) == 2)
+    client.close()
+
+
+def test_an_attempt_timeout_moves_on(weir, app):
+    apps = app(2, overrides=["0:hang=1"])
+    daemon = weir(named(apps), pool={"retry": {"attempt_timeout": "100ms"},
+                                     "balance": "round-robin", "timeouts": {"response": "20s"}})
+    for _ in range(4):
+        response = daemon.ask()
+        assert (response.status, response.get("X-App")) == (200, "app-1")
+    assert pool_row(daemon)["retries"] >= 1
+
+
+def test_an_attempt_timeout_lets_a_post_wait(weir, app):
+    apps = app(2, "service=400ms")
+    daemon = weir(named(apps), pool={"retry": {"attempt_timeout": "50ms"}})
+    assert daemon.ask("POST", body=b"x").status == 200
+    assert pool_row(daemon)["retries"] == 0
+    assert apps.total("requests") == 1
+    apps.set(0, hang="1")
+    apps.set(1, hang="1")
+    daemon.conf["pools"]["app"]["timeouts"] = {"response": "200ms"}
+    daemon.reload(daemon.conf)
+    assert daemon.ask("POST", body=b"x").status == 504
+    assert daemon.ask().status == 504
+
+
+def test_a_timeout_is_retried_when_configured(weir, app):
+    apps = app(2, overrides=["0:hang=1"])
+    daemon = weir(named(apps), pool={"retry": {"on": ["timeout"]}, "balance": "round-robin",
+                                     "timeouts": {"response": "100ms"}})
+    assert [daemon.ask().status for _ in range(4)] == [200] * 4

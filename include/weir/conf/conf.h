@@ -158,6 +158,11 @@ enum conf_retry_on {
 	CONF_RETRY_CONNECT = 1 << 0,
 	CONF_RETRY_RESET = 1 << 1,
 	CONF_RETRY_REFUSED_STREAM = 1 << 2,
+	CONF_RETRY_TIMEOUT = 1 << 3,
+	CONF_RETRY_500 = 1 << 4,
+	CONF_RETRY_502 = 1 << 5,
+	CONF_RETRY_503 = 1 << 6,
+	CONF_RETRY_504 = 1 << 7,
 };
 
 /* What becomes of a pinned client whose backend takes no traffic. */
@@ -254,6 +259,7 @@ struct conf_pool {
 		unsigned on_what;  /* enum conf_retry_on */
 		double budget;     /* 0.2 for 20% */
 		uint32_t buffer;   /* bytes of a body kept for replay */
+		uint64_t backoff_us, attempt_timeout_us;
 	} retry;
 	struct {
 		uint64_t connect_us, response_us, idle_us;

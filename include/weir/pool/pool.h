@@ -260,6 +260,13 @@ int32_t pool_serial_index(const struct pool *pool, uint32_t serial);
 #define POOL_REFUSED_MAX 3
 #define POOL_AVOID_US 1000000
 bool pool_note_refused(struct pool_view *view, struct pool_worker *pw, struct backend *backend);
+/*
+ * It asks to be left alone for a while: this worker does, for POOL_ASKED_MAX_US at
+ * most, as long as there are others.  The caller sees to a pool_view_refresh.
+ */
+#define POOL_ASKED_MAX_US 60000000
+void pool_note_asked(struct pool_view *view, struct pool_worker *pw, struct backend *backend,
+		     uint64_t us);
 static inline void pool_note_connected(struct backend_local *local)
 {
 	local->refused_row = 0;

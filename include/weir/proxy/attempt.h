@@ -96,6 +96,10 @@ bool attempt_elsewhere(struct exchange *ex);
 void attempt_connected(struct attempt *at, enum err err);
 /* It failed before any response byte; tries again or gives up. */
 void attempt_failed(struct attempt *at, enum outcome outcome);
+/* No answer within the time: elsewhere, or on, or given up. */
+void attempt_timed_out(struct attempt *at);
+/* The back-off is over. */
+void attempt_again(struct exchange *ex);
 /* Lets go of the connection and the lease. */
 void attempt_finish(struct attempt *at, bool keep, bool error);
 
@@ -113,6 +117,11 @@ static inline void attempt_count(struct attempt *at)
 		counter_add(&at->local->counters.requests, 1);
 	at->counted = true;
 }
+/*
+ * The head of a final answer is here.  True when it is not for the client: another
+ * backend is asked, because of its status (retry.on); the attempt is gone.
+ */
+bool attempt_retries_status(struct attempt *at, struct message *resp);
 /* All of the request is out. */
 void attempt_sent(struct attempt *at);
 /* The first byte of the response is here. */

@@ -20,6 +20,7 @@
  *
  *   NEW         the head is here, nothing decided
  *   QUEUED      in the pool queue; no lease            deadline queue.timeout
+ *   BACKOFF     no lease, waits before another attempt    retry.backoff
  *   CONNECTING  lease taken, connect in progress       timeouts.connect
  *   SENDING     request bytes are on their way         body_idle / timeouts.idle
  *   WAITING     request sent, no final response head   timeouts.response
@@ -41,6 +42,7 @@
 enum exchange_state {
 	EXCHANGE_NEW,
 	EXCHANGE_QUEUED,
+	EXCHANGE_BACKOFF,
 	EXCHANGE_CONNECTING,
 	EXCHANGE_SENDING,
 	EXCHANGE_WAITING,
@@ -111,6 +113,7 @@ struct exchange {
 	bool pin_kept;        /* served elsewhere this once: the pin stays */
 	bool secure;          /* the client speaks TLS */
 	bool has_grpc_timeout;
+	bool attempt_late;    /* retry.attempt_timeout is over, and it had to stay */
 	bool client_deadline; /* total_deadline_us is the client's */
 	uint16_t stamp_at[2]; /* where in the head what is left is written, 0: nowhere */
 	uint16_t n_retries;
@@ -218,6 +221,8 @@ static inline struct h1_limits head_limits(const struct conf_listener *conf)
 /* What is still in the receive area goes to `req`, because it has to wait. */
 bool exchange_keep_request(struct exchange *ex);
 
+/* timeouts.response as it applies to this exchange. */
+uint64_t exchange_response_timeout(const struct exchange *ex);
 void exchange_set_state(struct exchange *ex, enum exchange_state state);
 /* Sets the deadline that fits the state. */
 void exchange_arm(struct exchange *ex);
