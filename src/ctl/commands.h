@@ -16,6 +16,8 @@ enum ctl_option {
 	OPT_WAIT = 1 << 6,
 	OPT_NAME = 1 << 7,
 	OPT_WEIGHT = 1 << 8,
+	OPT_READ_ONLY = 1 << 9,
+	OPT_SECONDS = 1 << 10,
 };
 
 struct command {

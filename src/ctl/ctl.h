@@ -34,9 +34,11 @@ struct ctl {
 	const char *name;
 	const char *weight;
 	const char *client;
+	const char *seconds;
 	const char *headers[CTL_MAX_HEADERS];
 	size_t n_headers;
 	bool wait;
+	bool read_only;
 	const char *wait_time; /* of --wait=TIME, or NULL */
 	bool follow;
 	/* arguments after the command */

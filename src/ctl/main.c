@@ -28,6 +28,8 @@ enum {
 	LONG_WEIGHT,
 	LONG_CLIENT,
 	LONG_WAIT,
+	LONG_READ_ONLY,
+	LONG_SECONDS,
 };
 
 static const struct option long_options[] = {
@@ -42,6 +44,8 @@ static const struct option long_options[] = {
     {"weight", required_argument, NULL, LONG_WEIGHT},
     {"client", required_argument, NULL, LONG_CLIENT},
     {"wait", optional_argument, NULL, LONG_WAIT},
+    {"read-only", no_argument, NULL, LONG_READ_ONLY},
+    {"seconds", required_argument, NULL, LONG_SECONDS},
     {"follow", no_argument, NULL, 'f'},
     {"header", required_argument, NULL, 'H'},
     {NULL, 0, NULL, 0},
@@ -111,6 +115,8 @@ static enum ctl_exit take_option(struct ctl *ctl, int option, struct said *said)
 	    {LONG_NAME, OPT_NAME, &ctl->name, NULL},
 	    {LONG_WEIGHT, OPT_WEIGHT, &ctl->weight, NULL},
 	    {LONG_CLIENT, OPT_CLIENT, &ctl->client, NULL},
+	    {LONG_READ_ONLY, OPT_READ_ONLY, NULL, &ctl->read_only},
+	    {LONG_SECONDS, OPT_SECONDS, &ctl->seconds, NULL},
 	};
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		if (rows[i].option != option)
@@ -156,8 +162,9 @@ static enum ctl_exit parse_options(struct ctl *ctl, int argc, char **argv, struc
 
 static const char *option_text(unsigned bit)
 {
-	static const char *const texts[] = {"-w",       "--phase", "--window", "-f",      "-H",
-					    "--client", "--wait",  "--name",   "--weight"};
+	static const char *const texts[] = {"-w",       "--phase",     "--window", "-f",
+					    "-H",       "--client",    "--wait",   "--name",
+					    "--weight", "--read-only", "--seconds"};
 	return texts[__builtin_ctz(bit)];
 }
 

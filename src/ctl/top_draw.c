@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: MIT */
+#include "top.h"
+
+#include <ncurses.h>
+#include <string.h>
+
+#include "api.h"
+#include "backend.h"
+#include "table.h"
+#include "text.h"
+
+#include "weir/base/defs.h"
+
+#define TITLE_LINE 2
+#define FIRST_LINE 3
+#define BOTTOM_LINES 2 /* what the chosen row has to say, and the keys */
+#define SPARK_WIDTH 12
+
+/* From the left as long as there is room; the last takes what is left. */
+static const struct {
+	const char *title;
+	int width; /* below 0: aligned left */
+} columns[] = {
+    {"NAME", -22}, {"STATE", -12},     {"RATE", 8},   {"", -SPARK_WIDTH},
+    {"IN FL", 6},  {"QUEUED", 6},      {"ERRORS", 7}, {"P50", 8},
+    {"P99", 8},    {"", -SPARK_WIDTH}, {"WEIGHT", 6}, {"VERDICT OR REASON", -60},
+};
+enum {
+	C_NAME,
+	C_STATE,
+	C_RATE,
+	C_RATES,
+	C_FLIGHT,
+	C_QUEUED,
+	C_ERRORS,
+	C_P50,
+	C_P99,
+	C_P99S,
+	C_WEIGHT,
+	C_WHY
+};
+
+void top_draw_init(struct top *top)
+{
+	static const short shades[] = {
+	    [RED] = COLOR_RED, [GREEN] = COLOR_GREEN, [YELLOW] = COLOR_YELLOW};
+	if (!top->ctl->colour || !has_colors())
+		return;
+	start_color();
+	use_default_colors();
+	for (short i = RED; i <= YELLOW; i++)
+		init_pair(i, shades[i], -1);
+}
+
+static attr_t shade(const struct top *top, enum colour colour)
+{
+	if (colour == BOLD)
+		return A_BOLD;
+	if (colour == PLAIN || !top->ctl->colour || !has_colors())
+		return A_NORMAL;
+	return (attr_t)COLOR_PAIR(colour);
+}
+
+size_t top_page(void)
+{
+	return LINES > FIRST_LINE + BOTTOM_LINES ? (size_t)(LINES - FIRST_LINE - BOTTOM_LINES) : 1;
+}
+
+/* Bytes of the first `columns` columns of UTF-8 text. */
+static int cut(const struct str *text, int room)
+{
+	size_t i = 0;
+	for (int n = 0; i < text->len; n++) {
+		size_t next = i + 1;
+		while (next < text->len && ((unsigned char)text->ptr[next] & 0xc0) == 0x80)
+			next++;
+		if (n == room)
+			break;
+		i = next;
+	}
+	return (int)i;
+}
+
+/* One cell in its colour; gives the text back for the next one. */
+static int put_cell(const struct top *top, int line, int x, int width, struct str *text,
+		    enum colour colour)
+{
+	int room = width < 0 ? -width : width;
+	if (x < COLS && room > COLS - x)
+		room = COLS - x;
+	if (x < COLS && text->len) {
+		int used = (int)text_width(text->ptr, (size_t)cut(text, room));
+		attr_t attr = shade(top, colour);
+		attron(attr);
+		mvaddnstr(line, width < 0 ? x : x + room - used, text->ptr, cut(text, room));
+		attroff(attr);
+	}
+	str_reset(text);
+	return x + (width < 0 ? -width : width) + 1;
+}
+
+/* Eight heights, the highest value at the top; oldest on the left. */
+static void put_spark(const struct top *top, struct str *out, const double *values, unsigned n)
+{
+	static const char *const blocks[] = {"▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
+	static const char plain[] = "_.-:=+*#";
+	double most = 0;
+	unsigned first = n > SPARK_WIDTH ? n - SPARK_WIDTH : 0;
+	for (unsigned i = first; i < n; i++)
+		if (values[i % TOP_PAST] > most)
+			most = values[i % TOP_PAST];
+	for (unsigned i = first; i < n; i++) {
+		double share = most > 0 ? values[i % TOP_PAST] / most : 0;
+		unsigned level = (unsigned)(share * 7 + 0.5);
+		if (top->utf8)
+			str_text(out, blocks[level]);
+		else
+			str_char(out, plain[level]);
+	}
+}
+
+static void put_latency(struct str *out, uint64_t us)
+{
+	if (us)
+		put_duration_us(out, us);
+	else
+		str_char(out, '-');
+}
+
+static void put_verdict(struct str *out, const char *verdict)
+{
+	for (; *verdict; verdict++)
+		str_char(out, *verdict == '_' ? ' ' : *verdict);
+}
+
+/* ---- one row ---- */
+
+static enum colour row_state(const struct top_row *row, struct str *out)
+{
+	if (row->backend) {
+		const char *state = get_text(row->backend, "state");
+		put_clean(out, state);
+		return state_colour(state);
+	}
+	str_printf(out, "%u/%u up", (unsigned)row->n_up, (unsigned)row->n);
+	return row->n_up == row->n ? GREEN : row->n_up ? YELLOW : RED;
+}
+
+static enum colour row_why(const struct top_row *row, struct str *out)
+{
+	const char *verdict = get_text(row->backend ? row->backend : row->pool, "verdict");
+	if (row->backend && !backend_is_usable(row->backend)) {
+		put_why(out, row->backend);
+		return state_colour(get_text(row->backend, "state"));
+	}
+	put_verdict(out, verdict);
+	if (strcmp(verdict, "healthy") == 0)
+		return GREEN;
+	return strcmp(verdict, "not_enough_data") == 0 ? PLAIN : YELLOW;
+}
+
+static enum colour row_cell(const struct top *top, const struct top_row *row, int column,
+			    struct str *out)
+{
+	switch (column) {
+	case C_NAME:
+		str_text(out, row->backend ? "  " : "");
+		put_clean(out, get_text(row->backend ? row->backend : row->pool, "name"));
+		return row->backend ? PLAIN : BOLD;
+	case C_STATE:
+		return row_state(row, out);
+	case C_RATE:
+		put_rate(out, row->rate);
+		return PLAIN;
+	case C_RATES:
+		if (row->past)
+			put_spark(top, out, row->past->rate, row->past->n);
+		return PLAIN;
+	case C_FLIGHT:
+		str_u64(out, row->in_flight);
+		return PLAIN;
+	case C_QUEUED:
+		if (!row->backend)
+			str_u64(out, row->queued);
+		return row->queued ? YELLOW : PLAIN;
+	case C_ERRORS:
+		str_u64(out, row->errors);
+		return row->errors ? YELLOW : PLAIN;
+	case C_P50:
+		put_latency(out, row->p50_us);
+		return PLAIN;
+	case C_P99:
+		put_latency(out, row->p99_us);
+		return PLAIN;
+	case C_P99S:
+		if (row->past)
+			put_spark(top, out, row->past->p99_us, row->past->n);
+		return PLAIN;
+	case C_WEIGHT:
+		if (row->backend)
+			str_u64(out, get_u64(row->backend, "weight"));
+		return PLAIN;
+	default:
+		return row_why(row, out);
+	}
+}
+
+static void draw_row(const struct top *top, size_t i, int line, struct str *text)
+{
+	int x = 0;
+	for (int c = 0; c < (int)ARRAY_LEN(columns); c++) {
+		enum colour colour = row_cell(top, &top->rows[i], c, text);
+		x = put_cell(top, line, x, columns[c].width, text, colour);
+	}
+	if (i == top->at)
+		mvchgat(line, 0, -1, A_REVERSE, 0, NULL);
+}
+
+/* ---- the lines around ---- */
+
+static void draw_head(const struct top *top, struct str *text)
+{
+	const json_t *totals = json_object_get(top->status, "totals");
+	const json_t *problems = json_object_get(top->status, "problems");
+	double rate = 0;
+	for (size_t i = 0; i < top->n_rows; i++)
+		rate += top->rows[i].backend ? 0 : top->rows[i].rate;
+	str_text(text, "weir ");
+	put_clean(text, get_text(top->status, "version"));
+	str_text(text, "  up ");
+	put_age_s(text, get_u64(top->status, "uptime_s"));
+	str_text(text, "  ");
+	put_rate(text, rate);
+	str_printf(text, "  %u in flight  %u clients  sorted by %s%s%s%s",
+		   (unsigned)get_u64(totals, "in_flight"), (unsigned)get_u64(totals, "connections"),
+		   top_sort_names[top->sort], top->down ? ", turned round" : "",
+		   top->read_only ? "  [read-only]" : "", top->paused ? "  [paused]" : "");
+	put_cell(top, 0, 0, -COLS, text, BOLD);
+	size_t n = json_array_size(problems);
+	if (n == 0) {
+		str_text(text, "no problems");
+	} else {
+		str_printf(text, "%zu problem%s: ", n, n == 1 ? "" : "s");
+		const char *first = json_string_value(json_array_get(problems, 0));
+		put_clean(text, first ? first : "?");
+	}
+	put_cell(top, 1, 0, -COLS, text, n ? RED : GREEN);
+}
+
+static void draw_titles(const struct top *top, struct str *text)
+{
+	int x = 0;
+	for (size_t c = 0; c < ARRAY_LEN(columns); c++) {
+		str_text(text, columns[c].title);
+		x = put_cell(top, TITLE_LINE, x, columns[c].width, text, PLAIN);
+	}
+	mvchgat(TITLE_LINE, 0, -1, A_UNDERLINE, 0, NULL);
+}
+
+/* What the chosen row has to say. */
+static void put_sentence(const struct top *top, struct str *out)
+{
+	if (top->n_rows == 0) {
+		str_text(out, "nothing matches the filter");
+		return;
+	}
+	const struct top_row *row = &top->rows[top->at];
+	if (row->backend) {
+		put_clean(out, get_text(row->backend, "address"));
+		str_text(out, "  ");
+		put_state(out, row->backend);
+		return;
+	}
+	put_clean(out, get_text(row->pool, "strategy"));
+	str_text(out, "  ");
+	put_clean(out, get_text(row->pool, "verdict_sentence"));
+}
+
+static void draw_bottom(const struct top *top, struct str *text)
+{
+	if (top->message.len) {
+		put_clean(text, top->message.ptr);
+		put_cell(top, LINES - 2, 0, -COLS, text, top->is_bad ? RED : GREEN);
+	} else {
+		put_sentence(top, text);
+		put_cell(top, LINES - 2, 0, -COLS, text, PLAIN);
+	}
+	if (top->prompt) {
+		str_printf(text, "%s%s", top->prompt, top->typed.ptr ? top->typed.ptr : "");
+		put_cell(top, LINES - 1, 0, -COLS, text, BOLD);
+		return;
+	}
+	str_text(text, "q quit  / filter  s sort  r turn round  p pause");
+	if (!top->read_only)
+		str_text(text, "  d drain  m maintenance  e enable  w weight");
+	if (top->filter.len)
+		str_printf(text, "  [filter: %s]", top->filter.ptr);
+	put_cell(top, LINES - 1, 0, -COLS, text, PLAIN);
+}
+
+void top_draw(struct top *top)
+{
+	struct str text = STR_INIT;
+	size_t page = top_page();
+	if (top->at < top->first)
+		top->first = top->at;
+	if (top->at >= top->first + page)
+		top->first = top->at - page + 1;
+	erase();
+	draw_head(top, &text);
+	draw_titles(top, &text);
+	for (size_t i = 0; i < page && top->first + i < top->n_rows; i++)
+		draw_row(top, top->first + i, FIRST_LINE + (int)i, &text);
+	draw_bottom(top, &text);
+	curs_set(top->prompt != NULL);
+	refresh();
+	str_fini(&text);
+}

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: MIT
+"""weirctl top in a real terminal."""
+import subprocess
+
+import pytest
+
+from backends import binary, refused_address
+from terminal import Terminal
+from wire import wait_for
+
+
+@pytest.fixture
+def site(weir, app):
+    backend = app(2)
+    return weir([{"address": a, "name": n} for a, n in zip(backend.addresses, ("web1", "web2"))])
+
+
+@pytest.fixture
+def top(site, tmp_path):
+    started = []
+
+    def start(*args, **kwargs):
+        started.append(Terminal(tmp_path, [binary("weirctl"), "-s", site.sock, "top", *args],
+                                **kwargs))
+        return started[-1]
+    yield start
+    for each in started:
+        each.stop()
+
+
+def line(screen, text):
+    return next((row for row in screen.splitlines() if text in row), "")
+
+
+def test_rows_are_live(site, top):
+    term = top()
+    screen = term.until("web2")
+    assert "1/1 up" not in screen and "2/2 up" in line(screen, "app")
+    assert "no problems" in screen
+    for _ in range(50):
+        site.ask()
+    term.until(lambda s: "ms" in line(s, "web1") and "▇" in s or "█" in s)
+    site.ctl("drain", "app/web2", check=0)
+    term.until(lambda s: "draining" in line(s, "web2"))
+    term.keys("q")
+    term.until("ended with 0")
+
+
+def test_changes_are_confirmed(site, top):
+    term = top()
+    term.until("web2")
+    term.keys("Down")
+    term.keys("d")
+    term.until("send no new requests to app/web1? y/n")
+    term.keys("n")
+    term.until("q quit")
+    assert site.backends()["web1"]["state"] != "draining"
+    term.keys("d")
+    term.until("y/n")
+    term.keys("y")
+    term.until("app/web1 is draining, weight 1")
+    assert site.backends()["web1"]["state"] == "draining"
+    term.keys("e")
+    term.until("let take requests: app/web1? y/n")
+    term.keys("y")
+    wait_for(lambda: site.backends()["web1"]["state"] in ("up", "unknown"))
+    term.keys("m")
+    term.until("take out of service: app/web1? y/n")
+    term.keys("y")
+    wait_for(lambda: site.backends()["web1"]["state"] == "maintenance")
+    term.keys("w")
+    term.until("new weight of app/web1")
+    term.keys("7", "Enter")
+    wait_for(lambda: site.backends()["web1"]["weight"] == 7)
+    term.keys("w")
+    term.until("new weight of app/web1")
+    term.keys("9", "9", "9", "9", "9", "9", "Enter")
+    term.until("a weight is a number from 0 to 65535")
+    assert site.backends()["web1"]["weight"] == 7
+
+
+def test_read_only(site, top):
+    term = top("--read-only")
+    assert "d drain" not in term.until("[read-only]")
+    term.keys("Down")
+    term.keys("d")
+    term.until("--read-only: nothing is changed from here")
+    assert site.backends()["web1"]["state"] != "draining"
+
+
+def test_filter_and_sort(site, top):
+    term = top()
+    term.until("web2")
+    term.keys("/")
+    term.until("show only:")
+    term.keys("w", "e", "b", "2", "Enter")
+    screen = term.until("[filter: web2]")
+    assert not line(screen, "  web1") and line(screen, "  web2")
+    term.keys("/")
+    term.keys("BSpace", "BSpace", "BSpace", "BSpace", "Enter")
+    term.until("web1")
+    term.keys("r")
+    screen = term.until("turned round")
+    assert screen.index("  web2") < screen.index("  web1")
+    term.keys("s")
+    term.until("sorted by state")
+
+
+def test_resizes(top):
+    term = top()
+    term.until("web2")
+    for width, height in ((40, 8), (20, 3), (200, 50), (80, 24)):
+        term.resize(width, height)
+        term.until(lambda s, h=height: len(s.splitlines()) <= h and "weir" in s)
+    term.until("web2")
+
+
+def test_a_weir_that_goes_away_is_waited_for(site, top):
+    term = top()
+    term.until("web2")
+    site.finish()
+    term.until("no socket at")
+    term.keys("q")
+    term.until("ended with 0")
+
+
+def test_a_backend_that_is_down_says_why(weir, app, tmp_path):
+    daemon = weir([{"address": refused_address(), "name": "gone"}], pool={"retry": "off"})
+    for _ in range(4):
+        daemon.ask()
+    term = Terminal(tmp_path, [binary("weirctl"), "-s", daemon.sock, "top"],
+                    env={"LC_ALL": "C", "NO_COLOR": "1"})
+    try:
+        term.until(lambda s: "gone" in line(s, "gone") and " 4 " in line(s, "gone"))
+    finally:
+        term.stop()
+
+
+@pytest.mark.parametrize("args,code,text", [
+    (["--json"], 2, "no --json"), ([], 1, "top needs a terminal"), (["-w"], 2, "top takes no -w")])
+def test_without_a_terminal(site, args, code, text):
+    done = subprocess.run([binary("weirctl"), "-s", site.sock, "top", *args], capture_output=True,
+                          text=True, stdin=subprocess.DEVNULL, timeout=20, check=False)
+    assert done.returncode == code and text in done.stderr
