@@ -127,6 +127,9 @@ void put_backend(struct json *j, const struct pool *pool, uint32_t i)
 		put_adaptive(j, b);
 	if (pool->conf->sticky.on && backend_state(b) == BACKEND_draining)
 		put_sessions(j, pool, i);
+	json_member_double(j, "share",
+			   (double)atomic_load_explicit(&b->health_share, memory_order_relaxed) /
+			       SHARE_FULL);
 	json_member_u64(j, "in_flight", load_u32(&b->in_flight));
 	/* waiters belong to the pool: they take any backend that has room, this one too */
 	json_member_u64(j, "queued",
@@ -142,6 +145,20 @@ void put_backend(struct json *j, const struct pool *pool, uint32_t i)
 	json_key(j, "latency");
 	put_latency(j, b->windows);
 	json_object_end(j);
+}
+
+/* One object for each tier; `slow` and the like count backends from 0. */
+static void put_strategy_state(struct json *j, const struct pool *pool)
+{
+	json_key(j, "strategy_state");
+	json_array(j);
+	for (uint32_t t = 0; t < pool->n_tiers && pool->strategy->dump; t++) {
+		json_object(j);
+		json_member_u64(j, "priority", pool->tiers[t].priority);
+		pool->strategy->dump(pool->tiers[t].table, &pool->loads, j);
+		json_object_end(j);
+	}
+	json_array_end(j);
 }
 
 static void put_pool(struct json *j, const struct pool *pool)
@@ -160,6 +177,7 @@ static void put_pool(struct json *j, const struct pool *pool)
 		json_member_u64(j, strcmp(name, "queued") == 0 ? "queued_total" : name,
 				pool_counter(pool, &pool_counter_rows[i]));
 	}
+	put_strategy_state(j, pool);
 	json_key(j, "backends");
 	json_array(j);
 	for (uint32_t i = 0; i < pool->n; i++)

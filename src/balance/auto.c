@@ -149,15 +149,30 @@ static void set_equal(struct auto_local *local, uint32_t i)
 	}
 }
 
+static uint32_t above_pool(const struct strategy_loads *loads, uint32_t i, uint32_t pool_level)
+{
+	uint32_t level = memory_of(loads, i) & LEVEL_MASK;
+	return level > pool_level ? level - pool_level : 0;
+}
+
+static bool is_failing(const struct strategy_loads *loads, uint32_t i)
+{
+	return atomic_load_explicit(&loads->memory[i]->errors, memory_order_relaxed) >= ERRORS_MAX;
+}
+
+static bool is_slow(const struct strategy_loads *loads, uint32_t i, uint32_t pool_level,
+		    uint32_t limit)
+{
+	return is_failing(loads, i) || (memory_of(loads, i) >> COUNT_SHIFT >= SAMPLES_MIN &&
+					pool_level && above_pool(loads, i, pool_level) > limit);
+}
+
 static void judge(struct auto_local *local, const struct strategy_loads *loads, uint32_t i)
 {
-	uint32_t memory = memory_of(loads, i), level = memory & LEVEL_MASK;
-	uint32_t above = level > local->pool_level ? level - local->pool_level : 0;
 	uint32_t limit = bitset_has(local->slow, i) ? LEAVE : ENTER;
-	if (atomic_load_explicit(&loads->memory[i]->errors, memory_order_relaxed) >= ERRORS_MAX)
-		set_slow(local, i, FAILING);
-	else if (memory >> COUNT_SHIFT >= SAMPLES_MIN && local->pool_level && above > limit)
-		set_slow(local, i, above);
+	if (is_slow(loads, i, local->pool_level, limit))
+		set_slow(local, i,
+			 is_failing(loads, i) ? FAILING : above_pool(loads, i, local->pool_level));
 	else
 		set_equal(local, i);
 }
@@ -413,19 +428,20 @@ static uint32_t auto_pick(const struct strategy_table *opaque, void *opaque_loca
 			    : pick_sampled(draw, local, input, eligible, loads);
 }
 
-static void auto_dump(const struct strategy_table *opaque, const void *opaque_local,
+/* What a worker that looks now would find; members are told by their index. */
+static void auto_dump(const struct strategy_table *opaque, const struct strategy_loads *loads,
 		      struct json *out)
 {
 	const struct auto_table *table = (const struct auto_table *)opaque;
-	const struct auto_local *local = opaque_local;
+	const struct draw_table *draw = table->draw;
+	uint32_t pool_level = find_level(draw, draw->weighted, loads);
 	json_member_text(out, "uses", table->exact ? "least-request" : "p2c");
-	if (!local)
-		return;
+	json_member_u64(out, "latency_us", level_us(pool_level));
 	json_key(out, "slow");
 	json_array(out);
-	for (uint32_t i = bitset_next(local->slow, table->draw->n, 0); i < table->draw->n;
-	     i = bitset_next(local->slow, table->draw->n, i + 1))
-		json_u64(out, i);
+	for (uint32_t i = 0; i < draw->n; i++)
+		if (draw->weights[i] && is_slow(loads, i, pool_level, ENTER))
+			json_u64(out, i);
 	json_array_end(out);
 }
 

@@ -26,15 +26,27 @@ static inline uint32_t level_of(uint64_t duration_us)
 	return (uint32_t)(e * LEVEL_ONE + f + bow);
 }
 
-/* 2^(level/LEVEL_ONE) in 24.8 fixed point, at most 2^22; 256 is 1. */
-static inline uint32_t level_factor(uint32_t level)
+/* 2^(level/LEVEL_ONE) in 48.16 fixed point, at most 2^47. */
+static inline uint64_t level_power(uint32_t level)
 {
 	unsigned e = level / LEVEL_ONE;
 	uint64_t f = level % LEVEL_ONE;
-	if (e >= 14)
-		return UINT32_C(1) << 22;
 	uint64_t bow = f * (LEVEL_ONE - f) / LEVEL_ONE * 22486 >> 16;
-	return (uint32_t)(((uint64_t)(LEVEL_ONE + f - bow) << e) >> 8);
+	return e < 31 ? (LEVEL_ONE + f - bow) << e : UINT64_C(1) << 47;
+}
+
+/* The same in 24.8 fixed point, at most 2^22; 256 is 1. */
+static inline uint32_t level_factor(uint32_t level)
+{
+	uint64_t factor = level_power(level) >> 8;
+	return factor < UINT32_C(1) << 22 ? (uint32_t)factor : UINT32_C(1) << 22;
+}
+
+/* The duration of a level. */
+static inline uint64_t level_us(uint32_t level)
+{
+	uint64_t us = level_power(level) >> 16;
+	return us > LEVEL_FLOOR_US ? us - LEVEL_FLOOR_US : 0;
 }
 
 #endif

@@ -115,9 +115,10 @@ static uint32_t maglev_pick(const struct strategy_table *opaque, void *local,
 	return hashed_pick(&table->hashed, opaque, maglev_owner, input, eligible, loads);
 }
 
-static void maglev_dump(const struct strategy_table *opaque, const void *local, struct json *out)
+static void maglev_dump(const struct strategy_table *opaque, const struct strategy_loads *loads,
+			struct json *out)
 {
-	(void)local;
+	(void)loads;
 	json_member_u64(out, "slots", ((const struct maglev_table *)opaque)->size);
 }
 

@@ -304,9 +304,10 @@ static uint32_t prequal_pick(const struct strategy_table *opaque, void *opaque_l
 	return i;
 }
 
-static void prequal_dump(const struct strategy_table *opaque, const void *local, struct json *out)
+static void prequal_dump(const struct strategy_table *opaque, const struct strategy_loads *loads,
+			 struct json *out)
 {
-	(void)local;
+	(void)loads;
 	json_member_double(out, "uses_of_an_answer", ((const struct prequal_table *)opaque)->uses);
 }
 

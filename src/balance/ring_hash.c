@@ -154,9 +154,10 @@ static uint32_t ring_pick(const struct strategy_table *opaque, void *local,
 	return hashed_pick(&table->hashed, opaque, ring_owner, input, eligible, loads);
 }
 
-static void ring_dump(const struct strategy_table *opaque, const void *local, struct json *out)
+static void ring_dump(const struct strategy_table *opaque, const struct strategy_loads *loads,
+		      struct json *out)
 {
-	(void)local;
+	(void)loads;
 	json_member_u64(out, "points", ((const struct ring_table *)opaque)->n_points);
 }
 

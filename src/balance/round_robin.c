@@ -181,20 +181,13 @@ static uint32_t round_pick(const struct strategy_table *opaque, void *local,
 	return edf_pick(local, table->weights, eligible, table->weighted);
 }
 
-static void round_dump(const struct strategy_table *opaque, const void *local, struct json *out)
+static void round_dump(const struct strategy_table *opaque, const struct strategy_loads *loads,
+		       struct json *out)
 {
 	const struct round_table *table = (const struct round_table *)opaque;
 	static const char *const names[] = {"cycle", "smooth", "earliest-deadline"};
+	(void)loads;
 	json_member_text(out, "order", names[table->way]);
-	if (table->way == WAY_CYCLE && local && table->n)
-		json_member_u64(out, "next", ((const struct cycle_local *)local)->next % table->n);
-	if (table->way != WAY_SCAN || !local)
-		return;
-	json_key(out, "credits");
-	json_array(out);
-	for (uint32_t i = 0; i < table->n; i++)
-		json_i64(out, ((const struct scan_local *)local)->credit[i]);
-	json_array_end(out);
 }
 
 const struct strategy strategy_round_robin = {

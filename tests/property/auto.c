@@ -71,6 +71,10 @@ Test(level, is_a_logarithm)
 		cr_assert(fabs(level_factor(level) / exact - 1) < 0.01, "level %u", level);
 	}
 	cr_assert_eq(level_factor(UINT32_MAX), 1 << 22);
+	for (uint64_t us = 1000; us < UINT64_C(1) << 29; us *= 3)
+		cr_assert(fabs((double)level_us(level_of(us)) / (double)us - 1) < 0.02, "%lu us",
+			  us);
+	cr_assert_eq(level_us(0), 0);
 }
 
 /* One a second from all workers together, and no share of the requests. */

@@ -350,7 +350,7 @@ Test(laws, dump_is_members_of_an_object)
 				model_init(&m, *s, n % 8 ? weights : NULL, n, 13);
 				json_init(&json, &text, false);
 				json_object(&json);
-				(*s)->dump(m.table, m.local, &json);
+				(*s)->dump(m.table, &m.loads, &json);
 				json_object_end(&json);
 				cr_assert_eq(json.depth, 0);
 				cr_assert(text.len > 4 && text.ptr[1] == '"', "%s: %s",

@@ -69,8 +69,7 @@ static void disturb(struct rng *rng)
 			      memory_order_relaxed);
 	atomic_store_explicit(&b->health_share, (uint16_t)rng_below(rng, SHARE_FULL + 1),
 			      memory_order_relaxed);
-	atomic_store_explicit(&b->ramp_from_us, rng_below(rng, 10000000) + 1,
-			      memory_order_relaxed);
+	atomic_store_explicit(&b->ramp_from_us, rng_below(rng, 10000000) + 1, memory_order_relaxed);
 }
 
 static void run(const struct strategy *strategy)

@@ -13,7 +13,8 @@
  *           there is no such bit.  A weight of 0 is never picked.
  *   done    optional feedback of one attempt, same worker that picked.  May write
  *           to loads->memory, with relaxed atomics: a lost sample is harmless.
- *   dump    optional: the table and local state as JSON members for the API.
+ *   dump    optional: the table and what is remembered as JSON members for the
+ *           API; control thread.
  *
  * Eligibility (up, not ejected, not draining, below its limit, not yet tried by
  * this exchange) is one bit per backend, kept by pool/.
@@ -132,7 +133,8 @@ struct strategy {
 	void (*done)(const struct strategy_table *table, void *local,
 		     const struct strategy_loads *loads, uint32_t index,
 		     const struct strategy_result *result);
-	void (*dump)(const struct strategy_table *table, const void *local, struct json *out);
+	void (*dump)(const struct strategy_table *table, const struct strategy_loads *loads,
+		     struct json *out);
 };
 
 /* All rows in the order of strategies.def; NULL ends the list. */
