@@ -49,6 +49,7 @@ static int with_conf(struct options *options)
 {
 	struct conf_diags diags;
 	conf_diags_init(&diags);
+	tls_set_checks();
 	struct conf *conf = options_load(options, &diags);
 	print_diags(&diags);
 	conf_diags_fini(&diags);

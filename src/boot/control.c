@@ -305,6 +305,7 @@ static void on_tick(struct ev_loop *ev, ev_timer *w, int revents)
 	look_at_pools(control);
 	if (control->registry.n_limiters && !ev_is_active(&control->limits_tick))
 		ev_timer_again(ev, &control->limits_tick);
+	tls_tick(control);
 	listeners_tick(control);
 	host_tick(control);
 }
@@ -338,6 +339,7 @@ static enum err start(struct control *control, struct conf *conf, struct str *wh
 	enum err err = workers_start(control, conf->workers, why);
 	if (err)
 		goto out;
+	tls_tick(control);
 	pool_registry_init(&control->registry, control->n_workers, control->pool_workers);
 	struct generation *gen = generation_new(control, shared, why);
 	if (!gen) {
@@ -399,6 +401,7 @@ static void finish(struct control *control)
 		pool_registry_fini(&control->registry);
 		workers_free(control);
 	}
+	tls_tickets_put(control->tickets);
 	str_fini(&control->last_reload.error);
 	loop_fini(&control->loop);
 }

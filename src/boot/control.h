@@ -55,6 +55,8 @@ struct control {
 	struct timer announce_timer; /* changes of state that workers do not know yet */
 	uint64_t announced_us;
 	struct log_writer *log_writer;
+	struct tls_ticket_ring *tickets; /* counted */
+	uint64_t tickets_us;             /* when they were made */
 	ev_signal signals[5];
 	ev_timer tick, drain_timer;
 	uint64_t looked_us;   /* when pools were judged */
@@ -102,6 +104,15 @@ void listeners_close(struct control *control);
 /* Frees what no letter can point to any more. */
 void listeners_tick(struct control *control);
 void listeners_free(struct control *control);
+
+/* tls.c */
+/* Files of TLS are checked while the configuration is loaded. */
+void tls_set_checks(void);
+/* Contexts of every worker for a generation; false with `why`. */
+bool tls_build(struct control *control, struct generation *gen, struct str *why);
+void tls_release(struct generation *gen);
+/* Makes ticket keys when it is time, and gives them to the workers. */
+void tls_tick(struct control *control);
 
 /* workers.c */
 enum err workers_start(struct control *control, unsigned n, struct str *why);

@@ -95,14 +95,17 @@ struct generation *generation_new(struct control *control, struct shared_conf *s
 	if (ok) {
 		build_pools(control, gen);
 		build_locals(control, gen);
-		return gen;
+		ok = tls_build(control, gen, why);
 	}
+	if (ok)
+		return gen;
 	generation_free(gen);
 	return NULL;
 }
 
 void generation_free(struct generation *gen)
 {
+	tls_release(gen);
 	for (uint32_t i = 0; i < gen->n_listeners; i++)
 		listener_put(gen->listeners[i].listener);
 	for (uint32_t i = 0; i < gen->n_pools; i++)

@@ -60,8 +60,10 @@ static struct listener *listener_new(struct control *control, const struct addr 
 	l->n_workers = control->n_workers;
 	l->fds = calloc(control->n_workers, sizeof(*l->fds));
 	check(l->fds != NULL);
-	for (unsigned i = 0; i < l->n_workers; i++)
+	for (unsigned i = 0; i < l->n_workers; i++) {
 		atomic_init(&l->fds[i], -1);
+		list_init(&l->local[i].waiting);
+	}
 	list_push_back(&control->listeners, &l->registry_link);
 	return l;
 }

@@ -54,6 +54,85 @@ static void check_lengths(struct decoder *d, const struct element *element)
 			     listener->limits.line_bytes, listener->limits.header_bytes);
 }
 
+/* ---- TLS ---- */
+
+static const struct conf_checks *checks;
+
+void conf_set_checks(const struct conf_checks *with)
+{
+	checks = with;
+}
+
+struct sink {
+	struct conf_sink base;
+	struct decoder *d;
+	struct node *map;
+};
+
+static void sink_say(struct conf_sink *base, enum conf_severity severity, const char *key,
+		     const char *text)
+{
+	struct sink *sink = (struct sink *)base;
+	struct node *node = node_get(sink->map, view_str(key));
+	if (severity == CONF_ERROR)
+		decode_error(sink->d, node ? node : sink->map, "%s", text);
+	else
+		decode_warning(sink->d, node ? node : sink->map, "%s", text);
+}
+
+void finish_certificate(struct decoder *d, const struct element *element)
+{
+	const struct conf_certificate *c = element->base;
+	struct sink sink = {.base.say = sink_say, .d = d, .map = element->node};
+	struct node *cert = node_get(element->node, VIEW("cert"));
+	struct node *directory = node_get(element->node, VIEW("directory"));
+	if (!cert == !directory)
+		decode_error(d, element->node, "one of cert and directory is needed");
+	else if (directory && element->node->n > 1)
+		decode_error(d, directory, "'directory' stands alone: its files are found by name");
+	else if (checks && (c->cert.len || c->directory.len))
+		checks->certificate(c, &sink.base);
+}
+
+static void finish_listener_tls(struct decoder *d, const struct element *element)
+{
+	const struct conf_listener_tls *tls = &((struct conf_listener *)element->base)->tls;
+	struct node *map = node_get(element->node, VIEW("tls"));
+	struct sink sink = {.base.say = sink_say, .d = d, .map = map};
+	if (!tls->on || !map || map->kind != NODE_MAP)
+		return;
+	struct node *auth = node_get(map, VIEW("client_auth"));
+	struct node *ca = node_get(map, VIEW("client_ca"));
+	struct node *crl = node_get(map, VIEW("client_crl"));
+	if (tls->client_auth != CONF_CLIENT_NONE && !ca)
+		decode_error(d, auth, "client_auth needs client_ca");
+	if (tls->client_auth == CONF_CLIENT_NONE && (ca || crl))
+		decode_error(d, ca ? ca : crl,
+			     "without client_auth nobody is asked for a certificate");
+	if (checks)
+		checks->listener_tls(tls, &sink.base);
+}
+
+static void finish_pool_tls(struct decoder *d, const struct element *element)
+{
+	const struct conf_pool_tls *tls = &((struct conf_pool *)element->base)->tls;
+	struct node *map = node_get(element->node, VIEW("tls"));
+	struct sink sink = {.base.say = sink_say, .d = d, .map = map};
+	if (!tls->on || !map || map->kind != NODE_MAP)
+		return;
+	struct node *key = node_get(map, VIEW("key"));
+	if (key && !node_get(map, VIEW("cert")))
+		decode_error(d, key, "key needs cert");
+	if (!tls->verify && tls->ca.len)
+		decode_error(d, node_get(map, VIEW("ca")),
+			     "with 'verify: false' nobody looks at ca");
+	else if (!tls->verify)
+		decode_warning(d, map,
+			       "backends are not verified: anybody on the way can pose as one");
+	if (checks)
+		checks->pool_tls(tls, &sink.base);
+}
+
 void finish_listener(struct decoder *d, const struct element *element)
 {
 	struct conf_listener *listener = element->base;
@@ -67,6 +146,7 @@ void finish_listener(struct decoder *d, const struct element *element)
 	if (node_get(element->node, VIEW("name")) || d->report.diags->n_errors == n_errors)
 		check_twice(d, &d->listeners, "listener", listener->name, node_at(element, "name"));
 	check_lengths(d, element);
+	finish_listener_tls(d, element);
 }
 
 static bool matches_everything(const struct conf_route *route)
@@ -202,6 +282,7 @@ void finish_pool(struct decoder *d, const struct element *element)
 	if (!pool->queue.target_set)
 		pool->queue.target_us = pool->queue.timeout_us / 4;
 	finish_hash(d, element);
+	finish_pool_tls(d, element);
 	names_init(&d->backends, d->scratch);
 }
 

@@ -8,6 +8,7 @@
 
 #include "decode.h"
 
+void finish_certificate(struct decoder *d, const struct element *element);
 void finish_listener(struct decoder *d, const struct element *element);
 void finish_route(struct decoder *d, const struct element *element);
 void finish_backend(struct decoder *d, const struct element *element);

@@ -9,10 +9,27 @@
 #include "weir/base/check.h"
 #include "weir/net/socket.h"
 
-/* The events the stream's condition asks for; one epoll_ctl when they change. */
+/* The events the stream's condition asks for. */
+static int wanted(const struct stream *s)
+{
+	if (s->shaking)
+		return s->paused ? 0 : s->to_write ? EV_WRITE : EV_READ;
+	if (s->connecting)
+		return EV_WRITE;
+	return (s->paused ? 0 : EV_READ) | (s->out ? EV_WRITE : 0);
+}
+
+void stream_feed(struct stream *s)
+{
+	if (!s->paused && !s->connecting && ev_is_active(&s->io) &&
+	    s->transport->buffered(s->transport_state))
+		ev_feed_event(s->loop->ev, &s->io, EV_READ);
+}
+
+/* One epoll_ctl when they change. */
 static void watch(struct stream *s)
 {
-	int want = s->connecting ? EV_WRITE : (s->paused ? 0 : EV_READ) | (s->out ? EV_WRITE : 0);
+	int want = wanted(s);
 	int have = ev_is_active(&s->io) ? s->io.events & (EV_READ | EV_WRITE) : 0;
 	if (want == have)
 		return;
@@ -22,6 +39,8 @@ static void watch(struct stream *s)
 		return;
 	ev_io_set(&s->io, s->io.fd, want);
 	ev_io_start(s->loop->ev, &s->io);
+	if (s->transport->buffered) /* stopping took back what was fed */
+		stream_feed(s);
 }
 
 static enum io flush(struct stream *s)
@@ -56,25 +75,70 @@ static void on_writable(struct stream *s)
 	}
 }
 
+static void set_priority(struct stream *s, int priority)
+{
+	ev_io_stop(s->loop->ev, &s->io); /* libev takes no change while it is active */
+	ev_set_priority(&s->io, priority);
+}
+
+static void shake(struct stream *s)
+{
+	enum io io = s->transport->handshake(s->io.fd, s->transport_state, &s->to_write);
+	enum err err = errno == EKEYREJECTED ? ERR_UNTRUSTED : ERR_HANDSHAKE;
+	if (io == IO_WAIT) {
+		watch(s);
+		return;
+	}
+	s->shaking = s->connecting = false;
+	set_priority(s, s->priority);
+	watch(s);
+	s->on->connected(s, io == IO_OK ? ERR_OK : err);
+}
+
+static void begin_shaking(struct stream *s)
+{
+	s->shaking = s->connecting = true;
+	s->to_write = s->transport->speaks_first;
+	s->priority = (int8_t)ev_priority(&s->io);
+	/* what is begun comes before what is new */
+	set_priority(s, s->priority - 1);
+	watch(s);
+}
+
+static void tcp_connected(struct stream *s)
+{
+	enum err err = socket_connect_result(s->io.fd);
+	if (!err && s->transport->handshake) {
+		begin_shaking(s);
+		return;
+	}
+	s->connecting = false;
+	watch(s);
+	s->on->connected(s, err);
+}
+
 static void on_io(struct ev_loop *ev, ev_io *w, int revents)
 {
 	struct stream *s = container_of(w, struct stream, io);
 	(void)ev;
+	if (unlikely(s->connecting)) {
+		if (s->shaking)
+			shake(s);
+		else
+			tcp_connected(s);
+		return;
+	}
 	if (unlikely(revents & EV_WRITE)) {
-		if (s->connecting) {
-			s->connecting = false;
-			enum err err = socket_connect_result(w->fd);
-			watch(s);
-			s->on->connected(s, err);
-			return;
-		}
 		if (s->out)
 			on_writable(s);
 		if (!ev_is_active(&s->io) || s->paused)
 			return;
 	}
-	if (likely(revents & EV_READ))
-		s->on->readable(s);
+	if (unlikely(!(revents & EV_READ)))
+		return;
+	if (unlikely(s->transport->buffered != NULL)) /* in case the callback leaves some */
+		stream_feed(s);
+	s->on->readable(s);
 }
 
 static void open_with(struct stream *s, struct loop *loop, struct buf_pool *bufs, int fd,
@@ -86,8 +150,8 @@ static void open_with(struct stream *s, struct loop *loop, struct buf_pool *bufs
 	s->transport_state = NULL;
 	s->on = on;
 	s->out = NULL;
-	s->paused = false;
-	s->connecting = false;
+	s->paused = s->reset = false;
+	s->connecting = s->shaking = s->to_write = false;
 	ev_io_init(&s->io, on_io, fd, 0);
 }
 
@@ -108,10 +172,27 @@ void stream_open_connecting(struct stream *s, struct loop *loop, struct buf_pool
 	watch(s);
 }
 
+void stream_secure(struct stream *s, const struct transport *transport, void *state)
+{
+	check(!s->out && s->transport == &transport_plain);
+	s->transport = transport;
+	s->transport_state = state;
+	if (!s->connecting)
+		begin_shaking(s);
+}
+
+void stream_reset_on_close(struct stream *s)
+{
+	s->reset = true;
+	socket_reset_on_close(s->io.fd);
+}
+
 void stream_close(struct stream *s)
 {
 	if (s->io.fd < 0)
 		return;
+	if (s->transport->goodbye && !s->connecting && !s->out && !s->reset)
+		s->transport->goodbye(s->io.fd, s->transport_state);
 	ev_io_stop(s->loop->ev, &s->io);
 	s->transport->fini(s->transport_state);
 	buf_put(s->bufs, s->out);
@@ -155,8 +236,9 @@ void stream_pause(struct stream *s)
 void stream_resume(struct stream *s)
 {
 	s->paused = false;
-	if (s->io.fd >= 0)
-		watch(s);
+	if (s->io.fd < 0)
+		return;
+	watch(s);
 }
 
 size_t stream_unsent(const struct stream *s)
@@ -164,5 +246,6 @@ size_t stream_unsent(const struct stream *s)
 	int queued = 0;
 	if (ioctl(s->io.fd, SIOCOUTQ, &queued) || queued < 0)
 		queued = 0;
-	return stream_pending(s) + (size_t)queued;
+	size_t held = s->transport->held ? s->transport->held(s->transport_state) : 0;
+	return stream_pending(s) + held + (size_t)queued;
 }

@@ -137,6 +137,7 @@ static void backend_free(struct backend *b)
 	scaling_part_free(b->scaling);
 	for (unsigned i = 0; i < b->n_workers; i++) {
 		check(list_is_empty(&b->local[i]->idle));
+		tls_slot_fini(&b->local[i]->tls);
 		hist_set_fini(&b->local[i]->ok);
 		hist_set_fini(&b->local[i]->failed);
 		levels_free(atomic_load(&b->local[i]->levels));

@@ -51,7 +51,11 @@ static void learn_idle_close(struct upconn *up)
 static void on_idle_readable(struct stream *stream)
 {
 	struct upconn *up = container_of(stream, struct upconn, stream);
+	char byte;
+	size_t n;
 	check_magic(up, UPCONN_MAGIC);
+	if (stream_read(stream, &byte, 1, &n) == IO_WAIT)
+		return; /* the transport's own: a session ticket */
 	learn_idle_close(up);
 	upconn_close(up);
 }
@@ -97,14 +101,25 @@ static uint64_t idle_limit(const struct upconn *up, const struct conf_pool *conf
 	return limit < conf->keepalive.idle_us ? limit : conf->keepalive.idle_us;
 }
 
-struct upconn *upconn_take(struct pool_worker *pw, struct backend *backend,
-			   const struct stream_events *on, void *owner)
+static uint64_t tls_id_of(const struct pool_view *view)
+{
+	return view->tls ? tls_client_id(view->tls) : 0;
+}
+
+struct upconn *upconn_take(const struct pool_view *view, struct pool_worker *pw,
+			   struct backend *backend, const struct stream_events *on, void *owner)
 {
 	struct backend_local *local = backend->local[pw->id];
-	if (list_is_empty(&local->idle))
-		return NULL;
-	struct upconn *up = list_first(&local->idle, struct upconn, idle_link);
-	check_magic(up, UPCONN_MAGIC);
+	struct upconn *up;
+	for (;;) {
+		if (list_is_empty(&local->idle))
+			return NULL;
+		up = list_first(&local->idle, struct upconn, idle_link);
+		check_magic(up, UPCONN_MAGIC);
+		if (likely(up->tls_id == tls_id_of(view)))
+			break;
+		upconn_close(up); /* a reload has changed pools.*.tls since */
+	}
 	idle_unlink(up);
 	up->stream.on = on;
 	up->owner = owner;
@@ -125,15 +140,31 @@ static struct upconn *upconn_new(struct pool_worker *pw, struct backend *backend
 	up->owner = owner;
 	up->idle_limit_us = UINT64_MAX;
 	up->idle_since_us = 0;
+	up->tls_id = 0;
 	up->timer.fn = on_idle_timer;
 	list_init(&up->idle_link);
 	return up;
 }
 
+static bool begin_tls(struct upconn *up, struct tls_client *client)
+{
+	struct backend *b = up->backend;
+	char ip[ADDR_IP_TEXT_MAX];
+	struct view host =
+	    addr_is_unix(&b->address) ? VIEW("") : view_of(ip, addr_format_ip(&b->address, ip));
+	void *state = tls_connect(client, host, &up->local->tls);
+	if (!state)
+		return false;
+	up->tls_id = tls_client_id(client);
+	stream_secure(&up->stream, &transport_tls_client, state);
+	return true;
+}
+
 enum err upconn_connect(struct pool_worker *pw, struct backend *backend,
-			const struct conf_pool *conf, const struct stream_events *on, void *owner,
+			const struct pool_view *view, const struct stream_events *on, void *owner,
 			struct upconn **out, bool *connected)
 {
+	const struct conf_pool *conf = view->pool->conf;
 	uint32_t open = atomic_fetch_add_explicit(&backend->n_upconns, 1, memory_order_relaxed);
 	enum err err = ERR_FULL;
 	int fd = -1;
@@ -153,6 +184,12 @@ enum err upconn_connect(struct pool_worker *pw, struct backend *backend,
 		stream_open(&up->stream, pw->loop, &pw->bufs, fd, on, UPCONN_PRIORITY);
 	else
 		stream_open_connecting(&up->stream, pw->loop, &pw->bufs, fd, on, UPCONN_PRIORITY);
+	if (unlikely(view->tls) && !begin_tls(up, view->tls)) {
+		upconn_close(up);
+		return ERR_NOMEM; /* the count has gone with it */
+	}
+	if (up->tls_id)
+		*connected = false;
 	counter_add(&up->local->counters.connects, 1);
 	*out = up;
 out:

@@ -41,14 +41,45 @@ static void connect_failed(struct attempt *at, enum outcome outcome)
 	attempt_failed(at, outcome);
 }
 
+static enum outcome outcome_of(enum err err)
+{
+	switch (err) {
+	case ERR_REFUSED:
+		return OUTCOME_connect_refused;
+	case ERR_TIMEOUT:
+		return OUTCOME_connect_timeout;
+	case ERR_UNTRUSTED:
+		return OUTCOME_tls_untrusted;
+	case ERR_HANDSHAKE:
+		return OUTCOME_tls_failed;
+	default:
+		return OUTCOME_connect_failed;
+	}
+}
+
+/* What the handshake came to, for the API; logged when it changes. */
+static void note_tls(struct attempt *at, enum err err)
+{
+	struct backend *b = at->lease.backend;
+	bool failed = err == ERR_UNTRUSTED || err == ERR_HANDSHAKE;
+	const char *why = failed ? stream_why(&at->up->stream) : NULL;
+	const char *before = atomic_load_explicit(&b->tls_error, memory_order_relaxed);
+	if (why == before || (err && !failed))
+		return;
+	atomic_store_explicit(&b->tls_error, why, memory_order_relaxed);
+	if (why)
+		log_warn("backend " VIEW_FMT "/" VIEW_FMT " (" VIEW_FMT "): TLS: %s",
+			 VIEW_ARG(b->pool_name), VIEW_ARG(b->name), VIEW_ARG(b->address_text), why);
+}
+
 void attempt_connected(struct attempt *at, enum err err)
 {
 	at->ex->connect_us += clock_us() - at->connect_from_us;
 	at->connect_from_us = 0;
+	if (unlikely(at->up && at->up->tls_id))
+		note_tls(at, err);
 	if (err) {
-		connect_failed(at, err == ERR_REFUSED   ? OUTCOME_connect_refused
-				   : err == ERR_TIMEOUT ? OUTCOME_connect_timeout
-							: OUTCOME_connect_failed);
+		connect_failed(at, outcome_of(err));
 		return;
 	}
 	pool_note_connected(at->local);
@@ -68,7 +99,8 @@ static void connect_or_reuse(struct attempt *at, bool may_reuse)
 		return;
 	}
 	at->unsent = true;
-	if (may_reuse && (at->up = upconn_take(&w->pool, b, &backend_h1_events, at)) != NULL) {
+	if (may_reuse &&
+	    (at->up = upconn_take(ex->view, &w->pool, b, &backend_h1_events, at)) != NULL) {
 		at->ops = &backend_h1_ops;
 		at->reused = true;
 		counter_add(&at->local->counters.reuses, 1);
@@ -81,8 +113,8 @@ static void connect_or_reuse(struct attempt *at, bool may_reuse)
 		return;
 	}
 	at->connect_from_us = clock_us();
-	enum err err = upconn_connect(&w->pool, b, ex->view->pool->conf, &backend_h1_events, at,
-				      &at->up, &connected);
+	enum err err =
+	    upconn_connect(&w->pool, b, ex->view, &backend_h1_events, at, &at->up, &connected);
 	at->ops = at->up ? &backend_h1_ops : NULL;
 	if (err == ERR_OK && connected) {
 		attempt_connected(at, ERR_OK);
@@ -205,6 +237,8 @@ static unsigned retry_kind(enum outcome outcome)
 	case OUTCOME_connect_failed:
 	case OUTCOME_connect_timeout:
 	case OUTCOME_connect_limit:
+	case OUTCOME_tls_untrusted:
+	case OUTCOME_tls_failed:
 		return CONF_RETRY_CONNECT;
 	case OUTCOME_backend_closed:
 	case OUTCOME_backend_reset:

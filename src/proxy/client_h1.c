@@ -7,6 +7,7 @@
 
 #include "weir/base/check.h"
 #include "weir/base/clock.h"
+#include "weir/base/log.h"
 #include "weir/proxy/client.h"
 
 #define LINGER_US 2000000
@@ -16,6 +17,7 @@
 #define REQUESTS_PER_EVENT 32
 
 static void client_next(struct client *c);
+static void handshake_over(struct client *c);
 
 /* ---- closing ---- */
 
@@ -24,6 +26,8 @@ static void client_close(struct client *c)
 	struct worker *w = c->worker;
 	check_magic(c, CLIENT_MAGIC);
 	check(c->ex == NULL);
+	if (c->state == CLIENT_HANDSHAKE)
+		handshake_over(c);
 	timer_clear(&c->timer);
 	stream_close(&c->stream);
 	buf_put(&w->pool.bufs, c->in);
@@ -231,6 +235,11 @@ static void read_body(struct client *c)
 
 /* ---- requests ---- */
 
+static bool is_secure(const struct client *c)
+{
+	return c->stream.transport != &transport_plain;
+}
+
 /*
  * The client as far as we trust what is said about it: the right-most address in
  * X-Forwarded-For that is not a trusted proxy's itself; the left-most when all
@@ -277,7 +286,8 @@ static void begin_exchange(struct client *c, char *rest, size_t len)
 	    .listener = c->conf,
 	    .peer = &c->peer,
 	    .peer_ip = view_of(c->ip, c->ip_len),
-	    .scheme = VIEW("http"),
+	    .scheme = is_secure(c) ? VIEW("https") : VIEW("http"),
+	    .tls = is_secure(c) ? tls_info(c->stream.transport, c->stream.transport_state) : NULL,
 	    .peer_trusted = c->trusted,
 	    .start_us = c->head_from_us,
 	    .bytes_in = w->req.head_len,
@@ -498,10 +508,71 @@ static void on_broken(struct stream *stream)
 		client_close(c);
 }
 
+/* ---- TLS ---- */
+
+static struct listener_local *place_of(const struct client *c)
+{
+	return &c->listener->local[c->worker->pool.id];
+}
+
+/* Its place among limits.handshakes goes to who waits longest. */
+static void handshake_over(struct client *c)
+{
+	struct listener_local *place = place_of(c);
+	if (list_is_linked(&c->waiting)) {
+		list_del(&c->waiting);
+		return;
+	}
+	place->n_handshakes--;
+	if (list_is_empty(&place->waiting))
+		return;
+	struct client *next = list_first(&place->waiting, struct client, waiting);
+	list_del(&next->waiting);
+	place->n_handshakes++;
+	stream_resume(&next->stream);
+}
+
+static void begin_handshake(struct client *c, struct tls_server *server)
+{
+	struct listener_local *place = place_of(c);
+	void *state = tls_accept(server);
+	if (!state) {
+		client_close(c);
+		return;
+	}
+	c->state = CLIENT_HANDSHAKE;
+	list_init(&c->waiting);
+	if (place->n_handshakes >= c->conf->limits.handshakes) {
+		counter_add(&c->worker->counters.tls_waited, 1);
+		list_push_back(&place->waiting, &c->waiting);
+		stream_pause(&c->stream);
+	} else {
+		place->n_handshakes++;
+	}
+	stream_secure(&c->stream, &transport_tls_server, state);
+	loop_timer(&c->worker->loop, &c->timer, c->conf->timeouts.handshake_us);
+}
+
+/* Accepted connections are connected: this is the end of the handshake. */
 static void on_connected(struct stream *stream, enum err err)
 {
-	(void)stream;
-	(void)err; /* accepted connections are connected */
+	struct client *c = container_of(stream, struct client, stream);
+	struct worker_counters *counters = &c->worker->counters;
+	check_magic(c, CLIENT_MAGIC);
+	if (err) {
+		counter_add(&counters->tls_failed, 1);
+		log_debug("%s: TLS handshake: %s", c->ip, stream_why(stream));
+		client_close(c);
+		return;
+	}
+	counter_add(&counters->tls_handshakes, 1);
+	if (tls_info(stream->transport, stream->transport_state)->resumed)
+		counter_add(&counters->tls_resumed, 1);
+	handshake_over(c);
+	c->state = CLIENT_IDLE;
+	loop_timer(&c->worker->loop, &c->timer, c->conf->timeouts.header_us);
+	if (c->worker->draining)
+		client_drain(c);
 }
 
 static const struct stream_events client_events = {
@@ -515,6 +586,8 @@ static void on_timeout(struct timer *timer)
 {
 	struct client *c = container_of(timer, struct client, timer);
 	check_magic(c, CLIENT_MAGIC);
+	if (c->state == CLIENT_HANDSHAKE)
+		counter_add(&c->worker->counters.tls_timeouts, 1);
 	if (c->state == CLIENT_HEAD) {
 		counter_add(&c->worker->counters.outcomes[OUTCOME_client_timeout_head], 1);
 		send_reject(c, NULL, 408, "client_timeout_head",
@@ -547,12 +620,19 @@ void client_exchange_ended(void *client, bool complete)
 		/* where the end of the connection is the end of the body, only a
 		 * reset tells a broken response from a whole one */
 		if (!complete && c->framing == FRAMING_CLOSE)
-			socket_reset_on_close(stream_fd(&c->stream));
+			stream_reset_on_close(&c->stream);
 		client_close(c);
 	}
 }
 
 /* ---- birth ---- */
+
+/* Whose certificates it gets; NULL: none. */
+static struct tls_server *server_of(const struct client *c)
+{
+	const struct gen_local *gl = c->gl;
+	return gl->servers ? gl->servers[c->conf - gl->gen->conf->listeners] : NULL;
+}
 
 struct client *client_open(struct worker *w, int fd, const struct addr *peer,
 			   const struct gen_listener *listener)
@@ -586,7 +666,10 @@ struct client *client_open(struct worker *w, int fd, const struct addr *peer,
 	counter_add(&listener->listener->local[w->pool.id].accepted, 1);
 	stream_open(&c->stream, &w->loop, &w->pool.bufs, fd, &client_events, 0);
 	loop_timer(&w->loop, &c->timer, c->conf->timeouts.header_us);
-	return c;
+	struct tls_server *server = server_of(c);
+	if (unlikely(server))
+		begin_handshake(c, server);
+	return c->magic == CLIENT_MAGIC ? c : NULL;
 }
 
 void client_adopt(struct client *c)

@@ -328,6 +328,11 @@ void exchange_begin(struct exchange *ex, const struct exchange_request *req, str
 	policy_scan(ex, &w->req);
 	if (ex->gl->gen->access_log)
 		access_log_note(ex, req, &w->req);
+	if (unlikely(req->tls && req->listener->tls.client_auth != CONF_CLIENT_NONE) &&
+	    !policy_is_for(req->tls, w->req.authority)) {
+		reply_error(ex, OUTCOME_misdirected, NULL);
+		return;
+	}
 	route_exchange(ex, req);
 	if (unlikely(!ex->route)) {
 		reply_error(ex, OUTCOME_no_route, NULL);

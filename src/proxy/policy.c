@@ -92,6 +92,17 @@ void policy_scan(struct exchange *ex, struct message *msg)
 	}
 }
 
+/* The name without its port; those who sent no name mean the default. */
+bool policy_is_for(const struct tls_info *tls, struct view authority)
+{
+	size_t n = authority.len;
+	while (n && char_is_digit(authority.ptr[n - 1]))
+		n--;
+	if (n && authority.ptr[n - 1] == ':')
+		authority.len = n - 1;
+	return !tls->sni.len || view_ieq(tls->sni, authority);
+}
+
 static void drop_named(struct message *msg, struct view name)
 {
 	for (uint32_t i = 0; i < msg->n_headers; i++)
@@ -140,6 +151,10 @@ static void drop_request_fields(struct message *msg, const struct exchange_reque
 			break;
 		case HDR_HOST:
 			h->drop = new_host;
+			break;
+		case HDR_X_CLIENT_CERT_SUBJECT:
+		case HDR_X_CLIENT_CERT_FINGERPRINT:
+			h->drop |= !req->peer_trusted || (req->tls && req->tls->subject.ptr);
 			break;
 		case HDR_X_REQUEST_ID:
 		case HDR_PROXY:
@@ -195,6 +210,10 @@ static void put_own_fields(struct exchange *ex, const struct message *msg,
 			   struct h1_out *out)
 {
 	put_forwarded_for(out, msg, req, fwd->has_for);
+	if (unlikely(req->tls && req->tls->subject.ptr)) {
+		h1_put_header(out, VIEW("X-Client-Cert-Subject"), req->tls->subject);
+		h1_put_header(out, VIEW("X-Client-Cert-Fingerprint"), req->tls->fingerprint);
+	}
 	if (!fwd->proto.ptr)
 		h1_put_header(out, VIEW("X-Forwarded-Proto"), req->scheme);
 	if (!fwd->host.ptr && msg->authority.len)

@@ -34,6 +34,7 @@ enum err worker_init(struct worker *w, unsigned id, const struct worker_limits *
 	w->loop.owner = w;
 	w->fd_limit = limits->fds;
 	pool_worker_init(&w->pool, id, &w->loop, limits->upconns, limits->bufs);
+	tls_local_init(&w->tls, &w->loop, &w->pool.bufs, limits->conns + limits->upconns);
 	slab_init(&w->conns, sizeof(struct client), limits->conns);
 	slab_init(&w->exchanges, sizeof(struct exchange), limits->conns);
 	w->head = malloc(HEAD_ROOM);
@@ -48,6 +49,7 @@ enum err worker_init(struct worker *w, unsigned id, const struct worker_limits *
 void worker_fini(struct worker *w)
 {
 	loop_fini(&w->loop);
+	tls_local_fini(&w->tls);
 	slab_fini(&w->conns);
 	slab_fini(&w->exchanges);
 	pool_worker_fini(&w->pool);

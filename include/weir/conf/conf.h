@@ -65,11 +65,43 @@ struct conf_access_log {
 	bool errors_only;
 };
 
+enum conf_tls_version { CONF_TLS_12, CONF_TLS_13 };
+enum conf_client_auth { CONF_CLIENT_NONE, CONF_CLIENT_OPTIONAL, CONF_CLIENT_REQUIRED };
+enum conf_alpn { CONF_ALPN_HTTP11 = 1 << 0, CONF_ALPN_H2 = 1 << 1 };
+
+/* A pair of files, or a directory of them; empty: not given. */
+struct conf_certificate {
+	struct view cert, key, ocsp;
+	struct view directory;
+};
+
+struct conf_certificates {
+	struct conf_certificate *rows;
+	size_t n;
+};
+
+struct conf_listener_tls {
+	bool on;
+	struct conf_certificates certificates;
+	enum conf_tls_version min_version;
+	enum conf_client_auth client_auth;
+	struct view client_ca, client_crl;
+	unsigned alpn; /* enum conf_alpn */
+	struct view ticket_key_file;
+};
+
+struct conf_pool_tls {
+	bool on;
+	bool verify;
+	struct view ca, sni, cert, key;
+};
+
 struct conf_listener {
 	struct view name;
 	struct addr *binds; /* [n_binds] */
 	struct view *bind_texts;
 	size_t n_binds;
+	struct conf_listener_tls tls;
 	struct conf_cidrs trusted_proxies;
 	struct view refusal_header; /* ptr NULL: none */
 	struct {
@@ -80,6 +112,7 @@ struct conf_listener {
 		uint32_t header_bytes, header_count, line_bytes;
 		uint64_t body_bytes; /* 0: none */
 		uint32_t h2_streams;
+		uint32_t handshakes; /* in progress at once on each worker */
 	} limits;
 };
 
@@ -242,6 +275,7 @@ struct conf_pool {
 		double bound;         /* 1.25: a quarter above the mean; 0: none */
 	} hash;
 	uint64_t slow_start_us; /* 0: none */
+	struct conf_pool_tls tls;
 	double overprovision; /* 1.4 for 140%; 0: a tier stands by until those before it are gone */
 	double panic;         /* 0.5 for 50%; 0: never */
 	struct conf_health health;
@@ -327,6 +361,25 @@ void conf_diags_fini(struct conf_diags *diags);
  *         |       ^~~~~~ did you mean 'weight'?
  */
 void conf_diags_format(const struct conf_diags *diags, struct str *out, bool colour);
+
+/* ---- checks ---- */
+
+/*
+ * What only others can check: files of TLS.  Called while the configuration is loaded,
+ * so that what is wrong is reported at its place.  `say` reports about a key of the
+ * element at hand.
+ */
+struct conf_sink {
+	void (*say)(struct conf_sink *sink, enum conf_severity severity, const char *key,
+		    const char *text);
+};
+struct conf_checks {
+	void (*certificate)(const struct conf_certificate *c, struct conf_sink *sink);
+	void (*listener_tls)(const struct conf_listener_tls *tls, struct conf_sink *sink);
+	void (*pool_tls)(const struct conf_pool_tls *tls, struct conf_sink *sink);
+};
+/* At the start, before anything is loaded; without it these files are not opened. */
+void conf_set_checks(const struct conf_checks *checks);
 
 /* ---- loading ---- */
 

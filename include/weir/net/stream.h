@@ -17,6 +17,7 @@
 #include <ev.h>
 
 #include "weir/base/buf.h"
+#include "weir/base/defs.h"
 #include "weir/base/err.h"
 #include "weir/loop/loop.h"
 #include "weir/net/transport.h"
@@ -40,8 +41,12 @@ struct stream {
 	void *transport_state;
 	const struct stream_events *on;
 	struct buf *out; /* not yet written; owns */
-	bool connecting;
+	int8_t priority; /* of its events once the handshake is over */
+	bool connecting; /* TCP, or the transport's handshake: nothing can be read or written */
+	bool shaking;    /* it is the handshake */
+	bool to_write;   /* which waits to write */
 	bool paused;
+	bool reset; /* the peer must see a cut, not an end */
 };
 
 /* Watches for reading from now on.  `priority` orders events within a turn. */
@@ -51,8 +56,31 @@ void stream_open(struct stream *s, struct loop *loop, struct buf_pool *bufs, int
 void stream_open_connecting(struct stream *s, struct loop *loop, struct buf_pool *bufs, int fd,
 			    const struct stream_events *on, int priority);
 
+/*
+ * From here on the bytes go through `transport`, whose `state` the stream takes
+ * over.  The handshake begins in the next turn at the earliest, and `connected` comes
+ * when it is over: ERR_HANDSHAKE or ERR_UNTRUSTED when it failed.  On a stream that is still
+ * connecting it begins after that; on one that is connected, nothing may be pending.
+ */
+void stream_secure(struct stream *s, const struct transport *transport, void *state);
+
+/* The protocol agreed on in the handshake: "h2", "http/1.1" or empty. */
+static inline struct view stream_alpn(const struct stream *s)
+{
+	return s->transport->alpn ? s->transport->alpn(s->transport_state) : VIEW_NONE;
+}
+
+/* Why the handshake failed; static text, "" when nothing is known. */
+static inline const char *stream_why(const struct stream *s)
+{
+	return s->transport->why ? s->transport->why(s->transport_state) : "";
+}
+
 /* Closes and drops what was not written.  Safe to call twice. */
 void stream_close(struct stream *s);
+
+/* What was sent is not whole, and the peer must be able to tell: close will reset. */
+void stream_reset_on_close(struct stream *s);
 
 static inline int stream_fd(const struct stream *s)
 {
@@ -69,9 +97,15 @@ static inline size_t stream_pending(const struct stream *s)
 	return s->out ? s->out->len : 0;
 }
 
+/* Bytes are left that no event of the descriptor announces: makes one. */
+void stream_feed(struct stream *s);
+
 static inline enum io stream_read(struct stream *s, void *ptr, size_t cap, size_t *n)
 {
-	return s->transport->read(s->io.fd, s->transport_state, ptr, cap, n);
+	enum io io = s->transport->read(s->io.fd, s->transport_state, ptr, cap, n);
+	if (unlikely(s->transport->buffered != NULL))
+		stream_feed(s);
+	return io;
 }
 
 /* Bytes the peer has not acknowledged: pending here and in the kernel's queue.  A

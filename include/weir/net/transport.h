@@ -11,8 +11,11 @@
 #ifndef WEIR_NET_TRANSPORT_H
 #define WEIR_NET_TRANSPORT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
+
+#include "weir/base/view.h"
 
 enum io {
 	IO_OK,   /* bytes moved */
@@ -28,6 +31,23 @@ struct transport {
 	enum io (*write)(int fd, void *state, const void *ptr, size_t len, size_t *n);
 	/* Ends our direction. */
 	void (*shutdown)(int fd, void *state);
+	/* The rest is NULL where there is nothing to do. */
+	/*
+	 * Goes on with what has to happen before bytes can flow.  IO_OK: done.  IO_WAIT:
+	 * call again when the descriptor is readable, or writable with *to_write.
+	 */
+	enum io (*handshake)(int fd, void *state, bool *to_write);
+	bool speaks_first; /* the handshake begins with a write */
+	/* Why the handshake failed, for people; static text. */
+	const char *(*why)(const void *state);
+	/* Something can be read although the descriptor may never say so. */
+	bool (*buffered)(const void *state);
+	/* Bytes taken by write that the kernel does not have yet. */
+	size_t (*held)(const void *state);
+	/* Tells the peer that this is the end, not a cut; once, before the close. */
+	void (*goodbye)(int fd, void *state);
+	/* The protocol that was agreed on: "h2", "http/1.1" or empty. */
+	struct view (*alpn)(const void *state);
 	/* Gives back `state`; the descriptor is closed by the stream. */
 	void (*fini)(void *state);
 };

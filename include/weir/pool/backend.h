@@ -19,6 +19,7 @@
 #include "weir/base/addr.h"
 #include "weir/base/list.h"
 #include "weir/base/view.h"
+#include "weir/net/tls.h"
 #include "weir/pool/limit.h"
 #include "weir/stats/counter.h"
 #include "weir/stats/hist.h"
@@ -55,7 +56,8 @@ struct backend_local {
 	uint8_t refused_row;
 	uint64_t avoid_until_us;
 	uint64_t avoid_logged_us;
-	bool retired; /* no generation in use names it: connections are not kept */
+	bool retired;        /* no generation in use names it: connections are not kept */
+	struct tls_slot tls; /* its last session */
 	struct backend_counters counters;
 	struct hist_set ok;     /* phases of successful attempts */
 	struct hist_set failed; /* phases of failed ones */
@@ -103,6 +105,9 @@ struct backend {
 	/* any worker writes, rarely: shortest idle time after which the backend was
 	 * seen closing kept connections; UINT64_MAX: not known */
 	_Atomic uint64_t learned_idle_us;
+	/* any worker writes, rarely: static text, why the last TLS handshake failed; NULL:
+	 * none has, or one has succeeded since */
+	_Atomic(const char *) tls_error;
 	/* adaptive concurrency: the limit in force, 0: none; and what works it out, made
 	 * by the control thread when a pool asks for it; owns */
 	_Atomic uint32_t limit;

@@ -185,6 +185,7 @@ struct pool_view {
 	void **locals; /* [n_tiers], of the strategy */
 	void **fallback_locals;
 	struct pool_state_local *sl;
+	struct tls_client *tls; /* NULL: plain TCP; counted */
 };
 
 /* Control thread; the worker refreshes it when it takes over. */

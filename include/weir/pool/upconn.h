@@ -17,6 +17,7 @@
 #include "weir/conf/conf.h"
 #include "weir/net/stream.h"
 #include "weir/pool/backend.h"
+#include "weir/pool/pool.h"
 #include "weir/pool/worker.h"
 
 #define UPCONN_MAGIC 0x55504331
@@ -33,12 +34,13 @@ struct upconn {
 	struct pool_worker *pw;
 	uint64_t idle_since_us;
 	uint64_t idle_limit_us; /* as the backend announced, UINT64_MAX: it did not */
+	uint64_t tls_id;        /* whom its TLS trusts and what it shows; 0: plain TCP */
 	void *owner;            /* the exchange while busy */
 };
 
-/* A kept connection to the backend, or NULL. */
-struct upconn *upconn_take(struct pool_worker *pw, struct backend *backend,
-			   const struct stream_events *on, void *owner);
+/* A kept connection to the backend, with the TLS that the view asks for, or NULL. */
+struct upconn *upconn_take(const struct pool_view *view, struct pool_worker *pw,
+			   struct backend *backend, const struct stream_events *on, void *owner);
 
 /*
  * Opens one.  ERR_FULL when limits.connections of the backend is reached;
@@ -46,7 +48,7 @@ struct upconn *upconn_take(struct pool_worker *pw, struct backend *backend,
  * comes).
  */
 enum err upconn_connect(struct pool_worker *pw, struct backend *backend,
-			const struct conf_pool *conf, const struct stream_events *on, void *owner,
+			const struct pool_view *view, const struct stream_events *on, void *owner,
 			struct upconn **out, bool *connected);
 
 /* Back into the idle list, or closed when it cannot be kept; before lease_drop. */

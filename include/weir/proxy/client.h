@@ -14,6 +14,8 @@
  *                                                | LINGER | --> closed
  *                                                +--------+
  *
+ *   HANDSHAKE  TLS comes before IDLE; reading is paused while the connection waits for
+ *           its turn (limits.handshakes)           timeouts.handshake
  *   IDLE    nothing of a next request has come       deadline timeouts.keepalive
  *           (header for the first request)
  *   HEAD    part of a head is in `in`                timeouts.header, from its first byte
@@ -31,7 +33,7 @@
 
 #define CLIENT_MAGIC 0x434c4931
 
-enum client_state { CLIENT_IDLE, CLIENT_HEAD, CLIENT_BUSY, CLIENT_LINGER };
+enum client_state { CLIENT_HANDSHAKE, CLIENT_IDLE, CLIENT_HEAD, CLIENT_BUSY, CLIENT_LINGER };
 
 enum client_framing { FRAMING_LENGTH, FRAMING_CHUNKED, FRAMING_CLOSE };
 
@@ -54,7 +56,10 @@ struct client {
 	struct gen_local *gl; /* counted; whose listener configuration applies */
 	const struct conf_listener *conf;
 	struct listener *listener;
-	struct h1_body body; /* of the request under way */
+	union {
+		struct h1_body body; /* of the request under way */
+		struct list waiting; /* HANDSHAKE: in listener_local->waiting, or unlinked */
+	};
 	uint64_t head_from_us;
 	uint32_t n_requests;
 	uint64_t id;

@@ -174,6 +174,7 @@ struct exchange_request {
 	const struct addr *peer; /* the client, as far as what proxies say is trusted */
 	struct view peer_ip;     /* who connected */
 	struct view scheme;
+	const struct tls_info *tls; /* NULL: no TLS; lives as long as the connection */
 	bool peer_trusted;
 	uint64_t start_us;
 	uint64_t bytes_in;
@@ -234,6 +235,8 @@ void reply_route(struct exchange *ex, const struct exchange_request *req);
 /* policy.c: what is changed in heads on their way. */
 bool policy_request(struct exchange *ex, const struct exchange_request *req, struct h1_out *out);
 void policy_response(struct exchange *ex, struct message *resp);
+/* Whether a request for this authority belongs on a connection made for tls->sni. */
+bool policy_is_for(const struct tls_info *tls, struct view authority);
 /* Notes what is needed later: the request id (made when missing), wants_json. */
 void policy_scan(struct exchange *ex, struct message *msg);
 /* Whether an Accept field asks for JSON rather than text. */

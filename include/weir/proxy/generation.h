@@ -14,6 +14,7 @@
 #include <stdatomic.h>
 
 #include "weir/conf/conf.h"
+#include "weir/net/tls.h"
 #include "weir/pool/pool.h"
 #include "weir/route/route.h"
 
@@ -38,7 +39,20 @@ struct listener {
 	_Atomic uint32_t n_conns CACHE_ALIGNED; /* all workers; changes at accept and close */
 	struct listener_local {
 		struct counter accepted, refused;
+		uint32_t n_handshakes; /* in progress */
+		struct list waiting;   /* struct client: before their handshake */
 	} CACHE_ALIGNED local[];
+};
+
+/* A certificate in use, for operators. */
+struct tls_used {
+	struct view listener;
+	struct tls_cert_info info;
+};
+
+struct tls_inventory {
+	struct tls_used *rows;
+	size_t n;
 };
 
 /* One bind of one configured listener. */
@@ -50,10 +64,11 @@ struct gen_listener {
 /* A worker's side. */
 struct gen_local {
 	struct generation *gen;
-	unsigned refs;           /* that worker: conns and exchanges; plus 1 while current */
-	struct pool_view *views; /* [gen->n_pools] */
-	struct list link;        /* that worker: worker->gens */
-	struct mail mail;        /* publishes it, later reports that it is let go */
+	unsigned refs;               /* that worker: conns and exchanges; plus 1 while current */
+	struct pool_view *views;     /* [gen->n_pools] */
+	struct tls_server **servers; /* [conf->n_listeners], NULL without TLS; counted */
+	struct list link;            /* that worker: worker->gens */
+	struct mail mail;            /* publishes it, later reports that it is let go */
 	struct worker *worker;
 };
 
@@ -66,7 +81,8 @@ struct generation {
 	uint32_t n_pools;
 	struct gen_listener *listeners;
 	uint32_t n_listeners;
-	bool access_log; /* exchanges are logged */
+	bool access_log;                    /* exchanges are logged */
+	struct tls_inventory *certificates; /* of the arena */
 	unsigned n_workers;
 	unsigned n_live;            /* control thread: workers that have not let go */
 	struct gen_local *local;    /* [n_workers] */

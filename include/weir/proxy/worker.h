@@ -55,6 +55,7 @@ struct worker_limits {
 struct worker {
 	struct pool_worker pool; /* id, buffers, upconns, random numbers */
 	struct loop loop;
+	struct tls_local tls;
 	struct gen_local *gen; /* current; counted */
 	struct list gens;      /* struct gen_local not let go yet, newest last */
 	struct area from_client, from_backend;

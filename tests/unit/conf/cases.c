@@ -130,12 +130,9 @@ const struct mistake mistakes[] = {
     {IN_POOL("retry: {on: []}"), 5, 17, "'on' is empty", true},
 
     /* known, not supported yet */
-    {LISTENER("tls: {certificates: []}"), 4, 5, "'tls' is not supported yet", true},
     {LISTENER("proxy_protocol: {}"), 4, 5, "'proxy_protocol' is not supported yet", true},
-    {LISTENER("timeouts: {handshake: 5s}"), 4, 16, "'handshake' is not supported yet", true},
     {LISTENER("limits: {h2_streams: 100}"), 4, 14, "'h2_streams' is not supported yet", true},
     {IN_POOL("protocol: h2"), 5, 15, "'protocol: h2' is not supported yet", true},
-    {IN_POOL("tls: {}"), 5, 5, "'tls' is not supported yet", true},
     {IN_POOL("send_proxy: v2"), 5, 17, "'send_proxy: v2' is not supported yet", true},
     {IN_POOL("hash: {on: path}"), 5, 11, "'hash' does nothing with balance: auto", false},
     {IN_POOL("balance: maglev\n    hash: {on: header}"), 6, 16, "'header' is not one of", true},

@@ -53,6 +53,8 @@ Test(conf_rows, write_into_the_struct_of_their_element)
 		size_t expected = sizeof(struct conf);
 		if (strncmp(r->path, "listeners[].", 12) == 0)
 			expected = sizeof(struct conf_listener);
+		if (strncmp(r->path, "listeners[].tls.certificates[].", 31) == 0)
+			expected = sizeof(struct conf_certificate);
 		if (strncmp(r->path, "routes[].", 9) == 0)
 			expected = sizeof(struct conf_route);
 		if (strncmp(r->path, "pools.*.", 8) == 0)

@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * From the configuration to TLS contexts: checks while it is loaded, a context for each
+ * worker in each generation, keys of tickets for all of them.
+ */
+#include "weir/net/tls.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "control.h"
+
+#include "weir/base/check.h"
+
+#define ROTATE_US (12 * UINT64_C(3600000000))
+#define KEY_FILE_MAX 4096
+
+/* ---- checks ---- */
+
+static void report(struct conf_sink *sink, enum tls_bad bad, struct str *why)
+{
+	static const char *const keys[] = {[TLS_GOOD] = "cert",
+					   [TLS_BAD_CERT] = "cert",
+					   [TLS_BAD_KEY] = "key",
+					   [TLS_BAD_OCSP] = "ocsp"};
+	if (bad != TLS_GOOD || why->len)
+		sink->say(sink, bad == TLS_GOOD ? CONF_WARNING : CONF_ERROR, keys[bad],
+			  str_as_view(why).ptr);
+	str_reset(why);
+}
+
+/* The files of one entry; true with *files of the arena. */
+static bool files_of(const struct conf_certificate *c, struct arena *arena,
+		     struct tls_files **files, size_t *n, struct str *why)
+{
+	if (c->directory.len)
+		return tls_directory(c->directory, arena, files, n, why) == ERR_OK;
+	*files = arena_zalloc(arena, sizeof(**files));
+	**files = (struct tls_files){.cert = c->cert, .key = c->key, .ocsp = c->ocsp};
+	*n = 1;
+	return true;
+}
+
+static void check_certificate(const struct conf_certificate *c, struct conf_sink *sink)
+{
+	struct arena *arena = arena_new();
+	struct str why = STR_INIT;
+	struct tls_files *files;
+	struct tls_cert_info info;
+	size_t n = 0;
+	if (!files_of(c, arena, &files, &n, &why))
+		sink->say(sink, CONF_ERROR, "directory", str_as_view(&why).ptr);
+	for (size_t i = 0; i < n; i++)
+		report(sink, tls_cert_check(&files[i], arena, &info, &why), &why);
+	str_fini(&why);
+	arena_free(arena);
+}
+
+static struct tls_ticket_ring *read_ring(struct view path, struct str *why)
+{
+	char text[KEY_FILE_MAX];
+	int fd = open(path.ptr, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd >= 0 ? read(fd, text, sizeof(text)) : -1;
+	str_printf(why, "'" VIEW_FMT "': ", VIEW_ARG(path));
+	if (n < 0)
+		str_printf(why, "cannot be read: %s", strerror(errno));
+	if (fd >= 0)
+		close(fd);
+	return n < 0 ? NULL : tls_tickets_read(view_of(text, (size_t)n), why);
+}
+
+static void check_listener(const struct conf_listener_tls *tls, struct conf_sink *sink)
+{
+	struct str why = STR_INIT;
+	if (tls->client_ca.len && !tls_ca_check(tls->client_ca, &why))
+		sink->say(sink, CONF_ERROR, "client_ca", str_as_view(&why).ptr);
+	str_reset(&why);
+	if (tls->client_crl.len && !tls_crl_check(tls->client_crl, &why))
+		sink->say(sink, CONF_ERROR, "client_crl", str_as_view(&why).ptr);
+	str_reset(&why);
+	struct tls_ticket_ring *ring =
+	    tls->ticket_key_file.len ? read_ring(tls->ticket_key_file, &why) : NULL;
+	if (tls->ticket_key_file.len && !ring)
+		sink->say(sink, CONF_ERROR, "ticket_key_file", str_as_view(&why).ptr);
+	tls_tickets_put(ring);
+	str_fini(&why);
+}
+
+static void check_pool(const struct conf_pool_tls *tls, struct conf_sink *sink)
+{
+	struct str why = STR_INIT;
+	if (tls->ca.len && !tls_ca_check(tls->ca, &why))
+		sink->say(sink, CONF_ERROR, "ca", str_as_view(&why).ptr);
+	str_reset(&why);
+	if (tls->cert.len) {
+		struct tls_files files = {.cert = tls->cert, .key = tls->key};
+		struct arena *arena = arena_new();
+		struct tls_cert_info info;
+		report(sink, tls_cert_check(&files, arena, &info, &why), &why);
+		arena_free(arena);
+	}
+	str_fini(&why);
+}
+
+void tls_set_checks(void)
+{
+	static const struct conf_checks checks = {.certificate = check_certificate,
+						  .listener_tls = check_listener,
+						  .pool_tls = check_pool};
+	conf_set_checks(&checks);
+}
+
+/* ---- contexts ---- */
+
+struct build {
+	struct control *control;
+	struct generation *gen;
+	struct str *why;
+	/* of the listener at hand */
+	struct tls_files *files;
+	size_t n_files;
+	struct tls_ticket_ring *ring;
+};
+
+static bool gather_files(struct build *b, const struct conf_listener_tls *tls)
+{
+	struct arena *arena = b->gen->arena;
+	b->files = NULL;
+	b->n_files = 0;
+	for (size_t i = 0; i < tls->certificates.n; i++) {
+		struct tls_files *more;
+		size_t n;
+		if (!files_of(&tls->certificates.rows[i], arena, &more, &n, b->why))
+			return false;
+		struct tls_files *all = arena_array(arena, b->n_files + n, sizeof(*all));
+		if (b->n_files)
+			memcpy(all, b->files, b->n_files * sizeof(*all));
+		memcpy(all + b->n_files, more, n * sizeof(*all));
+		b->files = all;
+		b->n_files += n;
+	}
+	return true;
+}
+
+static struct view alpn_wire(unsigned alpn)
+{
+	static const char both[] = "\x02h2\x08http/1.1";
+	if (alpn & CONF_ALPN_H2)
+		return view_of(both, alpn & CONF_ALPN_HTTP11 ? 12 : 3);
+	return view_of(both + 3, 9);
+}
+
+static bool build_servers(struct build *b, const struct conf_listener *listener, size_t index)
+{
+	const struct conf_listener_tls *tls = &listener->tls;
+	struct tls_server_options options = {
+	    .name = listener->name,
+	    .files = b->files,
+	    .n_files = b->n_files,
+	    .only_13 = tls->min_version == CONF_TLS_13,
+	    .client_auth = (enum tls_client_auth)tls->client_auth,
+	    .client_ca = tls->client_ca,
+	    .client_crl = tls->client_crl,
+	    .alpn = alpn_wire(tls->alpn),
+	    .tickets = b->ring,
+	};
+	for (unsigned w = 0; w < b->gen->n_workers; w++) {
+		struct gen_local *gl = &b->gen->local[w];
+		gl->servers[index] = tls_server_new(&gl->worker->tls, &options, b->why);
+		if (!gl->servers[index])
+			return false;
+	}
+	return true;
+}
+
+static void add_inventory(struct build *b, const struct conf_listener *listener)
+{
+	struct tls_inventory *all = b->gen->certificates;
+	struct arena *arena = b->gen->arena;
+	struct tls_used *rows = arena_array(arena, all->n + b->n_files, sizeof(*rows));
+	struct str ignored = STR_INIT;
+	if (all->n)
+		memcpy(rows, all->rows, all->n * sizeof(*rows));
+	all->rows = rows;
+	for (size_t i = 0; i < b->n_files; i++) {
+		struct tls_used *used = &rows[all->n];
+		used->listener = listener->name;
+		if (tls_cert_check(&b->files[i], arena, &used->info, &ignored) == TLS_GOOD)
+			all->n++;
+	}
+	str_fini(&ignored);
+}
+
+static bool build_listener(struct build *b, size_t index)
+{
+	const struct conf_listener *listener = &b->gen->conf->listeners[index];
+	struct view path = listener->tls.ticket_key_file;
+	if (!listener->tls.on)
+		return true;
+	size_t before = b->why->len;
+	b->ring = path.len ? read_ring(path, b->why) : NULL;
+	if (path.len && !b->ring)
+		return false;
+	b->why->len = before;
+	bool ok = gather_files(b, &listener->tls) && build_servers(b, listener, index);
+	if (ok)
+		add_inventory(b, listener);
+	tls_tickets_put(b->ring);
+	return ok;
+}
+
+static bool build_pool(struct build *b, uint32_t index)
+{
+	const struct conf_pool_tls *tls = &b->gen->conf->pools[index].tls;
+	struct tls_client_options options = {
+	    .verify = tls->verify,
+	    .ca = tls->ca,
+	    .sni = tls->sni,
+	    .cert = tls->cert,
+	    .key = tls->key,
+	    .alpn = alpn_wire(CONF_ALPN_HTTP11),
+	};
+	for (unsigned w = 0; tls->on && w < b->gen->n_workers; w++) {
+		struct gen_local *gl = &b->gen->local[w];
+		gl->views[index].tls = tls_client_new(&gl->worker->tls, &options, b->why);
+		if (!gl->views[index].tls)
+			return false;
+	}
+	return true;
+}
+
+static bool uses_tls(const struct conf *conf)
+{
+	bool any = false;
+	for (size_t i = 0; i < conf->n_listeners; i++)
+		any |= conf->listeners[i].tls.on;
+	for (size_t i = 0; i < conf->n_pools; i++)
+		any |= conf->pools[i].tls.on;
+	return any;
+}
+
+bool tls_build(struct control *control, struct generation *gen, struct str *why)
+{
+	struct build b = {.control = control, .gen = gen, .why = why};
+	const struct conf *conf = gen->conf;
+	gen->certificates = arena_zalloc(gen->arena, sizeof(*gen->certificates));
+	for (unsigned w = 0; w < gen->n_workers; w++)
+		gen->local[w].servers =
+		    arena_array(gen->arena, conf->n_listeners, sizeof(struct tls_server *));
+	bool ok = true;
+	for (unsigned w = 0; ok && uses_tls(conf) && w < gen->n_workers; w++)
+		ok = tls_local_prepare(&control->workers[w]->tls) == ERR_OK;
+	for (size_t i = 0; ok && i < conf->n_listeners; i++)
+		ok = build_listener(&b, i);
+	for (uint32_t i = 0; ok && i < conf->n_pools; i++)
+		ok = build_pool(&b, i);
+	if (!ok)
+		str_char(why, '\n');
+	return ok;
+}
+
+void tls_release(struct generation *gen)
+{
+	for (unsigned w = 0; w < gen->n_workers; w++) {
+		struct gen_local *gl = &gen->local[w];
+		for (size_t i = 0; gl->servers && i < gen->conf->n_listeners; i++)
+			tls_server_put(gl->servers[i]);
+		for (uint32_t i = 0; i < gen->n_pools; i++)
+			tls_client_put(gl->views[i].tls);
+	}
+}
+
+/* ---- keys of tickets ---- */
+
+static void take_tickets(struct worker *w, void *arg)
+{
+	tls_local_set_tickets(&w->tls, arg);
+}
+
+void tls_tick(struct control *control)
+{
+	uint64_t now = clock_us();
+	if (control->tickets && now - control->tickets_us < ROTATE_US)
+		return;
+	struct tls_ticket_ring *ring = tls_tickets_rotate(control->tickets);
+	if (!ring)
+		return; /* the next second brings another try */
+	tls_tickets_put(control->tickets);
+	control->tickets = ring;
+	control->tickets_us = now;
+	tls_tickets_get(ring, control->n_workers);
+	workers_call(control, take_tickets, ring);
+}

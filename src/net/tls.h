@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+/* What the files of TLS share. */
+#ifndef WEIR_SRC_NET_TLS_H
+#define WEIR_SRC_NET_TLS_H
+
+#include <openssl/ssl.h>
+
+#include "weir/net/tls.h"
+
+struct tls_conn {
+	void *slab_link; /* only while free */
+	uint32_t magic;
+	int fd;
+	SSL *ssl; /* owns */
+	struct tls_local *local;
+	struct tls_server *server; /* counted; or */
+	struct tls_client *client; /* counted */
+	struct tls_slot *slot;     /* where its session goes; borrowed, or NULL */
+	struct buf *in;            /* received, not decrypted yet; owns */
+	struct buf *out;           /* encrypted, not sent yet; owns */
+	bool owed;                 /* the first byte of the next write is encrypted already */
+	bool received;             /* this call has had its recv */
+	bool eof;                  /* the peer ended TCP */
+	bool ended;                /* the next read says so: end or error */
+	bool broken;               /* nothing more can be sent */
+	size_t recv_max;           /* of this call */
+	const char *why;           /* static */
+	struct tls_info info;
+	char *peer; /* texts of `info`; owns */
+};
+
+#define TLS_MAGIC 0x544c5331
+
+/* The state for a connection of one of the two; NULL: out of memory. */
+struct tls_conn *tls_conn_new(struct tls_local *local, SSL_CTX *ctx);
+void tls_server_get(struct tls_server *server);
+void tls_client_get(struct tls_client *client);
+
+/* Why OpenSSL's last call failed; static text.  Clears its queue. */
+const char *tls_why(const char *otherwise);
+
+/* Certificate, key, chain and staple of one entry. */
+struct tls_pair {
+	X509 *cert;
+	EVP_PKEY *key;
+	STACK_OF(X509) * chain;
+	unsigned char *ocsp; /* of OPENSSL_malloc */
+	long ocsp_len;
+};
+enum tls_bad tls_pair_read(OSSL_LIB_CTX *lib, const struct tls_files *files, struct tls_pair *pair,
+			   struct str *why);
+void tls_pair_fini(struct tls_pair *pair);
+/* Calls fn for every DNS name it is for, in lower case. */
+void tls_cert_names(X509 *cert, void (*fn)(void *arg, struct view name), void *arg);
+/* Protocols, ciphers, modes: what servers and clients have in common. */
+SSL_CTX *tls_ctx_new(OSSL_LIB_CTX *lib, const SSL_METHOD *method, bool only_13);
+bool tls_ctx_use(SSL_CTX *ctx, const struct tls_pair *pair);
+/* Into the store; checks of revocation when `crl` is given. */
+bool tls_store_load(OSSL_LIB_CTX *lib, X509_STORE *store, struct view ca, struct view crl,
+		    struct str *why);
+/* Verified peer, version, cipher, name: once the handshake is done. */
+bool tls_conn_note(struct tls_conn *conn);
+
+#endif

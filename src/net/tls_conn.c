@@ -1,0 +1,462 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The transport.  OpenSSL sees a BIO that takes records from a scratch area which one
+ * recv has filled, and puts them into another one that one send empties.  What does
+ * not fit the moment is kept in buffers of the connection:
+ *
+ *   recv -> local->in  -> SSL_read  -> caller        what is left over: conn->in
+ *   caller -> SSL_write -> local->out -> send        what is left over: conn->out
+ *
+ * Callers see the semantics of a plain socket.  A write whose records could not all be
+ * sent reports all of its bytes but one: the stream keeps that one and calls again, and
+ * the byte, encrypted already, is skipped once the records are out.
+ */
+#include <errno.h>
+#include <openssl/err.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#include "tls.h"
+
+#include "weir/base/check.h"
+
+#define IN_MAX (64 * 1024)
+/* Plain bytes per send: three whole records. */
+#define ROUND_MAX (48 * 1024)
+#define OUT_MAX (64 * 1024)
+/* Handshake steps in one turn of the loop: open connections must not wait for a flood.
+ * What is left is still readable and comes in the next turn. */
+#define SHAKES_PER_TURN 16
+
+static const char why_eof[] = "the peer closed the connection";
+
+/* ---- bytes ---- */
+
+static bool keep(struct tls_conn *c, struct buf **buf, const char *ptr, size_t len)
+{
+	return len == 0 || buf_append(c->local->bufs, buf, ptr, len);
+}
+
+static enum io put(struct tls_conn *c, const char *ptr, size_t len, size_t *n)
+{
+	size_t k;
+	*n = 0;
+	while (*n < len) {
+		enum io io = transport_plain.write(c->fd, NULL, ptr + *n, len - *n, &k);
+		if (io != IO_OK)
+			return io;
+		*n += k;
+		if (*n < len) /* a short send: the kernel is full */
+			return IO_WAIT;
+	}
+	return IO_OK;
+}
+
+/* What an earlier call had to keep. */
+static enum io flush_kept(struct tls_conn *c)
+{
+	size_t n;
+	if (!c->out)
+		return IO_OK;
+	struct view rest = buf_view(c->out);
+	enum io io = put(c, rest.ptr, rest.len, &n);
+	buf_take(c->out, n);
+	if (c->out->len == 0) {
+		buf_put(c->local->bufs, c->out);
+		c->out = NULL;
+	}
+	return io;
+}
+
+/* The records of this call: sent, or kept behind what is kept already. */
+static enum io flush_new(struct tls_conn *c)
+{
+	struct tls_local *l = c->local;
+	size_t n = 0, len = l->out_len;
+	enum io io = c->out ? IO_WAIT : put(c, l->out, len, &n);
+	l->out_len = 0;
+	if (io == IO_ERR || !keep(c, &c->out, l->out + n, len - n)) {
+		c->broken = true;
+		return IO_ERR;
+	}
+	return c->out ? IO_WAIT : IO_OK;
+}
+
+/* ---- the BIO ---- */
+
+static int from_kept(struct tls_conn *c, char *to, size_t cap, size_t *n)
+{
+	*n = c->in->len < cap ? c->in->len : cap;
+	memcpy(to, c->in->data + c->in->start, *n);
+	buf_take(c->in, *n);
+	if (c->in->len == 0) {
+		buf_put(c->local->bufs, c->in);
+		c->in = NULL;
+	}
+	return 1;
+}
+
+/* One recv for each call of the transport: a short one means the socket is empty. */
+static enum io receive(struct tls_conn *c)
+{
+	struct tls_local *l = c->local;
+	if (c->received)
+		return c->eof ? IO_EOF : IO_WAIT;
+	c->received = true;
+	l->in_at = 0;
+	enum io io = transport_plain.read(c->fd, NULL, l->in, c->recv_max, &l->in_len);
+	c->eof = io == IO_EOF || io == IO_ERR;
+	return io;
+}
+
+static int bio_read(BIO *bio, char *to, size_t cap, size_t *n)
+{
+	struct tls_conn *c = BIO_get_data(bio);
+	struct tls_local *l = c->local;
+	BIO_clear_retry_flags(bio);
+	*n = 0;
+	if (c->in)
+		return from_kept(c, to, cap, n);
+	if (l->in_at == l->in_len) {
+		enum io io = receive(c);
+		if (io == IO_WAIT)
+			BIO_set_retry_read(bio);
+		if (io != IO_OK)
+			return 0;
+	}
+	*n = l->in_len - l->in_at < cap ? l->in_len - l->in_at : cap;
+	memcpy(to, l->in + l->in_at, *n);
+	l->in_at += *n;
+	return 1;
+}
+
+static int bio_write(BIO *bio, const char *from, size_t len, size_t *n)
+{
+	struct tls_conn *c = BIO_get_data(bio);
+	struct tls_local *l = c->local;
+	BIO_clear_retry_flags(bio);
+	*n = 0;
+	if (l->out_len + len > OUT_MAX && flush_new(c) != IO_OK) {
+		if (!c->broken)
+			BIO_set_retry_write(bio);
+		return 0;
+	}
+	if (len > OUT_MAX)
+		len = OUT_MAX;
+	memcpy(l->out + l->out_len, from, len);
+	l->out_len += len;
+	*n = len;
+	return 1;
+}
+
+static long bio_ctrl(BIO *bio, int cmd, long num, void *ptr)
+{
+	struct tls_conn *c = BIO_get_data(bio);
+	(void)num;
+	(void)ptr;
+	if (cmd == BIO_CTRL_EOF)
+		return c->eof;
+	return cmd == BIO_CTRL_FLUSH || cmd == BIO_CTRL_DUP;
+}
+
+static BIO_METHOD *bio_method;
+static pthread_once_t bio_once = PTHREAD_ONCE_INIT;
+
+static void bio_method_init(void)
+{
+	bio_method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "weir");
+	check(bio_method != NULL);
+	BIO_meth_set_read_ex(bio_method, bio_read);
+	BIO_meth_set_write_ex(bio_method, bio_write);
+	BIO_meth_set_ctrl(bio_method, bio_ctrl);
+}
+
+/* ---- one call of the transport ---- */
+
+static void enter(struct tls_conn *c, int fd, size_t recv_max)
+{
+	check_magic(c, TLS_MAGIC);
+	c->fd = fd;
+	c->received = false;
+	c->recv_max = recv_max < IN_MAX ? recv_max : IN_MAX;
+	c->local->in_at = c->local->in_len = c->local->out_len = 0;
+	ERR_clear_error();
+}
+
+static enum io leave(struct tls_conn *c)
+{
+	struct tls_local *l = c->local;
+	bool kept = keep(c, &c->in, l->in + l->in_at, l->in_len - l->in_at);
+	l->in_at = l->in_len = 0;
+	if (l->out_len && flush_new(c) == IO_ERR)
+		return IO_ERR;
+	errno = ENOBUFS;
+	return kept ? IO_OK : IO_ERR;
+}
+
+const char *tls_why(const char *otherwise)
+{
+	const char *text = ERR_reason_error_string(ERR_peek_last_error());
+	ERR_clear_error();
+	return text ? text : otherwise;
+}
+
+/* What a call that moved nothing comes to. */
+static enum io why_not(struct tls_conn *c, int ret)
+{
+	switch (SSL_get_error(c->ssl, ret)) {
+	case SSL_ERROR_WANT_READ:
+	case SSL_ERROR_WANT_WRITE:
+		return IO_WAIT;
+	case SSL_ERROR_ZERO_RETURN:
+		return IO_EOF;
+	default:
+		c->broken = true;
+		c->why = c->eof ? why_eof : tls_why("the peer broke the protocol");
+		/* a TCP end without close_notify may be somebody else's: a cut */
+		errno = c->eof ? ECONNRESET : EPROTO;
+		return IO_ERR;
+	}
+}
+
+static enum io tls_read(int fd, void *state, void *ptr, size_t cap, size_t *n)
+{
+	struct tls_conn *c = state;
+	struct tls_local *l = c->local;
+	enum io io = IO_OK;
+	*n = 0;
+	enter(c, fd, cap + 1024);
+	while (*n < cap) {
+		size_t k;
+		int ret = SSL_read_ex(c->ssl, (char *)ptr + *n, cap - *n, &k);
+		if (ret <= 0) {
+			io = why_not(c, ret);
+			break;
+		}
+		*n += k;
+		if (!c->in && l->in_at == l->in_len && !SSL_pending(c->ssl))
+			break; /* another call would only find nothing */
+	}
+	int error = errno;
+	c->ended = *n && (io == IO_EOF || io == IO_ERR);
+	if (leave(c) == IO_ERR && !*n)
+		return IO_ERR;
+	errno = error;
+	return *n ? IO_OK : io;
+}
+
+/* Encrypts one round into the scratch area. */
+static bool encrypt(struct tls_conn *c, const char *ptr, size_t len)
+{
+	while (len) {
+		size_t k;
+		int ret = SSL_write_ex(c->ssl, ptr, len, &k);
+		if (ret <= 0) {
+			why_not(c, ret);
+			return false;
+		}
+		ptr += k;
+		len -= k;
+	}
+	return true;
+}
+
+static enum io tls_write(int fd, void *state, const void *ptr, size_t len, size_t *n)
+{
+	struct tls_conn *c = state;
+	*n = 0;
+	enter(c, fd, 0);
+	enum io io = c->broken ? IO_ERR : flush_kept(c);
+	if (io != IO_OK)
+		return io;
+	*n = c->owed;
+	c->owed = false;
+	while (*n < len && io == IO_OK) {
+		size_t round = len - *n < ROUND_MAX ? len - *n : ROUND_MAX;
+		if (!encrypt(c, (const char *)ptr + *n, round))
+			return IO_ERR;
+		*n += round;
+		io = flush_new(c);
+	}
+	if (io == IO_ERR)
+		return IO_ERR;
+	if (io == IO_WAIT) {
+		c->owed = true;
+		--*n;
+	}
+	return IO_OK;
+}
+
+static enum io tls_handshake(int fd, void *state, bool *to_write)
+{
+	struct tls_conn *c = state;
+	struct tls_local *l = c->local;
+	if (l->turn_us != l->loop->turn_began_us) {
+		l->turn_us = l->loop->turn_began_us;
+		l->n_shakes = 0;
+	}
+	if (l->n_shakes++ >= SHAKES_PER_TURN)
+		return IO_WAIT;
+	enter(c, fd, IN_MAX);
+	enum io io = flush_kept(c);
+	if (io != IO_OK)
+		return io;
+	int ret = SSL_do_handshake(c->ssl);
+	io = ret == 1 ? IO_OK : why_not(c, ret);
+	if (leave(c) == IO_ERR)
+		io = IO_ERR;
+	*to_write = c->out != NULL || SSL_want_write(c->ssl);
+	if (io == IO_OK && c->out)
+		return IO_WAIT; /* the last flight has to leave first */
+	if (io == IO_OK && !tls_conn_note(c))
+		io = IO_ERR;
+	if (io == IO_WAIT || io == IO_OK)
+		return io;
+	long verdict = SSL_get_verify_result(c->ssl);
+	if (verdict != X509_V_OK)
+		c->why = X509_verify_cert_error_string(verdict);
+	else if (!c->why)
+		c->why = why_eof;
+	errno = verdict != X509_V_OK ? EKEYREJECTED : EPROTO;
+	return IO_ERR;
+}
+
+static void tls_goodbye(int fd, void *state)
+{
+	struct tls_conn *c = state;
+	if (c->broken || c->out || !SSL_is_init_finished(c->ssl) ||
+	    SSL_get_shutdown(c->ssl) & SSL_SENT_SHUTDOWN)
+		return;
+	enter(c, fd, 0);
+	SSL_shutdown(c->ssl);
+	leave(c);
+}
+
+static void tls_shutdown(int fd, void *state)
+{
+	tls_goodbye(fd, state);
+	transport_plain.shutdown(fd, NULL);
+}
+
+static bool tls_buffered(const void *state)
+{
+	const struct tls_conn *c = state;
+	return c->in || c->ended || SSL_pending(c->ssl);
+}
+
+static size_t tls_held(const void *state)
+{
+	const struct tls_conn *c = state;
+	return c->out ? c->out->len : 0;
+}
+
+static struct view tls_alpn(const void *state)
+{
+	const struct tls_conn *c = state;
+	const unsigned char *name = NULL;
+	unsigned len = 0;
+	SSL_get0_alpn_selected(c->ssl, &name, &len);
+	return view_of((const char *)name, len);
+}
+
+static const char *tls_reason(const void *state)
+{
+	const struct tls_conn *c = state;
+	return c->why ? c->why : "";
+}
+
+static void tls_fini(void *state)
+{
+	struct tls_conn *c = state;
+	struct tls_local *l = c->local;
+	check_magic(c, TLS_MAGIC);
+	/* one that was not ended properly must not be resumed (RFC 5246 7.2.1 is milder) */
+	SSL_free(c->ssl);
+	buf_put(l->bufs, c->in);
+	buf_put(l->bufs, c->out);
+	tls_server_put(c->server);
+	tls_client_put(c->client);
+	free(c->peer);
+	c->magic = 0;
+	slab_put(&l->conns, c);
+}
+
+struct tls_conn *tls_conn_new(struct tls_local *local, SSL_CTX *ctx)
+{
+	pthread_once(&bio_once, bio_method_init);
+	struct tls_conn *c = slab_get(&local->conns);
+	if (!c)
+		return NULL;
+	*c = (struct tls_conn){.local = local, .ssl = SSL_new(ctx), .fd = -1};
+	BIO *bio = c->ssl ? BIO_new(bio_method) : NULL;
+	if (!bio) {
+		SSL_free(c->ssl);
+		slab_put(&local->conns, c);
+		return NULL;
+	}
+	c->magic = TLS_MAGIC;
+	BIO_set_data(bio, c);
+	BIO_set_init(bio, 1);
+	SSL_set_bio(c->ssl, bio, bio);
+	SSL_set_app_data(c->ssl, c);
+	return c;
+}
+
+const struct tls_info *tls_info(const struct transport *transport, const void *state)
+{
+	bool is_tls = transport == &transport_tls_server || transport == &transport_tls_client;
+	return is_tls ? &((const struct tls_conn *)state)->info : NULL;
+}
+
+#define TLS_TRANSPORT                                                                              \
+	.read = tls_read, .write = tls_write, .shutdown = tls_shutdown, .fini = tls_fini,          \
+	.handshake = tls_handshake, .why = tls_reason, .buffered = tls_buffered, .held = tls_held, \
+	.goodbye = tls_goodbye, .alpn = tls_alpn
+
+const struct transport transport_tls_server = {.name = "tls", TLS_TRANSPORT};
+const struct transport transport_tls_client = {.name = "tls", .speaks_first = true, TLS_TRANSPORT};
+
+/* ---- per thread ---- */
+
+void tls_local_init(struct tls_local *local, struct loop *loop, struct buf_pool *bufs,
+		    uint32_t max_conns)
+{
+	*local = (struct tls_local){.loop = loop, .bufs = bufs};
+	slab_init(&local->conns, sizeof(struct tls_conn), max_conns);
+}
+
+enum err tls_local_prepare(struct tls_local *local)
+{
+	if (local->lib)
+		return ERR_OK;
+	local->in = malloc(IN_MAX);
+	local->out = malloc(OUT_MAX);
+	local->lib = OSSL_LIB_CTX_new();
+	if (local->lib)
+		local->ticket_aes = EVP_CIPHER_fetch(local->lib, "AES-256-CBC", NULL);
+	if (local->in && local->out && local->ticket_aes)
+		return ERR_OK;
+	struct slab conns = local->conns;
+	struct loop *loop = local->loop;
+	struct buf_pool *bufs = local->bufs;
+	tls_local_fini(local);
+	*local = (struct tls_local){.loop = loop, .bufs = bufs, .conns = conns};
+	return ERR_NOMEM;
+}
+
+void tls_local_fini(struct tls_local *local)
+{
+	EVP_CIPHER_free(local->ticket_aes);
+	OSSL_LIB_CTX_free(local->lib);
+	tls_tickets_put(local->tickets);
+	free(local->in);
+	free(local->out);
+	slab_fini(&local->conns);
+}
+
+void tls_local_set_tickets(struct tls_local *local, struct tls_ticket_ring *ring)
+{
+	tls_tickets_put(local->tickets);
+	local->tickets = ring;
+}

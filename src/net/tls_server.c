@@ -1,0 +1,499 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Towards clients: which certificate for which name, tickets, staples, who the client
+ * is.  One SSL_CTX for each different set of certificates (at most one of each key
+ * type); the name in the ClientHello chooses the set, the client's algorithms choose
+ * within it.
+ */
+#include <errno.h>
+#include <openssl/core_names.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/ocsp.h>
+#include <openssl/rand.h>
+#include <openssl/x509v3.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "tls.h"
+
+#include "weir/base/check.h"
+#include "weir/base/hash.h"
+
+enum slot { SLOT_ECDSA, SLOT_ED25519, SLOT_RSA, SLOT_OTHER, N_SLOTS };
+
+/* Tickets live as long as any of our keys is certain to. */
+#define TICKET_LIFE_S (24 * 3600)
+/* The longest subject that is passed on. */
+#define SUBJECT_MAX 1024
+
+struct set {
+	int32_t pairs[N_SLOTS]; /* -1: none */
+	SSL_CTX *ctx;           /* owns */
+};
+
+struct name {
+	struct view text; /* "a.example", or ".example" for "*.example" */
+	uint32_t set;
+};
+
+struct tls_server {
+	atomic_uint refs;
+	struct tls_local *local;
+	struct arena *arena;
+	struct tls_pair *pairs;
+	size_t n_pairs;
+	struct set *sets; /* the first is for everybody else */
+	size_t n_sets;
+	struct name *names; /* sorted */
+	size_t n_names, names_cap;
+	struct tls_ticket_ring *tickets; /* counted; NULL: the local's */
+	enum tls_client_auth client_auth;
+	struct view alpn;
+};
+
+void tls_server_get(struct tls_server *server)
+{
+	atomic_fetch_add(&server->refs, 1);
+}
+
+void tls_server_put(struct tls_server *server)
+{
+	if (!server || atomic_fetch_sub(&server->refs, 1) > 1)
+		return;
+	for (size_t i = 0; i < server->n_sets; i++)
+		SSL_CTX_free(server->sets[i].ctx);
+	for (size_t i = 0; i < server->n_pairs; i++)
+		tls_pair_fini(&server->pairs[i]);
+	tls_tickets_put(server->tickets);
+	arena_free(server->arena);
+}
+
+static struct tls_conn *conn_of(SSL *ssl)
+{
+	return SSL_get_app_data(ssl);
+}
+
+/* ---- names ---- */
+
+static int by_text(const void *a, const void *b)
+{
+	return view_cmp(((const struct name *)a)->text, ((const struct name *)b)->text);
+}
+
+static const struct name *find_name(const struct tls_server *server, struct view text)
+{
+	struct name key = {.text = text};
+	return server->n_names ? bsearch(&key, server->names, server->n_names, sizeof(key), by_text)
+			       : NULL;
+}
+
+static SSL_CTX *ctx_for(const struct tls_server *server, struct view name)
+{
+	const struct name *found = find_name(server, name);
+	ptrdiff_t dot = view_chr(name, '.');
+	if (!found && dot > 0)
+		found = find_name(server, view_skip(name, (size_t)dot));
+	return server->sets[found ? found->set : 0].ctx;
+}
+
+static int on_server_name(SSL *ssl, int *alert, void *arg)
+{
+	struct tls_conn *c = conn_of(ssl);
+	struct view sent = view_str(SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name));
+	char name[256];
+	(void)alert;
+	(void)arg;
+	if (!sent.len || sent.len >= sizeof(name))
+		return SSL_TLSEXT_ERR_NOACK;
+	for (size_t i = 0; i < sent.len; i++)
+		name[i] = char_lower(sent.ptr[i]);
+	SSL_CTX *ctx = ctx_for(c->server, view_of(name, sent.len));
+	if (ctx != SSL_get_SSL_CTX(ssl))
+		SSL_set_SSL_CTX(ssl, ctx);
+	return SSL_TLSEXT_ERR_OK;
+}
+
+/* ---- ALPN, staples ---- */
+
+static int on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len,
+		   const unsigned char *in, unsigned in_len, void *arg)
+{
+	const struct tls_server *server = conn_of(ssl)->server;
+	unsigned char *chosen;
+	(void)arg;
+	/* nothing in common: refused (RFC 7301 3.2), so that no other protocol's bytes are
+	 * taken for ours */
+	if (SSL_select_next_proto(&chosen, out_len, (const unsigned char *)server->alpn.ptr,
+				  (unsigned)server->alpn.len, in, in_len) != OPENSSL_NPN_NEGOTIATED)
+		return SSL_TLSEXT_ERR_ALERT_FATAL;
+	*out = chosen;
+	return SSL_TLSEXT_ERR_OK;
+}
+
+static bool staple_is_fresh(const struct tls_pair *pair)
+{
+	const unsigned char *at = pair->ocsp;
+	OCSP_RESPONSE *resp = d2i_OCSP_RESPONSE(NULL, &at, pair->ocsp_len);
+	OCSP_BASICRESP *basic = resp ? OCSP_response_get1_basic(resp) : NULL;
+	OCSP_SINGLERESP *one = basic ? OCSP_resp_get0(basic, 0) : NULL;
+	ASN1_GENERALIZEDTIME *from, *to = NULL;
+	bool fresh = false;
+	if (one) {
+		OCSP_single_get0_status(one, NULL, NULL, &from, &to);
+		fresh = OCSP_check_validity(from, to, 300, -1) == 1;
+	}
+	OCSP_BASICRESP_free(basic);
+	OCSP_RESPONSE_free(resp);
+	ERR_clear_error();
+	return fresh;
+}
+
+static int on_status_request(SSL *ssl, void *arg)
+{
+	const struct tls_server *server = conn_of(ssl)->server;
+	const X509 *cert = SSL_get_certificate(ssl);
+	(void)arg;
+	for (size_t i = 0; i < server->n_pairs; i++) {
+		const struct tls_pair *pair = &server->pairs[i];
+		if (pair->cert != cert || !pair->ocsp || !staple_is_fresh(pair))
+			continue;
+		unsigned char *copy = OPENSSL_memdup(pair->ocsp, (size_t)pair->ocsp_len);
+		if (!copy)
+			break;
+		SSL_set_tlsext_status_ocsp_resp(ssl, copy, pair->ocsp_len); /* owns it now */
+		return SSL_TLSEXT_ERR_OK;
+	}
+	return SSL_TLSEXT_ERR_NOACK;
+}
+
+/* ---- tickets ---- */
+
+static const struct tls_ticket_key *find_ticket_key(const struct tls_ticket_ring *ring,
+						    const unsigned char *name)
+{
+	for (unsigned i = 0; i < ring->n; i++)
+		if (memcmp(ring->keys[i].name, name, sizeof(ring->keys[i].name)) == 0)
+			return &ring->keys[i];
+	return NULL;
+}
+
+static bool set_mac(EVP_MAC_CTX *mac, const struct tls_ticket_key *key)
+{
+	OSSL_PARAM params[] = {
+	    OSSL_PARAM_construct_octet_string(OSSL_MAC_PARAM_KEY, (void *)key->mac,
+					      sizeof(key->mac)),
+	    OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, (char *)"SHA256", 0),
+	    OSSL_PARAM_construct_end(),
+	};
+	return EVP_MAC_CTX_set_params(mac, params) == 1;
+}
+
+/* 1: done, 2: done, and a new ticket is due, 0: unknown key, -1: failed */
+static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher,
+		     EVP_MAC_CTX *mac, int encrypt)
+{
+	const struct tls_conn *c = conn_of(ssl);
+	const struct tls_ticket_ring *ring =
+	    c->server->tickets ? c->server->tickets : c->local->tickets;
+	if (!ring)
+		return encrypt ? -1 : 0;
+	const struct tls_ticket_key *key = encrypt ? &ring->keys[0] : find_ticket_key(ring, name);
+	const EVP_CIPHER *aes = c->local->ticket_aes;
+	if (!key)
+		return 0;
+	if (encrypt) {
+		memcpy(name, key->name, sizeof(key->name));
+		if (RAND_bytes_ex(c->local->lib, iv, 16, 0) != 1 ||
+		    EVP_EncryptInit_ex2(cipher, aes, key->aes, iv, NULL) != 1)
+			return -1;
+	} else if (EVP_DecryptInit_ex2(cipher, aes, key->aes, iv, NULL) != 1) {
+		return -1;
+	}
+	if (!set_mac(mac, key))
+		return -1;
+	return encrypt || key == &ring->keys[0] ? 1 : 2;
+}
+
+/* ---- contexts ---- */
+
+SSL_CTX *tls_ctx_new(OSSL_LIB_CTX *lib, const SSL_METHOD *method, bool only_13)
+{
+	SSL_CTX *ctx = SSL_CTX_new_ex(lib, NULL, method);
+	if (!ctx)
+		return NULL;
+	SSL_CTX_set_min_proto_version(ctx, only_13 ? TLS1_3_VERSION : TLS1_2_VERSION);
+	SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
+				     SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
+	SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+				  SSL_MODE_RELEASE_BUFFERS);
+	/* forward secrecy and AEAD only; a library context of our own reads no openssl.cnf */
+	if (SSL_CTX_set_cipher_list(ctx, "ECDHE+AESGCM:ECDHE+CHACHA20") == 1)
+		return ctx;
+	SSL_CTX_free(ctx);
+	return NULL;
+}
+
+bool tls_ctx_use(SSL_CTX *ctx, const struct tls_pair *pair)
+{
+	return SSL_CTX_use_cert_and_key(ctx, pair->cert, pair->key, pair->chain, 1) == 1;
+}
+
+/* Sessions know who the client was: they end with what that was decided by. */
+static void set_session_context(SSL_CTX *ctx, const struct tls_server_options *o)
+{
+	uint64_t id[2] = {hash_view(o->name, 1), (uint64_t)o->client_auth};
+	id[1] += hash_view(o->client_ca, 2) ^ hash_view(o->client_crl, 3);
+	SSL_CTX_set_session_id_context(ctx, (const unsigned char *)id, sizeof(id));
+}
+
+static bool set_client_auth(SSL_CTX *ctx, const struct tls_server *server,
+			    const struct tls_server_options *o, struct str *why)
+{
+	int mode = SSL_VERIFY_PEER | SSL_VERIFY_CLIENT_ONCE;
+	if (o->client_auth == TLS_CLIENT_NONE)
+		return true;
+	if (o->client_auth == TLS_CLIENT_REQUIRED)
+		mode |= SSL_VERIFY_FAIL_IF_NO_PEER_CERT;
+	SSL_CTX_set_verify(ctx, mode, NULL);
+	/* a resumed session would pass by a revocation list that has changed since */
+	SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
+	SSL_CTX_set_num_tickets(ctx, 0);
+	X509_STORE *store = SSL_CTX_get_cert_store(ctx);
+	if (!tls_store_load(server->local->lib, store, o->client_ca, o->client_crl, why))
+		return false;
+	STACK_OF(X509_OBJECT) *all = X509_STORE_get0_objects(store);
+	for (int i = 0; i < sk_X509_OBJECT_num(all); i++) {
+		X509 *cert = X509_OBJECT_get0_X509(sk_X509_OBJECT_value(all, i));
+		if (cert)
+			SSL_CTX_add_client_CA(ctx, cert);
+	}
+	return true;
+}
+
+static bool make_ctx(struct tls_server *server, struct set *set, const struct tls_server_options *o,
+		     struct str *why)
+{
+	SSL_CTX *ctx = tls_ctx_new(server->local->lib, TLS_server_method(), o->only_13);
+	set->ctx = ctx;
+	if (!ctx) {
+		str_text(why, "OpenSSL has no context for us");
+		return false;
+	}
+	for (unsigned s = 0; s < N_SLOTS; s++) {
+		if (set->pairs[s] >= 0 && !tls_ctx_use(ctx, &server->pairs[set->pairs[s]])) {
+			str_printf(why, "certificate '" VIEW_FMT "' cannot be used: %s",
+				   VIEW_ARG(o->files[set->pairs[s]].cert), tls_why("unknown"));
+			return false;
+		}
+	}
+	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+	SSL_CTX_set_timeout(ctx, TICKET_LIFE_S);
+	SSL_CTX_set_num_tickets(ctx, 1);
+	SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, on_ticket);
+	SSL_CTX_set_tlsext_servername_callback(ctx, on_server_name);
+	SSL_CTX_set_tlsext_status_cb(ctx, on_status_request);
+	if (server->alpn.len)
+		SSL_CTX_set_alpn_select_cb(ctx, on_alpn, NULL);
+	set_session_context(ctx, o);
+	return set_client_auth(ctx, server, o, why);
+}
+
+/* ---- which certificates for which name ---- */
+
+static enum slot slot_of(const struct tls_pair *pair)
+{
+	switch (EVP_PKEY_get_base_id(pair->key)) {
+	case EVP_PKEY_EC:
+		return SLOT_ECDSA;
+	case EVP_PKEY_ED25519:
+		return SLOT_ED25519;
+	case EVP_PKEY_RSA:
+		return SLOT_RSA;
+	default:
+		return SLOT_OTHER;
+	}
+}
+
+struct wanted {
+	struct view name;
+	int32_t pair;
+};
+
+struct gather {
+	struct tls_server *server;
+	struct wanted *rows; /* owns */
+	size_t n, cap;
+	int32_t pair;
+};
+
+static void gather_name(void *arg, struct view name)
+{
+	struct gather *g = arg;
+	if (view_starts(name, VIEW("*.")))
+		name = view_skip(name, 1);
+	if (g->n == g->cap) {
+		g->cap = g->cap ? 2 * g->cap : 16;
+		g->rows = realloc(g->rows, g->cap * sizeof(*g->rows));
+		check(g->rows != NULL);
+	}
+	g->rows[g->n++] = (struct wanted){arena_view(g->server->arena, name), g->pair};
+}
+
+static int by_name_and_pair(const void *a, const void *b)
+{
+	const struct wanted *x = a, *y = b;
+	int order = view_cmp(x->name, y->name);
+	return order ? order : (x->pair > y->pair) - (x->pair < y->pair);
+}
+
+static uint32_t set_index(struct tls_server *server, const int32_t pairs[N_SLOTS])
+{
+	for (size_t i = server->n_sets; i-- > 0;)
+		if (memcmp(server->sets[i].pairs, pairs, sizeof(server->sets[i].pairs)) == 0)
+			return (uint32_t)i;
+	memcpy(server->sets[server->n_sets].pairs, pairs, sizeof(server->sets[0].pairs));
+	return (uint32_t)server->n_sets++;
+}
+
+/* The certificates of one name: of each key type the first that is listed. */
+static size_t take_name(struct tls_server *server, const struct gather *g, size_t at,
+			int32_t pairs[N_SLOTS])
+{
+	size_t i = at;
+	memset(pairs, -1, N_SLOTS * sizeof(*pairs));
+	for (; i < g->n && view_eq(g->rows[i].name, g->rows[at].name); i++) {
+		enum slot slot = slot_of(&server->pairs[g->rows[i].pair]);
+		if (pairs[slot] < 0)
+			pairs[slot] = g->rows[i].pair;
+	}
+	return i;
+}
+
+/* For clients that name no host we know: whatever goes with the first certificate. */
+static void choose_default(struct tls_server *server, const struct gather *g)
+{
+	int32_t pairs[N_SLOTS];
+	for (size_t i = 0; i < g->n; i = take_name(server, g, i, pairs)) {
+		take_name(server, g, i, pairs);
+		if (pairs[slot_of(&server->pairs[0])] == 0) {
+			set_index(server, pairs);
+			return;
+		}
+	}
+	memset(pairs, -1, sizeof(pairs));
+	pairs[slot_of(&server->pairs[0])] = 0;
+	set_index(server, pairs);
+}
+
+static void choose_sets(struct tls_server *server)
+{
+	struct gather g = {.server = server};
+	int32_t pairs[N_SLOTS];
+	for (size_t i = 0; i < server->n_pairs; i++) {
+		g.pair = (int32_t)i;
+		tls_cert_names(server->pairs[i].cert, gather_name, &g);
+	}
+	if (g.n)
+		qsort(g.rows, g.n, sizeof(*g.rows), by_name_and_pair);
+	server->sets = arena_array(server->arena, g.n + 1, sizeof(*server->sets));
+	server->names = arena_array(server->arena, g.n, sizeof(*server->names));
+	choose_default(server, &g);
+	for (size_t i = 0; i < g.n;) {
+		size_t next = take_name(server, &g, i, pairs);
+		server->names[server->n_names++] =
+		    (struct name){g.rows[i].name, set_index(server, pairs)};
+		i = next;
+	}
+	free(g.rows);
+}
+
+struct tls_server *tls_server_new(struct tls_local *local, const struct tls_server_options *o,
+				  struct str *why)
+{
+	struct arena *arena = arena_new();
+	struct tls_server *server = arena_zalloc(arena, sizeof(*server));
+	server->refs = 1;
+	server->arena = arena;
+	server->local = local;
+	server->client_auth = o->client_auth;
+	server->alpn = arena_view(arena, o->alpn);
+	server->tickets = o->tickets;
+	if (o->tickets)
+		tls_tickets_get(o->tickets, 1);
+	server->pairs = arena_array(arena, o->n_files, sizeof(*server->pairs));
+	bool ok = o->n_files > 0;
+	for (size_t i = 0; ok && i < o->n_files; i++) {
+		ok = tls_pair_read(local->lib, &o->files[i], &server->pairs[i], why) == TLS_GOOD;
+		server->n_pairs++;
+	}
+	if (ok)
+		choose_sets(server);
+	for (size_t i = 0; ok && i < server->n_sets; i++)
+		ok = make_ctx(server, &server->sets[i], o, why);
+	if (ok)
+		return server;
+	tls_server_put(server);
+	return NULL;
+}
+
+void *tls_accept(struct tls_server *server)
+{
+	struct tls_conn *c = tls_conn_new(server->local, server->sets[0].ctx);
+	if (!c)
+		return NULL;
+	c->server = server;
+	tls_server_get(server);
+	SSL_set_accept_state(c->ssl);
+	return c;
+}
+
+/* ---- who is there ---- */
+
+static bool note_peer(struct tls_conn *c, X509 *cert, struct str *texts)
+{
+	unsigned char md[EVP_MAX_MD_SIZE];
+	unsigned len = 0;
+	BIO *bio = BIO_new(BIO_s_mem());
+	char *subject;
+	if (!bio)
+		return false;
+	X509_NAME_print_ex(bio, X509_get_subject_name(cert), 0, XN_FLAG_RFC2253);
+	long n = BIO_get_mem_data(bio, &subject);
+	bool ok = n >= 0 && n <= SUBJECT_MAX && X509_digest(cert, EVP_sha256(), md, &len) == 1;
+	if (ok)
+		str_put(texts, subject, (size_t)n);
+	for (unsigned i = 0; ok && i < len; i++)
+		str_printf(texts, "%02x", md[i]);
+	c->info.subject.len = ok ? (size_t)n : 0;
+	BIO_free(bio);
+	return ok;
+}
+
+bool tls_conn_note(struct tls_conn *c)
+{
+	struct str texts = STR_INIT;
+	struct tls_info *info = &c->info;
+	X509 *cert = c->server ? SSL_get0_peer_certificate(c->ssl) : NULL;
+	struct view sni = view_str(SSL_get_servername(c->ssl, TLSEXT_NAMETYPE_host_name));
+	info->version = SSL_get_version(c->ssl);
+	info->cipher = SSL_CIPHER_get_name(SSL_get_current_cipher(c->ssl));
+	info->resumed = SSL_session_reused(c->ssl);
+	if (cert && !note_peer(c, cert, &texts)) {
+		c->why = "the client's certificate has a subject of more than 1 KiB";
+		str_fini(&texts);
+		return false;
+	}
+	size_t peer_len = texts.len;
+	for (size_t i = 0; i < sni.len; i++)
+		str_char(&texts, char_lower(sni.ptr[i]));
+	c->peer = texts.ptr;
+	if (cert) {
+		info->subject = view_of(c->peer, info->subject.len);
+		info->fingerprint =
+		    view_of(c->peer + info->subject.len, peer_len - info->subject.len);
+	}
+	info->sni = sni.len ? view_of(c->peer + peer_len, sni.len) : VIEW_NONE;
+	return true;
+}
