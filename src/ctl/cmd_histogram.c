@@ -67,22 +67,32 @@ static uint64_t quantile_us(const json_t *buckets, uint64_t n, double q)
 	return 0;
 }
 
+static const struct mark {
+	const char *name;
+	double q;
+} marks[] = {{"p50", 0.5}, {"p90", 0.9}, {"p99", 0.99}, {"p99.9", 0.999}};
+
 static void put_quantiles(struct str *out, const json_t *buckets, uint64_t n)
 {
-	static const struct {
-		const char *name;
-		double q;
-	} rows[] = {{"p50", 0.5}, {"p90", 0.9}, {"p99", 0.99}, {"p99.9", 0.999}};
 	str_u64(out, n);
 	str_text(out, " samples");
-	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-		str_printf(out, ", %s ", rows[i].name);
-		put_duration_us(out, quantile_us(buckets, n, rows[i].q));
+	for (size_t i = 0; i < ARRAY_LEN(marks); i++) {
+		str_printf(out, ", %s ", marks[i].name);
+		put_duration_us(out, quantile_us(buckets, n, marks[i].q));
 	}
 	str_text(out, "\n\n");
 }
 
-static void octave_row(struct table *t, const struct spread *s, unsigned octave)
+/* The quantiles that lie in this octave. */
+static void put_marks(struct str *out, const json_t *buckets, uint64_t n, unsigned octave)
+{
+	for (size_t i = 0; i < ARRAY_LEN(marks); i++)
+		if (octave_of(quantile_us(buckets, n, marks[i].q)) == octave)
+			str_printf(out, " <%s", marks[i].name);
+}
+
+static void octave_row(struct table *t, const struct spread *s, const json_t *buckets,
+		       unsigned octave)
 {
 	uint64_t count = s->octave[octave];
 	put_duration_us(table_cell(t), octave ? UINT64_C(1) << octave : 0);
@@ -92,6 +102,7 @@ static void octave_row(struct table *t, const struct spread *s, unsigned octave)
 	uint64_t width = (count * BAR_WIDTH + s->most - 1) / s->most;
 	for (uint64_t i = 0; i < width; i++)
 		str_char(bar, '#');
+	put_marks(bar, buckets, s->n, octave);
 }
 
 static void print_histogram(struct ctl *ctl, const json_t *answer)
@@ -112,7 +123,7 @@ static void print_histogram(struct ctl *ctl, const json_t *answer)
 	struct table t;
 	table_init(&t, columns, ARRAY_LEN(columns));
 	for (unsigned octave = first; octave <= last; octave++)
-		octave_row(&t, &s, octave);
+		octave_row(&t, &s, buckets, octave);
 	put_quantiles(&ctl->out, buckets, s.n);
 	table_print(&t, &ctl->out, ctl->colour);
 	table_fini(&t);

@@ -22,7 +22,8 @@ def two(weir, app):
 
 
 READS = [("status",), ("pools",), ("backends",), ("backends", "app"), ("connections",),
-         ("config",), ("events",), ("histogram", "app"), ("explain", "GET", "http://weir.test/")]
+         ("config",), ("events",), ("histogram", "app"), ("scaling",), ("scaling", "app"),
+         ("slow",), ("slow", "app"), ("history", "app"), ("history", "app/a", "--seconds", "5"), ("explain", "GET", "http://weir.test/")]
 
 
 @pytest.mark.parametrize("command", READS, ids=" ".join)

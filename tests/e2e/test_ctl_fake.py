@@ -72,6 +72,7 @@ def world():
             {"name": "b1", "state": "up", "candidate": True, "why": "fewest in flight"},
             {"name": "b2", "state": "down", "candidate": False, "why": "connect refused"}]},
         "reload": (200, {"generation": 4}),
+        "certificates": [],
     }
 
 
@@ -142,7 +143,8 @@ class Fake:
         path, _, query = target.partition("?")
         w = self.world
         simple = {"/v1/status": w["status"], "/v1/pools": {"pools": w["pools"]},
-                  "/v1/connections": {"connections": w["connections"]}, "/v1/config": w["config"]}
+                  "/v1/connections": {"connections": w["connections"]}, "/v1/config": w["config"],
+                  "/v1/certificates": {"certificates": w["certificates"]}}
         if method == "GET" and path in simple:
             return 200, simple[path]
         if method == "GET" and path == "/v1/events":
@@ -312,8 +314,8 @@ def test_histogram(fake):
     out = good(fake, "histogram", "app/b1", "--phase", "wait", "--window=5m")
     assert fake.requests[-1][1] == "/v1/pools/app/histogram?phase=wait&window=5m&backend=b1"
     assert out.startswith("100 samples, p50 1.04 ms, p90 1.07 ms, p99 66.6 ms, p99.9 66.6 ms\n")
-    assert ["1.02 ms", "80", "80.0 %", "#" * 40] in rows(out)
-    assert ["65.5 ms", "10", "10.0 %", "#" * 5] in rows(out)
+    assert ["1.02 ms", "80", "80.0 %", "#" * 40 + " <p50 <p90"] in rows(out)
+    assert ["65.5 ms", "10", "10.0 %", "#" * 5 + " <p99 <p99.9"] in rows(out)
     assert ["2.05 ms", "0", "0.0 %"] in rows(out)
     fake.world["histogram"] = {"buckets": []}
     assert good(fake, "histogram", "app") == "no samples\n"
@@ -507,6 +509,82 @@ def test_check_without_weir(fake, tmp_path):
     assert done.stderr == ""
 
 
+# ---- doctor ----
+
+def findings(fake, code):
+    done = ctl("-s", fake.path, "--json", "doctor")
+    assert done.returncode == code, done
+    return {row["finding"]: row for row in json.loads(done.stdout)["findings"]}
+
+
+def test_doctor_is_content(fake):
+    fake.world["pools"] = fake.world["pools"][:1]
+    fake.world["pools"][0]["backends"][1]["state"] = "up"
+    fake.world["pools"][0]["requests"] = 5
+    assert good(fake, "doctor") == "nothing to complain about\n"
+
+
+def test_doctor_gives_advice(fake):
+    w = fake.world
+    w["status"]["problems"] = ["worker 0 was busy for 150 ms in one go"]
+    w["status"]["totals"].update(fd_exhausted=3, log_dropped=7)
+    w["status"]["listeners"][0].update(refused=2, connections=45)
+    w["config"]["listeners"][0]["limits"] = {"connections": 50}
+    w["pools"][0].update(queued=8, queue_full=4, requests=0)
+    w["pools"][0]["backends"][0].update(limit=3, connect_failures=5)
+    w["config"]["pools"]["app"].update(
+        queue={"length": 10, "timeout": "5s"},
+        timeouts={"response": "1m", "connect": "2m"}, health={"interval": "1s", "timeout": "2s"})
+    w["config"]["routes"] = [
+        {"name": "all", "pool": "app", "timeouts": {"total": "5s"}},
+        {"name": "late", "match": {"path": "/x"}, "pool": "app"}]
+    w["certificates"] = [{"cert": "old.pem", "not_after": "2020-01-01T00:00:00Z"},
+                         {"cert": "new.pem", "not_after": "2099-01-01T00:00:00Z"}]
+    found = findings(fake, 1)
+    problems = {text for text, row in found.items() if row["severity"] == "problem"}
+    assert problems == {
+        "worker 0 was busy for 150 ms in one go",
+        "app/b1: 3 of 3 allowed by limits.requests",
+        "route all matches everything: the 1 behind it are never used",
+        "certificate old.pem expired 2020-01-01T00:00:00Z"}
+    assert set(found) - problems == {
+        "weir: 3 times accepting stopped for want of file descriptors since the start",
+        "weir: 7 access log lines were dropped since the start",
+        "listener web refused 2 connections since the start",
+        "web: 45 of 50 allowed by limits.connections",
+        "app: 4 exchanges were refused because the queue was full since the start",
+        "app: 8 of 10 allowed by queue.length",
+        "app/b1: 5 connections could not be opened since the start",
+        "pool app got no request since the start",
+        "pool api got no request since the start",
+        "pool api has one backend",
+        "route all: timeouts.total ends an exchange before timeouts.response can",
+        "route all: queue.timeout of pool app is not shorter than timeouts.total",
+        "pool app: a stop cuts requests that timeouts.response would still wait for",
+        "pool app: timeouts.connect is longer than timeouts.response",
+        "pool app: a health check may take longer than the time to the next"}
+    assert all(row["advice"] for row in found.values())
+    out = ctl("-s", fake.path, "doctor").stdout
+    assert out.count("problem  ") == 4 and "\n         raise the limit of open files" in out
+
+
+# ---- completion ----
+
+COMPLETION = Path(__file__).resolve().parents[2] / "src" / "ctl" / "completion"
+
+
+@pytest.mark.parametrize("words,wanted", [
+    (["dr"], ["drain"]), (["drain", "app/"], ["app/b1", "app/b2"]), (["backends", "a"], ["app", "api"]),
+    (["histogram", "app", "--window", ""], ["10s", "1m", "5m", "start"]), (["--rea"], ["--read-only"])])
+def test_completion_of_bash(fake, words, wanted):
+    words = ["weirctl", "-s", fake.path, *words]
+    script = (f'PATH={Path(WEIRCTL).parent}:$PATH; . {COMPLETION}/weirctl.bash; '
+              f'COMP_WORDS=("$@"); COMP_CWORD={len(words) - 1}; _weirctl; printf "%s\\n" "${{COMPREPLY[@]}}"')
+    done = subprocess.run(["bash", "-c", script, "bash", *words], capture_output=True, text=True,
+                          timeout=20, env=environment(), check=True)
+    assert done.stdout.split() == wanted and done.stderr == ""
+
+
 # ---- failures ----
 
 def test_refusals_of_the_api_are_printed(fake):
@@ -566,7 +644,6 @@ def test_a_silent_daemon_is_given_up(fake):
     (["statsu"], 'unknown command "statsu"; did you mean "status"?'),
     (["conn"], 'did you mean "connections"?'),
     (["frobnicate"], "weirctl --help lists them"),
-    (["top"], "unknown command"),
     (["status", "x"], "status takes no arguments"),
     (["drain"], "drain takes POOL/BACKEND"),
     (["drain", "app"], "names no backend"),

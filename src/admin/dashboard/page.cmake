@@ -12,7 +12,7 @@ string(LENGTH "${bytes}" digits)
 math(EXPR len "${digits} / 2")
 string(REGEX REPLACE "(................................)" "\\1\n" bytes "${bytes}")
 string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," bytes "${bytes}")
-file(WRITE ${OUT} "/* made by cmake/page.cmake */
+file(WRITE ${OUT} "/* made by dashboard/page.cmake */
 #include <stddef.h>
 extern const char dashboard_page[];
 extern const size_t dashboard_page_len;

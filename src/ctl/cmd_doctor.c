@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * weirctl doctor: what will hurt, or already does, each with one sentence of
+ * advice.  It only reads; rules are rows or short functions, so that adding one
+ * is easy.  A `problem` costs something now, a `note` may.
+ */
+#include "api.h"
+#include "commands.h"
+#include "table.h"
+#include "text.h"
+
+#include <string.h>
+#include <time.h>
+
+#include "weir/base/defs.h"
+#include "weir/base/parse.h"
+
+#define NEAR_PERCENT 80
+#define CERTIFICATE_NOTE_S (30 * 86400)
+#define CERTIFICATE_PROBLEM_S (7 * 86400)
+#define QUIET_S 3600 /* what was not used for this long since the start is unused */
+
+struct doctor {
+	json_t *status, *pools, *config, *certificates; /* own; NULL: not there */
+	json_t *findings;                               /* owns */
+	size_t n_problems;
+};
+
+enum severity { NOTE, PROBLEM };
+
+static void find(struct doctor *d, enum severity severity, const char *advice, const char *fmt, ...)
+    PRINTF_LIKE(4, 5);
+
+static void find(struct doctor *d, enum severity severity, const char *advice, const char *fmt, ...)
+{
+	struct str text = STR_INIT;
+	va_list ap;
+	va_start(ap, fmt);
+	str_vprintf(&text, fmt, ap);
+	va_end(ap);
+	d->n_problems += severity == PROBLEM;
+	json_array_append_new(d->findings,
+			      json_pack("{s:s, s:s, s:s}", "severity",
+					severity == PROBLEM ? "problem" : "note", "finding",
+					text.ptr ? text.ptr : "", "advice", advice));
+	str_fini(&text);
+}
+
+/* ---- what weir itself says ---- */
+
+static void check_problems(struct doctor *d)
+{
+	size_t i;
+	json_t *problem;
+	json_array_foreach(json_object_get(d->status, "problems"), i, problem)
+	    find(d, PROBLEM, "weirctl events and weirctl scaling say since when and why", "%s",
+		 json_is_string(problem) ? json_string_value(problem) : "?");
+}
+
+/* ---- counters that should be zero ---- */
+
+struct zero {
+	const char *key, *what, *advice;
+};
+
+static const struct zero total_zeros[] = {
+    {"fd_exhausted", "times accepting stopped for want of file descriptors",
+     "raise the limit of open files: LimitNOFILE= in the unit, or ulimit -n"},
+    {"log_dropped", "access log lines were dropped",
+     "put the log on a faster disk, or lower log.access.sample"},
+};
+
+static const struct zero pool_zeros[] = {
+    {"queue_full", "exchanges were refused because the queue was full",
+     "add a backend or raise limits.requests; a longer queue only makes the wait longer"},
+    {"queue_timeouts", "exchanges waited longer than queue.timeout",
+     "add a backend: weirctl scaling says what it would change"},
+    {"no_backend", "exchanges were refused because no backend was eligible",
+     "see weirctl backends for who is not up, and weirctl events for since when"},
+    {"retries_denied", "retries were denied by the budget",
+     "too much fails for retries to help: mend the backends before raising retry.budget"},
+};
+
+static const struct zero backend_zeros[] = {
+    {"connect_failures", "connections could not be opened",
+     "is the app running, and is its listen backlog long enough?"},
+};
+
+static void check_zeros(struct doctor *d, const json_t *object, const char *name,
+			const struct zero *rows, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (get_u64(object, rows[i].key))
+			find(d, NOTE, rows[i].advice, "%s: %llu %s since the start", name,
+			     (unsigned long long)get_u64(object, rows[i].key), rows[i].what);
+}
+
+/* ---- near a limit ---- */
+
+static void check_limit(struct doctor *d, const char *name, const char *key, uint64_t n,
+			uint64_t limit)
+{
+	if (!limit || n * 100 < limit * NEAR_PERCENT)
+		return;
+	find(d, n >= limit ? PROBLEM : NOTE, "raise the limit if what is behind it can take more",
+	     "%s: %llu of %llu allowed by %s", name, (unsigned long long)n,
+	     (unsigned long long)limit, key);
+}
+
+static void check_listeners(struct doctor *d)
+{
+	const json_t *confs = json_object_get(d->config, "listeners");
+	size_t i, k;
+	json_t *listener, *conf;
+	json_array_foreach(json_object_get(d->status, "listeners"), i, listener)
+	{
+		const char *name = get_text(listener, "name");
+		if (get_u64(listener, "refused"))
+			find(d, NOTE, "raise limits.connections of the listener, or add machines",
+			     "listener %s refused %llu connections since the start", name,
+			     (unsigned long long)get_u64(listener, "refused"));
+		json_array_foreach(confs, k, conf)
+		{
+			const json_t *limits = json_object_get(conf, "limits");
+			if (strcmp(get_text(conf, "name"), name) == 0)
+				check_limit(d, name, "limits.connections",
+					    get_u64(listener, "connections"),
+					    get_u64(limits, "connections"));
+		}
+	}
+}
+
+static void check_backends(struct doctor *d, const json_t *pool, const json_t *conf)
+{
+	const json_t *backends = json_object_get(pool, "backends");
+	uint64_t max_upconns = get_u64(json_object_get(conf, "limits"), "connections");
+	struct str name = STR_INIT;
+	size_t i;
+	json_t *b;
+	json_array_foreach(backends, i, b)
+	{
+		str_reset(&name);
+		str_printf(&name, "%s/%s", get_text(pool, "name"), get_text(b, "name"));
+		check_zeros(d, b, name.ptr, backend_zeros, ARRAY_LEN(backend_zeros));
+		check_limit(d, name.ptr, "limits.requests", get_u64(b, "in_flight"),
+			    get_u64(b, "limit"));
+		check_limit(d, name.ptr, "limits.connections", get_u64(b, "upconns"), max_upconns);
+	}
+	if (json_array_size(backends) == 1)
+		find(d, NOTE, "a second backend lets one fail, or be replaced, without an outage",
+		     "pool %s has one backend", get_text(pool, "name"));
+	str_fini(&name);
+}
+
+static void check_pools(struct doctor *d)
+{
+	uint64_t uptime_s = get_u64(d->status, "uptime_s");
+	size_t i;
+	json_t *pool;
+	json_array_foreach(json_object_get(d->pools, "pools"), i, pool)
+	{
+		const char *name = get_text(pool, "name");
+		const json_t *conf = json_object_get(json_object_get(d->config, "pools"), name);
+		check_zeros(d, pool, name, pool_zeros, ARRAY_LEN(pool_zeros));
+		check_limit(d, name, "queue.length", get_u64(pool, "queued"),
+			    get_u64(json_object_get(conf, "queue"), "length"));
+		check_backends(d, pool, conf);
+		if (uptime_s >= QUIET_S && get_u64(pool, "requests") == 0)
+			find(d, NOTE, "take it and its routes out, or find out why nobody comes",
+			     "pool %s got no request since the start", name);
+	}
+}
+
+/* ---- timeouts that contradict each other ---- */
+
+/* 0 when it is not there, or off. */
+static uint64_t duration_at(const json_t *object, const char *section, const char *key)
+{
+	uint64_t us = 0;
+	const char *text = get_text(json_object_get(object, section), key);
+	return parse_duration_us(view_str(text), &us) ? us : 0;
+}
+
+static void check_route_timeouts(struct doctor *d, const json_t *route)
+{
+	uint64_t total = duration_at(route, "timeouts", "total");
+	const char *pool = get_text(route, "pool");
+	const json_t *conf = json_object_get(json_object_get(d->config, "pools"), pool);
+	uint64_t response = duration_at(route, "timeouts", "response");
+	if (!response)
+		response = duration_at(conf, "timeouts", "response");
+	if (total && response > total)
+		find(d, NOTE,
+		     "lower timeouts.response below timeouts.total, or the retry it allows "
+		     "never comes",
+		     "route %s: timeouts.total ends an exchange before timeouts.response can",
+		     get_text(route, "name"));
+	uint64_t queue = duration_at(conf, "queue", "timeout");
+	if (total && queue >= total)
+		find(d, NOTE, "lower queue.timeout: who waited that long has no time left",
+		     "route %s: queue.timeout of pool %s is not shorter than timeouts.total",
+		     get_text(route, "name"), pool);
+}
+
+static void check_pool_timeouts(struct doctor *d, const char *name, const json_t *conf)
+{
+	uint64_t shutdown = 0, response = duration_at(conf, "timeouts", "response");
+	parse_duration_us(view_str(get_text(d->config, "shutdown_timeout")), &shutdown);
+	if (shutdown && response > shutdown)
+		find(d, NOTE, "raise shutdown_timeout to at least timeouts.response",
+		     "pool %s: a stop cuts requests that timeouts.response would still wait for",
+		     name);
+	if (response && duration_at(conf, "timeouts", "connect") > response)
+		find(d, NOTE, "lower timeouts.connect: a backend nearby answers in milliseconds",
+		     "pool %s: timeouts.connect is longer than timeouts.response", name);
+	uint64_t interval = duration_at(conf, "health", "interval");
+	if (interval && duration_at(conf, "health", "timeout") > interval)
+		find(d, NOTE, "lower health.timeout below health.interval",
+		     "pool %s: a health check may take longer than the time to the next", name);
+}
+
+static void check_timeouts(struct doctor *d)
+{
+	size_t i;
+	json_t *row;
+	const char *name;
+	json_array_foreach(json_object_get(d->config, "routes"), i, row)
+	    check_route_timeouts(d, row);
+	json_object_foreach(json_object_get(d->config, "pools"), name, row)
+	    check_pool_timeouts(d, name, row);
+}
+
+/* ---- routes ---- */
+
+static bool has_conditions(const json_t *route)
+{
+	return json_object_size(json_object_get(route, "match")) > 0;
+}
+
+/* A route without conditions takes everything: what follows is never asked. */
+static void check_routes(struct doctor *d)
+{
+	const json_t *routes = json_object_get(d->config, "routes");
+	size_t n = json_array_size(routes);
+	for (size_t i = 0; i + 1 < n; i++) {
+		if (has_conditions(json_array_get(routes, i)))
+			continue;
+		find(d, PROBLEM, "move the route that matches everything to the end",
+		     "route %s matches everything: the %zu behind it are never used",
+		     get_text(json_array_get(routes, i), "name"), n - 1 - i);
+		return;
+	}
+}
+
+/* ---- certificates ---- */
+
+static void check_certificates(struct doctor *d)
+{
+	time_t now = time(NULL);
+	size_t i;
+	json_t *c;
+	json_array_foreach(json_object_get(d->certificates, "certificates"), i, c)
+	{
+		struct tm tm = {0};
+		const char *until = get_text(c, "not_after");
+		if (!strptime(until, "%Y-%m-%dT%H:%M:%S", &tm))
+			continue;
+		double left_s = difftime(timegm(&tm), now);
+		if (left_s < CERTIFICATE_NOTE_S)
+			find(d, left_s < CERTIFICATE_PROBLEM_S ? PROBLEM : NOTE,
+			     "put a new one in its place and run weirctl reload",
+			     "certificate %s %s %s", get_text(c, "cert"),
+			     left_s < 0 ? "expired" : "expires", until);
+	}
+}
+
+/* ---- all of it ---- */
+
+/* Older daemons have no certificates to show. */
+static enum ctl_exit gather(struct ctl *ctl, struct doctor *d)
+{
+	enum ctl_exit code = api_get(ctl, "/v1/status", &d->status);
+	if (code == CTL_OK)
+		code = api_get(ctl, "/v1/pools", &d->pools);
+	if (code == CTL_OK)
+		code = api_get(ctl, "/v1/config", &d->config);
+	if (code == CTL_OK && api_get(ctl, "/v1/certificates", &d->certificates) != CTL_OK)
+		str_reset(&ctl->why);
+	return code;
+}
+
+static void print_findings(struct ctl *ctl, const struct doctor *d)
+{
+	size_t i;
+	json_t *f;
+	json_array_foreach(d->findings, i, f)
+	{
+		const char *severity = get_text(f, "severity");
+		bool problem = strcmp(severity, "problem") == 0;
+		put_coloured(&ctl->out, ctl->colour, problem ? RED : YELLOW, severity,
+			     strlen(severity));
+		str_text(&ctl->out, problem ? "  " : "     ");
+		put_clean(&ctl->out, get_text(f, "finding"));
+		str_text(&ctl->out, "\n         ");
+		put_clean(&ctl->out, get_text(f, "advice"));
+		str_char(&ctl->out, '\n');
+	}
+	if (json_array_size(d->findings) == 0)
+		str_text(&ctl->out, "nothing to complain about\n");
+}
+
+enum ctl_exit cmd_doctor(struct ctl *ctl)
+{
+	struct doctor d = {.findings = json_pack("[]")}; /* json_array() is base's */
+	enum ctl_exit code = gather(ctl, &d);
+	if (code == CTL_OK) {
+		check_problems(&d);
+		check_zeros(&d, json_object_get(d.status, "totals"), "weir", total_zeros,
+			    ARRAY_LEN(total_zeros));
+		check_listeners(&d);
+		check_pools(&d);
+		check_timeouts(&d);
+		check_routes(&d);
+		check_certificates(&d);
+		if (ctl->json) {
+			json_t *answer = json_pack("{s:O}", "findings", d.findings);
+			api_put_json(ctl, answer);
+			json_decref(answer);
+		} else {
+			print_findings(ctl, &d);
+		}
+		code = d.n_problems ? CTL_FAILED : CTL_OK;
+	}
+	json_decref(d.status);
+	json_decref(d.pools);
+	json_decref(d.config);
+	json_decref(d.certificates);
+	json_decref(d.findings);
+	return code;
+}
