@@ -271,13 +271,19 @@ def print_row(rows, i):
 COLOURS = ('#1f6feb', '#d9480f', '#2b8a3e', '#862e9c', '#c2255c', '#5c7080')
 
 
+def round_up(x):
+    """To a number whose quarters are round."""
+    power = 10 ** max(len(str(int(x))) - 1, 0)
+    return next(k * power for k in (1, 1.2, 1.6, 2, 2.4, 3.2, 4, 5, 6, 8, 10) if k * power >= x)
+
+
 class Plot:
     """One panel: axes from 0, lines, bars, text."""
 
     W, H, LEFT, TOP, RIGHT, BOTTOM = 400, 280, 58, 34, 14, 44
 
     def __init__(self, title, x_label, y_label, x_max, y_max):
-        self.x_max, self.y_max = x_max or 1, y_max or 1
+        self.x_max, self.y_max = x_max or 1, round_up(y_max or 1)
         self.parts = []
         self.text(self.W / 2, 18, title, size=14, anchor='middle', weight='bold')
         self.text(self.W / 2, self.H - 6, x_label, anchor='middle')
@@ -302,7 +308,9 @@ class Plot:
             self.parts.append(f'<line x1="{self.LEFT}" x2="{self.W - self.RIGHT}" y1="{self.y(value):.1f}" '
                               f'y2="{self.y(value):.1f}" class="g"/>')
             self.text(self.LEFT - 5, self.y(value) + 4, f'{value:.0f}', anchor='end')
-        for value in x_ticks or [self.x_max * i / 4 for i in range(5)]:
+        if x_ticks is None:
+            x_ticks = [self.x_max * i / 4 for i in range(5)]
+        for value in x_ticks:
             self.text(self.x(value), self.H - self.BOTTOM + 15, f'{value:.0f}', anchor='middle')
 
     def line(self, points, colour, dash='', dots=True):
@@ -368,7 +376,7 @@ def plot_throughput(rows, title='throughput against backends'):
 def plot_phases(rows):
     top = max(sum(r['reference']['phases'][p]['p99_ms'] for p in PHASES) for r in rows)
     plot = Plot('p99 by phase, at 0.75 of the load', 'backends', 'ms', len(rows) + 0.5, top * 1.3)
-    plot.axes([0])
+    plot.axes([])
     for i, row in enumerate(rows):
         low = 0
         for p, colour in zip(PHASES, COLOURS):
