@@ -21,33 +21,31 @@ static uint32_t n_idle(const struct backend *b)
 	return n;
 }
 
-static void put_summary(struct json *j, const struct hist_total *total)
+static void put_summary(struct json *j, const struct hist_summary *s)
 {
-	struct hist_summary s;
-	hist_total_summary(total, &s);
 	json_object(j);
-	json_member_u64(j, "n", s.n);
-	json_member_u64(j, "p50_us", s.p50_us);
-	json_member_u64(j, "p90_us", s.p90_us);
-	json_member_u64(j, "p99_us", s.p99_us);
-	json_member_u64(j, "p999_us", s.p999_us);
-	json_member_u64(j, "max_us", s.max_us);
-	json_member_double(j, "mean_us", s.mean_us);
+	json_member_u64(j, "n", s->n);
+	json_member_u64(j, "p50_us", s->p50_us);
+	json_member_u64(j, "p90_us", s->p90_us);
+	json_member_u64(j, "p99_us", s->p99_us);
+	json_member_u64(j, "p999_us", s->p999_us);
+	json_member_u64(j, "max_us", s->max_us);
+	json_member_double(j, "mean_us", s->mean_us);
 	json_object_end(j);
 }
 
 /* Without memory for windows a backend shows empty ones. */
 static void put_latency(struct json *j, const struct windows *windows)
 {
-	struct hist_total total;
+	struct hist_summary summary;
 	json_object(j);
 	for (int w = 0; w < N_WINDOWS; w++) {
 		json_key(j, window_name((enum window)w));
 		json_object(j);
 		for (int p = 0; windows && p < N_PHASES; p++) {
-			windows_read(windows, (enum phase)p, (enum window)w, &total);
+			windows_summary(windows, (enum phase)p, (enum window)w, &summary);
 			json_key(j, phase_name((enum phase)p));
-			put_summary(j, &total);
+			put_summary(j, &summary);
 		}
 		json_object_end(j);
 	}

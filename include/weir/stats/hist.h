@@ -64,9 +64,17 @@ static inline uint64_t hist_width_us(uint32_t i)
 	return group < 2 ? 1 : UINT64_C(1) << (group - 1);
 }
 
+/* The bit of the 32 buckets that i is one of. */
+static inline uint32_t hist_group(uint32_t i)
+{
+	return UINT32_C(1) << (i >> HIST_SUB_BITS);
+}
+
 /* ---- one writer ---- */
 
 struct hist {
+	/* a bit for each 32 buckets that were ever used: readers look at no others */
+	_Atomic uint32_t groups;
 	_Atomic uint32_t count[HIST_BUCKETS]; /* wraps modulo 2^32; readers allow for it */
 	_Atomic uint64_t sum_us;
 	_Atomic uint64_t max_us;
@@ -79,7 +87,11 @@ struct hist *hist_new(void);
 /* Writer thread only. */
 static inline void hist_record(struct hist *h, uint64_t us)
 {
-	_Atomic uint32_t *count = &h->count[hist_index(us)];
+	uint32_t i = hist_index(us),
+		 groups = atomic_load_explicit(&h->groups, memory_order_relaxed);
+	if (unlikely(!(groups & hist_group(i))))
+		atomic_store_explicit(&h->groups, groups | hist_group(i), memory_order_relaxed);
+	_Atomic uint32_t *count = &h->count[i];
 	atomic_store_explicit(count, atomic_load_explicit(count, memory_order_relaxed) + 1,
 			      memory_order_relaxed);
 	atomic_store_explicit(&h->sum_us,
