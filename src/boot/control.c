@@ -388,6 +388,8 @@ static void free_generations(struct control *control)
 
 static void finish(struct control *control)
 {
+	if (control->current)
+		control->current->n_live++; /* health names its backends until health_free */
 	if (control->n_workers)
 		workers_stop(control);
 	log_writer_free(control->log_writer);
