@@ -152,6 +152,7 @@ static void prequal_done(const struct strategy_table *opaque, void *local,
 				      memory_order_relaxed);
 	if (result->error || result->duration_us == 0)
 		return;
+	atomic_store_explicit(&memory->asked_us, result->now_us, memory_order_relaxed);
 	_Atomic uint32_t *tagged = &memory->tagged[tag_of(result->others)];
 	uint32_t before = atomic_load_explicit(tagged, memory_order_relaxed);
 	uint32_t n = before >> COUNT_SHIFT;
@@ -184,22 +185,35 @@ static void add(struct prequal_local *local, struct answer answer)
 	local->recent[local->at++ % RECENT] = answer.rif;
 }
 
+/*
+ * Whoever is not picked gives no answers, and what is known of it grows stale:
+ * after a second without any, one pick of all workers' is worth finding out.
+ */
+static bool is_overdue(struct strategy_memory *memory, uint32_t in_flight, uint64_t now_us)
+{
+	uint64_t last = atomic_load_explicit(&memory->asked_us, memory_order_relaxed);
+	return in_flight == 0 && now_us > last + AGE_US &&
+	       atomic_compare_exchange_strong_explicit(&memory->asked_us, &last, now_us,
+						       memory_order_relaxed, memory_order_relaxed);
+}
+
 static void probe(const struct prequal_table *table, struct prequal_local *local,
 		  const struct strategy_input *input, const struct strategy_loads *loads,
 		  uint32_t i, uint64_t random)
 {
-	const struct strategy_memory *memory = loads->memory[i];
+	struct strategy_memory *memory = loads->memory[i];
 	uint32_t in_flight = in_flight_of(loads, i, input->now_us);
 	uint64_t rif = in_flight * RIF_ONE * table->mean_weight / table->draw->weights[i];
 	bool averse =
 	    atomic_load_explicit(&memory->averse_us, memory_order_relaxed) > input->now_us;
 	uint32_t uses = (uint32_t)table->uses;
 	uses += (uint32_t)random < (table->uses - uses) * 4294967296.0;
+	bool overdue = !averse && is_overdue(memory, in_flight, input->now_us);
 	add(local, (struct answer){
 		       .backend = i,
 		       .rif = averse || rif > UINT32_MAX ? UINT32_MAX : (uint32_t)rif,
-		       .level = level_near(memory, in_flight),
-		       .uses = uses,
+		       .level = overdue ? 0 : level_near(memory, in_flight),
+		       .uses = overdue ? 1 : uses,
 		       .at_us = input->now_us,
 		   });
 }

@@ -69,6 +69,7 @@ struct strategy_memory {
 	/* prequal, partly on the next line */
 	_Atomic uint64_t report;                /* strategy_report_pack; 0: none yet */
 	_Atomic uint64_t averse_us;             /* until when, after an error */
+	_Atomic uint64_t asked_us;              /* of the last answer, or of a try to get one */
 	_Atomic uint32_t tagged[STRATEGY_TAGS]; /* latency by in flight, in powers of two */
 };
 
