@@ -99,6 +99,9 @@ extern const struct conf_type conf_type_split;
 /* type_hash.c */
 extern const struct conf_type conf_type_hash_source;
 
+/* type_delay.c */
+extern const struct conf_type conf_type_delay;
+
 /* type_sticky.c */
 extern const struct conf_type conf_type_cookie_name;
 extern const struct conf_type conf_type_key_file;

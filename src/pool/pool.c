@@ -119,6 +119,7 @@ void pool_build(struct pool *pool, const struct conf_pool *conf, struct pool_reg
 	    .conf = conf, .adaptive = conf->limits.adaptive, .limited = conf->limits.adaptive};
 	pool->state = registry_state_get(reg, conf->name);
 	pool->state->budget = conf->retry.on ? conf->retry.budget : 0;
+	pool->state->hedge_budget = conf->retry.hedge.on ? conf->retry.hedge.budget : 0;
 	add_members(pool, reg, overrides, arena);
 
 	const _Atomic uint32_t **in_flight = arena_array(arena, pool->n, sizeof(*in_flight));

@@ -208,6 +208,7 @@ static struct pool_state *state_new(struct pool_registry *reg, struct view name)
 	s->scaling = scaling_new();
 	s->n_workers = reg->n_workers;
 	atomic_store(&s->retry_tokens, RETRY_RESERVE_PER_S * RETRY_WINDOW_S);
+	atomic_store(&s->hedge_milli, HEDGE_ONE);
 	for (unsigned i = 0; i < reg->n_workers; i++) {
 		struct pool_state_local *sl = must_alloc(sizeof(*sl));
 		for (unsigned c = 0; c < N_QUEUE_CLASSES; c++)
@@ -314,6 +315,20 @@ static void backend_tick(struct backend *b, uint64_t now_us)
 	insight_backend_tick(b, requests, errors, now_us);
 }
 
+/* Each request adds its share; what is not used in ten seconds is lost. */
+static void hedge_tick(struct pool_state *s, uint64_t requests)
+{
+	double gained = (double)(requests - s->hedge_requests) * s->hedge_budget * HEDGE_ONE;
+	s->hedge_requests = requests;
+	if (s->hedge_budget <= 0)
+		return;
+	double most = gained * RETRY_WINDOW_S;
+	most = most < HEDGE_ONE ? HEDGE_ONE : most > INT32_MAX / 2 ? INT32_MAX / 2 : most;
+	double held = atomic_load_explicit(&s->hedge_milli, memory_order_relaxed);
+	double add = held + gained > most ? most - held : gained;
+	atomic_fetch_add_explicit(&s->hedge_milli, (int32_t)add, memory_order_relaxed);
+}
+
 /*
  * The budget's ring keeps totals: a difference of two is what came between.  What
  * is handed out now holds for the next second: with the nine that are past it
@@ -339,6 +354,7 @@ static void budget_tick(struct pool_state *s)
 		tokens = INT32_MAX;
 	atomic_store_explicit(&s->retry_tokens, (int32_t)(tokens < 0 ? 0 : tokens),
 			      memory_order_relaxed);
+	hedge_tick(s, requests);
 }
 
 void pool_registry_tick(struct pool_registry *reg, uint64_t now_us)
@@ -368,4 +384,20 @@ bool pool_retry_allowed(struct pool_state *state)
 void pool_retry_unused(struct pool_state *state)
 {
 	atomic_fetch_add_explicit(&state->retry_tokens, 1, memory_order_relaxed);
+}
+
+bool pool_hedge_allowed(struct pool_state *state)
+{
+	int32_t before =
+	    atomic_fetch_sub_explicit(&state->hedge_milli, HEDGE_ONE, memory_order_relaxed);
+	if (before >= HEDGE_ONE && pool_retry_allowed(state))
+		return true;
+	atomic_fetch_add_explicit(&state->hedge_milli, HEDGE_ONE, memory_order_relaxed);
+	return false;
+}
+
+void pool_hedge_unused(struct pool_state *state)
+{
+	atomic_fetch_add_explicit(&state->hedge_milli, HEDGE_ONE, memory_order_relaxed);
+	pool_retry_unused(state);
 }

@@ -8,6 +8,8 @@
 /* Retries a pool may always do, whatever its traffic (Finagle's reserve). */
 #define RETRY_RESERVE_PER_S 10
 #define RETRY_WINDOW_S 10
+/* One hedge in the unit of its budget. */
+#define HEDGE_ONE 1000
 
 struct backend *registry_backend_get(struct pool_registry *reg, struct view pool,
 				     const struct conf_backend *conf);

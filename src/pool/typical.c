@@ -2,14 +2,39 @@
 /*
  * How long an answer of the pool takes: the medians of its backends, each for
  * its part of the traffic.  Good enough to see that a deadline cannot be met.
+ * And when an answer is late: the quantile that hedging goes by, exact for the
+ * last second, smoothed over some.
  */
 #include "weir/pool/pool.h"
 
 /* As many a second make fifty in the ten seconds that a rate covers. */
 #define RATE_MIN 5
 
+/* Nothing is late before a millisecond. */
+#define HEDGE_MIN_US 1000
+/* Answers in a second that make a quantile. */
+#define HEDGE_SAMPLES 20
+
+static void work_out_hedge(struct pool *pool)
+{
+	struct hist_total total = {0};
+	double share = pool->conf->retry.hedge.after_share;
+	for (uint32_t i = 0; i < pool->n; i++)
+		if (pool->backends[i]->windows)
+			windows_newest_add(pool->backends[i]->windows, PHASE_wait, &total);
+	if (total.n < HEDGE_SAMPLES)
+		return;
+	uint64_t us = hist_total_quantile(&total, share);
+	uint64_t old = atomic_load_explicit(&pool->state->hedge_after_us, memory_order_relaxed);
+	us = old ? (3 * old + us) / 4 : us;
+	atomic_store_explicit(&pool->state->hedge_after_us, us < HEDGE_MIN_US ? HEDGE_MIN_US : us,
+			      memory_order_relaxed);
+}
+
 void pool_typical(struct pool *pool)
 {
+	if (pool->conf->retry.hedge.on && pool->conf->retry.hedge.after_share > 0)
+		work_out_hedge(pool);
 	static const double half[] = {0.5};
 	double rate = 0, sum = 0;
 	for (uint32_t i = 0; i < pool->n; i++) {

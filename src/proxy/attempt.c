@@ -5,6 +5,7 @@
  * turns out to be closed is replaced on the same backend and is no retry.
  */
 #include "deadline.h"
+#include "hedge.h"
 #include "pin.h"
 
 #include "weir/base/check.h"
@@ -74,7 +75,8 @@ static void note_tls(struct attempt *at, enum err err)
 
 void attempt_connected(struct attempt *at, enum err err)
 {
-	at->ex->connect_us += clock_us() - at->connect_from_us;
+	if (likely(at == at->ex->at))
+		at->ex->connect_us += clock_us() - at->connect_from_us;
 	at->connect_from_us = 0;
 	if (unlikely(at->up && at->up->tls_id))
 		note_tls(at, err);
@@ -92,7 +94,8 @@ static void connect_or_reuse(struct attempt *at, bool may_reuse)
 	struct worker *w = ex->worker;
 	struct backend *b = at->lease.backend;
 	bool connected;
-	ex->backend = b;
+	if (likely(at == ex->at))
+		ex->backend = b;
 	at->local = b->local[w->pool.id];
 	if (unlikely(ex->client_deadline) && !deadline_stamp(ex)) {
 		reply_error(ex, OUTCOME_deadline_passed, NULL);
@@ -119,7 +122,8 @@ static void connect_or_reuse(struct attempt *at, bool may_reuse)
 	if (err == ERR_OK && connected) {
 		attempt_connected(at, ERR_OK);
 	} else if (err == ERR_OK) {
-		exchange_set_state(ex, EXCHANGE_CONNECTING);
+		if (likely(at == ex->at)) /* a second one changes no state */
+			exchange_set_state(ex, EXCHANGE_CONNECTING);
 	} else if (err == ERR_FULL) {
 		attempt_failed(at, OUTCOME_connect_limit);
 	} else if (err == ERR_NOMEM || err == ERR_FDS) {
@@ -322,7 +326,7 @@ static void retry_finish(struct attempt *at)
 	attempt_finish(at, false, true);
 	at->stale_retried = at->counted = at->resp_started = at->upload_dead = false;
 	at->first_byte_us = 0;
-	at->ex->attempt_late = false;
+	at->ex->waited_us = 0;
 }
 
 static void count_retry(struct exchange *ex, struct backend_local *bl)
@@ -409,6 +413,8 @@ void attempt_failed(struct attempt *at, enum outcome outcome)
 	struct exchange *ex = at->ex;
 	if (replace_stale(at, outcome))
 		return;
+	if (unlikely(ex->hedge != NULL) && hedge_took_over(at))
+		return;
 	if (may_retry(at, outcome) && retry(at, outcome))
 		return;
 	attempt_finish(at, false, true);
@@ -418,19 +424,14 @@ void attempt_failed(struct attempt *at, enum outcome outcome)
 		reply_error(ex, outcome, NULL);
 }
 
-void attempt_timed_out(struct attempt *at)
+bool attempt_moves_on(struct attempt *at)
 {
-	struct exchange *ex = at->ex;
-	uint64_t one = ex->view->pool->conf->retry.attempt_timeout_us;
-	bool first = one && !ex->attempt_late && one < exchange_response_timeout(ex);
-	if (!first) {
-		attempt_failed(at, OUTCOME_backend_timeout);
-		return;
-	}
-	if (has_tries_left(ex) && may_repeat(at) && retry(at, OUTCOME_backend_timeout))
-		return;
-	ex->attempt_late = true;
-	exchange_arm(ex);
+	return has_tries_left(at->ex) && may_repeat(at) && retry(at, OUTCOME_backend_timeout);
+}
+
+void attempt_connect(struct attempt *at)
+{
+	connect_or_reuse(at, true);
 }
 
 /* It wants to be left alone: RFC 9110 10.2.3, the form in seconds. */
@@ -467,6 +468,10 @@ void attempt_sent(struct attempt *at)
 	at->sent_us = clock_us();
 	if (unlikely(at->send_from_us))
 		at->ex->upload_us += at->sent_us - at->send_from_us;
+	if (unlikely(at != at->ex->at))
+		return;
+	if (unlikely(at->ex->view->pool->conf->retry.hedge.on))
+		at->ex->hedge_us = hedge_delay(at->ex);
 	exchange_set_state(at->ex, EXCHANGE_WAITING);
 }
 
@@ -476,6 +481,8 @@ void attempt_answered(struct attempt *at)
 		return;
 	at->resp_started = true;
 	at->first_byte_us = clock_us();
+	if (unlikely(at->ex->hedge != NULL))
+		hedge_settle(at);
 }
 
 void attempt_count_status(struct attempt *at, unsigned status)

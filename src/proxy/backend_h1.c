@@ -57,6 +57,10 @@ void backend_h1_send(struct attempt *at)
 		attempt_sent(at);
 		return;
 	}
+	if (unlikely(at != ex->at)) { /* a head alone: the kernel takes the rest soon */
+		attempt_sent(at);
+		return;
+	}
 	if (io == IO_WAIT)
 		ex->unsent_mark = stream_unsent(&at->up->stream);
 	at->send_from_us = clock_us();

@@ -7,6 +7,7 @@
 #include "chunk.h"
 #include "deadline.h"
 #include "hash_key.h"
+#include "hedge.h"
 #include "pin.h"
 
 #include "weir/base/check.h"
@@ -74,14 +75,48 @@ uint64_t exchange_response_timeout(const struct exchange *ex)
 	return ex->view->pool->conf->timeouts.response_us;
 }
 
-/* retry.attempt_timeout where it is the shorter one, then the rest. */
+/* The next thing to happen while an answer is waited for. */
+enum wait_step { WAIT_HEDGE, WAIT_ATTEMPT, WAIT_RESPONSE };
+
+/* When, from the beginning of the wait. */
+static uint64_t next_wait(const struct exchange *ex, enum wait_step *step)
+{
+	uint64_t best = exchange_response_timeout(ex);
+	uint64_t one = ex->view->pool->conf->retry.attempt_timeout_us;
+	*step = WAIT_RESPONSE;
+	if (unlikely(one > ex->waited_us && one < best)) {
+		best = one;
+		*step = WAIT_ATTEMPT;
+	}
+	if (unlikely(ex->hedge_us > ex->waited_us && ex->hedge_us < best && !ex->hedged)) {
+		best = ex->hedge_us;
+		*step = WAIT_HEDGE;
+	}
+	return best;
+}
+
 static uint64_t waiting_timeout(const struct exchange *ex)
 {
-	uint64_t all = exchange_response_timeout(ex);
-	uint64_t one = ex->view->pool->conf->retry.attempt_timeout_us;
-	if (likely(!one || one >= all))
-		return all;
-	return ex->attempt_late ? all - one : one;
+	enum wait_step step;
+	return next_wait(ex, &step) - ex->waited_us;
+}
+
+static void waited(struct exchange *ex)
+{
+	enum wait_step step;
+	ex->waited_us = next_wait(ex, &step);
+	if (step == WAIT_RESPONSE) {
+		if (ex->hedge)
+			hedge_drop(ex, true);
+		attempt_failed(ex->at, OUTCOME_backend_timeout);
+		return;
+	}
+	if (step == WAIT_HEDGE)
+		hedge_begin(ex);
+	else if (!ex->hedge && attempt_moves_on(ex->at))
+		return;
+	if (ex->state == EXCHANGE_WAITING)
+		exchange_arm(ex);
 }
 
 /* "Full jitter": between 0 and a bound that doubles. */
@@ -195,7 +230,7 @@ static void on_timeout(struct timer *timer)
 		attempt_again(ex);
 		break;
 	case EXCHANGE_WAITING:
-		attempt_timed_out(ex->at);
+		waited(ex);
 		break;
 	case EXCHANGE_TRANSFER:
 		fail(ex, ex->write_blocked ? OUTCOME_client_timeout_write : OUTCOME_backend_idle);
@@ -561,6 +596,8 @@ void exchange_end(struct exchange *ex, enum outcome outcome)
 	check_magic(ex, EXCHANGE_MAGIC);
 	ex->outcome = outcome;
 	const struct outcome_row *row = outcome_row(outcome);
+	if (unlikely(ex->hedge != NULL))
+		hedge_drop(ex, false);
 	if (ex->at->lease.backend)
 		attempt_finish(ex->at, false, row->is_error);
 	exchange_set_state(ex, EXCHANGE_ENDED);
@@ -582,6 +619,8 @@ void exchange_end(struct exchange *ex, enum outcome outcome)
 	const struct client_ops *ops = ex->client_ops;
 	void *client = ex->client;
 	bool complete = ex->resp_complete;
+	if (unlikely(ex->at != &ex->first))
+		slab_put(&w->attempts, ex->at);
 	ex->magic = 0;
 	gen_put(ex->gl);
 	slab_put(&w->exchanges, ex);

@@ -133,8 +133,8 @@ bool pin_take_elsewhere(struct exchange *ex)
 	ex->pin_waits = false;
 	ex->pin = 0;
 	/* it has waited: no stepping back behind itself */
-	return pool_take_slot(ex->view, &ex->worker->pool, &ex->tried, 0, &ex->at->lease) ==
-	       POOL_TAKEN;
+	return pool_take_slot(ex->view, &ex->worker->pool, &ex->tried, ex->hash_key,
+			      &ex->at->lease) == POOL_TAKEN;
 }
 
 /* ---- the response ---- */

@@ -4,6 +4,8 @@
 
 #include "reply.h"
 
+#include "hedge.h"
+
 #include "weir/base/check.h"
 #include "weir/base/clock.h"
 #include "weir/base/json.h"
@@ -78,6 +80,8 @@ void reply_error(struct exchange *ex, enum outcome outcome, const char *detail)
 {
 	const struct outcome_row *row = outcome_row(outcome);
 	struct worker *w = ex->worker;
+	if (unlikely(ex->hedge != NULL))
+		hedge_drop(ex, false);
 	if (ex->at->lease.backend)
 		attempt_finish(ex->at, false, row->is_error);
 	if (ex->head_relayed || ex->state == EXCHANGE_FLUSH || row->status == 0) {

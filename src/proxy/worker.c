@@ -37,6 +37,7 @@ enum err worker_init(struct worker *w, unsigned id, const struct worker_limits *
 	tls_local_init(&w->tls, &w->loop, &w->pool.bufs, limits->conns + limits->upconns);
 	slab_init(&w->conns, sizeof(struct client), limits->conns);
 	slab_init(&w->exchanges, sizeof(struct exchange), limits->conns);
+	slab_init(&w->attempts, sizeof(struct attempt), limits->conns);
 	w->head = malloc(HEAD_ROOM);
 	w->cookies = malloc(AREA_DATA);
 	w->routes = route_scratch_new();
@@ -52,6 +53,7 @@ void worker_fini(struct worker *w)
 	tls_local_fini(&w->tls);
 	slab_fini(&w->conns);
 	slab_fini(&w->exchanges);
+	slab_fini(&w->attempts);
 	pool_worker_fini(&w->pool);
 	route_scratch_free(w->routes);
 	log_ring_fini(&w->log.ring);

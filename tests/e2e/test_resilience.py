@@ -404,3 +404,99 @@ def test_a_timeout_is_retried_when_configured(weir, app):
     daemon = weir(named(apps), pool={"retry": {"on": ["timeout"]}, "balance": "round-robin",
                                      "timeouts": {"response": "100ms"}})
     assert [daemon.ask().status for _ in range(4)] == [200] * 4
+
+
+# ---- hedging ----
+
+def hedging(weir, addresses, after="50ms", budget="100%", **pool):
+    return weir(addresses, workers=1, pool={
+        "retry": {"hedge": {"after": after, "budget": budget}}, "balance": "round-robin",
+        "timeouts": {"response": "5s"}, **pool})
+
+
+def test_a_late_answer_is_asked_for_elsewhere(weir, app):
+    apps = app(2)
+    daemon = hedging(weir, named(apps))
+    apps.set(0, hang="1")
+    for _ in range(2):  # the first or the second comes to the one that hangs
+        if not (row := pool_row(daemon))["hedges"]:
+            response = daemon.ask()
+            assert (response.status, response.get("X-App")) == (200, "app-1")
+    row = pool_row(daemon)
+    assert (row["hedges"], row["hedges_won"], row["retries"]) == (1, 1, 0)
+    wait_for(lambda: apps.stats(0)["in_progress"] == 0, 5, "the loser was cut off")
+    assert daemon.sum("in_flight") == 0
+
+
+def test_the_first_to_answer_wins_even_when_late(weir, app):
+    apps = app(2, "service=150ms", ["1:hang=1"])
+    daemon = hedging(weir, named(apps))
+    assert daemon.ask().status == 200
+    row = pool_row(daemon)
+    assert (row["hedges"], row["hedges_won"]) in ((1, 0), (1, 1))
+    wait_for(lambda: apps.stats(1)["in_progress"] == 0, 5)
+
+
+def test_what_is_not_hedged(weir, app):
+    apps = app(2, "service=120ms")
+    daemon = hedging(weir, named(apps))
+    for method, body, headers in (("POST", b"x", ()), ("PUT", b"x", ()), ("GET", b"x", ()),
+                                  ("GET", b"", (("grpc-timeout", "9S"),))):
+        assert daemon.ask(method, headers=headers, body=body).status == 200
+    assert pool_row(daemon)["hedges"] == 0
+    assert apps.total("requests") == 4
+
+
+def test_the_budget_bounds_hedges(weir, app):
+    """All are slow: hedging would double the load."""
+    apps = app(3, "service=60ms")
+    daemon = hedging(weir, named(apps), after="1ms", budget="10%")
+    with Load(daemon.port, 60) as load:
+        load.wait_for(120)
+    assert not load.failed and set(load.statuses) == {200}
+    row = pool_row(daemon)
+    assert 1 <= row["hedges"] <= 0.1 * row["requests"] + 1, row
+    assert apps.total("requests") == row["requests"] + row["hedges"]
+
+
+def test_a_primary_that_breaks_leaves_it_to_the_second(weir, scripted):
+    asked = []
+
+    def handler(peer):
+        while peer.request():
+            asked.append(peer)
+            if len(asked) == 1:
+                wait_for(lambda: len(asked) == 2)
+                return  # closes: the second one is on its way
+            wait_for(lambda: broken)
+            peer.respond(body=b"second")
+    broken = []
+    servers = [scripted(handler), scripted(handler)]
+    daemon = hedging(weir, [s.address for s in servers])
+    client = daemon.connect()
+    client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    wait_for(lambda: sum(b["errors"] for b in daemon.backends().values()) == 1)
+    broken.append(True)
+    response = client.response()
+    assert (response.status, response.body) == (200, b"second")
+    assert pool_row(daemon)["retries"] == 0
+
+
+def test_both_may_hang_and_both_may_die(weir, app):
+    apps = app(3, "hang=1")
+    daemon = hedging(weir, named(apps), timeouts={"response": "200ms"})
+    assert daemon.ask().status == 504
+    client = daemon.connect()
+    client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    wait_for(lambda: daemon.sum("in_flight") >= 1)
+    client.close()
+    wait_for(lambda: daemon.sum("in_flight") == 0)
+    assert pool_row(daemon)["hedges"] >= 1
+
+
+def test_hedging_by_quantile_waits_for_data(weir, app):
+    apps = app(2)
+    daemon = hedging(weir, named(apps), after="p99")
+    apps.set(0, service="100ms")
+    assert daemon.ask().status == daemon.ask().status == 200
+    assert pool_row(daemon)["hedges"] == 0, "nothing is known yet"

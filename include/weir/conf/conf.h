@@ -294,6 +294,12 @@ struct conf_pool {
 		double budget;     /* 0.2 for 20% */
 		uint32_t buffer;   /* bytes of a body kept for replay */
 		uint64_t backoff_us, attempt_timeout_us;
+		struct {
+			bool on;
+			uint64_t after_us;  /* 0: the quantile */
+			double after_share; /* of answers, 0.95 for p95; 0: after_us */
+			double budget;
+		} hedge;
 	} retry;
 	struct {
 		uint64_t connect_us, response_us, idle_us;

@@ -64,14 +64,18 @@ struct pool_state {
 	double budget;                                  /* share of requests that may be retries */
 	uint64_t budget_requests[9], budget_retries[9]; /* totals at the last seconds */
 	unsigned budget_at;
+	double hedge_budget;     /* share of requests that may be hedged */
+	uint64_t hedge_requests; /* total at the last second */
 	struct history *history; /* owns; the sum over its backends; NULL without memory */
 	struct scaling *scaling; /* owns; NULL without memory */
 	/* control writes, workers read: median time to the first byte of an answer, 0: not
 	 * enough of them */
 	_Atomic uint64_t typical_us;
+	_Atomic uint64_t hedge_after_us; /* retry.hedge.after as a quantile says, 0: not known */
 	/* every worker, but only when somebody waits or retries */
 	_Atomic uint32_t n_queued CACHE_ALIGNED;
 	_Atomic int32_t retry_tokens;
+	_Atomic int32_t hedge_milli;      /* thousandths of a hedge: a share of few is little */
 	_Atomic uint32_t in_flight;       /* of all backends; only counted with hash.bound */
 	struct pool_state_local *local[]; /* owns */
 };
@@ -316,5 +320,8 @@ void pool_queue_serve(struct pool_state_local *sl);
 bool pool_retry_allowed(struct pool_state *state);
 /* Gives it back: there was nobody to try. */
 void pool_retry_unused(struct pool_state *state);
+/* The same for a second attempt beside the first: out of both budgets. */
+bool pool_hedge_allowed(struct pool_state *state);
+void pool_hedge_unused(struct pool_state *state);
 
 #endif

@@ -96,8 +96,10 @@ bool attempt_elsewhere(struct exchange *ex);
 void attempt_connected(struct attempt *at, enum err err);
 /* It failed before any response byte; tries again or gives up. */
 void attempt_failed(struct attempt *at, enum outcome outcome);
-/* No answer within the time: elsewhere, or on, or given up. */
-void attempt_timed_out(struct attempt *at);
+/* No answer within the time for one attempt: true when it goes on elsewhere. */
+bool attempt_moves_on(struct attempt *at);
+/* With a lease: takes a connection and sends the request. */
+void attempt_connect(struct attempt *at);
 /* The back-off is over. */
 void attempt_again(struct exchange *ex);
 /* Lets go of the connection and the lease. */

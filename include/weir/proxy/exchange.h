@@ -102,6 +102,7 @@ struct exchange {
 	struct pool_view *view;
 	struct attempt *at; /* the one that serves the client; never NULL */
 	struct attempt first;
+	struct attempt *hedge; /* a second one beside it, see src/proxy/hedge.h; owns */
 	struct waiter waiter;
 	struct pool_tried tried;
 	uint64_t hash_key;    /* for a hashing strategy; 0: none */
@@ -113,7 +114,9 @@ struct exchange {
 	bool pin_kept;        /* served elsewhere this once: the pin stays */
 	bool secure;          /* the client speaks TLS */
 	bool has_grpc_timeout;
-	bool attempt_late;    /* retry.attempt_timeout is over, and it had to stay */
+	bool hedged;          /* there has been a second one */
+	uint64_t hedge_us;    /* when the answer is late enough for one, 0: never */
+	uint64_t waited_us;   /* WAITING: what earlier steps of the deadline took */
 	bool client_deadline; /* total_deadline_us is the client's */
 	uint16_t stamp_at[2]; /* where in the head what is left is written, 0: nowhere */
 	uint16_t n_retries;

@@ -65,6 +65,7 @@ struct worker {
 	char set_cookie[256]; /* the pin of the response head at hand */
 	struct route_scratch *routes;
 	struct slab conns, exchanges;
+	struct slab attempts;  /* second ones of exchanges (hedging) */
 	struct list all_conns; /* struct client */
 	struct access_log log;
 	bool draining;
