@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "dialect.h"
+
 #include "weir/base/check.h"
 #include "weir/base/clock.h"
 
@@ -249,10 +251,34 @@ static void answer_request(struct session *s)
 		str_fini(&s->content);
 }
 
+/* A line of HAProxy's dialect; false while it is not complete. */
+static bool read_line(struct session *s)
+{
+	struct view in = str_as_view(&s->in);
+	ptrdiff_t end = view_chr(in, '\n');
+	size_t before = s->out.len;
+	if (end < 0 && in.len <= limits.line_bytes)
+		return false;
+	if (end < 0) {
+		s->state = SESSION_CLOSING;
+		return true;
+	}
+	struct view line = view_trim(view_head(in, (size_t)end));
+	bool stays = dialect_run(s->api, line, &s->prompts, &s->out);
+	s->api->backlog += s->out.len - before;
+	s->n_requests++;
+	cut(&s->in, 0, (size_t)end + 1);
+	if (!stays || s->out.overflow)
+		s->state = SESSION_CLOSING;
+	return true;
+}
+
 static bool read_head(struct session *s)
 {
 	struct view in = str_as_view(&s->in);
 	enum reject why;
+	if (s->prompts || (s->trusted && dialect_is_spoken(in)))
+		return read_line(s);
 	if (!in.len || !h1_head_may_be_complete(in, s->seen, &limits)) {
 		s->seen = in.len;
 		return false;

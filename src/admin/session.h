@@ -36,6 +36,7 @@ struct session {
 	size_t head_len; /* from BODY on */
 	struct h1_body body;
 	bool wants_continue;
+	bool prompts;       /* it speaks HAProxy's dialect, with prompts (dialect.h) */
 	struct str content; /* owns; the decoded body */
 	bool head_only;     /* the request was HEAD */
 	bool keep_alive;
