@@ -44,29 +44,16 @@ static struct view next_word(struct view *rest)
 
 /* ---- show stat ---- */
 
-#define COLUMNS(C)                                                                                \
-	C(pxname)                                                                                 \
-	C(svname) C(qcur) C(qmax) C(scur) C(smax) C(slim) C(stot) C(bin) C(bout) C(dreq) C(dresp) \
-	    C(ereq) C(econ) C(eresp) C(wretr) C(wredis) C(status) C(weight) C(act) C(bck)         \
-		C(chkfail) C(chkdown) C(lastchg) C(downtime) C(qlimit) C(pid) C(iid) C(sid)       \
-		    C(throttle) C(lbtot) C(tracked) C(type) C(rate) C(rate_lim) C(rate_max)       \
-			C(check_status) C(check_code) C(check_duration) C(hrsp_1xx) C(hrsp_2xx)   \
-			    C(hrsp_3xx) C(hrsp_4xx) C(hrsp_5xx) C(hrsp_other) C(hanafail)         \
-				C(req_rate) C(req_rate_max) C(req_tot) C(cli_abrt) C(srv_abrt)    \
-				    C(comp_in) C(comp_out) C(comp_byp) C(comp_rsp) C(lastsess)    \
-					C(last_chk) C(last_agt) C(qtime) C(ctime) C(rtime)        \
-					    C(ttime)
-
 enum column {
 #define COLUMN(name) COL_##name,
-	COLUMNS(COLUMN)
+#include "weir/tbl/haproxy_columns.def"
 #undef COLUMN
-	    N_COLUMNS
+	N_COLUMNS
 };
 
 static const char *const column_names[] = {
 #define COLUMN(name) #name,
-    COLUMNS(COLUMN)
+#include "weir/tbl/haproxy_columns.def"
 #undef COLUMN
 };
 

@@ -5,22 +5,29 @@
 
 static void put_escaped(struct str *out, struct view v, bool quotes)
 {
+	size_t plain = 0; /* start of the run that needs no escape */
 	for (size_t i = 0; i < v.len; i++) {
 		char c = v.ptr[i];
-		if (c == '\n')
-			str_text(out, "\\n");
-		else if (c == '\\' || (c == '"' && quotes))
-			str_printf(out, "\\%c", c);
-		else
-			str_char(out, c);
+		if (c != '\n' && c != '\\' && (c != '"' || !quotes))
+			continue;
+		str_put(out, v.ptr + plain, i - plain);
+		str_char(out, '\\');
+		str_char(out, c == '\n' ? 'n' : c);
+		plain = i + 1;
 	}
+	if (v.len > plain)
+		str_put(out, v.ptr + plain, v.len - plain);
 }
 
 void metric_family(struct metric *m, const char *name, const char *type, const char *help)
 {
-	str_printf(m->out, "# HELP %s ", name);
-	put_escaped(m->out, view_str(help), false);
-	str_printf(m->out, "\n# TYPE %s %s\n", name, type);
+	const struct view total = VIEW("_total");
+	struct view family = view_str(name);
+	if (m->open && view_ends(family, total))
+		family.len -= total.len;
+	str_printf(m->out, "# HELP " VIEW_FMT " ", VIEW_ARG(family));
+	put_escaped(m->out, view_str(help), m->open);
+	str_printf(m->out, "\n# TYPE " VIEW_FMT " %s\n", VIEW_ARG(family), type);
 }
 
 void metric_begin(struct metric *m, const char *name)

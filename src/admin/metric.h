@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Writing Prometheus text (exposition format 0.0.4): a family's head, then its
- * samples.
+ * Writing Prometheus text (exposition format 0.0.4) or OpenMetrics 1.0: a
+ * family's head, then its samples.
  *
  *   metric_family(out, "weir_pool_queue_length", "gauge", "Exchanges that wait.");
  *   metric_begin(out, "weir_pool_queue_length");
@@ -16,6 +16,7 @@
 struct metric {
 	struct str *out;
 	bool has_labels; /* of the sample being written */
+	bool open;       /* OpenMetrics: the family of a counter has no _total */
 };
 
 void metric_family(struct metric *m, const char *name, const char *type, const char *help);

@@ -14,18 +14,13 @@
 
 #include "weir/health/health.h"
 
-/*
- * Borders of the latency buckets: powers of two from 256 us to 16.8 s.  Each is
- * a border of the finer histogram, so every count is exact.
- */
-#define LE_FIRST_BIT 8
-#define LE_LAST_BIT 24
-
 struct scene {
 	struct metric m;
 	struct admin_status status;
 	const struct pool *pools;
 	uint32_t n_pools;
+	bool scoped;       /* to one pool */
+	struct str labels; /* owns; of the histogram being written */
 };
 
 static uint32_t load_u32(const _Atomic uint32_t *n)
@@ -351,30 +346,50 @@ static void begin_phase(struct metric *m, const char *name, const struct backend
 	metric_label(m, "phase", view_str(phase_name(phase)));
 }
 
+/*
+ * A thousand backends have 150 000 lines of buckets: the labels of a phase are
+ * escaped once, and the borders are texts.
+ */
+static const struct border {
+	uint64_t us;
+	const char *le;
+} borders[] = {
+    {1 << 6, "0.000064"},  {1 << 7, "0.000128"},  {1 << 8, "0.000256"},   {1 << 9, "0.000512"},
+    {1 << 10, "0.001024"}, {1 << 11, "0.002048"}, {1 << 12, "0.004096"},  {1 << 13, "0.008192"},
+    {1 << 14, "0.016384"}, {1 << 15, "0.032768"}, {1 << 16, "0.065536"},  {1 << 17, "0.131072"},
+    {1 << 18, "0.262144"}, {1 << 19, "0.524288"}, {1 << 20, "1.048576"},  {1 << 21, "2.097152"},
+    {1 << 22, "4.194304"}, {1 << 23, "8.388608"}, {1 << 24, "16.777216"},
+};
+
+static void put_bucket(struct str *out, struct view labels, const char *le, uint64_t n)
+{
+	str_view(out, labels);
+	str_text(out, le);
+	str_text(out, "\"} ");
+	str_u64(out, n);
+	str_char(out, '\n');
+}
+
 /* Whole microseconds are cut off, so "less than the border" is "at most the border". */
-static void put_histogram(struct metric *m, const struct backend *b, enum phase phase,
+static void put_histogram(struct scene *s, const struct backend *b, enum phase phase,
 			  const struct hist_total *total)
 {
+	struct metric labels = {.out = &s->labels};
 	uint64_t below = 0;
 	uint32_t bucket = 0;
-	for (unsigned bit = LE_FIRST_BIT; bit <= LE_LAST_BIT; bit++) {
-		uint64_t border_us = UINT64_C(1) << bit;
-		char le[32];
-		int len = snprintf(le, sizeof(le), "%u.%06u", (unsigned)(border_us / 1000000),
-				   (unsigned)(border_us % 1000000));
-		for (; bucket < HIST_BUCKETS && hist_lower_us(bucket) < border_us; bucket++)
+	str_reset(&s->labels);
+	begin_phase(&labels, PHASE_METRIC "_bucket", b, phase);
+	str_text(&s->labels, ",le=\"");
+	for (size_t i = 0; i < ARRAY_LEN(borders); i++) {
+		for (; bucket < HIST_BUCKETS && hist_lower_us(bucket) < borders[i].us; bucket++)
 			below += total->count[bucket];
-		begin_phase(m, PHASE_METRIC "_bucket", b, phase);
-		metric_label(m, "le", view_of(le, (size_t)len));
-		metric_u64(m, below);
+		put_bucket(s->m.out, str_as_view(&s->labels), borders[i].le, below);
 	}
-	begin_phase(m, PHASE_METRIC "_bucket", b, phase);
-	metric_label(m, "le", VIEW("+Inf"));
-	metric_u64(m, total->n);
-	begin_phase(m, PHASE_METRIC "_sum", b, phase);
-	metric_seconds(m, total->sum_us);
-	begin_phase(m, PHASE_METRIC "_count", b, phase);
-	metric_u64(m, total->n);
+	put_bucket(s->m.out, str_as_view(&s->labels), "+Inf", total->n);
+	begin_phase(&s->m, PHASE_METRIC "_sum", b, phase);
+	metric_seconds(&s->m, total->sum_us);
+	begin_phase(&s->m, PHASE_METRIC "_count", b, phase);
+	metric_u64(&s->m, total->n);
 }
 
 static void put_phases(struct scene *s)
@@ -388,7 +403,7 @@ static void put_phases(struct scene *s)
 			for (int phase = 0; b->windows && phase < N_PHASES; phase++) {
 				windows_read(b->windows, (enum phase)phase, WINDOW_START, &total);
 				if (total.n)
-					put_histogram(&s->m, b, (enum phase)phase, &total);
+					put_histogram(s, b, (enum phase)phase, &total);
 			}
 		}
 	}
@@ -417,18 +432,55 @@ static void put_process(struct scene *s)
 		       facts.max_fds);
 }
 
+/* Everything that is not about one pool. */
+static void put_process_wide(struct scene *s)
+{
+	put_daemon(s);
+	put_totals(s);
+	put_reasons(s);
+	put_listeners(s);
+	put_workers(s);
+	put_process(s);
+}
+
+/* With ?pool=NAME only that pool's families; false and a 404 when there is none. */
+static bool choose_pools(struct call *call, struct scene *s)
+{
+	static const char *const names[] = {"pool", NULL};
+	const struct admin_host *host = &call->api->host;
+	struct view wanted;
+	if (!call_query(call, names, &wanted))
+		return false;
+	s->pools = host->pools(host->ctx, &s->n_pools);
+	if (!wanted.ptr)
+		return true;
+	call->params[PARAM_POOL] = wanted;
+	s->pools = call_pool(call);
+	s->n_pools = 1;
+	s->scoped = true;
+	return s->pools != NULL;
+}
+
+/* Prometheus asks for OpenMetrics by name when it can read it. */
+static bool wants_openmetrics(const struct call *call)
+{
+	const struct header *accept = message_find_name(call->msg, VIEW("accept"));
+	const struct view type = VIEW("application/openmetrics-text");
+	return accept && memmem(accept->value.ptr, accept->value.len, type.ptr, type.len);
+}
+
 void api_metrics(struct call *call)
 {
 	const struct admin_host *host = &call->api->host;
-	struct scene s = {.m = {.out = &call->answer.body}};
+	struct scene s = {.m = {.out = &call->answer.body}, .labels = STR_INIT};
+	if (!choose_pools(call, &s))
+		return;
+	s.m.open = wants_openmetrics(call);
 	host->status(host->ctx, call->arena, &s.status);
-	s.pools = host->pools(host->ctx, &s.n_pools);
-	call->answer.type = "text/plain; version=0.0.4; charset=utf-8";
-	put_daemon(&s);
-	put_totals(&s);
-	put_reasons(&s);
-	put_listeners(&s);
-	put_workers(&s);
+	call->answer.type = s.m.open ? "application/openmetrics-text; version=1.0.0; charset=utf-8"
+				     : "text/plain; version=0.0.4; charset=utf-8";
+	if (!s.scoped)
+		put_process_wide(&s);
 	put_pools(&s);
 	for (size_t i = 0; i < ARRAY_LEN(gauges); i++)
 		put_gauge(&s, &gauges[i]);
@@ -436,5 +488,7 @@ void api_metrics(struct call *call)
 	put_checks(&s);
 	put_backend_counters(&s);
 	put_phases(&s);
-	put_process(&s);
+	if (s.m.open)
+		str_text(s.m.out, "# EOF\n");
+	str_fini(&s.labels);
 }

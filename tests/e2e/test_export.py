@@ -112,3 +112,98 @@ def test_hatop(site, tmp_path):
         term.until("ended with 0")
     finally:
         term.stop()
+
+
+# ---- Prometheus ----
+
+OPEN = [("Accept", "application/openmetrics-text; version=1.0.0,text/plain;q=0.5")]
+
+
+def exposition(daemon, path="/metrics", headers=()):
+    response = daemon.admin.call("GET", path, headers=headers)
+    assert response.status == 200
+    return response.get("Content-Type"), response.body.decode()
+
+
+def families(text):
+    return {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE ")}
+
+
+def wait_for_latency(daemon):
+    wait_for(lambda: daemon.admin.metrics().get(
+        'weir_backend_phase_duration_seconds_count'
+        '{pool="app",backend="web1",phase="total"}'))
+
+
+def test_histograms_have_buckets_below_a_millisecond(site):
+    wait_for_latency(site)
+    rows = site.admin.metrics()
+    key = 'weir_backend_phase_duration_seconds_%s{pool="app",backend="web1",phase="total"%s}'
+    borders = [re.search(r'le="([^"]+)"', k)[1] for k in rows if k.startswith(
+        'weir_backend_phase_duration_seconds_bucket{pool="app",backend="web1",phase="total"')]
+    assert sum(float(b) < 0.001 for b in borders) >= 4 and borders[-1] == "+Inf"
+    counts = [rows[key % ("bucket", f',le="{b}"')] for b in borders]
+    assert counts == sorted(counts) and counts[-1] == rows[key % ("count", "")]
+    assert rows[key % ("sum", "")] > 0
+
+
+def test_openmetrics(site):
+    wait_for_latency(site)
+    kind, text = exposition(site, headers=OPEN)
+    assert kind.startswith("application/openmetrics-text; version=1.0.0")
+    assert text.endswith("\n# EOF\n") and text.count("# EOF") == 1
+    assert "# TYPE weir_requests counter\n" in text and "\nweir_requests_total " in text
+    assert not re.search(r"^# TYPE \S+_total ", text, re.M)
+    seen, current = set(), None
+    for line in text.splitlines():
+        if line.startswith("# TYPE "):
+            current = line.split()[2]
+            assert current not in seen, f"{current} is in two places"
+            seen.add(current)
+        elif not line.startswith("#"):
+            assert line.startswith(current), line
+    assert exposition(site)[0].startswith("text/plain; version=0.0.4")
+
+
+def test_one_pool_only(weir, app):
+    backends = app(2)
+    daemon = weir(backends.addresses[:1])
+    daemon.ask()
+    _, text = exposition(daemon, "/metrics?pool=app")
+    assert "weir_backend_up" in families(text) and "weir_requests_total" not in families(text)
+    assert daemon.admin.call("GET", "/metrics?pool=none").status == 404
+    assert daemon.admin.call("GET", "/metrics?pond=app").status == 400
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/metrics?pool=app"])
+def test_promtool_likes_it(site, path):
+    wait_for_latency(site)
+    done = subprocess.run(["promtool", "check", "metrics"], input=exposition(site, path)[1],
+                          capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+# ---- what is in conf/ ----
+
+def test_alert_rules():
+    done = subprocess.run(["promtool", "check", "rules", str(CONF / "prometheus-alerts.yml")],
+                          capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0 and "SUCCESS" in done.stdout, done
+
+
+def names_in(text):
+    return set(re.findall(r"\b(?:weir|process)_[a-z_]+", text))
+
+
+def test_every_metric_that_is_named_exists(site):
+    wait_for_latency(site)
+    known = {key.partition("{")[0] for key in site.admin.metrics()}
+    board = json.loads((CONF / "grafana-dashboard.json").read_text())
+    expressions = [t["expr"] for p in board["panels"] for t in p["targets"]]
+    expressions += [v["definition"] for v in board["templating"]["list"]]
+    expressions += [a["expr"] for a in board["annotations"]["list"]]
+    assert len(expressions) > 15 and len({p["id"] for p in board["panels"]}) == len(board["panels"])
+    wanted = set().union(*map(names_in, expressions))
+    wanted |= names_in("\n".join(re.findall(
+        r"(?:expr: .*(?:\n {10,}.*)*)", (CONF / "prometheus-alerts.yml").read_text())))
+    assert len(wanted) > 12 and wanted <= known, wanted - known
