@@ -204,6 +204,24 @@ def test_equal_backends_share(weir, app, balance):
     assert min(counts) > sum(counts) / 9, counts
 
 
+# ---- tiers ----
+
+@pytest.mark.parametrize("overprovision, least, most", [("140%", 40, 150), ("0%", 0, 0)])
+def test_backups_take_what_the_first_tier_cannot_carry(weir, app, overprovision, least, most):
+    """One of two is gone: half, times 1.4, stays with the first tier."""
+    daemon = weir([{"address": a, "name": n, "priority": p}
+                   for a, n, p in zip(app(3).addresses, "abc", (0, 0, 1))],
+                  pool={"balance": "round-robin", "overprovision": overprovision})
+    client = daemon.connect()
+    counts = Counter(client.ask().get("X-App") for _ in range(100))
+    assert counts == {"app-0": 50, "app-1": 50}
+    daemon.admin.post("/v1/pools/app/backends/a", {"state": "maintenance"})
+    counts = Counter(client.ask().get("X-App") for _ in range(300))
+    assert counts["app-0"] == 0 and least <= counts["app-2"] <= most, counts
+    explained = daemon.admin.post("/v1/explain", {"method": "GET", "url": "http://x.test/"})
+    assert [b["candidate"] for b in explained["backends"]] == [False, True, most > 0]
+
+
 # ---- load reports ----
 
 def reporting(name, *reports):

@@ -77,10 +77,12 @@ Test(conf_args, mistakes_name_the_option)
 			   "twice\n");
 	args = good;
 	args.balance = VIEW("rondom");
-	expect_error(
-	    args, "command line: error: --balance: 'rondom' is not one of auto, "
-		  "least-request, p2c, round-robin, random, peak-ewma, prequal, maglev, ring-hash, "
-		  "rendezvous; did you mean 'random'?\n");
+	char expected[400] = "command line: error: --balance: 'rondom' is not one of ";
+#define STRATEGY(symbol, keyword, needs, sentence) strcat(expected, keyword ", ");
+#include "weir/tbl/strategies.def"
+#undef STRATEGY
+	strcpy(strrchr(expected, ','), "; did you mean 'random'?\n");
+	expect_error(args, expected);
 	args = good;
 	args.status_bind = VIEW("8404");
 	expect_error(args, "command line: error: --status-bind: '8404' is no address such as "
