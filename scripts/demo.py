@@ -32,6 +32,7 @@ CONF = '''# written by scripts/demo
 workers: 2
 status:
   socket: {socket}
+  bind: 127.0.0.1:{status_port}
 listeners:
   - bind: 127.0.0.1:{port}
 routes:
@@ -155,6 +156,7 @@ class Weir:
     def __init__(self, processes, apps):
         self.apps = apps
         self.port = free_port()
+        self.status_port = free_port()
         self.conf = os.path.join(OUT, 'weir.yaml')
         self.socket = os.path.join(OUT, 'weir.sock')
         self.scratch = None
@@ -171,7 +173,8 @@ class Weir:
             return ', '.join(f'{{address: 127.0.0.1:{port}, name: {name}}}' for name, port in rows)
         block = '\n'.join(f'      - {{address: 127.0.0.1:{port}, name: {name}}}'
                           for name, port in app)
-        text = CONF.format(socket=self.socket, port=self.port, node=inline(self.apps['node']),
+        text = CONF.format(socket=self.socket, port=self.port,
+                           status_port=self.status_port, node=inline(self.apps['node']),
                            python=inline(self.apps['python']), app=block)
         with open(self.conf, 'w', encoding='utf-8') as out:
             out.write(text)
@@ -277,7 +280,7 @@ def show(weir):
     sent = [drive(weir, '/node/', 6000), drive(weir, '/python/', 2000), drive(weir, '/', 12000)]
     time.sleep(WINDOW_STEP)
     heading('what weir saw')
-    for command in ('status', 'pools', 'backends'):
+    for command in ('status', 'pools', 'backends', 'scaling app', 'histogram app'):
         shell(weir, command)
     return sent
 
@@ -294,6 +297,8 @@ def invite(weir):
     print(f'  curl -i http://127.0.0.1:{weir.port}/node/')
     print(f'  {ctl} explain GET http://127.0.0.1:{weir.port}/python/')
     print(f'  {ctl} drain app/app-0')
+    print(f'  {ctl} top')
+    print(f'  the dashboard: http://127.0.0.1:{weir.status_port}/')
 
 
 def wait_for_the_user(weir, seconds):

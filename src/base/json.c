@@ -77,9 +77,14 @@ void json_key_view(struct json *j, struct view key)
 	j->after_key = true;
 }
 
+/* Our own keys hold nothing to escape. */
 void json_key(struct json *j, const char *key)
 {
-	json_key_view(j, view_str(key));
+	separate(j);
+	str_char(j->out, '"');
+	str_text(j->out, key);
+	str_text(j->out, j->pretty ? "\": " : "\":");
+	j->after_key = true;
 }
 
 /* Length of the valid UTF-8 sequence at p (RFC 3629), or 0. */

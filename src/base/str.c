@@ -35,7 +35,7 @@ overflow:
 	return false;
 }
 
-void str_put(struct str *s, const void *ptr, size_t len)
+void str_put_more(struct str *s, const void *ptr, size_t len)
 {
 	if (len == 0 && s->ptr)
 		return;

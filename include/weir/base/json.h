@@ -35,6 +35,7 @@ void json_object(struct json *j);
 void json_object_end(struct json *j);
 void json_array(struct json *j);
 void json_array_end(struct json *j);
+/* A literal of plain ASCII, written as it is; what others chose goes to json_key_view. */
 void json_key(struct json *j, const char *key);
 void json_key_view(struct json *j, struct view key);
 

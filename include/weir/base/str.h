@@ -22,6 +22,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "weir/base/defs.h"
 #include "weir/base/view.h"
@@ -54,7 +55,19 @@ static inline void str_reset(struct str *s)
 /* Makes room for `n` more bytes and a terminator; false when it cannot. */
 bool str_reserve(struct str *s, size_t n);
 
-void str_put(struct str *s, const void *ptr, size_t len);
+/* When it does not fit as it is. */
+void str_put_more(struct str *s, const void *ptr, size_t len);
+/* Answers of the API are made of millions of short pieces. */
+static inline void str_put(struct str *s, const void *ptr, size_t len)
+{
+	if (unlikely(!len || len >= s->cap - s->len)) {
+		str_put_more(s, ptr, len);
+		return;
+	}
+	memcpy(s->ptr + s->len, ptr, len);
+	s->len += len;
+	s->ptr[s->len] = '\0';
+}
 void str_printf(struct str *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void str_vprintf(struct str *s, const char *fmt, va_list ap) PRINTF_LIKE(2, 0);
 void str_u64(struct str *s, uint64_t n);
