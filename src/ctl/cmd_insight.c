@@ -69,7 +69,7 @@ static void put_forecasts(struct str *out, const json_t *forecasts)
 	{
 		str_printf(out, "  %-9s", i ? "" : "forecast");
 		if (has_member(f, "refusal")) {
-			str_printf(out, "%d backends: ", (int)get_real(f, "backends"));
+			str_printf(out, "with %d: ", (int)get_real(f, "backends"));
 			put_clean(out, get_text(f, "refusal"));
 		} else {
 			put_clean(out, get_text(f, "sentence"));

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "deadline.h"
+#include "diagnose.h"
 #include "pin.h"
 
 #include "weir/base/parse.h"
@@ -284,6 +285,8 @@ void policy_response(struct exchange *ex, struct message *resp)
 	message_drop_hop_by_hop(resp, resp->status == 101);
 	if (unlikely(ex->view && ex->view->pool->wants_reports))
 		take_report(ex, resp);
+	if (unlikely(ex->listener->server_timing || ex->listener->proxy_status))
+		diagnose_response(ex, resp);
 	if (!ex->route)
 		return;
 	const struct conf_header_edits *edits = &ex->route->response_headers;

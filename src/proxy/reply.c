@@ -4,6 +4,7 @@
 
 #include "reply.h"
 
+#include "diagnose.h"
 #include "hedge.h"
 
 #include "weir/base/check.h"
@@ -104,6 +105,7 @@ void reply_error(struct exchange *ex, enum outcome outcome, const char *detail)
 	add_field(&w->resp, HDR_X_REQUEST_ID, VIEW("X-Request-ID"), id);
 	if (unlikely(ex->listener->refusal_header.ptr != NULL))
 		add_field(&w->resp, HDR_OTHER, ex->listener->refusal_header, view_str(row->name));
+	diagnose_error(ex, outcome);
 	if (row->status == 503)
 		add_field(&w->resp, HDR_RETRY_AFTER, VIEW("Retry-After"), VIEW("1"));
 	if (row->status == 400 || row->status == 408 || row->status == 413)

@@ -207,3 +207,31 @@ def test_every_metric_that_is_named_exists(site):
     wanted |= names_in("\n".join(re.findall(
         r"(?:expr: .*(?:\n {10,}.*)*)", (CONF / "prometheus-alerts.yml").read_text())))
     assert len(wanted) > 12 and wanted <= known, wanted - known
+
+
+# ---- fields on responses ----
+
+def test_diagnostic_fields_are_off_unless_written(site):
+    answer = site.ask()
+    assert not answer.headers.all("Server-Timing") and not answer.headers.all("Proxy-Status")
+
+
+def test_server_timing_and_proxy_status(weir, app, scripted):
+    backend = app(1, "service=20ms").addresses[0]
+    daemon = weir([backend], listener={"server_timing": True, "proxy_status": True})
+    with daemon.connect() as client:
+        answer = client.ask()
+        again = client.ask("HEAD")
+    assert answer.get("Proxy-Status") == f'weir;next-hop="{backend}";received-status=200'
+    phases = dict(re.findall(r"(\w+);dur=(\d+\.\d{3})", answer.get("Server-Timing")))
+    assert list(phases) == ["queue", "connect", "wait"] and float(phases["wait"]) >= 19
+    assert again.get("Server-Timing").startswith("queue;dur=0.000, connect;dur=0.000, wait;dur=")
+
+
+def test_the_kind_of_an_error(weir):
+    from backends import refused_address
+    daemon = weir([refused_address()], listener={"proxy_status": True}, pool={"retry": "off"})
+    answer = daemon.ask()
+    assert answer.status == 502
+    assert answer.get("Proxy-Status") == "weir;error=connection_refused"
+    assert not answer.headers.all("Server-Timing")

@@ -102,6 +102,7 @@ struct conf_listener {
 	struct view *bind_texts;
 	size_t n_binds;
 	struct conf_listener_tls tls;
+	bool server_timing, proxy_status; /* fields added to responses */
 	struct conf_cidrs trusted_proxies;
 	struct view refusal_header; /* ptr NULL: none */
 	struct {

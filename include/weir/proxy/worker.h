@@ -63,6 +63,7 @@ struct worker {
 	struct message req, resp;
 	char *cookies;        /* where Cookie fields are rewritten, AREA_DATA bytes; owns */
 	char set_cookie[256]; /* the pin of the response head at hand */
+	char server_timing[160], proxy_status[256]; /* diagnose.c, of the same head */
 	struct route_scratch *routes;
 	struct slab conns, exchanges;
 	struct slab attempts;  /* second ones of exchanges (hedging) */
