@@ -103,6 +103,11 @@ uint32_t pool_n_usable(const struct pool *pool);
 void json_member_time(struct json *j, const char *key, uint64_t wall_us);
 /* Null instead of an empty text. */
 void json_member_optional(struct json *j, const char *key, struct view v);
+/*
+ * Summaries by window and phase; `total_only`: of PHASE_total, the last one.  Without
+ * memory for windows they are empty objects.
+ */
+void put_windows(struct json *j, const struct windows *windows, bool total_only);
 void put_backend(struct json *j, const struct pool *pool, uint32_t i);
 /* The members of GET /v1/status, into an open object. */
 void put_status(struct json *j, const struct admin_host *host, struct arena *arena);

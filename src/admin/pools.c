@@ -34,15 +34,14 @@ static void put_summary(struct json *j, const struct hist_summary *s)
 	json_object_end(j);
 }
 
-/* Without memory for windows a backend shows empty ones. */
-static void put_latency(struct json *j, const struct windows *windows)
+void put_windows(struct json *j, const struct windows *windows, bool total_only)
 {
 	struct hist_summary summary;
 	json_object(j);
 	for (int w = 0; w < N_WINDOWS; w++) {
 		json_key(j, window_name((enum window)w));
 		json_object(j);
-		for (int p = 0; windows && p < N_PHASES; p++) {
+		for (int p = total_only ? PHASE_total : 0; windows && p < N_PHASES; p++) {
 			windows_summary(windows, (enum phase)p, (enum window)w, &summary);
 			json_key(j, phase_name((enum phase)p));
 			put_summary(j, &summary);
@@ -145,7 +144,9 @@ void put_backend(struct json *j, const struct pool *pool, uint32_t i)
 	    verdict_name(b->scaling ? b->scaling->opinion.verdict : VERDICT_not_enough_data));
 	put_checks(j, health_facts(b));
 	json_key(j, "latency");
-	put_latency(j, b->windows);
+	put_windows(j, b->windows, false);
+	json_key(j, "failed");
+	put_windows(j, b->failed, true);
 	json_object_end(j);
 }
 

@@ -302,6 +302,7 @@ static void on_tick(struct ev_loop *ev, ev_timer *w, int revents)
 	pool_registry_tick(&control->registry, clock_us());
 	for (uint32_t i = 0; i < control->current->n_pools; i++)
 		pool_typical(&control->current->pools[i]);
+	meters_tick(control, clock_us());
 	look_at_pools(control);
 	if (control->registry.n_limiters && !ev_is_active(&control->limits_tick))
 		ev_timer_again(ev, &control->limits_tick);
@@ -421,6 +422,7 @@ int control_run(struct options *options, struct conf *conf)
 	list_init(&control.generations);
 	list_init(&control.overrides);
 	list_init(&control.removals);
+	list_init(&control.meters);
 	log_set_level(conf->log.level);
 	privileges_raise_fds();
 	if (loop_init(&control.loop, "control"))

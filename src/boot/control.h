@@ -43,6 +43,7 @@ struct control {
 	struct shared_conf *shared; /* of `current` */
 	struct list overrides;      /* struct pool_override */
 	struct list removals;       /* struct removal */
+	struct list meters;         /* struct named_meter */
 	uint64_t next_generation;
 	uint64_t started_us, started_wall_us;
 	struct {
@@ -89,6 +90,12 @@ void generation_released(struct gen_local *gl);
 void generation_free(struct generation *gen);
 struct shared_conf *shared_conf_new(struct conf *conf, struct str *why);
 void shared_conf_put(struct shared_conf *shared);
+
+/* meters.c */
+void meters_get(struct control *control, struct generation *gen);
+void meters_put(struct generation *gen);
+/* Once a second: what was recorded goes into windows. */
+void meters_tick(struct control *control, uint64_t now_us);
 
 /* listeners.c */
 struct listener *listener_get(struct control *control, const struct addr *addr, struct view text,

@@ -94,6 +94,7 @@ struct generation *generation_new(struct control *control, struct shared_conf *s
 	bool ok = open_listeners(control, gen, why);
 	if (ok) {
 		build_pools(control, gen);
+		meters_get(control, gen);
 		build_locals(control, gen);
 		ok = tls_build(control, gen, why);
 	}
@@ -112,6 +113,7 @@ void generation_free(struct generation *gen)
 		pool_release(&gen->pools[i]);
 	list_del(&gen->link);
 	shared_conf_put(gen->shared);
+	meters_put(gen);
 	arena_free(gen->arena);
 }
 

@@ -23,6 +23,31 @@ static const struct route_table *host_routes(void *ctx)
 	return control->current->routes;
 }
 
+static struct admin_meter *meter_rows(struct arena *arena, struct meter *const *meters, size_t n)
+{
+	struct admin_meter *rows = arena_array(arena, n, sizeof(*rows));
+	for (size_t i = 0; i < n; i++)
+		rows[i].meter = meters[i];
+	return rows;
+}
+
+static void host_meters(void *ctx, struct arena *arena, struct admin_meters *out)
+{
+	struct control *control = ctx;
+	const struct generation *gen = control->current;
+	const struct conf *conf = gen->conf;
+	*out = (struct admin_meters){
+	    .routes = meter_rows(arena, gen->route_meters, conf->n_routes),
+	    .listeners = meter_rows(arena, gen->listener_meters, conf->n_listeners),
+	    .n_routes = conf->n_routes,
+	    .n_listeners = conf->n_listeners,
+	};
+	for (size_t i = 0; i < conf->n_routes; i++)
+		out->routes[i].name = conf->routes[i].name;
+	for (size_t i = 0; i < conf->n_listeners; i++)
+		out->listeners[i].name = conf->listeners[i].name;
+}
+
 static struct pool *host_pools(void *ctx, uint32_t *n)
 {
 	struct control *control = ctx;
@@ -479,6 +504,7 @@ struct admin_host host_of(struct control *control)
 	    .conf = host_conf,
 	    .routes = host_routes,
 	    .pools = host_pools,
+	    .meters = host_meters,
 	    .status = host_status,
 	    .reload = host_reload,
 	    .set_state = host_set_state,

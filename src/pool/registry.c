@@ -83,6 +83,7 @@ static struct backend *backend_new(struct pool_registry *reg, struct view pool,
 	b->serial = ++reg->last_serial;
 	b->since_us = clock_wall_us();
 	b->windows = windows_new(clock_us());
+	b->failed = windows_new(clock_us());
 	b->history = history_new();
 	b->scaling = scaling_part_new();
 	b->ticked_us = clock_us();
@@ -132,6 +133,7 @@ static void backend_free(struct backend *b)
 	check(atomic_load(&b->in_flight) == 0);
 	list_del(&b->registry_link);
 	windows_free(b->windows);
+	windows_free(b->failed);
 	limiter_free(atomic_load(&b->limiter));
 	free(b->history);
 	scaling_part_free(b->scaling);
@@ -301,16 +303,19 @@ static void fade_learned_idle(struct backend *b)
 static void backend_tick(struct backend *b, uint64_t now_us)
 {
 	fade_learned_idle(b);
-	const struct hist_set *sets[256];
+	const struct hist_set *sets[256], *failed[256];
 	uint64_t requests = 0, errors = 0;
 	size_t n = b->n_workers < ARRAY_LEN(sets) ? b->n_workers : ARRAY_LEN(sets);
 	for (size_t i = 0; i < n; i++) {
 		sets[i] = &b->local[i]->ok;
+		failed[i] = &b->local[i]->failed;
 		requests += counter_get(&b->local[i]->counters.requests);
 		errors += counter_get(&b->local[i]->counters.errors);
 	}
 	if (b->windows)
 		windows_fold(b->windows, sets, n, now_us);
+	if (b->failed)
+		windows_fold(b->failed, failed, n, now_us);
 	rate_push(&b->rate, requests, now_us);
 	insight_backend_tick(b, requests, errors, now_us);
 }

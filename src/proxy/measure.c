@@ -105,6 +105,33 @@ static struct slow_ring *slow_ring_of(struct backend_local *bl)
 	return ring;
 }
 
+/* ---- routes and listeners ---- */
+
+/* The one that `conf` became in this generation; NULL: it has none of that name. */
+static struct meter *meter_of_listener(const struct generation *gen,
+				       const struct conf_listener *conf)
+{
+	for (size_t i = 0; i < gen->conf->n_listeners; i++)
+		if (likely(&gen->conf->listeners[i] == conf))
+			return gen->listener_meters[i];
+	/* the connection is older than the generation */
+	for (size_t i = 0; i < gen->conf->n_listeners; i++)
+		if (view_eq(gen->conf->listeners[i].name, conf->name))
+			return gen->listener_meters[i];
+	return NULL;
+}
+
+static void meter_exchange(const struct exchange *ex, bool failed, const uint64_t us[N_PHASES])
+{
+	const struct generation *gen = ex->gl->gen;
+	unsigned worker = ex->worker->pool.id;
+	struct meter *listener = meter_of_listener(gen, ex->listener);
+	if (ex->route)
+		meter_record(gen->route_meters[ex->route->index], worker, failed, us);
+	if (listener)
+		meter_record(listener, worker, failed, us);
+}
+
 /* ---- all of it ---- */
 
 void exchange_measure(struct exchange *ex)
@@ -115,9 +142,11 @@ void exchange_measure(struct exchange *ex)
 	struct backend_local *bl = ex->backend->local[ex->worker->pool.id];
 	struct hist_set *set = set_of(ex, bl);
 	divide(ex, us);
-	if (likely(set != NULL))
+	if (likely(set != NULL)) {
 		for (int p = 0; p < N_PHASES; p++)
 			hist_set_record(set, (enum phase)p, us[p]);
+		meter_exchange(ex, set == &bl->failed, us);
+	}
 	struct levels *levels = atomic_load_explicit(&bl->levels, memory_order_relaxed);
 	if (likely(set == &bl->ok && levels != NULL))
 		levels_served(levels, ex->at->lease.others, us[PHASE_wait] + us[PHASE_transfer]);

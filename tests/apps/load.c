@@ -456,6 +456,12 @@ int main(int argc, char **argv)
 		die("epoll_create1");
 	for (size_t i = 0; i < n_rates; i++)
 		run_step(&l, rates[i], seconds_us);
+	while (l.idle) {
+		struct conn *c = l.idle;
+		l.idle = c->next;
+		l.n_busy++; /* conn_drop counts it out */
+		conn_drop(&l, c);
+	}
 	free(l.sessions);
 	return 0;
 }

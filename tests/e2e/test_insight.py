@@ -264,3 +264,38 @@ def test_what_the_model_knows_survives_a_reload(weir, app):
     after = wait_for(lambda: (s := daemon.admin.get("/v1/pools/app/scaling"))["evidence"]
                      ["slo_p95_us"] == 1000000 and s, 5, "the new objective")
     assert after["curve"][0]["completions"] >= before["curve"][0]["completions"] * 0.9
+
+
+# ---- routes and listeners ----
+
+def latency_of(daemon, kind, name):
+    rows = {row["name"]: row for row in daemon.admin.get("/v1/latency")[kind]}
+    return rows[name]
+
+
+def test_routes_and_listeners_have_their_own_latency(weir, app):
+    backends = app(1)
+    routes = [{"name": "slow", "match": {"path": "/slow"}, "pool": "app"},
+              {"name": "rest", "pool": "app"}]
+    daemon = weir(backends.addresses, routes=routes)
+    client = daemon.connect()
+    for _ in range(10):
+        client.ask(target="/slow?service=20ms")
+        client.ask(target="/quick")
+        client.ask(target="/?status=500")
+
+    def all_there():
+        row = latency_of(daemon, "listeners", "web")
+        failed = row["failed"]["start"].get("total", {"n": 0})["n"]
+        return row["latency"]["start"].get("total", {"n": 0})["n"] == 20 and failed == 10 and row
+    wait_for(all_there, 5, "30 exchanges")
+    slow_route, rest = (latency_of(daemon, "routes", name) for name in ("slow", "rest"))
+    assert slow_route["latency"]["start"]["total"]["n"] == 10
+    assert slow_route["latency"]["start"]["wait"]["p50_us"] >= 19500
+    assert rest["latency"]["start"]["total"]["p50_us"] < 15000 * SLOW
+    assert rest["failed"]["start"]["total"]["n"] == 10
+    assert slow_route["failed"]["start"]["total"]["n"] == 0
+    backend = next(iter(daemon.backends().values()))
+    assert backend["failed"]["start"]["total"]["n"] == 10
+    daemon.reload()  # names that stay keep what they know
+    assert latency_of(daemon, "routes", "slow")["latency"]["start"]["total"]["n"] == 10

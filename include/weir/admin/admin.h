@@ -67,6 +67,17 @@ struct admin_connection {
 	uint64_t requests, bytes_in, bytes_out;
 };
 
+/* Latency of what is not a backend; stats/meter.h. */
+struct admin_meter {
+	struct view name;
+	const struct meter *meter;
+};
+
+struct admin_meters {
+	struct admin_meter *routes, *listeners;
+	size_t n_routes, n_listeners;
+};
+
 /* What boot/ offers.  All called on the control thread. */
 struct admin_host {
 	void *ctx;
@@ -76,6 +87,8 @@ struct admin_host {
 	struct pool *(*pools)(void *ctx, uint32_t *n);
 	/* memory comes from `arena` */
 	void (*status)(void *ctx, struct arena *arena, struct admin_status *out);
+	/* of the current generation's routes and listeners; memory comes from `arena` */
+	void (*meters)(void *ctx, struct arena *arena, struct admin_meters *out);
 	/* ERR_OK, or a sentence in `why` */
 	enum err (*reload)(void *ctx, struct str *diagnostics);
 	enum err (*set_state)(void *ctx, struct backend *backend, enum backend_state state,

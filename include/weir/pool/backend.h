@@ -89,6 +89,7 @@ struct backend {
 	uint64_t since_us; /* wall clock of the last change of state */
 	char reason[BACKEND_REASON_MAX];
 	struct windows *windows;      /* owns; latency of successes, folded once a second */
+	struct windows *failed;       /* owns; the same of failures */
 	struct rate rate;             /* of requests */
 	struct history *history;      /* owns; NULL without memory */
 	struct scaling_part *scaling; /* owns; NULL without memory */

@@ -17,6 +17,7 @@
 #include "weir/net/tls.h"
 #include "weir/pool/pool.h"
 #include "weir/route/route.h"
+#include "weir/stats/meter.h"
 
 struct generation;
 struct worker;
@@ -81,6 +82,11 @@ struct generation {
 	uint32_t n_pools;
 	struct gen_listener *listeners;
 	uint32_t n_listeners;
+	/* latency by phase; each is counted by named_meters, which are the control thread's */
+	struct meter **route_meters;    /* [conf->n_routes] */
+	struct meter **listener_meters; /* [conf->n_listeners] */
+	struct named_meter **named_meters;
+	size_t n_named_meters;
 	bool access_log;                    /* exchanges are logged */
 	struct tls_inventory *certificates; /* of the arena */
 	unsigned n_workers;

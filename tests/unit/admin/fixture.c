@@ -69,6 +69,13 @@ static const struct route_table *get_routes(void *ctx)
 	return ((struct fixture *)ctx)->routes;
 }
 
+static void get_meters(void *ctx, struct arena *arena, struct admin_meters *out)
+{
+	(void)ctx;
+	(void)arena;
+	*out = (struct admin_meters){0};
+}
+
 static struct pool *get_pools(void *ctx, uint32_t *n)
 {
 	struct fixture *f = ctx;
@@ -256,6 +263,7 @@ void fixture_init(struct fixture *f, const char *yaml)
 	    .conf = get_conf,
 	    .routes = get_routes,
 	    .pools = get_pools,
+	    .meters = get_meters,
 	    .status = get_status,
 	    .reload = reload,
 	    .set_state = set_state,

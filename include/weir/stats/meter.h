@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Latency by phase of anything that has a name and exchanges: a route, a
+ * listener.  Each worker records into its own histograms, the control thread
+ * folds them into windows once a second; errors apart from successes.
+ *
+ *   meter_record(meter, worker, failed, us);         // that worker
+ *   meter_fold(meter, clock_us());                   // control thread
+ *   windows_summary(meter->ok, PHASE_total, WINDOW_1M, &summary);
+ */
+#ifndef WEIR_STATS_METER_H
+#define WEIR_STATS_METER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "weir/stats/hist.h"
+#include "weir/stats/window.h"
+
+struct meter {
+	struct windows *ok, *failed; /* owns; control thread; NULL without memory */
+	unsigned n_workers;
+	struct meter_local {
+		struct hist_set ok, failed;
+	} CACHE_ALIGNED local[];
+};
+
+/* NULL without memory. */
+struct meter *meter_new(unsigned n_workers, uint64_t now_us);
+/* When nobody records any more; NULL is fine. */
+void meter_free(struct meter *meter);
+void meter_fold(struct meter *meter, uint64_t now_us);
+
+/* That worker's thread; us[] by phase. */
+static inline void meter_record(struct meter *meter, unsigned worker, bool failed,
+				const uint64_t us[N_PHASES])
+{
+	struct meter_local *local = &meter->local[worker];
+	struct hist_set *set = unlikely(failed) ? &local->failed : &local->ok;
+	for (int p = 0; p < N_PHASES; p++)
+		hist_set_record(set, (enum phase)p, us[p]);
+}
+
+#endif

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Meters of routes and listeners by name: counted by the generations that have
+ * them, so that a reload keeps the statistics of a name that stays.
+ */
+#include <stdlib.h>
+
+#include "control.h"
+
+#include "weir/base/check.h"
+
+/* A control thread's own: never touched by workers, who see the meter alone. */
+struct named_meter {
+	struct list link;
+	char kind;  /* 'r' or 'l' */
+	char *name; /* owns */
+	size_t name_len;
+	unsigned refs;
+	struct meter *meter; /* owns */
+};
+
+static struct named_meter *named_get(struct control *control, char kind, struct view name)
+{
+	list_each (it, &control->meters) {
+		struct named_meter *n = list_entry(it, struct named_meter, link);
+		if (n->kind == kind && view_eq(view_of(n->name, n->name_len), name)) {
+			n->refs++;
+			return n;
+		}
+	}
+	struct named_meter *n = calloc(1, sizeof(*n));
+	check(n != NULL);
+	n->kind = kind;
+	n->name = malloc(name.len + 1);
+	n->meter = meter_new(control->n_workers, clock_us());
+	check(n->name && n->meter);
+	memcpy(n->name, name.ptr, name.len);
+	n->name_len = name.len;
+	n->refs = 1;
+	list_push_back(&control->meters, &n->link);
+	return n;
+}
+
+static void named_put(struct named_meter *n)
+{
+	check(n->refs > 0);
+	if (--n->refs)
+		return;
+	list_del(&n->link);
+	meter_free(n->meter);
+	free(n->name);
+	free(n);
+}
+
+void meters_get(struct control *control, struct generation *gen)
+{
+	const struct conf *conf = gen->conf;
+	size_t n = 0;
+	gen->route_meters = arena_array(gen->arena, conf->n_routes, sizeof(*gen->route_meters));
+	gen->listener_meters =
+	    arena_array(gen->arena, conf->n_listeners, sizeof(*gen->listener_meters));
+	gen->named_meters =
+	    arena_array(gen->arena, conf->n_routes + conf->n_listeners, sizeof(*gen->named_meters));
+	for (size_t i = 0; i < conf->n_routes; i++, n++) {
+		gen->named_meters[n] = named_get(control, 'r', conf->routes[i].name);
+		gen->route_meters[i] = gen->named_meters[n]->meter;
+	}
+	for (size_t i = 0; i < conf->n_listeners; i++, n++) {
+		gen->named_meters[n] = named_get(control, 'l', conf->listeners[i].name);
+		gen->listener_meters[i] = gen->named_meters[n]->meter;
+	}
+	gen->n_named_meters = n;
+}
+
+void meters_put(struct generation *gen)
+{
+	for (size_t i = 0; i < gen->n_named_meters; i++)
+		named_put(gen->named_meters[i]);
+	gen->n_named_meters = 0;
+}
+
+void meters_tick(struct control *control, uint64_t now_us)
+{
+	list_each (it, &control->meters)
+		meter_fold(list_entry(it, struct named_meter, link)->meter, now_us);
+}
