@@ -301,6 +301,24 @@ static void put_check_duration(struct metric *m, const struct backend *b,
 	metric_seconds(m, facts->checks[0].duration_us);
 }
 
+static void put_ejections(struct scene *s)
+{
+	metric_family(&s->m, "weir_backend_ejections_total", "counter",
+		      "ejections for what live traffic met, by cause");
+	for (uint32_t p = 0; p < s->n_pools; p++) {
+		for (uint32_t i = 0; i < s->pools[p].n; i++) {
+			const struct backend *b = s->pools[p].backends[i];
+			const struct health_facts *facts = health_facts(b);
+			for (int e = 0; facts && e < N_EJECTIONS; e++) {
+				begin_backend(&s->m, "weir_backend_ejections_total", b);
+				metric_label(&s->m, "cause",
+					     view_str(ejection_name((enum ejection)e)));
+				metric_u64(&s->m, facts->ejections[e]);
+			}
+		}
+	}
+}
+
 static void put_checks(struct scene *s)
 {
 	metric_family(&s->m, "weir_backend_checks_total", "counter",
@@ -486,6 +504,7 @@ void api_metrics(struct call *call)
 		put_gauge(&s, &gauges[i]);
 	put_states(&s);
 	put_checks(&s);
+	put_ejections(&s);
 	put_backend_counters(&s);
 	put_phases(&s);
 	if (s.m.open)

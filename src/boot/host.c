@@ -341,9 +341,18 @@ static void on_health_change(void *ctx, struct backend *b, enum backend_state wa
 	control_announce_soon(ctx);
 }
 
+static void on_health_note(void *ctx, struct backend *b, const char *what)
+{
+	event_add(EVENT_STATE, b->pool_name, b->name, "%s", what);
+	log_info("backend " VIEW_FMT "/" VIEW_FMT " (" VIEW_FMT "): %s", VIEW_ARG(b->pool_name),
+		 VIEW_ARG(b->name), VIEW_ARG(b->address_text), what);
+	control_announce_soon(ctx);
+}
+
 struct health_host health_host_of(struct control *control)
 {
-	return (struct health_host){.ctx = control, .changed = on_health_change};
+	return (struct health_host){
+	    .ctx = control, .changed = on_health_change, .noted = on_health_note};
 }
 
 static void override_free(struct pool_override *o)

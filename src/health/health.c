@@ -18,16 +18,11 @@ static enum backend_state state_of(const struct health_target *t)
 {
 	if (t->admin != BACKEND_up)
 		return t->admin;
-	if (!t->pool->settings)
-		return BACKEND_up;
-	switch (t->vitals.is) {
-	case VITALS_UP:
-		return BACKEND_up;
-	case VITALS_DOWN:
+	if (t->pool->settings && t->vitals.is == VITALS_DOWN)
 		return BACKEND_down;
-	default:
-		return BACKEND_unknown;
-	}
+	if (t->ejected)
+		return BACKEND_ejected;
+	return t->pool->settings && t->vitals.is == VITALS_UNKNOWN ? BACKEND_unknown : BACKEND_up;
 }
 
 /* Why it is in this state: not always what made it change. */
@@ -39,6 +34,8 @@ static const char *reason_of(const struct health_target *t, enum backend_state s
 		return "set by an operator";
 	case BACKEND_down:
 		return t->facts.n_checks ? t->facts.checks[0].reason : "";
+	case BACKEND_ejected:
+		return t->eject_reason;
 	case BACKEND_unknown:
 		return "not checked yet";
 	default:
@@ -54,6 +51,10 @@ void target_settle(struct health_target *t, const char *why)
 	snprintf(b->reason, sizeof(b->reason), "%s", reason_of(t, now));
 	if (now == was)
 		return;
+	/* back from outside; at the start of the process nobody is, and nobody ramps */
+	if (now == BACKEND_up && !backend_state_takes_new(was))
+		atomic_store_explicit(&b->ramp_from_us, t->health->loop->now_us,
+				      memory_order_relaxed);
 	b->since_us = clock_wall_us();
 	atomic_store_explicit(&b->state, (uint8_t)now, memory_order_relaxed);
 	t->health->host.changed(t->health->host.ctx, b, was, why);
@@ -187,12 +188,14 @@ static struct health_target *target_new(struct health_pool *hp, struct backend *
 	list_init(&t->waiting);
 	list_push_back(&hp->targets, &t->link);
 	b->health = t;
+	target_watch_traffic(t);
 	return t;
 }
 
 static void target_free(struct health_target *t)
 {
 	stop_checks(t);
+	target_unwatch_traffic(t);
 	list_del(&t->link);
 	t->backend->health = NULL;
 	free(t);
@@ -202,6 +205,7 @@ static void pool_free(struct health_pool *hp)
 {
 	list_each_safe (it, tmp, &hp->targets)
 		target_free(list_entry(it, struct health_target, link));
+	pool_stop_outlier(hp);
 	list_del(&hp->link);
 	health_settings_free(hp->settings);
 	free((char *)hp->name.ptr);
@@ -252,6 +256,7 @@ static void follow_pool(struct health *h, const struct pool *pool)
 		target_settle(t, state_of(t) == BACKEND_unknown ? "not checked yet"
 								: "no health checks any more");
 	}
+	pool_follow_outlier(hp, &pool->conf->outlier);
 }
 
 static void forget_unseen(struct health *h)

@@ -21,6 +21,8 @@ struct health_pool {
 	struct list targets;
 	uint32_t n_targets;
 	bool seen; /* while following a generation */
+	struct conf_outlier outlier;
+	struct timer sweep;
 };
 
 struct health_target {
@@ -38,6 +40,14 @@ struct health_target {
 	uint32_t n_runs;       /* since the settings changed */
 	struct vitals vitals;
 	struct health_facts facts;
+	/* what live traffic says */
+	bool ejected, on_trial;
+	uint32_t n_ejected; /* ejections in a row; a good interval takes one away */
+	struct timer back;  /* first when all workers know of the ejection, then its end */
+	uint64_t back_at_us;
+	char eject_reason[BACKEND_REASON_MAX];
+	uint64_t swept_served, swept_faults; /* totals at the last sweep */
+	uint32_t n_slow;                     /* sweeps in a row that found it slow */
 };
 
 struct health {
@@ -49,6 +59,15 @@ struct health {
 	bool starting;
 	struct prober prober;
 };
+
+/* eject.c */
+
+/* The pool's settings are these, and its backends. */
+void pool_follow_outlier(struct health_pool *hp, const struct conf_outlier *conf);
+void pool_stop_outlier(struct health_pool *hp);
+/* A target that is new, or about to be freed. */
+void target_watch_traffic(struct health_target *t);
+void target_unwatch_traffic(struct health_target *t);
 
 /* Works out the state anew and publishes it when it changed; `why` is a sentence. */
 void target_settle(struct health_target *t, const char *why);

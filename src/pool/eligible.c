@@ -245,6 +245,7 @@ static bool refresh(struct pool_view *view, bool avoiding)
 		again |= drop_avoided(view);
 		again |= fill_shares(view);
 	}
+	/* a trial needs no way of its own: who may not try it is turned away at the claim */
 	view->plain = view->pool->n_tiers == 1 && !view->pool->limited && !view->shared;
 	return again;
 }

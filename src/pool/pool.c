@@ -230,8 +230,12 @@ static bool claim_slot(const struct pool *pool, uint32_t i, uint32_t max)
 
 static bool claim(const struct pool *pool, uint32_t i, uint32_t max)
 {
-	if (!claim_slot(pool, i, max))
+	if (!fault_may_try(&pool->backends[i]->fault))
 		return false;
+	if (!claim_slot(pool, i, max)) {
+		fault_leave_trial(&pool->backends[i]->fault);
+		return false;
+	}
 	if (unlikely(pool->options.bound_percent))
 		atomic_fetch_add_explicit(&pool->state->in_flight, 1, memory_order_relaxed);
 	return true;
@@ -284,6 +288,7 @@ static enum pool_verdict taken(struct pool_view *view, uint32_t tier, uint32_t i
 	    .tier = (uint16_t)tier,
 	    .fallback = falls_back(view->pool, key),
 	    .others = others < UINT16_MAX ? (uint16_t)others : UINT16_MAX,
+	    .on_trial = atomic_load_explicit(&backend->fault.trial, memory_order_relaxed),
 	};
 	return POOL_TAKEN;
 }
@@ -413,8 +418,8 @@ enum pool_verdict pool_take(struct pool_view *view, struct pool_worker *pw,
 		uint32_t i = pick(view, pw, 0, key, view->eligible);
 		if (unlikely(i == STRATEGY_NONE))
 			return POOL_EMPTY;
-		claim(pool, i, 0);
-		return taken(view, 0, i, key, lease);
+		if (likely(claim(pool, i, 0)))
+			return taken(view, 0, i, key, lease);
 	}
 	return must_wait(view, pw, tried) ? POOL_FULL : pool_take_slot(view, pw, tried, key, lease);
 }
@@ -442,11 +447,42 @@ void lease_note_report(const struct lease *lease, struct view value)
 			      memory_order_relaxed);
 }
 
+void lease_fault(struct lease *lease, const char *why, uint16_t status)
+{
+	struct backend *backend = lease->backend;
+	const struct fault_facts facts = {why, status, lease->on_trial};
+	if (lease->faulty)
+		return;
+	lease->faulty = true;
+	fault_note(&backend->fault, &backend->local[lease->view->sl->pw->id]->fault, &facts);
+}
+
+void lease_prove(struct lease *lease)
+{
+	struct backend *backend = lease->backend;
+	if (lease->faulty || lease->proved)
+		return;
+	lease->proved = true;
+	lease->on_trial = false;
+	fault_note_served(&backend->fault, &backend->local[lease->view->sl->pw->id]->fault);
+}
+
+/* What the attempt says about the backend, if it says anything. */
+static inline void judge(const struct lease *lease)
+{
+	struct backend *backend = lease->backend;
+	if (likely(lease->served && !lease->proved))
+		fault_note_served(&backend->fault, &backend->local[lease->view->sl->pw->id]->fault);
+	if (unlikely(lease->on_trial && !lease->faulty))
+		fault_leave_trial(&backend->fault);
+}
+
 void lease_drop(struct lease *lease, bool error, uint64_t duration_us)
 {
 	struct pool_view *view = lease->view;
 	const struct pool *pool = view->pool;
 	check(lease->backend != NULL);
+	judge(lease);
 	uint32_t before =
 	    atomic_fetch_sub_explicit(&lease->backend->in_flight, 1, memory_order_seq_cst);
 	check(before > 0);

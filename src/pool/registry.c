@@ -95,6 +95,7 @@ static struct backend *backend_new(struct pool_registry *reg, struct view pool,
 	for (unsigned i = 0; i < reg->n_workers; i++) {
 		b->local[i] = must_alloc(sizeof(*b->local[i]));
 		list_init(&b->local[i]->idle);
+		b->local[i]->fault.backend = b;
 	}
 	list_push_back(&reg->backends, &b->registry_link);
 	return b;

@@ -371,6 +371,13 @@ static bool retry_now(struct attempt *at)
 	return true;
 }
 
+/* Client, limits and memory are not the backend's doing. */
+void attempt_judge(struct attempt *at, enum outcome outcome)
+{
+	if (at->lease.backend && outcome_blames_backend(outcome))
+		lease_fault(&at->lease, outcome_row(outcome)->sentence, 0);
+}
+
 /* Elsewhere, now or soon, if the budget allows. */
 static bool retry(struct attempt *at, enum outcome outcome)
 {
@@ -413,6 +420,7 @@ void attempt_failed(struct attempt *at, enum outcome outcome)
 	struct exchange *ex = at->ex;
 	if (replace_stale(at, outcome))
 		return;
+	attempt_judge(at, outcome);
 	if (unlikely(ex->hedge != NULL) && hedge_took_over(at))
 		return;
 	if (may_retry(at, outcome) && retry(at, outcome))
@@ -426,6 +434,7 @@ void attempt_failed(struct attempt *at, enum outcome outcome)
 
 bool attempt_moves_on(struct attempt *at)
 {
+	attempt_judge(at, OUTCOME_backend_timeout);
 	return has_tries_left(at->ex) && may_repeat(at) && retry(at, OUTCOME_backend_timeout);
 }
 
@@ -485,8 +494,21 @@ void attempt_answered(struct attempt *at)
 		hedge_settle(at);
 }
 
+/* As Envoy counts: any 5xx; but 503 with Retry-After is a backend that minds its load. */
+static void judge_status(struct attempt *at, unsigned status)
+{
+	struct message *resp = &at->ex->worker->resp;
+	bool minds_load = status == 503 && message_find(resp, HDR_RETRY_AFTER);
+	if (status >= 500 && !minds_load)
+		lease_fault(&at->lease, NULL, (uint16_t)status);
+	else if (status == 101 || (status >= 200 && status < 500))
+		lease_prove(&at->lease);
+}
+
 void attempt_count_status(struct attempt *at, unsigned status)
 {
+	if (unlikely(status >= 500 || status == 101 || at->lease.on_trial))
+		judge_status(at, status);
 	struct backend_counters *c = &at->local->counters;
 	struct counter *const classes[] = {&c->responses_1xx, &c->responses_2xx, &c->responses_3xx,
 					   &c->responses_4xx, &c->responses_5xx};

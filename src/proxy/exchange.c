@@ -596,6 +596,7 @@ void exchange_end(struct exchange *ex, enum outcome outcome)
 	check_magic(ex, EXCHANGE_MAGIC);
 	ex->outcome = outcome;
 	const struct outcome_row *row = outcome_row(outcome);
+	attempt_judge(ex->at, outcome);
 	if (unlikely(ex->hedge != NULL))
 		hedge_drop(ex, false);
 	if (ex->at->lease.backend)

@@ -81,6 +81,7 @@ void reply_error(struct exchange *ex, enum outcome outcome, const char *detail)
 {
 	const struct outcome_row *row = outcome_row(outcome);
 	struct worker *w = ex->worker;
+	attempt_judge(ex->at, outcome);
 	if (unlikely(ex->hedge != NULL))
 		hedge_drop(ex, false);
 	if (ex->at->lease.backend)

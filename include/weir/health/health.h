@@ -36,6 +36,8 @@ struct health_host {
 	 * to look again, soon: many changes may come together.
 	 */
 	void (*changed)(void *ctx, struct backend *b, enum backend_state was, const char *why);
+	/* Its state is the same, but workers are to look again; `what` is a sentence. */
+	void (*noted)(void *ctx, struct backend *b, const char *what);
 };
 
 /* `host` is copied. */
@@ -56,6 +58,22 @@ void health_set_admin(struct health *h, struct backend *b, enum backend_state ad
 
 /* ---- what is known, for the API ---- */
 
+/* EJECTION(symbol, sentence): why traffic got a backend ejected; a label of metrics. */
+#define EJECTION_ROWS(EJECTION)                                       \
+	EJECTION(consecutive_errors, "errors in a row")               \
+	EJECTION(success_rate, "a success rate far below the others") \
+	EJECTION(failures, "nearly everything failed")                \
+	EJECTION(trial, "the one request that tried it afterwards failed")
+
+enum ejection {
+#define EJECTION_ENUM(symbol, sentence) EJECTION_##symbol,
+	EJECTION_ROWS(EJECTION_ENUM)
+#undef EJECTION_ENUM
+	    N_EJECTIONS
+};
+
+const char *ejection_name(enum ejection cause);
+
 struct health_check {
 	uint64_t at_wall_us; /* its end */
 	uint64_t duration_us;
@@ -69,6 +87,7 @@ struct health_facts {
 	struct health_check checks[CHECKS_KEPT];
 	uint32_t n_checks; /* of these in use, newest first */
 	uint64_t n_passed, n_failed;
+	uint64_t ejections[N_EJECTIONS];
 };
 
 /* NULL when health does not know the backend. */

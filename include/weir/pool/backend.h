@@ -20,6 +20,7 @@
 #include "weir/base/list.h"
 #include "weir/base/view.h"
 #include "weir/net/tls.h"
+#include "weir/pool/fault.h"
 #include "weir/pool/limit.h"
 #include "weir/stats/counter.h"
 #include "weir/stats/hist.h"
@@ -59,6 +60,7 @@ struct backend_local {
 	bool retired;        /* no generation in use names it: connections are not kept */
 	struct tls_slot tls; /* its last session */
 	struct backend_counters counters;
+	struct fault_local fault;
 	struct hist_set ok;     /* phases of successful attempts */
 	struct hist_set failed; /* phases of failed ones */
 	/* made when first used; owns; the writer releases, readers acquire */
@@ -115,6 +117,7 @@ struct backend {
 	_Atomic(struct limiter *) limiter;
 	/* any worker, while it is draining: when a pinned request came last; 0: never */
 	_Atomic uint64_t pinned_us;
+	struct fault_shared fault;
 	/* every worker writes */
 	_Atomic uint32_t in_flight CACHE_ALIGNED;
 	_Atomic uint64_t level_since_us;          /* of the last change of in_flight; same line */

@@ -224,6 +224,9 @@ struct lease {
 	bool fallback;   /* picked by pool.fallback */
 	uint16_t others; /* in flight there when it was taken, at most 65535 */
 	bool served;     /* set before the drop: a whole response, and no error */
+	bool faulty;     /* lease_fault was called */
+	bool proved;     /* lease_prove was */
+	bool on_trial;   /* holds the trial's place, see fault.h */
 };
 
 enum pool_verdict {
@@ -285,6 +288,14 @@ void lease_note(const struct lease *lease, bool broke, uint64_t latency_us);
 
 /* The value of an endpoint-load-metrics field in a response; malformed ones are passed over. */
 void lease_note_report(const struct lease *lease, struct view value);
+
+/*
+ * The attempt failed by the backend's doing: `why` is a static sentence, `status`
+ * that of the response or 0.  Once a lease: what fails later adds nothing.
+ */
+void lease_fault(struct lease *lease, const char *why, uint16_t status);
+/* It is a success already, however long it goes on: a tunnel is open, or a trial answered. */
+void lease_prove(struct lease *lease);
 
 /*
  * Exactly once a lease; wakes whoever waits for a slot.  `duration_us`: from the

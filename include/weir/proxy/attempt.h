@@ -102,6 +102,8 @@ bool attempt_moves_on(struct attempt *at);
 void attempt_connect(struct attempt *at);
 /* The back-off is over. */
 void attempt_again(struct exchange *ex);
+/* Before the lease goes: tells the pool when this outcome is the backend's doing. */
+void attempt_judge(struct attempt *at, enum outcome outcome);
 /* Lets go of the connection and the lease. */
 void attempt_finish(struct attempt *at, bool keep, bool error);
 
@@ -128,6 +130,7 @@ bool attempt_retries_status(struct attempt *at, struct message *resp);
 void attempt_sent(struct attempt *at);
 /* The first byte of the response is here. */
 void attempt_answered(struct attempt *at);
+/* A head is here, an interim one or the final one, in worker->resp. */
 void attempt_count_status(struct attempt *at, unsigned status);
 /*
  * After bytes were given to the client.  True when reading may go on; false

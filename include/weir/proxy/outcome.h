@@ -21,5 +21,7 @@ struct outcome_row {
 };
 
 const struct outcome_row *outcome_row(enum outcome outcome);
+/* An error, and the backend's doing: not the client's, not of weir's own limits. */
+bool outcome_blames_backend(enum outcome outcome);
 
 #endif
