@@ -264,6 +264,20 @@ static void finish_hash(struct decoder *d, const struct element *element)
 		decode_error(d, bound, "a bound is at least 1.01, or 0 for none");
 }
 
+static void finish_health(struct decoder *d, const struct element *element)
+{
+	static const char *const kinds[] = {
+#define CHECK(symbol, keyword, sentence) keyword,
+#include "weir/tbl/checks.def"
+#undef CHECK
+	};
+	const struct conf_pool *pool = element->base;
+	struct node *type = node_get(node_get(element->node, VIEW("health")), VIEW("type"));
+	if (type && pool->health.on && strcmp(kinds[pool->health.type], "tls") == 0 &&
+	    !pool->tls.on)
+		decode_error(d, type, "a check of type tls needs 'tls' in the pool");
+}
+
 void finish_pool(struct decoder *d, const struct element *element)
 {
 	struct conf_pool *pool = element->base;
@@ -283,6 +297,7 @@ void finish_pool(struct decoder *d, const struct element *element)
 		pool->queue.target_us = pool->queue.timeout_us / 4;
 	finish_hash(d, element);
 	finish_pool_tls(d, element);
+	finish_health(d, element);
 	names_init(&d->backends, d->scratch);
 }
 

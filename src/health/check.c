@@ -23,10 +23,12 @@ void prober_init(struct prober *p, struct loop *loop,
 	p->done = done;
 	buf_pool_init(&p->bufs, 4 * CHECKS_MAX);
 	slab_init(&p->checks, sizeof(struct check), CHECKS_MAX);
+	tls_local_init(&p->tls, loop, &p->bufs, CHECKS_MAX);
 }
 
 void prober_fini(struct prober *p)
 {
+	tls_local_fini(&p->tls);
 	slab_fini(&p->checks);
 	buf_pool_fini(&p->bufs);
 }
@@ -108,6 +110,9 @@ static void connect_failed(struct check *c, enum err err)
 	c->local = err == ERR_FDS || err == ERR_NOMEM;
 	if (err == ERR_REFUSED)
 		check_fail(c, "connect refused");
+	else if (err == ERR_HANDSHAKE || err == ERR_UNTRUSTED)
+		check_fail(c, "TLS failed: %s",
+			   *stream_why(&c->stream) ? stream_why(&c->stream) : err_text(err));
 	else
 		check_fail(c, "connect failed: %s", err_text(err));
 }
@@ -179,6 +184,37 @@ static struct addr address_of(const struct check_job *job)
 	return addr;
 }
 
+static bool begin_tls(struct check *c, const struct check_job *job)
+{
+	char ip[ADDR_IP_TEXT_MAX];
+	struct view host =
+	    addr_is_unix(job->address) ? VIEW("") : view_of(ip, addr_format_ip(job->address, ip));
+	void *state = tls_connect(job->tls, host, NULL);
+	if (!state)
+		return false;
+	c->tls = true;
+	c->doing = "connecting with TLS";
+	stream_secure(&c->stream, &transport_tls_client, state);
+	return true;
+}
+
+/* The descriptor is there; connected, or about to be. */
+static void begin(struct check *c, const struct check_job *job, int fd, bool connected)
+{
+	struct prober *p = c->prober;
+	bool secure = job->tls && !c->kind->plain;
+	if (connected)
+		stream_open(&c->stream, p->loop, &p->bufs, fd, &events, 0);
+	else
+		stream_open_connecting(&c->stream, p->loop, &p->bufs, fd, &events, 0);
+	if (secure && !begin_tls(c, job)) {
+		c->local = true;
+		check_fail(c, "no memory for TLS");
+	} else if (connected && !secure) {
+		c->kind->begin(c);
+	}
+}
+
 bool check_start(struct prober *p, const struct check_job *job)
 {
 	struct check *c = slab_get(&p->checks);
@@ -204,11 +240,7 @@ bool check_start(struct prober *p, const struct check_job *job)
 	enum err err = socket_connect(&addr, &fd, &connected);
 	if (err)
 		connect_failed(c, err);
-	else if (!connected)
-		stream_open_connecting(&c->stream, p->loop, &p->bufs, fd, &events, 0);
-	else {
-		stream_open(&c->stream, p->loop, &p->bufs, fd, &events, 0);
-		c->kind->begin(c);
-	}
+	else
+		begin(c, job, fd, connected);
 	return true;
 }

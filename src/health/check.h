@@ -18,6 +18,7 @@
 #include "weir/base/defs.h"
 #include "weir/http/h1.h"
 #include "weir/net/stream.h"
+#include "weir/net/tls.h"
 
 struct health_target;
 struct prober;
@@ -25,6 +26,7 @@ struct check;
 
 struct check_kind {
 	const char *keyword;
+	bool plain; /* never over TLS, whatever the pool's traffic does */
 	/* The connection stands.  May end the check. */
 	void (*begin)(struct check *c);
 	/* Bytes came.  May end the check. */
@@ -55,6 +57,7 @@ struct check {
 	const struct check_kind *kind;
 	struct check **running; /* of the target */
 	struct view address;    /* what Host says without a setting */
+	bool tls;               /* it goes over TLS */
 	const char *doing;      /* "connecting": timeouts name it */
 	uint64_t began_us;
 	uint16_t status; /* of the response, once it is known */
@@ -78,6 +81,7 @@ struct prober {
 	struct loop *loop;
 	struct buf_pool bufs;
 	struct slab checks;
+	struct tls_local tls;
 	struct message head; /* scratch */
 	char scratch[64 * 1024];
 	/* the check is over and gone */
@@ -91,6 +95,7 @@ void prober_fini(struct prober *p);
 struct check_job {
 	struct health_target *target;
 	const struct health_settings *settings;
+	struct tls_client *tls; /* NULL: plain TCP */
 	const struct addr *address;
 	struct view address_text;
 	struct check **running; /* holds the check until it is over, then NULL */

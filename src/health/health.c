@@ -11,6 +11,7 @@
 
 #include "weir/base/check.h"
 #include "weir/base/clock.h"
+#include "weir/base/log.h"
 
 /* ---- the state ---- */
 
@@ -74,6 +75,7 @@ static bool start_check(struct health_target *t)
 	const struct check_job job = {
 	    .target = t,
 	    .settings = t->pool->settings,
+	    .tls = t->pool->tls,
 	    .address = &b->address,
 	    .address_text = addr_is_unix(&b->address) ? VIEW("localhost") : b->address_text,
 	    .running = &t->running,
@@ -208,15 +210,50 @@ static void pool_free(struct health_pool *hp)
 	pool_stop_outlier(hp);
 	list_del(&hp->link);
 	health_settings_free(hp->settings);
+	tls_client_put(hp->tls);
 	free((char *)hp->name.ptr);
 	free(hp);
 }
 
+static struct tls_client *new_client(struct health *h, const struct conf_pool *pool)
+{
+	bool is_grpc = check_kinds[pool->health.type] == &check_grpc;
+	const struct tls_client_options options = {
+	    .verify = pool->tls.verify,
+	    .ca = pool->tls.ca,
+	    .sni = pool->tls.sni,
+	    .cert = pool->tls.cert,
+	    .key = pool->tls.key,
+	    .alpn = is_grpc ? VIEW("\x02h2") : VIEW("\x08http/1.1"),
+	};
+	struct str why = STR_INIT;
+	struct tls_client *client = NULL;
+	if (tls_local_prepare(&h->prober.tls) == ERR_OK)
+		client = tls_client_new(&h->prober.tls, &options, &why);
+	if (!client)
+		log_error("pool " VIEW_FMT ": no TLS for its health checks: " VIEW_FMT,
+			  VIEW_ARG(pool->name), VIEW_ARG(str_as_view(&why)));
+	str_fini(&why);
+	return client;
+}
+
+/* Checks use the TLS of real traffic; true when it is another one now. */
+static bool follow_tls(struct health_pool *hp, const struct conf_pool *pool)
+{
+	struct tls_client *old = hp->tls;
+	hp->tls = pool->health.on && pool->tls.on ? new_client(hp->health, pool) : NULL;
+	bool same = old && hp->tls ? tls_client_id(old) == tls_client_id(hp->tls) : old == hp->tls;
+	tls_client_put(old);
+	return !same;
+}
+
 /* Other settings: checks begin anew.  A backend that served without any is taken
  * to be up until they say otherwise; a verdict they gave before stays. */
-static void follow_settings(struct health_pool *hp, const struct conf_health *conf)
+static void follow_settings(struct health_pool *hp, const struct conf_pool *pool)
 {
-	if (hp->settings ? health_settings_same(hp->settings, conf) : !conf->on)
+	const struct conf_health *conf = &pool->health;
+	bool new_tls = follow_tls(hp, pool);
+	if (hp->settings ? health_settings_same(hp->settings, conf) && !new_tls : !conf->on)
 		return;
 	struct str why = STR_INIT;
 	struct health_settings *next = conf->on ? health_settings_new(conf, &why) : NULL;
@@ -242,7 +279,7 @@ static void follow_pool(struct health *h, const struct pool *pool)
 {
 	struct health_pool *hp = pool_of(h, pool->conf->name);
 	hp->seen = true;
-	follow_settings(hp, &pool->conf->health);
+	follow_settings(hp, pool->conf);
 	hp->n_targets = pool->n;
 	for (uint32_t i = 0; i < pool->n; i++) {
 		struct backend *b = pool->backends[i];

@@ -82,6 +82,7 @@ struct health_settings *health_settings_new(const struct conf_health *conf, stru
 	s->conf = *conf;
 	s->conf.path = arena_view(arena, conf->path);
 	s->conf.host = arena_view(arena, conf->host);
+	s->conf.service = arena_view(arena, conf->service);
 	s->conf.headers = copy_pairs(arena, &conf->headers);
 	s->conf.expect = copy_statuses(arena, &conf->expect);
 	s->expect = text_of_statuses(arena, &conf->expect);
@@ -137,7 +138,8 @@ bool health_settings_same(const struct health_settings *s, const struct conf_hea
 {
 	const struct conf_health *a = &s->conf;
 	return a->on == conf->on && a->type == conf->type && view_eq(a->path, conf->path) &&
-	       view_eq(a->host, conf->host) && same_pairs(&a->headers, &conf->headers) &&
+	       view_eq(a->host, conf->host) && view_eq(a->service, conf->service) &&
+	       same_pairs(&a->headers, &conf->headers) &&
 	       same_statuses(&a->expect, &conf->expect) && view_eq(a->body, conf->body) &&
 	       a->port == conf->port && same_times(a, conf);
 }

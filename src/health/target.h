@@ -18,6 +18,7 @@ struct health_pool {
 	struct health *health;
 	struct view name;                 /* owns */
 	struct health_settings *settings; /* owns; NULL: no active checks */
+	struct tls_client *tls;           /* counted; NULL: checks go over plain TCP */
 	struct list targets;
 	uint32_t n_targets;
 	bool seen; /* while following a generation */

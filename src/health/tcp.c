@@ -22,6 +22,7 @@ static void end(struct check *c)
 
 const struct check_kind check_tcp = {
     .keyword = "tcp",
+    .plain = true,
     .begin = begin,
     .feed = feed,
     .end = end,

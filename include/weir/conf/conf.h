@@ -232,7 +232,8 @@ struct conf_health {
 	struct conf_pairs headers;
 	struct conf_statuses expect;
 	struct view body; /* regular expression; ptr NULL: any */
-	uint16_t port;    /* 0: the backend's */
+	struct view service;
+	uint16_t port; /* 0: the backend's */
 	uint64_t interval_us, timeout_us;
 	uint64_t fast_interval_us, slow_interval_us; /* 0: out of interval_us */
 	uint32_t rise, fall;
