@@ -248,20 +248,14 @@ def test_prequal_believes_load_reports(weir, scripted):
 
 
 @pytest.mark.parametrize("reports", [("rif=nan",), ("rif=40", "rif=50"), ("x" * 300,), ("",)])
-def test_bad_reports_are_no_reports(weir, scripted, reports):
-    odd = scripted(reporting("odd", *reports))
-    plain = scripted(reporting("plain"))
-    daemon = weir([odd.address, plain.address], pool={"balance": "prequal"})
+def test_bad_reports_do_no_harm(weir, scripted, reports):
+    """What is believed is tested with the parser; here, that nothing breaks or leaks."""
+    daemon = weir([scripted(reporting("odd", *reports)).address], pool={"balance": "prequal"})
     client = daemon.connect()
-    counts = Counter()
-
-    def both_are_used():
-        for _ in range(20):
-            answer = client.ask()
-            assert answer.get("Endpoint-Load-Metrics") is None
-            counts[answer.get("X-App")] += 1
-        return min(counts["odd"], counts["plain"]) > 20
-    wait_for(both_are_used, 15, "both are used")
+    for _ in range(20):
+        answer = client.ask()
+        assert answer.status == 200 and answer.body == b"ok"
+        assert answer.get("Endpoint-Load-Metrics") is None
 
 
 def test_other_strategies_pass_reports_on(weir, scripted):
