@@ -11,6 +11,7 @@ static void put_connection(struct json *j, const struct admin_connection *c)
 	json_member_view(j, "client", c->client);
 	json_member_view(j, "state", c->state);
 	json_member_u64(j, "requests", c->requests);
+	json_member_u64(j, "streams", c->streams);
 	json_member_u64(j, "age_s", c->age_us / 1000000);
 	json_member_u64(j, "bytes_in", c->bytes_in);
 	json_member_u64(j, "bytes_out", c->bytes_out);

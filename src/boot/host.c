@@ -194,9 +194,8 @@ static struct view path_of(const struct exchange *ex)
 static const char *client_state_text(const struct client *c)
 {
 	static const char *const names[] = {
-	    [CLIENT_IDLE] = "idle",
-	    [CLIENT_HEAD] = "head",
-	    [CLIENT_LINGER] = "lingering",
+	    [CLIENT_HANDSHAKE] = "handshake", [CLIENT_IDLE] = "idle",        [CLIENT_HEAD] = "head",
+	    [CLIENT_HTTP2] = "http2",         [CLIENT_LINGER] = "lingering",
 	};
 	return c->ex ? exchange_state_name(c->ex->state) : names[c->state];
 }
@@ -215,6 +214,7 @@ static void describe(struct worker *w, const struct client *c, struct arena *are
 	    .state = view_str(client_state_text(c)),
 	    .age_us = w->loop.now_us - c->opened_us,
 	    .requests = c->n_requests,
+	    .streams = c->h2 ? client_streams(c) : 0,
 	    .path = arena_view(arena, path_of(ex)),
 	};
 	if (!ex)

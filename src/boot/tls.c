@@ -163,7 +163,7 @@ static bool build_servers(struct build *b, const struct conf_listener *listener,
 	    .client_auth = (enum tls_client_auth)tls->client_auth,
 	    .client_ca = tls->client_ca,
 	    .client_crl = tls->client_crl,
-	    .alpn = alpn_wire(tls->alpn),
+	    .alpn = alpn_wire(listener->limits.h2_streams ? tls->alpn : CONF_ALPN_HTTP11),
 	    .tickets = b->ring,
 	};
 	for (unsigned w = 0; w < b->gen->n_workers; w++) {

@@ -7,24 +7,6 @@
 
 /* ---- method ---- */
 
-static enum method method_of(struct view v)
-{
-	static const struct {
-		struct view name;
-		enum method method;
-	} methods[] = {
-	    {VIEW("GET"), METHOD_GET},         {VIEW("POST"), METHOD_POST},
-	    {VIEW("HEAD"), METHOD_HEAD},       {VIEW("PUT"), METHOD_PUT},
-	    {VIEW("DELETE"), METHOD_DELETE},   {VIEW("OPTIONS"), METHOD_OPTIONS},
-	    {VIEW("PATCH"), METHOD_PATCH},     {VIEW("TRACE"), METHOD_TRACE},
-	    {VIEW("CONNECT"), METHOD_CONNECT},
-	};
-	for (size_t i = 0; i < ARRAY_LEN(methods); i++)
-		if (view_eq(v, methods[i].name))
-			return methods[i].method;
-	return METHOD_OTHER;
-}
-
 static enum h1_result read_method(struct h1_head *head, struct message *msg)
 {
 	const char *begin = head->pos;

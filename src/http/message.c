@@ -8,6 +8,7 @@
 
 #include "header_id.h"
 #include "weir/base/check.h"
+#include "weir/base/defs.h"
 
 const struct view hdr_names[HDR_N] = {
 #define HEADER(id, name) [HDR_##id] = {(name), sizeof(name) - 1},
@@ -40,6 +41,24 @@ enum hdr_id hdr_lookup(struct view name)
 	enum hdr_id id = hdr_of_token(name);
 	/* this name need not be a token: compare once more, exactly */
 	return id != HDR_OTHER && view_ieq(name, hdr_names[id]) ? id : HDR_OTHER;
+}
+
+enum method method_of(struct view v)
+{
+	static const struct {
+		struct view name;
+		enum method method;
+	} methods[] = {
+	    {VIEW("GET"), METHOD_GET},         {VIEW("POST"), METHOD_POST},
+	    {VIEW("HEAD"), METHOD_HEAD},       {VIEW("PUT"), METHOD_PUT},
+	    {VIEW("DELETE"), METHOD_DELETE},   {VIEW("OPTIONS"), METHOD_OPTIONS},
+	    {VIEW("PATCH"), METHOD_PATCH},     {VIEW("TRACE"), METHOD_TRACE},
+	    {VIEW("CONNECT"), METHOD_CONNECT},
+	};
+	for (size_t i = 0; i < ARRAY_LEN(methods); i++)
+		if (view_eq(v, methods[i].name))
+			return methods[i].method;
+	return METHOD_OTHER;
 }
 
 bool method_is_idempotent(enum method method)

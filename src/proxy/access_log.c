@@ -57,7 +57,10 @@ static void put_request_line(struct str *s, const struct message *msg)
 	put_escaped(s, view_head(msg->method_text, 64));
 	str_char(s, ' ');
 	put_escaped(s, view_head(msg->target, FIELD_MAX));
-	str_printf(s, " HTTP/1.%u", msg->version_minor);
+	if (msg->h2)
+		str_text(s, " HTTP/2.0");
+	else
+		str_printf(s, " HTTP/1.%u", msg->version_minor);
 }
 
 static void note_json(struct str *s, const struct exchange_request *req, const struct message *msg)
@@ -71,7 +74,10 @@ static void note_json(struct str *s, const struct exchange_request *req, const s
 	json_member_view(&j, "method", view_head(msg->method_text, 64));
 	json_member_view(&j, "host", view_head(msg->authority, 255));
 	json_member_view(&j, "path", view_head(msg->path, FIELD_MAX));
-	json_member_text(&j, "proto", msg->version_minor ? "HTTP/1.1" : "HTTP/1.0");
+	json_member_text(&j, "proto",
+			 msg->h2              ? "HTTP/2"
+			 : msg->version_minor ? "HTTP/1.1"
+					      : "HTTP/1.0");
 	struct view agent = value_of(msg, HDR_USER_AGENT), referer = value_of(msg, HDR_REFERER);
 	if (agent.len)
 		json_member_view(&j, "user_agent", agent);

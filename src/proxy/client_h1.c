@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "client_h1.h"
+#include "client_h2.h"
 #include "reply.h"
 
 #include "weir/base/check.h"
@@ -16,12 +17,15 @@
 /* Requests answered at once before other connections have their turn. */
 #define REQUESTS_PER_EVENT 32
 
+static const struct stream_events client_events;
+
 static void client_next(struct client *c);
 static void handshake_over(struct client *c);
+static void on_timeout(struct timer *timer);
 
 /* ---- closing ---- */
 
-static void client_close(struct client *c)
+void client_close(struct client *c)
 {
 	struct worker *w = c->worker;
 	check_magic(c, CLIENT_MAGIC);
@@ -42,12 +46,10 @@ static void client_close(struct client *c)
 	worker_fd_freed(w);
 }
 
-/*
- * Closing while the client still sends would answer its bytes with RST, and RST
- * may overtake the response: end our direction and read on for a moment.
- */
-static void linger(struct client *c)
+void client_linger(struct client *c)
 {
+	c->stream.on = &client_events;
+	c->timer.fn = on_timeout;
 	c->state = CLIENT_LINGER;
 	loop_timer(&c->worker->loop, &c->timer, LINGER_US);
 	if (!stream_pending(&c->stream))
@@ -66,7 +68,9 @@ static void linger_read(struct client *c)
 void client_abort(struct client *c)
 {
 	c->keep = false;
-	if (c->ex)
+	if (c->h2)
+		client_h2_abort(c);
+	else if (c->ex)
 		exchange_end(c->ex, OUTCOME_stopped); /* closes */
 	else
 		client_close(c);
@@ -74,6 +78,10 @@ void client_abort(struct client *c)
 
 void client_drain(struct client *c)
 {
+	if (c->h2) {
+		client_h2_drain(c);
+		return;
+	}
 	if (c->state != CLIENT_IDLE || stream_pending(&c->stream) || c->in)
 		return;
 	if (c->n_requests > 0)
@@ -116,7 +124,7 @@ static void send_reject(struct client *c, const struct message *msg, unsigned st
 	if (stream_write(&c->stream, out.ptr, out.len) == IO_ERR)
 		client_close(c);
 	else
-		linger(c);
+		client_linger(c);
 }
 
 /* A request that never becomes an exchange. */
@@ -270,16 +278,9 @@ static bool forwarded_client(const struct client *c, const struct message *msg, 
 	return found;
 }
 
-/*
- * The head in worker->req is whole; `rest` are the bytes behind it.  The body
- * that came along goes with the head, so that both leave in one write.
- */
-static void begin_exchange(struct client *c, char *rest, size_t len)
+struct exchange_request client_request(struct client *c, const struct message *msg,
+				       struct addr *client)
 {
-	struct worker *w = c->worker;
-	struct h1_limits limits = head_limits(c->conf);
-	struct addr client;
-	bool forwarded = unlikely(c->trusted) && forwarded_client(c, &w->req, &client);
 	struct exchange_request req = {
 	    .ops = &client_h1_ops,
 	    .client = c,
@@ -290,10 +291,23 @@ static void begin_exchange(struct client *c, char *rest, size_t len)
 	    .tls = is_secure(c) ? tls_info(c->stream.transport, c->stream.transport_state) : NULL,
 	    .peer_trusted = c->trusted,
 	    .start_us = c->head_from_us,
-	    .bytes_in = w->req.head_len,
+	    .bytes_in = msg->head_len,
 	};
-	if (forwarded)
-		req.peer = &client;
+	if (unlikely(c->trusted) && forwarded_client(c, msg, client))
+		req.peer = client;
+	return req;
+}
+
+/*
+ * The head in worker->req is whole; `rest` are the bytes behind it.  The body
+ * that came along goes with the head, so that both leave in one write.
+ */
+static void begin_exchange(struct client *c, char *rest, size_t len)
+{
+	struct worker *w = c->worker;
+	struct h1_limits limits = head_limits(c->conf);
+	struct addr client;
+	struct exchange_request req = client_request(c, &w->req, &client);
 	struct h1_piece piece;
 	enum reject why;
 	timer_clear(&c->timer);
@@ -333,7 +347,7 @@ static void take_request(struct client *c, char *ptr, size_t len)
 		begin_exchange(c, ptr + w->req.head_len, len - w->req.head_len);
 	else if (result == H1_MORE)
 		head_incomplete(c, ptr, len);
-	else
+	else if (why != REJECT_VERSION_UNSUPPORTED || !client_h2_takes(c, ptr, len))
 		reject(c, why);
 }
 
@@ -570,6 +584,10 @@ static void on_connected(struct stream *stream, enum err err)
 		counter_add(&counters->tls_resumed, 1);
 	handshake_over(c);
 	c->state = CLIENT_IDLE;
+	if (view_eq(stream_alpn(stream), VIEW("h2"))) {
+		client_h2_start(c);
+		return;
+	}
 	loop_timer(&c->worker->loop, &c->timer, c->conf->timeouts.header_us);
 	if (c->worker->draining)
 		client_drain(c);
@@ -615,7 +633,7 @@ void client_exchange_ended(void *client, bool complete)
 		if (unlikely(c->in && !c->in_loop))
 			client_next(c);
 	} else if (complete && (body_left || c->in)) {
-		linger(c);
+		client_linger(c);
 	} else {
 		/* where the end of the connection is the end of the body, only a
 		 * reset tells a broken response from a whole one */
@@ -649,6 +667,7 @@ struct client *client_open(struct worker *w, int fd, const struct addr *peer,
 	c->state = CLIENT_IDLE;
 	c->keep = c->in_loop = c->body_paused = c->retired = false;
 	c->ex = NULL;
+	c->h2 = NULL;
 	c->in = NULL;
 	c->worker = w;
 	c->gl = gen_get(w->gen);
@@ -688,4 +707,6 @@ void client_adopt(struct client *c)
 		return;
 	}
 	c->retired = true;
+	if (c->h2)
+		client_h2_drain(c);
 }

@@ -5,6 +5,17 @@
 
 #include "weir/proxy/client.h"
 
+/* Closes the connection and gives it back; no exchange may be under way. */
+void client_close(struct client *c);
+/*
+ * Closing while the client still sends would answer its bytes with RST, and RST
+ * may overtake the response: ends our direction and reads on for a moment.
+ */
+void client_linger(struct client *c);
+/* How a request on this connection presents itself; `client`: room for an address. */
+struct exchange_request client_request(struct client *c, const struct message *msg,
+				       struct addr *client);
+
 /* Reads no more of the request until client_ops->resume. */
 void client_pause_body(struct client *c);
 /* client_ops->ended: keep-alive, lingering close, or close. */

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client_h2.h"
+
 #include "weir/base/check.h"
 #include "weir/proxy/client.h"
 #include "weir/proxy/listen.h"
@@ -38,10 +40,11 @@ enum err worker_init(struct worker *w, unsigned id, const struct worker_limits *
 	slab_init(&w->conns, sizeof(struct client), limits->conns);
 	slab_init(&w->exchanges, sizeof(struct exchange), limits->conns);
 	slab_init(&w->attempts, sizeof(struct attempt), limits->conns);
+	w->h2 = client_h2_worker_new(w, limits);
 	w->head = malloc(HEAD_ROOM);
 	w->cookies = malloc(AREA_DATA);
 	w->routes = route_scratch_new();
-	if (!w->head || !w->cookies || !w->routes || !area_init(&w->from_client) ||
+	if (!w->h2 || !w->head || !w->cookies || !w->routes || !area_init(&w->from_client) ||
 	    !area_init(&w->from_backend) || !log_ring_init(&w->log.ring))
 		return ERR_NOMEM;
 	return ERR_OK;
@@ -51,6 +54,7 @@ void worker_fini(struct worker *w)
 {
 	loop_fini(&w->loop);
 	tls_local_fini(&w->tls);
+	client_h2_worker_free(w->h2);
 	slab_fini(&w->conns);
 	slab_fini(&w->exchanges);
 	slab_fini(&w->attempts);

@@ -65,6 +65,7 @@ struct admin_connection {
 	struct view listener, client, state, pool, backend, path;
 	uint64_t age_us;
 	uint64_t requests, bytes_in, bytes_out;
+	uint32_t streams; /* HTTP/2: requests under way */
 };
 
 /* Latency of what is not a backend; stats/meter.h. */

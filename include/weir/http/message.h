@@ -56,6 +56,9 @@ enum method {
 	METHOD_CONNECT,
 };
 
+/* METHOD_OTHER when it is none of these; case counts. */
+enum method method_of(struct view name);
+
 /* Idempotent by definition, RFC 9110 9.2.2. */
 bool method_is_idempotent(enum method method);
 
@@ -85,6 +88,7 @@ struct message {
 	bool keep_alive;         /* the sender means to go on with this connection */
 	bool upgrade;            /* Connection: upgrade and an Upgrade field (not h2c) are there */
 	bool expect_continue;    /* Expect: 100-continue */
+	bool h2;                 /* it came over HTTP/2 */
 	size_t head_len;         /* bytes of the head in the input, blank line included */
 	uint32_t n_underscore;   /* fields dropped because of '_' in the name */
 	uint32_t n_headers;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A client connection speaking HTTP/1.
+ * A client connection.  It speaks HTTP/1 until it turns out to speak HTTP/2:
+ * then `h2` has its session and streams (client_h2.c), and the state is HTTP2.
  *
  *            first bytes          head complete
  *   +------+ ----------> +------+ -------------> +------+
@@ -20,6 +21,7 @@
  *           (header for the first request)
  *   HEAD    part of a head is in `in`                timeouts.header, from its first byte
  *   BUSY    the exchange has the deadlines; `in` holds pipelined bytes
+ *   HTTP2   the session has the deadlines
  *   LINGER  our direction is shut, what comes is thrown away    2 s
  *
  * An idle connection holds no buffer.
@@ -33,7 +35,16 @@
 
 #define CLIENT_MAGIC 0x434c4931
 
-enum client_state { CLIENT_HANDSHAKE, CLIENT_IDLE, CLIENT_HEAD, CLIENT_BUSY, CLIENT_LINGER };
+enum client_state {
+	CLIENT_HANDSHAKE,
+	CLIENT_IDLE,
+	CLIENT_HEAD,
+	CLIENT_BUSY,
+	CLIENT_HTTP2,
+	CLIENT_LINGER
+};
+
+struct client_h2;
 
 enum client_framing { FRAMING_LENGTH, FRAMING_CHUNKED, FRAMING_CLOSE };
 
@@ -50,8 +61,9 @@ struct client {
 	bool retired; /* its listener is gone from the configuration */
 	uint8_t ip_len;
 	struct stream stream;
-	struct exchange *ex;
-	struct buf *in; /* incomplete head or pipelined bytes; owns */
+	struct exchange *ex;  /* HTTP/1: the one under way */
+	struct client_h2 *h2; /* HTTP/2: owns */
+	struct buf *in;       /* incomplete head or pipelined bytes; owns */
 	struct worker *worker;
 	struct gen_local *gl; /* counted; whose listener configuration applies */
 	const struct conf_listener *conf;
@@ -74,6 +86,8 @@ extern const struct client_ops client_h1_ops;
 /* Takes over an accepted descriptor; NULL, with it closed, when memory is out. */
 struct client *client_open(struct worker *w, int fd, const struct addr *peer,
 			   const struct gen_listener *listener);
+/* Requests under way on an HTTP/2 connection. */
+uint32_t client_streams(const struct client *c);
 /* Closes at once; ends a running exchange. */
 void client_abort(struct client *c);
 /* Closes when there is nothing under way. */

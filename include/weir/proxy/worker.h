@@ -66,8 +66,9 @@ struct worker {
 	char server_timing[160], proxy_status[256]; /* diagnose.c, of the same head */
 	struct route_scratch *routes;
 	struct slab conns, exchanges;
-	struct slab attempts;  /* second ones of exchanges (hedging) */
-	struct list all_conns; /* struct client */
+	struct slab attempts;        /* second ones of exchanges (hedging) */
+	struct list all_conns;       /* struct client */
+	struct client_h2_worker *h2; /* owns */
 	struct access_log log;
 	bool draining;
 	int fd_limit;

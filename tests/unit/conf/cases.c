@@ -131,7 +131,6 @@ const struct mistake mistakes[] = {
 
     /* known, not supported yet */
     {LISTENER("proxy_protocol: {}"), 4, 5, "'proxy_protocol' is not supported yet", true},
-    {LISTENER("limits: {h2_streams: 100}"), 4, 14, "'h2_streams' is not supported yet", true},
     {IN_POOL("protocol: h2"), 5, 15, "'protocol: h2' is not supported yet", true},
     {IN_POOL("send_proxy: v2"), 5, 17, "'send_proxy: v2' is not supported yet", true},
     {IN_POOL("hash: {on: path}"), 5, 11, "'hash' does nothing with balance: auto", false},

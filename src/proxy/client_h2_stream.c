@@ -1,0 +1,496 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Streams of a client's HTTP/2 connection: requests become exchanges (events of
+ * the session), responses become frames (client_ops).
+ */
+#include "client_h2.h"
+
+#include "client_h1.h"
+#include "reply.h"
+
+#include "weir/base/check.h"
+#include "weir/base/clock.h"
+
+static struct client_stream *stream_of(struct h2_stream *st)
+{
+	return container_of(st, struct client_stream, st);
+}
+
+/* ---- birth and death ---- */
+
+static struct h2_stream *on_open(struct h2_server *s)
+{
+	struct client_h2 *h2 = container_of(s, struct client_h2, server);
+	struct client_stream *cs = slab_get(&h2->worker->h2->streams);
+	if (!cs)
+		return NULL;
+	memset(cs, 0, sizeof(*cs));
+	h2_stream_init(&cs->st);
+	list_init(&cs->todo);
+	cs->h2 = h2;
+	return &cs->st;
+}
+
+static void drop_input(struct client_stream *cs)
+{
+	struct buf_pool *bufs = &cs->h2->worker->pool.bufs;
+	buf_put(bufs, cs->in);
+	buf_put(bufs, cs->trailers);
+	cs->in = cs->trailers = NULL;
+}
+
+void client_stream_free(struct client_stream *cs)
+{
+	check(cs->ex == NULL);
+	drop_input(cs);
+	list_del(&cs->todo);
+	h2_stream_fini(&cs->h2->server, &cs->st);
+	slab_put(&cs->h2->worker->h2->streams, cs);
+}
+
+/* ---- answers without an exchange ---- */
+
+static void answer(struct client_stream *cs, unsigned status, const char *reason,
+		   const char *sentence)
+{
+	struct client_h2 *h2 = cs->h2;
+	struct worker *w = h2->worker;
+	struct message *resp = &w->resp;
+	char id[REQUEST_ID_MAX], text[1024], length[24];
+	struct header *accept = message_find(&w->req, HDR_ACCEPT);
+	struct reply_page page = {
+	    .status = status,
+	    .reason = reason,
+	    .sentence = view_str(sentence),
+	    .request_id = view_of(id, policy_make_id(w, id)),
+	    .json = accept && policy_prefers_json(accept->value),
+	};
+	size_t len = reply_page(&page, text, sizeof(text));
+	int n = snprintf(length, sizeof(length), "%zu", len);
+	resp->n_headers = 3;
+	resp->headers[0] = (struct header){
+	    .name = VIEW("content-type"),
+	    .value = page.json ? VIEW("application/json") : VIEW("text/plain; charset=utf-8"),
+	};
+	resp->headers[1] =
+	    (struct header){.name = VIEW("content-length"), .value = view_of(length, (size_t)n)};
+	resp->headers[2] = (struct header){.name = VIEW("x-request-id"), .value = page.request_id};
+	counter_add(status >= 500 ? &w->counters.responses_5xx : &w->counters.responses_4xx, 1);
+	counter_add(&w->counters.bytes_out, len);
+	if (h2->conn->gl->gen->access_log)
+		access_log_reject(h2->conn, &page, len);
+	cs->st.waits = true;
+	if (!h2_server_respond(&h2->server, &cs->st, resp, status, view_of(text, len), true))
+		h2_server_reset(&h2->server, &cs->st, H2_INTERNAL_ERROR);
+}
+
+static void reject(struct client_stream *cs, enum reject why)
+{
+	struct worker *w = cs->h2->worker;
+	counter_add(&w->counters.rejects[why], 1);
+	counter_add(&w->counters.outcomes[OUTCOME_bad_request], 1);
+	answer(cs, reject_status(why), reject_name(why), reject_sentence(why));
+}
+
+/* ---- bodies ---- */
+
+static bool keep(struct client_stream *cs, const char *ptr, size_t len)
+{
+	if (len == 0 || buf_append(&cs->h2->worker->pool.bufs, &cs->in, ptr, len))
+		return true;
+	exchange_body_failed(cs->ex, OUTCOME_no_memory, NULL);
+	return false;
+}
+
+static void take_io(struct client_stream *cs, enum io io, size_t n)
+{
+	if (io == IO_WAIT) {
+		cs->paused = true;
+		cs->held += (uint32_t)n;
+	} else {
+		h2_server_taken(&cs->h2->server, &cs->st, n);
+	}
+}
+
+/*
+ * Payload in the receive area.  Chunk framing may be written around it, so what
+ * lies behind it (the next frame) is put back afterwards.
+ */
+static void give(struct client_stream *cs, char *ptr, size_t len, bool last)
+{
+	char behind[16];
+	size_t room = exchange_body_room(cs->ex), n = len < room ? len : room;
+	enum io io = IO_WAIT;
+	if (n || (last && len == 0)) {
+		memcpy(behind, ptr + n, sizeof(behind));
+		io = exchange_body(cs->ex, (struct span){ptr, n}, last && n == len);
+		memcpy(ptr + n, behind, sizeof(behind));
+	}
+	if (!cs->ex)
+		return;
+	if (n < len)
+		io = IO_WAIT;
+	take_io(cs, io, n);
+	keep(cs, ptr + n, len - n);
+}
+
+static void give_raw(struct client_stream *cs, char *ptr, size_t len)
+{
+	if (len == 0)
+		return;
+	enum io io = exchange_raw(cs->ex, (struct span){ptr, len});
+	if (cs->ex && io != IO_ERR)
+		take_io(cs, io, len);
+}
+
+static void give_trailers(struct client_stream *cs)
+{
+	struct worker *w = cs->h2->worker;
+	struct h1_limits limits = head_limits(cs->h2->conn->conf);
+	enum reject why;
+	struct buf *lines = cs->trailers;
+	cs->trailers = NULL;
+	if (h1_parse_trailers(buf_view(lines), &limits, &w->req, &why) == H1_OK)
+		exchange_body_trailers(cs->ex, &w->req);
+	else
+		exchange_body_failed(cs->ex, OUTCOME_bad_body, reject_sentence(why));
+	buf_put(&w->pool.bufs, lines);
+}
+
+void client_stream_go_on(struct client_stream *cs)
+{
+	struct worker *w = cs->h2->worker;
+	char *at = w->from_client.data;
+	size_t len = cs->in ? cs->in->len : 0;
+	if (!cs->ex || cs->paused)
+		return;
+	if (len)
+		memcpy(at, cs->in->data + cs->in->start, len);
+	buf_put(&w->pool.bufs, cs->in);
+	cs->in = NULL;
+	bool last = cs->ended && !cs->trailers;
+	if (cs->open)
+		give_raw(cs, at, len);
+	else if (len || (last && !cs->ex->req_complete))
+		give(cs, at, len, last);
+	if (!cs->ex || cs->in || cs->paused || !cs->ended)
+		return;
+	if (cs->open)
+		exchange_raw_end(cs->ex);
+	else if (cs->trailers)
+		give_trailers(cs);
+}
+
+/* Whether input has to wait behind what is kept. */
+static bool must_wait(const struct client_stream *cs)
+{
+	return cs->paused || cs->in || (cs->tunnel && !cs->open);
+}
+
+/* Counts `n` bytes more; false when that is refused. */
+static bool count_body(struct client_stream *cs, size_t n)
+{
+	uint64_t limit = cs->h2->conn->conf->limits.body_bytes;
+	cs->total += n;
+	cs->left -= cs->has_length ? n : 0;
+	if (!limit || cs->tunnel || cs->total <= limit)
+		return true;
+	counter_add(&cs->h2->worker->counters.rejects[REJECT_BODY_TOO_LARGE], 1);
+	exchange_body_failed(cs->ex, OUTCOME_body_too_large,
+			     reject_sentence(REJECT_BODY_TOO_LARGE));
+	return false;
+}
+
+static void on_data(struct h2_stream *st, char *ptr, size_t len, bool last)
+{
+	struct client_stream *cs = stream_of(st);
+	if (!cs->ex)
+		return;
+	cs->ex->bytes_in += len;
+	if (!count_body(cs, len))
+		return;
+	last = last && (!cs->has_length || cs->left == 0);
+	cs->ended |= last;
+	if (must_wait(cs)) {
+		keep(cs, ptr, len);
+	} else if (cs->open) {
+		give_raw(cs, ptr, len);
+		if (last && cs->ex && !cs->paused)
+			exchange_raw_end(cs->ex);
+	} else if (!cs->ex->req_complete) {
+		give(cs, ptr, len, last);
+	}
+}
+
+static void on_end(struct h2_stream *st)
+{
+	struct client_stream *cs = stream_of(st);
+	if (!cs->ex)
+		return;
+	cs->ended = true;
+	if (must_wait(cs))
+		return;
+	if (cs->open)
+		exchange_raw_end(cs->ex);
+	else if (!cs->ex->req_complete)
+		exchange_body(cs->ex, (struct span){cs->h2->worker->from_backend.data, 0}, true);
+}
+
+static void on_trailers(struct h2_stream *st, struct message *msg, enum reject why)
+{
+	struct client_stream *cs = stream_of(st);
+	struct worker *w = cs->h2->worker;
+	if (!cs->ex)
+		return;
+	if (why != REJECT_NONE) {
+		counter_add(&w->counters.rejects[why], 1);
+		exchange_body_failed(cs->ex, OUTCOME_bad_body, reject_sentence(why));
+		return;
+	}
+	if (!cs->chunked || cs->tunnel) { /* there is no place for them */
+		on_end(st);
+		return;
+	}
+	if (!must_wait(cs)) {
+		exchange_body_trailers(cs->ex, msg);
+		return;
+	}
+	struct h1_out out = h1_out_init(w->head, HEAD_ROOM);
+	h1_put_headers(&out, msg);
+	if (out.len && !buf_append(&w->pool.bufs, &cs->trailers, out.ptr, out.len))
+		exchange_body_failed(cs->ex, OUTCOME_no_memory, NULL);
+	else
+		cs->ended = true;
+}
+
+/* ---- requests ---- */
+
+static void begin(struct client_stream *cs, const struct h2_request *req)
+{
+	struct client_h2 *h2 = cs->h2;
+	struct worker *w = h2->worker;
+	struct addr client;
+	struct exchange_request er = client_request(h2->conn, req->msg, &client);
+	er.ops = &client_h2_ops;
+	er.client = cs;
+	cs->tunnel = req->msg->upgrade;
+	cs->chunked = req->msg->body == BODY_CHUNKED;
+	cs->has_length = req->msg->body == BODY_LENGTH;
+	cs->left = req->msg->content_length;
+	struct exchange *ex = cs->ex = exchange_new(w, &er);
+	if (!ex) {
+		answer(cs, 503, "no_memory", "weir is out of memory or descriptors");
+		return;
+	}
+	h2->n_live++;
+	char behind[16], *at = req->ptr ? req->ptr : w->from_backend.data;
+	size_t len = cs->tunnel ? 0 : req->len;
+	ex->bytes_in += len;
+	if (!count_body(cs, len))
+		return;
+	bool end = req->end && (!cs->has_length || cs->left == 0);
+	bool complete = end || req->msg->body == BODY_NONE;
+	memcpy(behind, at + len, sizeof(behind));
+	exchange_begin(ex, &er, (struct span){at, len}, complete);
+	memcpy(at + len, behind, sizeof(behind));
+	h2_server_taken(&h2->server, &cs->st, len);
+	if (cs->tunnel && cs->ex && req->len)
+		on_data(&cs->st, at, req->len, false);
+	cs->ended |= end;
+}
+
+static void on_request(struct h2_stream *st, const struct h2_request *req)
+{
+	struct client_stream *cs = stream_of(st);
+	const struct conf_listener *conf = cs->h2->conn->conf;
+	cs->h2->conn->n_requests++;
+	if (req->why != REJECT_NONE)
+		reject(cs, req->why);
+	else if (conf->limits.body_bytes && req->msg->body == BODY_LENGTH &&
+		 req->msg->content_length > conf->limits.body_bytes)
+		reject(cs, REJECT_BODY_TOO_LARGE);
+	else
+		begin(cs, req);
+}
+
+/* ---- what the session tells at the end of a turn ---- */
+
+static void on_drained(struct h2_stream *st)
+{
+	struct client_stream *cs = stream_of(st);
+	if (cs->ex)
+		exchange_client_drained(cs->ex);
+	else if (!st->request_ended) /* answered, and the rest is not wanted */
+		h2_server_reset(&cs->h2->server, st, H2_NO_ERROR);
+}
+
+static void on_closed(struct h2_stream *st)
+{
+	struct client_stream *cs = stream_of(st);
+	if (cs->ex && st->end_sent && st->code == H2_NO_ERROR)
+		exchange_client_drained(cs->ex);
+	if (cs->ex)
+		exchange_client_gone(cs->ex);
+	client_stream_free(cs);
+}
+
+static struct view on_key(struct h2_server *s)
+{
+	static const char digits[] =
+	    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	struct worker *w = container_of(s, struct client_h2, server)->worker;
+	char *key = w->h2->key;
+	for (unsigned i = 0; i < 22; i += 11) {
+		uint64_t bits = rng_next(&w->pool.rng) >> 4; /* 60 of them */
+		for (unsigned k = 0; k < 11; k++, bits >>= 6)
+			key[i + k] = digits[bits & (k < 10 ? 63 : 0)];
+	}
+	key[22] = key[23] = '=';
+	return view_of(key, 24);
+}
+
+const struct h2_server_events client_h2_events = {
+    .open = on_open,
+    .request = on_request,
+    .data = on_data,
+    .trailers = on_trailers,
+    .end = on_end,
+    .drained = on_drained,
+    .closed = on_closed,
+    .flush = client_h2_send,
+    .key = on_key,
+};
+
+/* ---- client_ops ---- */
+
+/* After bytes were given: whether they are all on their way. */
+static enum io given(struct client_stream *cs, bool ok)
+{
+	client_h2_dirty(cs->h2);
+	if (!ok)
+		return IO_ERR;
+	if (h2_stream_pending(&cs->st) == 0)
+		return IO_OK;
+	cs->st.waits = true;
+	return IO_WAIT;
+}
+
+static enum io op_head(struct exchange *ex, struct message *resp, struct span body, bool end)
+{
+	struct client_stream *cs = ex->client;
+	ex->head_relayed = true;
+	ex->body_out += body.len;
+	/* heads count as they were before compression, 9 is a frame's own head */
+	ex->bytes_out += resp->head_len + body.len + 9;
+	return given(cs, h2_server_respond(&cs->h2->server, &cs->st, resp, resp->status,
+					   view_of(body.ptr, body.len), end));
+}
+
+static enum io op_data(struct exchange *ex, struct span body, bool end)
+{
+	struct client_stream *cs = ex->client;
+	ex->body_out += body.len;
+	ex->bytes_out += body.len + 9;
+	return given(cs,
+		     h2_server_data(&cs->h2->server, &cs->st, view_of(body.ptr, body.len), end));
+}
+
+static enum io op_trailers(struct exchange *ex, const struct message *trailers)
+{
+	struct client_stream *cs = ex->client;
+	return given(cs, h2_server_trailers(&cs->h2->server, &cs->st, trailers));
+}
+
+static enum io op_interim(struct exchange *ex, struct message *resp)
+{
+	struct client_stream *cs = ex->client;
+	client_h2_dirty(cs->h2);
+	return h2_server_interim(&cs->h2->server, &cs->st, resp) ? IO_OK : IO_ERR;
+}
+
+/* 101 of HTTP/1 is 200 here (RFC 8441); there was no key of the client's to accept. */
+static enum io op_upgrade(struct exchange *ex, struct message *resp, struct span bytes)
+{
+	struct client_stream *cs = ex->client;
+	struct header *accept = message_find_name(resp, VIEW("Sec-WebSocket-Accept"));
+	message_drop_hop_by_hop(resp, false);
+	if (accept)
+		accept->drop = true;
+	ex->bytes_out += resp->head_len + bytes.len + 9;
+	ex->body_out += bytes.len;
+	ex->status = 200;
+	cs->open = true;
+	if (cs->in || cs->ended)
+		list_push_back(&cs->h2->todo, &cs->todo);
+	return given(cs, h2_server_respond(&cs->h2->server, &cs->st, resp, 200,
+					   view_of(bytes.ptr, bytes.len), false));
+}
+
+static enum io op_raw(struct exchange *ex, struct span bytes)
+{
+	return op_data(ex, bytes, false);
+}
+
+static void op_raw_end(struct exchange *ex)
+{
+	struct client_stream *cs = ex->client;
+	given(cs, h2_server_data(&cs->h2->server, &cs->st, VIEW_NONE, true));
+}
+
+/* Not at once: the receive area may be in use. */
+static void op_resume(struct exchange *ex)
+{
+	struct client_stream *cs = ex->client;
+	if (!cs->paused)
+		return;
+	cs->paused = false;
+	h2_server_taken(&cs->h2->server, &cs->st, cs->held);
+	cs->held = 0;
+	if (!list_is_linked(&cs->todo))
+		list_push_back(&cs->h2->todo, &cs->todo);
+	client_h2_dirty(cs->h2);
+}
+
+static void op_ended(void *client, bool complete)
+{
+	struct client_stream *cs = client;
+	struct h2_stream *st = &cs->st;
+	cs->ex = NULL;
+	cs->h2->n_live--;
+	drop_input(cs);
+	client_h2_dirty(cs->h2);
+	if (st->closed || (st->end_sent && st->request_ended))
+		return;
+	bool whole = (complete || cs->open) && st->end_sent;
+	h2_server_reset(&cs->h2->server, st,
+			whole      ? H2_NO_ERROR
+			: cs->open ? H2_CANCEL
+				   : H2_INTERNAL_ERROR);
+}
+
+static size_t op_pending(const struct exchange *ex)
+{
+	const struct client_stream *cs = ex->client;
+	return h2_stream_pending(&cs->st);
+}
+
+/* What the connection owes is owed by each of its streams. */
+static size_t op_unsent(const struct exchange *ex)
+{
+	const struct client_stream *cs = ex->client;
+	return h2_stream_pending(&cs->st) + stream_unsent(&cs->h2->conn->stream);
+}
+
+const struct client_ops client_h2_ops = {
+    .head = op_head,
+    .data = op_data,
+    .trailers = op_trailers,
+    .interim = op_interim,
+    .upgrade = op_upgrade,
+    .raw = op_raw,
+    .raw_end = op_raw_end,
+    .resume = op_resume,
+    .ended = op_ended,
+    .pending = op_pending,
+    .unsent = op_unsent,
+};

@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: MIT
+"""HTTP/2 towards clients: real clients, streams, bodies both ways, drain."""
+import hashlib
+import json
+import signal
+import subprocess
+
+import pytest
+
+from backends import pattern, pattern_sha256
+from h2wire import (CALM, CANCEL, GET, H2, INTERNAL, NO_ERROR, post)
+from wire import SLOW, wait_for
+
+
+def curl(daemon, *args, path="/"):
+    done = subprocess.run(["curl", "-s", "--http2-prior-knowledge", "--max-time", "20", *args,
+                           f"http://127.0.0.1:{daemon.port}{path}"], capture_output=True,
+                          timeout=30 * SLOW, check=False)
+    assert done.returncode == 0, (done.returncode, done.stderr)
+    return done.stdout
+
+
+def test_curl(weir, app):
+    daemon = weir(app(2).addresses)
+    out = curl(daemon, "-w", "\n%{http_code} %{http_version}")
+    assert out.endswith(b"200 2"), out
+
+
+def test_curl_large_both_ways(weir, node, tmp_path):
+    daemon = weir([node.address])
+    body = tmp_path / "body"
+    body.write_bytes(pattern(3 << 20))
+    answer = json.loads(curl(daemon, "--data-binary", f"@{body}", "-H", "Expect:", path="/echo"))
+    assert answer["body_sha256"] == pattern_sha256(3 << 20), answer
+
+
+def test_download(weir, file_server):
+    daemon = weir([file_server.address])
+    out = curl(daemon, path="/65537.bin")
+    assert out == pattern(65537)
+
+
+def test_nghttp_and_h2load(weir, app):
+    daemon = weir(app(4, "body=100").addresses)
+    url = f"http://127.0.0.1:{daemon.port}/"
+    subprocess.run(["nghttp", "-nv", url], check=True, capture_output=True, timeout=20 * SLOW)
+    done = subprocess.run(["h2load", "-n", "5000", "-c", "4", "-m", "100", url],
+                          capture_output=True, text=True, timeout=30 * SLOW, check=True)
+    assert "5000 succeeded, 0 failed" in done.stdout, done.stdout
+
+
+def test_streams_to_different_backends(weir, app):
+    apps = app(3, "service=20ms,workers=1")
+    daemon = weir(apps.addresses)
+    with H2(daemon.port) as client:
+        for i in range(3):
+            client.request(1 + 2 * i)
+        names = {client.response(1 + 2 * i).body for i in range(3)}
+    assert len(names) == 3, names
+
+
+def test_fields(weir, scripted):
+    seen = []
+
+    def backend(peer):
+        while (req := peer.request()) is not None:
+            seen.append(req)
+            peer.respond(b"hi", headers=[("Connection", "keep-alive"), ("X-Reply", "Yes")])
+    daemon = weir([scripted(backend).address])
+    with H2(daemon.port) as client:
+        stream = client.ask(1, GET + [("cookie", "a=1"), ("cookie", "b=2"), ("x-one", "1"),
+                                      ("bad_name", "x"), ("te", "trailers"),
+                                      ("x-forwarded-for", "6.6.6.6")])
+    assert (stream.status, stream.body) == (200, b"hi")
+    assert stream.get("x-reply") == "Yes" and stream.get("connection") is None
+    headers = seen[0].headers
+    assert headers.all("cookie") == ["a=1; b=2"]
+    assert headers.all("host") == ["weir.test"] and headers.get("x-one") == "1"
+    assert "bad_name" not in headers and "te" not in headers
+    assert headers.all("x-forwarded-for") == ["127.0.0.1"]
+
+
+@pytest.mark.parametrize("size", [0, 1, 1000, 16384, 65536, 1 << 20])
+@pytest.mark.parametrize("length", [True, False])
+def test_upload(weir, node, size, length):
+    daemon = weir([node.address])
+    body = pattern(size)
+    fields = post(size if length else None, "/echo")
+    with H2(daemon.port) as client:
+        client.until(lambda: client.settings)
+        client.send(client.headers(1, fields, end=False))
+        sent, windows = 0, {0: 65535, 1: 65535}
+        while sent < size:
+            n = min(16384, size - sent, *(windows[i] + client.updates.get(i, 0) - sent
+                                          for i in (0, 1)))
+            if n <= 0:
+                client.next_frame()
+                continue
+            client.send(client.data(1, body[sent:sent + n]))
+            sent += n
+        client.send(client.data(1, b"", True))
+        stream = client.response(1)
+    assert stream.status == 200
+    assert json.loads(stream.body)["body_sha256"] == hashlib.sha256(body).hexdigest()
+
+
+def test_one_stalled_stream_stops_nobody(weir, app):
+    daemon = weir(app(2).addresses)
+    with H2(daemon.port, windows=False, settings={4: 0}) as client:
+        before = daemon.rss()
+        client.request(1, [*GET[:3], (":path", "/?body=30000000")])
+        client.until(lambda: client.stream(1).heads)
+        client.send(client.settings_frame({4: 65535}))
+        client.until(lambda: len(client.stream(1).body) > 1000)
+        for i in range(3, 103, 2):
+            client.send(client.window(0, 65535))
+            assert client.ask(i, [*GET[:3], (":path", "/?body=100")]).status == 200
+        assert daemon.rss() - before < 4 << 20
+        client.send(client.reset(1))
+        wait_for(daemon.is_idle, 5, "the reset ends the exchange")
+
+
+def test_reset_frees_the_backend(weir, app):
+    apps = app(1, "service=20s")
+    daemon = weir(apps.addresses)
+    with H2(daemon.port) as client:
+        client.request(1)
+        wait_for(lambda: daemon.sum("in_flight") == 1)
+        client.send(client.reset(1))
+        wait_for(lambda: daemon.sum("in_flight") == 0)
+        assert client.ask(3, [*GET[:3], (":path", "/?service=0")]).status == 200
+
+
+def test_broken_response_is_reset(weir, scripted):
+    def backend(peer):
+        peer.request()
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
+    daemon = weir([scripted(backend).address])
+    with H2(daemon.port) as client:
+        stream = client.ask(1)
+        assert stream.reset == INTERNAL and not stream.ended
+
+
+def test_early_response(weir, scripted):
+    def backend(peer):
+        peer.send(b"HTTP/1.1 413 No\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno")
+        peer.until_end()
+    daemon = weir([scripted(backend).address])
+    with H2(daemon.port) as client:
+        client.send(client.headers(1, post(100000), end=False) + client.data(1, b"x" * 1000))
+        client.until(lambda: client.stream(1).reset is not None)
+        stream = client.stream(1)
+        assert (stream.status, stream.body, stream.ended) == (413, b"no", True)
+        assert stream.reset == NO_ERROR
+
+
+def test_interim_and_trailers(weir, scripted):
+    seen = []
+
+    def backend(peer):
+        seen.append(peer.request())
+        peer.send(b"HTTP/1.1 103 Early\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\n"
+                  b"Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nX-Sum: 7\r\n\r\n")
+        peer.until_end()
+    daemon = weir([scripted(backend).address])
+    with H2(daemon.port) as client:
+        client.send(client.headers(1, post(), end=False) + client.data(1, b"body") +
+                    client.headers(1, [("x-check", "9")], end=True))
+        stream = client.response(1)
+    assert [dict(head)[":status"] for head in stream.heads] == ["103", "200"]
+    assert (stream.body, stream.trailers) == (b"hi", [("x-sum", "7")])
+    assert seen[0].body == b"body" and seen[0].trailers == [("x-check", "9")]
+
+
+def test_websocket(weir, node):
+    daemon = weir([node.address])
+    with H2(daemon.port) as client:
+        client.until(lambda: client.settings)
+        assert client.settings[8] == 1
+        client.send(client.headers(1, [(":method", "CONNECT"), (":protocol", "websocket"),
+                                       *GET[1:3], (":path", "/ws"),
+                                       ("sec-websocket-version", "13")], end=False))
+        client.until(lambda: client.stream(1).heads)
+        assert client.stream(1).status == 200
+        assert client.stream(1).get("sec-websocket-accept") is None
+        mask, text = b"\1\2\3\4", b"hello"
+        masked = bytes(c ^ mask[i % 4] for i, c in enumerate(text))
+        client.send(client.data(1, bytes([0x81, 0x80 | len(text)]) + mask + masked))
+        client.until(lambda: text in client.stream(1).body)
+
+
+def test_drain(weir, app):
+    apps = app(1, "service=600ms")
+    daemon = weir(apps.addresses)
+    with H2(daemon.port) as client:
+        client.request(1)
+        wait_for(lambda: daemon.sum("in_flight") == 1)
+        daemon.kill(signal.SIGTERM)
+        client.until(lambda: client.goaways)
+        assert client.goaways[0] == (2**31 - 1, NO_ERROR)
+        client.request(3)   # was on its way when the notice came
+        assert client.response(1).status == 200 and client.response(3).status == 200
+        client.end()
+        assert client.goaways[-1] == (3, NO_ERROR)
+    daemon.checked = True
+    daemon.wait()
+    assert daemon.child.returncode == 0
+
+
+def test_off(weir, app):
+    daemon = weir(app(1).addresses, listener={"limits": {"h2_streams": 0}})
+    with H2(daemon.port) as client:
+        client.fill()
+        assert client.buf.startswith(b"HTTP/1.1 505 ")
+
+
+def test_idle_connection_ends(weir, app):
+    daemon = weir(app(1).addresses, listener={"timeouts": {"keepalive": "300ms"}})
+    with H2(daemon.port) as client:
+        assert client.ask(1).status == 200
+        assert client.end() == NO_ERROR
