@@ -162,14 +162,8 @@ static int32_t flood_of(const nghttp2_frame_hd *hd)
 		return hd->length == 0 && !(hd->flags & NGHTTP2_FLAG_END_STREAM)
 			   ? H2_FLOOD_empty_data
 			   : -1;
-	case NGHTTP2_RST_STREAM: /* counted when a stream ends by it */
-	case NGHTTP2_HEADERS:
-	case NGHTTP2_CONTINUATION: /* nghttp2 bounds those of one head */
-	case NGHTTP2_GOAWAY:
-	case NGHTTP2_PUSH_PROMISE:
+	default: /* RST_STREAM counts when a stream ends by it, CONTINUATION bounds nghttp2 */
 		return -1;
-	default:
-		return H2_FLOOD_unknown;
 	}
 }
 

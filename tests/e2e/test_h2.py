@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from backends import pattern, pattern_sha256
-from h2wire import (CALM, CANCEL, GET, H2, INTERNAL, NO_ERROR, post)
+from h2wire import GET, H2, INTERNAL, NO_ERROR, post
 from wire import SLOW, wait_for
 
 
@@ -219,3 +219,21 @@ def test_idle_connection_ends(weir, app):
     with H2(daemon.port) as client:
         assert client.ask(1).status == 200
         assert client.end() == NO_ERROR
+
+
+def test_over_tls(weir, app, tmp_path):
+    cert, key = tmp_path / "c.pem", tmp_path / "k.pem"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+                    "ec_paramgen_curve:P-256", "-nodes", "-keyout", str(key), "-out", str(cert),
+                    "-days", "30", "-subj", "/CN=weir.test", "-addext",
+                    "subjectAltName=DNS:weir.test"], check=True, capture_output=True)
+    daemon = weir(app(2).addresses, listener={
+        "tls": {"certificates": [{"cert": str(cert), "key": str(key)}]}})
+    out = subprocess.run(["curl", "-sk", "--http2", "-w", "\n%{http_code} %{http_version}",
+                          f"https://127.0.0.1:{daemon.port}/?body=1000000", "-o", "/dev/null"],
+                         capture_output=True, timeout=20 * SLOW, check=True).stdout
+    assert out.endswith(b"200 2"), out
+    done = subprocess.run(["h2load", "-n", "2000", "-c", "4", "-m", "32",
+                           f"https://127.0.0.1:{daemon.port}/"], capture_output=True, text=True,
+                          timeout=30 * SLOW, check=True)
+    assert "2000 succeeded, 0 failed" in done.stdout, done.stdout
