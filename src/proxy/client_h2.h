@@ -62,10 +62,11 @@ struct client_stream {
 	uint32_t held;        /* bytes given on, whose window is not given back yet */
 	bool has_length;
 	bool chunked;
-	bool tunnel; /* extended CONNECT */
-	bool open;   /* it was accepted: raw bytes */
-	bool paused; /* until client_ops.resume */
-	bool ended;  /* `in` is the last of it */
+	bool tunnel;  /* extended CONNECT */
+	bool open;    /* it was accepted: raw bytes */
+	bool paused;  /* until client_ops.resume */
+	bool ended;   /* `in` is the last of it */
+	bool refused; /* the body was too large */
 };
 
 struct client_h2_worker *client_h2_worker_new(struct worker *w, const struct worker_limits *limits);

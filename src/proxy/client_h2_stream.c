@@ -195,6 +195,9 @@ static bool count_body(struct client_stream *cs, size_t n)
 	cs->left -= cs->has_length ? n : 0;
 	if (!limit || cs->tunnel || cs->total <= limit)
 		return true;
+	if (cs->refused) /* the answer is on its way */
+		return false;
+	cs->refused = true;
 	counter_add(&cs->h2->worker->counters.rejects[REJECT_BODY_TOO_LARGE], 1);
 	exchange_body_failed(cs->ex, OUTCOME_body_too_large,
 			     reject_sentence(REJECT_BODY_TOO_LARGE));

@@ -237,3 +237,16 @@ def test_over_tls(weir, app, tmp_path):
                            f"https://127.0.0.1:{daemon.port}/"], capture_output=True, text=True,
                           timeout=30 * SLOW, check=True)
     assert "2000 succeeded, 0 failed" in done.stdout, done.stdout
+
+
+@pytest.mark.parametrize("length", [True, False])
+def test_body_limit(weir, node, length):
+    daemon = weir([node.address], listener={"limits": {"body_bytes": "10KiB"}})
+    with H2(daemon.port) as client:
+        client.send(client.headers(1, post(50000 if length else None, "/echo"), end=False))
+        for _ in range(5):
+            client.send(client.data(1, b"x" * 10000))
+        client.until(lambda: client.stream(1).reset is not None)
+        stream = client.stream(1)
+        assert (stream.status, stream.ended, stream.reset) == (413, True, NO_ERROR)
+        assert client.ask(3).status == 200
