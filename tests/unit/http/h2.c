@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+/* Heads of HTTP/2 as messages, and the memory that sessions live in. */
+#include <criterion/criterion.h>
+
+#include "weir/http/h2.h"
+
+static struct message msg;
+static char lines[H2_LINES_MAX];
+static const struct h1_limits limits = {1000, 200, 10};
+
+#define ADD(head, name, value) cr_assert(h2_head_add((head), VIEW(name), VIEW(value)))
+
+static struct h2_head get(void)
+{
+	struct h2_head head;
+	h2_head_begin(&head, &msg, lines, &limits, false);
+	ADD(&head, ":method", "GET");
+	ADD(&head, ":scheme", "http");
+	ADD(&head, ":authority", "a.example");
+	ADD(&head, ":path", "/x?y");
+	return head;
+}
+
+Test(h2_head, request)
+{
+	struct h2_head head = get();
+	cr_assert_eq(h2_head_request(&head, true, VIEW_NONE), REJECT_NONE);
+	cr_assert_eq(msg.method, METHOD_GET);
+	cr_assert(view_eq(msg.path, VIEW("/x?y")) && view_eq(msg.authority, VIEW("a.example")));
+	cr_assert_eq(msg.body, BODY_NONE);
+	cr_assert(msg.h2 && msg.version_minor == 1);
+}
+
+Test(h2_head, cookie_crumbs_become_one)
+{
+	struct h2_head head = get();
+	ADD(&head, "cookie", "a=1");
+	ADD(&head, "x", "y");
+	ADD(&head, "cookie", "b=2");
+	cr_assert_eq(h2_head_request(&head, true, VIEW_NONE), REJECT_NONE);
+	struct header *cookie = message_find(&msg, HDR_COOKIE);
+	cr_assert(cookie && view_eq(cookie->value, VIEW("a=1; b=2")));
+	cr_assert(
+	    view_eq(view_of(cookie->name.ptr, cookie->line_len), VIEW("cookie: a=1; b=2\r\n")));
+}
+
+Test(h2_head, extended_connect_becomes_an_upgrade)
+{
+	struct h2_head head;
+	h2_head_begin(&head, &msg, lines, &limits, false);
+	ADD(&head, ":method", "CONNECT");
+	ADD(&head, ":protocol", "websocket");
+	ADD(&head, ":scheme", "https");
+	ADD(&head, ":authority", "a");
+	ADD(&head, ":path", "/");
+	cr_assert_eq(h2_head_request(&head, false, VIEW("KEY")), REJECT_NONE);
+	cr_assert(msg.upgrade && msg.method == METHOD_GET && msg.body == BODY_NONE);
+	cr_assert(message_find(&msg, HDR_UPGRADE) != NULL);
+	cr_assert(message_find_name(&msg, VIEW("Sec-WebSocket-Key")) != NULL);
+}
+
+Test(h2_head, built_again_from_its_lines)
+{
+	static char kept[H2_LINES_MAX];
+	struct h2_head head = get();
+	ADD(&head, "x-a", "b: c");
+	size_t len = head.len;
+	memcpy(kept, lines, len);
+	memset(lines, 0, sizeof(lines));
+	h2_head_again(&head, &msg, view_of(kept, len));
+	cr_assert_eq(head.len, len);
+	cr_assert(memcmp(kept, lines, len) == 0);
+	cr_assert_eq(h2_head_request(&head, true, VIEW_NONE), REJECT_NONE);
+	cr_assert_eq(msg.n_headers, 1);
+}
+
+Test(h2_head, limits)
+{
+	struct h2_head head = get();
+	char value[150];
+	memset(value, 'v', sizeof(value));
+	bool more = true;
+	for (unsigned i = 0; more && i < 100; i++)
+		more = h2_head_add(&head, VIEW("x"), view_of(value, sizeof(value)));
+	cr_assert(!more, "a list without end is not read to its end");
+	cr_assert_eq(h2_head_request(&head, true, VIEW_NONE), REJECT_HEAD_TOO_LARGE);
+	cr_assert(head.len <= limits.head_bytes + 100);
+}
+
+Test(h2_mem, blocks_keep_their_bytes)
+{
+	struct h2_mem mem;
+	h2_mem_init(&mem);
+	char *p = NULL;
+	for (size_t n = 1; n < 100000; n = n * 3 + 1) {
+		p = h2_mem_realloc(p, n, &mem);
+		cr_assert(p != NULL && ((uintptr_t)p & 15) == 0);
+		p[n - 1] = 'z';
+		p[0] = 'a';
+	}
+	cr_assert_eq(p[0], 'a');
+	h2_mem_free(p, &mem);
+	h2_mem_free(NULL, &mem);
+	for (unsigned i = 0; i < H2_MEM_CLASSES; i++)
+		cr_assert_eq(mem.classes[i].n_live, 0);
+	cr_assert(h2_mem_calloc(SIZE_MAX / 2, 4, &mem) == NULL);
+	h2_mem_fini(&mem);
+}
