@@ -86,6 +86,8 @@ struct generation *generation_new(struct control *control, struct shared_conf *s
 	gen->id = ++control->next_generation;
 	gen->conf = shared->conf;
 	gen->routes = shared->routes;
+	for (size_t i = 0; i < shared->conf->n_pools; i++)
+		gen->sends_proxy |= shared->conf->pools[i].send_proxy != CONF_PROXY_OFF;
 	gen->access_log = !view_eq(shared->conf->log.access.path, VIEW("off"));
 	gen->owner = control;
 	gen->shared = shared;

@@ -194,8 +194,9 @@ static struct view path_of(const struct exchange *ex)
 static const char *client_state_text(const struct client *c)
 {
 	static const char *const names[] = {
-	    [CLIENT_HANDSHAKE] = "handshake", [CLIENT_IDLE] = "idle",        [CLIENT_HEAD] = "head",
-	    [CLIENT_HTTP2] = "http2",         [CLIENT_LINGER] = "lingering",
+	    [CLIENT_PROXY] = "proxy", [CLIENT_HANDSHAKE] = "handshake",
+	    [CLIENT_IDLE] = "idle",   [CLIENT_HEAD] = "head",
+	    [CLIENT_HTTP2] = "http2", [CLIENT_LINGER] = "lingering",
 	};
 	return c->ex ? exchange_state_name(c->ex->state) : names[c->state];
 }

@@ -105,9 +105,21 @@ static void begin_shaking(struct stream *s)
 	watch(s);
 }
 
+/* It is small, and the kernel's buffer is empty: not to be taken whole means trouble. */
+static bool send_ahead(struct stream *s)
+{
+	struct view all = buf_view(s->out);
+	bool whole = send(s->io.fd, all.ptr, all.len, MSG_NOSIGNAL) == (ssize_t)all.len;
+	buf_put(s->bufs, s->out);
+	s->out = NULL;
+	return whole;
+}
+
 static void tcp_connected(struct stream *s)
 {
 	enum err err = socket_connect_result(s->io.fd);
+	if (!err && s->out && !send_ahead(s))
+		err = ERR_IO;
 	if (!err && s->transport->handshake) {
 		begin_shaking(s);
 		return;
@@ -174,7 +186,7 @@ void stream_open_connecting(struct stream *s, struct loop *loop, struct buf_pool
 
 void stream_secure(struct stream *s, const struct transport *transport, void *state)
 {
-	check(!s->out && s->transport == &transport_plain);
+	check((!s->out || s->connecting) && s->transport == &transport_plain);
 	s->transport = transport;
 	s->transport_state = state;
 	if (!s->connecting)

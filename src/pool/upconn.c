@@ -11,6 +11,9 @@
  * responses before starting requests. */
 #define UPCONN_PRIORITY 1
 
+/* Idle connections looked at for one that began with the same PROXY header. */
+#define INTRO_LOOKS 32
+
 /* How much earlier than the backend's own timeout we stop to use a connection. */
 #define IDLE_MARGIN_US 500000
 /* A close after less idle time than this says nothing about a timeout. */
@@ -106,25 +109,36 @@ static uint64_t tls_id_of(const struct pool_view *view)
 	return view->tls ? tls_client_id(view->tls) : 0;
 }
 
+/* A reload has changed what connections to this backend are like. */
+static bool is_outdated(const struct upconn *up, const struct pool_view *view, uint64_t intro_key)
+{
+	return up->tls_id != tls_id_of(view) || !up->intro_key != !intro_key;
+}
+
 struct upconn *upconn_take(const struct pool_view *view, struct pool_worker *pw,
-			   struct backend *backend, const struct stream_events *on, void *owner)
+			   struct backend *backend, uint64_t intro_key,
+			   const struct stream_events *on, void *owner)
 {
 	struct backend_local *local = backend->local[pw->id];
-	struct upconn *up;
-	for (;;) {
-		if (list_is_empty(&local->idle))
-			return NULL;
-		up = list_first(&local->idle, struct upconn, idle_link);
+	unsigned looks = INTRO_LOOKS;
+	list_each_safe (it, next, &local->idle) {
+		struct upconn *up = list_entry(it, struct upconn, idle_link);
 		check_magic(up, UPCONN_MAGIC);
-		if (likely(up->tls_id == tls_id_of(view)))
+		if (unlikely(is_outdated(up, view, intro_key))) {
+			upconn_close(up);
+			continue;
+		}
+		if (likely(up->intro_key == intro_key)) {
+			idle_unlink(up);
+			up->stream.on = on;
+			up->owner = owner;
+			up->n_requests++;
+			return up;
+		}
+		if (--looks == 0)
 			break;
-		upconn_close(up); /* a reload has changed pools.*.tls since */
 	}
-	idle_unlink(up);
-	up->stream.on = on;
-	up->owner = owner;
-	up->n_requests++;
-	return up;
+	return NULL;
 }
 
 static struct upconn *upconn_new(struct pool_worker *pw, struct backend *backend, void *owner)
@@ -140,7 +154,7 @@ static struct upconn *upconn_new(struct pool_worker *pw, struct backend *backend
 	up->owner = owner;
 	up->idle_limit_us = UINT64_MAX;
 	up->idle_since_us = 0;
-	up->tls_id = 0;
+	up->tls_id = up->intro_key = 0;
 	up->timer.fn = on_idle_timer;
 	list_init(&up->idle_link);
 	return up;
@@ -160,9 +174,17 @@ static bool begin_tls(struct upconn *up, struct tls_client *client)
 	return true;
 }
 
+/* Ahead of everything, TLS included. */
+static bool introduce(struct upconn *up, const struct upconn_intro *intro)
+{
+	up->intro_key = intro->key;
+	return stream_write(&up->stream, intro->bytes, intro->len) != IO_ERR;
+}
+
 enum err upconn_connect(struct pool_worker *pw, struct backend *backend,
-			const struct pool_view *view, const struct stream_events *on, void *owner,
-			struct upconn **out, bool *connected)
+			const struct pool_view *view, const struct upconn_intro *intro,
+			const struct stream_events *on, void *owner, struct upconn **out,
+			bool *connected)
 {
 	const struct conf_pool *conf = view->pool->conf;
 	uint32_t open = atomic_fetch_add_explicit(&backend->n_upconns, 1, memory_order_relaxed);
@@ -184,6 +206,10 @@ enum err upconn_connect(struct pool_worker *pw, struct backend *backend,
 		stream_open(&up->stream, pw->loop, &pw->bufs, fd, on, UPCONN_PRIORITY);
 	else
 		stream_open_connecting(&up->stream, pw->loop, &pw->bufs, fd, on, UPCONN_PRIORITY);
+	if (unlikely(intro->key && !introduce(up, intro))) {
+		upconn_close(up);
+		return ERR_NOMEM; /* the count has gone with it */
+	}
 	if (unlikely(view->tls) && !begin_tls(up, view->tls)) {
 		upconn_close(up);
 		return ERR_NOMEM; /* the count has gone with it */

@@ -93,6 +93,7 @@ static void connect_or_reuse(struct attempt *at, bool may_reuse)
 	struct exchange *ex = at->ex;
 	struct worker *w = ex->worker;
 	struct backend *b = at->lease.backend;
+	struct upconn_intro intro;
 	bool connected;
 	if (likely(at == ex->at))
 		ex->backend = b;
@@ -102,8 +103,11 @@ static void connect_or_reuse(struct attempt *at, bool may_reuse)
 		return;
 	}
 	at->unsent = true;
-	if (may_reuse &&
-	    (at->up = upconn_take(ex->view, &w->pool, b, &backend_h1_events, at)) != NULL) {
+	intro.key = 0;
+	if (unlikely(ex->view->pool->conf->send_proxy))
+		send_proxy_intro(ex, &intro);
+	if (may_reuse && (at->up = upconn_take(ex->view, &w->pool, b, intro.key, &backend_h1_events,
+					       at)) != NULL) {
 		at->ops = &backend_h1_ops;
 		at->reused = true;
 		counter_add(&at->local->counters.reuses, 1);
@@ -116,8 +120,8 @@ static void connect_or_reuse(struct attempt *at, bool may_reuse)
 		return;
 	}
 	at->connect_from_us = clock_us();
-	enum err err =
-	    upconn_connect(&w->pool, b, ex->view, &backend_h1_events, at, &at->up, &connected);
+	enum err err = upconn_connect(&w->pool, b, ex->view, &intro, &backend_h1_events, at,
+				      &at->up, &connected);
 	at->ops = at->up ? &backend_h1_ops : NULL;
 	if (err == ERR_OK && connected) {
 		attempt_connected(at, ERR_OK);

@@ -35,7 +35,8 @@ void client_close(struct client *c)
 	timer_clear(&c->timer);
 	stream_close(&c->stream);
 	buf_put(&w->pool.bufs, c->in);
-	c->in = NULL;
+	buf_put(&w->pool.bufs, c->proxy);
+	c->in = c->proxy = NULL;
 	list_del(&c->link);
 	atomic_fetch_sub_explicit(&c->listener->n_conns, 1, memory_order_relaxed);
 	atomic_store_explicit(&w->n_conns, w->conns.n_live - 1, memory_order_relaxed);
@@ -287,7 +288,7 @@ struct exchange_request client_request(struct client *c, const struct message *m
 	    .listener = c->conf,
 	    .peer = &c->peer,
 	    .peer_ip = view_of(c->ip, c->ip_len),
-	    .scheme = is_secure(c) ? VIEW("https") : VIEW("http"),
+	    .scheme = is_secure(c) || c->tls_before ? VIEW("https") : VIEW("http"),
 	    .tls = is_secure(c) ? tls_info(c->stream.transport, c->stream.transport_state) : NULL,
 	    .peer_trusted = c->trusted,
 	    .start_us = c->head_from_us,
@@ -479,6 +480,9 @@ static void on_readable(struct stream *stream)
 	struct client *c = container_of(stream, struct client, stream);
 	check_magic(c, CLIENT_MAGIC);
 	switch (c->state) {
+	case CLIENT_PROXY:
+		client_proxy_read(c);
+		break;
 	case CLIENT_IDLE:
 	case CLIENT_HEAD:
 		read_request(c);
@@ -606,6 +610,10 @@ static void on_timeout(struct timer *timer)
 	check_magic(c, CLIENT_MAGIC);
 	if (c->state == CLIENT_HANDSHAKE)
 		counter_add(&c->worker->counters.tls_timeouts, 1);
+	if (c->state == CLIENT_PROXY) {
+		client_proxy_refuse(c, "no PROXY header within timeouts.header");
+		return;
+	}
 	if (c->state == CLIENT_HEAD) {
 		counter_add(&c->worker->counters.outcomes[OUTCOME_client_timeout_head], 1);
 		send_reject(c, NULL, 408, "client_timeout_head",
@@ -652,6 +660,17 @@ static struct tls_server *server_of(const struct client *c)
 	return gl->servers ? gl->servers[c->conf - gl->gen->conf->listeners] : NULL;
 }
 
+void client_start(struct client *c)
+{
+	struct tls_server *server = server_of(c);
+	c->state = CLIENT_IDLE;
+	loop_timer(&c->worker->loop, &c->timer, c->conf->timeouts.header_us);
+	if (unlikely(server))
+		begin_handshake(c, server);
+	else if (unlikely(c->worker->draining))
+		client_drain(c);
+}
+
 struct client *client_open(struct worker *w, int fd, const struct addr *peer,
 			   const struct gen_listener *listener)
 {
@@ -665,10 +684,10 @@ struct client *client_open(struct worker *w, int fd, const struct addr *peer,
 	}
 	c->magic = CLIENT_MAGIC;
 	c->state = CLIENT_IDLE;
-	c->keep = c->in_loop = c->body_paused = c->retired = false;
+	c->keep = c->in_loop = c->body_paused = c->retired = c->tls_before = false;
 	c->ex = NULL;
 	c->h2 = NULL;
-	c->in = NULL;
+	c->in = c->proxy = NULL;
 	c->worker = w;
 	c->gl = gen_get(w->gen);
 	c->conf = listener->conf;
@@ -684,10 +703,12 @@ struct client *client_open(struct worker *w, int fd, const struct addr *peer,
 	atomic_store_explicit(&w->n_conns, w->conns.n_live, memory_order_relaxed);
 	counter_add(&listener->listener->local[w->pool.id].accepted, 1);
 	stream_open(&c->stream, &w->loop, &w->pool.bufs, fd, &client_events, 0);
-	loop_timer(&w->loop, &c->timer, c->conf->timeouts.header_us);
-	struct tls_server *server = server_of(c);
-	if (unlikely(server))
-		begin_handshake(c, server);
+	if (unlikely(client_proxy_expected(c->conf, peer))) {
+		c->state = CLIENT_PROXY;
+		loop_timer(&w->loop, &c->timer, c->conf->timeouts.header_us);
+	} else {
+		client_start(c);
+	}
 	return c->magic == CLIENT_MAGIC ? c : NULL;
 }
 

@@ -21,4 +21,13 @@ void client_pause_body(struct client *c);
 /* client_ops->ended: keep-alive, lingering close, or close. */
 void client_exchange_ended(void *client, bool complete);
 
+/* The connection's own bytes may come: TLS or requests. */
+void client_start(struct client *c);
+void client_close(struct client *c);
+
+/* client_proxy.c: whether its peer has to begin with a PROXY header. */
+bool client_proxy_expected(const struct conf_listener *conf, const struct addr *peer);
+void client_proxy_read(struct client *c);
+void client_proxy_refuse(struct client *c, const char *why);
+
 #endif

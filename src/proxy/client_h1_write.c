@@ -162,6 +162,11 @@ static size_t op_unsent(const struct exchange *ex)
 	return stream_unsent(&c->stream);
 }
 
+static void op_origin(const struct exchange *ex, struct proxy_header *out)
+{
+	client_origin(ex->client, out);
+}
+
 const struct client_ops client_h1_ops = {
     .head = op_head,
     .data = op_data,
@@ -174,4 +179,5 @@ const struct client_ops client_h1_ops = {
     .ended = client_exchange_ended,
     .pending = op_pending,
     .unsent = op_unsent,
+    .origin = op_origin,
 };

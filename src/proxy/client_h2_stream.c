@@ -484,6 +484,12 @@ static size_t op_unsent(const struct exchange *ex)
 	return h2_stream_pending(&cs->st) + stream_unsent(&cs->h2->conn->stream);
 }
 
+static void op_origin(const struct exchange *ex, struct proxy_header *out)
+{
+	const struct client_stream *cs = ex->client;
+	client_origin(cs->h2->conn, out);
+}
+
 const struct client_ops client_h2_ops = {
     .head = op_head,
     .data = op_data,
@@ -496,4 +502,5 @@ const struct client_ops client_h2_ops = {
     .ended = op_ended,
     .pending = op_pending,
     .unsent = op_unsent,
+    .origin = op_origin,
 };

@@ -104,6 +104,10 @@ struct conf_listener {
 	struct conf_listener_tls tls;
 	bool server_timing, proxy_status; /* fields added to responses */
 	struct conf_cidrs trusted_proxies;
+	struct {
+		bool on;
+		struct conf_cidrs from;
+	} proxy_protocol;
 	struct view refusal_header; /* ptr NULL: none */
 	struct {
 		uint64_t handshake_us, header_us, body_idle_us, write_idle_us, keepalive_us;
@@ -247,6 +251,9 @@ struct conf_outlier {
 	double max_ejected; /* 0.3 for 30% */
 };
 
+/* The value is the version. */
+enum conf_send_proxy { CONF_PROXY_OFF, CONF_PROXY_V1, CONF_PROXY_V2 };
+
 struct conf_pool {
 	struct view name;
 	uint32_t index;
@@ -278,6 +285,7 @@ struct conf_pool {
 	} hash;
 	uint64_t slow_start_us; /* 0: none */
 	struct conf_pool_tls tls;
+	enum conf_send_proxy send_proxy;
 	double overprovision; /* 1.4 for 140%; 0: a tier stands by until those before it are gone */
 	double panic;         /* 0.5 for 50%; 0: never */
 	struct conf_health health;

@@ -52,7 +52,10 @@ struct stream {
 /* Watches for reading from now on.  `priority` orders events within a turn. */
 void stream_open(struct stream *s, struct loop *loop, struct buf_pool *bufs, int fd,
 		 const struct stream_events *on, int priority);
-/* The same for a connect in progress: `connected` comes first. */
+/*
+ * The same for a connect in progress: `connected` comes first.  What little is
+ * written until then (a PROXY header) goes out ahead of it, and of TLS.
+ */
 void stream_open_connecting(struct stream *s, struct loop *loop, struct buf_pool *bufs, int fd,
 			    const struct stream_events *on, int priority);
 

@@ -15,6 +15,7 @@
 #define WEIR_POOL_UPCONN_H
 
 #include "weir/conf/conf.h"
+#include "weir/net/proxy_protocol.h"
 #include "weir/net/stream.h"
 #include "weir/pool/backend.h"
 #include "weir/pool/pool.h"
@@ -35,12 +36,24 @@ struct upconn {
 	uint64_t idle_since_us;
 	uint64_t idle_limit_us; /* as the backend announced, UINT64_MAX: it did not */
 	uint64_t tls_id;        /* whom its TLS trusts and what it shows; 0: plain TCP */
+	uint64_t intro_key;     /* of the PROXY header it began with; 0: none */
 	void *owner;            /* the exchange while busy */
 };
 
-/* A kept connection to the backend, with the TLS that the view asks for, or NULL. */
+/* The PROXY header that a connection begins with (pools.*.send_proxy). */
+struct upconn_intro {
+	uint64_t key; /* who may share a connection; 0: there is no header */
+	size_t len;
+	char bytes[PROXY_WRITE_MAX];
+};
+
+/*
+ * A kept connection to the backend, with the TLS that the view asks for and a
+ * PROXY header of this key, or NULL.
+ */
 struct upconn *upconn_take(const struct pool_view *view, struct pool_worker *pw,
-			   struct backend *backend, const struct stream_events *on, void *owner);
+			   struct backend *backend, uint64_t intro_key,
+			   const struct stream_events *on, void *owner);
 
 /*
  * Opens one.  ERR_FULL when limits.connections of the backend is reached;
@@ -48,8 +61,9 @@ struct upconn *upconn_take(const struct pool_view *view, struct pool_worker *pw,
  * comes).
  */
 enum err upconn_connect(struct pool_worker *pw, struct backend *backend,
-			const struct pool_view *view, const struct stream_events *on, void *owner,
-			struct upconn **out, bool *connected);
+			const struct pool_view *view, const struct upconn_intro *intro,
+			const struct stream_events *on, void *owner, struct upconn **out,
+			bool *connected);
 
 /* Back into the idle list, or closed when it cannot be kept; before lease_drop. */
 void upconn_release(struct upconn *up, const struct conf_pool *conf);

@@ -15,6 +15,8 @@
  *                                                | LINGER | --> closed
  *                                                +--------+
  *
+ *   PROXY   the peer must say first who the client is (client_proxy.c); the header
+ *           so far is in `in`                      timeouts.header
  *   HANDSHAKE  TLS comes before IDLE; reading is paused while the connection waits for
  *           its turn (limits.handshakes)           timeouts.handshake
  *   IDLE    nothing of a next request has come       deadline timeouts.keepalive
@@ -29,6 +31,7 @@
 #ifndef WEIR_PROXY_CLIENT_H
 #define WEIR_PROXY_CLIENT_H
 
+#include "weir/net/proxy_protocol.h"
 #include "weir/net/socket.h"
 #include "weir/net/stream.h"
 #include "weir/proxy/exchange.h"
@@ -36,12 +39,13 @@
 #define CLIENT_MAGIC 0x434c4931
 
 enum client_state {
+	CLIENT_PROXY,
 	CLIENT_HANDSHAKE,
 	CLIENT_IDLE,
 	CLIENT_HEAD,
 	CLIENT_BUSY,
 	CLIENT_HTTP2,
-	CLIENT_LINGER
+	CLIENT_LINGER,
 };
 
 struct client_h2;
@@ -56,6 +60,7 @@ struct client {
 	uint8_t framing; /* enum client_framing of the response under way */
 	bool keep;       /* the connection goes on after this exchange */
 	bool trusted;    /* the peer is in trusted_proxies */
+	bool tls_before; /* the PROXY header says that the client came over TLS */
 	bool in_loop;    /* client_next is running: it takes the next request */
 	bool body_paused;
 	bool retired; /* its listener is gone from the configuration */
@@ -64,6 +69,7 @@ struct client {
 	struct exchange *ex;  /* HTTP/1: the one under way */
 	struct client_h2 *h2; /* HTTP/2: owns */
 	struct buf *in;       /* incomplete head or pipelined bytes; owns */
+	struct buf *proxy;    /* the PROXY header it began with, for backends; owns */
 	struct worker *worker;
 	struct gen_local *gl; /* counted; whose listener configuration applies */
 	const struct conf_listener *conf;
@@ -88,6 +94,8 @@ struct client *client_open(struct worker *w, int fd, const struct addr *peer,
 			   const struct gen_listener *listener);
 /* Requests under way on an HTTP/2 connection. */
 uint32_t client_streams(const struct client *c);
+/* Who is at the other end, and where it meant to go; borrows from the client. */
+void client_origin(const struct client *c, struct proxy_header *out);
 /* Closes at once; ends a running exchange. */
 void client_abort(struct client *c);
 /* Closes when there is nothing under way. */

@@ -82,6 +82,8 @@ struct client_ops {
 	void (*ended)(void *client, bool complete);
 	size_t (*pending)(const struct exchange *ex); /* bytes the kernel has not taken */
 	size_t (*unsent)(const struct exchange *ex);  /* and those the peer has not */
+	/* Who the client is, for the PROXY protocol; borrows until the callback ends. */
+	void (*origin)(const struct exchange *ex, struct proxy_header *out);
 };
 
 struct exchange {
@@ -230,6 +232,9 @@ uint64_t exchange_response_timeout(const struct exchange *ex);
 void exchange_set_state(struct exchange *ex, enum exchange_state state);
 /* Sets the deadline that fits the state. */
 void exchange_arm(struct exchange *ex);
+
+/* send_proxy.c: how to introduce the client to a backend. */
+void send_proxy_intro(const struct exchange *ex, struct upconn_intro *intro);
 
 /* reply.c: answers of weir itself. */
 void reply_error(struct exchange *ex, enum outcome outcome, const char *detail);

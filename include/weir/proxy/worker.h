@@ -73,6 +73,7 @@ struct worker {
 	bool draining;
 	int fd_limit;
 	uint64_t accept_logged_us;  /* the last warning about it */
+	uint64_t proxy_logged_us;   /* the same about PROXY headers */
 	uint64_t accept_blocked_us; /* out of descriptors since; 0: no */
 	struct timer refresh_timer;
 	struct timer accept_timer;

@@ -70,17 +70,19 @@ static const struct stream_events events = {
     .broken = on_other,
 };
 
+static const struct upconn_intro no_intro;
+
 static enum err open_up(struct user *user)
 {
 	struct pool_worker *pw = &world.pws[user->worker];
 	bool connected;
 	cr_assert_eq(pool_take(&gen.views[user->worker], pw, NULL, 0, &user->lease), POOL_TAKEN);
-	user->up = upconn_take(&gen.views[user->worker], pw, user->lease.backend, &events, user);
+	user->up = upconn_take(&gen.views[user->worker], pw, user->lease.backend, 0, &events, user);
 	user->reused = user->up != NULL;
 	if (user->up)
 		return ERR_OK;
-	enum err err = upconn_connect(pw, user->lease.backend, &gen.views[user->worker], &events,
-				      user, &user->up, &connected);
+	enum err err = upconn_connect(pw, user->lease.backend, &gen.views[user->worker], &no_intro,
+				      &events, user, &user->up, &connected);
 	if (err) {
 		lease_drop(&user->lease, true, 0);
 		return err;
