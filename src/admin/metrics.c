@@ -5,6 +5,7 @@
  * Prometheus wants them.
  */
 #include "api.h"
+#include "certificates.h"
 #include "counters.h"
 #include "metric.h"
 #include "process.h"
@@ -497,8 +498,10 @@ void api_metrics(struct call *call)
 	host->status(host->ctx, call->arena, &s.status);
 	call->answer.type = s.m.open ? "application/openmetrics-text; version=1.0.0; charset=utf-8"
 				     : "text/plain; version=0.0.4; charset=utf-8";
-	if (!s.scoped)
+	if (!s.scoped) {
 		put_process_wide(&s);
+		put_certificate_metrics(&s.m, host);
+	}
 	put_pools(&s);
 	for (size_t i = 0; i < ARRAY_LEN(gauges); i++)
 		put_gauge(&s, &gauges[i]);

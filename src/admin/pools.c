@@ -115,11 +115,10 @@ void put_backend(struct json *j, const struct pool *pool, uint32_t i)
 	json_member_view(j, "name", b->name);
 	json_member_view(j, "address", b->address_text);
 	json_member_text(j, "state", backend_state_name(backend_state(b)));
-	const char *tls_error = atomic_load_explicit(&b->tls_error, memory_order_relaxed);
-	if (tls_error && !b->reason[0])
-		json_member_text(j, "reason", tls_error);
-	else
-		json_member_text(j, "reason", b->reason);
+	json_member_text(j, "reason", b->reason);
+	/* of the last handshake, while it failed */
+	json_member_optional(j, "tls_error",
+			     view_str(atomic_load_explicit(&b->tls_error, memory_order_relaxed)));
 	json_member_u64(j, "since_s", now > b->since_us ? (now - b->since_us) / 1000000 : 0);
 	json_member_u64(j, "weight", pool->weights[i]);
 	json_member_u64(j, "priority", pool->priorities[i]);

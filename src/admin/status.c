@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* GET /v1/status: the daemon at a glance, problems as sentences. */
 #include "api.h"
+#include "certificates.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -134,6 +135,7 @@ static void put_problems(struct json *j, const struct admin_status *s,
 	json_key(j, "problems");
 	json_array(j);
 	put_daemon_problems(j, s);
+	put_certificate_problems(j, host);
 	for (uint32_t i = 0; i < n; i++)
 		put_pool_problems(j, &pools[i]);
 	json_array_end(j);

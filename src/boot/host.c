@@ -507,6 +507,14 @@ static void host_drain(void *ctx)
 	control_drain(ctx);
 }
 
+static const struct tls_used *host_certificates(void *ctx, size_t *n)
+{
+	const struct control *control = ctx;
+	const struct tls_inventory *all = control->current->certificates;
+	*n = all->n;
+	return all->rows;
+}
+
 struct admin_host host_of(struct control *control)
 {
 	return (struct admin_host){
@@ -522,6 +530,7 @@ struct admin_host host_of(struct control *control)
 	    .add = host_add,
 	    .remove = host_remove,
 	    .drain = host_drain,
+	    .certificates = host_certificates,
 	    .connections = host_connections,
 	};
 }

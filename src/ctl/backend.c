@@ -65,8 +65,12 @@ void put_why(struct str *out, const json_t *backend)
 {
 	const char *state = get_text(backend, "state"), *reason = get_text(backend, "reason");
 	bool has_since = has_member(backend, "since_s");
-	if (strcmp(state, "up") == 0)
+	if (strcmp(state, "up") == 0) {
+		const char *tls = get_text(backend, "tls_error");
+		str_text(out, *tls ? "TLS: " : "");
+		put_clean(out, tls);
 		return;
+	}
 	if (has_since)
 		put_age_s(out, get_u64(backend, "since_s"));
 	if (*reason) {

@@ -22,6 +22,7 @@ def two(weir, app):
 
 
 READS = [("status",), ("pools",), ("backends",), ("backends", "app"), ("connections",),
+         ("certificates",),
          ("config",), ("events",), ("histogram", "app"), ("scaling",), ("scaling", "app"),
          ("slow",), ("slow", "app"), ("history", "app"), ("history", "app/a", "--seconds", "5"), ("explain", "GET", "http://weir.test/")]
 

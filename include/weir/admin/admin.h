@@ -13,6 +13,7 @@
 #include "weir/base/str.h"
 #include "weir/conf/conf.h"
 #include "weir/loop/loop.h"
+#include "weir/net/tls.h"
 #include "weir/pool/pool.h"
 #include "weir/route/route.h"
 
@@ -101,6 +102,7 @@ struct admin_host {
 	/* sets draining, takes it out once nothing is in flight */
 	enum err (*remove)(void *ctx, struct view pool, struct view backend, struct str *why);
 	void (*drain)(void *ctx);
+	const struct tls_used *(*certificates)(void *ctx, size_t *n);
 	/* asks every worker; `done` comes later, on the control thread, with rows that
 	 * live until it returns */
 	void (*connections)(void *ctx,

@@ -93,6 +93,17 @@ struct tls_cert_info {
 	int64_t ocsp_until_s;
 };
 
+/* A certificate in use, for operators. */
+struct tls_used {
+	struct view listener;
+	struct tls_cert_info info;
+};
+
+struct tls_inventory {
+	struct tls_used *rows;
+	size_t n;
+};
+
 /* The files of one entry; `key` empty: in the same file; `ocsp` empty: none. */
 struct tls_files {
 	struct view cert, key, ocsp;

@@ -45,17 +45,6 @@ struct listener {
 	} CACHE_ALIGNED local[];
 };
 
-/* A certificate in use, for operators. */
-struct tls_used {
-	struct view listener;
-	struct tls_cert_info info;
-};
-
-struct tls_inventory {
-	struct tls_used *rows;
-	size_t n;
-};
-
 /* One bind of one configured listener. */
 struct gen_listener {
 	const struct conf_listener *conf;

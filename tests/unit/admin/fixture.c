@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "weir/base/check.h"
 
@@ -34,6 +35,8 @@ static const char standard[] =
     "      - {address: '127.0.0.1:2', name: b, weight: 2}\n"
     "      - {address: 'unix:/tmp/c', priority: 1}\n"
     "  spare: {balance: p2c, backends: [{address: '127.0.0.1:3', name: s}]}\n";
+
+bool fixture_has_certificates;
 
 /* ---- pools, built anew on every change ---- */
 
@@ -218,6 +221,27 @@ static void give_rows(struct fixture *f)
 	f->done = NULL;
 }
 
+static const struct tls_used *certificates(void *ctx, size_t *n)
+{
+	static struct tls_used rows[2];
+	(void)ctx;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		rows[i] = (struct tls_used){
+		    .listener = VIEW("web"),
+		    .info = {.file = i ? VIEW("/late.pem") : VIEW("/site.pem"),
+			     .subject = VIEW("CN=a.example"),
+			     .issuer = VIEW("CN=Test"),
+			     .names = VIEW("a.example *.b.example"),
+			     .key_type = VIEW("ECDSA P-256"),
+			     .fingerprint = VIEW("00"),
+			     .not_after_s = time(NULL) + (i ? 5 * 86400 + 60 : 90 * 86400),
+			     .ocsp = VIEW("good"),
+			     .ocsp_until_s = i ? 1 : 0},
+		};
+	*n = fixture_has_certificates ? ARRAY_LEN(rows) : 0;
+	return rows;
+}
+
 static void connections(void *ctx,
 			void (*done)(void *arg, const struct admin_connection *rows, size_t n),
 			void *arg)
@@ -271,6 +295,7 @@ void fixture_init(struct fixture *f, const char *yaml)
 	    .add = add,
 	    .remove = remove_backend,
 	    .drain = drain,
+	    .certificates = certificates,
 	    .connections = connections,
 	};
 	check(api_init(&f->api, &f->host));

@@ -35,6 +35,9 @@ struct fixture {
 };
 
 /* Two pools: app (a, b weight 2) and spare (s); NULL: this. */
+/* One that expires in 90 days and one that does in 5, its OCSP response out of date. */
+extern bool fixture_has_certificates;
+
 void fixture_init(struct fixture *f, const char *yaml);
 void fixture_fini(struct fixture *f);
 /* Gives the rows that a deferred /v1/connections waits for. */
