@@ -16,6 +16,7 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -34,7 +35,11 @@ status:
   socket: {socket}
   bind: 127.0.0.1:{status_port}
 listeners:
-  - bind: 127.0.0.1:{port}
+  - name: plain
+    bind: 127.0.0.1:{port}
+  - name: tls
+    bind: 127.0.0.1:{tls_port}
+    tls: {{certificates: [{{cert: site.pem, key: site.key}}]}}
 routes:
   - {{match: {{path: /node/}}, pool: node}}
   - {{match: {{path: /python/}}, pool: python}}
@@ -141,6 +146,18 @@ def start_sample(processes, name, n):
 
 # ---- weir ----
 
+def make_certificate():
+    """Self-signed, for localhost, beside the configuration."""
+    made = subprocess.run(
+        ['openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes',
+         '-days', '365', '-subj', '/CN=localhost', '-addext',
+         'subjectAltName=DNS:localhost,IP:127.0.0.1', '-keyout', os.path.join(OUT, 'site.key'),
+         '-out', os.path.join(OUT, 'site.pem')],
+        capture_output=True, text=True, check=False)
+    if made.returncode != 0:
+        raise Failure(f'openssl made no certificate: {made.stderr.strip()}')
+
+
 class UnixHTTP(http.client.HTTPConnection):
     def __init__(self, path):
         super().__init__('weir', timeout=10)
@@ -157,6 +174,8 @@ class Weir:
         self.apps = apps
         self.port = free_port()
         self.status_port = free_port()
+        self.tls_port = free_port()
+        make_certificate()
         self.conf = os.path.join(OUT, 'weir.yaml')
         self.socket = os.path.join(OUT, 'weir.sock')
         self.scratch = None
@@ -174,7 +193,8 @@ class Weir:
         block = '\n'.join(f'      - {{address: 127.0.0.1:{port}, name: {name}}}'
                           for name, port in app)
         text = CONF.format(socket=self.socket, port=self.port,
-                           status_port=self.status_port, node=inline(self.apps['node']),
+                           status_port=self.status_port, tls_port=self.tls_port,
+                           node=inline(self.apps['node']),
                            python=inline(self.apps['python']), app=block)
         with open(self.conf, 'w', encoding='utf-8') as out:
             out.write(text)
@@ -271,7 +291,8 @@ def start_all(processes):
     heading('weir')
     weir = Weir(processes, apps)
     print(f'  http://127.0.0.1:{weir.port}/  /node/ goes to node, /python/ to gunicorn, all else to'
-          ' the sample app\n  configuration: build/demo/weir.yaml')
+          f' the sample app\n  https://localhost:{weir.tls_port}/  the same over TLS, with the'
+          ' certificate build/demo/site.pem\n  configuration: build/demo/weir.yaml')
     return weir
 
 
@@ -295,6 +316,9 @@ def invite(weir):
     ctl = f'{nearest(os.path.join(BIN, "weirctl"))} -s {nearest(weir.socket)}'
     heading('try')
     print(f'  curl -i http://127.0.0.1:{weir.port}/node/')
+    site = nearest(os.path.join(OUT, 'site.pem'))
+    print(f'  curl -i --cacert {site} https://localhost:{weir.tls_port}/node/')
+    print(f'  {ctl} certificates')
     print(f'  {ctl} explain GET http://127.0.0.1:{weir.port}/python/')
     print(f'  {ctl} drain app/app-0')
     print(f'  {ctl} top')
@@ -344,7 +368,15 @@ def check_answers(weir, checks):
         connection.close()
         checks.that(f'GET {path} is answered by its kind of app server',
                     response.status == 200 and body.startswith(name), body.strip())
-    return len(cases)
+    context = ssl.create_default_context(cafile=os.path.join(OUT, 'site.pem'))
+    connection = http.client.HTTPSConnection('localhost', weir.tls_port, timeout=10,
+                                             context=context)
+    connection.request('GET', '/node/')
+    response = connection.getresponse()
+    checks.that('the same over TLS, with its certificate verified',
+                response.status == 200 and response.read().decode().startswith('node-'))
+    connection.close()
+    return len(cases) + 1
 
 
 def app_count(port):
