@@ -76,7 +76,6 @@ BAD = [
     ("control byte in the target", b"GET /\x01 HTTP/1.1\r\nHost: a\r\n\r\n", 400),
     ("fragment in the target", b"GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n", 400),
     ("TLS hello", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(40) + b"\r\n\r\n", 400),
-    ("HTTP/2 preface", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", (400, 505)),
     ("CONNECT", b"CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n", 405),
     ("unknown expectation", b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 200-ok\r\n"
      b"Content-Length: 5\r\n\r\nhello", 417),
@@ -119,6 +118,14 @@ def test_bad_heads_are_refused_and_nothing_is_forwarded(one):
             wrong.append(f"{name}: {stats['bytes_in']} bytes reached the backend")
             one.app.reset()
     assert not wrong, "\n".join(wrong)
+
+
+def test_the_preface_of_http2_where_it_is_off(weir, app):
+    daemon = weir(app().addresses, listener={"limits": {"h2_streams": 0}})
+    with daemon.connect() as client:
+        client.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+        assert client.response().status == 505
+        client.assert_closed()
 
 
 def test_bad_heads_in_two_pieces(one):

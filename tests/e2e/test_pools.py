@@ -299,7 +299,7 @@ def test_retry_needs_the_word_connect(weir, app):
 def test_the_budget_bounds_retries(weir, app, scripted):
     """Half of the picks fail; a budget of 1% and its floor of 10 a second do not cover them."""
     daemon = weir([scripted(reset_after_request).address, app().addresses[0]],
-                  pool={"retry": {"budget": "1%"}, "balance": "round-robin"})
+                  pool={"retry": {"budget": "1%"}, "balance": "round-robin", "outlier": "off"})
     client = daemon.connect()
     statuses = Counter(client.ask().status for _ in range(1000))
     assert statuses[502] > 300 and statuses[200] >= 500, statuses
@@ -343,7 +343,8 @@ def reset_after_request(peer):
 def test_get_is_retried_after_a_reset(weir, app, scripted):
     bad = scripted(reset_after_request)
     daemon = weir([bad.address, app().addresses[0]],
-                  pool={"retry": {"budget": "100%"}, "balance": "round-robin"})
+                  pool={"retry": {"budget": "100%"}, "balance": "round-robin",
+                        "outlier": "off"})
     client = daemon.connect()
     assert spread(client, 20) == {"app-0": 20}
     assert bad.n_requests >= 10
@@ -353,7 +354,8 @@ def test_get_is_retried_after_a_reset(weir, app, scripted):
 def test_what_is_not_idempotent_is_never_repeated(weir, app, scripted, method):
     bad, backend = scripted(reset_after_request), app()
     daemon = weir([bad.address, backend.addresses[0]],
-                  pool={"retry": {"budget": "100%"}, "balance": "round-robin"})
+                  pool={"retry": {"budget": "100%"}, "balance": "round-robin",
+                        "outlier": "off"})
     client = daemon.connect()
     statuses = Counter(client.ask(method, body=b"x").status for _ in range(20))
     assert statuses == {200: 10, 502: 10}

@@ -276,7 +276,7 @@ def test_rolling_restart_fails_nobody(weir, app, tmp_path, sticky):
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_a_killed_backend_costs_at_most_what_it_had(weir, app, method):
     fleet = Fleet(app, 4, "service=20ms")
-    daemon = weir(fleet.backends)
+    daemon = weir(fleet.backends, pool={"outlier": {"eject": "500ms"}})
     headers = "Content-Length: 0\r\n" if method == "POST" else ""
     with Load(daemon.port, 300, headers=headers, method=method) as load:
         for i in range(2 * QUICK):
@@ -296,7 +296,8 @@ def test_a_stopped_backend_is_passed_over_and_comes_back(weir, app):
     """SIGSTOP: it accepts connections and never answers.  Nobody waits for it longer than
     retry.attempt_timeout, and those who did are served elsewhere."""
     fleet = Fleet(app, 4, "service=10ms")
-    daemon = weir(fleet.backends, pool={"retry": {"attempt_timeout": "150ms"}})
+    daemon = weir(fleet.backends, pool={"retry": {"attempt_timeout": "150ms"},
+                                        "outlier": {"eject": "500ms"}})
     with Load(daemon.port, 150) as load:
         for i in range(QUICK):
             load.wait_for(len(load.rows) + 50)
