@@ -149,12 +149,14 @@ static void put_keys(struct str *out)
 
 static void put_later(struct str *out)
 {
-	str_text(out, ".Sh CAVEATS\n"
-		      "These keys are known and not supported yet; to use one is an error:\n");
 	const struct row *last = NULL;
 	for (size_t i = 0; i < row_count(); i++)
 		if (!row_is_supported(row_at(i)))
 			last = row_at(i);
+	if (!last)
+		return;
+	str_text(out, ".Sh CAVEATS\n"
+		      "These keys are known and not supported yet; to use one is an error:\n");
 	for (size_t i = 0; i < row_count(); i++) {
 		const struct row *row = row_at(i);
 		if (!row_is_supported(row))

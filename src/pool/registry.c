@@ -96,6 +96,7 @@ static struct backend *backend_new(struct pool_registry *reg, struct view pool,
 		b->local[i] = must_alloc(sizeof(*b->local[i]));
 		list_init(&b->local[i]->idle);
 		b->local[i]->fault.backend = b;
+		list_init(&b->local[i]->shared);
 	}
 	list_push_back(&reg->backends, &b->registry_link);
 	return b;

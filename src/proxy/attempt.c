@@ -4,6 +4,7 @@
  * fails.  A retry is a second attempt on another backend; a kept connection that
  * turns out to be closed is replaced on the same backend and is no retry.
  */
+#include "backend_h2.h"
 #include "deadline.h"
 #include "hedge.h"
 #include "pin.h"
@@ -88,6 +89,42 @@ void attempt_connected(struct attempt *at, enum err err)
 	at->ops->send(at);
 }
 
+/* A connect has begun, or could not. */
+static void connecting(struct attempt *at, enum err err, bool connected)
+{
+	struct exchange *ex = at->ex;
+	if (!exchange_keep_request(ex)) {
+		reply_error(ex, OUTCOME_no_memory, NULL);
+	} else if (err == ERR_OK && connected) {
+		attempt_connected(at, ERR_OK);
+	} else if (err == ERR_OK) {
+		if (likely(at == ex->at)) /* a second one changes no state */
+			exchange_set_state(ex, EXCHANGE_CONNECTING);
+	} else if (err == ERR_FULL) {
+		attempt_failed(at, OUTCOME_connect_limit);
+	} else if (err == ERR_NOMEM || err == ERR_FDS) {
+		attempt_failed(at, OUTCOME_no_memory);
+	} else {
+		connect_failed(at, err == ERR_REFUSED ? OUTCOME_connect_refused
+						      : OUTCOME_connect_failed);
+	}
+}
+
+/* A stream of a shared connection, which may have to be opened first. */
+static void connect_h2(struct attempt *at, bool may_reuse)
+{
+	bool connected = false;
+	enum err err = backend_h2_take(at, may_reuse, &connected);
+	at->ops = err ? NULL : &backend_h2_ops;
+	if (err == ERR_OK && connected && at->reused) {
+		counter_add(&at->local->counters.reuses, 1);
+		at->ops->send(at);
+		return;
+	}
+	at->connect_from_us = clock_us();
+	connecting(at, err, connected);
+}
+
 static void connect_or_reuse(struct attempt *at, bool may_reuse)
 {
 	struct exchange *ex = at->ex;
@@ -103,6 +140,10 @@ static void connect_or_reuse(struct attempt *at, bool may_reuse)
 		return;
 	}
 	at->unsent = true;
+	if (ex->view->pool->conf->protocol == CONF_PROTOCOL_H2) {
+		connect_h2(at, may_reuse);
+		return;
+	}
 	intro.key = 0;
 	if (unlikely(ex->view->pool->conf->send_proxy))
 		send_proxy_intro(ex, &intro);
@@ -115,27 +156,22 @@ static void connect_or_reuse(struct attempt *at, bool may_reuse)
 		return;
 	}
 	at->reused = false;
-	if (!exchange_keep_request(ex)) {
-		reply_error(ex, OUTCOME_no_memory, NULL);
-		return;
-	}
 	at->connect_from_us = clock_us();
 	enum err err = upconn_connect(&w->pool, b, ex->view, &intro, &backend_h1_events, at,
 				      &at->up, &connected);
 	at->ops = at->up ? &backend_h1_ops : NULL;
-	if (err == ERR_OK && connected) {
-		attempt_connected(at, ERR_OK);
-	} else if (err == ERR_OK) {
-		if (likely(at == ex->at)) /* a second one changes no state */
-			exchange_set_state(ex, EXCHANGE_CONNECTING);
-	} else if (err == ERR_FULL) {
-		attempt_failed(at, OUTCOME_connect_limit);
-	} else if (err == ERR_NOMEM || err == ERR_FDS) {
-		attempt_failed(at, OUTCOME_no_memory);
-	} else {
-		connect_failed(at, err == ERR_REFUSED ? OUTCOME_connect_refused
-						      : OUTCOME_connect_failed);
-	}
+	connecting(at, err, connected);
+}
+
+void attempt_move(struct attempt *at)
+{
+	const struct backend_ops *ops = at->ops;
+	if (at->connect_from_us && at == at->ex->at)
+		at->ex->connect_us += clock_us() - at->connect_from_us;
+	at->connect_from_us = 0;
+	at->ops = NULL;
+	ops->finish(at, false);
+	connect_or_reuse(at, true);
 }
 
 /* Out of the queue with a lease. */
@@ -253,6 +289,8 @@ static unsigned retry_kind(enum outcome outcome)
 		return CONF_RETRY_RESET;
 	case OUTCOME_backend_timeout:
 		return CONF_RETRY_TIMEOUT;
+	case OUTCOME_refused_stream:
+		return CONF_RETRY_REFUSED_STREAM;
 	default:
 		return 0;
 	}
@@ -310,8 +348,9 @@ static void attempt_over(struct attempt *at)
 /* The kept connection was closed already: the same backend, a fresh connection. */
 static bool replace_stale(struct attempt *at, enum outcome outcome)
 {
-	if (retry_kind(outcome) != CONF_RETRY_RESET || !at->ops || !at->reused ||
-	    at->stale_retried || !may_repeat(at))
+	unsigned kind = retry_kind(outcome);
+	if ((kind != CONF_RETRY_RESET && kind != CONF_RETRY_REFUSED_STREAM) || !at->ops ||
+	    !at->reused || at->stale_retried || !may_repeat(at))
 		return false;
 	const struct backend_ops *ops = at->ops;
 	at->ops = NULL;

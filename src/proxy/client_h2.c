@@ -188,9 +188,8 @@ static void tend(struct client_h2 *h2)
 	}
 }
 
-static void on_turn_end(struct loop *loop)
+void client_h2_turn_end(struct worker *w)
 {
-	struct worker *w = loop->owner;
 	struct list *dirty = &w->h2->dirty;
 	while (unlikely(!list_is_empty(dirty))) {
 		struct client_h2 *h2 = list_first(dirty, struct client_h2, link);
@@ -330,7 +329,6 @@ struct client_h2_worker *client_h2_worker_new(struct worker *w, const struct wor
 	slab_init(&h2w->conns, sizeof(struct client_h2), limits->conns);
 	slab_init(&h2w->streams, sizeof(struct client_stream), UINT32_MAX);
 	list_init(&h2w->dirty);
-	w->loop.on_turn_end = on_turn_end;
 	if (h2_codec_init(&h2w->codec, &w->pool.bufs, &w->req, &w->resp) == ERR_OK)
 		return h2w;
 	client_h2_worker_free(h2w);

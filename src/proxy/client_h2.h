@@ -71,6 +71,8 @@ struct client_stream {
 
 struct client_h2_worker *client_h2_worker_new(struct worker *w, const struct worker_limits *limits);
 void client_h2_worker_free(struct client_h2_worker *h2w);
+/* All that was put off to the end of the turn. */
+void client_h2_turn_end(struct worker *w);
 
 /*
  * The connection's first bytes are no HTTP/1: takes it over when they begin an

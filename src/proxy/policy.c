@@ -79,6 +79,10 @@ void policy_scan(struct exchange *ex, struct message *msg)
 		const struct header *h = &msg->headers[i];
 		if (h->id == HDR_X_REQUEST_ID)
 			id = h->value;
+		else if (h->id == HDR_TE)
+			ex->te_trailers = view_ieq(h->value, VIEW("trailers"));
+		else if (h->id == HDR_CONTENT_TYPE)
+			ex->grpc = view_istarts(h->value, VIEW("application/grpc"));
 		else if (h->id == HDR_GRPC_TIMEOUT)
 			ex->has_grpc_timeout = true;
 		else if (h->id == HDR_ACCEPT && h->value.len > 5 &&

@@ -77,6 +77,42 @@ static void send_reply(struct exchange *ex, struct span body, enum outcome outco
 	exchange_end(ex, outcome);
 }
 
+/* The status of gRPC that says what ours of HTTP says. */
+static unsigned grpc_status(unsigned status)
+{
+	static const struct {
+		uint16_t status, grpc;
+	} rows[] = {
+	    {400, 13},                                 /* INTERNAL */
+	    {401, 16},                                 /* UNAUTHENTICATED */
+	    {403, 7},                                  /* PERMISSION_DENIED */
+	    {404, 12},                                 /* UNIMPLEMENTED */
+	    {408, 1},                                  /* CANCELLED: the client did not go on */
+	    {413, 8},                                  /* RESOURCE_EXHAUSTED */
+	    {429, 14},                                 /* UNAVAILABLE */
+	    {431, 8},  {502, 14}, {503, 14}, {504, 4}, /* DEADLINE_EXCEEDED */
+	};
+	for (unsigned i = 0; i < ARRAY_LEN(rows); i++)
+		if (rows[i].status == status)
+			return rows[i].grpc;
+	return 2; /* UNKNOWN */
+}
+
+/* An error as gRPC tells it: status 200, and its own in the place of trailers. */
+static void reply_grpc(struct exchange *ex, enum outcome outcome, const char *sentence)
+{
+	struct worker *w = ex->worker;
+	char code[8];
+	int n = snprintf(code, sizeof(code), "%u", grpc_status(outcome_row(outcome)->status));
+	begin_response(&w->resp, 200, 0);
+	add_field(&w->resp, HDR_CONTENT_TYPE, VIEW("Content-Type"), VIEW("application/grpc"));
+	add_field(&w->resp, HDR_OTHER, VIEW("grpc-status"), view_of(code, (size_t)n));
+	add_field(&w->resp, HDR_OTHER, VIEW("grpc-message"), view_str(sentence));
+	add_field(&w->resp, HDR_X_REQUEST_ID, VIEW("X-Request-ID"),
+		  view_of(ex->request_id, ex->request_id_len));
+	send_reply(ex, (struct span){w->from_backend.data, 0}, outcome);
+}
+
 void reply_error(struct exchange *ex, enum outcome outcome, const char *detail)
 {
 	const struct outcome_row *row = outcome_row(outcome);
@@ -88,6 +124,12 @@ void reply_error(struct exchange *ex, enum outcome outcome, const char *detail)
 		attempt_finish(ex->at, false, row->is_error);
 	if (ex->head_relayed || ex->state == EXCHANGE_FLUSH || row->status == 0) {
 		exchange_end(ex, outcome);
+		return;
+	}
+	if (row->status == 400 || row->status == 408 || row->status == 413)
+		ex->close_client = true;
+	if (unlikely(ex->grpc)) {
+		reply_grpc(ex, outcome, detail ? detail : row->sentence);
 		return;
 	}
 	struct view id = view_of(ex->request_id, ex->request_id_len);
@@ -109,8 +151,6 @@ void reply_error(struct exchange *ex, enum outcome outcome, const char *detail)
 	diagnose_error(ex, outcome);
 	if (row->status == 503)
 		add_field(&w->resp, HDR_RETRY_AFTER, VIEW("Retry-After"), VIEW("1"));
-	if (row->status == 400 || row->status == 408 || row->status == 413)
-		ex->close_client = true;
 	send_reply(ex, (struct span){at, len}, outcome);
 }
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend_h2.h"
 #include "client_h2.h"
 
 #include "weir/base/check.h"
@@ -19,6 +20,16 @@ static bool area_init(struct area *area)
 	area->base = aligned_alloc(WEIR_CACHE_LINE, AREA_FRONT + AREA_DATA + AREA_BACK);
 	area->data = area->base ? area->base + AREA_FRONT : NULL;
 	return area->base != NULL;
+}
+
+/* What one side puts off may lead to something for the other: until none is left. */
+static void on_turn_end(struct loop *loop)
+{
+	struct worker *w = loop->owner;
+	do {
+		client_h2_turn_end(w);
+		backend_h2_turn_end(w->backends_h2);
+	} while (unlikely(!list_is_empty(&w->h2->dirty)));
 }
 
 enum err worker_init(struct worker *w, unsigned id, const struct worker_limits *limits)
@@ -44,14 +55,18 @@ enum err worker_init(struct worker *w, unsigned id, const struct worker_limits *
 	w->head = malloc(HEAD_ROOM);
 	w->cookies = malloc(AREA_DATA);
 	w->routes = route_scratch_new();
-	if (!w->h2 || !w->head || !w->cookies || !w->routes || !area_init(&w->from_client) ||
-	    !area_init(&w->from_backend) || !log_ring_init(&w->log.ring))
+	w->backends_h2 = backend_h2_new(w, limits);
+	w->loop.on_turn_end = on_turn_end;
+	if (!w->h2 || !w->backends_h2 || !w->head || !w->cookies || !w->routes ||
+	    !area_init(&w->from_client) || !area_init(&w->from_backend) ||
+	    !log_ring_init(&w->log.ring))
 		return ERR_NOMEM;
 	return ERR_OK;
 }
 
 void worker_fini(struct worker *w)
 {
+	backend_h2_free(w->backends_h2);
 	loop_fini(&w->loop);
 	tls_local_fini(&w->tls);
 	client_h2_worker_free(w->h2);
@@ -98,10 +113,15 @@ static void mark_retired(struct worker *w, struct gen_local *gl, bool retired)
 static void close_retired(struct worker *w, struct gen_local *gl)
 {
 	struct generation *gen = gl->gen;
-	for (uint32_t p = 0; p < gen->n_pools; p++)
-		for (uint32_t i = 0; i < gen->pools[p].n; i++)
-			if (gen->pools[p].backends[i]->local[w->pool.id]->retired)
-				upconn_close_idle(&w->pool, gen->pools[p].backends[i]);
+	for (uint32_t p = 0; p < gen->n_pools; p++) {
+		for (uint32_t i = 0; i < gen->pools[p].n; i++) {
+			struct backend *b = gen->pools[p].backends[i];
+			if (!b->local[w->pool.id]->retired)
+				continue;
+			upconn_close_idle(&w->pool, b);
+			backend_h2_retire(w, b->local[w->pool.id], gl);
+		}
+	}
 }
 
 /* Picks never allocate: the scratch set is made large enough here. */
@@ -196,6 +216,7 @@ void worker_leave(struct worker *w)
 		return;
 	mark_retired(w, gl, true);
 	close_retired(w, gl);
+	backend_h2_leave(w);
 	w->gen = NULL;
 	gen_put(gl);
 }

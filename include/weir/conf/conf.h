@@ -206,6 +206,8 @@ enum conf_retry_on {
 /* What becomes of a pinned client whose backend takes no traffic. */
 enum conf_sticky_mode { CONF_STICKY_PREFER, CONF_STICKY_STRICT, CONF_STICKY_WAIT };
 
+enum conf_protocol { CONF_PROTOCOL_HTTP1, CONF_PROTOCOL_H2 };
+
 enum conf_same_site { CONF_SAME_SITE_LAX, CONF_SAME_SITE_STRICT, CONF_SAME_SITE_NONE };
 
 /* What a hashing strategy looks at. */
@@ -260,6 +262,7 @@ struct conf_pool {
 	struct view balance; /* keyword of strategies.def, synonyms resolved */
 	struct conf_backend *backends;
 	size_t n_backends;
+	enum conf_protocol protocol;
 	struct {
 		bool on;
 		struct view cookie; /* of weir; ptr NULL with `learn` */

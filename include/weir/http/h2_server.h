@@ -28,22 +28,13 @@
 #include "weir/base/err.h"
 #include "weir/base/list.h"
 #include "weir/http/h2.h"
+#include "weir/http/h2_code.h"
 
 /* What a stream may send before it has been taken; and a whole connection. */
 #define H2_STREAM_WINDOW 65535
 #define H2_CONN_WINDOW (1024 * 1024)
 /* Frames are gathered up to here before they have to be sent. */
 #define H2_GATHER_FULL (48 * 1024)
-
-/* RFC 9113 7 */
-enum h2_code {
-	H2_NO_ERROR = 0,
-	H2_PROTOCOL_ERROR = 1,
-	H2_INTERNAL_ERROR = 2,
-	H2_REFUSED_STREAM = 7,
-	H2_CANCEL = 8,
-	H2_ENHANCE_YOUR_CALM = 11,
-};
 
 enum h2_flood {
 #define FLOOD(name, burst, per_second, sentence) H2_FLOOD_##name,

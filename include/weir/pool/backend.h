@@ -50,6 +50,8 @@ struct backend_counters {
 /* What one worker keeps about one backend. */
 struct backend_local {
 	struct list idle;              /* struct upconn, most recently used first */
+	struct list shared;            /* upconns that carry many exchanges, with room for more */
+	uint32_t h2_streams;           /* it allows on such a connection; 0: not known yet */
 	uint32_t n_idle;               /* length of `idle` */
 	_Atomic uint32_t n_idle_shown; /* the same for readers of other threads */
 	/* Refused connections in a row make this worker leave the backend alone for a

@@ -68,7 +68,8 @@ struct backend_ops {
 struct attempt {
 	struct exchange *ex;
 	const struct backend_ops *ops; /* NULL: no connection */
-	struct upconn *up;             /* owns while `ops` is set */
+	struct upconn *up;             /* owns while `ops` is set; shared with HTTP/2 */
+	struct backend_stream *h2;     /* HTTP/2: owns while `ops` is set */
 	struct lease lease;
 	struct backend_local *local; /* of the backend; valid while ex->gl is held */
 	bool reused;                 /* the connection served others before */
@@ -92,6 +93,8 @@ struct attempt {
 void attempt_begin(struct exchange *ex);
 /* Waiting for the backend of its pin is over: true when another one has it now. */
 bool attempt_elsewhere(struct exchange *ex);
+/* Its connection cannot serve it, through no fault of anybody: takes another one. */
+void attempt_move(struct attempt *at);
 /* The connect of this attempt has ended. */
 void attempt_connected(struct attempt *at, enum err err);
 /* It failed before any response byte; tries again or gives up. */

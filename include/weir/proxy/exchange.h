@@ -132,6 +132,8 @@ struct exchange {
 	bool req_chunked;     /* towards the backend */
 	bool req_complete;    /* the whole body has come from the client */
 	bool replayable;      /* `req` holds everything sent so far */
+	bool te_trailers;     /* the client said TE: trailers */
+	bool grpc;            /* errors are told as gRPC does */
 	bool wants_json;      /* Accept prefers JSON: error answers */
 	bool close_client;    /* the client's connection cannot go on */
 	bool wants_upgrade;   /* Upgrade was asked for */

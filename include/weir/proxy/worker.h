@@ -66,9 +66,10 @@ struct worker {
 	char server_timing[160], proxy_status[256]; /* diagnose.c, of the same head */
 	struct route_scratch *routes;
 	struct slab conns, exchanges;
-	struct slab attempts;        /* second ones of exchanges (hedging) */
-	struct list all_conns;       /* struct client */
-	struct client_h2_worker *h2; /* owns */
+	struct slab attempts;           /* second ones of exchanges (hedging) */
+	struct list all_conns;          /* struct client */
+	struct client_h2_worker *h2;    /* owns */
+	struct backend_h2 *backends_h2; /* HTTP/2 towards backends; owns */
 	struct access_log log;
 	bool draining;
 	int fd_limit;

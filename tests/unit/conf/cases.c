@@ -132,8 +132,10 @@ const struct mistake mistakes[] = {
     /* known, not supported yet */
     {LISTENER("proxy_protocol: {}"), 4, 21, "'from' is missing in listeners[0].proxy_protocol",
      true},
-    {IN_POOL("protocol: h2"), 5, 15, "'protocol: h2' is not supported yet", true},
+    {IN_POOL("protocol: http3"), 5, 15, "'http3' is not one of http1, h2", true},
     {IN_POOL("send_proxy: v3"), 5, 17, "'v3' is not one of off, v1, v2", true},
+    {IN_POOL("protocol: h2\n    send_proxy: v2"), 6, 17,
+     "send_proxy needs protocol: http1, because HTTP/2 connections are shared by clients", false},
     {IN_POOL("hash: {on: path}"), 5, 11, "'hash' does nothing with balance: auto", false},
     {IN_POOL("balance: maglev\n    hash: {on: header}"), 6, 16, "'header' is not one of", true},
     {IN_POOL("balance: maglev\n    hash: {on: 'cookie:'}"), 6, 16, "'cookie:' is not one of", true},

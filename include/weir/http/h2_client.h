@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * An HTTP/2 connection as its client (RFC 9113), on nghttp2: weir towards a
+ * backend.  Bytes in, events out, and the other way round; no descriptor, no
+ * clock.
+ *
+ *   h2 = h2_client_new(&bufs, &on, owner);
+ *   id = h2_client_request(h2, &req, stream, has_body);
+ *   while ((n = h2_client_write(h2, room, cap)) > 0) send(room, n);
+ *   if (!h2_client_read(h2, area, n)) the connection is broken: close it;
+ *   h2_client_free(h2);
+ *
+ * Response heads and trailers come as HTTP/1 text, so that the one strict parser
+ * judges them as it judges those of HTTP/1.
+ *
+ * Flow control: a stream's window is given back only by h2_client_took, the
+ * connection's at once, so a stream that is not read never stops another; at
+ * most H2_CLIENT_WINDOW bytes of a stream can be on their way.
+ *
+ * Callbacks may submit requests, reset streams and give windows back; they may
+ * not read, write or free.  One thread.
+ */
+#ifndef WEIR_HTTP_H2_CLIENT_H
+#define WEIR_HTTP_H2_CLIENT_H
+
+#include "weir/base/buf.h"
+#include "weir/http/h2_code.h"
+#include "weir/http/message.h"
+
+#define H2_CLIENT_WINDOW 65535
+/* A header list may take this much, in the form of HTTP/1. */
+#define H2_CLIENT_HEAD_MAX (64 * 1024)
+/* Frames that bring nothing (PING, SETTINGS, empty DATA, 1xx ...) between two that do. */
+#define H2_CLIENT_IDLE_FRAMES 1000
+/* Room that is free to write to on both sides of the bytes given to h2_client_read. */
+#define H2_CLIENT_BACK 64
+
+struct h2_client;
+
+struct h2_client_events {
+	/*
+	 * A head, final or interim, and what came with it of the body; `end`: that
+	 * is all.  `body` may be changed, up to H2_CLIENT_BACK bytes behind it, too.
+	 */
+	void (*head)(void *stream, struct view text, char *body, size_t len, bool end);
+	void (*data)(void *stream, char *body, size_t len, bool end);
+	/* Ends the response. */
+	void (*trailers)(void *stream, struct view text);
+	/*
+	 * Up to `cap` bytes of the request body into `to`.  *end: there will be no
+	 * more; *trailers: fields follow, whose text `trailers` is asked for.
+	 */
+	size_t (*source)(void *stream, char *to, size_t cap, bool *end, bool *trailers);
+	/* The fields, out of bytes that stay until the next write. */
+	const struct message *(*source_trailers)(void *stream);
+	/*
+	 * The stream is over on both sides; `stream` is NULL when it was reset or
+	 * let go before.  `unseen`: the backend says that it did nothing with it.
+	 */
+	void (*closed)(void *owner, void *stream, uint32_t code, bool unseen);
+	/* The backend's SETTINGS are here: h2_client_max_streams is what it allows. */
+	void (*settings)(void *owner);
+	/* GOAWAY: no further requests. */
+	void (*goaway)(void *owner);
+};
+
+/* `bufs` and `on` are borrowed; NULL without memory. */
+struct h2_client *h2_client_new(struct buf_pool *bufs, const struct h2_client_events *on,
+				void *owner);
+void h2_client_free(struct h2_client *h2);
+
+/* False: the connection cannot go on.  Write what there is to say, then close. */
+bool h2_client_read(struct h2_client *h2, char *ptr, size_t len)
+    __attribute__((warn_unused_result));
+/* Bytes for the wire into `to`; 0: nothing to send, negative: broken. */
+ptrdiff_t h2_client_write(struct h2_client *h2, char *to, size_t cap);
+
+/*
+ * Opens a stream for the head in `req`, without what belongs to a connection.
+ * Its id, or 0 when there can be no more on this connection.
+ */
+struct h2_client_request {
+	const struct message *msg;
+	struct view scheme;
+	bool te_trailers;
+	bool has_body; /* on->source is asked */
+};
+int32_t h2_client_request(struct h2_client *h2, const struct h2_client_request *req, void *stream);
+/* on->source has more. */
+void h2_client_more(struct h2_client *h2, int32_t id);
+/* Bytes of a response were used: the backend may send as many again. */
+void h2_client_took(struct h2_client *h2, int32_t id, size_t len);
+/* No more events for this stream; `code` tells the backend, if it still has it. */
+void h2_client_reset(struct h2_client *h2, int32_t id, enum h2_code code);
+void h2_client_let_go(struct h2_client *h2, int32_t id);
+void h2_client_ping(struct h2_client *h2);
+void h2_client_goaway(struct h2_client *h2, enum h2_code code);
+
+/* There is nothing more to read or to write. */
+bool h2_client_is_over(const struct h2_client *h2);
+/* Streams the backend allows at once. */
+uint32_t h2_client_max_streams(const struct h2_client *h2);
+/* It takes this many bytes more of a stream's body. */
+bool h2_client_has_window(const struct h2_client *h2, int32_t id, size_t len);
+
+#endif
