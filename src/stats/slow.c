@@ -55,9 +55,9 @@ static void slot_write(struct slow_slot *slot, const struct slow_record *record)
 	memcpy(words, record, sizeof(words));
 	uint32_t seq = atomic_load_explicit(&slot->seq, memory_order_relaxed);
 	atomic_store_explicit(&slot->seq, seq + 1, memory_order_relaxed);
-	atomic_thread_fence(memory_order_release);
+	/* release: who sees a word of this record sees the odd number, too */
 	for (size_t i = 0; i < SLOW_WORDS; i++)
-		atomic_store_explicit(&slot->words[i], words[i], memory_order_relaxed);
+		atomic_store_explicit(&slot->words[i], words[i], memory_order_release);
 	atomic_store_explicit(&slot->seq, seq + 2 ? seq + 2 : 2, memory_order_release);
 }
 
@@ -95,8 +95,7 @@ static bool slot_read(const struct slow_slot *slot, struct slow_record *out)
 	if (seq == 0 || seq & 1)
 		return false;
 	for (size_t i = 0; i < SLOW_WORDS; i++)
-		words[i] = word(slot, i);
-	atomic_thread_fence(memory_order_acquire);
+		words[i] = atomic_load_explicit(&slot->words[i], memory_order_acquire);
 	if (atomic_load_explicit(&slot->seq, memory_order_relaxed) != seq)
 		return false;
 	memcpy(out, words, sizeof(words));
