@@ -8,6 +8,7 @@
 #include "weir/base/check.h"
 #include "weir/base/clock.h"
 #include "weir/health/health.h"
+#include "weir/net/proxy_protocol.h"
 #include "weir/net/socket.h"
 
 const struct check_kind *const check_kinds[] = {
@@ -198,6 +199,14 @@ static bool begin_tls(struct check *c, const struct check_job *job)
 	return true;
 }
 
+/* Nobody stands behind a check.  Trouble with it shows in what comes next. */
+static void send_proxy(struct check *c, unsigned version)
+{
+	static const struct proxy_header nobody = {.local = true};
+	char header[PROXY_WRITE_MAX];
+	stream_write(&c->stream, header, proxy_write(version, &nobody, header));
+}
+
 /* The descriptor is there; connected, or about to be. */
 static void begin(struct check *c, const struct check_job *job, int fd, bool connected)
 {
@@ -207,6 +216,8 @@ static void begin(struct check *c, const struct check_job *job, int fd, bool con
 		stream_open(&c->stream, p->loop, &p->bufs, fd, &events, 0);
 	else
 		stream_open_connecting(&c->stream, p->loop, &p->bufs, fd, &events, 0);
+	if (job->send_proxy)
+		send_proxy(c, job->send_proxy);
 	if (secure && !begin_tls(c, job)) {
 		c->local = true;
 		check_fail(c, "no memory for TLS");

@@ -96,6 +96,7 @@ struct check_job {
 	struct health_target *target;
 	const struct health_settings *settings;
 	struct tls_client *tls; /* NULL: plain TCP */
+	unsigned send_proxy;    /* version of the PROXY header; 0: none */
 	const struct addr *address;
 	struct view address_text;
 	struct check **running; /* holds the check until it is over, then NULL */

@@ -76,6 +76,7 @@ static bool start_check(struct health_target *t)
 	    .target = t,
 	    .settings = t->pool->settings,
 	    .tls = t->pool->tls,
+	    .send_proxy = t->pool->send_proxy,
 	    .address = &b->address,
 	    .address_text = addr_is_unix(&b->address) ? VIEW("localhost") : b->address_text,
 	    .running = &t->running,
@@ -252,8 +253,9 @@ static bool follow_tls(struct health_pool *hp, const struct conf_pool *pool)
 static void follow_settings(struct health_pool *hp, const struct conf_pool *pool)
 {
 	const struct conf_health *conf = &pool->health;
-	bool new_tls = follow_tls(hp, pool);
-	if (hp->settings ? health_settings_same(hp->settings, conf) && !new_tls : !conf->on)
+	bool new_way = follow_tls(hp, pool) | (hp->send_proxy != pool->send_proxy);
+	hp->send_proxy = pool->send_proxy;
+	if (hp->settings ? health_settings_same(hp->settings, conf) && !new_way : !conf->on)
 		return;
 	struct str why = STR_INIT;
 	struct health_settings *next = conf->on ? health_settings_new(conf, &why) : NULL;

@@ -19,6 +19,7 @@ struct health_pool {
 	struct view name;                 /* owns */
 	struct health_settings *settings; /* owns; NULL: no active checks */
 	struct tls_client *tls;           /* counted; NULL: checks go over plain TCP */
+	unsigned send_proxy;              /* version of the PROXY header of checks; 0: none */
 	struct list targets;
 	uint32_t n_targets;
 	bool seen; /* while following a generation */

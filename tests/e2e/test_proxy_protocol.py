@@ -14,7 +14,7 @@ import yaml
 from backends import Process, Scripted, binary, can_connect, free_port
 from certs import Authority
 from daemon import make_conf
-from wire import Headers, request
+from wire import Headers, Truncated, request, wait_for
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 FROM_HERE = {"proxy_protocol": {"from": ["127.0.0.0/8"]}}
@@ -65,8 +65,12 @@ class HeadedBackend(Scripted):
         super().__init__(self.serve, **kwargs)
 
     def serve(self, peer):
-        head = take(peer, 16)
+        try:
+            head = take(peer, 15)  # no header is shorter
+        except Truncated:
+            return  # nothing but a connection
         if head.startswith(SIGNATURE):
+            head += take(peer, 1)
             head += take(peer, struct.unpack("!H", head[14:16])[0])
         while not head.startswith(SIGNATURE) and not head.endswith(b"\r\n"):
             head += take(peer, 1)
@@ -314,6 +318,30 @@ def test_many_clients(weir, headed):
         thread.join()
     assert headed.n_requests == 250
     assert {parse(head)[1][0] for head in headed.heads} == {"127.0.0.1"}
+
+
+@pytest.mark.parametrize("kind", ["http", "tcp"])
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_checks_send_one_that_names_nobody(weir, headed, kind, version):
+    daemon = weir([headed.address], pool={
+        "send_proxy": version, "health": {"type": kind, "interval": "50ms", "rise": 1}})
+    wait_for(lambda: [row["state"] for row in daemon.backends().values()] == ["up"], 5, "up")
+    wait_for(lambda: headed.heads, 5, "a check with a header")
+    expected = b"PROXY UNKNOWN\r\n" if version == "v1" else SIGNATURE + b"\x20\0\0\0"
+    assert set(headed.heads) == {expected}
+
+
+def test_checks_over_tls_send_it_first(weir, app, tmp_path):
+    """weir behind weir: without the header it would close the connection."""
+    authority = Authority(tmp_path)
+    pair = authority.issue("inner", ["inner.test"])
+    inner = weir(app().addresses, listener={**FROM_HERE, "tls": {"certificates": [pair.conf]}})
+    outer = weir([f"127.0.0.1:{inner.port}"], pool={
+        "send_proxy": "v2", "tls": {"ca": str(authority.pem), "sni": "inner.test"},
+        "health": {"path": "/", "host": "inner.test", "interval": "50ms", "rise": 1}})
+    wait_for(lambda: [row["state"] for row in outer.backends().values()] == ["up"], 5, "up")
+    assert outer.ask().status == 200
+    outer.finish()
 
 
 # ---- other programs ----
