@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Health checks with real app servers: who is asked, judged, left out and taken back."""
-import re
 import http.server
+import re
 import signal
 import ssl
 import threading
