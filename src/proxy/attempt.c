@@ -131,7 +131,7 @@ static void connect_or_reuse(struct attempt *at, bool may_reuse)
 	struct worker *w = ex->worker;
 	struct backend *b = at->lease.backend;
 	struct upconn_intro intro;
-	bool connected;
+	bool connected = false;
 	if (likely(at == ex->at))
 		ex->backend = b;
 	at->local = b->local[w->pool.id];
