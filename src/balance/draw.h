@@ -64,4 +64,17 @@ static inline uint32_t draw_any(const struct draw_table *table, uint64_t random)
 uint32_t draw_one(const struct draw_table *table, const uint64_t *eligible, uint32_t except,
 		  struct draws *draws);
 
+/*
+ * Two different eligible backends.  *b is STRATEGY_NONE when there is only one,
+ * and so is *a when there is none.
+ */
+static inline void draw_two(const struct draw_table *table, const uint64_t *eligible,
+			    uint64_t random, uint32_t *a, uint32_t *b)
+{
+	struct draws draws = draws_of(random);
+	*a = draw_one(table, eligible, STRATEGY_NONE, &draws);
+	*b = *a == STRATEGY_NONE || table->n_columns == 1 ? STRATEGY_NONE
+							  : draw_one(table, eligible, *a, &draws);
+}
+
 #endif

@@ -62,11 +62,8 @@ static uint32_t peak_pick(const struct strategy_table *opaque, void *local,
 {
 	(void)local;
 	const struct draw_table *table = (const struct draw_table *)opaque;
-	struct draws draws = draws_of(input->random);
-	uint32_t a = draw_one(table, eligible, STRATEGY_NONE, &draws);
-	if (a == STRATEGY_NONE || table->n_columns == 1)
-		return a;
-	uint32_t b = draw_one(table, eligible, a, &draws);
+	uint32_t a, b;
+	draw_two(table, eligible, input->random, &a, &b);
 	if (b == STRATEGY_NONE)
 		return a;
 	double cost_a = cost_of(loads, a, input->now_us), cost_b = cost_of(loads, b, input->now_us);
