@@ -235,20 +235,23 @@ static enum pool_verdict take(struct exchange *ex)
 	return pool_take(ex->view, &ex->worker->pool, &ex->tried, ex->hash_key, &ex->at->lease);
 }
 
+/* False when nobody is there; else the exchange may have ended already. */
+static bool go_or_wait(struct exchange *ex)
+{
+	enum pool_verdict verdict = take(ex);
+	if (likely(verdict == POOL_TAKEN))
+		connect_or_reuse(ex->at, true);
+	else if (verdict == POOL_FULL)
+		wait_for_slot(ex);
+	return verdict != POOL_EMPTY;
+}
+
 void attempt_begin(struct exchange *ex)
 {
-	switch (take(ex)) {
-	case POOL_TAKEN:
-		connect_or_reuse(ex->at, true);
-		break;
-	case POOL_FULL:
-		wait_for_slot(ex);
-		break;
-	case POOL_EMPTY:
-		counter_add(&ex->view->sl->counters.no_backend, 1);
-		reply_error(ex, ex->pin ? OUTCOME_pin_lost : OUTCOME_no_backend, NULL);
-		break;
-	}
+	if (go_or_wait(ex))
+		return;
+	counter_add(&ex->view->sl->counters.no_backend, 1);
+	reply_error(ex, ex->pin ? OUTCOME_pin_lost : OUTCOME_no_backend, NULL);
 }
 
 void attempt_finish(struct attempt *at, bool keep, bool error)
@@ -446,16 +449,8 @@ static bool retry(struct attempt *at, enum outcome outcome)
 
 void attempt_again(struct exchange *ex)
 {
-	switch (take(ex)) {
-	case POOL_TAKEN:
-		connect_or_reuse(ex->at, true);
-		break;
-	case POOL_FULL:
-		wait_for_slot(ex);
-		break;
-	case POOL_EMPTY:
+	if (!go_or_wait(ex))
 		reply_error(ex, ex->outcome, NULL);
-	}
 }
 
 void attempt_failed(struct attempt *at, enum outcome outcome)
