@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One HTTP/2 connection to a backend: bytes to and from its session, deadlines,
+ * what was put off to the end of the turn, and its end.
+ */
+#include <stddef.h>
+
+#include "backend_h2_conn.h"
+
+#include "weir/base/check.h"
+
+#define PING_WAIT_US 10000000
+#define READS_PER_EVENT 4
+
+void h2_conn_touch(struct h2_conn *conn)
+{
+	if (!list_is_linked(&conn->dirty))
+		list_push_back(&conn->owner->dirty, &conn->dirty);
+}
+
+void h2_conn_note(struct backend_stream *s)
+{
+	if (!list_is_linked(&s->news))
+		list_push_back(&s->conn->news, &s->news);
+	h2_conn_touch(s->conn);
+}
+
+void h2_conn_stop(struct h2_conn *conn)
+{
+	conn->closing = true;
+	list_del(&conn->up->idle_link);
+	h2_conn_touch(conn);
+}
+
+void h2_conn_kill(struct h2_conn *conn)
+{
+	conn->dead = true;
+	h2_conn_stop(conn);
+}
+
+bool h2_conn_is_unused(const struct h2_conn *conn)
+{
+	return list_is_empty(&conn->waiting) && list_is_empty(&conn->streams);
+}
+
+/* What the session has to say goes to the kernel, as far as that takes it. */
+void h2_conn_flush(struct h2_conn *conn)
+{
+	struct backend_h2 *h2 = conn->owner;
+	while (!conn->dead && conn->connected && !stream_pending(&conn->up->stream)) {
+		ptrdiff_t n = h2_client_write(conn->session, h2->out, AREA_DATA);
+		if (n == 0)
+			return;
+		if (n < 0 || stream_write(&conn->up->stream, h2->out, (size_t)n) == IO_ERR) {
+			h2_conn_kill(conn);
+			return;
+		}
+		counter_add(&conn->up->local->counters.bytes_out, (uint64_t)n);
+	}
+}
+
+void h2_conn_close(struct h2_conn *conn)
+{
+	struct backend_h2 *h2 = conn->owner;
+	check_magic(conn, H2_CONN_MAGIC);
+	check(h2_conn_is_unused(conn));
+	if (!conn->dead) {
+		h2_client_goaway(conn->session, H2_NO_ERROR);
+		h2_conn_flush(conn);
+	}
+	timer_clear(&conn->timer);
+	list_del(&conn->up->idle_link);
+	list_del(&conn->dirty);
+	list_del(&conn->all);
+	upconn_close(conn->up);
+	h2_client_free(conn->session);
+	conn->magic = 0;
+	struct gen_local *gl = conn->gl;
+	slab_put(&h2->conns, conn);
+	if (gl)
+		gen_put(gl);
+}
+
+/* ---- deadlines ---- */
+
+static uint64_t idle_for(const struct h2_conn *conn)
+{
+	return conn->owner->worker->loop.now_us - conn->read_us;
+}
+
+/* Deadlines are far apart, so one timer looks after all of them. */
+void h2_conn_on_timer(struct timer *timer)
+{
+	struct h2_conn *conn = container_of(timer, struct h2_conn, timer);
+	struct loop *loop = &conn->owner->worker->loop;
+	check_magic(conn, H2_CONN_MAGIC);
+	if (h2_conn_is_unused(conn)) {
+		if (idle_for(conn) >= conn->idle_us)
+			h2_conn_stop(conn);
+		else
+			loop_timer(loop, timer, conn->idle_us - idle_for(conn));
+		return;
+	}
+	if (idle_for(conn) < H2_CONN_PING_US) {
+		loop_timer(loop, timer, H2_CONN_PING_US - idle_for(conn));
+	} else if (conn->pinged) {
+		h2_conn_kill(conn);
+	} else {
+		conn->pinged = true;
+		h2_client_ping(conn->session);
+		h2_conn_touch(conn);
+		loop_timer(loop, timer, PING_WAIT_US);
+	}
+}
+
+/* ---- what was put off ---- */
+
+/* It ended before its response did. */
+void backend_stream_lost(struct backend_stream *s, enum outcome outcome)
+{
+	struct attempt *at = s->at;
+	if (at->ex->head_relayed)
+		exchange_end(at->ex, outcome == OUTCOME_bad_response ? OUTCOME_backend_bad_body
+								     : OUTCOME_backend_cut);
+	else
+		attempt_failed(at, outcome);
+}
+
+static void stream_closed(struct backend_stream *s)
+{
+	struct attempt *at = s->at;
+	if (s->held_end) /* it is whole, the client only has to take it */
+		return;
+	if (s->unseen) {
+		at->unsent = true;             /* as good as */
+		at->reused = s->conn->closing; /* the backend itself takes more, elsewhere */
+		/* as often as it takes: there is an answer for each connection it costs */
+		if (s->conn->closing && s->conn->answered)
+			at->stale_retried = false;
+		backend_stream_lost(s, OUTCOME_refused_stream);
+	} else {
+		backend_stream_lost(s, s->code == H2_PROTOCOL_ERROR ? OUTCOME_bad_response
+								    : OUTCOME_backend_reset);
+	}
+}
+
+static void request_drained(struct backend_stream *s)
+{
+	struct attempt *at = s->at;
+	struct exchange *ex = at->ex;
+	if (ex->state == EXCHANGE_SENDING) {
+		if (ex->req_complete)
+			attempt_sent(at);
+		else
+			exchange_arm(ex);
+	}
+	if (!ex->req_complete)
+		ex->client_ops->resume(ex);
+}
+
+/* The connect of those who wait is over. */
+static void tell_waiting(struct h2_conn *conn, enum err err)
+{
+	uint32_t max = conn->up->local->h2_streams;
+	while (!list_is_empty(&conn->waiting)) {
+		struct backend_stream *s = list_first(&conn->waiting, struct backend_stream, link);
+		list_del(&s->link);
+		list_push_back(&conn->streams, &s->link);
+		if (!err && (conn->closing || conn->n_streams >= max))
+			attempt_move(s->at);
+		else
+			attempt_connected(s->at, err);
+	}
+}
+
+/* All that was put off: bytes to write, ends to tell, the connection's own end. */
+static void see_to(struct h2_conn *conn)
+{
+	if (conn->busy)
+		return;
+	conn->busy = true;
+	list_del(&conn->dirty);
+	do {
+		h2_conn_flush(conn);
+		if (!conn->dead && conn->connected && h2_client_is_over(conn->session))
+			h2_conn_kill(conn);
+		if (conn->dead)
+			tell_waiting(conn, ERR_HANDSHAKE);
+		else if (conn->ready)
+			tell_waiting(conn, ERR_OK);
+		while (!list_is_empty(&conn->news)) {
+			struct backend_stream *s =
+			    list_first(&conn->news, struct backend_stream, news);
+			list_del(&s->news);
+			bool drained = s->drained;
+			s->drained = false;
+			if (s->closed)
+				stream_closed(s);
+			else if (drained)
+				request_drained(s);
+		}
+		while (conn->dead && !list_is_empty(&conn->streams))
+			backend_stream_lost(list_first(&conn->streams, struct backend_stream, link),
+					    OUTCOME_backend_closed);
+	} while (conn->dead ? !list_is_empty(&conn->streams) : !list_is_empty(&conn->news));
+	conn->busy = false;
+	if (conn->closing && h2_conn_is_unused(conn))
+		h2_conn_close(conn);
+}
+
+void backend_h2_turn_end(struct backend_h2 *h2)
+{
+	while (unlikely(!list_is_empty(&h2->dirty)))
+		see_to(list_first(&h2->dirty, struct h2_conn, dirty));
+}
+
+/* ---- events of the session ---- */
+
+static void on_closed(void *owner, void *stream, uint32_t code, bool unseen)
+{
+	struct h2_conn *conn = owner;
+	struct backend_stream *s = stream;
+	conn->n_streams--;
+	h2_conn_touch(conn);
+	if (!s)
+		return;
+	s->closed = true;
+	s->code = code;
+	s->unseen = unseen;
+	h2_conn_note(s);
+}
+
+static void on_settings(void *owner)
+{
+	struct h2_conn *conn = owner;
+	uint32_t max = h2_client_max_streams(conn->session);
+	conn->ready = true;
+	conn->up->local->h2_streams = max < H2_CONN_STREAMS_MAX ? max : H2_CONN_STREAMS_MAX;
+	h2_conn_touch(conn);
+}
+
+static void on_goaway(void *owner)
+{
+	h2_conn_stop(owner);
+}
+
+const struct h2_client_events h2_session_events = {
+    .head = backend_h2_head,
+    .data = backend_h2_data,
+    .trailers = backend_h2_trailers,
+    .source = backend_h2_source,
+    .source_trailers = backend_h2_source_trailers,
+    .closed = on_closed,
+    .settings = on_settings,
+    .goaway = on_goaway,
+};
+
+/* ---- events of the connection ---- */
+
+static struct h2_conn *conn_of(struct stream *stream)
+{
+	struct upconn *up = container_of(stream, struct upconn, stream);
+	struct h2_conn *conn = up->owner;
+	check_magic(up, UPCONN_MAGIC);
+	check_magic(conn, H2_CONN_MAGIC);
+	return conn;
+}
+
+static void on_connected(struct stream *stream, enum err err)
+{
+	struct h2_conn *conn = conn_of(stream);
+	bool tls = conn->up->tls_id != 0;
+	if (!err && tls && !view_eq(stream_alpn(stream), VIEW("h2")))
+		err = ERR_HANDSHAKE;
+	conn->connected = !err;
+	conn->read_us = conn->owner->worker->loop.now_us;
+	h2_conn_touch(conn);
+	if (!err)
+		return;
+	conn->busy = true;
+	h2_conn_kill(conn);
+	tell_waiting(conn, err);
+	conn->busy = false;
+}
+
+static void on_readable(struct stream *stream)
+{
+	struct h2_conn *conn = conn_of(stream);
+	struct backend_h2 *h2 = conn->owner;
+	conn->busy = true;
+	conn->pinged = false;
+	conn->read_us = h2->worker->loop.now_us;
+	for (unsigned i = 0; i < READS_PER_EVENT && !conn->dead; i++) {
+		size_t n;
+		enum io io = stream_read(stream, h2->in.data, AREA_DATA, &n);
+		if (io == IO_WAIT)
+			break;
+		if (io != IO_OK) {
+			h2_conn_kill(conn);
+			break;
+		}
+		counter_add(&conn->up->local->counters.bytes_in, n);
+		if (!h2_client_read(conn->session, h2->in.data, n)) {
+			h2_client_goaway(conn->session, H2_PROTOCOL_ERROR);
+			h2_conn_flush(conn);
+			h2_conn_kill(conn);
+		}
+		if (n < AREA_DATA)
+			break;
+	}
+	conn->busy = false;
+	h2_conn_touch(conn);
+}
+
+static void on_drained(struct stream *stream)
+{
+	h2_conn_touch(conn_of(stream));
+}
+
+static void on_broken(struct stream *stream)
+{
+	h2_conn_kill(conn_of(stream));
+}
+
+const struct stream_events h2_conn_events = {
+    .connected = on_connected,
+    .readable = on_readable,
+    .drained = on_drained,
+    .broken = on_broken,
+};

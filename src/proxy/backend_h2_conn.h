@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Private to backend_h2*.c: one HTTP/2 connection to a backend and the streams
+ * on it.
+ *
+ *   backend_h2.c       which connection a request takes; a worker's life
+ *   backend_h2_conn.c  one connection: bytes, deadlines, its end
+ *   backend_h2_send.c  requests
+ *   backend_h2_recv.c  responses
+ */
+#ifndef WEIR_PROXY_BACKEND_H2_CONN_H
+#define WEIR_PROXY_BACKEND_H2_CONN_H
+
+#include "backend_h2.h"
+
+#include "weir/http/h2_client.h"
+#include "weir/proxy/exchange.h"
+
+#define H2_CONN_MAGIC 0x48325550
+/* Streams of a connection, even if the backend allows more. */
+#define H2_CONN_STREAMS_MAX 1000
+/* A connection in use that brings nothing for so long is asked whether it lives. */
+#define H2_CONN_PING_US 20000000
+
+struct backend_stream {
+	void *slab_link;  /* only while free */
+	struct list link; /* of the connection: waiting or streams */
+	struct list news; /* of the connection: something to tell */
+	struct h2_conn *conn;
+	struct attempt *at;
+	int32_t id;            /* 0: not sent yet */
+	struct buf *out;       /* of the request body, not framed yet; owns */
+	struct buf *out_tail;  /* its trailers as text; owns */
+	struct buf *held;      /* of the response body, while the client is slow; owns */
+	struct buf *held_tail; /* its trailers; owns */
+	uint64_t left;         /* of the response body; UINT64_MAX: not announced */
+	uint32_t owed;         /* bytes of it whose window was not given back */
+	uint32_t code;         /* with `closed` */
+	bool out_end;          /* `out` is the last of it */
+	bool body_over;        /* and was framed */
+	bool paused;
+	bool held_end;
+	bool drained; /* news: `out` is empty now */
+	bool closed;  /* news: there are no further events */
+	bool unseen;  /* the backend did nothing with it */
+};
+
+struct h2_conn {
+	void *slab_link; /* only while free */
+	struct timer timer;
+	uint32_t magic;
+	struct backend_h2 *owner;
+	struct upconn *up;         /* owns; linked in backend_local->shared while it has room */
+	struct h2_client *session; /* owns */
+	struct gen_local *gl;      /* counted; set when its backend is retired */
+	struct list all;           /* owner->all */
+	struct list dirty;         /* owner->dirty */
+	struct list waiting;       /* struct backend_stream, until connected */
+	struct list streams;       /* struct backend_stream */
+	struct list news;
+	uint32_t n_waiting;
+	uint32_t n_streams; /* as the session counts */
+	uint32_t n_requests, max_requests;
+	uint64_t idle_us, read_us;
+	bool connected; /* bytes can be sent */
+	bool ready;     /* requests can: its SETTINGS are here */
+	bool closing;   /* takes no further request */
+	bool answered;  /* it brought a response */
+	bool dead;      /* nothing can be sent or received */
+	bool pinged;
+	bool busy; /* streams are being told: not to be freed */
+};
+
+struct backend_h2 {
+	struct worker *worker;
+	struct slab conns, streams;
+	struct list all, dirty;
+	struct area in;
+	char *out; /* AREA_DATA; owns */
+	struct message msg;
+};
+
+/* ---- backend_h2_conn.c ---- */
+
+/* Something is to be done for it at the end of the turn. */
+void h2_conn_touch(struct h2_conn *conn);
+/* The stream has something to tell. */
+void h2_conn_note(struct backend_stream *s);
+/* No further requests. */
+void h2_conn_stop(struct h2_conn *conn);
+/* Nothing can be sent or received any more; its streams are told later. */
+void h2_conn_kill(struct h2_conn *conn);
+bool h2_conn_is_unused(const struct h2_conn *conn);
+/* What the session has to say goes to the kernel, as far as that takes it. */
+void h2_conn_flush(struct h2_conn *conn);
+/* Must be unused. */
+void h2_conn_close(struct h2_conn *conn);
+/* The timer's. */
+void h2_conn_on_timer(struct timer *timer);
+extern const struct stream_events h2_conn_events;
+extern const struct h2_client_events h2_session_events;
+
+/* ---- streams ---- */
+
+static inline struct buf_pool *backend_stream_bufs(const struct backend_stream *s)
+{
+	return &s->conn->owner->worker->pool.bufs;
+}
+/* It ended before its response did. */
+void backend_stream_lost(struct backend_stream *s, enum outcome outcome);
+
+/* ---- backend_h2_send.c ---- */
+
+void backend_h2_send(struct attempt *at);
+enum io backend_h2_body(struct attempt *at, const struct request_part *part);
+size_t backend_h2_pending(const struct attempt *at);
+size_t backend_h2_source(void *stream, char *to, size_t cap, bool *end, bool *trailers);
+const struct message *backend_h2_source_trailers(void *stream);
+
+/* ---- backend_h2_recv.c ---- */
+
+void backend_h2_head(void *stream, struct view text, char *body, size_t len, bool end);
+void backend_h2_data(void *stream, char *body, size_t len, bool end);
+void backend_h2_trailers(void *stream, struct view text);
+void backend_h2_pause(struct attempt *at);
+void backend_h2_resume(struct attempt *at);
+
+#endif

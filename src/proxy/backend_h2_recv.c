@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Responses of a backend over HTTP/2.  Heads and trailers come as HTTP/1 text, for
+ * the same strict parser; the length of a body is checked against what was
+ * announced.
+ */
+#include <string.h>
+
+#include "backend_h2_conn.h"
+
+static void refuse(struct backend_stream *s)
+{
+	struct h2_conn *conn = s->conn;
+	h2_client_reset(conn->session, s->id, H2_PROTOCOL_ERROR);
+	s->closed = true; /* already reset */
+	h2_conn_touch(conn);
+	backend_stream_lost(s, OUTCOME_bad_response);
+}
+
+/* Whether so much more, and its end, fits what was announced. */
+static bool fits(struct backend_stream *s, size_t len, bool end)
+{
+	if (s->left == UINT64_MAX)
+		return true;
+	if (len > s->left)
+		return false;
+	s->left -= len;
+	return !end || s->left == 0;
+}
+
+/* `len` bytes were given to the client. */
+static void relayed(struct backend_stream *s, enum io io, size_t len, bool end)
+{
+	if (io == IO_WAIT)
+		s->owed += (uint32_t)len;
+	else if (io == IO_OK && !end && !s->closed)
+		h2_client_took(s->conn->session, s->id, len);
+	attempt_relayed(s->at, io, end);
+}
+
+static void final_head(struct backend_stream *s, char *body, size_t len, bool end)
+{
+	struct exchange *ex = s->at->ex;
+	struct message *resp = &ex->worker->resp;
+	s->left = resp->body == BODY_LENGTH ? resp->content_length
+		  : resp->body == BODY_NONE ? 0
+					    : UINT64_MAX;
+	if (resp->body == BODY_CLOSE) /* its end is marked, unlike that of HTTP/1 */
+		resp->body = BODY_CHUNKED;
+	if (resp->body == BODY_LENGTH && end && len == 0 && resp->content_length) {
+		refuse(s);
+		return;
+	}
+	if (!fits(s, len, end)) {
+		refuse(s);
+		return;
+	}
+	ex->status = resp->status;
+	s->at->resp_keep = true;
+	policy_response(ex, resp);
+	relayed(s, ex->client_ops->head(ex, resp, (struct span){body, len}, end), len, end);
+}
+
+void backend_h2_head(void *stream, struct view text, char *body, size_t len, bool end)
+{
+	struct backend_stream *s = stream;
+	struct exchange *ex = s->at->ex;
+	struct worker *w = ex->worker;
+	struct h1_limits limits = head_limits(ex->listener);
+	enum reject why;
+	s->conn->answered = true;
+	attempt_answered(s->at);
+	if (h1_parse_response(text, &limits, ex->method, &w->resp, &why) != H1_OK) {
+		counter_add(&w->counters.rejects[why], 1);
+		refuse(s);
+		return;
+	}
+	attempt_count_status(s->at, w->resp.status);
+	if (w->resp.status >= 200) {
+		final_head(s, body ? body : s->conn->owner->in.data, len, end);
+		return;
+	}
+	policy_response(ex, &w->resp);
+	if (ex->client_ops->interim(ex, &w->resp) == IO_ERR)
+		exchange_client_gone(ex);
+}
+
+static void give(struct backend_stream *s, char *body, size_t len, bool end)
+{
+	struct exchange *ex = s->at->ex;
+	relayed(s, ex->client_ops->data(ex, (struct span){body, len}, end), len, end);
+}
+
+void backend_h2_data(void *stream, char *body, size_t len, bool end)
+{
+	struct backend_stream *s = stream;
+	if (!fits(s, len, end)) {
+		refuse(s);
+		return;
+	}
+	if (s->paused) {
+		s->held_end |= end;
+		if (len && !buf_append(backend_stream_bufs(s), &s->held, body, len))
+			exchange_end(s->at->ex, OUTCOME_no_memory);
+	} else if (len || end) {
+		give(s, body ? body : s->conn->owner->in.data, len, end);
+	}
+}
+
+static void give_trailers(struct backend_stream *s, struct view text)
+{
+	struct exchange *ex = s->at->ex;
+	struct worker *w = ex->worker;
+	struct h1_limits limits = head_limits(ex->listener);
+	enum reject why;
+	w->resp.n_headers = 0;
+	if (text.len && h1_parse_trailers(text, &limits, &w->resp, &why) != H1_OK) {
+		counter_add(&w->counters.rejects[why], 1);
+		refuse(s);
+		return;
+	}
+	relayed(s, ex->client_ops->trailers(ex, &w->resp), 0, true);
+}
+
+void backend_h2_trailers(void *stream, struct view text)
+{
+	struct backend_stream *s = stream;
+	if (!fits(s, 0, true)) {
+		refuse(s);
+	} else if (!s->paused) {
+		give_trailers(s, text);
+	} else {
+		s->held_end = true;
+		if (text.len &&
+		    !buf_append(backend_stream_bufs(s), &s->held_tail, text.ptr, text.len))
+			exchange_end(s->at->ex, OUTCOME_no_memory);
+	}
+}
+
+void backend_h2_pause(struct attempt *at)
+{
+	at->h2->paused = true;
+}
+
+void backend_h2_resume(struct attempt *at)
+{
+	struct backend_stream *s = at->h2;
+	struct worker *w = at->ex->worker;
+	char *area = w->from_backend.data;
+	size_t len = 0;
+	if (!s->paused)
+		return;
+	s->paused = false;
+	if (!s->closed && !s->conn->dead)
+		h2_client_took(s->conn->session, s->id, s->owed);
+	s->owed = 0;
+	h2_conn_touch(s->conn);
+	if (s->held) {
+		memcpy(area, s->held->data + s->held->start, len = s->held->len);
+		buf_put(backend_stream_bufs(s), s->held);
+		s->held = NULL;
+	}
+	bool end = s->held_end && !s->held_tail;
+	if (len || end)
+		give(s, area, len, end);
+	if (end || at->h2 != s || s->paused || !s->held_tail)
+		return;
+	struct buf *tail = s->held_tail;
+	s->held_tail = NULL;
+	give_trailers(s, buf_view(tail));
+	buf_put(&w->pool.bufs, tail);
+}
