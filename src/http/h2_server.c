@@ -252,6 +252,20 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
 
 /* ---- the end of streams ---- */
 
+/* A stream beyond the limit, before the client has acknowledged the limit, is refused without
+ * having been open: its end is not told, but it cost as much as any other. */
+static int on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame, int error,
+			    void *user)
+{
+	struct h2_server *s = user;
+	(void)session;
+	(void)frame;
+	if (error != NGHTTP2_ERR_REFUSED_STREAM || s->dead || h2_server_charge(s, H2_FLOOD_resets))
+		return 0;
+	s->dead = true;
+	return NGHTTP2_ERR_CALLBACK_FAILURE;
+}
+
 static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, void *user)
 {
 	struct h2_server *s = user;
@@ -325,6 +339,7 @@ enum err h2_codec_init(struct h2_codec *codec, struct buf_pool *bufs, struct mes
 	nghttp2_session_callbacks_set_on_begin_frame_callback(cb, on_begin_frame);
 	nghttp2_session_callbacks_set_on_data_chunk_recv_callback(cb, on_data);
 	nghttp2_session_callbacks_set_on_frame_recv_callback(cb, on_frame);
+	nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(cb, on_invalid_frame);
 	nghttp2_session_callbacks_set_on_stream_close_callback(cb, on_stream_close);
 	h2_send_callbacks(cb);
 	return set_options(codec) ? ERR_OK : ERR_NOMEM;

@@ -196,6 +196,6 @@ class H2:
         try:
             while self.next_frame() is not None:
                 pass
-        except OSError:
+        except ConnectionError:
             pass
         return self.goaways[-1][1] if self.goaways else None
