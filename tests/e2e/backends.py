@@ -10,7 +10,7 @@ import subprocess
 import threading
 from pathlib import Path
 
-from wire import SLOW, TIMEOUT, Client, Peer, wait_for
+from wire import PATIENCE, SLOW, TIMEOUT, Client, Peer, wait_for
 
 SOURCE = Path(__file__).resolve().parents[2]
 APPS = SOURCE / "tests" / "apps"
@@ -86,7 +86,7 @@ class Process:
     def alive(self):
         return self.child.poll() is None
 
-    def wait_ready(self, condition, timeout=15):
+    def wait_ready(self, condition, timeout=PATIENCE):
         def ready():
             assert self.alive(), f"{self.name} ended with {self.child.returncode}:\n{self.stderr}"
             return condition()
@@ -95,7 +95,7 @@ class Process:
     def kill(self, number):
         os.kill(self.pid, number)
 
-    def wait(self, timeout=10):
+    def wait(self, timeout=PATIENCE):
         return self.child.wait(timeout * SLOW)
 
     def stop(self, number=signal.SIGTERM, timeout=10):

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from backends import (App, FileServer, Gunicorn, Nginx, Node, Scripted,  # noqa: E402
                       answer_all, pattern)
 from daemon import Weir, make_conf  # noqa: E402
-from wire import SLOW  # noqa: E402
+from wire import PATIENCE, SLOW  # noqa: E402
 
 FILE_SIZES = (0, 1, 1000, 65535, 65536, 65537, 1 << 20, 64 << 20)
 
@@ -121,7 +121,7 @@ def bounded():
     def expire(*_):
         raise TimeoutError("the test took too long")
     before = signal.signal(signal.SIGALRM, expire)
-    signal.alarm(40 * SLOW)
+    signal.alarm(4 * PATIENCE * SLOW)
     yield
     signal.alarm(0)
     signal.signal(signal.SIGALRM, before)

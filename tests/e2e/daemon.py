@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 
 from backends import Process, binary, free_port
-from wire import SLOW, Client, wait_for
+from wire import PATIENCE, SLOW, Client, wait_for
 
 BAD_LINES = re.compile(r"Sanitizer|runtime error:|internal error|check failed|assert", re.I)
 def is_sanitized():
@@ -126,7 +126,7 @@ class Weir(Process):
     def sum(self, key):
         return sum(row[key] for pool in self.pools() for row in pool["backends"])
 
-    def ctl(self, *args, check=None, env=None, timeout=10):
+    def ctl(self, *args, check=None, env=None, timeout=PATIENCE):
         done = subprocess.run([binary("weirctl"), "-s", self.sock, *args], capture_output=True,
                               text=True, timeout=timeout * SLOW, stdin=subprocess.DEVNULL,
                               env={**os.environ, **(env or {})}, check=False)
@@ -144,7 +144,7 @@ class Weir(Process):
 
     def stable_fds(self):
         last = -1
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + PATIENCE
         while (now := self.fds()) != last and time.monotonic() < deadline:
             last = now
             time.sleep(0.03)
