@@ -28,7 +28,7 @@ PACKAGES_BENCH=(nginx haproxy wrk:wrk)
 # shellcheck disable=SC2034
 PACKAGES_TEST=(clang libclang-rt-dev llvm clang-format-19 libcriterion-dev python3-pytest
 	python3-yaml python3-h2 python3-grpcio python3-jsonschema python3-websocket wrk:wrk haproxy nginx
-	hatop:hatop tmux:tmux chromium:chromium shellcheck:shellcheck mandoc:mandoc strace:strace prometheus:promtool openssl iproute2)
+	hatop:hatop tmux:tmux chromium:chromium shellcheck:shellcheck mandoc:mandoc strace:strace valgrind:valgrind prometheus:promtool openssl iproute2)
 
 say() {
 	printf '%s\n' "$*"
