@@ -215,13 +215,18 @@ static bool build_pool(struct build *b, uint32_t index)
 {
 	const struct conf_pool *conf = &b->gen->conf->pools[index];
 	const struct conf_pool_tls *tls = &conf->tls;
+	static const unsigned offers[] = {
+	    [CONF_PROTOCOL_HTTP1] = CONF_ALPN_HTTP11,
+	    [CONF_PROTOCOL_H2] = CONF_ALPN_H2,
+	    [CONF_PROTOCOL_AUTO] = CONF_ALPN_H2 | CONF_ALPN_HTTP11,
+	};
 	struct tls_client_options options = {
 	    .verify = tls->verify,
 	    .ca = tls->ca,
 	    .sni = tls->sni,
 	    .cert = tls->cert,
 	    .key = tls->key,
-	    .alpn = alpn_wire(conf->protocol == CONF_PROTOCOL_H2 ? CONF_ALPN_H2 : CONF_ALPN_HTTP11),
+	    .alpn = alpn_wire(offers[conf->protocol]),
 	};
 	for (unsigned w = 0; tls->on && w < b->gen->n_workers; w++) {
 		struct gen_local *gl = &b->gen->local[w];

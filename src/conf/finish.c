@@ -292,7 +292,10 @@ void finish_pool(struct decoder *d, const struct element *element)
 	if (pool->n_backends && !weights && !d->report.diags->n_errors)
 		decode_warning(d, element->key, "no backend of pool '" VIEW_FMT "' has a weight",
 			       VIEW_ARG(pool->name));
-	if (pool->protocol == CONF_PROTOCOL_H2 && pool->send_proxy)
+	if (pool->protocol == CONF_PROTOCOL_AUTO && !pool->tls.on)
+		decode_warning(d, node_at(element, "protocol"),
+			       "without 'tls' nothing is negotiated: auto means http1 here");
+	if (pool->protocol != CONF_PROTOCOL_HTTP1 && pool->send_proxy)
 		decode_error(d, node_at(element, "send_proxy"),
 			     "send_proxy needs protocol: http1, because HTTP/2 connections are "
 			     "shared by clients");

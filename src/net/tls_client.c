@@ -165,6 +165,14 @@ static bool set_name(const struct tls_client *client, SSL *ssl, struct view host
 	return !client->verify || X509_VERIFY_PARAM_set1_host(param, text, host.len) == 1;
 }
 
+void tls_offer_only_http1(void *state)
+{
+	static const unsigned char http1[] = "\x08http/1.1";
+	struct tls_conn *c = state;
+	/* fails without memory; whoever asked then looks at what was chosen */
+	SSL_set_alpn_protos(c->ssl, http1, sizeof(http1) - 1);
+}
+
 void *tls_connect(struct tls_client *client, struct view host, struct tls_slot *slot)
 {
 	struct tls_conn *c = tls_conn_new(client->local, client->ctx);

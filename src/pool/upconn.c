@@ -160,7 +160,7 @@ static struct upconn *upconn_new(struct pool_worker *pw, struct backend *backend
 	return up;
 }
 
-static bool begin_tls(struct upconn *up, struct tls_client *client)
+static bool begin_tls(struct upconn *up, struct tls_client *client, bool only_http1)
 {
 	struct backend *b = up->backend;
 	char ip[ADDR_IP_TEXT_MAX];
@@ -169,6 +169,8 @@ static bool begin_tls(struct upconn *up, struct tls_client *client)
 	void *state = tls_connect(client, host, &up->local->tls);
 	if (!state)
 		return false;
+	if (unlikely(only_http1))
+		tls_offer_only_http1(state);
 	up->tls_id = tls_client_id(client);
 	stream_secure(&up->stream, &transport_tls_client, state);
 	return true;
@@ -210,7 +212,7 @@ enum err upconn_connect(struct pool_worker *pw, struct backend *backend,
 		upconn_close(up);
 		return ERR_NOMEM; /* the count has gone with it */
 	}
-	if (unlikely(view->tls) && !begin_tls(up, view->tls)) {
+	if (unlikely(view->tls) && !begin_tls(up, view->tls, intro->only_http1)) {
 		upconn_close(up);
 		return ERR_NOMEM; /* the count has gone with it */
 	}

@@ -65,6 +65,8 @@ static void note_tls(struct attempt *at, enum err err)
 	struct backend *b = at->lease.backend;
 	bool failed = err == ERR_UNTRUSTED || err == ERR_HANDSHAKE;
 	const char *why = failed ? stream_why(&at->up->stream) : NULL;
+	if (why && !*why)
+		why = "the backend did not choose a protocol that was offered (ALPN)";
 	const char *before = atomic_load_explicit(&b->tls_error, memory_order_relaxed);
 	if (why == before || (err && !failed))
 		return;
@@ -125,6 +127,19 @@ static void connect_h2(struct attempt *at, bool may_reuse)
 	connecting(at, err, connected);
 }
 
+/* `protocol: auto` is what the backend chose the last time; HTTP/2 until that is known. */
+static bool wants_h2(const struct attempt *at)
+{
+	const struct exchange *ex = at->ex;
+	const struct backend_local *local = at->local;
+	if (ex->view->pool->conf->protocol == CONF_PROTOCOL_H2)
+		return true;
+	if (!ex->view->tls || local->speaks == BACKEND_SPEAKS_HTTP1)
+		return false;
+	return !ex->wants_upgrade ||
+	       (local->speaks == BACKEND_SPEAKS_H2 && local->h2_tunnels && ex->wants_websocket);
+}
+
 static void connect_or_reuse(struct attempt *at, bool may_reuse)
 {
 	struct exchange *ex = at->ex;
@@ -140,12 +155,14 @@ static void connect_or_reuse(struct attempt *at, bool may_reuse)
 		return;
 	}
 	at->unsent = true;
-	if (ex->view->pool->conf->protocol == CONF_PROTOCOL_H2) {
+	const struct conf_pool *conf = ex->view->pool->conf;
+	if (unlikely(conf->protocol != CONF_PROTOCOL_HTTP1) && wants_h2(at)) {
 		connect_h2(at, may_reuse);
 		return;
 	}
 	intro.key = 0;
-	if (unlikely(ex->view->pool->conf->send_proxy))
+	intro.only_http1 = conf->protocol != CONF_PROTOCOL_HTTP1 && ex->wants_upgrade;
+	if (unlikely(conf->send_proxy))
 		send_proxy_intro(ex, &intro);
 	if (may_reuse && (at->up = upconn_take(ex->view, &w->pool, b, intro.key, &backend_h1_events,
 					       at)) != NULL) {

@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "backend_h2.h"
+
 #include "weir/base/check.h"
 #include "weir/base/clock.h"
 #include "weir/base/parse.h"
@@ -133,7 +135,15 @@ const struct backend_ops backend_h1_ops = {
 
 static void on_connected(struct stream *stream, enum err err)
 {
-	attempt_connected(attempt_of(stream), err);
+	struct attempt *at = attempt_of(stream);
+	if (!err && unlikely(at->up->tls_id) && view_eq(stream_alpn(stream), VIEW("h2"))) {
+		if (at->ex->view->pool->conf->protocol == CONF_PROTOCOL_AUTO) {
+			backend_h2_adopt(at);
+			return;
+		}
+		err = ERR_HANDSHAKE;
+	}
+	attempt_connected(at, err);
 }
 
 static void on_drained(struct stream *stream)

@@ -32,37 +32,37 @@
 
 /* ---- taking a stream ---- */
 
-static enum err new_conn(struct backend_h2 *h2, struct attempt *at, struct h2_conn **out)
+/* One without a socket. */
+static struct h2_conn *alloc_conn(struct backend_h2 *h2, const struct conf_pool *conf)
 {
-	static const struct upconn_intro no_intro;
-	struct worker *w = h2->worker;
-	const struct conf_pool *conf = at->ex->view->pool->conf;
 	struct h2_conn *conn = slab_get(&h2->conns);
 	if (!conn)
-		return ERR_NOMEM;
+		return NULL;
 	memset(&conn->magic, 0, sizeof(*conn) - offsetof(struct h2_conn, magic));
 	conn->magic = H2_CONN_MAGIC;
 	conn->owner = h2;
 	conn->timer.fn = h2_conn_on_timer;
 	conn->idle_us = conf->keepalive.idle_us;
 	conn->max_requests = conf->keepalive.requests;
-	conn->read_us = w->loop.now_us;
+	conn->may_be_http1 = conf->protocol == CONF_PROTOCOL_AUTO;
+	conn->read_us = h2->worker->loop.now_us;
 	list_init(&conn->dirty);
 	list_init(&conn->waiting);
 	list_init(&conn->streams);
 	list_init(&conn->news);
-	conn->session = h2_client_new(&w->pool.bufs, &h2_session_events, conn);
-	enum err err = ERR_NOMEM;
+	list_init(&conn->all);
+	conn->session = h2_client_new(&h2->worker->pool.bufs, &h2_session_events, conn);
 	if (conn->session)
-		err = upconn_connect(&w->pool, at->lease.backend, at->ex->view, &no_intro,
-				     &h2_conn_events, conn, &conn->up, &conn->connected);
-	if (err) {
-		h2_client_free(conn->session);
-		conn->magic = 0;
-		slab_put(&h2->conns, conn);
-		return err;
-	}
-	list_push_back(&h2->all, &conn->all);
+		return conn;
+	conn->magic = 0;
+	slab_put(&h2->conns, conn);
+	return NULL;
+}
+
+/* It has its socket: others may share it. */
+static void share(struct h2_conn *conn, const struct attempt *at)
+{
+	list_push_back(&conn->owner->all, &conn->all);
 	if (at->local->retired) { /* for this one exchange of an old generation */
 		conn->gl = gen_get(at->ex->gl);
 		conn->max_requests = 1;
@@ -71,6 +71,21 @@ static enum err new_conn(struct backend_h2 *h2, struct attempt *at, struct h2_co
 	}
 	if (conn->connected)
 		h2_conn_touch(conn); /* its preface */
+}
+
+static enum err new_conn(struct backend_h2 *h2, struct attempt *at, struct h2_conn **out)
+{
+	static const struct upconn_intro no_intro;
+	struct h2_conn *conn = alloc_conn(h2, at->ex->view->pool->conf);
+	if (!conn)
+		return ERR_NOMEM;
+	enum err err = upconn_connect(&h2->worker->pool, at->lease.backend, at->ex->view, &no_intro,
+				      &h2_conn_events, conn, &conn->up, &conn->connected);
+	if (err) {
+		h2_conn_drop(conn);
+		return err;
+	}
+	share(conn, at);
 	*out = conn;
 	return ERR_OK;
 }
@@ -107,6 +122,20 @@ static struct h2_conn *find_conn(const struct attempt *at, bool may_reuse)
 	return NULL;
 }
 
+/* The stream waits for its turn, or for the connect. */
+static void join(struct h2_conn *conn, struct backend_stream *s, struct attempt *at)
+{
+	memset(s, 0, sizeof(*s));
+	s->conn = conn;
+	s->at = at;
+	s->left = UINT64_MAX;
+	list_init(&s->news);
+	list_push_back(conn->ready ? &conn->streams : &conn->waiting, &s->link);
+	conn->n_waiting++;
+	at->h2 = s;
+	at->up = conn->up;
+}
+
 enum err backend_h2_take(struct attempt *at, bool may_reuse, bool *connected)
 {
 	struct backend_h2 *h2 = at->ex->worker->backends_h2;
@@ -122,17 +151,32 @@ enum err backend_h2_take(struct attempt *at, bool may_reuse, bool *connected)
 			return err;
 		}
 	}
-	memset(s, 0, sizeof(*s));
-	s->conn = conn;
-	s->at = at;
-	s->left = UINT64_MAX;
-	list_init(&s->news);
-	list_push_back(conn->ready ? &conn->streams : &conn->waiting, &s->link);
-	conn->n_waiting++;
-	at->h2 = s;
-	at->up = conn->up;
+	join(conn, s, at);
 	*connected = conn->ready;
 	return ERR_OK;
+}
+
+void backend_h2_adopt(struct attempt *at)
+{
+	struct backend_h2 *h2 = at->ex->worker->backends_h2;
+	struct h2_conn *conn = alloc_conn(h2, at->ex->view->pool->conf);
+	struct backend_stream *s = slab_get(&h2->streams);
+	if (!conn || !s) {
+		if (conn)
+			h2_conn_drop(conn);
+		if (s)
+			slab_put(&h2->streams, s);
+		attempt_failed(at, OUTCOME_no_memory);
+		return;
+	}
+	at->local->speaks = BACKEND_SPEAKS_H2;
+	at->ops = &backend_h2_ops;
+	conn->up = at->up;
+	conn->up->owner = conn;
+	conn->up->stream.on = &h2_conn_events;
+	conn->connected = true;
+	share(conn, at);
+	join(conn, s, at); /* it waits for SETTINGS, as it waited for the connect */
 }
 
 /* ---- letting go of it ---- */
@@ -147,7 +191,8 @@ static void drop_bufs(struct backend_stream *s)
 	s->out = s->out_tail = s->held = s->held_tail = NULL;
 }
 
-static void free_stream(struct backend_stream *s)
+/* Leaves its connection as it is. */
+static void release(struct backend_stream *s)
 {
 	struct h2_conn *conn = s->conn;
 	if (s->id == 0)
@@ -156,6 +201,12 @@ static void free_stream(struct backend_stream *s)
 	list_del(&s->link);
 	list_del(&s->news);
 	slab_put(&conn->owner->streams, s);
+}
+
+static void free_stream(struct backend_stream *s)
+{
+	struct h2_conn *conn = s->conn;
+	release(s);
 	if (!h2_conn_is_unused(conn))
 		return;
 	if (!conn->ready)
@@ -181,6 +232,33 @@ static void op_finish(struct attempt *at, bool keep)
 	h2_conn_touch(conn);
 	free_stream(s);
 }
+
+/* ---- a connection that turns out to speak HTTP/1 ---- */
+
+void backend_h2_turn_http1(struct h2_conn *conn)
+{
+	struct upconn *up = conn->up;
+	up->local->speaks = BACKEND_SPEAKS_HTTP1;
+	/* it can serve one of those who wait */
+	while (conn->n_waiting > 1)
+		attempt_move(list_last(&conn->waiting, struct backend_stream, link)->at);
+	if (conn->n_waiting == 0) {
+		h2_conn_kill(conn);
+		return;
+	}
+	struct backend_stream *s = list_first(&conn->waiting, struct backend_stream, link);
+	struct attempt *at = s->at;
+	release(s);
+	list_del(&up->idle_link);
+	h2_conn_drop(conn);
+	at->h2 = NULL;
+	at->ops = &backend_h1_ops;
+	up->owner = at;
+	up->stream.on = &backend_h1_events;
+	attempt_connected(at, ERR_OK);
+}
+
+/* ---- tunnels ---- */
 
 static enum io op_raw(struct attempt *at, struct span bytes)
 {

@@ -26,6 +26,12 @@ void backend_h2_leave(struct worker *w);
  */
 enum err backend_h2_take(struct attempt *at, bool may_reuse, bool *connected);
 
+/*
+ * at->up, opened for HTTP/1, turned out to speak HTTP/2 (ALPN): it is shared from now
+ * on, and the attempt becomes its first stream.
+ */
+void backend_h2_adopt(struct attempt *at);
+
 extern const struct backend_ops backend_h2_ops;
 
 #endif

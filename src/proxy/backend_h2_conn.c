@@ -59,26 +59,30 @@ void h2_conn_flush(struct h2_conn *conn)
 	}
 }
 
+void h2_conn_drop(struct h2_conn *conn)
+{
+	struct gen_local *gl = conn->gl;
+	timer_clear(&conn->timer);
+	list_del(&conn->dirty);
+	list_del(&conn->all);
+	h2_client_free(conn->session);
+	conn->magic = 0;
+	slab_put(&conn->owner->conns, conn);
+	if (gl)
+		gen_put(gl);
+}
+
 void h2_conn_close(struct h2_conn *conn)
 {
-	struct backend_h2 *h2 = conn->owner;
 	check_magic(conn, H2_CONN_MAGIC);
 	check(h2_conn_is_unused(conn));
 	if (!conn->dead) {
 		h2_client_goaway(conn->session, H2_NO_ERROR);
 		h2_conn_flush(conn);
 	}
-	timer_clear(&conn->timer);
 	list_del(&conn->up->idle_link);
-	list_del(&conn->dirty);
-	list_del(&conn->all);
 	upconn_close(conn->up);
-	h2_client_free(conn->session);
-	conn->magic = 0;
-	struct gen_local *gl = conn->gl;
-	slab_put(&h2->conns, conn);
-	if (gl)
-		gen_put(gl);
+	h2_conn_drop(conn);
 }
 
 /* ---- deadlines ---- */
@@ -269,9 +273,15 @@ static struct h2_conn *conn_of(struct stream *stream)
 static void on_connected(struct stream *stream, enum err err)
 {
 	struct h2_conn *conn = conn_of(stream);
-	bool tls = conn->up->tls_id != 0;
-	if (!err && tls && !view_eq(stream_alpn(stream), VIEW("h2")))
+	bool http1 = !err && conn->up->tls_id && !view_eq(stream_alpn(stream), VIEW("h2"));
+	if (http1 && conn->may_be_http1 && !conn->dead) {
+		backend_h2_turn_http1(conn);
+		return;
+	}
+	if (http1)
 		err = ERR_HANDSHAKE;
+	if (!err)
+		conn->up->local->speaks = BACKEND_SPEAKS_H2;
 	conn->connected = !err;
 	conn->read_us = conn->owner->worker->loop.now_us;
 	h2_conn_touch(conn);

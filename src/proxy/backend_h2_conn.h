@@ -62,11 +62,12 @@ struct h2_conn {
 	uint32_t n_streams; /* as the session counts */
 	uint32_t n_requests, max_requests;
 	uint64_t idle_us, read_us;
-	bool connected; /* bytes can be sent */
-	bool ready;     /* requests can: its SETTINGS are here */
-	bool closing;   /* takes no further request */
-	bool answered;  /* it brought a response */
-	bool dead;      /* nothing can be sent or received */
+	bool connected;    /* bytes can be sent */
+	bool ready;        /* requests can: its SETTINGS are here */
+	bool may_be_http1; /* ALPN offered both */
+	bool closing;      /* takes no further request */
+	bool answered;     /* it brought a response */
+	bool dead;         /* nothing can be sent or received */
 	bool pinged;
 	bool busy; /* streams are being told: not to be freed */
 };
@@ -95,10 +96,20 @@ bool h2_conn_is_unused(const struct h2_conn *conn);
 void h2_conn_flush(struct h2_conn *conn);
 /* Must be unused. */
 void h2_conn_close(struct h2_conn *conn);
+/* The same without its socket, which has another owner or was never there. */
+void h2_conn_drop(struct h2_conn *conn);
 /* The timer's. */
 void h2_conn_on_timer(struct timer *timer);
 extern const struct stream_events h2_conn_events;
 extern const struct h2_client_events h2_session_events;
+
+/* ---- backend_h2.c ---- */
+
+/*
+ * The backend chose HTTP/1: one of those who wait gets the socket, the others open
+ * their own.  `conn` may be gone.
+ */
+void backend_h2_turn_http1(struct h2_conn *conn);
 
 /* ---- streams ---- */
 

@@ -275,6 +275,9 @@ struct exchange *exchange_new(struct worker *w, const struct exchange_request *r
 	ex->method = w->req.method;
 	ex->client_minor = w->req.version_minor;
 	ex->wants_upgrade = w->req.upgrade && w->req.body == BODY_NONE;
+	if (unlikely(ex->wants_upgrade))
+		ex->wants_websocket =
+		    view_ieq(message_find(&w->req, HDR_UPGRADE)->value, VIEW("websocket"));
 	show_exchanges(w);
 	counter_add(&w->counters.requests, 1);
 	if (unlikely(w->req.n_underscore))

@@ -206,7 +206,7 @@ enum conf_retry_on {
 /* What becomes of a pinned client whose backend takes no traffic. */
 enum conf_sticky_mode { CONF_STICKY_PREFER, CONF_STICKY_STRICT, CONF_STICKY_WAIT };
 
-enum conf_protocol { CONF_PROTOCOL_HTTP1, CONF_PROTOCOL_H2 };
+enum conf_protocol { CONF_PROTOCOL_HTTP1, CONF_PROTOCOL_H2, CONF_PROTOCOL_AUTO };
 
 enum conf_same_site { CONF_SAME_SITE_LAX, CONF_SAME_SITE_STRICT, CONF_SAME_SITE_NONE };
 

@@ -179,6 +179,8 @@ uint64_t tls_client_id(const struct tls_client *client);
  */
 void *tls_connect(struct tls_client *client, struct view host, struct tls_slot *slot);
 void tls_slot_fini(struct tls_slot *slot);
+/* Before the handshake: whatever the client's ALPN offers, this connection offers http/1.1. */
+void tls_offer_only_http1(void *state);
 
 /* ---- a connection whose handshake is done ---- */
 

@@ -47,11 +47,16 @@ struct backend_counters {
 #undef COUNTER
 };
 
+/* Of a pool with `protocol: auto`. */
+enum backend_speaks { BACKEND_SPEAKS_UNKNOWN, BACKEND_SPEAKS_HTTP1, BACKEND_SPEAKS_H2 };
+
 /* What one worker keeps about one backend. */
 struct backend_local {
 	struct list idle;              /* struct upconn, most recently used first */
 	struct list shared;            /* upconns that carry many exchanges, with room for more */
 	uint32_t h2_streams;           /* it allows on such a connection; 0: not known yet */
+	uint8_t speaks;                /* enum backend_speaks: what it chose the last time */
+	bool h2_tunnels;               /* and its HTTP/2 takes extended CONNECT (RFC 8441) */
 	uint32_t n_idle;               /* length of `idle` */
 	_Atomic uint32_t n_idle_shown; /* the same for readers of other threads */
 	/* Refused connections in a row make this worker leave the backend alone for a

@@ -40,9 +40,10 @@ struct upconn {
 	void *owner;            /* the exchange while busy */
 };
 
-/* The PROXY header that a connection begins with (pools.*.send_proxy). */
+/* How a connection begins: with a PROXY header, perhaps (pools.*.send_proxy). */
 struct upconn_intro {
-	uint64_t key; /* who may share a connection; 0: there is no header */
+	bool only_http1; /* TLS offers nothing else, whatever the view's would */
+	uint64_t key;    /* who may share a connection; 0: there is no header */
 	size_t len;
 	char bytes[PROXY_WRITE_MAX];
 };

@@ -137,6 +137,7 @@ struct exchange {
 	bool wants_json;      /* Accept prefers JSON: error answers */
 	bool close_client;    /* the client's connection cannot go on */
 	bool wants_upgrade;   /* Upgrade was asked for */
+	bool wants_websocket; /* to websocket, which HTTP/2 has a way for */
 	bool client_eof;      /* TUNNEL: the client ended its direction */
 	bool backend_eof;     /* TUNNEL: the backend did */
 
