@@ -173,6 +173,9 @@ static void put_pool(struct json *j, const struct pool *pool)
 			 verdict_name(s ? s->opinion.verdict : VERDICT_not_enough_data));
 	json_member_text(j, "verdict_sentence", s ? s->sentence : "");
 	json_member_u64(j, "queued", load_u32(&pool->state->n_queued));
+	/* median time to an answer, by which deadlines are judged; 0: not known */
+	json_member_u64(j, "typical_us",
+			atomic_load_explicit(&pool->state->typical_us, memory_order_relaxed));
 	for (size_t i = 0; i < n_pool_counter_rows; i++) {
 		const char *name = pool_counter_rows[i].name;
 		/* "queued" are those that wait now */

@@ -350,10 +350,19 @@ static void on_health_note(void *ctx, struct backend *b, const char *what)
 	control_announce_soon(ctx);
 }
 
+static void on_health_reopened(void *ctx)
+{
+	control_announce_soon(ctx);
+}
+
 struct health_host health_host_of(struct control *control)
 {
 	return (struct health_host){
-	    .ctx = control, .changed = on_health_change, .noted = on_health_note};
+	    .ctx = control,
+	    .changed = on_health_change,
+	    .noted = on_health_note,
+	    .reopened = on_health_reopened,
+	};
 }
 
 static void override_free(struct pool_override *o)

@@ -82,9 +82,10 @@ static void eject(struct health_target *t, enum ejection cause)
 	t->ejected = true;
 	t->facts.ejections[cause]++;
 	set_trial(t, TRIAL_CLOSED);
-	uint64_t us = eject_time_us(t);
+	uint64_t us = eject_time_us(t), closed = us / 2 < CLOSED_US ? us / 2 : CLOSED_US;
 	t->back_at_us = t->health->loop->now_us + us;
-	loop_timer(t->health->loop, &t->back, us / 2 < CLOSED_US ? us / 2 : CLOSED_US);
+	t->open_at_us = t->health->loop->now_us + closed;
+	loop_timer(t->health->loop, &t->back, closed);
 	target_settle(t, t->eject_reason);
 }
 
@@ -121,12 +122,24 @@ static void put_last_fault(struct str *out, const struct backend *b)
 		str_printf(out, "the last: status %u", (unsigned)atomic_load(&b->fault.status));
 }
 
+/* The worker that saw the row has closed the gate, but the backend stays as it was. */
+static void reopen(struct health_target *t)
+{
+	uint8_t closed = TRIAL_CLOSED;
+	if (t->ejected && t->health->loop->now_us < t->open_at_us)
+		return;
+	if (atomic_compare_exchange_strong(&t->backend->fault.trial, &closed, TRIAL_OFF))
+		t->health->host.reopened(t->health->host.ctx);
+}
+
 static void on_row(struct health_target *t)
 {
 	struct backend *b = t->backend;
 	uint32_t row = atomic_load(&b->fault.row), limit = atomic_load(&b->fault.limit);
-	if (t->ejected || !limit || row < limit || !may_eject(t))
+	if (t->ejected || !limit || row < limit || !may_eject(t)) {
+		reopen(t);
 		return;
+	}
 	struct str reason = str_fixed(t->eject_reason, sizeof(t->eject_reason));
 	str_printf(&reason, "%u errors in a row, ", row);
 	put_last_fault(&reason, b);

@@ -46,7 +46,7 @@ struct health_target {
 	bool ejected, on_trial;
 	uint32_t n_ejected; /* ejections in a row; a good interval takes one away */
 	struct timer back;  /* first when all workers know of the ejection, then its end */
-	uint64_t back_at_us;
+	uint64_t open_at_us, back_at_us;
 	char eject_reason[BACKEND_REASON_MAX];
 	uint64_t swept_served, swept_faults; /* totals at the last sweep */
 	uint32_t n_slow;                     /* sweeps in a row that found it slow */

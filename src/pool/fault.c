@@ -29,6 +29,11 @@ void fault_note(struct fault_shared *shared, struct fault_local *local,
 	unsigned news = limit && row % limit == 0 ? FAULT_NEWS_ROW : 0;
 	if (facts->on_trial)
 		news |= FAULT_NEWS_TRIAL_FAILED;
-	if (news && shared->watcher)
-		tell(shared, local, news);
+	if (!news || !shared->watcher)
+		return;
+	/* before the letter: whoever reads it has the last word */
+	uint8_t off = TRIAL_OFF;
+	if (news & FAULT_NEWS_ROW && facts->spare)
+		atomic_compare_exchange_strong(&shared->trial, &off, TRIAL_CLOSED);
+	tell(shared, local, news);
 }

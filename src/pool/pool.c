@@ -447,10 +447,27 @@ void lease_note_report(const struct lease *lease, struct view value)
 			      memory_order_relaxed);
 }
 
+/* There is another one that takes requests. */
+static bool can_spare(const struct pool_view *view, uint32_t i)
+{
+	const struct pool *pool = view->pool;
+	for (uint32_t k = bitset_next(view->eligible, pool->n, 0); k < pool->n;
+	     k = bitset_next(view->eligible, pool->n, k + 1))
+		if (k != i && atomic_load_explicit(&pool->backends[k]->fault.trial,
+						   memory_order_relaxed) == TRIAL_OFF)
+			return true;
+	return false;
+}
+
 void lease_fault(struct lease *lease, const char *why, uint16_t status)
 {
 	struct backend *backend = lease->backend;
-	const struct fault_facts facts = {why, status, lease->on_trial};
+	const struct fault_facts facts = {
+	    .why = why,
+	    .status = status,
+	    .on_trial = lease->on_trial,
+	    .spare = can_spare(lease->view, lease->index),
+	};
 	if (lease->faulty)
 		return;
 	lease->faulty = true;

@@ -21,6 +21,9 @@
 /* How soon a backend that asked to be left alone is looked at again. */
 #define ASKED_LOOK_US 100000
 
+/* As many times the pool's median without a byte of an answer is a fault, whoever gave up. */
+#define HANGS_TIMES 10
+
 /* The connection could not be opened. */
 static void connect_failed(struct attempt *at, enum outcome outcome)
 {
@@ -271,6 +274,27 @@ void attempt_begin(struct exchange *ex)
 	reply_error(ex, ex->pin ? OUTCOME_pin_lost : OUTCOME_no_backend, NULL);
 }
 
+/* Strategies, limits and the watcher learn what it said about the backend, if anything. */
+static void drop_lease(struct attempt *at, bool error)
+{
+	const struct exchange *ex = at->ex;
+	bool blamed = error && (at->lease.faulty || at->mark == ATTEMPT_BUSY);
+	at->lease.served = ex->resp_complete && !error;
+	if (blamed)
+		counter_add(&at->local->counters.errors, 1);
+	uint64_t from = at->sent_us ? at->sent_us : ex->start_us;
+	uint64_t now = ex->worker->loop.now_us;
+	/* a client that leaves before the answer says nothing, nor does what weir itself
+	 * lacked; one that is late takes at least so long */
+	uint64_t to = at->first_byte_us                    ? at->first_byte_us
+		      : blamed || at->mark == ATTEMPT_LATE ? now
+							   : 0;
+	if (unlikely(ex->view->pool->adaptive) && at->sent_us && (!blamed || !ex->resp_complete) &&
+	    to)
+		lease_note(&at->lease, blamed, to > from ? to - from : 1);
+	lease_drop(&at->lease, blamed, to > from ? to - from : to ? 1 : 0);
+}
+
 void attempt_finish(struct attempt *at, bool keep, bool error)
 {
 	if (at->ops) {
@@ -278,20 +302,8 @@ void attempt_finish(struct attempt *at, bool keep, bool error)
 		at->ops = NULL;
 		ops->finish(at, keep);
 	}
-	if (at->lease.backend) {
-		const struct exchange *ex = at->ex;
-		at->lease.served = ex->resp_complete && !error;
-		if (error)
-			counter_add(&at->local->counters.errors, 1);
-		uint64_t from = at->sent_us ? at->sent_us : ex->start_us;
-		uint64_t now = ex->worker->loop.now_us;
-		/* a client that leaves before the answer says nothing about the backend */
-		uint64_t to = at->first_byte_us ? at->first_byte_us : error ? now : 0;
-		if (unlikely(ex->view->pool->adaptive) && at->sent_us &&
-		    (!error || !ex->resp_complete) && to)
-			lease_note(&at->lease, error, to > from ? to - from : 1);
-		lease_drop(&at->lease, error, to > from ? to - from : to ? 1 : 0);
-	}
+	if (at->lease.backend)
+		drop_lease(at, error);
 }
 
 static unsigned retry_kind(enum outcome outcome)
@@ -389,6 +401,7 @@ static void retry_finish(struct attempt *at)
 	attempt_finish(at, false, true);
 	at->stale_retried = at->counted = at->resp_started = at->upload_dead = false;
 	at->first_byte_us = 0;
+	at->mark = ATTEMPT_UNMARKED;
 	at->ex->waited_us = 0;
 }
 
@@ -434,11 +447,33 @@ static bool retry_now(struct attempt *at)
 	return true;
 }
 
+/*
+ * The exchange's time is over, and this backend has not begun to answer.  Clients
+ * may be in a hurry: only one that took much longer than the pool's answers do is
+ * to blame.
+ */
+static bool hangs(struct attempt *at)
+{
+	const struct exchange *ex = at->ex;
+	const struct pool_state *state = ex->view->pool->state;
+	uint64_t typical = atomic_load_explicit(&state->typical_us, memory_order_relaxed);
+	uint64_t waited = at->sent_us ? clock_us() - at->sent_us : 0;
+	if (at->first_byte_us || waited <= typical)
+		return false;
+	if (!typical) /* the operator's own bound still says something */
+		return !ex->client_deadline && waited > (ex->total_deadline_us - ex->start_us) / 2;
+	at->mark = ATTEMPT_LATE;
+	return waited > HANGS_TIMES * typical;
+}
+
 /* Client, limits and memory are not the backend's doing. */
 void attempt_judge(struct attempt *at, enum outcome outcome)
 {
-	if (at->lease.backend && outcome_blames_backend(outcome))
-		lease_fault(&at->lease, outcome_row(outcome)->sentence, 0);
+	const struct outcome_row *row = outcome_row(outcome);
+	if (!at->lease.backend)
+		return;
+	if (outcome_blames_backend(outcome) || (unlikely(row->when == 'T') && hangs(at)))
+		lease_fault(&at->lease, row->sentence, 0);
 }
 
 /* Elsewhere, now or soon, if the budget allows. */
@@ -554,7 +589,9 @@ static void judge_status(struct attempt *at, unsigned status)
 {
 	struct message *resp = &at->ex->worker->resp;
 	bool minds_load = status == 503 && message_find(resp, HDR_RETRY_AFTER);
-	if (status >= 500 && !minds_load)
+	if (minds_load)
+		at->mark = ATTEMPT_BUSY;
+	else if (status >= 500)
 		lease_fault(&at->lease, NULL, (uint16_t)status);
 	else if (status == 101 || (status >= 200 && status < 500))
 		lease_prove(&at->lease);

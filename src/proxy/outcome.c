@@ -13,7 +13,8 @@ static const struct outcome_row rows[N_OUTCOMES] = {
 bool outcome_blames_backend(enum outcome outcome)
 {
 	const struct outcome_row *row = outcome_row(outcome);
-	return row->is_error && (row->who == 'S' || row->who == 's' || row->who == 'P');
+	return row->is_error && row->when != 'T' &&
+	       (row->who == 'S' || row->who == 's' || row->who == 'P');
 }
 
 const struct outcome_row *outcome_row(enum outcome outcome)

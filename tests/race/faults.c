@@ -41,7 +41,7 @@ static void on_letter(struct loop *loop, struct mail *mail)
 static bool attempt(struct fault_local *local, unsigned round)
 {
 	if (!fault_take_trial(&shared)) {
-		fault_note(&shared, local, &(struct fault_facts){"it failed", 0, false});
+		fault_note(&shared, local, &(struct fault_facts){"it failed", 0, false, true});
 		return false;
 	}
 	check(atomic_fetch_add(&n_trying, 1) == 0);
@@ -49,7 +49,7 @@ static bool attempt(struct fault_local *local, unsigned round)
 	if (round % 3 == 0)
 		fault_leave_trial(&shared);
 	else if (round % 3 == 1)
-		fault_note(&shared, local, &(struct fault_facts){NULL, 500, true});
+		fault_note(&shared, local, &(struct fault_facts){NULL, 500, true, true});
 	else
 		fault_note_served(&shared, local);
 	return true;

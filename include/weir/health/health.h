@@ -38,6 +38,8 @@ struct health_host {
 	void (*changed)(void *ctx, struct backend *b, enum backend_state was, const char *why);
 	/* Its state is the same, but workers are to look again; `what` is a sentence. */
 	void (*noted)(void *ctx, struct backend *b, const char *what);
+	/* A backend that was passed over for a moment takes requests: who waits may go on. */
+	void (*reopened)(void *ctx);
 };
 
 /* `host` is copied. */

@@ -7,12 +7,16 @@
  *   faults     an attempt failed by the backend's doing
  *
  * Faults in a row are counted over all workers; a letter goes out when the row
- * reaches the limit, so that the answer does not wait for somebody to look.
+ * reaches the limit, so that the answer does not wait for somebody to look.  The
+ * worker whose fault it was closes the gate at once, if the pool can do without
+ * the backend: what fails fast could get a hundred requests more before the
+ * watcher's thread has a CPU.  The watcher opens it again unless it ejects.
  *
  * After an ejection a backend is on trial: one attempt alone tries it, and
  * everybody else passes it over, until one succeeds.
  *
- *   OFF --watcher--> CLOSED, FREE --claimed--> TAKEN --served--> OFF, letter
+ *   OFF --watcher, or a row--> CLOSED
+ *   CLOSED --watcher--> OFF, FREE --claimed--> TAKEN --served--> OFF, letter
  *                      ^                | |
  *                      +---- neither ---+ +--fault--> TAKEN, letter: the watcher
  *                                                     ejects it again
@@ -34,7 +38,7 @@ enum trial {
 	TRIAL_OFF,
 	TRIAL_FREE,
 	TRIAL_TAKEN,
-	TRIAL_CLOSED, /* nobody: just ejected, and not all workers know it yet */
+	TRIAL_CLOSED, /* nobody: ejected, and not all workers know it yet; or about to be */
 };
 
 enum fault_news {
@@ -76,6 +80,7 @@ struct fault_facts {
 	const char *why;
 	uint16_t status;
 	bool on_trial; /* it was the trial's attempt */
+	bool spare;    /* the pool has others: a row may close the gate */
 };
 void fault_note(struct fault_shared *shared, struct fault_local *local,
 		const struct fault_facts *facts);

@@ -65,6 +65,13 @@ struct backend_ops {
 	void (*finish)(struct attempt *at, bool keep);
 };
 
+/* What an attempt says of the backend, beside its lease's fault. */
+enum attempt_mark {
+	ATTEMPT_UNMARKED,
+	ATTEMPT_BUSY, /* it answered that it has too much to do */
+	ATTEMPT_LATE, /* cut off by a deadline, when others would have answered */
+};
+
 struct attempt {
 	struct exchange *ex;
 	const struct backend_ops *ops; /* NULL: no connection */
@@ -79,6 +86,7 @@ struct attempt {
 	bool upload_dead;            /* the backend stopped reading: drop what still comes */
 	bool resp_started;           /* a byte of the response has been seen */
 	bool resp_keep;              /* the connection may be used again */
+	uint8_t mark;                /* enum attempt_mark */
 	struct h1_body resp_body;
 	struct buf *resp_in;      /* an incomplete head; owns */
 	uint64_t connect_from_us; /* 0: not connecting */
@@ -107,7 +115,10 @@ void attempt_connect(struct attempt *at);
 void attempt_again(struct exchange *ex);
 /* Before the lease goes: tells the pool when this outcome is the backend's doing. */
 void attempt_judge(struct attempt *at, enum outcome outcome);
-/* Lets go of the connection and the lease. */
+/*
+ * Lets go of the connection and the lease.  `error`: it failed, which says
+ * something about the backend only if it was judged so, or by its own answer.
+ */
 void attempt_finish(struct attempt *at, bool keep, bool error);
 
 /* ---- for the versions: backend_*.c ---- */

@@ -21,7 +21,11 @@ struct outcome_row {
 };
 
 const struct outcome_row *outcome_row(enum outcome outcome);
-/* An error, and the backend's doing: not the client's, not of weir's own limits. */
+/*
+ * An error, and the backend's doing: not the client's, not of weir's own limits.
+ * The time of the whole exchange (`when` is T) is no single backend's: whoever
+ * held it when it was over may have got it a moment ago.
+ */
 bool outcome_blames_backend(enum outcome outcome);
 
 #endif

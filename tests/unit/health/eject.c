@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: MIT */
+/* Ejections, trials and what comes after, by a clock of the test's own. */
+#include <criterion/criterion.h>
+
+#include "../pool/world.h"
+#include "weir/base/bitset.h"
+#include "weir/health/health.h"
+
+#define S UINT64_C(1000000)
+
+static struct world world;
+static struct world_gen gen;
+static struct loop watcher;
+static struct health *health;
+static unsigned n_changed, n_noted, n_reopened;
+
+static void on_changed(void *ctx, struct backend *b, enum backend_state was, const char *why)
+{
+	(void)ctx;
+	(void)why;
+	cr_assert_neq(backend_state(b), was);
+	n_changed++;
+}
+
+static void on_noted(void *ctx, struct backend *b, const char *what)
+{
+	(void)ctx;
+	(void)b;
+	cr_assert(*what);
+	n_noted++;
+}
+
+static void on_reopened(void *ctx)
+{
+	(void)ctx;
+	n_reopened++;
+}
+
+static void begin(size_t n, double max_ejected)
+{
+	static const struct health_host host = {
+	    .changed = on_changed, .noted = on_noted, .reopened = on_reopened};
+	n_changed = n_noted = n_reopened = 0;
+	world_init(&world, 1, n);
+	world.conf.slow_start_us = 60 * S;
+	world.conf.outlier = (struct conf_outlier){
+	    .on = true,
+	    .consecutive_errors = 5,
+	    .interval_us = 10 * S,
+	    .eject_us = 30 * S,
+	    .max_eject_us = 300 * S,
+	    .max_ejected = max_ejected,
+	};
+	world_build(&world, &gen);
+	cr_assert_eq(loop_init(&watcher, "watcher"), ERR_OK);
+	watcher.now_us = 1000 * S;
+	timer_wheel_init(&watcher.timers, watcher.now_us);
+	health = health_new(&watcher, &host);
+	health_follow(health, &gen.pool, 1);
+}
+
+static void end(void)
+{
+	health_free(health);
+	world_release(&world, &gen);
+	loop_fini(&watcher);
+	world_fini(&world);
+}
+
+static struct backend *backend(uint32_t i)
+{
+	return gen.pool.backends[i];
+}
+
+static bool is_ejected(uint32_t i)
+{
+	return backend_state(backend(i)) == BACKEND_ejected;
+}
+
+static uint8_t trial_of(uint32_t i)
+{
+	return atomic_load(&backend(i)->fault.trial);
+}
+
+static void read_mail(void)
+{
+	while (loop_read_mail(&watcher))
+		;
+}
+
+static void pass(uint64_t us)
+{
+	for (uint64_t until = watcher.now_us + us; watcher.now_us < until;) {
+		watcher.now_us += S / 10;
+		timer_wheel_run(&watcher.timers, watcher.now_us);
+		read_mail();
+	}
+}
+
+static void fail(uint32_t i, unsigned times, bool on_trial)
+{
+	const struct fault_facts facts = {"it failed", 0, on_trial, true};
+	for (unsigned k = 0; k < times; k++)
+		fault_note(&backend(i)->fault, &backend(i)->local[0]->fault, &facts);
+}
+
+static void serve(uint32_t i)
+{
+	fault_note_served(&backend(i)->fault, &backend(i)->local[0]->fault);
+}
+
+/* Seconds until it is back, in tenths. */
+static double time_out(uint32_t i)
+{
+	uint64_t from = watcher.now_us;
+	while (is_ejected(i) && watcher.now_us < from + 1000 * S)
+		pass(S / 10);
+	return (double)(watcher.now_us - from) / S;
+}
+
+Test(eject, five_in_a_row_but_not_four)
+{
+	begin(4, 0.3);
+	for (int k = 0; k < 3; k++) {
+		fail(0, 4, false);
+		serve(0);
+	}
+	read_mail();
+	cr_assert(!is_ejected(0));
+	fail(0, 4, false);
+	cr_assert_eq(trial_of(0), TRIAL_OFF);
+	fail(0, 1, false);
+	cr_assert_eq(trial_of(0), TRIAL_CLOSED, "the gate is shut before anybody has decided");
+	cr_assert(!is_ejected(0));
+	read_mail();
+	cr_assert(is_ejected(0));
+	cr_assert_eq(n_changed, 1);
+	end();
+}
+
+Test(eject, times_grow_and_end)
+{
+	begin(4, 0.3);
+	fail(1, 5, false);
+	read_mail();
+	for (unsigned k = 1; k <= 12; k++) {
+		cr_assert(is_ejected(1), "%u", k);
+		double least = k < 10 ? 30 * k : 300, took = time_out(1);
+		cr_assert(took >= least && took <= least + 5.2, "%u: %.1f s", k, took);
+		cr_assert_eq(trial_of(1), TRIAL_FREE);
+		cr_assert_eq(atomic_load(&backend(1)->ramp_from_us), watcher.now_us);
+		cr_assert(fault_may_try(&backend(1)->fault));
+		cr_assert(!fault_may_try(&backend(1)->fault), "one tries it, and one alone");
+		fail(1, 1, true);
+		read_mail();
+	}
+	end();
+}
+
+Test(eject, a_trial_that_passes_and_good_sweeps_forgive)
+{
+	begin(4, 0.3);
+	fail(2, 5, false);
+	read_mail();
+	for (unsigned k = 1; k <= 2; k++) { /* twice out */
+		time_out(2);
+		cr_assert(fault_take_trial(&backend(2)->fault));
+		fail(2, 1, true);
+		read_mail();
+	}
+	time_out(2);
+	cr_assert(fault_take_trial(&backend(2)->fault));
+	unsigned before = n_noted;
+	serve(2);
+	read_mail();
+	cr_assert_eq(trial_of(2), TRIAL_OFF);
+	cr_assert_eq(n_noted, before + 1);
+	pass(11 * S); /* a sweep or two without a fault: of 3 one is left, or two */
+	fail(2, 5, false);
+	read_mail();
+	double took = time_out(2);
+	cr_assert(took >= 60 && took <= 95.2, "the second or third in a row: %.1f s", took);
+	cr_assert(fault_take_trial(&backend(2)->fault));
+	serve(2);
+	read_mail();
+	pass(31 * S); /* three sweeps: all is forgiven */
+	fail(2, 5, false);
+	read_mail();
+	took = time_out(2);
+	cr_assert(took >= 30 && took <= 35.2, "as at the first time: %.1f s", took);
+	end();
+}
+
+Test(eject, no_more_than_the_share_and_the_gate_opens_again)
+{
+	begin(10, 0.1);
+	for (uint32_t i = 0; i < 3; i++)
+		fail(i, 5, false);
+	read_mail();
+	cr_assert(is_ejected(0));
+	for (uint32_t i = 1; i < 3; i++) {
+		cr_assert(!is_ejected(i));
+		cr_assert_eq(trial_of(i), TRIAL_OFF, "it serves on");
+	}
+	cr_assert_eq(n_reopened, 2, "whoever waits is told");
+	end();
+}
+
+Test(eject, late_faults_do_not_open_the_gate_of_one_just_ejected)
+{
+	begin(4, 0.3);
+	fail(0, 5, false);
+	read_mail();
+	fail(0, 5, false); /* those that were on their way */
+	read_mail();
+	cr_assert_eq(trial_of(0), TRIAL_CLOSED);
+	pass(S);
+	cr_assert_eq(trial_of(0), TRIAL_OFF, "panic may want it");
+	fail(0, 5, false);
+	cr_assert_eq(trial_of(0), TRIAL_CLOSED);
+	read_mail();
+	cr_assert_eq(trial_of(0), TRIAL_OFF);
+	cr_assert(is_ejected(0));
+	end();
+}
+
+/* A good row between the fifth fault and the letter: nothing is left of it. */
+Test(eject, a_success_before_the_letter_is_read)
+{
+	begin(4, 0.3);
+	fail(0, 5, false);
+	serve(0);
+	read_mail();
+	cr_assert(!is_ejected(0));
+	cr_assert_eq(trial_of(0), TRIAL_OFF);
+	cr_assert_eq(n_reopened, 1);
+	end();
+}
+
+Test(eject, comes_back_slowly)
+{
+	static const struct {
+		unsigned s;
+		double share;
+	} ramp[] = {{1, .1}, {6, .1}, {15, .25}, {30, .5}, {45, .75}, {60, 1}};
+	begin(4, 0.3);
+	struct pool_view *view = &gen.views[0];
+	fail(3, 5, false);
+	read_mail();
+	pool_view_refresh(view);
+	cr_assert_eq(bitset_has(view->eligible, 3), false);
+	time_out(3);
+	for (size_t k = 0; k < ARRAY_LEN(ramp); k++) {
+		world.loops[0].now_us = watcher.now_us + ramp[k].s * S;
+		pool_view_refresh(view);
+		cr_assert(bitset_has(view->eligible, 3));
+		double share = (double)view->shares[3] / SHARE_FULL;
+		cr_assert(share > ramp[k].share - .01 && share < ramp[k].share + .01, "%u s: %.3f",
+			  ramp[k].s, share);
+	}
+	end();
+}
+
+Test(eject, switched_off_brings_everybody_back)
+{
+	begin(4, 0.3);
+	fail(0, 5, false);
+	read_mail();
+	world.conf.outlier.on = false;
+	health_follow(health, &gen.pool, 1);
+	cr_assert(!is_ejected(0));
+	cr_assert_eq(trial_of(0), TRIAL_OFF);
+	fail(0, 50, false);
+	read_mail();
+	cr_assert(!is_ejected(0));
+	cr_assert_eq(trial_of(0), TRIAL_OFF);
+	end();
+}
