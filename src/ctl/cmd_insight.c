@@ -61,10 +61,28 @@ static void put_model(struct str *out, const json_t *model)
 	str_char(out, '\n');
 }
 
+/* What is the same for all is said once. */
+static bool same_refusal(const json_t *forecasts)
+{
+	size_t i;
+	json_t *f;
+	const char *first = get_text(json_array_get(forecasts, 0), "refusal");
+	json_array_foreach(forecasts, i,
+			   f) if (!has_member(f, "refusal") ||
+				  strcmp(get_text(f, "refusal"), first) != 0) return false;
+	return json_array_size(forecasts) > 0;
+}
+
 static void put_forecasts(struct str *out, const json_t *forecasts)
 {
 	size_t i;
 	json_t *f;
+	if (same_refusal(forecasts)) {
+		str_text(out, "  forecast none: ");
+		put_clean(out, get_text(json_array_get(forecasts, 0), "refusal"));
+		str_char(out, '\n');
+		return;
+	}
 	json_array_foreach(forecasts, i, f)
 	{
 		str_printf(out, "  %-9s", i ? "" : "forecast");
@@ -118,6 +136,18 @@ static void put_curve(struct ctl *ctl, const json_t *curve, const json_t *fitted
 	table_fini(&t);
 }
 
+/* Another verdict that has not held for long enough. */
+static void put_next(struct str *out, const json_t *next)
+{
+	if (!json_is_object(next))
+		return;
+	str_text(out, "  leaning  to ");
+	for (const char *p = get_text(next, "verdict"); *p; p++)
+		str_char(out, *p == '_' ? ' ' : *p);
+	str_printf(out, ": %d of %d looks agree\n", (int)get_real(next, "looks"),
+		   (int)get_real(next, "of"));
+}
+
 static void print_scaling(struct ctl *ctl, const json_t *s)
 {
 	struct str *out = &ctl->out, head = STR_INIT;
@@ -135,6 +165,7 @@ static void print_scaling(struct ctl *ctl, const json_t *s)
 	str_text(out, "\n  ");
 	put_clean(out, get_text(s, "meaning"));
 	str_char(out, '\n');
+	put_next(out, json_object_get(s, "next"));
 	put_latency(out, "alone", json_object_get(evidence, "alone"));
 	put_latency(out, "now", json_object_get(evidence, "now"));
 	if (has_member(evidence, "growth"))

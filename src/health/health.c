@@ -27,14 +27,23 @@ static enum backend_state state_of(const struct health_target *t)
 }
 
 /* Why it is in this state: not always what made it change. */
+/* A backend on its way back says how far it is. */
+static void down_reason(const struct health_target *t, char *out, size_t size)
+{
+	const char *last = t->facts.n_checks ? t->facts.checks[0].reason : "";
+	if (t->vitals.is == VITALS_DOWN && t->vitals.against)
+		snprintf(out, size, "%u of %u checks passed: %.70s", t->vitals.against,
+			 t->pool->settings->conf.rise, last);
+	else
+		snprintf(out, size, "%s", last);
+}
+
 static const char *reason_of(const struct health_target *t, enum backend_state state)
 {
 	switch (state) {
 	case BACKEND_draining:
 	case BACKEND_maintenance:
 		return "set by an operator";
-	case BACKEND_down:
-		return t->facts.n_checks ? t->facts.checks[0].reason : "";
 	case BACKEND_ejected:
 		return t->eject_reason;
 	case BACKEND_unknown:
@@ -49,7 +58,10 @@ void target_settle(struct health_target *t, const char *why)
 	struct backend *b = t->backend;
 	enum backend_state was = backend_state(b), now = state_of(t);
 	/* even in the same state: it may be down for another reason by now */
-	snprintf(b->reason, sizeof(b->reason), "%s", reason_of(t, now));
+	if (now == BACKEND_down)
+		down_reason(t, b->reason, sizeof(b->reason));
+	else
+		snprintf(b->reason, sizeof(b->reason), "%s", reason_of(t, now));
 	if (now == was)
 		return;
 	/* back from outside; at the start of the process nobody is, and nobody ramps */

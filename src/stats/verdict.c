@@ -150,7 +150,8 @@ static bool enough_data(const struct case_file *c)
 {
 	char *say = c->say;
 	if (c->now->n < SCALING_SAMPLES) {
-		SAY("%.0f requests in the last minute: %d are needed", c->now->n, SCALING_SAMPLES);
+		SAY("%.0f of the %d requests that are needed, in the last minute", c->now->n,
+		    SCALING_SAMPLES);
 		return false;
 	}
 	if (c->alone->n < SCALING_SAMPLES) {
@@ -230,7 +231,8 @@ static bool is_balancer(struct scaling *s, const struct scaling_input *in, char 
 	if (s->queue_us >= s->connect_us && s->queue_us >= s->self_us + lag)
 		advice = "the backends are at limits.requests: raise it, or add backends";
 	else if (s->connect_us >= s->self_us + lag)
-		advice = "connecting takes long: raise keepalive.max_idle, look at the network";
+		advice = "connecting takes long: raise keepalive.max_idle, look at the network; a "
+			 "second and more is a lost SYN, often a backend's listen backlog";
 	SAY("of %s mean latency %.0f %% pass before a backend works: queue %s, connecting %s, weir "
 	    "%s, half of the longest loop turn %s: %s",
 	    us(s->total_us).at, 100 * s->waiting, us(s->queue_us).at, us(s->connect_us).at,

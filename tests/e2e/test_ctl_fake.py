@@ -71,6 +71,12 @@ def world():
         "explain": {"listener": "web", "route": "api", "action": "pool", "pool": "app", "backends": [
             {"name": "b1", "state": "up", "candidate": True, "why": "fewest in flight"},
             {"name": "b2", "state": "down", "candidate": False, "why": "connect refused"}]},
+        "scaling": {
+            "pool": "app", "verdict": "not_enough_data", "problem": False,
+            "sentence": "7 of the 200 requests that are needed", "meaning": "too few requests",
+            "next": {"verdict": "skewed_backend", "looks": 2, "of": 3}, "evidence": {},
+            "curve": [], "model": {"kind": None, "refusal": "too little"},
+            "forecast": [{"backends": n, "refusal": "too little"} for n in (1, 3, 4)]},
         "reload": (200, {"generation": 4}),
         "certificates": [],
     }
@@ -164,6 +170,8 @@ class Fake:
             return 200, pool
         if method == "GET" and parts[1:] == ["histogram"]:
             return 200, self.world["histogram"]
+        if method == "GET" and parts[1:] == ["scaling"]:
+            return 200, self.world["scaling"]
         if method == "POST" and parts[1:] == ["backends"]:
             pool["backends"].append(backend(body.get("name", body["address"]),
                                             address=body["address"], weight=body.get("weight", 1)))
@@ -320,6 +328,18 @@ def test_histogram(fake):
     fake.world["histogram"] = {"buckets": []}
     assert good(fake, "histogram", "app") == "no samples\n"
     assert fake.requests[-1][1] == "/v1/pools/app/histogram?phase=total&window=1m"
+
+
+def test_scaling_says_what_is_the_same_once_and_where_it_leans(fake):
+    out = good(fake, "scaling", "app")
+    assert "app: not enough data\n  7 of the 200 requests that are needed\n" in out
+    assert "  leaning  to skewed backend: 2 of 3 looks agree\n" in out
+    assert out.count("too little") == 2 and "  forecast none: too little\n" in out
+    fake.world["scaling"]["next"] = None
+    fake.world["scaling"]["forecast"][0]["refusal"] = "no backend would be left"
+    out = good(fake, "scaling", "app")
+    assert "leaning" not in out
+    assert "  forecast with 1: no backend would be left\n           with 3: too little\n" in out
 
 
 def test_config_is_yaml(fake):

@@ -294,6 +294,16 @@ def test_rise_and_fall_without_a_failed_request(weir, app):
     assert metrics[f'weir_backend_up{{{labels}}}'] == 1
 
 
+def test_a_backend_on_its_way_back_says_how_far_it_is(weir, app):
+    backends = app(1, overrides=["0:status=500"])
+    daemon = weir(named(backends.addresses), pool={"health": health(rise=1000)})
+    until(daemon, "b0", "down")
+    backends.set(0, status=200)
+    wait_for(lambda: re.fullmatch(r"\d+ of 1000 checks passed: status 200",
+                                  daemon.backends()["b0"]["reason"]))
+    assert state_of(daemon, "b0") == "down"
+
+
 def test_a_stopped_process_is_found_and_comes_back(weir, app):
     good, hung = app(), app()
     daemon = weir(named([good.addresses[0], hung.addresses[0]]), pool={"health": health()})
