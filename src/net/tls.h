@@ -5,19 +5,32 @@
 
 #include <openssl/ssl.h>
 
+#include "tls_record.h"
+
 #include "weir/net/tls.h"
+
+#define TLS_IN_MAX (64 * 1024)
+#define TLS_OUT_MAX (64 * 1024)
 
 struct tls_conn {
 	void *slab_link; /* only while free */
 	uint32_t magic;
 	int fd;
-	SSL *ssl; /* owns */
+	SSL *ssl;                  /* owns; NULL: `own` */
+	struct tls_record *record; /* owns; its secrets, if they will be needed */
+	struct list warm;          /* in local->warm while `ssl` has buffers */
 	struct tls_local *local;
 	struct tls_server *server; /* counted; or */
 	struct tls_client *client; /* counted */
 	struct tls_slot *slot;     /* where its session goes; borrowed, or NULL */
 	struct buf *in;            /* received, not decrypted yet; owns */
 	struct buf *out;           /* encrypted, not sent yet; owns */
+	struct buf *plain;         /* decrypted, not taken yet; owns; of `own` only */
+	bool own;                  /* records are sealed and opened by us: tls_own.c */
+	bool said_goodbye;         /* of `own` only */
+	uint8_t final;             /* enum io: what every read says from now on; of `own` only */
+	uint32_t n_sealed;         /* records since our Finished */
+	struct view alpn;          /* static; of `own` only */
 	bool owed;                 /* the first byte of the next write is encrypted already */
 	bool received;             /* this call has had its recv */
 	bool eof;                  /* the peer ended TCP */
@@ -35,6 +48,31 @@ struct tls_conn {
 struct tls_conn *tls_conn_new(struct tls_local *local, SSL_CTX *ctx);
 void tls_server_get(struct tls_server *server);
 void tls_client_get(struct tls_client *client);
+
+/* ---- what one call of the transport does with the socket (tls_conn.c) ---- */
+
+/* OpenSSL's object is not needed any more. */
+void tls_conn_drop_ssl(struct tls_conn *c);
+/* Keeps bytes for later. */
+bool tls_keep(struct tls_conn *c, struct buf **buf, const char *ptr, size_t len);
+/* Sends local->out, or keeps it behind what is kept already. */
+enum io tls_flush(struct tls_conn *c);
+
+/* ---- connections that have done without OpenSSL's object since the handshake (tls_own.c) ---- */
+
+/* Learns the secrets of connections while they are made. */
+void tls_own_prepare(SSL_CTX *ctx);
+/* The handshake is over: takes the connection over if it can. */
+void tls_own_begin(struct tls_conn *c);
+enum io tls_own_read(struct tls_conn *c, char *ptr, size_t cap, size_t *n);
+/* Into local->out. */
+bool tls_own_seal(struct tls_conn *c, enum tls_content type, const char *ptr, size_t len);
+/* A read would give something without a recv. */
+bool tls_own_buffered(const struct tls_conn *c);
+/* close_notify into local->out. */
+void tls_own_goodbye(struct tls_conn *c);
+
+/* ---- for all ---- */
 
 /* Why OpenSSL's last call failed; static text.  Clears its queue. */
 const char *tls_why(const char *otherwise);

@@ -18,22 +18,23 @@
 #include <sys/socket.h>
 
 #include "tls.h"
+#include "tls_compat.h"
 
 #include "weir/base/check.h"
 
-#define IN_MAX (64 * 1024)
 /* Plain bytes per send: three whole records. */
 #define ROUND_MAX (48 * 1024)
-#define OUT_MAX (64 * 1024)
 /* Handshake steps in one turn of the loop: open connections must not wait for a flood.
  * What is left is still readable and comes in the next turn. */
 #define SHAKES_PER_TURN 16
+/* Connections, per thread, whose SSL keeps its buffers. */
+#define WARM_MAX 128
 
 static const char why_eof[] = "the peer closed the connection";
 
 /* ---- bytes ---- */
 
-static bool keep(struct tls_conn *c, struct buf **buf, const char *ptr, size_t len)
+bool tls_keep(struct tls_conn *c, struct buf **buf, const char *ptr, size_t len)
 {
 	return len == 0 || buf_append(c->local->bufs, buf, ptr, len);
 }
@@ -70,13 +71,13 @@ static enum io flush_kept(struct tls_conn *c)
 }
 
 /* The records of this call: sent, or kept behind what is kept already. */
-static enum io flush_new(struct tls_conn *c)
+enum io tls_flush(struct tls_conn *c)
 {
 	struct tls_local *l = c->local;
 	size_t n = 0, len = l->out_len;
 	enum io io = c->out ? IO_WAIT : put(c, l->out, len, &n);
 	l->out_len = 0;
-	if (io == IO_ERR || !keep(c, &c->out, l->out + n, len - n)) {
+	if (io == IO_ERR || !tls_keep(c, &c->out, l->out + n, len - n)) {
 		c->broken = true;
 		return IO_ERR;
 	}
@@ -137,13 +138,13 @@ static int bio_write(BIO *bio, const char *from, size_t len, size_t *n)
 	struct tls_local *l = c->local;
 	BIO_clear_retry_flags(bio);
 	*n = 0;
-	if (l->out_len + len > OUT_MAX && flush_new(c) != IO_OK) {
+	if (l->out_len + len > TLS_OUT_MAX && tls_flush(c) != IO_OK) {
 		if (!c->broken)
 			BIO_set_retry_write(bio);
 		return 0;
 	}
-	if (len > OUT_MAX)
-		len = OUT_MAX;
+	if (len > TLS_OUT_MAX)
+		len = TLS_OUT_MAX;
 	memcpy(l->out + l->out_len, from, len);
 	l->out_len += len;
 	*n = len;
@@ -179,7 +180,7 @@ static void enter(struct tls_conn *c, int fd, size_t recv_max)
 	check_magic(c, TLS_MAGIC);
 	c->fd = fd;
 	c->received = false;
-	c->recv_max = recv_max < IN_MAX ? recv_max : IN_MAX;
+	c->recv_max = recv_max < TLS_IN_MAX ? recv_max : TLS_IN_MAX;
 	c->local->in_at = c->local->in_len = c->local->out_len = 0;
 	ERR_clear_error();
 }
@@ -187,9 +188,9 @@ static void enter(struct tls_conn *c, int fd, size_t recv_max)
 static enum io leave(struct tls_conn *c)
 {
 	struct tls_local *l = c->local;
-	bool kept = keep(c, &c->in, l->in + l->in_at, l->in_len - l->in_at);
+	bool kept = tls_keep(c, &c->in, l->in + l->in_at, l->in_len - l->in_at);
 	l->in_at = l->in_len = 0;
-	if (l->out_len && flush_new(c) == IO_ERR)
+	if (l->out_len && tls_flush(c) == IO_ERR)
 		return IO_ERR;
 	errno = ENOBUFS;
 	return kept ? IO_OK : IO_ERR;
@@ -220,16 +221,36 @@ static enum io why_not(struct tls_conn *c, int ret)
 	}
 }
 
-static enum io tls_read(int fd, void *state, void *ptr, size_t cap, size_t *n)
+/*
+ * OpenSSL's buffers, 34 KB, stay with the connections that were active last, so that
+ * these ask the heap for nothing.
+ */
+static void keep_warm(struct tls_conn *c)
 {
-	struct tls_conn *c = state;
+	struct tls_local *l = c->local;
+	if (l->warm.next == &c->warm)
+		return;
+	if (list_is_linked(&c->warm))
+		list_del(&c->warm);
+	else
+		l->n_warm++;
+	list_push_front(&l->warm, &c->warm);
+	if (l->n_warm <= WARM_MAX)
+		return;
+	struct tls_conn *last = list_last(&l->warm, struct tls_conn, warm);
+	list_del(&last->warm);
+	l->n_warm--;
+	if (!SSL_has_pending(last->ssl)) /* else they are in use: it is about to be read */
+		tls_free_buffers(last->ssl);
+}
+
+static enum io ssl_read(struct tls_conn *c, char *ptr, size_t cap, size_t *n)
+{
 	struct tls_local *l = c->local;
 	enum io io = IO_OK;
-	*n = 0;
-	enter(c, fd, cap + 1024);
 	while (*n < cap) {
 		size_t k;
-		int ret = SSL_read_ex(c->ssl, (char *)ptr + *n, cap - *n, &k);
+		int ret = SSL_read_ex(c->ssl, ptr + *n, cap - *n, &k);
 		if (ret <= 0) {
 			io = why_not(c, ret);
 			break;
@@ -238,6 +259,16 @@ static enum io tls_read(int fd, void *state, void *ptr, size_t cap, size_t *n)
 		if (!c->in && l->in_at == l->in_len && !SSL_pending(c->ssl))
 			break; /* another call would only find nothing */
 	}
+	keep_warm(c);
+	return io;
+}
+
+static enum io tls_read(int fd, void *state, void *ptr, size_t cap, size_t *n)
+{
+	struct tls_conn *c = state;
+	*n = 0;
+	enter(c, fd, cap + 1024);
+	enum io io = c->own ? tls_own_read(c, ptr, cap, n) : ssl_read(c, ptr, cap, n);
 	int error = errno;
 	c->ended = *n && (io == IO_EOF || io == IO_ERR);
 	if (leave(c) == IO_ERR && !*n)
@@ -249,6 +280,9 @@ static enum io tls_read(int fd, void *state, void *ptr, size_t cap, size_t *n)
 /* Encrypts one round into the scratch area. */
 static bool encrypt(struct tls_conn *c, const char *ptr, size_t len)
 {
+	if (c->own)
+		return tls_own_seal(c, TLS_DATA, ptr, len);
+	keep_warm(c);
 	while (len) {
 		size_t k;
 		int ret = SSL_write_ex(c->ssl, ptr, len, &k);
@@ -277,7 +311,7 @@ static enum io tls_write(int fd, void *state, const void *ptr, size_t len, size_
 		if (!encrypt(c, (const char *)ptr + *n, round))
 			return IO_ERR;
 		*n += round;
-		io = flush_new(c);
+		io = tls_flush(c);
 	}
 	if (io == IO_ERR)
 		return IO_ERR;
@@ -298,10 +332,11 @@ static enum io tls_handshake(int fd, void *state, bool *to_write)
 	}
 	if (l->n_shakes++ >= SHAKES_PER_TURN)
 		return IO_WAIT;
-	enter(c, fd, IN_MAX);
+	enter(c, fd, TLS_IN_MAX);
 	enum io io = flush_kept(c);
 	if (io != IO_OK)
 		return io;
+	keep_warm(c);
 	int ret = SSL_do_handshake(c->ssl);
 	io = ret == 1 ? IO_OK : why_not(c, ret);
 	if (leave(c) == IO_ERR)
@@ -311,6 +346,8 @@ static enum io tls_handshake(int fd, void *state, bool *to_write)
 		return IO_WAIT; /* the last flight has to leave first */
 	if (io == IO_OK && !tls_conn_note(c))
 		io = IO_ERR;
+	if (io == IO_OK)
+		tls_own_begin(c);
 	if (io == IO_WAIT || io == IO_OK)
 		return io;
 	long verdict = SSL_get_verify_result(c->ssl);
@@ -325,11 +362,16 @@ static enum io tls_handshake(int fd, void *state, bool *to_write)
 static void tls_goodbye(int fd, void *state)
 {
 	struct tls_conn *c = state;
-	if (c->broken || c->out || !SSL_is_init_finished(c->ssl) ||
-	    SSL_get_shutdown(c->ssl) & SSL_SENT_SHUTDOWN)
+	if (c->broken || c->out)
+		return;
+	if (!c->own &&
+	    (!SSL_is_init_finished(c->ssl) || SSL_get_shutdown(c->ssl) & SSL_SENT_SHUTDOWN))
 		return;
 	enter(c, fd, 0);
-	SSL_shutdown(c->ssl);
+	if (c->own)
+		tls_own_goodbye(c);
+	else
+		SSL_shutdown(c->ssl);
 	leave(c);
 }
 
@@ -342,7 +384,7 @@ static void tls_shutdown(int fd, void *state)
 static bool tls_buffered(const void *state)
 {
 	const struct tls_conn *c = state;
-	return c->in || c->ended || SSL_pending(c->ssl);
+	return c->own ? tls_own_buffered(c) : c->in || c->ended || SSL_pending(c->ssl);
 }
 
 static size_t tls_held(const void *state)
@@ -356,6 +398,8 @@ static struct view tls_alpn(const void *state)
 	const struct tls_conn *c = state;
 	const unsigned char *name = NULL;
 	unsigned len = 0;
+	if (c->own)
+		return c->alpn;
 	SSL_get0_alpn_selected(c->ssl, &name, &len);
 	return view_of((const char *)name, len);
 }
@@ -366,15 +410,27 @@ static const char *tls_reason(const void *state)
 	return c->why ? c->why : "";
 }
 
+void tls_conn_drop_ssl(struct tls_conn *c)
+{
+	if (list_is_linked(&c->warm)) {
+		list_del(&c->warm);
+		c->local->n_warm--;
+	}
+	SSL_free(c->ssl);
+	c->ssl = NULL;
+}
+
 static void tls_fini(void *state)
 {
 	struct tls_conn *c = state;
 	struct tls_local *l = c->local;
 	check_magic(c, TLS_MAGIC);
 	/* one that was not ended properly must not be resumed (RFC 5246 7.2.1 is milder) */
-	SSL_free(c->ssl);
+	tls_conn_drop_ssl(c);
+	tls_record_free(l->records, c->record);
 	buf_put(l->bufs, c->in);
 	buf_put(l->bufs, c->out);
+	buf_put(l->bufs, c->plain);
 	tls_server_put(c->server);
 	tls_client_put(c->client);
 	free(c->peer);
@@ -396,6 +452,7 @@ struct tls_conn *tls_conn_new(struct tls_local *local, SSL_CTX *ctx)
 		return NULL;
 	}
 	c->magic = TLS_MAGIC;
+	list_init(&c->warm);
 	BIO_set_data(bio, c);
 	BIO_set_init(bio, 1);
 	SSL_set_bio(c->ssl, bio, bio);
@@ -424,30 +481,36 @@ void tls_local_init(struct tls_local *local, struct loop *loop, struct buf_pool 
 {
 	*local = (struct tls_local){.loop = loop, .bufs = bufs};
 	slab_init(&local->conns, sizeof(struct tls_conn), max_conns);
+	list_init(&local->warm);
 }
 
 enum err tls_local_prepare(struct tls_local *local)
 {
 	if (local->lib)
 		return ERR_OK;
-	local->in = malloc(IN_MAX);
-	local->out = malloc(OUT_MAX);
+	local->in = malloc(TLS_IN_MAX);
+	local->out = malloc(TLS_OUT_MAX);
 	local->lib = OSSL_LIB_CTX_new();
+	local->records = calloc(1, sizeof(*local->records));
 	if (local->lib)
 		local->ticket_aes = EVP_CIPHER_fetch(local->lib, "AES-256-CBC", NULL);
-	if (local->in && local->out && local->ticket_aes)
+	if (local->in && local->out && local->ticket_aes && local->records &&
+	    tls_records_init(local->records, local->lib, local->conns.max))
 		return ERR_OK;
-	struct slab conns = local->conns;
 	struct loop *loop = local->loop;
 	struct buf_pool *bufs = local->bufs;
+	uint32_t max_conns = local->conns.max;
 	tls_local_fini(local);
-	*local = (struct tls_local){.loop = loop, .bufs = bufs, .conns = conns};
+	tls_local_init(local, loop, bufs, max_conns);
 	return ERR_NOMEM;
 }
 
 void tls_local_fini(struct tls_local *local)
 {
 	EVP_CIPHER_free(local->ticket_aes);
+	if (local->records)
+		tls_records_fini(local->records);
+	free(local->records);
 	OSSL_LIB_CTX_free(local->lib);
 	tls_tickets_put(local->tickets);
 	free(local->in);

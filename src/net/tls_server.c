@@ -226,8 +226,8 @@ SSL_CTX *tls_ctx_new(OSSL_LIB_CTX *lib, const SSL_METHOD *method, bool only_13)
 	SSL_CTX_set_min_proto_version(ctx, only_13 ? TLS1_3_VERSION : TLS1_2_VERSION);
 	SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
 				     SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
-	SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
-				  SSL_MODE_RELEASE_BUFFERS);
+	/* its buffers are given back when a connection is idle, not after each record */
+	SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
 	/* forward secrecy and AEAD only; a library context of our own reads no openssl.cnf */
 	if (SSL_CTX_set_cipher_list(ctx, "ECDHE+AESGCM:ECDHE+CHACHA20") == 1)
 		return ctx;
@@ -296,6 +296,7 @@ static bool make_ctx(struct tls_server *server, struct set *set, const struct tl
 	SSL_CTX_set_tlsext_status_cb(ctx, on_status_request);
 	if (server->alpn.len)
 		SSL_CTX_set_alpn_select_cb(ctx, on_alpn, NULL);
+	tls_own_prepare(ctx);
 	set_session_context(ctx, o);
 	return set_client_auth(ctx, server, o, why);
 }

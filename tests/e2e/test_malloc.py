@@ -1,17 +1,28 @@
 # SPDX-License-Identifier: MIT
 """No memory is asked of the heap per request: worker threads are counted from inside."""
 import shutil
+import ssl
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from backends import answer_all
+from certs import Authority
 from daemon import SANITIZED
-from wire import request
+from wire import TIMEOUT, request
 
 SOURCE = Path(__file__).resolve().parent / "preload" / "malloc_count.c"
 # growth of a slab or the like: not one for each of thousands of requests
 A_HANDFUL = 10
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    ca = Authority(tmp_path_factory.mktemp("ca"))
+    site = ca.issue("site", ["a.example", "IP:127.0.0.1"])
+    site.ca = ca.pem
+    return site
 
 
 @pytest.fixture
@@ -40,15 +51,17 @@ def run(clients, rounds, ask):
             ask(client)
 
 
-def assert_steady(counted, backends, ask, **kwargs):
-    """After a warm-up, 3000 times `ask` on ten connections."""
+def assert_steady(counted, backends, ask, prepare=lambda client: client, rounds=300, each=0,
+                  **kwargs):
+    """After a warm-up, `rounds` times `ask` on each of ten connections; `each` is allowed."""
     daemon, calls = counted(backends, **kwargs)
-    clients = [daemon.connect() for _ in range(10)]
+    clients = [prepare(daemon.connect()) for _ in range(10)]
     run(clients, 50, ask)
     before = calls()
     assert before > 0, "the counter does not work: workers have allocated their slabs"
-    run(clients, 300, ask)
-    assert calls() - before <= A_HANDFUL, f"{calls() - before} for 3000 requests"
+    run(clients, rounds, ask)
+    n = rounds * 10
+    assert calls() - before <= A_HANDFUL + each * n, f"{calls() - before} for {n} requests"
     for client in clients:
         client.close()
 
@@ -73,6 +86,70 @@ def test_pipelined(counted, app):
 def test_access_log(counted, app, tmp_path):
     assert_steady(counted, app(1).addresses, lambda client: client.ask(), workers=1,
                   log={"access": {"path": str(tmp_path / "access.log")}})
+
+
+# OpenSSL's SSL_write asks for two blocks of 40 bytes
+OPENSSL_WRITE = 2
+
+
+@pytest.mark.parametrize("version, each", [
+    (ssl.TLSVersion.TLSv1_2, OPENSSL_WRITE), (ssl.TLSVersion.TLSv1_3, 0)])
+def test_tls(counted, app, site, version, each):
+    context = ssl.create_default_context(cafile=str(site.ca))
+    context.minimum_version = context.maximum_version = version
+
+    def secure(client):
+        client.sock = context.wrap_socket(client.sock, server_hostname="a.example")
+        return client
+    assert_steady(counted, app(1).addresses, lambda client: client.ask(), workers=1, each=each,
+                  listener={"tls": {"certificates": [site.conf]}}, prepare=secure)
+
+
+def test_tls_large(counted, file_server, site):
+    context = ssl.create_default_context(cafile=str(site.ca))
+
+    def secure(client):
+        client.sock = context.wrap_socket(client.sock, server_hostname="a.example")
+        return client
+    assert_steady(counted, [file_server.address],
+                  lambda client: client.ask(target="/100000.bin"), workers=1, rounds=30,
+                  listener={"tls": {"certificates": [site.conf]}}, prepare=secure)
+
+
+def test_tls_backend(counted, scripted, site):
+    """Weir as the client: OpenSSL's large buffers stay with a connection in use."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(site.pem, site.key)
+
+    def answer(peer):
+        peer.sock = context.wrap_socket(peer.sock, server_side=True)
+        answer_all(peer)
+    assert_steady(counted, [scripted(answer).address], lambda client: client.ask(), workers=1,
+                  rounds=50, each=OPENSSL_WRITE, pool={"tls": {"ca": str(site.ca),
+                                                               "sni": "a.example"}})
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_h2(counted, app, site, tmp_path, secure):
+    """Ten streams at a time on four connections: h2load asks."""
+    if not shutil.which("h2load"):
+        pytest.skip("h2load is not installed")
+    listener = {"tls": {"certificates": [site.conf]}} if secure else {}
+    daemon, calls = counted(app(2).addresses, workers=1, listener=listener)
+    # the connections of a run cost memory, its requests do not: two runs that differ in those
+
+    def ask(n):
+        before = calls()
+        scheme = "https" if secure else "http"
+        done = subprocess.run(["h2load", "-n", str(n), "-c", "4", "-m", "10",
+                               f"{scheme}://127.0.0.1:{daemon.port}/"],
+                              capture_output=True, text=True, timeout=TIMEOUT, check=True)
+        assert f"{n} succeeded" in done.stdout
+        return calls() - before
+    ask(4000)
+    few, many = ask(400), ask(8400)
+    # what a handshake needs depends on its luck with padding and signatures
+    assert many - few <= 200, f"{many - few} for 8000 requests"
 
 
 def test_queue(counted, app):

@@ -3,16 +3,26 @@
 import re
 import shutil
 import signal
+import ssl
 import subprocess
 import time
 from collections import Counter
 
 import pytest
 
+from certs import Authority
 from daemon import SANITIZED
-from wire import Client, request, wait_for
+from wire import TIMEOUT, Client, request, wait_for
 
 N = 200
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    ca = Authority(tmp_path_factory.mktemp("ca"))
+    site = ca.issue("site", ["a.example", "IP:127.0.0.1"])
+    site.ca = ca.pem
+    return site
 
 
 @pytest.fixture
@@ -98,6 +108,43 @@ def test_small_posts(weir, app, strace):
             client.ask("POST", body=b"hello")
     calls = without_waiting(strace(daemon, work))
     assert sum(calls.values()) <= 4 * N + 40, calls
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_tls_costs_no_call_more(weir, app, strace, site, version):
+    daemon = weir(app().addresses, workers=1, listener={"tls": {"certificates": [site.conf]}})
+    client = daemon.connect()
+    context = ssl.create_default_context(cafile=str(site.ca))
+    context.minimum_version = context.maximum_version = version
+    client.sock = context.wrap_socket(client.sock, server_hostname="a.example")
+    for _ in range(20):
+        client.ask()
+
+    def work():
+        for _ in range(N):
+            client.ask()
+    calls = without_waiting(strace(daemon, work))
+    assert sum(calls.values()) <= 4 * N + 40, calls
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_h2_gathers_what_streams_write(weir, app, strace, site, scheme):
+    """Towards the client ten streams share their reads and writes."""
+    if not shutil.which("h2load"):
+        pytest.skip("h2load is not installed")
+    listener = {"tls": {"certificates": [site.conf]}} if scheme == "https" else {}
+    daemon = weir(app().addresses, workers=1, listener=listener)
+
+    def load(n):
+        subprocess.run(["h2load", "-n", str(n), "-c", "1", "-m", "10",
+                        f"{scheme}://127.0.0.1:{daemon.port}/"],
+                       stdout=subprocess.DEVNULL, timeout=TIMEOUT, check=True)
+    load(100)
+    calls = without_waiting(strace(daemon, lambda: load(1000)))
+    # one send and one recv with the backend for each; with the client much less than that,
+    # even where each answer comes alone
+    assert calls["recvfrom"] + calls["sendto"] <= 4 * 1000 + 100, calls
+    assert sum(calls.values()) <= 4 * 1000 + 200, calls
 
 
 def test_no_memory_is_asked_for(weir, app, strace):

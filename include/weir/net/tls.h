@@ -26,6 +26,7 @@
 
 #include "weir/base/arena.h"
 #include "weir/base/buf.h"
+#include "weir/base/list.h"
 #include "weir/base/str.h"
 #include "weir/loop/loop.h"
 #include "weir/net/transport.h"
@@ -33,6 +34,7 @@
 struct ossl_lib_ctx_st;
 struct evp_cipher_st;
 struct ssl_session_st;
+struct tls_records;
 struct tls_server;
 struct tls_client;
 
@@ -68,9 +70,12 @@ struct tls_local {
 	struct ossl_lib_ctx_st *lib;      /* owns; NULL: not prepared */
 	struct evp_cipher_st *ticket_aes; /* owns */
 	struct tls_ticket_ring *tickets;  /* counted */
-	char *in, *out;                   /* scratch; owns */
-	size_t in_at, in_len, out_len;    /* of the call under way */
-	uint64_t turn_us;                 /* the turn `n_shakes` counts */
+	struct tls_records *records;      /* keys of TLS 1.3; owns */
+	struct list warm;                 /* connections whose SSL has buffers, used last first */
+	unsigned n_warm;
+	char *in, *out;                /* scratch; owns */
+	size_t in_at, in_len, out_len; /* of the call under way */
+	uint64_t turn_us;              /* the turn `n_shakes` counts */
 	unsigned n_shakes;
 };
 
