@@ -86,6 +86,21 @@ static void put_totals(struct scene *s)
 	}
 }
 
+static void put_tracing(struct scene *s)
+{
+	struct metric_counter c;
+	if (!s->status.tracing.on)
+		return;
+	for (size_t i = 0; i < s->status.tracing.n_counters; i++) {
+		const struct admin_counter *row = &s->status.tracing.counters[i];
+		metric_counter_name(&c, "weir_trace", row->name);
+		single(&s->m, c.name, "counter", row->sentence, row->n);
+	}
+	single(&s->m, "weir_trace_waiting_bytes", "gauge",
+	       "Accounts of exchanges that wait to be sent as spans.",
+	       s->status.tracing.waiting_bytes);
+}
+
 static void put_reasons(struct scene *s)
 {
 	struct metric *m = &s->m;
@@ -456,6 +471,7 @@ static void put_process_wide(struct scene *s)
 {
 	put_daemon(s);
 	put_totals(s);
+	put_tracing(s);
 	put_reasons(s);
 	put_listeners(s);
 	put_workers(s);

@@ -6,11 +6,12 @@
  *   {"pool": "app", "span_s": 300, "slow": [
  *     {"backend": "app1", "at": "2026-11-24T01:02:03.456Z", "method": "GET",
  *      "path": "/report", "status": 200, "outcome": "ok", "request_id": "...",
- *      "retries": 0, "in_flight": 7, "queue_length": 0,
- *      "phases": {"queue_us": 0, "connect_us": 0, "wait_us": 81234, ... "total_us": 81301}}]}
+ *      "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736", "retries": 0, "in_flight": 7,
+ * "queue_length": 0, "phases": {"queue_us": 0, "connect_us": 0, "wait_us": 81234, ... "total_us":
+ * 81301}}]}
  *
- * method, path (as sent to the backend, cut after 88 bytes) and request_id are
- * null when they are not known.  in_flight: others at the backend when the
+ * method, path (as sent to the backend, cut after 88 bytes), request_id and
+ * trace_id are null when they are not known.  in_flight: others at the backend when the
  * request got there.  queue_length: waiters in the pool's queue when it joined
  * them, itself included; 0: it did not wait.
  */
@@ -21,6 +22,7 @@
 
 #include "weir/base/clock.h"
 #include "weir/base/parse.h"
+#include "weir/http/trace_context.h"
 
 enum { Q_BACKEND, Q_LIMIT, N_Q };
 static const char *const names[] = {"backend", "limit", NULL};
@@ -69,6 +71,9 @@ static void put_row(struct json *j, const struct row *row, uint64_t wall_minus_m
 	json_member_u64(j, "status", r->status);
 	json_member_text(j, "outcome", r->outcome);
 	json_member_optional(j, "request_id", view_of(r->request_id, r->request_id_len));
+	char id[32];
+	hex_write(r->trace_id, sizeof(r->trace_id), id);
+	json_member_optional(j, "trace_id", r->has_trace ? view_of(id, sizeof(id)) : VIEW_NONE);
 	json_member_u64(j, "retries", r->retries);
 	json_member_u64(j, "in_flight", r->in_flight);
 	json_member_u64(j, "queue_length", r->queue_length);

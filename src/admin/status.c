@@ -74,6 +74,18 @@ static void put_totals(struct json *j, const struct admin_status *s)
 	json_object_end(j);
 }
 
+static void put_tracing(struct json *j, const struct admin_status *s)
+{
+	json_key(j, "tracing");
+	json_object(j);
+	json_member_bool(j, "on", s->tracing.on);
+	json_member_optional(j, "endpoint", s->tracing.endpoint);
+	json_member_optional(j, "error", s->tracing.why);
+	json_member_u64(j, "waiting_bytes", s->tracing.waiting_bytes);
+	put_counters(j, s->tracing.counters, s->tracing.n_counters, true);
+	json_object_end(j);
+}
+
 /* ---- problems ---- */
 
 static uint64_t total_named(const struct admin_status *s, const char *name)
@@ -127,6 +139,17 @@ static void put_daemon_problems(struct json *j, const struct admin_status *s)
 				   (unsigned long long)s->workers[i].loop_lag_us / 1000);
 }
 
+static void put_tracing_problems(struct json *j, const struct admin_status *s)
+{
+	uint64_t n = total_named(s, "trace_dropped");
+	if (s->tracing.on && s->tracing.why.len)
+		json_textf(j, "spans cannot be sent to " VIEW_FMT ": " VIEW_FMT,
+			   VIEW_ARG(s->tracing.endpoint), VIEW_ARG(s->tracing.why));
+	if (s->tracing.on && n)
+		json_textf(j, "%llu spans were dropped because the trace collector was behind",
+			   (unsigned long long)n);
+}
+
 static void put_problems(struct json *j, const struct admin_status *s,
 			 const struct admin_host *host)
 {
@@ -135,6 +158,7 @@ static void put_problems(struct json *j, const struct admin_status *s,
 	json_key(j, "problems");
 	json_array(j);
 	put_daemon_problems(j, s);
+	put_tracing_problems(j, s);
 	put_certificate_problems(j, host);
 	for (uint32_t i = 0; i < n; i++)
 		put_pool_problems(j, &pools[i]);
@@ -164,6 +188,7 @@ void put_status(struct json *j, const struct admin_host *host, struct arena *are
 	put_workers(j, &s);
 	put_listeners(j, &s);
 	put_totals(j, &s);
+	put_tracing(j, &s);
 	put_problems(j, &s, host);
 }
 

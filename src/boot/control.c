@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "control.h"
+#include "tracer.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -13,6 +14,8 @@
 #include "weir/boot/boot.h"
 
 #define DRAIN_POLL_S 0.02
+/* The last spans get two seconds. */
+#define FLUSH_POLLS 100
 /* A refresh looks at every backend: a flapping pool must not ask for one at each
  * flap.  So much time for each backend, 100 ms at most, lies between two. */
 #define ANNOUNCE_BACKEND_US 100
@@ -59,6 +62,11 @@ static enum err try_reload(struct control *control, struct conf *conf, struct st
 	if (err)
 		goto out;
 	err = log_writer_follow(control->log_writer, conf, why);
+	if (!err) {
+		err = tracer_follow(control->tracer, conf, why);
+		if (err)
+			log_writer_follow(control->log_writer, control->current->conf, why);
+	}
 	if (err) {
 		admin_cancel(control->admin);
 		goto out;
@@ -76,6 +84,7 @@ static enum err try_reload(struct control *control, struct conf *conf, struct st
 	}
 	if (!gen) {
 		log_writer_follow(control->log_writer, control->current->conf, why);
+		tracer_follow(control->tracer, control->current->conf, why);
 		admin_cancel(control->admin);
 		err = ERR_IO;
 		goto out;
@@ -193,7 +202,8 @@ static void on_drain_timer(struct ev_loop *ev, ev_timer *w, int revents)
 	/* twice in a row: a connection may be on its way between two workers */
 	bool quiet = control->drain_heard && all_done(control);
 	control->quiet_polls = quiet ? control->quiet_polls + 1 : 0;
-	if (late || control->quiet_polls > 2)
+	bool sent = tracer_is_done(control->tracer) || control->quiet_polls > FLUSH_POLLS;
+	if (late || (control->quiet_polls > 2 && sent))
 		control_stop(control);
 }
 
@@ -342,6 +352,10 @@ static enum err start(struct control *control, struct conf *conf, struct str *wh
 		goto out;
 	tls_tick(control);
 	pool_registry_init(&control->registry, control->n_workers, control->pool_workers);
+	control->tracer = tracer_new(control);
+	err = tracer_follow(control->tracer, conf, why);
+	if (err)
+		goto out;
 	struct generation *gen = generation_new(control, shared, why);
 	if (!gen) {
 		err = ERR_IO;
@@ -391,6 +405,7 @@ static void finish(struct control *control)
 {
 	if (control->current)
 		control->current->n_live++; /* health names its backends until health_free */
+	tracer_free(control->tracer);       /* its letters are read with those of the workers */
 	if (control->n_workers)
 		workers_stop(control);
 	log_writer_free(control->log_writer);

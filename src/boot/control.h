@@ -28,6 +28,7 @@ struct shared_conf {
 };
 
 struct log_writer;
+struct tracer;
 
 struct control {
 	struct loop loop;
@@ -56,6 +57,7 @@ struct control {
 	struct timer announce_timer; /* changes of state that workers do not know yet */
 	uint64_t announced_us;
 	struct log_writer *log_writer;
+	struct tracer *tracer;
 	struct tls_ticket_ring *tickets; /* counted */
 	uint64_t tickets_us;             /* when they were made */
 	ev_signal signals[5];

@@ -89,6 +89,7 @@ struct generation *generation_new(struct control *control, struct shared_conf *s
 	for (size_t i = 0; i < shared->conf->n_pools; i++)
 		gen->sends_proxy |= shared->conf->pools[i].send_proxy != CONF_PROXY_OFF;
 	gen->access_log = !view_eq(shared->conf->log.access.path, VIEW("off"));
+	gen->tracing = shared->conf->tracing.on;
 	gen->owner = control;
 	gen->shared = shared;
 	shared->refs++;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "control.h"
+#include "tracer.h"
 
 #include "weir/base/check.h"
 #include "weir/proxy/client.h"
@@ -156,6 +157,7 @@ static void host_status(void *ctx, struct arena *arena, struct admin_status *out
 	fill_counters(control, arena, out);
 	fill_workers(control, arena, out);
 	fill_listeners(control, arena, out);
+	tracer_status(control->tracer, arena, out);
 }
 
 /* ---- connections: every worker is asked, the last answer completes the list ---- */

@@ -66,13 +66,13 @@ static size_t drain_rings(struct log_writer *writer)
 {
 	size_t most = 0;
 	for (unsigned i = 0; i < writer->control->n_workers; i++) {
-		struct log_ring *ring = &writer->control->workers[i]->log.ring;
+		struct ring *ring = &writer->control->workers[i]->log.ring;
 		struct view run;
 		size_t n = 0;
-		while ((run = log_ring_peek(ring)).len) {
+		while ((run = ring_peek(ring)).len) {
 			if (writer->fd >= 0)
 				write_all(writer, run);
-			log_ring_took(ring, run.len);
+			ring_took(ring, run.len);
 			n += run.len;
 		}
 		most = n > most ? n : most;

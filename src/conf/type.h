@@ -83,6 +83,9 @@ extern const struct conf_type conf_type_header_pairs;
 extern const struct conf_type conf_type_header_matches;
 extern const struct conf_type conf_type_query_matches;
 
+/* type_endpoint.c */
+extern const struct conf_type conf_type_endpoint;
+
 /* type_address.c */
 extern const struct conf_type conf_type_address;
 extern const struct conf_type conf_type_addresses;

@@ -18,6 +18,7 @@
 #include "weir/base/clock.h"
 #include "weir/base/json.h"
 #include "weir/proxy/client.h"
+#include "weir/proxy/trace.h"
 
 /* A field is cut here, so that no client can make a line too long to be written. */
 #define FIELD_MAX 2048
@@ -212,6 +213,11 @@ static void line_json(struct str *s, const struct exchange *ex, const struct fac
 	json_member_text(&j, "outcome", row->name);
 	json_member_text(&j, "end", row->sentence);
 	json_member_view(&j, "request_id", view_of(ex->request_id, ex->request_id_len));
+	if (unlikely(ex->trace != NULL)) {
+		char id[32];
+		hex_write(ex->trace->context.trace_id, 16, id);
+		json_member_view(&j, "trace_id", view_of(id, sizeof(id)));
+	}
 	json_object_end(&j);
 }
 
@@ -287,7 +293,7 @@ void access_log_write(struct exchange *ex)
 		break;
 	}
 	str_char(&s, '\n');
-	if (s.overflow || !log_ring_put(&w->log.ring, str_as_view(&s)))
+	if (s.overflow || !ring_put(&w->log.ring, str_as_view(&s)))
 		counter_add(&w->counters.log_dropped, 1);
 }
 
@@ -337,6 +343,6 @@ void access_log_reject(struct client *c, const struct reply_page *page, size_t b
 		break;
 	}
 	str_char(&s, '\n');
-	if (s.overflow || !log_ring_put(&w->log.ring, str_as_view(&s)))
+	if (s.overflow || !ring_put(&w->log.ring, str_as_view(&s)))
 		counter_add(&w->counters.log_dropped, 1);
 }

@@ -14,6 +14,7 @@
 #include "weir/base/log.h"
 #include "weir/base/parse.h"
 #include "weir/proxy/exchange.h"
+#include "weir/proxy/trace.h"
 
 /* A line a minute and backend tells the operator; a line a request would be a flood. */
 #define REFUSED_LOG_US 60000000
@@ -84,6 +85,8 @@ void attempt_connected(struct attempt *at, enum err err)
 	if (likely(at == at->ex->at))
 		at->ex->connect_us += clock_us() - at->connect_from_us;
 	at->connect_from_us = 0;
+	if (unlikely(at->ex->trace != NULL && err == ERR_OK))
+		trace_connected(at);
 	if (unlikely(at->up && at->up->tls_id))
 		note_tls(at, err);
 	if (err) {
@@ -157,6 +160,8 @@ static void connect_or_reuse(struct attempt *at, bool may_reuse)
 		reply_error(ex, OUTCOME_deadline_passed, NULL);
 		return;
 	}
+	if (unlikely(ex->trace != NULL))
+		trace_attempt(at);
 	at->unsent = true;
 	const struct conf_pool *conf = ex->view->pool->conf;
 	if (unlikely(conf->protocol != CONF_PROTOCOL_HTTP1) && wants_h2(at)) {
@@ -297,6 +302,8 @@ static void drop_lease(struct attempt *at, bool error)
 
 void attempt_finish(struct attempt *at, bool keep, bool error)
 {
+	if (unlikely(at->ex->trace != NULL))
+		trace_attempt_end(at);
 	if (at->ops) {
 		const struct backend_ops *ops = at->ops;
 		at->ops = NULL;
@@ -389,6 +396,8 @@ static bool replace_stale(struct attempt *at, enum outcome outcome)
 	counter_add(&at->local->counters.stale_reuses, 1);
 	attempt_over(at);
 	ops->finish(at, false);
+	if (unlikely(at->ex->trace != NULL))
+		trace_replaced(at);
 	at->stale_retried = true;
 	connect_or_reuse(at, false);
 	return true;
@@ -397,6 +406,8 @@ static bool replace_stale(struct attempt *at, enum outcome outcome)
 /* Lets go of what failed, and of all that is known of it. */
 static void retry_finish(struct attempt *at)
 {
+	if (unlikely(at->ex->trace != NULL))
+		trace_attempt_end(at);
 	attempt_over(at);
 	attempt_finish(at, false, true);
 	at->stale_retried = at->counted = at->resp_started = at->upload_dead = false;
@@ -470,6 +481,8 @@ static bool hangs(struct attempt *at)
 void attempt_judge(struct attempt *at, enum outcome outcome)
 {
 	const struct outcome_row *row = outcome_row(outcome);
+	if (unlikely(at->ex->trace != NULL))
+		trace_outcome(at, outcome);
 	if (!at->lease.backend)
 		return;
 	if (outcome_blames_backend(outcome) || (unlikely(row->when == 'T') && hangs(at)))
@@ -599,6 +612,8 @@ static void judge_status(struct attempt *at, unsigned status)
 
 void attempt_count_status(struct attempt *at, unsigned status)
 {
+	if (unlikely(at->ex->trace != NULL))
+		trace_status(at, status);
 	if (unlikely(status >= 500 || status == 101 || at->lease.on_trial))
 		judge_status(at, status);
 	struct backend_counters *c = &at->local->counters;

@@ -12,6 +12,7 @@
 
 #include "weir/base/check.h"
 #include "weir/base/clock.h"
+#include "weir/proxy/trace.h"
 
 /* A request that waits for a backend keeps at most this much of its body. */
 #define WAITING_BODY_MAX (64 * 1024)
@@ -364,6 +365,8 @@ void exchange_begin(struct exchange *ex, const struct exchange_request *req, str
 	if (unlikely(ex->start_us < w->loop.turn_began_us)) /* the head came in pieces */
 		ex->upload_us = w->loop.now_us - ex->start_us;
 	policy_scan(ex, &w->req);
+	if (unlikely(ex->gl->gen->tracing))
+		trace_begin(ex, req, &w->req);
 	if (ex->gl->gen->access_log)
 		access_log_note(ex, req, &w->req);
 	if (unlikely(req->tls && req->listener->tls.client_auth != CONF_CLIENT_NONE) &&
@@ -617,6 +620,8 @@ void exchange_end(struct exchange *ex, enum outcome outcome)
 	exchange_measure(ex);
 	if (unlikely(ex->note != NULL))
 		access_log_write(ex);
+	if (unlikely(ex->trace != NULL))
+		trace_end(ex);
 
 	buf_put(&w->pool.bufs, ex->req);
 	buf_put(&w->pool.bufs, ex->note);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "weir/proxy/exchange.h"
+#include "weir/proxy/trace.h"
 
 /* ---- phases ---- */
 
@@ -90,6 +91,9 @@ static void note_slow(const struct exchange *ex, struct slow_ring *ring,
 	r.request_id_len = copy_text(r.request_id, sizeof(r.request_id),
 				     view_of(ex->request_id, ex->request_id_len));
 	copy_request_line(ex, &r);
+	r.has_trace = ex->trace != NULL;
+	if (r.has_trace)
+		memcpy(r.trace_id, ex->trace->context.trace_id, sizeof(r.trace_id));
 	slow_put(ring, &r);
 }
 

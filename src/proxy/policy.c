@@ -13,6 +13,7 @@
 
 #include "weir/base/parse.h"
 #include "weir/proxy/exchange.h"
+#include "weir/proxy/trace.h"
 
 static bool is_id_char(char c)
 {
@@ -226,6 +227,8 @@ static void put_own_fields(struct exchange *ex, const struct message *msg,
 	h1_put_header(out, VIEW("X-Request-ID"), view_of(ex->request_id, ex->request_id_len));
 	if (unlikely(ex->client_deadline))
 		deadline_put(ex, out);
+	if (unlikely(ex->trace != NULL))
+		trace_put(ex, out);
 	if (msg->body == BODY_CHUNKED)
 		h1_put(out, VIEW("Transfer-Encoding: chunked\r\n"));
 	if (ex->wants_upgrade)

@@ -11,6 +11,7 @@
 #include "weir/base/check.h"
 #include "weir/proxy/client.h"
 #include "weir/proxy/listen.h"
+#include "weir/proxy/trace.h"
 
 /* How soon a backend that is avoided is looked at again. */
 #define REFRESH_AGAIN_US 100000
@@ -51,6 +52,7 @@ enum err worker_init(struct worker *w, unsigned id, const struct worker_limits *
 	slab_init(&w->conns, sizeof(struct client), limits->conns);
 	slab_init(&w->exchanges, sizeof(struct exchange), limits->conns);
 	slab_init(&w->attempts, sizeof(struct attempt), limits->conns);
+	slab_init(&w->traces, sizeof(struct trace), limits->conns);
 	w->h2 = client_h2_worker_new(w, limits);
 	w->head = malloc(HEAD_ROOM);
 	w->cookies = malloc(AREA_DATA);
@@ -59,7 +61,7 @@ enum err worker_init(struct worker *w, unsigned id, const struct worker_limits *
 	w->loop.on_turn_end = on_turn_end;
 	if (!w->h2 || !w->backends_h2 || !w->head || !w->cookies || !w->routes ||
 	    !area_init(&w->from_client) || !area_init(&w->from_backend) ||
-	    !log_ring_init(&w->log.ring))
+	    !ring_init(&w->log.ring, LOG_RING_BYTES))
 		return ERR_NOMEM;
 	return ERR_OK;
 }
@@ -73,9 +75,13 @@ void worker_fini(struct worker *w)
 	slab_fini(&w->conns);
 	slab_fini(&w->exchanges);
 	slab_fini(&w->attempts);
+	slab_fini(&w->traces);
 	pool_worker_fini(&w->pool);
 	route_scratch_free(w->routes);
-	log_ring_fini(&w->log.ring);
+	ring_fini(&w->log.ring);
+	if (w->trace_ring)
+		ring_fini(w->trace_ring);
+	free(w->trace_ring);
 	free(w->head);
 	free(w->cookies);
 	free(w->from_client.base);

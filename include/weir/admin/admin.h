@@ -53,6 +53,13 @@ struct admin_status {
 	size_t n_listeners;
 	const struct admin_counter *totals; /* worker counters summed over all workers */
 	size_t n_totals;
+	struct {
+		bool on;
+		struct view endpoint, why;            /* why: the last request failed; else empty */
+		const struct admin_counter *counters; /* tbl/trace_counters.def */
+		size_t n_counters;
+		uint64_t waiting_bytes; /* in the rings of all workers */
+	} tracing;
 	const struct admin_counter *outcomes; /* tbl/outcomes.def */
 	size_t n_outcomes;
 	const struct admin_counter *rejects; /* tbl/rejects.def */

@@ -65,6 +65,29 @@ struct conf_access_log {
 	bool errors_only;
 };
 
+/* Whose traceparent is believed. */
+enum conf_trace_continue { CONF_CONTINUE_ALL, CONF_CONTINUE_TRUSTED, CONF_CONTINUE_NONE };
+
+/* Where spans go: a URL in its parts. */
+struct conf_endpoint {
+	struct view text;
+	bool tls;
+	struct view host; /* without brackets */
+	uint16_t port;
+	struct view path;
+};
+
+struct conf_tracing {
+	bool on;
+	struct conf_endpoint endpoint;
+	struct view headers_file, ca;
+	struct view service;
+	double sample; /* 0..1 */
+	enum conf_trace_continue continues;
+	uint64_t interval_us, timeout_us;
+	uint32_t batch; /* spans of one request */
+};
+
 enum conf_tls_version { CONF_TLS_12, CONF_TLS_13 };
 enum conf_client_auth { CONF_CLIENT_NONE, CONF_CLIENT_OPTIONAL, CONF_CLIENT_REQUIRED };
 enum conf_alpn { CONF_ALPN_HTTP11 = 1 << 0, CONF_ALPN_H2 = 1 << 1 };
@@ -342,6 +365,7 @@ struct conf {
 		enum log_level level;
 		struct conf_access_log access;
 	} log;
+	struct conf_tracing tracing;
 	struct conf_listener *listeners;
 	size_t n_listeners;
 	struct conf_route *routes; /* at least one: without any, a catch-all to the only pool */

@@ -7,12 +7,10 @@
 #ifndef WEIR_PROXY_ACCESS_LOG_H
 #define WEIR_PROXY_ACCESS_LOG_H
 
-#include <stdatomic.h>
-#include <stdbool.h>
-#include <stdint.h>
+#include <stddef.h>
 
 #include "weir/base/buf.h"
-#include "weir/base/defs.h"
+#include "weir/base/ring.h"
 #include "weir/base/view.h"
 #include "weir/conf/conf.h"
 #include "weir/http/message.h"
@@ -25,25 +23,9 @@ struct reply_page;
 /* Bytes a worker may be ahead of the writer. */
 #define LOG_RING_BYTES (1u << 20)
 
-struct log_ring {
-	char *bytes; /* owns, LOG_RING_BYTES */
-	/* worker writes, writer reads: released after the bytes */
-	_Atomic uint32_t head CACHE_ALIGNED;
-	/* writer writes, worker reads */
-	_Atomic uint32_t tail CACHE_ALIGNED;
-};
-
 struct access_log {
-	struct log_ring ring;
+	struct ring ring;
 };
-
-bool log_ring_init(struct log_ring *ring);
-void log_ring_fini(struct log_ring *ring);
-/* Worker: all of it or nothing. */
-bool log_ring_put(struct log_ring *ring, struct view line);
-/* Writer: a run of whole lines, at most two runs until empty; then log_ring_took. */
-struct view log_ring_peek(struct log_ring *ring);
-void log_ring_took(struct log_ring *ring, size_t n);
 
 /*
  * What of a request a line needs is noted while the head is at hand: the note

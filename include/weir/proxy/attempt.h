@@ -87,6 +87,7 @@ struct attempt {
 	bool resp_started;           /* a byte of the response has been seen */
 	bool resp_keep;              /* the connection may be used again */
 	uint8_t mark;                /* enum attempt_mark */
+	uint8_t trace_slot;          /* of ex->trace: index + 1 of its span, 0: none */
 	struct h1_body resp_body;
 	struct buf *resp_in;      /* an incomplete head; owns */
 	uint64_t connect_from_us; /* 0: not connecting */

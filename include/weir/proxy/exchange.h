@@ -59,6 +59,7 @@ const char *exchange_state_name(enum exchange_state state);
 #define DIRECT_MIN 2048
 
 struct exchange;
+struct trace;
 
 /* The client's side of an exchange, whatever HTTP version it speaks. */
 struct client_ops {
@@ -161,6 +162,7 @@ struct exchange {
 	uint64_t bytes_in, bytes_out;
 	uint64_t body_out;       /* of bytes_out: payload */
 	struct backend *backend; /* of the last attempt; valid while gl is held */
+	struct trace *trace;     /* while tracing is on; owns */
 	struct buf *note;        /* for the access log; owns */
 	uint16_t note_split;     /* where its second part begins */
 	uint8_t request_id_len;

@@ -77,6 +77,7 @@ struct generation {
 	struct named_meter **named_meters;
 	size_t n_named_meters;
 	bool access_log;                    /* exchanges are logged */
+	bool tracing;                       /* exchanges belong to traces */
 	bool sends_proxy;                   /* a pool has send_proxy */
 	struct tls_inventory *certificates; /* of the arena */
 	unsigned n_workers;

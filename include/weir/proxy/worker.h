@@ -71,6 +71,8 @@ struct worker {
 	struct client_h2_worker *h2;    /* owns */
 	struct backend_h2 *backends_h2; /* HTTP/2 towards backends; owns */
 	struct access_log log;
+	struct slab traces;      /* struct trace */
+	struct ring *trace_ring; /* NULL until tracing is first on; control makes and frees it */
 	bool draining;
 	int fd_limit;
 	uint64_t accept_logged_us;  /* the last warning about it */

@@ -33,7 +33,9 @@ struct slow_record {
 	uint32_t queue_length; /* of the pool when it had to wait, else 0 */
 	uint16_t status;
 	uint16_t retries;
-	uint8_t request_id_len, method_len, path_len, pad;
+	uint8_t request_id_len, method_len, path_len;
+	bool has_trace;
+	uint8_t trace_id[16];
 	char request_id[64], method[16], path[88]; /* cut to that length */
 };
 

@@ -10,11 +10,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "weir/proxy/access_log.h"
+#include "weir/base/ring.h"
 
 #define LINES 200000
 
-static struct log_ring ring;
+static struct ring ring;
 static _Atomic bool done;
 static unsigned long n_put, n_dropped;
 
@@ -34,7 +34,7 @@ static void *write_lines(void *arg)
 	(void)arg;
 	for (unsigned long i = 0; i < LINES; i++) {
 		size_t len = make_line(line, i);
-		if (log_ring_put(&ring, view_of(line, len)))
+		if (ring_put(&ring, view_of(line, len)))
 			n_put++;
 		else
 			n_dropped++;
@@ -80,18 +80,18 @@ int main(void)
 	static struct reader reader;
 	pthread_t thread;
 	alarm(120);
-	if (!log_ring_init(&ring) || pthread_create(&thread, NULL, write_lines, NULL))
+	if (!ring_init(&ring, 1u << 20) || pthread_create(&thread, NULL, write_lines, NULL))
 		return 1;
 	for (;;) {
 		bool last = atomic_load(&done);
-		struct view run = log_ring_peek(&ring);
+		struct view run = ring_peek(&ring);
 		if (run.len == 0 && last)
 			break;
 		take_bytes(&reader, run);
-		log_ring_took(&ring, run.len);
+		ring_took(&ring, run.len);
 	}
 	pthread_join(thread, NULL);
-	log_ring_fini(&ring);
+	ring_fini(&ring);
 	if (reader.n_wrong || reader.len || reader.n_read != n_put || n_put + n_dropped != LINES) {
 		fprintf(stderr, "FAIL: %lu put, %lu dropped, %lu read, %d wrong\n", n_put,
 			n_dropped, reader.n_read, reader.n_wrong);

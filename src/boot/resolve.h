@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Names to addresses without blocking the loop: the system's resolver runs on a
+ * thread of its own for as long as one question takes.
+ *
+ *   question = resolve_begin(&loop, host, port, done, arg);
+ *   ... done(arg, &addr) once, or resolve_cancel(question) before it ...
+ *
+ * Thread: that of the loop.
+ */
+#ifndef WEIR_BOOT_RESOLVE_H
+#define WEIR_BOOT_RESOLVE_H
+
+#include "weir/base/addr.h"
+#include "weir/loop/loop.h"
+
+struct resolve;
+
+/* `addr` NULL: there is none.  NULL comes back when no thread can be had. */
+struct resolve *resolve_begin(struct loop *loop, struct view host, uint16_t port,
+			      void (*done)(void *arg, const struct addr *addr), void *arg);
+/* `done` will not be called; NULL is fine. */
+void resolve_cancel(struct resolve *r);
+
+#endif

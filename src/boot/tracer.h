@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Distributed tracing, the control thread's half: takes the accounts of sampled
+ * exchanges out of the workers' rings and sends them as spans to a collector
+ * (OTLP over HTTP, JSON), one request at a time.  It never blocks; what a
+ * collector does not take stays in the rings until they are full.
+ *
+ *             interval        address          connected        all written
+ *   +------+ ---------> +---------+ -----> +------------+ ---> +---------+ ---> +---------+
+ *   | IDLE |            | RESOLVE |        | CONNECTING |      | SENDING |      | WAITING |
+ *   +------+ <--------- +---------+        +------------+      +---------+      +---------+
+ *      ^       answered                                                            |
+ *      |                        +---------+      failed, 429, 502, 503, 504        |
+ *      +----- given up -------- | BACKOFF | <--------------------------------------+
+ *                               +---------+ ---> CONNECTING
+ *
+ *   IDLE        a connection may be kept             looks again after the interval
+ *   RESOLVE     the host is a name                   timeout of the request
+ *   CONNECTING  TLS included                         the same
+ *   SENDING     the request is being written         the same
+ *   WAITING     for the answer                       the same
+ *   BACKOFF     the same spans again, after Retry-After, or 1 s doubling to 30 s
+ */
+#ifndef WEIR_BOOT_TRACER_H
+#define WEIR_BOOT_TRACER_H
+
+#include "weir/admin/admin.h"
+#include "weir/base/str.h"
+#include "weir/conf/conf.h"
+
+struct control;
+struct tracer;
+
+struct tracer *tracer_new(struct control *control);
+/*
+ * Makes ready for a configuration: files are read, rings are there when it
+ * returns.  On failure nothing changes and `why` says what is wrong.
+ */
+enum err tracer_follow(struct tracer *tracer, const struct conf *conf, struct str *why);
+/* Everything is sent, or cannot be now: nothing is lost by stopping that waiting would save. */
+bool tracer_is_done(struct tracer *tracer);
+void tracer_free(struct tracer *tracer); /* NULL is fine */
+
+/* For GET /v1/status and /metrics. */
+void tracer_status(const struct tracer *tracer, struct arena *arena, struct admin_status *out);
+
+#endif
