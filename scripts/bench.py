@@ -1,390 +1,304 @@
 # SPDX-License-Identifier: MIT
-"""Compare weir with nginx and haproxy on loopback; started by scripts/bench.
+"""weir beside nginx, haproxy and (for HTTP/2) nghttpx on this machine; started by scripts/bench.
 
-What is measured: CPU time (user and system) of the proxy's whole process tree, in nanoseconds out
-of /proc/PID/task/*/schedstat, over one run of wrk, divided by the responses wrk counted.  The
-proxy has one worker on one core, wrk and the app server share the other.  Proxies take turns
-(A B C, A B C, ...) and a ratio is the median of the rounds' ratios, so a machine that drifts
-cancels out.  A round with any failed or wrong answer stops the benchmark.
+What is measured: CPU time (user and system) of the proxy's whole process tree, in nanoseconds from
+/proc/PID/task/*/schedstat, over one run of the load tool, divided by the answers that the tool
+counted.  "ratio" is weir's CPU time divided by the peer's in the same round: below 1, weir is
+cheaper.  Proxies take turns (A B C, A B C, ...), and medians and spread over the rounds are
+printed, so a machine that drifts cancels out.
 
-All proxies keep connections alive on both sides, write no access log, stream request bodies and
-pick the least loaded of four backends.  nginx and haproxy add X-Forwarded-For only; weir sets
-its other X-Forwarded fields and X-Request-ID as well, as it always does.
+One worker on one core, unless the row says otherwise; the load tool and the sample app servers
+(weir-app) share the other core.  Everybody keeps connections alive on both sides, streams request
+bodies, picks the least loaded of four backends and writes no log unless the row says so.  nginx
+and haproxy add X-Forwarded-For only; weir sets its other X-Forwarded fields and X-Request-ID and
+keeps its statistics, as it always does.
+
+Limits: loopback says nothing about network cards.  The client's core is often the first to be
+full: "cores" below 1 means that the proxy had time to spare, and a proxy that sleeps and wakes
+pays for that in its figure.  "others" is what unrelated programs used; a round above 0.15 is
+repeated up to twice.  Latencies below a few milliseconds are as much the client's as the proxy's.
+"bad" counts wrong, failed or missing answers and should be 0.
 """
 import argparse
 import json
 import os
 import platform
-import re
-import resource
-import shutil
-import signal
-import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-OUT = os.path.join(ROOT, 'build', 'bench')
-BIN = os.path.join(ROOT, 'build', 'release', 'bin')
-TICK = os.sysconf('SC_CLK_TCK')
+from bench_lib import clients, draw, procs
+from bench_lib.peers import PEERS, setup
 
-# name: what it shows, connections, path, and what differs from a plain GET over keep-alive
-SCENARIOS = {
-    'small64': dict(title='100 B, 64 connections', conns=64, path='/bytes/100', size=100),
-    'small512': dict(title='100 B, 512 connections', conns=512, path='/bytes/100', size=100),
-    '64KiB': dict(title='64 KiB, 64 connections', conns=64, path='/bytes/65536', size=65536),
-    '1MiB': dict(title='1 MiB, 16 connections', conns=16, path='/bytes/1048576', size=1048576),
-    'post16k': dict(title='POST 16 KiB, 64 connections', conns=64, path='/bytes/100', size=100,
-                    post=16384),
-    'connect': dict(title='a connection per request', conns=64, path='/bytes/100', size=100,
-                    close=True),
-    'back1000': dict(title='1000 backends, 64 connections', conns=64, path='/bytes/100', size=100,
-                     backends=1000),
-    'route10k': dict(title='10 000 routes, 64 connections', conns=64, size=100, routes=10000,
-                     path='/r%d/x?body=100'),
+OUT = os.path.join(procs.ROOT, 'build', 'bench')
+OTHERS_MAX, ATTEMPTS = 0.15, 3
+IDLE_LOW, IDLE_HIGH = 1000, 8000
+H1, H2 = ('weir', 'nginx', 'haproxy'), ('weir', 'nginx', 'haproxy', 'nghttpx')
+
+
+def row(title, **changed):
+    base = dict(title=title, load='wrk', conns=64, path='/bytes/100', size=100, post=0, close=False,
+                backends=4, routes=0, tls=False, resume=False, streams=0, rate=0, workers=1,
+                log=False, idle=0, peers=H1, unit='request')
+    assert set(changed) <= set(base), changed
+    return base | changed
+
+
+def size_row(title, size, **changed):
+    return row(title, path=f'/bytes/{size}', size=size, **changed)
+
+
+ROWS = {
+    'small64': row('100 B, 64 connections'),
+    'small512': row('100 B, 512 connections', conns=512),
+    'kib64': size_row('1 KiB, 64 connections', 1024),
+    '64KiB': size_row('64 KiB, 64 connections', 65536),
+    '1MiB': size_row('1 MiB, 16 connections', 1048576, conns=16),
+    'post16k': row('POST 16 KiB, 64 connections', post=16384),
+    'connect': row('a connection per request', close=True),
+    'log': row('access log to a file (weir JSON, nginx combined, haproxy httplog)', log=True),
+    'back1000': row('1000 backends, 64 connections', backends=1000),
+    'route10k': row('10 000 routes, 64 connections', routes=10000, path='/r%d/x?body=100'),
+    'tls64': row('TLS 1.3, 100 B, 64 connections', tls=True),
+    'tls64KiB': size_row('TLS 1.3, 64 KiB, 64 connections', 65536, tls=True),
+    'handshake': row('full TLS 1.3 handshake and one request', tls=True, load='handshakes',
+                     unit='handshake'),
+    'resumed': row('resumed TLS 1.3 handshake and one request', tls=True, load='handshakes',
+                   resume=True, unit='handshake'),
+    'h2m10': row('HTTP/2, 16 connections x 10 streams', tls=True, load='h2load', conns=16,
+                 streams=10, peers=H2),
+    'h2m32': row('HTTP/2, 16 connections x 32 streams', tls=True, load='h2load', conns=16,
+                 streams=32, peers=H2),
+    'workers2': row('two workers, nothing pinned, 64 connections', workers=2),
+    'open30k': row('open loop, 30 000 requests/s', load='open', conns=2000, rate=30000),
+    'open45k': row('open loop, 45 000 requests/s', load='open', conns=2000, rate=45000),
+    'idle': row('memory of an idle connection', load='idle', unit='connection'),
+    'idletls': row('memory of an idle TLS connection', load='idle', tls=True, unit='connection'),
 }
+LOADS = {'wrk': clients.wrk, 'h2load': clients.h2load, 'open': clients.open_loop,
+         'handshakes': clients.handshakes}
 
-# wrk reports through its script; the routes' requests are spread by a prime step.
-LUA = '''
-local conf = {method = "%(method)s", body = %(body)s, close = %(close)s, routes = %(routes)d}
-local path, step = "%(path)s", 0
-wrk.method, wrk.body = conf.method, conf.body
-if conf.close then wrk.headers["Connection"] = "close" end
-if conf.routes > 0 then
-  request = function()
-    step = (step + 7919) %% conf.routes
-    return wrk.format(nil, string.format(path, step))
-  end
-end
-done = function(summary, latency)
-  local e = summary.errors
-  io.write(string.format(
-    '\\nRESULT {"requests": %%d, "us": %%d, "bytes": %%d, "bad": %%d, "p50": %%d, "p99": %%d}\\n',
-    summary.requests, summary.duration, summary.bytes,
-    e.connect + e.read + e.write + e.status + e.timeout,
-    latency:percentile(50), latency:percentile(99)))
-end
-'''
+# What a request costs beside things that do not take part in it.
+CURVES = {
+    'idle': ('idle connections', 'idle', (10, 100, 1000, 10000)),
+    'backends': ('backends', 'backends', (1, 10, 100, 1000)),
+    'routes': ('routes', 'routes', (1, 10, 100, 1000, 10000)),
+}
+METRICS = ('cpu_us', 'rps', 'cores', 'others', 'p50_us', 'p99_us', 'p999_us', 'rss_bytes')
 
 
-# ---- what to run: one function per proxy, from ports to command line and files ----
+class Bench:
+    def __init__(self, options, folder):
+        self.options = options
+        self.tls = procs.make_certificate(folder)
+        self.files = procs.allow_files()
+        self.failures = []
 
-def weir(s, port, backends, scratch):
-    routes = ''.join(f'  - {{match: {{path: /r{i}/}}, pool: app}}\n' for i in range(s['routes']))
-    text = (f'workers: 1\nstatus: {{socket: {scratch}/weir.sock}}\nlisteners:\n'
-            f'  - bind: 127.0.0.1:{port}\n    timeouts: {{keepalive: 300s}}\n'
-            + (f'routes:\n{routes}' if routes else '')
-            + 'pools:\n  app:\n    keepalive: {idle: 300s, max_idle: 4096}\n    backends:\n'
-            + ''.join(f'      - 127.0.0.1:{p}\n' for p in backends))
-    return [program('weir'), '-c', f'{scratch}/weir.yaml'], {'weir.yaml': text}
+    # ---- one measurement ----
 
+    def idle_most(self):
+        """Idle connections that this process, weir, nginx and haproxy (two descriptors each) can hold."""
+        return (self.files - 1200) // 2
 
-def nginx(s, port, backends, scratch):
-    proxy = ('proxy_pass http://app; proxy_http_version 1.1; proxy_set_header Connection "";'
-             ' proxy_set_header Host $http_host;'
-             ' proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;')
-    where = ''.join(f'location /r{i}/ {{ {proxy} }}\n' for i in range(s['routes']))
-    temp = ''.join(f'{kind}_temp_path {scratch}/{kind};\n'
-                   for kind in ('client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'))
-    text = f'''daemon off; worker_processes 1; pid {scratch}/nginx.pid; error_log stderr warn;
-worker_rlimit_nofile 16384;
-events {{ worker_connections 8192; }}
-http {{ access_log off; server_tokens off; keepalive_timeout 300s;
-keepalive_requests 1000000000; tcp_nodelay on; {temp}
-upstream app {{ least_conn; keepalive 4096; keepalive_requests 1000000000; keepalive_timeout 300s;
-{''.join(f"server 127.0.0.1:{p};" for p in backends)} }}
-server {{ listen 127.0.0.1:{port} backlog=4096;
-proxy_buffer_size 16k; proxy_buffers 8 16k; proxy_max_temp_file_size 0;
-proxy_request_buffering off; client_body_buffer_size 32k;
-{where or f'location / {{ {proxy} }}'} }} }}
-'''
-    argv = [program('nginx'), '-p', scratch, '-e', 'stderr', '-c', f'{scratch}/nginx.conf']
-    return argv, {'nginx.conf': text}
+    def seconds(self):
+        return 1 if self.options.quick else self.options.seconds
 
+    def once(self, r, proxy, apps, cores):
+        pids = proxy.pids()
+        before = (procs.cpu_ns(pids), procs.cpu_ns([apps.process.pid]), procs.own_seconds(),
+                  procs.busy_seconds(), time.monotonic())
+        seen = LOADS[r['load']](r, proxy.port, self.seconds(), cores[0])
+        ns = procs.cpu_ns(pids) - before[0]
+        app_ns = procs.cpu_ns([apps.process.pid]) - before[1]
+        ours = (ns + app_ns) / 1e9 + procs.own_seconds() - before[2]
+        others = max(0.0, procs.busy_seconds() - before[3] - ours)
+        if seen['n'] == 0:
+            raise procs.Failure(f'{proxy.name}: no answer ({seen["bad"]} bad): {proxy.last_words()}')
+        seen |= dict(cpu_us=ns / 1e3 / seen['n'], rps=seen['n'] / seen['span'],
+                     cores=ns / 1e9 / seen['span'], others=others / (time.monotonic() - before[4]))
+        return seen
 
-def haproxy(s, port, backends, scratch):
-    rule, files = 'default_backend app', {}
-    if s['routes']:
-        files['routes.map'] = ''.join(f'/r{i}/ app\n' for i in range(s['routes']))
-        rule = f'use_backend %[path,map_beg({scratch}/routes.map)]'
-    files['haproxy.cfg'] = f'''global
-    nbthread 1
-    maxconn 4096
-defaults
-    mode http
-    timeout connect 5s
-    timeout client 300s
-    timeout server 300s
-    timeout http-keep-alive 300s
-    option forwardfor
-    http-reuse always
-frontend web
-    bind 127.0.0.1:{port} backlog 4096
-    {rule}
-backend app
-    balance leastconn
-''' + ''.join(f'    server s{i} 127.0.0.1:{p}\n' for i, p in enumerate(backends))
-    return [program('haproxy'), '-db', '-f', f'{scratch}/haproxy.cfg'], files
+    def measure(self, r, proxy, apps, cores):
+        """The least disturbed of up to three attempts."""
+        best = None
+        for _ in range(1 if self.options.quick else ATTEMPTS):
+            seen = self.once(r, proxy, apps, cores)
+            if best is None or seen['others'] < best['others']:
+                best = seen
+            if best['others'] <= OTHERS_MAX:
+                break
+        return best
 
-
-PROXIES = {'weir': weir, 'nginx': nginx, 'haproxy': haproxy}
-
-
-def program(name):
-    """A binary: $WEIR, $NGINX, $HAPROXY, else this build's weir or the system's."""
-    own = os.path.join(BIN, name)
-    path = os.environ.get(name.upper()) or (own if os.path.exists(own) else None)
-    path = path or shutil.which(name) or shutil.which(name, path='/usr/sbin:/sbin')
-    return path or sys.exit(f'bench: no program {name}')
-
-
-def version(name):
-    argv = {'weir': '-v', 'nginx': '-v', 'haproxy': '-v'}
-    said = subprocess.run([program(name), argv[name]], capture_output=True, text=True, check=False)
-    number = re.search(r'\d+\.\d+[\w.+~-]*', said.stdout + said.stderr)
-    return number[0] if number else 'unknown'
-
-
-# ---- processes ----
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        return s.getsockname()[1]
-
-
-def pin(core):
-    """A preexec function; on a single core nothing is pinned."""
-    return (lambda: os.sched_setaffinity(0, {core})) if core is not None else None
-
-
-def cores():
-    """(core of wrk and the app server, core of the proxy)"""
-    have = sorted(os.sched_getaffinity(0))
-    return (have[0], have[1]) if len(have) > 1 else (None, None)
-
-
-def tree(pid):
-    children = {}
-    for entry in filter(str.isdigit, os.listdir('/proc')):
+    def memory(self, r, proxy):
+        """Growth from some connections to many: what is allocated at start is left out."""
+        idle = clients.Idle(proxy.port, r['tls'])
+        low, high = (100, 900) if self.options.quick else (IDLE_LOW, min(IDLE_HIGH, self.idle_most()))
         try:
-            with open(f'/proc/{entry}/stat', encoding='utf-8') as stat:
-                parent = int(stat.read().rpartition(')')[2].split()[1])
-            children.setdefault(parent, []).append(int(entry))
-        except OSError:
-            continue
-    found, todo = [], [pid]
-    while todo:
-        found.append(todo.pop())
-        todo += children.get(found[-1], [])
-    return found
+            good = idle.grow(low)
+            before = procs.rss_bytes(proxy.pids())
+            good = idle.grow(high) and good
+            after = procs.rss_bytes(proxy.pids())
+        finally:
+            idle.close()
+        return dict(n=high - low, bad=0 if good else 1,
+                    rss_bytes=max(0, after - before) / (high - low))
 
+    # ---- a row: all proxies are up, one at a time is under load ----
 
-def cpu_ns(pids):
-    total = 0
-    for pid in pids:
+    def start(self, name, r, apps, cores):
+        most = max(r['conns'] + r['idle'], IDLE_HIGH if r['load'] == 'idle' else 0)
+        what = setup(apps.ports, routes=r['routes'], workers=r['workers'], log=r['log'],
+                     tls=self.tls if r['tls'] else None,
+                     connections=min(max(most + 100, 2000), self.idle_most() + 300))
+        return procs.Proxy(name, PEERS[name], what, cores[1])
+
+    def fail(self, name, why):
+        self.failures.append(f'{name}: {why}')
+        procs.progress('')
+        print(f'  left out: {name}: {why}', flush=True)
+
+    def start_all(self, r, apps, cores, running):
+        for name in r['peers']:
+            if name in self.options.peers:
+                try:
+                    running[name] = self.start(name, r, apps, cores)
+                except (procs.Failure, OSError) as why:
+                    self.fail(name, why)
+
+    def warm_up(self, r, running, held, cores):
+        """Connections to the backends open, caches warm; idle connections stay until the end."""
+        for name, proxy in list(running.items()):
+            try:
+                if r['idle']:
+                    held.append(clients.Idle(proxy.port, r['tls']))
+                    held[-1].grow(r['idle'])
+                if not self.options.quick:
+                    LOADS[r['load']](r, proxy.port, 1, cores[0])
+            except (procs.Failure, OSError) as why:
+                self.fail(name, why)
+                running.pop(name).stop()
+
+    def round(self, r, running, apps, cores, table):
+        for name, proxy in list(running.items()):
+            try:
+                seen = self.memory(r, proxy) if r['load'] == 'idle' else \
+                    self.measure(r, proxy, apps, cores)
+                table.setdefault(name, []).append(seen)
+            except (procs.Failure, OSError) as why:
+                self.fail(name, why)
+                running.pop(name).stop()
+                table.pop(name, None)
+
+    def run(self, name, r):
+        cores = procs.cores() if r['workers'] == 1 else (None, None)
+        if r['idle']:
+            r = r | dict(idle=min(r['idle'], self.idle_most()))
+        running, held, table = {}, [], {}
+        apps = procs.Apps(r['backends'], core=cores[0])
         try:
-            for task in os.listdir(f'/proc/{pid}/task'):
-                with open(f'/proc/{pid}/task/{task}/schedstat', encoding='utf-8') as stat:
-                    total += int(stat.read().split()[0])
-        except OSError:
-            continue
-    return total
-
-
-def stop(process):
-    pids = tree(process.pid)
-    process.terminate()
-    try:
-        process.wait(3)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    for pid in pids[1:]:
-        try:
-            os.kill(pid, signal.SIGTERM)
-        except ProcessLookupError:
-            pass
-
-
-class Apps:
-    """weir-app on its own ports, beside wrk."""
-
-    def __init__(self, n):
-        self.process = subprocess.Popen([program('weir-app'), '--instances', str(n)],
-                                        stdout=subprocess.PIPE, text=True,
-                                        preexec_fn=pin(cores()[0]))
-        self.ports = json.loads(self.process.stdout.readline())['ports']
-
-
-class Proxy:
-    def __init__(self, name, s, backends):
-        self.scratch = tempfile.mkdtemp(prefix='weir-bench-')
-        self.port = free_port()
-        argv, files = PROXIES[name](s, self.port, backends, self.scratch)
-        for file, text in files.items():
-            with open(os.path.join(self.scratch, file), 'w', encoding='utf-8') as out:
-                out.write(text)
-        self.log = os.path.join(OUT, f'{name}.log')
-        with open(self.log, 'w', encoding='utf-8') as log:
-            self.process = subprocess.Popen(argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
-                                            preexec_fn=pin(cores()[1]))
-        self.wait_until_open(name)
-
-    def wait_until_open(self, name):
-        end = time.monotonic() + 20
-        while time.monotonic() < end and self.process.poll() is None:
-            with socket.socket() as s:
-                if s.connect_ex(('127.0.0.1', self.port)) == 0:
-                    return
-            time.sleep(0.05)
-        self.stop()
-        sys.exit(f'bench: {name} did not start, see {self.log}')
-
-    def stop(self):
-        stop(self.process)
-        shutil.rmtree(self.scratch, ignore_errors=True)
-
-
-# ---- one measurement ----
-
-def wrk(s, port, seconds):
-    script = LUA % dict(method='POST' if s['post'] else 'GET', path=s['path'], routes=s['routes'],
-                        body=f'string.rep("x", {s["post"]})' if s['post'] else 'nil',
-                        close='true' if s['close'] else 'false')
-    with tempfile.NamedTemporaryFile('w', suffix='.lua') as file:
-        file.write(script)
-        file.flush()
-        path = '/' if s['routes'] else s['path']
-        said = subprocess.run(
-            ['wrk', '-t1', f'-c{s["conns"]}', f'-d{seconds}s', '--timeout', '10s', '-s', file.name,
-             f'http://127.0.0.1:{port}{path}'],
-            capture_output=True, text=True, check=False, preexec_fn=pin(cores()[0]))
-    found = re.search(r'^RESULT (.*)$', said.stdout, re.M)
-    return json.loads(found[1]) if found else sys.exit(f'bench: wrk failed: {said.stderr}')
-
-
-def busy_seconds():
-    with open('/proc/stat', encoding='utf-8') as stat:
-        field = [int(x) for x in stat.readline().split()[1:]]
-    return (sum(field[:3]) + sum(field[5:8])) / TICK
-
-
-def children_seconds():
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
-
-
-def measure(name, s, apps, seconds):
-    proxy = Proxy(name, s, apps.ports)
-    try:
-        wrk(s, proxy.port, 1)  # connections to the backends open, caches warm
-        pids = tree(proxy.process.pid)
-        before = cpu_ns(pids), cpu_ns([apps.process.pid]), children_seconds(), busy_seconds()
-        result = wrk(s, proxy.port, seconds)
-        ns = cpu_ns(pids) - before[0]
-        ours = (ns + cpu_ns([apps.process.pid]) - before[1]) / 1e9 + children_seconds() - before[2]
-        other = busy_seconds() - before[3] - ours
-    finally:
-        proxy.stop()
-    if result['bad'] or result['requests'] == 0 or result['bytes'] < result['requests'] * s['size']:
-        sys.exit(f'bench: {name}: wrong answers in {s["title"]}: {result}, see {proxy.log}')
-    span = result['us'] / 1e6
-    return dict(cpu_us=ns / 1e3 / result['requests'], rps=result['requests'] / span,
-                cores=ns / 1e9 / span, p50_us=result['p50'], p99_us=result['p99'],
-                other_cores=max(0.0, other / span), requests=result['requests'])
-
-
-def progress(text):
-    """On a terminal: one line that is overwritten."""
-    if sys.stderr.isatty():
-        print(f'\r\x1b[K{text}', end='', file=sys.stderr, flush=True)
-
-
-def run_scenario(name, proxies, rounds, seconds):
-    s = dict(post=0, close=False, routes=0, backends=4) | SCENARIOS[name]
-    apps = Apps(s['backends'])
-    try:
-        table = {p: [] for p in proxies}
-        for number in range(rounds):
-            for p in proxies:
-                progress(f'{name}: round {number + 1} of {rounds}, {p}')
-                table[p].append(measure(p, s, apps, seconds))
-    finally:
-        stop(apps.process)
-        progress('')
-    return table
+            self.start_all(r, apps, cores, running)
+            if r['load'] != 'idle':
+                self.warm_up(r, running, held, cores)
+            rounds = 1 if r['load'] == 'idle' else self.options.rounds
+            for number in range(rounds):
+                procs.progress(f'{name}: round {number + 1} of {rounds}')
+                self.round(r, running, apps, cores, table)
+        finally:
+            for idle in held:
+                idle.close()
+            for proxy in running.values():
+                proxy.stop()
+            apps.stop()
+            procs.progress('')
+        return table
 
 
 # ---- what comes out ----
 
-def summary(table, base):
-    """Per proxy: medians, the spread of CPU time, and the ratio to the base by rounds."""
-    rows = {}
-    for p, rounds in table.items():
-        cpu = [r['cpu_us'] for r in rounds]
-        ratios = [r['cpu_us'] / b['cpu_us'] for r, b in zip(rounds, table[base])]
-        rows[p] = {k: statistics.median(r[k] for r in rounds) for k in rounds[0]}
-        rows[p] |= dict(cpu_min=min(cpu), cpu_max=max(cpu), ratio=statistics.median(ratios),
-                        ratio_min=min(ratios), ratio_max=max(ratios))
+def main_metric(r):
+    return 'rss_bytes' if r['load'] == 'idle' else 'cpu_us'
+
+
+def summary(r, table):
+    """Per proxy: medians, spread, and the ratio weir / peer by rounds."""
+    key, rows = main_metric(r), {}
+    for name, rounds in table.items():
+        values = [x[key] for x in rounds]
+        s = {m: statistics.median(x[m] for x in rounds) for m in METRICS if m in rounds[0]}
+        s |= dict(low=min(values), high=max(values), bad=sum(x['bad'] for x in rounds),
+                  requests=sum(x['n'] for x in rounds))
+        pairs = zip(table.get('weir', []), rounds)
+        ratios = [w[key] / x[key] for w, x in pairs if x[key] > 0]
+        if ratios:
+            s |= dict(ratio=statistics.median(ratios), ratio_low=min(ratios), ratio_high=max(ratios))
+        rows[name] = s
     return rows
 
 
-def print_rows(name, rows, base):
-    print(f'\n{SCENARIOS[name]["title"]}')
-    print(f'  {"":8} {"CPU us/request":>22} {f"ratio to {base}":>24} {"requests/s":>11}'
-          f' {"p50 ms":>7} {"p99 ms":>7} {"cores":>6} {"others":>6}')
-    for p, r in rows.items():
-        cpu = f'{r["cpu_us"]:.2f} ({r["cpu_min"]:.2f}..{r["cpu_max"]:.2f})'
-        ratio = f'{r["ratio"]:.2f} ({r["ratio_min"]:.2f}..{r["ratio_max"]:.2f})'
-        print(f'  {p:8} {cpu:>22} {ratio:>24} {r["rps"]:11.0f} {r["p50_us"] / 1e3:7.2f}'
-              f' {r["p99_us"] / 1e3:7.2f} {r["cores"]:6.2f} {r["other_cores"]:6.2f}')
+def spread(value, low, high, digits):
+    if low == high:
+        return f'{value:.{digits}f}'
+    return f'{value:.{digits}f} ({low:.{digits}f}..{high:.{digits}f})'
+
+
+def ms(s, key):
+    return f'{s[key] / 1e3:.2f}' if key in s else '-'
+
+
+def print_row(r, rows):
+    print(f'\n{r["title"]}')
+    if r['load'] == 'idle':
+        print(f'  {"":8} {"bytes/connection":>22} {"weir/peer":>20} {"bad":>6}')
+    else:
+        print(f'  {"":8} {"CPU us/" + r["unit"]:>22} {"weir/peer":>20} {r["unit"] + "s/s":>12}'
+              f' {"p50 ms":>7} {"p99 ms":>7} {"p99.9":>7} {"cores":>6} {"others":>6} {"bad":>6}')
+    for name, s in rows.items():
+        value = spread(s[main_metric(r)], s['low'], s['high'], 0 if r['load'] == 'idle' else 2)
+        ratio = spread(s['ratio'], s['ratio_low'], s['ratio_high'], 2) \
+            if 'ratio' in s and name != 'weir' else ''
+        line = f'  {name:8} {value:>22} {ratio:>20}'
+        if r['load'] != 'idle':
+            line += (f' {s["rps"]:12.0f} {ms(s, "p50_us"):>7} {ms(s, "p99_us"):>7}'
+                     f' {ms(s, "p999_us"):>7} {s["cores"]:6.2f} {s["others"]:6.2f}')
+        print(f'{line} {s["bad"]:>6}')
     sys.stdout.flush()
 
 
-COLOURS = {'weir': '#1b6ca8', 'nginx': '#8a9a5b', 'haproxy': '#c98a3a'}
+def print_table(rows, results, peers):
+    """One line a row, as Markdown: what the README shows."""
+    others = [p for p in peers if p != 'weir' and any(p in x for x in results.values())]
+    print('\n| CPU us, or bytes | weir | ' + ' | '.join(others) + ' |')
+    print('|---|---:|' + '---:|' * len(others))
+    for name, found in results.items():
+        key = main_metric(rows[name])
+        digits = 0 if key == 'rss_bytes' else 1
+        cells = [f'{found["weir"][key]:.{digits}f}' if 'weir' in found else '-']
+        for p in others:
+            s = found.get(p)
+            ratio = f' ({s["ratio"]:.2f})' if s and 'ratio' in s else ''
+            cells.append(f'{s[key]:.{digits}f}{ratio}' if s else '')
+        print(f'| {rows[name]["title"]} | ' + ' | '.join(cells) + ' |')
+    print('\nin brackets: weir / peer, median over the rounds')
 
 
-def svg_bar(y, p, row, scale, left):
-    """One bar: its length is the ratio, the whisker its spread over the rounds."""
-    low, high = (left + row[k] * scale for k in ('ratio_min', 'ratio_max'))
-    middle = y + 8
-    return (f'<text x="{left - 8}" y="{y + 12}" text-anchor="end">{p}</text>'
-            f'<rect x="{left}" y="{y}" width="{row["ratio"] * scale:.1f}" height="16"'
-            f' fill="{COLOURS[p]}"/>'
-            f'<path d="M{low:.1f} {middle}H{high:.1f}M{low:.1f} {y + 4}v8M{high:.1f} {y + 4}v8"'
-            f' stroke="#222"/>'
-            f'<text x="{max(high, left + row["ratio"] * scale) + 6:.1f}" y="{y + 12}">'
-            f'{row["ratio"]:.2f}  ({row["cpu_us"]:.1f} us)</text>')
+def bar_groups(rows, results):
+    groups = []
+    for name, found in results.items():
+        key = main_metric(rows[name])
+        unit = 'B' if key == 'rss_bytes' else 'us'
+        base = found.get('weir', {}).get(key)
+        if not base:
+            continue
+        bars = [(p, s[key] / base, s['low'] / base, s['high'] / base,
+                 f'{s[key] / base:.2f}  ({s[key]:.{0 if unit == "B" else 1}f} {unit})')
+                for p, s in found.items()]
+        groups.append((rows[name]['title'], bars))
+    return groups
 
 
-def svg(results, base, versions):
-    left, width, y, parts = 90, 760, 64, []
-    longest = max(r['ratio_max'] for rows in results.values() for r in rows.values())
-    scale = (width - left - 130) / longest
-    for name, rows in results.items():
-        parts.append(f'<text x="12" y="{y + 12}" font-weight="bold">'
-                     f'{SCENARIOS[name]["title"]}</text>')
-        for p, row in rows.items():
-            y += 20
-            parts.append(svg_bar(y, p, row, scale, left))
-        y += 34
-    mark = left + scale
-    names = ', '.join(f'{p} {v}' for p, v in versions.items())
-    head = (f'<text x="12" y="22" font-size="16" font-weight="bold">CPU time per request, '
-            f'{base} = 1 (less is better)</text>'
-            f'<text x="12" y="42">{names}; one worker on one core; whiskers: all rounds</text>'
-            f'<path d="M{mark:.1f} 52V{y - 10}" stroke="#999" stroke-dasharray="4 3"/>')
-    return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{y}"'
-            f' font-family="sans-serif" font-size="12">'
-            f'<rect width="{width}" height="{y}" fill="#fff"/>{head}{"".join(parts)}</svg>\n')
-
-
-def names_from(text, known, what):
-    names = list(known) if text == 'all' else text.split(',')
+def names_from(words, known, what):
+    names = list(known) if words == 'all' else [w for w in words.split(',') if w]
     for name in names:
         if name not in known:
             sys.exit(f'bench: no {what} {name!r}; there are: {", ".join(known)}')
@@ -395,45 +309,114 @@ def arguments():
     parser = argparse.ArgumentParser(
         prog='scripts/bench', description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog='scenarios: ' + '; '.join(f'{k}: {v["title"]}' for k, v in SCENARIOS.items())
-        + '\n$WEIR, $NGINX and $HAPROXY name other binaries.')
-    parser.add_argument('--only', default='all', metavar='A,B', help='scenarios [all]')
-    parser.add_argument('--proxies', default='all', metavar='A,B', help='which take part [all]')
-    parser.add_argument('--rounds', type=int, default=3, help='[3]')
-    parser.add_argument('--seconds', type=int, default=4, help='of one measurement [4]')
-    return parser.parse_args()
+        epilog='$WEIR, $NGINX, $HAPROXY and $NGHTTPX name other binaries.  Results: bench.json, '
+        'bench.svg, and curves.svg with --curves.')
+    parser.add_argument('--list', action='store_true', help='name rows and curves, run nothing')
+    parser.add_argument('--rows', default='all', metavar='A,B', help='which [all]; "" for none')
+    parser.add_argument('--peers', default='all', metavar='A,B', help='who takes part [all]')
+    parser.add_argument('--curves', nargs='?', const='all', default='', metavar='A,B',
+                        help='also the cost beside idle connections, backends, routes')
+    parser.add_argument('--rounds', type=int, default=5, help='[5, quick: 1]')
+    parser.add_argument('--seconds', type=int, default=2, help='of one measurement [2, quick: 1]')
+    parser.add_argument('--quick', action='store_true', help='one round without warm-up: a trial, no result')
+    parser.add_argument('--out', default=OUT, metavar='DIR', help='for results [build/bench]')
+    options = parser.parse_args()
+    if options.rounds < 1 or options.seconds < 1:
+        parser.error('--rounds and --seconds are 1 or more')
+    options.rounds = 1 if options.quick else options.rounds
+    options.peers = names_from(options.peers, PEERS, 'peer')
+    options.rows = names_from(options.rows, ROWS, 'row')
+    options.curves = names_from(options.curves, CURVES, 'curve')
+    return options
 
 
-def interrupted(*_):
-    sys.exit(130)  # runs the finally blocks: nothing is left behind
+def versions(names):
+    """Of the peers that are there."""
+    found = {}
+    for name in names:
+        try:
+            found[name] = procs.version(name)
+        except procs.Failure as why:
+            print(f'left out: {name}: {why}')
+    return found
+
+
+def run_rows(bench, names):
+    raw, results = {}, {}
+    for name in names:
+        try:
+            raw[name] = bench.run(name, ROWS[name])
+        except (procs.Failure, OSError) as why:
+            bench.fail(name, why)
+            continue
+        results[name] = summary(ROWS[name], raw[name])
+        print_row(ROWS[name], results[name])
+    return raw, results
+
+
+def run_curves(bench, names):
+    """{curve: {peer: [[x, median us]]}}"""
+    found = {}
+    for name in names:
+        title, key, values = CURVES[name]
+        lines = found[name] = {}
+        for value in values[:2] if bench.options.quick else values:
+            if key == 'idle':
+                value = min(value, bench.idle_most())
+            r = row(f'{value} {title}', **{key: value},
+                    path='/r%d/x?body=100' if key == 'routes' else '/bytes/100')
+            rows = summary(r, bench.run(f'{name} {value}', r))
+            print_row(r, rows)
+            for p, s in rows.items():
+                lines.setdefault(p, []).append([value, s['cpu_us']])
+    return found
+
+
+def write(options, head, results, raw, found):
+    os.makedirs(options.out, exist_ok=True)
+    with open(os.path.join(options.out, 'bench.json'), 'w', encoding='utf-8') as out:
+        json.dump(head | dict(summary=results, rounds=raw, curves=found), out, indent=1)
+    names = ', '.join(f'{p} {v}' for p, v in head['versions'].items())
+    groups = bar_groups(ROWS, results)
+    if groups:
+        with open(os.path.join(options.out, 'bench.svg'), 'w', encoding='utf-8') as out:
+            out.write(draw.bars('CPU time per request, or memory, weir = 1 (less is better)',
+                                f'{names}; whiskers: all rounds', groups, unit_line=1))
+    panels = [draw.Panel('CPU us per request', CURVES[n][0], lines)
+              for n, lines in found.items() if lines]
+    if panels:
+        with open(os.path.join(options.out, 'curves.svg'), 'w', encoding='utf-8') as out:
+            out.write(draw.curves(panels))
+    print(f'\nwritten: {options.out}')
 
 
 def main():
-    args = arguments()
-    scenarios = names_from(args.only, SCENARIOS, 'scenario')
-    proxies = names_from(args.proxies, PROXIES, 'proxy')
-    base = 'nginx' if 'nginx' in proxies else proxies[0]
-    signal.signal(signal.SIGTERM, interrupted)
-    signal.signal(signal.SIGINT, interrupted)
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
-    os.makedirs(OUT, exist_ok=True)
-    versions = {p: version(p) for p in proxies}
-    print(', '.join(f'{p} {v}' for p, v in versions.items())
-          + f'; {os.cpu_count()} cores, Linux {platform.release()}; {args.rounds} rounds of'
-          f' {args.seconds} s; "others": cores used by unrelated processes, should be near 0')
-    results, raw = {}, {}
-    for name in scenarios:
-        raw[name] = run_scenario(name, proxies, args.rounds, args.seconds)
-        results[name] = summary(raw[name], base)
-        print_rows(name, results[name], base)
-    with open(os.path.join(OUT, 'bench.json'), 'w', encoding='utf-8') as out:
-        json.dump(dict(versions=versions, cores=os.cpu_count(), kernel=platform.release(),
-                       base=base, seconds=args.seconds, summary=results, rounds=raw), out, indent=1)
-    with open(os.path.join(OUT, 'bench.svg'), 'w', encoding='utf-8') as out:
-        out.write(svg(results, base, versions))
-    print('\nwritten: build/bench/bench.json, build/bench/bench.svg')
+    options = arguments()
+    if options.list:
+        print(''.join(f'{k:10} {v["title"]}\n' for k, v in ROWS.items()), end='')
+        print('curves:   ', ', '.join(CURVES))
+        return 0
+    procs.end_cleanly()
+    have = versions(options.peers)
+    options.peers = list(have)
+    if not have:
+        sys.exit('bench: nobody takes part')
+    head = dict(versions=have, cores=os.cpu_count(), kernel=platform.release(),
+                rounds_n=options.rounds, seconds=options.seconds, quick=options.quick)
+    print(', '.join(f'{p} {v}' for p, v in have.items()) + f'; {os.cpu_count()} cores, Linux '
+          f'{platform.release()}; {options.rounds} rounds of {options.seconds} s', flush=True)
+    with tempfile.TemporaryDirectory(prefix='weir-bench-') as folder:
+        bench = Bench(options, folder)
+        raw, results = run_rows(bench, options.rows)
+        found = run_curves(bench, options.curves)
+    if results:
+        print_table(ROWS, results, options.peers)
+    write(options, head, results, raw, found)
+    bad = [n for n, found in results.items() if any(s['bad'] for s in found.values())]
+    if bad:
+        print(f'bad answers in: {", ".join(bad)}')
+    return 1 if bad or bench.failures else 0
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())
