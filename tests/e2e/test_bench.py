@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""scripts/bench, in short: real peers and load tools; the shape of what comes out, never its times."""
+"""scripts/bench and scripts/compare, in short: real peers and load tools; the shape of what comes out, never its times."""
 import json
 import os
 import subprocess
@@ -62,3 +62,30 @@ def test_bench_knows_its_rows():
     assert said.returncode == 0 and "small64 " in said.stdout and "curves:" in said.stdout
     wrong = run_script("bench.py", "--rows", "nothing")
     assert wrong.returncode != 0 and "no row 'nothing'; there are: small64" in wrong.stderr
+
+
+@pytest.mark.slow
+def test_compare_measures_prints_and_draws(tmp_path):
+    out = tmp_path / "out"
+    names = ["weir auto", "nginx least_conn", "haproxy leastconn"]
+    done = run_script("compare.py", "--quick", "--only", "slow,recovery", "--contenders",
+                      ",".join(names), "--out", str(out))
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads((out / "compare.json").read_text())["summary"]
+    assert list(found["slow"]) == list(found["recovery"]) == names
+    for name, seen in found["slow"].items():
+        assert seen["n"] > 0 and 0 <= seen["share"] < 1, (name, seen)
+        assert seen["p50_us"] <= seen["p99_us"] <= seen["p999_us"], (name, seen)
+        assert seen["p99_low"] <= seen["p99_us"] <= seen["p99_high"], (name, seen)
+    table = tables_of(done.stdout)
+    assert all(name in table for name in names)
+    root = ElementTree.parse(out / "compare.svg").getroot()
+    words = {t.text for t in root.findall(".//{http://www.w3.org/2000/svg}text")}
+    assert set(names) <= words
+
+
+def test_compare_knows_its_contenders():
+    said = run_script("compare.py", "--list")
+    assert said.returncode == 0 and "mixed " in said.stdout and "weir auto" in said.stdout
+    wrong = run_script("compare.py", "--contenders", "weir nothing")
+    assert wrong.returncode != 0 and "no contender 'weir nothing'" in wrong.stderr
