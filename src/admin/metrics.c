@@ -317,6 +317,26 @@ static void put_check_duration(struct metric *m, const struct backend *b,
 	metric_seconds(m, facts->checks[0].duration_us);
 }
 
+static void put_load_probes(struct scene *s)
+{
+	metric_family(&s->m, "weir_backend_load_probes_total", "counter",
+		      "questions for a backend's load (prequal.path) by their result");
+	for (uint32_t p = 0; p < s->n_pools; p++) {
+		for (uint32_t i = 0; i < s->pools[p].n; i++) {
+			const struct backend *b = s->pools[p].backends[i];
+			const struct health_facts *facts = health_facts(b);
+			if (!facts || !facts->asked_load)
+				continue;
+			begin_backend(&s->m, "weir_backend_load_probes_total", b);
+			metric_label(&s->m, "result", VIEW("answered"));
+			metric_u64(&s->m, facts->n_loads);
+			begin_backend(&s->m, "weir_backend_load_probes_total", b);
+			metric_label(&s->m, "result", VIEW("lost"));
+			metric_u64(&s->m, facts->n_loads_lost);
+		}
+	}
+}
+
 static void put_ejections(struct scene *s)
 {
 	metric_family(&s->m, "weir_backend_ejections_total", "counter",
@@ -523,6 +543,7 @@ void api_metrics(struct call *call)
 		put_gauge(&s, &gauges[i]);
 	put_states(&s);
 	put_checks(&s);
+	put_load_probes(&s);
 	put_ejections(&s);
 	put_backend_counters(&s);
 	put_phases(&s);

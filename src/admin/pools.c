@@ -107,6 +107,17 @@ static void put_checks(struct json *j, const struct health_facts *facts)
 	json_array_end(j);
 }
 
+static void put_load(struct json *j, const struct health_facts *facts)
+{
+	if (!facts || !facts->asked_load)
+		return;
+	json_key(j, "load_probes");
+	json_object(j);
+	json_member_u64(j, "answered", facts->n_loads);
+	json_member_u64(j, "lost", facts->n_loads_lost);
+	json_object_end(j);
+}
+
 void put_backend(struct json *j, const struct pool *pool, uint32_t i)
 {
 	const struct backend *b = pool->backends[i];
@@ -142,6 +153,7 @@ void put_backend(struct json *j, const struct pool *pool, uint32_t i)
 	    j, "verdict",
 	    verdict_name(b->scaling ? b->scaling->opinion.verdict : VERDICT_not_enough_data));
 	put_checks(j, health_facts(b));
+	put_load(j, health_facts(b));
 	json_key(j, "latency");
 	put_windows(j, b->windows, false);
 	json_key(j, "failed");

@@ -7,9 +7,9 @@
  * Each worker keeps a small pool of probe answers, each good for a second and a
  * few uses.  What a probe asks for lies in the backends' memory here: in flight
  * from this process, exactly; in flight at the backend from everybody, when it
- * says so in a load report (ORCA) less than a second ago; and the latency that
- * was seen lately with about so many in flight.  So a probe costs two loads and
- * no request, and is never late.
+ * says so in a load report (ORCA, in responses and in answers to health/load.c)
+ * less than a second ago; and the latency that was seen lately with about so many
+ * in flight.  So a probe costs a pick two loads and no request, and is never late.
  *
  * Tuned as simulation advises for backends of few workers: hot is what is above
  * the median, latencies are compared on a grid of factors of two (noise does not
@@ -36,7 +36,7 @@
 #define REPORT_US 1000000
 
 /* The quantile of recent answers above which a backend is hot, and how many count. */
-#define HOT_PERCENT 50
+#define HOT_PERCENT 50 /* unless configured */
 #define RECENT 128
 #define RECENT_EVERY 16
 
@@ -52,6 +52,7 @@ struct answer {
 	uint32_t rif;   /* for its weight */
 	uint32_t level; /* of latency */
 	uint32_t uses;
+	bool overdue; /* nothing is known: its one use is to find out */
 	uint64_t at_us;
 };
 
@@ -59,6 +60,7 @@ struct prequal_table {
 	const struct draw_table *draw;
 	uint64_t mean_weight;
 	double uses; /* of an answer */
+	uint32_t hot_percent;
 };
 
 struct prequal_local {
@@ -88,7 +90,7 @@ static const struct strategy_table *prequal_build(const struct strategy_member *
 {
 	struct prequal_table *table = arena_zalloc(arena, sizeof(*table));
 	uint64_t total = 0;
-	(void)options;
+	table->hot_percent = options->hot_percent ? options->hot_percent : HOT_PERCENT;
 	table->draw = draw_table_new(members, n, arena);
 	for (uint32_t i = 0; i < n; i++)
 		total += members[i].weight;
@@ -171,12 +173,17 @@ static void drop(struct prequal_local *local, uint32_t k)
 	memmove(&local->pool[k], &local->pool[k + 1], (local->n - k) * sizeof(local->pool[0]));
 }
 
-/* One answer a backend: the newer replaces the older, the oldest makes room. */
+/*
+ * One answer a backend: the newer replaces the older, the oldest makes room.  But
+ * one that is overdue keeps its only chance in a second.
+ */
 static void add(struct prequal_local *local, struct answer answer)
 {
 	uint32_t k = 0;
 	while (k < local->n && local->pool[k].backend != answer.backend)
 		k++;
+	if (k < local->n && local->pool[k].overdue)
+		return;
 	if (k < local->n)
 		drop(local, k);
 	else if (local->n == PREQUAL_POOL)
@@ -214,6 +221,7 @@ static void probe(const struct prequal_table *table, struct prequal_local *local
 		       .rif = averse || rif > UINT32_MAX ? UINT32_MAX : (uint32_t)rif,
 		       .level = overdue ? 0 : level_near(memory, in_flight),
 		       .uses = overdue ? 1 : uses,
+		       .overdue = overdue,
 		       .at_us = input->now_us,
 		   });
 }
@@ -224,14 +232,14 @@ static int by_value(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-static void find_hot(struct prequal_local *local)
+static void find_hot(const struct prequal_table *table, struct prequal_local *local)
 {
 	uint32_t sorted[RECENT], n = local->at < RECENT ? local->at : RECENT;
 	if (local->n_picks++ % RECENT_EVERY != 0 || n == 0)
 		return;
 	memcpy(sorted, local->recent, n * sizeof(sorted[0]));
 	qsort(sorted, n, sizeof(sorted[0]), by_value);
-	local->hot_above = sorted[(uint64_t)n * HOT_PERCENT / 100];
+	local->hot_above = sorted[(uint64_t)n * table->hot_percent / 100];
 }
 
 /* Less is better: cold before hot; cold by latency, then in flight; hot by in flight. */
@@ -309,7 +317,7 @@ static uint32_t prequal_pick(const struct strategy_table *opaque, void *opaque_l
 			break;
 		probe(table, local, input, loads, last, draws_next(&draws));
 	}
-	find_hot(local);
+	find_hot(table, local);
 	uint32_t i = use_best(table, local, eligible, draws_next(&draws));
 	if (i == STRATEGY_NONE)
 		return draw_one(table->draw, eligible, STRATEGY_NONE, &draws);
@@ -318,11 +326,20 @@ static uint32_t prequal_pick(const struct strategy_table *opaque, void *opaque_l
 	return i;
 }
 
+/* What each backend said it has in flight when it said something last, by index. */
 static void prequal_dump(const struct strategy_table *opaque, const struct strategy_loads *loads,
 			 struct json *out)
 {
-	(void)loads;
-	json_member_double(out, "uses_of_an_answer", ((const struct prequal_table *)opaque)->uses);
+	const struct prequal_table *table = (const struct prequal_table *)opaque;
+	json_member_double(out, "uses_of_an_answer", table->uses);
+	json_key(out, "reported");
+	json_array(out);
+	for (uint32_t i = 0; i < table->draw->n; i++) {
+		uint64_t report =
+		    atomic_load_explicit(&loads->memory[i]->report, memory_order_relaxed);
+		json_u64(out, strategy_report_unpack(report).in_flight);
+	}
+	json_array_end(out);
 }
 
 const struct strategy strategy_prequal = {

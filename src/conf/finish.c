@@ -278,6 +278,29 @@ static void finish_health(struct decoder *d, const struct element *element)
 		decode_error(d, type, "a check of type tls needs 'tls' in the pool");
 }
 
+static bool balances_by(const struct conf_pool *pool, struct view keyword)
+{
+	return view_eq(pool->balance, keyword) ||
+	       (is_hashing(pool->balance) && view_eq(pool->hash.fallback, keyword));
+}
+
+static void finish_tuning(struct decoder *d, const struct element *element)
+{
+	const struct conf_pool *pool = element->base;
+	struct node *ewma = node_get(element->node, VIEW("peak_ewma"));
+	struct node *prequal = node_get(element->node, VIEW("prequal"));
+	if (pool->peak_ewma.written && pool->balance.len && !balances_by(pool, VIEW("peak-ewma")))
+		decode_error(d, ewma, "'peak_ewma' does nothing with balance: " VIEW_FMT,
+			     VIEW_ARG(pool->balance));
+	if (pool->prequal.written && pool->balance.len && !balances_by(pool, VIEW("prequal")))
+		decode_error(d, prequal, "'prequal' does nothing with balance: " VIEW_FMT,
+			     VIEW_ARG(pool->balance));
+	if (pool->prequal.path.ptr && pool->protocol == CONF_PROTOCOL_H2)
+		decode_error(d, prequal,
+			     "prequal.path is asked for over HTTP/1.1, which backends of "
+			     "protocol: h2 do not speak");
+}
+
 void finish_pool(struct decoder *d, const struct element *element)
 {
 	struct conf_pool *pool = element->base;
@@ -303,6 +326,7 @@ void finish_pool(struct decoder *d, const struct element *element)
 	if (!pool->queue.target_set)
 		pool->queue.target_us = pool->queue.timeout_us / 4;
 	finish_hash(d, element);
+	finish_tuning(d, element);
 	finish_pool_tls(d, element);
 	finish_health(d, element);
 	names_init(&d->backends, d->scratch);

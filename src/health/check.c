@@ -199,12 +199,11 @@ static bool begin_tls(struct check *c, const struct check_job *job)
 	return true;
 }
 
-/* Nobody stands behind a check.  Trouble with it shows in what comes next. */
-static void send_proxy(struct check *c, unsigned version)
+void check_send_proxy(struct stream *stream, unsigned version)
 {
 	static const struct proxy_header nobody = {.local = true};
 	char header[PROXY_WRITE_MAX];
-	stream_write(&c->stream, header, proxy_write(version, &nobody, header));
+	stream_write(stream, header, proxy_write(version, &nobody, header));
 }
 
 /* The descriptor is there; connected, or about to be. */
@@ -217,7 +216,7 @@ static void begin(struct check *c, const struct check_job *job, int fd, bool con
 	else
 		stream_open_connecting(&c->stream, p->loop, &p->bufs, fd, &events, 0);
 	if (job->send_proxy)
-		send_proxy(c, job->send_proxy);
+		check_send_proxy(&c->stream, job->send_proxy);
 	if (secure && !begin_tls(c, job)) {
 		c->local = true;
 		check_fail(c, "no memory for TLS");

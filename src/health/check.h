@@ -110,6 +110,8 @@ void check_cancel(struct check *c);
 
 /* ---- for kinds ---- */
 
+/* A PROXY header that names nobody.  Trouble with it shows in what comes next. */
+void check_send_proxy(struct stream *stream, unsigned version);
 /* Sends; false when the check has failed of it. */
 bool check_send(struct check *c, const void *ptr, size_t len);
 void check_pass(struct check *c, const char *fmt, ...) PRINTF_LIKE(2, 3);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "load.h"
 #include "target.h"
 
 #include "weir/base/check.h"
@@ -210,6 +211,7 @@ static struct health_target *target_new(struct health_pool *hp, struct backend *
 static void target_free(struct health_target *t)
 {
 	stop_checks(t);
+	load_stop(t);
 	target_unwatch_traffic(t);
 	list_del(&t->link);
 	t->backend->health = NULL;
@@ -224,27 +226,28 @@ static void pool_free(struct health_pool *hp)
 	list_del(&hp->link);
 	health_settings_free(hp->settings);
 	tls_client_put(hp->tls);
+	tls_client_put(hp->load_tls);
 	free((char *)hp->name.ptr);
 	free(hp);
 }
 
-static struct tls_client *new_client(struct health *h, const struct conf_pool *pool)
+static struct tls_client *new_client(struct health *h, const struct conf_pool *pool,
+				     struct view alpn)
 {
-	bool is_grpc = check_kinds[pool->health.type] == &check_grpc;
 	const struct tls_client_options options = {
 	    .verify = pool->tls.verify,
 	    .ca = pool->tls.ca,
 	    .sni = pool->tls.sni,
 	    .cert = pool->tls.cert,
 	    .key = pool->tls.key,
-	    .alpn = is_grpc ? VIEW("\x02h2") : VIEW("\x08http/1.1"),
+	    .alpn = alpn,
 	};
 	struct str why = STR_INIT;
 	struct tls_client *client = NULL;
 	if (tls_local_prepare(&h->prober.tls) == ERR_OK)
 		client = tls_client_new(&h->prober.tls, &options, &why);
 	if (!client)
-		log_error("pool " VIEW_FMT ": no TLS for its health checks: " VIEW_FMT,
+		log_error("pool " VIEW_FMT ": no TLS to ask its backends: " VIEW_FMT,
 			  VIEW_ARG(pool->name), VIEW_ARG(str_as_view(&why)));
 	str_fini(&why);
 	return client;
@@ -254,7 +257,9 @@ static struct tls_client *new_client(struct health *h, const struct conf_pool *p
 static bool follow_tls(struct health_pool *hp, const struct conf_pool *pool)
 {
 	struct tls_client *old = hp->tls;
-	hp->tls = pool->health.on && pool->tls.on ? new_client(hp->health, pool) : NULL;
+	bool is_grpc = check_kinds[pool->health.type] == &check_grpc;
+	struct view alpn = is_grpc ? VIEW("\x02h2") : VIEW("\x08http/1.1");
+	hp->tls = pool->health.on && pool->tls.on ? new_client(hp->health, pool, alpn) : NULL;
 	bool same = old && hp->tls ? tls_client_id(old) == tls_client_id(hp->tls) : old == hp->tls;
 	tls_client_put(old);
 	return !same;
@@ -289,6 +294,26 @@ static void follow_settings(struct health_pool *hp, const struct conf_pool *pool
 	hp->settings = next;
 }
 
+static void follow_load(struct health_pool *hp, const struct pool *pool)
+{
+	const struct conf_pool *conf = pool->conf;
+	bool asks = conf->prequal.path.ptr && pool->wants_reports;
+	struct tls_client *old = hp->load_tls;
+	hp->load_tls = NULL;
+	if (asks && conf->tls.on)
+		hp->load_tls = new_client(hp->health, conf, VIEW("\x08http/1.1"));
+	asks &= !conf->tls.on || hp->load_tls;
+	list_each (it, &hp->targets) {
+		struct health_target *t = list_entry(it, struct health_target, link);
+		t->facts.asked_load = asks;
+		if (asks)
+			load_follow(t, conf, hp->load_tls);
+		else
+			load_stop(t);
+	}
+	tls_client_put(old);
+}
+
 static void follow_pool(struct health *h, const struct pool *pool)
 {
 	struct health_pool *hp = pool_of(h, pool->conf->name);
@@ -307,6 +332,7 @@ static void follow_pool(struct health *h, const struct pool *pool)
 		target_settle(t, state_of(t) == BACKEND_unknown ? "not checked yet"
 								: "no health checks any more");
 	}
+	follow_load(hp, pool);
 	pool_follow_outlier(hp, &pool->conf->outlier);
 }
 

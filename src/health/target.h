@@ -19,6 +19,7 @@ struct health_pool {
 	struct view name;                 /* owns */
 	struct health_settings *settings; /* owns; NULL: no active checks */
 	struct tls_client *tls;           /* counted; NULL: checks go over plain TCP */
+	struct tls_client *load_tls;      /* the same for load probes */
 	unsigned send_proxy;              /* version of the PROXY header of checks; 0: none */
 	struct list targets;
 	uint32_t n_targets;
@@ -42,6 +43,7 @@ struct health_target {
 	uint32_t n_runs;       /* since the settings changed */
 	struct vitals vitals;
 	struct health_facts facts;
+	struct load_probe *load; /* owns; NULL: not asked for its load */
 	/* what live traffic says */
 	bool ejected, on_trial;
 	uint32_t n_ejected; /* ejections in a row; a good interval takes one away */

@@ -101,6 +101,20 @@ struct header *message_find_name(struct message *msg, struct view name)
 	return NULL;
 }
 
+bool message_load_report(struct message *msg, struct view *value)
+{
+	unsigned n = 0;
+	for (uint32_t i = 0; i < msg->n_headers; i++) {
+		struct header *h = &msg->headers[i];
+		if (!view_istarts(h->name, VIEW("endpoint-load-metrics")))
+			continue;
+		*value = h->value;
+		h->drop = true;
+		n++;
+	}
+	return n == 1;
+}
+
 /* ---- fields of this hop ---- */
 
 #define HOP_FIELDS                                                                             \

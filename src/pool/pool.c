@@ -104,6 +104,8 @@ static void choose_strategies(struct pool *pool)
 	pool->strategy = strategy_find(conf->balance);
 	check(pool->strategy);
 	pool->wants_reports = pool->strategy->needs & NEEDS_REPORTS;
+	pool->options.tau_ms = (uint32_t)(conf->peak_ewma.tau_us / 1000);
+	pool->options.hot_percent = (uint32_t)(conf->prequal.hot * 100 + 0.5);
 	if (!(pool->strategy->needs & NEEDS_KEY))
 		return;
 	pool->fallback = strategy_find(conf->hash.fallback);
@@ -434,17 +436,18 @@ void lease_note(const struct lease *lease, bool broke, uint64_t latency_us)
 			     latency_us);
 }
 
-void lease_note_report(const struct lease *lease, struct view value)
+bool pool_note_report(struct backend *backend, struct view value, uint64_t now_us)
 {
 	struct orca orca;
 	if (!orca_parse(value, &orca) || orca.rif < 0)
-		return;
+		return false;
 	struct strategy_report report = {
 	    .in_flight = orca.rif < UINT16_MAX ? (uint32_t)orca.rif : UINT16_MAX,
-	    .at_us = lease->view->sl->pw->loop->now_us,
+	    .at_us = now_us,
 	};
-	atomic_store_explicit(&lease->backend->memory.report, strategy_report_pack(report),
+	atomic_store_explicit(&backend->memory.report, strategy_report_pack(report),
 			      memory_order_relaxed);
+	return true;
 }
 
 /* There is another one that takes requests. */

@@ -270,21 +270,12 @@ static void append(struct message *msg, const struct conf_pairs *pairs)
 		};
 }
 
-/* Load reports are for weir alone; of two that disagree none is believed. */
+/* Load reports are for weir alone. */
 static void take_report(struct exchange *ex, struct message *resp)
 {
-	struct view value = VIEW_NONE;
-	unsigned n = 0;
-	for (uint32_t i = 0; i < resp->n_headers; i++) {
-		struct header *h = &resp->headers[i];
-		if (!view_istarts(h->name, VIEW("endpoint-load-metrics")))
-			continue;
-		value = h->value;
-		h->drop = true;
-		n++;
-	}
-	if (n == 1 && ex->at->lease.backend)
-		lease_note_report(&ex->at->lease, value);
+	struct view value;
+	if (message_load_report(resp, &value) && ex->at->lease.backend)
+		pool_note_report(ex->at->lease.backend, value, ex->worker->loop.now_us);
 }
 
 void policy_response(struct exchange *ex, struct message *resp)

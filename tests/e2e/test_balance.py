@@ -262,3 +262,72 @@ def test_bad_reports_do_no_harm(weir, scripted, reports):
 def test_other_strategies_pass_reports_on(weir, scripted):
     daemon = weir([scripted(reporting("a", "rif=1")).address])
     assert daemon.ask().get("Endpoint-Load-Metrics") == "rif=1"
+
+
+# ---- load probes ----
+
+def loaded(name, rif, asked, broken=()):
+    """A backend that says how much it has to do only when it is asked for it."""
+    def handle(peer):
+        while request := peer.request():
+            if request.target != "/load?x=1":
+                peer.respond(headers=[("X-App", name)])
+                continue
+            asked.append((name, peer))
+            if broken:
+                peer.respond(headers=[("Endpoint-Load-Metrics", "nothing")])
+            else:
+                peer.respond(headers=[("Endpoint-Load-Metrics", f"rif={rif}")], body=b"some body")
+    return handle
+
+
+def probing(**more):
+    return {"balance": "prequal", "prequal": {"path": "/load?x=1", "interval": "20ms",
+                                              "timeout": "1s", **more}}
+
+
+def probes_of(daemon):
+    return [row["load_probes"] for row in daemon.backends().values()]
+
+
+def test_prequal_asks_for_loads(weir, scripted):
+    asked = []
+    servers = [scripted(loaded(f"s{i}", rif, asked)) for i, rif in enumerate((40, 1, 1))]
+    daemon = weir([s.address for s in servers], pool=probing())
+    daemon.fd_check = False  # a connection of the control thread each
+    wait_for(lambda: all(row["answered"] >= 3 for row in probes_of(daemon)), 20)
+    state = daemon.admin.get("/v1/pools/app")["strategy_state"][0]
+    assert state["reported"] == [40, 1, 1], state
+    client = daemon.connect()
+    counts = Counter(client.ask().get("X-App") for _ in range(200))
+    assert counts["s0"] < 20, counts
+    connections = {peer for name, peer in asked if name == "s0"}
+    assert len(connections) == 1, "it is kept"
+    metrics = daemon.admin.metrics()
+    assert sum(n for key, n in metrics.items() if "load_probes" in key and "answered" in key) >= 9
+    daemon.reload(daemon.conf)
+    before = [row["answered"] for row in probes_of(daemon)]
+    wait_for(lambda: all(now["answered"] > was + 2 for now, was in
+                         zip(probes_of(daemon), before)), 20, "it goes on after a reload")
+    daemon.conf["pools"]["app"] = {"backends": daemon.conf["pools"]["app"]["backends"]}
+    daemon.reload(daemon.conf)
+    assert all("load_probes" not in row for row in daemon.backends().values())
+
+
+def test_lost_probes_are_said_and_do_no_harm(weir, scripted, app):
+    asked, broken = [], [True]
+    silent = app(1, "hang=1")
+    odd = scripted(loaded("odd", 3, asked, broken))
+    daemon = weir([odd.address, silent.addresses[0], "127.0.0.1:1"],
+                  pool={**probing(timeout="30ms"), "retry": {"attempts": 3}})
+    daemon.fd_check = False
+    wait_for(lambda: all(row["lost"] >= 6 and row["answered"] == 0
+                         for row in probes_of(daemon)), 30)
+    said = {e["backend"]: e["message"] for e in daemon.events() if "in vain" in e["message"]}
+    assert len(said) == 3, said
+    assert any("malformed" in text for text in said.values())
+    assert any("no answer within prequal.timeout" in text for text in said.values())
+    assert any("refused" in text for text in said.values())
+    broken.clear()
+    wait_for(lambda: any("says its load again" in e["message"] for e in daemon.events()), 30)
+    assert daemon.ask().status in (200, 504)

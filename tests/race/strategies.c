@@ -29,7 +29,8 @@ static void end_one(struct lease *held, uint32_t *n_held, struct rng *rng)
 {
 	struct lease *lease = &held[rng_below(rng, *n_held)];
 	if (rng_below(rng, 20) == 0)
-		lease_note_report(lease, VIEW("named_metrics.rif=3, eps=0"));
+		pool_note_report(lease->backend, VIEW("named_metrics.rif=3, eps=0"),
+				 lease->view->sl->pw->loop->now_us);
 	lease_drop(lease, rng_below(rng, 10) == 0, rng_below(rng, 5000));
 	*lease = held[--*n_held];
 }

@@ -101,6 +101,8 @@ struct strategy_loads {
 /* What the configuration says to a strategy. */
 struct strategy_options {
 	uint32_t bound_percent; /* of the mean load that a hashed key may find, over 100; 0: any */
+	uint32_t tau_ms;        /* peak-ewma: its memory; 0: 5000 */
+	uint32_t hot_percent;   /* prequal: quantile above which a backend is hot; 0: 50 */
 };
 
 /* How an attempt went. */

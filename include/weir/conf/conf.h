@@ -309,6 +309,16 @@ struct conf_pool {
 		struct view fallback; /* keyword of strategies.def */
 		double bound;         /* 1.25: a quarter above the mean; 0: none */
 	} hash;
+	struct {
+		bool written;
+		uint64_t tau_us;
+	} peak_ewma;
+	struct {
+		bool written;
+		struct view path; /* ptr NULL: backends are not asked */
+		uint64_t interval_us, timeout_us;
+		double hot; /* 0.5 for 50% */
+	} prequal;
 	uint64_t slow_start_us; /* 0: none */
 	struct conf_pool_tls tls;
 	enum conf_send_proxy send_proxy;

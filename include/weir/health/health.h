@@ -89,6 +89,8 @@ struct health_facts {
 	struct health_check checks[CHECKS_KEPT];
 	uint32_t n_checks; /* of these in use, newest first */
 	uint64_t n_passed, n_failed;
+	bool asked_load; /* there are load probes */
+	uint64_t n_loads, n_loads_lost;
 	uint64_t ejections[N_EJECTIONS];
 };
 

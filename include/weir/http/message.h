@@ -99,6 +99,12 @@ struct message {
 struct header *message_find(struct message *msg, enum hdr_id id);
 /* The same by name, case ignored. */
 struct header *message_find_name(struct message *msg, struct view name);
+/*
+ * The value of the field in which a backend reports its load (ORCA:
+ * endpoint-load-metrics, also with a suffix), and marks all of them drop.  False when
+ * there is none, or more than one: of two that disagree none is believed.
+ */
+bool message_load_report(struct message *msg, struct view *value);
 
 /*
  * Marks drop what belongs to this connection alone (RFC 9110 7.6.1): Connection

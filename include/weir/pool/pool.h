@@ -133,7 +133,7 @@ struct pool {
 	const struct strategy *strategy;
 	const struct strategy *fallback; /* for requests without a key; NULL: not hashed */
 	struct strategy_options options;
-	bool wants_reports; /* the strategy reads load reports: lease_note_report */
+	bool wants_reports; /* the strategy reads load reports: pool_note_report */
 	struct strategy_loads loads;
 	struct pool_tier *tiers;
 	uint32_t n_tiers;
@@ -286,8 +286,11 @@ static inline void pool_note_connected(struct backend_local *local)
  */
 void lease_note(const struct lease *lease, bool broke, uint64_t latency_us);
 
-/* The value of an endpoint-load-metrics field in a response; malformed ones are passed over. */
-void lease_note_report(const struct lease *lease, struct view value);
+/*
+ * The value of an endpoint-load-metrics field that the backend sent; false when it
+ * is malformed or does not say how many requests are in flight.  Any thread.
+ */
+bool pool_note_report(struct backend *backend, struct view value, uint64_t now_us);
 
 /*
  * The attempt failed by the backend's doing: `why` is a static sentence, `status`

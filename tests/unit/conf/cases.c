@@ -137,6 +137,8 @@ const struct mistake mistakes[] = {
     {IN_POOL("protocol: h2\n    send_proxy: v2"), 6, 17,
      "send_proxy needs protocol: http1, because HTTP/2 connections are shared by clients", false},
     {IN_POOL("hash: {on: path}"), 5, 11, "'hash' does nothing with balance: auto", false},
+    {IN_POOL("peak_ewma: {tau: 1s}"), 5, 16, "'peak_ewma' does nothing with balance: auto", false},
+    {IN_POOL("prequal: {path: /}"), 5, 14, "'prequal' does nothing with balance: auto", false},
     {IN_POOL("balance: maglev\n    hash: {on: header}"), 6, 16, "'header' is not one of", true},
     {IN_POOL("balance: maglev\n    hash: {on: 'cookie:'}"), 6, 16, "'cookie:' is not one of", true},
     {IN_POOL("balance: maglev\n    hash: {fallback: ring-hash}"), 6, 22, "needs a key itself",
