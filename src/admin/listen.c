@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "weir/net/inherit.h"
 #include "weir/net/socket.h"
 
 #define TOKEN_FILE_MAX 4096
@@ -23,8 +24,8 @@ static void remove_file(const struct endpoint *end)
 {
 	struct stat st;
 	const char *path = end->addr.un.sun_path;
-	if (lstat(path, &st) == 0 && S_ISSOCK(st.st_mode) && st.st_dev == end->dev &&
-	    st.st_ino == end->ino)
+	if (!inherit_has(&end->addr) && lstat(path, &st) == 0 && S_ISSOCK(st.st_mode) &&
+	    st.st_dev == end->dev && st.st_ino == end->ino)
 		unlink(path);
 }
 

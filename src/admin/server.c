@@ -438,6 +438,22 @@ struct admin *admin_new(struct loop *loop, const struct conf *conf, const struct
 	return admin;
 }
 
+void admin_sockets(const struct admin *admin, int fds[2])
+{
+	fds[0] = admin->now.ends[END_UNIX].fd;
+	fds[1] = admin->now.ends[END_TCP].fd;
+}
+
+void admin_leave(struct admin *admin)
+{
+	for (int i = 0; i < N_ENDS; i++) {
+		ev_io_stop(admin->loop->ev, &admin->accept_io[i]);
+		socket_close(admin->now.ends[i].fd);
+		admin->now.ends[i].fd = -1;
+	}
+	timer_clear(&admin->accept_timer);
+}
+
 void admin_free(struct admin *admin)
 {
 	if (!admin)

@@ -12,6 +12,7 @@
 
 #include "weir/base/check.h"
 #include "weir/boot/boot.h"
+#include "weir/net/inherit.h"
 
 #define DRAIN_POLL_S 0.02
 /* The last spans get two seconds. */
@@ -188,6 +189,7 @@ static bool all_done(const struct control *control)
 void control_stop(struct control *control)
 {
 	control->state = CONTROL_STOPPING;
+	handover_cancel(control);
 	loop_stop(&control->loop);
 }
 
@@ -224,7 +226,9 @@ void control_drain(struct control *control)
 	if (control->state != CONTROL_RUNNING)
 		return;
 	control->state = CONTROL_DRAINING;
-	notify_state("STOPPING=1");
+	handover_cancel(control);
+	if (control->handover.state != HANDOVER_DONE) /* else the service goes on */
+		notify_state("STOPPING=1");
 	uint64_t timeout = control->current->conf->shutdown_timeout_us;
 	log_info("draining: no new connections, waiting up to %llu s for exchanges to finish",
 		 (unsigned long long)(timeout / 1000000));
@@ -253,6 +257,9 @@ static void on_signal(struct ev_loop *ev, ev_signal *w, int revents)
 		log_info("reopening logs");
 		log_writer_reopen(control->log_writer);
 		break;
+	case SIGUSR2:
+		handover_begin(control);
+		break;
 	case SIGTERM:
 		if (control->state == CONTROL_RUNNING)
 			control_drain(control);
@@ -267,7 +274,7 @@ static void on_signal(struct ev_loop *ev, ev_signal *w, int revents)
 
 static void watch_signals(struct control *control)
 {
-	static const int numbers[] = {SIGHUP, SIGUSR1, SIGTERM, SIGINT, SIGQUIT};
+	static const int numbers[] = {SIGHUP, SIGUSR1, SIGUSR2, SIGTERM, SIGINT, SIGQUIT};
 	signal(SIGPIPE, SIG_IGN);
 	for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
 		ev_signal_init(&control->signals[i], on_signal, numbers[i]);
@@ -391,6 +398,7 @@ static void announce_start(struct control *control)
 		 VIEW_ARG(gen->conf->status.socket));
 	event_add(EVENT_START, VIEW_NONE, VIEW_NONE, "weir %s started", WEIR_VERSION);
 	notify_state("READY=1");
+	handover_ready();
 }
 
 /* After the threads have ended: their last letters are still unread. */
@@ -444,6 +452,8 @@ int control_run(struct options *options, struct conf *conf)
 		return 1;
 	control.loop.owner = &control;
 	watch_signals(&control);
+	inherit_init();
+	handover_init();
 	enum err err = start(&control, conf, &why);
 	if (err) {
 		fprintf(stderr, "weir: " VIEW_FMT, VIEW_ARG(str_as_view(&why)));
@@ -454,10 +464,13 @@ int control_run(struct options *options, struct conf *conf)
 		ev_timer_init(&control.limits_tick, on_limits_tick, 0.0, LIMIT_WINDOW_US / 1e6);
 		control.limits_tick.data = &control;
 		announce_start(&control);
+		inherit_done();
 		loop_run(&control.loop);
 		log_info("stopped");
 	}
 	finish(&control);
+	if (err)
+		inherit_done();
 	str_fini(&why);
 	return err ? 1 : 0;
 }

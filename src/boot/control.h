@@ -30,6 +30,22 @@ struct shared_conf {
 struct log_writer;
 struct tracer;
 
+/*
+ * USR2: another process of weir, perhaps a newer one, takes the sockets.
+ *
+ *   NONE --USR2--> WAITING --it is ready--> DONE, and this one drains
+ *     ^               |
+ *     +---------------+ it ended, or took more than a minute
+ */
+enum handover_state { HANDOVER_NONE, HANDOVER_WAITING, HANDOVER_DONE };
+
+struct handover {
+	enum handover_state state;
+	pid_t pid;   /* of the other */
+	ev_io ready; /* a byte: it is; the end: it never will be */
+	ev_timer late;
+};
+
 struct control {
 	struct loop loop;
 	struct options *options;
@@ -60,10 +76,11 @@ struct control {
 	struct tracer *tracer;
 	struct tls_ticket_ring *tickets; /* counted */
 	uint64_t tickets_us;             /* when they were made */
-	ev_signal signals[5];
+	ev_signal signals[6];
 	ev_timer tick, drain_timer;
 	uint64_t looked_us;   /* when pools were judged */
 	ev_timer limits_tick; /* runs while some backend has an adaptive limit */
+	struct handover handover;
 	uint64_t drain_deadline_us;
 	bool drain_heard;     /* every worker has begun to drain */
 	unsigned quiet_polls; /* of the drain: no connections left, in a row */
@@ -108,6 +125,8 @@ void listener_put(struct listener *listener);
 void listeners_prune(struct control *control);
 /* A generation was published: what it does not name is on its way out. */
 void listeners_retire(struct control *control);
+/* Another process has the sockets: their files are not ours to remove. */
+void listeners_keep_files(struct control *control);
 /* Closes all sockets; the listeners stay for the connections they have. */
 void listeners_close(struct control *control);
 /* Frees what no letter can point to any more. */
@@ -151,6 +170,15 @@ enum err log_writer_follow(struct log_writer *writer, const struct conf *conf, s
 void log_writer_reopen(struct log_writer *writer);
 /* Writes what is left and ends the thread. */
 void log_writer_free(struct log_writer *writer);
+
+/* handover.c */
+/* At the start of the process: are we the one that takes over? */
+void handover_init(void);
+/* Tells who started us, if anybody waits for it, that we serve. */
+void handover_ready(void);
+void handover_begin(struct control *control);
+/* This process is about to stop: so is the one that is not ready yet. */
+void handover_cancel(struct control *control);
 
 /* privileges.c */
 enum err privileges_drop(const struct conf *conf, struct str *why);

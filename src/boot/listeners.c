@@ -9,6 +9,7 @@
 #include "control.h"
 
 #include "weir/base/check.h"
+#include "weir/net/inherit.h"
 #include "weir/net/socket.h"
 
 /* A connection on its way between two workers names its listener: letters are
@@ -19,7 +20,7 @@ static void close_sockets(struct listener *l)
 {
 	for (unsigned i = 0; i < l->n_workers; i++)
 		socket_close(atomic_exchange(&l->fds[i], -1));
-	if (addr_is_unix(&l->addr) && !l->unlinked)
+	if (addr_is_unix(&l->addr) && !l->unlinked && !inherit_has(&l->addr))
 		unlink(l->addr.un.sun_path);
 	l->unlinked = true;
 }
@@ -125,6 +126,12 @@ void listeners_prune(struct control *control)
 		if (l->refs > 0 && l->retired)
 			close_sockets(l);
 	}
+}
+
+void listeners_keep_files(struct control *control)
+{
+	list_each (it, &control->listeners)
+		list_entry(it, struct listener, registry_link)->unlinked = true;
 }
 
 void listeners_close(struct control *control)

@@ -42,7 +42,8 @@ static const char usage_text[] =
     "  --status-bind ADDRESS   status and metrics over TCP\n"
     "  --status-socket PATH    status socket\n"
     "\n"
-    "signals: HUP reloads, USR1 reopens logs, TERM drains and stops, a second TERM stops now\n"
+    "signals: HUP reloads, USR1 reopens logs, USR2 hands over to a new\n"
+    "         process, TERM drains and stops, a second TERM stops now\n"
     "see weir(8), weir.yaml(5), weirctl(1)\n";
 
 static const struct option long_options[] = {
@@ -147,7 +148,8 @@ static void take_option(struct options *options, int option, bool *file_given)
 void options_parse(struct options *options, int argc, char **argv)
 {
 	bool file_given = false;
-	*options = (struct options){.arena = arena_new(), .file = OPTIONS_DEFAULT_FILE};
+	*options =
+	    (struct options){.arena = arena_new(), .file = OPTIONS_DEFAULT_FILE, .argv = argv};
 	int option;
 	while (options->mode != OPTIONS_EXIT &&
 	       (option = getopt_long(argc, argv, "c:tTvVh", long_options, NULL)) != -1)

@@ -25,6 +25,7 @@ struct options {
 	const char *file;
 	bool from_args; /* command-line mode: no file */
 	struct conf_args args;
+	char **argv; /* as given, for the program that takes over */
 };
 
 void options_parse(struct options *options, int argc, char **argv);

@@ -6,6 +6,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "weir/net/inherit.h"
+
 #define BACKLOG 16384 /* the kernel cuts it to net.core.somaxconn */
 #define SOCK_FLAGS (SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC)
 
@@ -41,7 +43,9 @@ static int bind_to(int fd, const struct addr *addr)
 
 enum err socket_listen(const struct addr *addr, bool share, unsigned mode, int *out_fd)
 {
-	*out_fd = -1;
+	*out_fd = inherit_take(addr);
+	if (*out_fd >= 0) /* its owner may have had another queue in mind */
+		return listen(*out_fd, BACKLOG) ? err_from_errno(errno) : ERR_OK;
 	int fd = socket(addr->sa.sa_family, SOCK_FLAGS, 0);
 	if (fd < 0)
 		return err_from_errno(errno);

@@ -154,6 +154,10 @@ struct admin *admin_new(struct loop *loop, const struct conf *conf, const struct
 enum err admin_prepare(struct admin *admin, const struct conf *conf, struct str *why);
 void admin_commit(struct admin *admin);
 void admin_cancel(struct admin *admin);
+/* The descriptors of status.socket and status.bind, -1 where there is none. */
+void admin_sockets(const struct admin *admin, int fds[2]);
+/* Another process has the sockets now: accepts no more, and leaves the file. */
+void admin_leave(struct admin *admin);
 /* Closes connections and sockets and removes the socket file. */
 void admin_free(struct admin *admin);
 

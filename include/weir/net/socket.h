@@ -12,7 +12,8 @@
 
 /*
  * Binds and listens.  `share` sets SO_REUSEPORT, so that each worker can have a
- * queue of its own.  A stale unix socket (nobody answers) is replaced; `mode`
+ * queue of its own.  A socket inherited for this address (net/inherit.h) is
+ * taken instead of a new one.  A stale unix socket (nobody answers) is replaced; `mode`
  * is the file mode of a unix socket, 0 for the default.
  */
 enum err socket_listen(const struct addr *addr, bool share, unsigned mode, int *out_fd);

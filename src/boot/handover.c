@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Handing over to a new process, so that weir itself can be replaced without a
+ * refused connection.  The new one is started with our command line and gets
+ * the listening sockets (net/inherit.h); once it serves, it writes a byte into
+ * a pipe, and we drain.  Both have the same queues in the kernel: whatever
+ * arrives meanwhile is accepted by one of them.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "control.h"
+
+#include "weir/base/check.h"
+#include "weir/net/inherit.h"
+#include "weir/net/socket.h"
+
+#define READY_ENV "WEIR_READY_FD"
+#define PATIENCE_S 60.0
+
+static int ready_fd = -1;
+
+void handover_init(void)
+{
+	const char *fd = getenv(READY_ENV);
+	if (fd && fcntl(atoi(fd), F_SETFD, FD_CLOEXEC) == 0)
+		ready_fd = atoi(fd);
+	unsetenv(READY_ENV);
+}
+
+void handover_ready(void)
+{
+	if (ready_fd < 0)
+		return;
+	if (write(ready_fd, "R", 1) != 1)
+		log_warn("nobody waited for this process to be ready");
+	close(ready_fd);
+	ready_fd = -1;
+}
+
+/* ---- what the new process gets ---- */
+
+struct estate {
+	posix_spawn_file_actions_t files;
+	struct str sockets, ready; /* variables of its environment */
+	char **env;                /* owns the array */
+};
+
+/* The same number there: to "duplicate" it onto itself only drops close-on-exec. */
+static void leave_open(struct estate *e, int fd)
+{
+	check(posix_spawn_file_actions_adddup2(&e->files, fd, fd) == 0);
+}
+
+static void leave_socket(struct estate *e, int fd)
+{
+	if (fd < 0)
+		return;
+	leave_open(e, fd);
+	str_printf(&e->sockets, "%d,", fd);
+}
+
+static void estate_init(struct estate *e, struct control *control, int ready)
+{
+	extern char **environ;
+	size_t n = 0, at = 0;
+	*e = (struct estate){.sockets = STR_INIT, .ready = STR_INIT};
+	check(posix_spawn_file_actions_init(&e->files) == 0);
+	str_text(&e->sockets, INHERIT_ENV "=");
+	list_each (it, &control->listeners) {
+		struct listener *l = list_entry(it, struct listener, registry_link);
+		for (unsigned i = 0; i < l->n_workers; i++)
+			leave_socket(e, atomic_load(&l->fds[i]));
+	}
+	int status[2];
+	admin_sockets(control->admin, status);
+	leave_socket(e, status[0]);
+	leave_socket(e, status[1]);
+	leave_open(e, ready);
+	str_printf(&e->ready, READY_ENV "=%d", ready);
+	while (environ[n])
+		n++;
+	e->env = calloc(n + 3, sizeof(*e->env));
+	check(e->env != NULL);
+	for (size_t i = 0; i < n; i++)
+		e->env[at++] = environ[i];
+	e->env[at++] = e->sockets.ptr;
+	e->env[at] = e->ready.ptr;
+}
+
+static void estate_fini(struct estate *e)
+{
+	posix_spawn_file_actions_destroy(&e->files);
+	str_fini(&e->sockets);
+	str_fini(&e->ready);
+	free(e->env);
+}
+
+/* ---- waiting for it ---- */
+
+static void stop_waiting(struct control *control, enum handover_state state)
+{
+	struct handover *h = &control->handover;
+	ev_io_stop(control->loop.ev, &h->ready);
+	ev_timer_stop(control->loop.ev, &h->late);
+	socket_close(h->ready.fd);
+	h->state = state;
+}
+
+/* It may have ended by itself: then its own status is what is reported. */
+static void failed(struct control *control, const char *why)
+{
+	int status = 0;
+	pid_t pid = control->handover.pid;
+	stop_waiting(control, HANDOVER_NONE);
+	kill(pid, SIGKILL);
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	if (WIFEXITED(status))
+		log_error("hand-over failed, this process goes on: %s: exit code %d", why,
+			  WEXITSTATUS(status));
+	else
+		log_error("hand-over failed, this process goes on: %s", why);
+	event_add(EVENT_RELOAD_FAILED, VIEW_NONE, VIEW_NONE,
+		  "hand-over failed, this process goes on: %s", why);
+}
+
+static void succeeded(struct control *control)
+{
+	char state[32];
+	int pid = (int)control->handover.pid;
+	stop_waiting(control, HANDOVER_DONE);
+	log_info("process %d has taken over", pid);
+	event_add(EVENT_DRAIN, VIEW_NONE, VIEW_NONE, "process %d has taken over", pid);
+	snprintf(state, sizeof(state), "MAINPID=%d", pid);
+	notify_state(state);
+	admin_leave(control->admin);
+	listeners_keep_files(control);
+	control_drain(control);
+}
+
+static void on_ready(struct ev_loop *ev, ev_io *w, int revents)
+{
+	struct control *control = w->data;
+	char byte;
+	(void)ev;
+	(void)revents;
+	ssize_t n = read(w->fd, &byte, 1);
+	if (n == 1)
+		succeeded(control);
+	else if (n == 0 || errno != EAGAIN)
+		failed(control, "the new process ended before it was ready");
+}
+
+static void on_late(struct ev_loop *ev, ev_timer *w, int revents)
+{
+	(void)ev;
+	(void)revents;
+	failed(w->data, "the new process was not ready in time");
+}
+
+static void wait_for_it(struct control *control, int fd)
+{
+	struct handover *h = &control->handover;
+	h->state = HANDOVER_WAITING;
+	ev_io_init(&h->ready, on_ready, fd, EV_READ);
+	ev_timer_init(&h->late, on_late, PATIENCE_S, 0.0);
+	h->ready.data = h->late.data = control;
+	ev_io_start(control->loop.ev, &h->ready);
+	ev_timer_start(control->loop.ev, &h->late);
+}
+
+void handover_begin(struct control *control)
+{
+	int ends[2];
+	if (control->state != CONTROL_RUNNING || control->handover.state != HANDOVER_NONE) {
+		log_warn("no hand-over now: one is under way, or weir is about to stop");
+		return;
+	}
+	if (pipe2(ends, O_CLOEXEC | O_NONBLOCK)) {
+		log_error("no hand-over: %s", strerror(errno));
+		return;
+	}
+	struct estate estate;
+	char **argv = control->options->argv;
+	estate_init(&estate, control, ends[1]);
+	int error =
+	    posix_spawnp(&control->handover.pid, argv[0], &estate.files, NULL, argv, estate.env);
+	estate_fini(&estate);
+	close(ends[1]);
+	if (error) {
+		close(ends[0]);
+		log_error("no hand-over: cannot start %s: %s", argv[0], strerror(error));
+		return;
+	}
+	log_info("handing over to process %d", (int)control->handover.pid);
+	wait_for_it(control, ends[0]);
+}
+
+void handover_cancel(struct control *control)
+{
+	if (control->handover.state == HANDOVER_WAITING)
+		failed(control, "this process was told to stop");
+}

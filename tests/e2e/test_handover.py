@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: MIT
+"""USR2: another process takes the sockets, and no client is refused; and sockets
+that a service manager opened."""
+import json
+import os
+import signal
+import socket
+import subprocess
+import threading
+
+import pytest
+
+from backends import binary, free_port
+from daemon import Admin, make_conf
+from wire import Client, request, wait_for
+
+
+def status(daemon):
+    try:
+        return daemon.admin.get("/v1/status")
+    except (OSError, AssertionError):
+        return {"pid": None}
+
+
+def taken_over(daemon, pid):
+    """The pid of the process that answers now, once it is another."""
+    return wait_for(lambda: (now := status(daemon)["pid"]) not in (None, pid) and now,
+                    what="another process answers")
+
+
+def is_gone(pid):
+    """Nobody reaps it where the first process is not init's."""
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+@pytest.fixture
+def two(weir, app, tmp_path):
+    """A weir on TCP, a unix socket and status.bind, and what follows it, which is stopped at the end."""
+    backend = app()
+    path = f"{tmp_path}/web.sock"
+    conf_status = f"127.0.0.1:{free_port()}"
+    daemon = weir(backend.addresses, shutdown_timeout="20s", status={"bind": conf_status},
+                  listener={"bind": [f"127.0.0.1:{free_port()}", f"unix:{path}"]})
+    daemon.fd_check = False
+    daemon.app, daemon.web_sock, daemon.status_bind = backend, path, conf_status
+    daemon.tcp = int(daemon.conf["listeners"][0]["bind"][0].rpartition(":")[2])
+    daemon.pids = []
+    yield daemon
+    for pid in daemon.pids:
+        if not is_gone(pid):
+            os.kill(pid, signal.SIGTERM)
+    for pid in daemon.pids:
+        wait_for(lambda pid=pid: is_gone(pid), what=f"the end of {pid}")
+
+
+def hand_over(daemon, pid):
+    os.kill(pid, signal.SIGUSR2)
+    daemon.pids.append(taken_over(daemon, pid))
+    return daemon.pids[-1]
+
+
+def ended(daemon):
+    daemon.checked = True
+    assert daemon.wait() == 0, daemon.stderr
+    daemon.assert_quiet()
+
+
+def ask(address):
+    with Client(address) as client:
+        return client.ask(headers=[("Connection", "close")]).status
+
+
+class Load(threading.Thread):
+    """A connection a request, until stopped; every failure is kept."""
+
+    def __init__(self, address):
+        super().__init__(daemon=True)
+        self.address, self.on, self.n, self.failures = address, True, 0, []
+        self.start()
+
+    def run(self):
+        while self.on:
+            try:
+                assert ask(self.address) == 200
+                self.n += 1
+            except Exception as error:  # noqa: BLE001: whatever it is, it is counted
+                self.failures.append(repr(error))
+
+    def end(self):
+        self.on = False
+        self.join(30)
+        return self.failures
+
+
+def test_nobody_is_refused(two):
+    loads = [Load(two.tcp), Load(two.tcp), Load(two.web_sock)]
+    wait_for(lambda: all(load.n > 20 for load in loads))
+    first = hand_over(two, two.pid)
+    ended(two)
+    before = [load.n for load in loads]
+    wait_for(lambda: all(load.n > n + 20 for load, n in zip(loads, before)))
+    second = hand_over(two, first)  # and it can do the same
+    wait_for(lambda: is_gone(first), what="the end of the second process")
+    before = [load.n for load in loads]
+    wait_for(lambda: all(load.n > n + 20 for load, n in zip(loads, before)))
+    assert [load.end() for load in loads] == [[], [], []]
+    assert status(two)["pid"] == second
+    assert Admin(int(two.status_bind.rpartition(":")[2])).call("GET", "/v1/pools").status == 200
+    assert f"process {first} has taken over" in two.stderr
+
+
+def test_what_is_under_way_is_finished(two):
+    client = Client(two.tcp)
+    client.send(request(target="/?head_delay=1500ms"))
+    wait_for(lambda: two.app.stats()["in_progress"] == 1)
+    hand_over(two, two.pid)
+    assert two.alive(), "it waits for the exchange"
+    response = client.response()
+    assert response.status == 200 and response.get("Connection") == "close"
+    client.close()
+    ended(two)
+    assert ask(two.tcp) == 200
+    assert os.path.exists(two.web_sock) and ask(two.web_sock) == 200
+
+
+def test_the_new_process_reads_the_file(two):
+    """An address that is new is bound, one that is gone refuses."""
+    port = free_port()
+    conf = {**two.conf, "workers": 1}
+    conf["listeners"] = [{"name": "web", "bind": [f"127.0.0.1:{port}", f"unix:{two.web_sock}"]}]
+    two.write(conf)
+    hand_over(two, two.pid)
+    ended(two)
+    assert ask(port) == 200 and ask(two.web_sock) == 200
+    with pytest.raises(ConnectionError):
+        Client(two.tcp)
+    assert len(status(two)["workers"]) == 1
+
+
+@pytest.mark.parametrize("break_it", ["pools: {", "bind"])
+def test_a_failed_hand_over_changes_nothing(two, break_it):
+    """Whether it fails before or after it has got the sockets."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        conf = {**two.conf}
+        conf["listeners"] = [*conf["listeners"],
+                             {"name": "other", "bind": f"127.0.0.1:{other.getsockname()[1]}"}]
+        two.write(conf if break_it == "bind" else break_it)
+        os.kill(two.pid, signal.SIGUSR2)
+        wait_for(lambda: "hand-over failed, this process goes on: the new process ended before "
+                 "it was ready: exit code 1" in two.stderr)
+    assert ask(two.tcp) == 200 and ask(two.web_sock) == 200
+    assert status(two)["pid"] == two.pid
+    assert Admin(int(two.status_bind.rpartition(":")[2])).call("GET", "/v1/pools").status == 200
+    two.write(two.conf)  # and the next one is well
+    hand_over(two, two.pid)
+    ended(two)
+    assert ask(two.tcp) == 200
+
+
+def test_the_stop_ends_a_hand_over_under_way(two):
+    """The new process hangs on its configuration, a fifo that nobody writes."""
+    two.conf_path.unlink()
+    os.mkfifo(two.conf_path)
+    os.kill(two.pid, signal.SIGUSR2)
+    wait_for(lambda: "handing over to process" in two.stderr)
+    os.kill(two.pid, signal.SIGUSR2)
+    wait_for(lambda: "no hand-over now" in two.stderr)
+    assert ask(two.tcp) == 200
+    pid = int(two.stderr.partition("handing over to process ")[2].split()[0])
+    os.kill(two.pid, signal.SIGTERM)
+    assert two.wait() == 0
+    assert is_gone(pid) and "this process was told to stop" in two.stderr
+    two.checked = True
+
+
+def test_sockets_of_a_service_manager(tmp_path, app):
+    """sd_listen_fds(3): one socket, shared by two workers; its file is not ours."""
+    backend = app()
+    tcp = socket.create_server(("127.0.0.1", 0))
+    unix = socket.socket(socket.AF_UNIX)
+    unix.bind(f"{tmp_path}/web.sock")
+    unix.listen()
+    port = tcp.getsockname()[1]
+    conf = make_conf(tmp_path, backend.addresses, shutdown_timeout="5s",
+                     listener={"bind": [f"127.0.0.1:{port}", f"unix:{tmp_path}/web.sock"]})
+    (tmp_path / "weir.json").write_text(json.dumps(conf))
+    fds = [tcp.fileno(), unix.fileno()]
+    script = 'exec 3<&$A 4<&$B; LISTEN_PID=$$ exec "$@"'
+    child = subprocess.Popen(
+        ["bash", "-c", script, "sh", binary("weir"), "-c", f"{tmp_path}/weir.json"], pass_fds=fds,
+        env={**os.environ, "LISTEN_FDS": "2", "A": str(fds[0]), "B": str(fds[1])},
+        stderr=subprocess.PIPE, text=True)
+    tcp.close()
+    unix.close()
+    try:
+        admin = Admin(conf["status"]["socket"])
+        wait_for(lambda: os.path.exists(conf["status"]["socket"])
+                 and admin.call("GET", "/livez").status == 200)
+        assert [ask(port) for _ in range(20)] == [200] * 20
+        assert ask(f"{tmp_path}/web.sock") == 200
+        child.send_signal(signal.SIGTERM)
+        assert child.wait(30) == 0
+    finally:
+        child.kill()
+        child.wait()
+    assert os.path.exists(f"{tmp_path}/web.sock")
+    assert not os.path.exists(conf["status"]["socket"])
