@@ -44,6 +44,7 @@ static void put_certificate(struct json *j, const struct tls_used *used)
 	json_member_time(j, "not_after", (uint64_t)info->not_after_s * 1000000);
 	json_member_u64(j, "expires_in_s", left > 0 ? (uint64_t)left : 0);
 	json_member_view(j, "fingerprint", info->fingerprint);
+	json_member_view(j, "chain", info->chain);
 	json_member_view(j, "ocsp", ocsp_now(info));
 	json_object_end(j);
 }

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "weir/health/health.h"
+#include "weir/stats/meter.h"
 
 struct scene {
 	struct metric m;
@@ -498,6 +499,20 @@ static void put_process_wide(struct scene *s)
 	put_process(s);
 }
 
+static void put_routes(struct scene *s, struct call *call)
+{
+	static const char *const name = "weir_route_requests_total";
+	const struct admin_host *host = &call->api->host;
+	struct admin_meters meters = {0};
+	host->meters(host->ctx, call->arena, &meters);
+	metric_family(&s->m, name, "counter", "exchanges that took the route");
+	for (size_t i = 0; i < meters.n_routes; i++) {
+		metric_begin(&s->m, name);
+		metric_label(&s->m, "route", meters.routes[i].name);
+		metric_u64(&s->m, meter_exchanges(meters.routes[i].meter));
+	}
+}
+
 /* With ?pool=NAME only that pool's families; false and a 404 when there is none. */
 static bool choose_pools(struct call *call, struct scene *s)
 {
@@ -536,6 +551,7 @@ void api_metrics(struct call *call)
 				     : "text/plain; version=0.0.4; charset=utf-8";
 	if (!s.scoped) {
 		put_process_wide(&s);
+		put_routes(&s, call);
 		put_certificate_metrics(&s.m, host);
 	}
 	put_pools(&s);

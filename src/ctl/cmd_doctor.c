@@ -6,32 +6,19 @@
  */
 #include "api.h"
 #include "commands.h"
+#include "doctor.h"
 #include "table.h"
 #include "text.h"
 
 #include <string.h>
-#include <time.h>
 
 #include "weir/base/defs.h"
 #include "weir/base/parse.h"
 
 #define NEAR_PERCENT 80
-#define CERTIFICATE_NOTE_S (30 * 86400)
-#define CERTIFICATE_PROBLEM_S (7 * 86400)
 #define QUIET_S 3600 /* what was not used for this long since the start is unused */
 
-struct doctor {
-	json_t *status, *pools, *config, *certificates; /* own; NULL: not there */
-	json_t *findings;                               /* owns */
-	size_t n_problems;
-};
-
-enum severity { NOTE, PROBLEM };
-
-static void find(struct doctor *d, enum severity severity, const char *advice, const char *fmt, ...)
-    PRINTF_LIKE(4, 5);
-
-static void find(struct doctor *d, enum severity severity, const char *advice, const char *fmt, ...)
+void doctor_find(struct doctor *d, enum severity severity, const char *advice, const char *fmt, ...)
 {
 	struct str text = STR_INIT;
 	va_list ap;
@@ -53,8 +40,8 @@ static void check_problems(struct doctor *d)
 	size_t i;
 	json_t *problem;
 	json_array_foreach(json_object_get(d->status, "problems"), i, problem)
-	    find(d, PROBLEM, "weirctl events and weirctl scaling say since when and why", "%s",
-		 json_is_string(problem) ? json_string_value(problem) : "?");
+	    doctor_find(d, PROBLEM, "weirctl events and weirctl scaling say since when and why",
+			"%s", json_is_string(problem) ? json_string_value(problem) : "?");
 }
 
 /* ---- counters that should be zero ---- */
@@ -68,6 +55,8 @@ static const struct zero total_zeros[] = {
      "raise the limit of open files: LimitNOFILE= in the unit, or ulimit -n"},
     {"log_dropped", "access log lines were dropped",
      "put the log on a faster disk, or lower log.access.sample"},
+    {"trace_dropped", "spans were dropped because the trace collector was behind",
+     "lower tracing.sample, or give the collector more to work with"},
 };
 
 static const struct zero pool_zeros[] = {
@@ -91,8 +80,8 @@ static void check_zeros(struct doctor *d, const json_t *object, const char *name
 {
 	for (size_t i = 0; i < n; i++)
 		if (get_u64(object, rows[i].key))
-			find(d, NOTE, rows[i].advice, "%s: %llu %s since the start", name,
-			     (unsigned long long)get_u64(object, rows[i].key), rows[i].what);
+			doctor_find(d, NOTE, rows[i].advice, "%s: %llu %s since the start", name,
+				    (unsigned long long)get_u64(object, rows[i].key), rows[i].what);
 }
 
 /* ---- near a limit ---- */
@@ -102,9 +91,10 @@ static void check_limit(struct doctor *d, const char *name, const char *key, uin
 {
 	if (!limit || n * 100 < limit * NEAR_PERCENT)
 		return;
-	find(d, n >= limit ? PROBLEM : NOTE, "raise the limit if what is behind it can take more",
-	     "%s: %llu of %llu allowed by %s", name, (unsigned long long)n,
-	     (unsigned long long)limit, key);
+	doctor_find(d, n >= limit ? PROBLEM : NOTE,
+		    "raise the limit if what is behind it can take more",
+		    "%s: %llu of %llu allowed by %s", name, (unsigned long long)n,
+		    (unsigned long long)limit, key);
 }
 
 static void check_listeners(struct doctor *d)
@@ -116,9 +106,10 @@ static void check_listeners(struct doctor *d)
 	{
 		const char *name = get_text(listener, "name");
 		if (get_u64(listener, "refused"))
-			find(d, NOTE, "raise limits.connections of the listener, or add machines",
-			     "listener %s refused %llu connections since the start", name,
-			     (unsigned long long)get_u64(listener, "refused"));
+			doctor_find(d, NOTE,
+				    "raise limits.connections of the listener, or add machines",
+				    "listener %s refused %llu connections since the start", name,
+				    (unsigned long long)get_u64(listener, "refused"));
 		json_array_foreach(confs, k, conf)
 		{
 			const json_t *limits = json_object_get(conf, "limits");
@@ -147,8 +138,9 @@ static void check_backends(struct doctor *d, const json_t *pool, const json_t *c
 		check_limit(d, name.ptr, "limits.connections", get_u64(b, "upconns"), max_upconns);
 	}
 	if (json_array_size(backends) == 1)
-		find(d, NOTE, "a second backend lets one fail, or be replaced, without an outage",
-		     "pool %s has one backend", get_text(pool, "name"));
+		doctor_find(d, NOTE,
+			    "a second backend lets one fail, or be replaced, without an outage",
+			    "pool %s has one backend", get_text(pool, "name"));
 	str_fini(&name);
 }
 
@@ -166,19 +158,24 @@ static void check_pools(struct doctor *d)
 			    get_u64(json_object_get(conf, "queue"), "length"));
 		check_backends(d, pool, conf);
 		if (uptime_s >= QUIET_S && get_u64(pool, "requests") == 0)
-			find(d, NOTE, "take it and its routes out, or find out why nobody comes",
-			     "pool %s got no request since the start", name);
+			doctor_find(d, NOTE,
+				    "take it and its routes out, or find out why nobody comes",
+				    "pool %s got no request since the start", name);
 	}
 }
 
 /* ---- timeouts that contradict each other ---- */
 
 /* 0 when it is not there, or off. */
-static uint64_t duration_at(const json_t *object, const char *section, const char *key)
+static uint64_t duration_of(const json_t *section, const char *key)
 {
 	uint64_t us = 0;
-	const char *text = get_text(json_object_get(object, section), key);
-	return parse_duration_us(view_str(text), &us) ? us : 0;
+	return parse_duration_us(view_str(get_text(section, key)), &us) ? us : 0;
+}
+
+static uint64_t duration_at(const json_t *object, const char *section, const char *key)
+{
+	return duration_of(json_object_get(object, section), key);
 }
 
 static void check_route_timeouts(struct doctor *d, const json_t *route)
@@ -190,16 +187,17 @@ static void check_route_timeouts(struct doctor *d, const json_t *route)
 	if (!response)
 		response = duration_at(conf, "timeouts", "response");
 	if (total && response > total)
-		find(d, NOTE,
-		     "lower timeouts.response below timeouts.total, or the retry it allows "
-		     "never comes",
-		     "route %s: timeouts.total ends an exchange before timeouts.response can",
-		     get_text(route, "name"));
+		doctor_find(
+		    d, NOTE,
+		    "lower timeouts.response below timeouts.total, or the retry it allows "
+		    "never comes",
+		    "route %s: timeouts.total ends an exchange before timeouts.response can",
+		    get_text(route, "name"));
 	uint64_t queue = duration_at(conf, "queue", "timeout");
 	if (total && queue >= total)
-		find(d, NOTE, "lower queue.timeout: who waited that long has no time left",
-		     "route %s: queue.timeout of pool %s is not shorter than timeouts.total",
-		     get_text(route, "name"), pool);
+		doctor_find(d, NOTE, "lower queue.timeout: who waited that long has no time left",
+			    "route %s: queue.timeout of pool %s is not shorter than timeouts.total",
+			    get_text(route, "name"), pool);
 }
 
 static void check_pool_timeouts(struct doctor *d, const char *name, const json_t *conf)
@@ -207,16 +205,44 @@ static void check_pool_timeouts(struct doctor *d, const char *name, const json_t
 	uint64_t shutdown = 0, response = duration_at(conf, "timeouts", "response");
 	parse_duration_us(view_str(get_text(d->config, "shutdown_timeout")), &shutdown);
 	if (shutdown && response > shutdown)
-		find(d, NOTE, "raise shutdown_timeout to at least timeouts.response",
-		     "pool %s: a stop cuts requests that timeouts.response would still wait for",
-		     name);
+		doctor_find(
+		    d, NOTE, "raise shutdown_timeout to at least timeouts.response",
+		    "pool %s: a stop cuts requests that timeouts.response would still wait for",
+		    name);
 	if (response && duration_at(conf, "timeouts", "connect") > response)
-		find(d, NOTE, "lower timeouts.connect: a backend nearby answers in milliseconds",
-		     "pool %s: timeouts.connect is longer than timeouts.response", name);
+		doctor_find(d, NOTE,
+			    "lower timeouts.connect: a backend nearby answers in milliseconds",
+			    "pool %s: timeouts.connect is longer than timeouts.response", name);
 	uint64_t interval = duration_at(conf, "health", "interval");
 	if (interval && duration_at(conf, "health", "timeout") > interval)
-		find(d, NOTE, "lower health.timeout below health.interval",
-		     "pool %s: a health check may take longer than the time to the next", name);
+		doctor_find(d, NOTE, "lower health.timeout below health.interval",
+			    "pool %s: a health check may take longer than the time to the next",
+			    name);
+}
+
+/* What would have to happen within timeouts.response, and comes later. */
+static void check_pool_waits(struct doctor *d, const char *name, const json_t *conf)
+{
+	uint64_t response = duration_at(conf, "timeouts", "response");
+	const json_t *retry = json_object_get(conf, "retry");
+	if (response && duration_of(retry, "attempt_timeout") >= response)
+		doctor_find(d, NOTE,
+			    "lower retry.attempt_timeout, or no second attempt is ever made for it",
+			    "pool %s: retry.attempt_timeout is not shorter than timeouts.response",
+			    name);
+	if (response && duration_at(retry, "hedge", "after") >= response)
+		doctor_find(d, NOTE, "lower retry.hedge.after, or nobody else is ever asked",
+			    "pool %s: retry.hedge.after is not shorter than timeouts.response",
+			    name);
+	if (response && duration_at(conf, "slo", "p95") >= response)
+		doctor_find(d, NOTE,
+			    "lower timeouts.response to what is still of use, or mend slo.p95",
+			    "pool %s: slo.p95 is not shorter than timeouts.response", name);
+	uint64_t queue = duration_at(conf, "queue", "timeout");
+	if (queue && duration_at(conf, "queue", "target") >= queue)
+		doctor_find(d, NOTE,
+			    "lower queue.target: overload is seen only once exchanges time out",
+			    "pool %s: queue.target is not shorter than queue.timeout", name);
 }
 
 static void check_timeouts(struct doctor *d)
@@ -227,7 +253,10 @@ static void check_timeouts(struct doctor *d)
 	json_array_foreach(json_object_get(d->config, "routes"), i, row)
 	    check_route_timeouts(d, row);
 	json_object_foreach(json_object_get(d->config, "pools"), name, row)
-	    check_pool_timeouts(d, name, row);
+	{
+		check_pool_timeouts(d, name, row);
+		check_pool_waits(d, name, row);
+	}
 }
 
 /* ---- routes ---- */
@@ -237,46 +266,35 @@ static bool has_conditions(const json_t *route)
 	return json_object_size(json_object_get(route, "match")) > 0;
 }
 
+static void find_unused(struct doctor *d, const json_t *route)
+{
+	doctor_find(d, NOTE, "take it out, or ask weirctl explain which route its requests take",
+		    "route %s got no request since the start", get_text(route, "name"));
+}
+
 /* A route without conditions takes everything: what follows is never asked. */
 static void check_routes(struct doctor *d)
 {
 	const json_t *routes = json_object_get(d->config, "routes");
+	const json_t *counts = json_object_get(d->latency, "routes");
+	bool is_long = get_u64(d->status, "uptime_s") >= QUIET_S;
 	size_t n = json_array_size(routes);
-	for (size_t i = 0; i + 1 < n; i++) {
-		if (has_conditions(json_array_get(routes, i)))
+	for (size_t i = 0; i < n; i++) {
+		const json_t *count = json_object_get(json_array_get(counts, i), "requests");
+		if (is_long && json_is_integer(count) && json_integer_value(count) == 0)
+			find_unused(d, json_array_get(routes, i));
+		if (has_conditions(json_array_get(routes, i)) || i + 1 == n)
 			continue;
-		find(d, PROBLEM, "move the route that matches everything to the end",
-		     "route %s matches everything: the %zu behind it are never used",
-		     get_text(json_array_get(routes, i), "name"), n - 1 - i);
+		doctor_find(d, PROBLEM, "move the route that matches everything to the end",
+			    "route %s matches everything: the %zu behind it are never used",
+			    get_text(json_array_get(routes, i), "name"), n - 1 - i);
 		return;
-	}
-}
-
-/* ---- certificates ---- */
-
-static void check_certificates(struct doctor *d)
-{
-	time_t now = time(NULL);
-	size_t i;
-	json_t *c;
-	json_array_foreach(json_object_get(d->certificates, "certificates"), i, c)
-	{
-		struct tm tm = {0};
-		const char *until = get_text(c, "not_after");
-		if (!strptime(until, "%Y-%m-%dT%H:%M:%S", &tm))
-			continue;
-		double left_s = difftime(timegm(&tm), now);
-		if (left_s < CERTIFICATE_NOTE_S)
-			find(d, left_s < CERTIFICATE_PROBLEM_S ? PROBLEM : NOTE,
-			     "put a new one in its place and run weirctl reload",
-			     "certificate %s %s %s", get_text(c, "cert"),
-			     left_s < 0 ? "expired" : "expires", until);
 	}
 }
 
 /* ---- all of it ---- */
 
-/* Older daemons have no certificates to show. */
+/* Older daemons have neither certificates to show nor routes counted. */
 static enum ctl_exit gather(struct ctl *ctl, struct doctor *d)
 {
 	enum ctl_exit code = api_get(ctl, "/v1/status", &d->status);
@@ -284,6 +302,8 @@ static enum ctl_exit gather(struct ctl *ctl, struct doctor *d)
 		code = api_get(ctl, "/v1/pools", &d->pools);
 	if (code == CTL_OK)
 		code = api_get(ctl, "/v1/config", &d->config);
+	if (code == CTL_OK && api_get(ctl, "/v1/latency", &d->latency) != CTL_OK)
+		str_reset(&ctl->why);
 	if (code == CTL_OK && api_get(ctl, "/v1/certificates", &d->certificates) != CTL_OK)
 		str_reset(&ctl->why);
 	return code;
@@ -321,7 +341,7 @@ enum ctl_exit cmd_doctor(struct ctl *ctl)
 		check_pools(&d);
 		check_timeouts(&d);
 		check_routes(&d);
-		check_certificates(&d);
+		doctor_certificates(&d);
 		if (ctl->json) {
 			json_t *answer = json_pack("{s:O}", "findings", d.findings);
 			api_put_json(ctl, answer);
@@ -335,6 +355,7 @@ enum ctl_exit cmd_doctor(struct ctl *ctl)
 	json_decref(d.pools);
 	json_decref(d.config);
 	json_decref(d.certificates);
+	json_decref(d.latency);
 	json_decref(d.findings);
 	return code;
 }

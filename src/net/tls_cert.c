@@ -281,6 +281,39 @@ static struct view fingerprint(struct arena *arena, const X509 *cert)
 	return view_str(text);
 }
 
+/* Whether the system trusts the issuer of `cert`; looks at one file, not at all of them. */
+static bool issuer_is_root(X509 *cert)
+{
+	const char *dir = getenv(X509_get_default_cert_dir_env());
+	X509_STORE *store = X509_STORE_new();
+	X509_STORE_CTX *ctx = X509_STORE_CTX_new();
+	X509 *issuer = NULL;
+	check(store && ctx);
+	X509_LOOKUP *lookup = X509_STORE_add_lookup(store, X509_LOOKUP_hash_dir());
+	bool found = lookup &&
+		     X509_LOOKUP_add_dir(lookup, dir ? dir : X509_get_default_cert_dir(),
+					 X509_FILETYPE_PEM) == 1 &&
+		     X509_STORE_CTX_init(ctx, store, cert, NULL) == 1 &&
+		     X509_STORE_CTX_get1_issuer(&issuer, ctx, cert) == 1;
+	X509_free(issuer);
+	X509_STORE_CTX_free(ctx);
+	X509_STORE_free(store);
+	ERR_clear_error();
+	return found;
+}
+
+static struct view chain_state(const struct tls_pair *pair)
+{
+	int n = sk_X509_num(pair->chain);
+	X509 *top = n > 0 ? sk_X509_value(pair->chain, n - 1) : pair->cert;
+	bool is_root = X509_check_issued(top, top) == X509_V_OK;
+	if (is_root && n <= 0)
+		return VIEW("self-signed");
+	if (is_root || issuer_is_root(top))
+		return VIEW("complete");
+	return n > 0 ? VIEW("private") : VIEW("incomplete");
+}
+
 static void fill_info(struct tls_pair *pair, const struct tls_files *files, struct arena *arena,
 		      struct tls_cert_info *info)
 {
@@ -295,6 +328,7 @@ static void fill_info(struct tls_pair *pair, const struct tls_files *files, stru
 	    .fingerprint = fingerprint(arena, pair->cert),
 	    .not_before_s = unix_time(X509_get0_notBefore(pair->cert)),
 	    .not_after_s = unix_time(X509_get0_notAfter(pair->cert)),
+	    .chain = chain_state(pair),
 	    .ocsp = VIEW("none"),
 	};
 	if (pair->ocsp)

@@ -141,6 +141,10 @@ static void meter_exchange(const struct exchange *ex, bool failed, const uint64_
 void exchange_measure(struct exchange *ex)
 {
 	uint64_t us[N_PHASES];
+	if (likely(ex->route != NULL)) {
+		struct meter *m = ex->gl->gen->route_meters[ex->route->index];
+		counter_add(&m->local[ex->worker->pool.id].exchanges, 1);
+	}
 	if (!ex->backend)
 		return;
 	struct backend_local *bl = ex->backend->local[ex->worker->pool.id];

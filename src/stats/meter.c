@@ -32,6 +32,14 @@ void meter_free(struct meter *m)
 	free(m);
 }
 
+uint64_t meter_exchanges(const struct meter *m)
+{
+	uint64_t n = 0;
+	for (unsigned i = 0; i < m->n_workers; i++)
+		n += counter_get(&m->local[i].exchanges);
+	return n;
+}
+
 void meter_fold(struct meter *m, uint64_t now_us)
 {
 	const struct hist_set *ok[WORKERS_MAX], *failed[WORKERS_MAX];

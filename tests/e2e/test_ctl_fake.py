@@ -78,7 +78,7 @@ def world():
             "curve": [], "model": {"kind": None, "refusal": "too little"},
             "forecast": [{"backends": n, "refusal": "too little"} for n in (1, 3, 4)]},
         "reload": (200, {"generation": 4}),
-        "certificates": [],
+        "certificates": [], "routes": [],
     }
 
 
@@ -150,7 +150,8 @@ class Fake:
         w = self.world
         simple = {"/v1/status": w["status"], "/v1/pools": {"pools": w["pools"]},
                   "/v1/connections": {"connections": w["connections"]}, "/v1/config": w["config"],
-                  "/v1/certificates": {"certificates": w["certificates"]}}
+                  "/v1/certificates": {"certificates": w["certificates"]},
+                  "/v1/latency": {"routes": w["routes"], "listeners": []}}
         if method == "GET" and path in simple:
             return 200, simple[path]
         if method == "GET" and path == "/v1/events":
@@ -537,10 +538,15 @@ def findings(fake, code):
     return {row["finding"]: row for row in json.loads(done.stdout)["findings"]}
 
 
-def test_doctor_is_content(fake):
+def content(fake):
+    """A world that no rule complains about."""
     fake.world["pools"] = fake.world["pools"][:1]
     fake.world["pools"][0]["backends"][1]["state"] = "up"
     fake.world["pools"][0]["requests"] = 5
+
+
+def test_doctor_is_content(fake):
+    content(fake)
     assert good(fake, "doctor") == "nothing to complain about\n"
 
 
@@ -558,8 +564,8 @@ def test_doctor_gives_advice(fake):
     w["config"]["routes"] = [
         {"name": "all", "pool": "app", "timeouts": {"total": "5s"}},
         {"name": "late", "match": {"path": "/x"}, "pool": "app"}]
-    w["certificates"] = [{"cert": "old.pem", "not_after": "2020-01-01T00:00:00Z"},
-                         {"cert": "new.pem", "not_after": "2099-01-01T00:00:00Z"}]
+    w["certificates"] = [{"file": "old.pem", "not_after": "2020-01-01T00:00:00Z"},
+                         {"file": "new.pem", "not_after": "2099-01-01T00:00:00Z"}]
     found = findings(fake, 1)
     problems = {text for text, row in found.items() if row["severity"] == "problem"}
     assert problems == {
@@ -586,6 +592,89 @@ def test_doctor_gives_advice(fake):
     assert all(row["advice"] for row in found.values())
     out = ctl("-s", fake.path, "doctor").stdout
     assert out.count("problem  ") == 4 and "\n         raise the limit of open files" in out
+
+
+def certificate(**members):
+    return {"file": "a.pem", "names": ["a.test", "*.w.test"], "key_type": "ECDSA P-256",
+            "issuer": "CN=Root", "chain": "complete", "ocsp": "none",
+            "not_before": "2020-01-01T00:00:00Z", "not_after": "2099-01-01T00:00:00Z", **members}
+
+
+@pytest.mark.parametrize("members,severity,said", [
+    ({}, None, None),
+    ({"chain": "private"}, None, None),
+    ({"key_type": "RSA 2048"}, None, None),
+    ({"key_type": "RSA 1024"}, "problem", "certificate a.pem has a weak key: RSA 1024"),
+    ({"names": []}, "problem", "certificate a.pem names no host: no client accepts it"),
+    ({"chain": "incomplete"}, "note",
+     "certificate a.pem is alone in its file, and its issuer CN=Root is no root that clients know"),
+    ({"chain": "self-signed"}, "note",
+     "certificate a.pem is signed by itself: no client trusts it"),
+    ({"ocsp": "revoked"}, "problem", "certificate a.pem is revoked"),
+    ({"ocsp": "expired"}, "note",
+     "the OCSP response for certificate a.pem is out of date, and not stapled"),
+    ({"not_before": "2098-01-01T00:00:00Z"}, "problem",
+     "certificate a.pem is not valid before 2098-01-01T00:00:00Z"),
+    ({"not_after": "2020-01-01T00:00:00Z"}, "problem",
+     "certificate a.pem expired 2020-01-01T00:00:00Z")])
+def test_doctor_looks_at_certificates(fake, members, severity, said):
+    content(fake)
+    fake.world["certificates"] = [certificate(**members)]
+    found = findings(fake, 1 if severity == "problem" else 0)
+    assert {text: row["severity"] for text, row in found.items()} == ({said: severity} if said else {})
+    assert all(row["advice"] for row in found.values())
+
+
+@pytest.mark.parametrize("host,covered", [
+    ("a.test", True), ("A.Test", True), ("x.w.test", True), ("*.w.test", True), ("b.test", False),
+    ("w.test", False), ("x.y.w.test", False), ("*.test", False)])
+def test_doctor_misses_names(fake, host, covered):
+    content(fake)
+    fake.world["certificates"] = [certificate()]
+    for hosts in (host, [host]):
+        fake.world["config"]["routes"] = [
+            {"name": "r", "match": {"host": hosts}, "pool": "app"}]
+        wanted = set() if covered else {
+            f"route r is for {host}, but no certificate names that host"}
+        assert set(findings(fake, 0)) == wanted
+    fake.world["certificates"] = []  # no TLS here
+    assert not findings(fake, 0)
+
+
+def test_doctor_knows_unused_routes(fake):
+    content(fake)
+    w = fake.world
+    w["config"]["routes"] = [{"name": n, "match": {"path": f"/{n}"}, "pool": "app"} for n in "ab"]
+    w["routes"] = [{"name": "a", "requests": 0}, {"name": "b", "requests": 3}]
+    assert set(findings(fake, 0)) == {"route a got no request since the start"}
+    w["status"]["uptime_s"] = 60  # too early to tell
+    assert not findings(fake, 0)
+    w["status"]["uptime_s"] = 99999
+    w["routes"] = []  # a daemon that does not count them
+    assert not findings(fake, 0)
+
+
+@pytest.mark.parametrize("conf,said", [
+    ({"retry": {"attempt_timeout": "10s"}},
+     "pool app: retry.attempt_timeout is not shorter than timeouts.response"),
+    ({"retry": {"hedge": {"after": "30s"}}},
+     "pool app: retry.hedge.after is not shorter than timeouts.response"),
+    ({"slo": {"p95": "12s"}}, "pool app: slo.p95 is not shorter than timeouts.response"),
+    ({"queue": {"timeout": "1s", "target": "1s"}},
+     "pool app: queue.target is not shorter than queue.timeout"),
+    ({"retry": {"attempt_timeout": "9s", "hedge": {"after": "p95"}}, "slo": {"p95": "1s"},
+      "queue": {"timeout": "1s", "target": "250ms"}}, None)])
+def test_doctor_compares_timeouts(fake, conf, said):
+    content(fake)
+    fake.world["config"]["pools"]["app"] = {"timeouts": {"response": "10s"}, **conf}
+    assert set(findings(fake, 0)) == ({said} if said else set())
+
+
+def test_doctor_counts_dropped_spans(fake):
+    content(fake)
+    fake.world["status"]["totals"]["trace_dropped"] = 4
+    assert set(findings(fake, 0)) == {
+        "weir: 4 spans were dropped because the trace collector was behind since the start"}
 
 
 # ---- completion ----

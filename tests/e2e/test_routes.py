@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from wire import Headers, Truncated, request
+from wire import Headers, Truncated, request, wait_for
 
 
 @pytest.fixture
@@ -273,3 +273,18 @@ def test_ten_thousand_routes(routed):
         assert client.ask(target=f"/p{i}/x", host=f"h{i}.example.com").body == b"route %d" % i
         assert client.ask(target=f"/p{i}", host=f"h{i + 1}.example.com").status == 404
         assert client.ask(target="/last", host=f"h{i}.example.com").status == 204
+
+
+# ---- routes that nobody uses ----
+
+def test_routes_are_counted(weir, scripted):
+    routes = [{"name": "fixed", "match": {"path": "/x"}, "respond": {"status": 200, "body": "x"}},
+              {"name": "rest", "pool": "app"}]
+    daemon = weir([scripted().address], routes=routes)
+    for target in ("/x", "/x/y", "/"):
+        daemon.ask(target=target)
+    wait_for(daemon.is_idle, 20, "all are counted")
+    rows = daemon.admin.get("/v1/latency")["routes"]
+    assert {row["name"]: row["requests"] for row in rows} == {"fixed": 2, "rest": 1}
+    metrics = daemon.admin.metrics()
+    assert metrics['weir_route_requests_total{route="fixed"}'] == 2

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """TLS towards clients and towards backends."""
 import hashlib
+import json
 import os
 import re
 import secrets
@@ -610,3 +611,38 @@ def test_directory(weir, scripted, ca, site, tmp_path):
         with TlsClient(daemon.port, ca, name) as client:
             assert client.cert == pair.fingerprint
     assert os.listdir(folder)
+
+
+# ---- what the doctor says of them ----
+
+def test_doctor_on_real_certificates(weir, scripted, ca):
+    alone = ca.issue("alone", ["a.test"], days=3)
+    chained = ca.issue("chained", ["b.test"], days=90)
+    chained.pem.write_text(chained.pem.read_text() + ca.pem.read_text())
+    routes = [{"name": "c", "match": {"host": "c.test"}, "pool": "app"},
+              {"name": "fixed", "respond": {"status": 200, "body": "x"}}]
+    daemon = weir([scripted().address], listener=tls_listener(alone, chained), routes=routes)
+    rows = {row["file"]: row["chain"] for row in daemon.admin.get("/v1/certificates")["certificates"]}
+    assert rows == {str(alone.pem): "incomplete", str(chained.pem): "complete"}
+    found = {row["finding"]: row["severity"]
+             for row in json.loads(daemon.ctl("--json", "doctor", check=1).stdout)["findings"]}
+    about = {text: severity for text, severity in found.items() if "certificate" in text}
+    expiry, = [text for text in about if text.startswith(f"certificate {alone.pem} expires 20")]
+    assert about.pop(expiry) == "problem"
+    assert about.pop(f"certificate {alone.pem} is alone in its file, and its issuer CN=Test ca is "
+                     "no root that clients know") == "note"
+    assert about.pop("route c is for c.test, but no certificate names that host") == "note"
+    assert all(f"certificate {alone.pem}" in text for text in about), about  # of the status itself
+
+
+def test_a_root_of_the_system(weir, scripted, ca, tmp_path):
+    """Who is signed by a root that the system trusts needs nobody between."""
+    site = ca.issue("direct", ["a.test"])
+    roots = tmp_path / "roots"
+    roots.mkdir()
+    hashed = openssl("x509", "-in", ca.pem, "-noout", "-hash").strip()
+    (roots / f"{hashed}.0").write_text(ca.pem.read_text())
+    daemon = weir([scripted().address], listener=tls_listener(site),
+                  env={"SSL_CERT_DIR": str(roots)})
+    row, = daemon.admin.get("/v1/certificates")["certificates"]
+    assert row["chain"] == "complete"

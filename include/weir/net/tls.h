@@ -94,6 +94,10 @@ void tls_local_set_tickets(struct tls_local *local, struct tls_ticket_ring *ring
 struct tls_cert_info {
 	struct view file, subject, issuer, names, key_type, fingerprint;
 	int64_t not_before_s, not_after_s;
+	/* "complete": it ends at a root that the system trusts, or at its own; "incomplete":
+	 * the certificate is alone and who issued it is no such root; "private": it ends at
+	 * an issuer nobody here knows; "self-signed" */
+	struct view chain;
 	struct view ocsp; /* "none", "good", "revoked", "unknown" or "expired" */
 	int64_t ocsp_until_s;
 };

@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "weir/stats/counter.h"
 #include "weir/stats/hist.h"
 #include "weir/stats/window.h"
 
@@ -21,6 +22,7 @@ struct meter {
 	struct windows *ok, *failed; /* owns; control thread; NULL without memory */
 	unsigned n_workers;
 	struct meter_local {
+		struct counter exchanges; /* all that ended, however they did */
 		struct hist_set ok, failed;
 	} CACHE_ALIGNED local[];
 };
@@ -30,6 +32,8 @@ struct meter *meter_new(unsigned n_workers, uint64_t now_us);
 /* When nobody records any more; NULL is fine. */
 void meter_free(struct meter *meter);
 void meter_fold(struct meter *meter, uint64_t now_us);
+/* Any thread. */
+uint64_t meter_exchanges(const struct meter *meter);
 
 /* That worker's thread; us[] by phase. */
 static inline void meter_record(struct meter *meter, unsigned worker, bool failed,

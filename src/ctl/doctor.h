@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/* What weirctl doctor looks at and finds; rules report with doctor_find. */
+#ifndef WEIR_CTL_DOCTOR_H
+#define WEIR_CTL_DOCTOR_H
+
+#include <jansson.h>
+#include <stddef.h>
+
+#include "weir/base/str.h"
+
+struct doctor {
+	json_t *status, *pools, *config, *certificates, *latency; /* own; NULL: not there */
+	json_t *findings;                                         /* owns */
+	size_t n_problems;
+};
+
+enum severity { NOTE, PROBLEM };
+
+void doctor_find(struct doctor *d, enum severity severity, const char *advice, const char *fmt, ...)
+    PRINTF_LIKE(4, 5);
+
+/* doctor_certificates.c */
+void doctor_certificates(struct doctor *d);
+
+#endif
