@@ -26,7 +26,7 @@ PACKAGES_SCALE=(nodejs:node redis-server:redis-server)
 # shellcheck disable=SC2034
 PACKAGES_BENCH=(nginx haproxy wrk:wrk nghttp2-client:h2load nghttp2-proxy openssl:openssl)
 # shellcheck disable=SC2034
-PACKAGES_TEST=(clang libclang-rt-dev llvm clang-format-19 libcriterion-dev python3-pytest
+PACKAGES_TEST=(clang libclang-rt-dev llvm clang-format-19 libcriterion-dev python3-pytest python3-pytest-xdist
 	python3-yaml python3-h2 python3-grpcio python3-jsonschema python3-websocket wrk:wrk haproxy nginx
 	nghttp2-client:h2load nghttp2-proxy hatop:hatop tmux:tmux chromium:chromium shellcheck:shellcheck mandoc:mandoc strace:strace valgrind:valgrind prometheus:promtool openssl iproute2)
 

@@ -43,6 +43,9 @@ def binary(name):
     return str(path)
 
 
+# Each worker of pytest-xdist takes its ports from a range of its own.
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+PORTS = 20000 // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 _ports_given = set()
 
 
@@ -50,7 +53,7 @@ def free_port(kind=socket.AF_INET):
     """A port nobody listens on, below the range that outgoing connections use."""
     host = "::1" if kind == socket.AF_INET6 else "127.0.0.1"
     for _ in range(1000):
-        port = 10000 + int.from_bytes(os.urandom(2), "big") % 20000
+        port = 10000 + WORKER * PORTS + int.from_bytes(os.urandom(4), "big") % PORTS
         if port in _ports_given:
             continue
         with socket.socket(kind, socket.SOCK_STREAM) as sock:
