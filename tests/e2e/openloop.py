@@ -10,7 +10,7 @@ from collections import Counter
 class Load:
     """with Load(port, rate=200) as load: ...; load.statuses, load.failed, load.latencies"""
 
-    def __init__(self, port, rate, headers="", method="GET", target="/", timeout=10):
+    def __init__(self, port, rate, headers="", method="GET", target="/", timeout=60):
         self.port, self.rate, self.timeout = port, rate, timeout
         self.request = (f"{method} {target} HTTP/1.1\r\nHost: weir.test\r\n{headers}\r\n").encode()
         self.statuses = Counter()
@@ -31,7 +31,7 @@ class Load:
         self.stopping = True
         self.thread.join()
 
-    def wait_for(self, n, timeout=30):
+    def wait_for(self, n, timeout=60):
         """Until n answers have come."""
         deadline = time.monotonic() + timeout
         while len(self.rows) < n and time.monotonic() < deadline:

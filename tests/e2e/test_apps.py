@@ -10,7 +10,7 @@ import time
 import pytest
 
 from backends import binary, pattern, pattern_sha256
-from wire import SLOW, Client, Closed, Truncated, WireError, chunked, request, wait_for
+from wire import Client, Closed, Truncated, WireError, at_best, chunked, request, wait_for
 
 
 def ask(app, target="/", method="GET", headers=(), body=b"", i=0):
@@ -34,10 +34,22 @@ def together(app, n, target="/", i=0):
     return sorted(times)
 
 
-def took_turns(times, least):
-    """Nobody before its turn; later by what a busy machine may cost."""
-    for took, earliest in zip(times, least):
-        assert earliest - 0.001 <= took < earliest + 0.15 * SLOW, (times, least)
+def took_turns(ask_all, least):
+    """Nobody before its turn, ever; and not much later, at least once."""
+    def late():
+        times = ask_all()
+        assert all(took >= earliest - 0.001 for took, earliest in zip(times, least)), times
+        return max(took - earliest for took, earliest in zip(times, least))
+    at_best(late, 0.03)
+
+
+def took_at_least(least, action):
+    """How long it took: never less than `least`."""
+    begin = time.monotonic()
+    action()
+    took = time.monotonic() - begin
+    assert took >= least
+    return took
 
 
 def test_instances_have_names_and_ports(app):
@@ -49,19 +61,13 @@ def test_instances_have_names_and_ports(app):
 def test_fixed_service_time(app):
     apps = app(2, "service=50ms", ["1:service=100ms"])
     for i, least in ((0, 0.05), (1, 0.1)):
-        begin = time.monotonic()
-        ask(apps, i=i)
-        assert least <= time.monotonic() - begin < least + 0.04 * SLOW
+        at_best(lambda: took_at_least(least, lambda: ask(apps, i=i)), least + 0.04)
 
 
 def test_service_times_are_fine_grained(app):
     apps = app(1, "service=300us")
     with Client(apps.ports[0]) as client:
-        begin = time.monotonic()
-        for _ in range(200):
-            client.ask()
-        mean = (time.monotonic() - begin) / 200
-    assert 0.0003 <= mean < 0.0009 * SLOW
+        at_best(lambda: took_at_least(0.0003, client.ask), 0.0006)
 
 
 @pytest.mark.parametrize("dist", ["exp", "pareto"])
@@ -79,14 +85,20 @@ def test_random_service_times_are_seeded(app, dist):
 
     def far_apart(a, b):
         return sum(abs(x - y) > 0.001 for x, y in zip(a, b))
-    assert far_apart(first, again) < 10 < far_apart(first, other)
+
+    def once_more():  # of several turns the least: what a busy machine adds is not seeded
+        nonlocal first, again
+        apart = far_apart(first, again)
+        first, again = ([min(pair) for pair in zip(each, times(1))] for each in (first, again))
+        return apart
+    at_best(once_more, 9)
+    assert far_apart(first, other) > 10
     assert max(first) > 3 * sorted(first)[30], "they spread"
 
 
 def test_workers_and_their_queue(app):
     apps = app(1, "service=50ms,workers=2")
-    times = together(apps, 6)
-    took_turns(times, [0.05, 0.05, 0.1, 0.1, 0.15, 0.15])
+    took_turns(lambda: together(apps, 6), [0.05, 0.05, 0.1, 0.1, 0.15, 0.15])
     stats = apps.stats()
     assert (stats["max_queued"], stats["max_in_progress"], stats["queued"]) == (4, 6, 0)
 
@@ -114,18 +126,21 @@ def test_the_queue_is_first_in_first_out(app):
 
 def test_the_shared_bottleneck(app):
     apps = app(3, options=("--shared", "workers=1,service=30ms"))
-    times = []
-    begin = time.monotonic()
 
-    def run(i):
-        ask(apps, i=i)
-        times.append(time.monotonic() - begin)
-    threads = [threading.Thread(target=run, args=(i % 3,)) for i in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    took_turns(sorted(times), [0.03 * (i + 1) for i in range(6)])
+    def all_of_them():
+        times = []
+        begin = time.monotonic()
+
+        def run(i):
+            ask(apps, i=i)
+            times.append(time.monotonic() - begin)
+        threads = [threading.Thread(target=run, args=(i % 3,)) for i in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return sorted(times)
+    took_turns(all_of_them, [0.03 * (i + 1) for i in range(6)])
 
 
 def test_a_client_that_leaves_frees_its_worker(app):
@@ -191,9 +206,9 @@ def test_delays_and_rates(app):
     apps = app()
     for target, least in (("/?head_delay=100ms", 0.1), ("/bytes/1000?body_delay=100ms", 0.1),
                           ("/bytes/10000?rate=40000", 0.15)):
-        begin = time.monotonic()
-        assert ask(apps, target).status == 200
-        assert least <= time.monotonic() - begin < least + 0.3 * SLOW
+        def asked():
+            assert ask(apps, target).status == 200
+        at_best(lambda: took_at_least(least, asked), least + 0.2)
 
 
 @pytest.mark.parametrize("fault,error", [
@@ -222,10 +237,10 @@ def test_closing_unannounced(app):
         assert "Connection" not in client.ask(target="/?close_after=0").headers
         client.assert_closed()
     with Client(apps.ports[0]) as client:
-        client.ask(target="/?close_after=100ms")
-        begin = time.monotonic()
-        client.assert_closed()
-        assert 0.09 < time.monotonic() - begin < 0.4 * SLOW
+        def closed():
+            client.ask(target="/?close_after=100ms")
+            client.assert_closed()
+        took_at_least(0.09, closed)
 
 
 def test_expect_and_early_answers(app):

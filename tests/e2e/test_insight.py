@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What weir says about speed: phases, the flight recorder, the slowest, the model."""
 import json
+import math
 import subprocess
 import threading
 import time
@@ -206,14 +207,15 @@ def test_percentiles_are_those_of_the_service_times(weir, app):
 
 
 def test_percentiles_are_those_an_open_loop_client_sees(weir, app):
-    daemon = weir(app(1, "service=5ms,dist=exp").addresses)
+    """No less than what the backend's distribution gives, no more than a client sees."""
+    daemon = weir(app(1, "service=5ms,dist=exp", options=("--seed", "7")).addresses)
     seen = open_loop(daemon, 300, 4, "--buckets")
     assert seen["errors"] == 0 and seen["ok"] > 1000, seen
     row = settled(daemon, seen["ok"])["latency"]["start"]["total"]
-    for key in ("p50_us", "p90_us", "p99_us"):
-        # the client's numbers have buckets of 1.6 %, too, and its own way to weir on top
-        low = seen[key] * 0.98 - 400 * SLOW
-        assert low * 0.984 <= row[key] <= seen[key] * 1.02 + 100, (key, row, seen)
+    for key, q in (("p50_us", 0.5), ("p90_us", 0.9), ("p99_us", 0.99)):
+        # 1200 samples are up to 10 % off; the client has its own way to weir on top
+        low = -5000 * math.log(1 - q) * 0.88
+        assert low <= row[key] <= seen[key] * 1.02 + 100, (key, low, row, seen)
     # little's law, from two independent instruments
     law = daemon.admin.get("/v1/pools/app/scaling")["backends"][0]["littles_law"]
     assert law["rate_times_time"] > 0.5, law

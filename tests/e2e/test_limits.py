@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from wire import SLOW, TIMEOUT, Client, request, wait_for
+from wire import TIMEOUT, Client, request, wait_for
 
 
 def served(client, timeout):
@@ -56,8 +56,8 @@ def test_running_out_of_descriptors_is_survived(weir, app):
             clients.append(daemon.connect(timeout=1))
         except OSError:
             break
-    answered = sum(served(client, 0.05) for client in clients)
-    assert answered >= 5
+    answered = sum(served(client, 0.5) for client in clients[:5])
+    assert answered == 5
     before = daemon.cpu_seconds()
     time.sleep(0.5)
     assert daemon.cpu_seconds() - before < 0.25, "it must not spin on accept"
@@ -82,10 +82,10 @@ def hasty(weir, app):
 def test_header_timeout(hasty):
     daemon = hasty(header="300ms")
     client = daemon.connect()
-    client.send("GET / HTTP/1.1\r\nHost: a\r\n")
     begin = time.monotonic()
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n")
     assert client.response().status == 408
-    assert 0.2 < time.monotonic() - begin < 2 * SLOW
+    assert 0.2 < time.monotonic() - begin < 9, "10 s are the default"
     client.assert_closed()
 
 
@@ -93,7 +93,7 @@ def test_slowloris(hasty):
     """A byte now and then does not put the header timeout off."""
     daemon = hasty(header="400ms")
     clients = [daemon.connect() for _ in range(50)]
-    end = time.monotonic() + 5 * SLOW
+    end = time.monotonic() + TIMEOUT
     data = b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X-Slow: y\r\n" * 1000
     i, alive = 0, clients
     while alive and time.monotonic() < end:
@@ -118,10 +118,10 @@ def test_slowloris(hasty):
 def test_keepalive_timeout(hasty):
     daemon = hasty(keepalive="300ms")
     client = daemon.connect()
-    assert client.ask().status == 200
     begin = time.monotonic()
+    assert client.ask().status == 200
     client.assert_closed()
-    assert 0.2 < time.monotonic() - begin < 2 * SLOW
+    assert 0.2 < time.monotonic() - begin
 
 
 def test_a_client_that_never_says_anything(hasty):
@@ -136,21 +136,21 @@ def test_a_client_that_never_says_anything(hasty):
 def test_body_timeout(hasty):
     daemon = hasty(body_idle="300ms")
     client = daemon.connect()
-    client.send(request("POST", "/echo", [("Content-Length", "1000")]), b"x" * 10)
     begin = time.monotonic()
+    client.send(request("POST", "/echo", [("Content-Length", "1000")]), b"x" * 10)
     assert client.response().status == 408
-    assert 0.2 < time.monotonic() - begin < 2 * SLOW
+    assert 0.2 < time.monotonic() - begin < 29, "30 s are the default"
     client.assert_closed()
     assert daemon.app.stats()["responses"] == {}
 
 
 def test_a_slow_but_steady_body_is_no_timeout(hasty):
-    daemon = hasty(body_idle="400ms", header="400ms")
+    daemon = hasty(body_idle="1500ms", header="1500ms")
     client = daemon.connect()
     client.send(request("POST", "/echo", [("Content-Length", "20")]))
     for _ in range(20):
         client.send("x")
-        time.sleep(0.05)
+        time.sleep(0.1)
     assert client.response().json()["body_length"] == 20
 
 
@@ -164,7 +164,7 @@ def test_write_timeout(hasty):
 
 
 def test_a_slow_but_steady_reader_is_no_timeout(hasty):
-    daemon = hasty(write_idle="500ms")
+    daemon = hasty(write_idle="1500ms")
     client = daemon.connect(rcvbuf=8192)
     size = 12000000
     client.send(request(target=f"/bytes/{size}"))
@@ -186,27 +186,27 @@ def test_a_slow_but_steady_reader_is_no_timeout(hasty):
 def test_one_greedy_client_does_not_starve_others(weir, app):
     daemon = weir(app().addresses, workers=1)
     greedy = [daemon.connect() for _ in range(3)]
-    stop = []
+    stop, pulled = [], [0] * len(greedy)
 
-    def pull(client):
+    def pull(i, client):
         client.send(request(target=f"/bytes/{1 << 40}"))
         try:
-            while not stop and client.sock.recv(1 << 20):
-                pass
+            while not stop and (data := client.sock.recv(1 << 20)):
+                pulled[i] += len(data)
         except OSError:
             pass
         client.close()
-    threads = [threading.Thread(target=pull, args=(client,)) for client in greedy]
+    threads = [threading.Thread(target=pull, args=each) for each in enumerate(greedy)]
     for thread in threads:
         thread.start()
     try:
         polite = daemon.connect()
-        times = []
+        waits = []
         for _ in range(30):
-            begin = time.monotonic()
-            polite.ask()
-            times.append(time.monotonic() - begin)
-        assert sorted(times)[20] < 0.1 * SLOW, times
+            before = sum(pulled)
+            assert polite.ask().status == 200
+            waits.append(sum(pulled) - before)
+        assert sorted(waits)[20] < 256 << 20, waits  # bytes: what others got meanwhile
     finally:
         stop.append(True)
         for thread in threads:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Pools: who gets what, limits and the queue, retries, timeouts."""
+import json
 import socket
 import threading
 import time
@@ -8,7 +9,7 @@ from collections import Counter
 import pytest
 
 from backends import free_port, refused_address
-from wire import SLOW, TIMEOUT, Truncated, request, wait_for
+from wire import TIMEOUT, Truncated, request, wait_for
 
 
 def spread(client, n, target="/"):
@@ -128,11 +129,10 @@ def test_priorities(weir, app):
 
 
 def test_nobody_left_is_503(weir, app):
-    daemon = weir([{"address": app().addresses[0], "name": "a"}])
+    daemon = weir([{"address": app().addresses[0], "name": "a"}],
+                  pool={"queue": {"timeout": "60s"}})
     daemon.admin.post("/v1/pools/app/backends/a", {"state": "maintenance"})
-    begin = time.monotonic()
-    assert daemon.ask().status == 503
-    assert time.monotonic() - begin < 0.8, "nobody will come: no reason to wait"
+    assert daemon.ask().status == 503, "nobody will come: no reason to wait"
 
 
 # ---- limits and the queue ----
@@ -171,15 +171,30 @@ def test_connection_limit(weir, app):
 
 
 @pytest.fixture
-def narrow(weir, app):
-    """One backend that takes one request at a time, and holds it for `service`."""
-    def start(service="300ms", **queue):
-        backend = app(1, f"service={service}")
-        daemon = weir([{"address": backend.addresses[0], "max_requests": 1}],
+def narrow(weir, scripted):
+    """One backend that takes one request at a time, and holds the first until .let_go is set."""
+    let_go = threading.Event()
+
+    def handler(peer):
+        while msg := peer.request():
+            assert let_go.wait(TIMEOUT)
+            peer.respond(json.dumps({"body_length": msg.size}).encode())
+
+    def start(**queue):
+        backend = scripted(handler)
+        daemon = weir([{"address": backend.address, "max_requests": 1}],
                       pool={"queue": queue or "off", "retry": "off"})
-        daemon.app = backend
+        daemon.app, daemon.let_go = backend, let_go
         return daemon
-    return start
+    yield start
+    let_go.set()
+
+
+def holding(daemon):
+    """A request is under way, and stays there."""
+    parallel = Parallel(daemon).start()
+    wait_for(lambda: daemon.app.n_requests == 1)
+    return parallel
 
 
 def queued(daemon):
@@ -212,43 +227,36 @@ def test_the_queue_is_first_in_first_out(narrow, scripted, weir):
 
 
 def test_queue_length(narrow):
-    daemon = narrow("500ms", length=2, timeout="10s")
-    parallel = Parallel(daemon)
-    parallel.start()
-    wait_for(lambda: daemon.app.stats()["in_progress"] == 1)
-    parallel.start().start()
+    daemon = narrow(length=2, timeout="60s")
+    parallel = holding(daemon).start().start()
     wait_for(lambda: pool_queued(daemon) == 2)
-    begin = time.monotonic()
-    assert daemon.ask().status == 503
-    assert time.monotonic() - begin < 0.3
+    assert daemon.ask().status == 503, "at once: the others are still there"
+    daemon.let_go.set()
     assert parallel.join() == [200] * 3
 
 
 def test_queue_timeout(narrow):
-    daemon = narrow("2s", timeout="200ms")
-    parallel = Parallel(daemon).start()
-    wait_for(lambda: daemon.app.stats()["in_progress"] == 1)
+    daemon = narrow(timeout="200ms")
+    parallel = holding(daemon)
     begin = time.monotonic()
     assert daemon.ask().status == 503
-    assert 0.15 < time.monotonic() - begin < 1 * SLOW
+    assert time.monotonic() - begin > 0.15
+    daemon.let_go.set()
     assert parallel.join() == [200]
-    assert daemon.app.stats()["requests"] == 1
+    assert daemon.app.n_requests == 1
 
 
 def test_queue_off(narrow):
-    daemon = narrow("400ms")
-    parallel = Parallel(daemon).start()
-    wait_for(lambda: daemon.app.stats()["in_progress"] == 1)
-    begin = time.monotonic()
-    assert daemon.ask().status == 503
-    assert time.monotonic() - begin < 0.3
+    daemon = narrow()
+    parallel = holding(daemon)
+    assert daemon.ask().status == 503, "while the other is still there"
+    daemon.let_go.set()
     assert parallel.join() == [200]
 
 
 def test_a_client_that_leaves_the_queue_is_forgotten(narrow):
-    daemon = narrow("400ms", timeout="10s")
-    parallel = Parallel(daemon).start()
-    wait_for(lambda: daemon.app.stats()["in_progress"] == 1)
+    daemon = narrow(timeout="60s")
+    parallel = holding(daemon)
     leaver = daemon.connect()
     leaver.send(request(target="/leaver"))
     wait_for(lambda: pool_queued(daemon) == 1)
@@ -256,15 +264,18 @@ def test_a_client_that_leaves_the_queue_is_forgotten(narrow):
     wait_for(lambda: pool_queued(daemon) == 2)
     leaver.close()
     wait_for(lambda: pool_queued(daemon) == 1)
+    daemon.let_go.set()
     assert parallel.join() == [200, 200]
-    assert daemon.app.stats()["requests"] == 2
+    assert daemon.app.n_requests == 2
 
 
 def test_queued_uploads_are_served(narrow):
-    daemon = narrow("100ms", timeout="10s")
+    daemon = narrow(timeout="60s")
     parallel = Parallel(daemon)
     for size in (10, 50000, 300000, 1000000):
         parallel.start("/echo", "POST", b"x" * size)
+    wait_for(lambda: pool_queued(daemon) == 3)
+    daemon.let_go.set()
     assert parallel.join() == [200] * 4
     assert [r.json()["body_length"] for r in parallel.results] == [10, 50000, 300000, 1000000]
 
@@ -481,7 +492,7 @@ def test_response_timeout(weir, app):
     daemon = weir(backend.addresses, pool={"timeouts": {"response": "200ms"}})
     begin = time.monotonic()
     assert daemon.ask(target="/?hang=1").status == 504
-    assert 0.15 < time.monotonic() - begin < 1.5
+    assert 0.15 < time.monotonic() - begin < 20, "30 s are the default"
     wait_for(lambda: backend.stats()["open"] == 0)
 
 
@@ -507,7 +518,7 @@ def test_connect_timeout(weir, deaf):
     daemon = weir([deaf], pool={"timeouts": {"connect": "200ms"}})
     begin = time.monotonic()
     assert daemon.ask().status == 504
-    assert 0.15 < time.monotonic() - begin < 1.5
+    assert 0.15 < time.monotonic() - begin < 2.9, "3 s are the default"
 
 
 def test_connect_timeout_goes_to_another_backend(weir, deaf, app):
@@ -523,12 +534,12 @@ def test_idle_timeout_in_the_middle_of_a_body(weir, app):
     daemon = weir(backend.addresses, pool={"timeouts": {"idle": "200ms"}})
     for framing in ("length", "chunked"):
         client = daemon.connect()
-        client.send(request(target=f"/bytes/1000?body_delay=10s&framing={framing}"))
+        client.send(request(target=f"/bytes/1000?body_delay=25s&framing={framing}"))
         with pytest.raises((Truncated, ConnectionResetError)):
             client.response()
     wait_for(lambda: backend.stats()["open"] == 0)
 
 
 def test_a_slow_but_steady_body_is_no_timeout(weir, app):
-    daemon = weir(app().addresses, pool={"timeouts": {"idle": "400ms", "response": "400ms"}})
-    assert daemon.ask(target="/bytes/20000?rate=20000").size == 20000
+    daemon = weir(app().addresses, pool={"timeouts": {"idle": "1s", "response": "1s"}})
+    assert daemon.ask(target="/bytes/20000?rate=14000").size == 20000

@@ -9,7 +9,7 @@ import pytest
 
 from backends import free_port
 from openloop import Load
-from wire import SLOW, wait_for
+from wire import PATIENCE, SLOW, wait_for
 
 QUICK = 1 if not os.environ.get("WEIR_CHAOS") else int(os.environ["WEIR_CHAOS"])
 
@@ -17,7 +17,7 @@ QUICK = 1 if not os.environ.get("WEIR_CHAOS") else int(os.environ["WEIR_CHAOS"])
 @pytest.fixture(autouse=True)
 def longer(bounded):
     """scripts/chaos runs the same for minutes."""
-    signal.alarm(40 * SLOW * QUICK)
+    signal.alarm(4 * PATIENCE * SLOW * QUICK)
 
 
 def named(apps, **more):
@@ -31,8 +31,8 @@ def pool_row(daemon):
 # ---- overload ----
 
 def overload(weir, app, **queue):
-    """400 requests/s is what 2 backends x 4 slots x 20 ms can do."""
-    apps = app(2, "service=20ms,workers=4")
+    """80 requests/s is what 2 backends x 4 slots x 100 ms can do, on the slowest machine."""
+    apps = app(2, "service=100ms,workers=4")
     daemon = weir(named(apps), pool={"limits": {"requests": 4}, "queue": queue},
                   listener={"refusal_header": "X-Refused"})
     return apps, daemon
@@ -40,20 +40,20 @@ def overload(weir, app, **queue):
 
 @pytest.mark.slow
 def test_overload_keeps_goodput_and_bounds_the_wait(weir, app):
-    apps, daemon = overload(weir, app, target="20ms", timeout="1s")
-    seconds = 3 * QUICK
-    with Load(daemon.port, 800) as load:
+    apps, daemon = overload(weir, app, target="50ms", timeout="3s")
+    seconds = 4 * QUICK
+    with Load(daemon.port, 160) as load:
         time.sleep(seconds)
     begin = load.rows[0][0]
     assert not load.failed
     assert set(load.statuses) == {200, 503}, load.statuses
     goodput = load.count(begin + 1, begin + seconds) / (seconds - 1)
-    assert goodput > 0.9 * 400 / (1 if SLOW == 1 else 4), goodput
+    assert goodput > 0.7 * 80, goodput
     row = pool_row(daemon)
     assert row["queue_shed"] + row["queue_timeouts"] + row["queue_full"] == load.statuses[503]
     assert row["queue_shed"] > 0.9 * load.statuses[503], row
-    with Load(daemon.port, 100) as after:  # it is over, and nothing is left of it
-        after.wait_for(50)
+    with Load(daemon.port, 25) as after:  # it is over, and nothing is left of it
+        after.wait_for(30)
     assert set(after.statuses) == {200} and not after.failed, after.statuses
 
 
@@ -74,8 +74,7 @@ def test_the_refusal_says_which_limit(weir, app):
     assert (timed_out.status, timed_out.get("X-Refused")) == (503, "queue_timeout")
     assert timed_out.get("Retry-After")
     assert holder.response().status == 200
-    metrics = daemon.admin.metrics()
-    assert metrics['weir_exchanges_total{outcome="queue_full"}'] == 1
+    wait_for(lambda: daemon.admin.metrics()['weir_exchanges_total{outcome="queue_full"}'] == 1)
 
 
 def test_high_priority_comes_first_and_low_makes_room(weir, app):
@@ -108,16 +107,16 @@ def test_high_priority_comes_first_and_low_makes_room(weir, app):
 
 @pytest.mark.slow
 def test_an_adaptive_limit_finds_what_the_backend_can_do(weir, app):
-    """8 workers of 20 ms: 400 requests/s.  More than that wait in weir, not in the backend."""
-    apps = app(1, "service=20ms,workers=8")
+    """8 workers of 40 ms: 200 requests/s.  More than that wait in weir, not in the backend."""
+    apps = app(1, "service=40ms,workers=8")
     daemon = weir(named(apps), pool={"limits": {"adaptive": "on"},
                                      "queue": {"timeout": "1s", "target": "50ms"}})
     row = daemon.backends()["b0"]
     assert row["limit"] == 20 and row["adaptive"]["baseline_us"] == 0
-    with Load(daemon.port, 60) as load:
+    with Load(daemon.port, 30) as load:
         wait_for(lambda: daemon.backends()["b0"]["adaptive"]["baseline_us"] > 0, 10)
     assert load.statuses[200] == len(load.rows) and not load.failed
-    with Load(daemon.port, 700) as load:
+    with Load(daemon.port, 350) as load:
         time.sleep(3 * QUICK)
         row = daemon.backends()["b0"]
         assert 6 <= row["limit"] <= 32, row["adaptive"]
@@ -125,7 +124,7 @@ def test_an_adaptive_limit_finds_what_the_backend_can_do(weir, app):
     assert not load.failed
     begin = load.rows[0][0]
     goodput = load.count(begin + 1, begin + 3 * QUICK) / (3 * QUICK - 1)
-    assert goodput > 0.8 * 400 / (1 if SLOW == 1 else 4), (goodput, load.statuses)
+    assert goodput > 0.7 * 200 / (1 if SLOW == 1 else 4), (goodput, load.statuses)
     assert pool_row(daemon)["queue_shed"] > 0
 
 

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from wire import SLOW, Client, request, wait_for
+from wire import Client, request, wait_for
 
 
 @pytest.fixture
@@ -42,13 +42,13 @@ def test_term_without_traffic(one):
     begin = time.monotonic()
     one.kill(signal.SIGTERM)
     ended(one)
-    assert time.monotonic() - begin < 2 * SLOW
+    assert time.monotonic() - begin < 20, "shutdown_timeout is 30 s"
 
 
 def test_term_lets_exchanges_finish(one):
     client = under_way(one)
     one.kill(signal.SIGTERM)
-    wait_for(lambda: refuses(one.port), 0.5, "listeners are closed")
+    wait_for(lambda: refuses(one.port), what="listeners are closed")
     assert one.admin.call("GET", "/readyz").status == 503
     assert one.admin.call("GET", "/livez").status == 200
     response = client.response()
@@ -61,7 +61,7 @@ def test_term_lets_exchanges_finish(one):
 def test_drain_by_the_api(one):
     client = under_way(one)
     assert one.admin.call("POST", "/v1/drain").status == 200
-    wait_for(lambda: refuses(one.port), 0.5, "listeners are closed")
+    wait_for(lambda: refuses(one.port), what="listeners are closed")
     assert one.admin.call("GET", "/v1/status").json()["draining"] is True
     assert one.admin.call("POST", "/v1/reload").status == 422, "too late for a new configuration"
     assert client.response().status == 200
@@ -74,7 +74,7 @@ def test_term_lets_a_long_body_finish(one):
     assert client.response().size == 60000
     begin = time.monotonic()
     ended(one)
-    assert time.monotonic() - begin < 3 * SLOW, "a connection that has become idle is closed"
+    assert time.monotonic() - begin < 20, "a connection that has become idle is closed"
 
 
 def test_term_closes_idle_connections(one):
@@ -82,7 +82,7 @@ def test_term_closes_idle_connections(one):
     idle.ask()
     client = under_way(one)
     one.kill(signal.SIGTERM)
-    idle.assert_closed(5)
+    idle.assert_closed()
     assert client.response().status == 200
     ended(one)
 
@@ -109,7 +109,7 @@ def test_shutdown_timeout_cuts_what_is_left(weir, app):
     daemon.kill(signal.SIGTERM)
     daemon.checked = True
     daemon.wait()
-    assert 0.2 < time.monotonic() - begin < 3 * SLOW
+    assert 0.2 < time.monotonic() - begin < 20, "it is 30 s otherwise"
     client.assert_closed()
     daemon.assert_quiet()
 
@@ -118,12 +118,12 @@ def test_shutdown_timeout_cuts_what_is_left(weir, app):
 def test_a_second_signal_stops_now(one, second):
     client = under_way(one, "/?head_delay=60s")
     one.kill(signal.SIGTERM)
-    wait_for(lambda: refuses(one.port), 2)
+    wait_for(lambda: refuses(one.port))
     begin = time.monotonic()
     one.kill(second)
     one.checked = True
     code = one.wait()
-    assert time.monotonic() - begin < 2 * SLOW
+    assert time.monotonic() - begin < 20, "shutdown_timeout is 30 s"
     assert code in (0, 1), "no signal death"
     client.assert_closed()
     one.assert_quiet()
@@ -137,7 +137,7 @@ def test_int_stops(one):
 def test_hup_while_draining_is_harmless(one):
     client = under_way(one)
     one.kill(signal.SIGTERM)
-    wait_for(lambda: refuses(one.port), 2)
+    wait_for(lambda: refuses(one.port))
     one.kill(signal.SIGHUP)
     assert client.response().status == 200
     ended(one)

@@ -465,7 +465,7 @@ def test_backend_that_cannot_be_verified(weir, scripted, ca, site, tls, why):
     assert re.search(why, row["tls_error"], re.I), row
     assert re.search(why, daemon.stderr, re.I)
     assert re.search(why, daemon.ctl("backends", check=0).stdout, re.I)
-    assert daemon.admin.get("/v1/status")["outcomes"]["tls_untrusted"] >= 1
+    wait_for(lambda: daemon.admin.get("/v1/status")["outcomes"].get("tls_untrusted", 0) >= 1)
     daemon.conf["pools"]["app"]["tls"] = {"verify": False}
     daemon.reload(daemon.conf)
     wait_for(lambda: daemon.ask().status == 200)
@@ -480,7 +480,7 @@ def test_plain_backend_behind_tls(weir, scripted, ca):
         peer.close()
     daemon = weir([scripted(handler).address], pool={"tls": {"ca": str(ca.pem)}})
     assert daemon.ask().status == 502
-    assert daemon.admin.get("/v1/status")["outcomes"] == {"tls_failed": 1}
+    wait_for(lambda: daemon.admin.get("/v1/status")["outcomes"] == {"tls_failed": 1})
 
 
 def test_sessions_with_backends_are_resumed(weir, scripted, ca, site):

