@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* From argv to what is to be done: serve, test, print. */
 #include "weir/boot/boot.h"
+#include "weir/net/tls.h"
 
 #include <stdio.h>
 #include <unistd.h>
@@ -66,6 +67,7 @@ int boot_main(int argc, char **argv)
 {
 	struct options options;
 	int code;
+	tls_memory_init();
 	options_parse(&options, argc, argv);
 	switch (options.mode) {
 	case OPTIONS_EXIT:

@@ -31,6 +31,7 @@ struct tls_conn {
 	uint8_t final;             /* enum io: what every read says from now on; of `own` only */
 	uint32_t n_sealed;         /* records since our Finished */
 	struct view alpn;          /* static; of `own` only */
+	bool held;                 /* `out` is a ticket that leaves with the first response */
 	bool owed;                 /* the first byte of the next write is encrypted already */
 	bool received;             /* this call has had its recv */
 	bool eof;                  /* the peer ended TCP */
@@ -62,6 +63,8 @@ enum io tls_flush(struct tls_conn *c);
 
 /* Learns the secrets of connections while they are made. */
 void tls_own_prepare(SSL_CTX *ctx);
+/* Before each step of the handshake. */
+void tls_own_listen(const struct tls_conn *c);
 /* The handshake is over: takes the connection over if it can. */
 void tls_own_begin(struct tls_conn *c);
 enum io tls_own_read(struct tls_conn *c, char *ptr, size_t cap, size_t *n);

@@ -70,6 +70,34 @@ static enum io flush_kept(struct tls_conn *c)
 	return io;
 }
 
+/*
+ * The ticket of TLS 1.3 leaves with the first response when the request is here already:
+ * one send less for a connection.
+ */
+static void hold_ticket(struct tls_conn *c)
+{
+	struct tls_local *l = c->local;
+	bool asked = c->in || l->in_at < l->in_len;
+	if (!asked || SSL_version(c->ssl) != TLS1_3_VERSION || c->out ||
+	    !tls_keep(c, &c->out, l->out, l->out_len))
+		return;
+	c->held = l->out_len > 0;
+	l->out_len = 0;
+}
+
+/* What is held goes ahead of the records of this call. */
+static void release_held(struct tls_conn *c)
+{
+	struct tls_local *l = c->local;
+	if (!c->held)
+		return;
+	c->held = false;
+	l->out_len = c->out->len;
+	memcpy(l->out, c->out->data + c->out->start, l->out_len);
+	buf_put(l->bufs, c->out);
+	c->out = NULL;
+}
+
 /* The records of this call: sent, or kept behind what is kept already. */
 enum io tls_flush(struct tls_conn *c)
 {
@@ -301,6 +329,7 @@ static enum io tls_write(int fd, void *state, const void *ptr, size_t len, size_
 	struct tls_conn *c = state;
 	*n = 0;
 	enter(c, fd, 0);
+	release_held(c);
 	enum io io = c->broken ? IO_ERR : flush_kept(c);
 	if (io != IO_OK)
 		return io;
@@ -337,12 +366,15 @@ static enum io tls_handshake(int fd, void *state, bool *to_write)
 	if (io != IO_OK)
 		return io;
 	keep_warm(c);
+	tls_own_listen(c);
 	int ret = SSL_do_handshake(c->ssl);
 	io = ret == 1 ? IO_OK : why_not(c, ret);
+	if (io == IO_OK)
+		hold_ticket(c);
 	if (leave(c) == IO_ERR)
 		io = IO_ERR;
-	*to_write = c->out != NULL || SSL_want_write(c->ssl);
-	if (io == IO_OK && c->out)
+	*to_write = (c->out && !c->held) || SSL_want_write(c->ssl);
+	if (io == IO_OK && c->out && !c->held)
 		return IO_WAIT; /* the last flight has to leave first */
 	if (io == IO_OK && !tls_conn_note(c))
 		io = IO_ERR;
@@ -362,12 +394,13 @@ static enum io tls_handshake(int fd, void *state, bool *to_write)
 static void tls_goodbye(int fd, void *state)
 {
 	struct tls_conn *c = state;
-	if (c->broken || c->out)
+	if (c->broken || (c->out && !c->held))
 		return;
 	if (!c->own &&
 	    (!SSL_is_init_finished(c->ssl) || SSL_get_shutdown(c->ssl) & SSL_SENT_SHUTDOWN))
 		return;
 	enter(c, fd, 0);
+	release_held(c);
 	if (c->own)
 		tls_own_goodbye(c);
 	else

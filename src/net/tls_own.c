@@ -59,6 +59,22 @@ static void on_secret(const SSL *ssl, const char *line)
 	text = view_skip(text, (size_t)(view_chr(text, ' ') + 1));
 	read_secret(text, theirs ? c->record->in.secret : c->record->out.secret);
 	c->record->n_known++;
+	SSL_CTX_set_keylog_callback(SSL_get_SSL_CTX(ssl), NULL);
+}
+
+/*
+ * OpenSSL prints five secrets of a handshake digit by digit, 6 % of it; two are of use.  It
+ * looks for the callback each time, and a context has one thread.
+ */
+static void listen_for_secret(const struct tls_conn *c)
+{
+	SSL_CTX_set_keylog_callback(SSL_get_SSL_CTX(c->ssl), on_secret);
+}
+
+void tls_own_listen(const struct tls_conn *c)
+{
+	if (c->record && c->record->n_known == 1)
+		listen_for_secret(c);
 }
 
 /* Counts the records that go out with the last key: tickets. */
@@ -72,13 +88,15 @@ static void on_message(int is_ours, int version, int type, const void *ptr, size
 		return;
 	if (type == SSL3_RT_HEADER)
 		c->n_sealed++;
-	else if (type == SSL3_RT_HANDSHAKE && len && *(const char *)ptr == MSG_FINISHED)
-		c->n_sealed = 0;
+	if (type != SSL3_RT_HANDSHAKE || !len || *(const char *)ptr != MSG_FINISHED)
+		return;
+	c->n_sealed = 0;
+	if (SSL_version(ssl) == TLS1_3_VERSION)
+		listen_for_secret(c); /* ours comes next */
 }
 
 void tls_own_prepare(SSL_CTX *ctx)
 {
-	SSL_CTX_set_keylog_callback(ctx, on_secret);
 	SSL_CTX_set_msg_callback(ctx, on_message);
 }
 

@@ -213,7 +213,10 @@ static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHE
 	}
 	if (!set_mac(mac, key))
 		return -1;
-	return encrypt || key == &ring->keys[0] ? 1 : 2;
+	if (encrypt)
+		return 1;
+	/* clients of TLS 1.3 use a ticket once (RFC 8446 C.4): each has the next one */
+	return key == &ring->keys[0] && SSL_version(ssl) != TLS1_3_VERSION ? 1 : 2;
 }
 
 /* ---- contexts ---- */

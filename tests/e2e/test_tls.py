@@ -221,6 +221,20 @@ def test_resumption_over_workers_and_reloads(weir, scripted, ca, site, version):
     assert totals(daemon)["tls_resumed"] == 12
 
 
+def test_each_connection_brings_the_next_ticket(weir, scripted, ca, site):
+    """Clients of TLS 1.3 use one once."""
+    daemon = weir([scripted().address], listener=tls_listener(site))
+    context = client_context(ca)
+    session, reused = None, []
+    for _ in range(6):
+        with TlsClient(daemon.port, ca, session=session, context=context) as client:
+            assert client.ask().status == 200
+            reused.append(client.sock.session_reused)
+            assert not session or client.sock.session.id != session.id
+            session = client.sock.session
+    assert reused == [False] + [True] * 5
+
+
 def test_tickets_of_a_file_work_on_two_nodes(weir, scripted, ca, site, tmp_path):
     keys = tmp_path / "tickets"
     keys.write_text(secrets.token_hex(80) + "\n")

@@ -61,6 +61,10 @@ struct tls_ticket_ring *tls_tickets_read(struct view text, struct str *why);
 void tls_tickets_get(struct tls_ticket_ring *ring, unsigned n);
 void tls_tickets_put(struct tls_ticket_ring *ring); /* NULL is fine */
 
+/* Blocks of OpenSSL are kept by threads instead of going through the heap.  First of all:
+ * once OpenSSL has taken one it is too late, and nothing changes. */
+void tls_memory_init(void);
+
 /* ---- per thread ---- */
 
 struct tls_local {
