@@ -28,7 +28,7 @@ class Browser:
         port = wait_for(self.debugging_port, 20, "chromium's debugging port")
         pages = wait_for(lambda: [p for p in self.targets(port) if p["type"] == "page"], 10)
         self.socket = websocket.create_connection(pages[0]["webSocketDebuggerUrl"],
-                                                  timeout=20 * SLOW)
+                                                  timeout=60 * SLOW)
         self.last_id = 0
         self.complaints = []
         self.urls = []

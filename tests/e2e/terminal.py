@@ -17,7 +17,7 @@ class Terminal:
 
     def tmux(self, *args, env=None):
         done = subprocess.run(["tmux", "-u", "-S", self.server, *args], capture_output=True,
-                              text=True, timeout=20, env=env, check=False)
+                              text=True, timeout=60, env=env, check=False)
         assert done.returncode == 0, (args, done.stderr)
         return done.stdout
 

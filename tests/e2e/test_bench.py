@@ -17,7 +17,7 @@ SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 
 def run_script(name, *args):
     return subprocess.run([sys.executable, str(SCRIPTS / name), *args], capture_output=True,
-                          text=True, timeout=38 * SLOW, check=False,
+                          text=True, timeout=100 * SLOW, check=False,
                           env={**os.environ, "WEIR_BUILD": str(build_dir())})
 
 

@@ -19,7 +19,7 @@ def test_scale_out_prints_its_table_and_draws(tmp_path):
     build = Path(binary("weir")).parents[1]
     done = subprocess.run([sys.executable, str(script), "--quick", "--world", "shared", "--seconds",
                            "0.4", "--out", str(tmp_path / "out")], capture_output=True, text=True,
-                          timeout=35 * SLOW, env={**os.environ, "WEIR_BUILD": str(build)}, check=False)
+                          timeout=100 * SLOW, env={**os.environ, "WEIR_BUILD": str(build)}, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     rows = json.loads((tmp_path / "out" / "numbers.json").read_text())["shared"]
     assert [row["backends"] for row in rows] == [1, 2]
