@@ -46,6 +46,12 @@ void metric_label(struct metric *m, const char *key, struct view value)
 	m->has_labels = true;
 }
 
+void metric_labels(struct metric *m, struct view text)
+{
+	str_view(m->out, text);
+	m->has_labels = true;
+}
+
 static void end_labels(struct metric *m)
 {
 	str_text(m->out, m->has_labels ? "} " : " ");
@@ -62,8 +68,12 @@ void metric_seconds(struct metric *m, uint64_t us)
 {
 	end_labels(m);
 	str_u64(m->out, us / 1000000);
-	if (us % 1000000)
-		str_printf(m->out, ".%06u", (unsigned)(us % 1000000));
+	if (us % 1000000) {
+		char digits[DIGITS_U64];
+		digits_u64(digits, 1000000 + us % 1000000);
+		digits[0] = '.'; /* was the leading one */
+		str_put(m->out, digits, 7);
+	}
 	str_char(m->out, '\n');
 }
 

@@ -23,6 +23,8 @@ void metric_family(struct metric *m, const char *name, const char *type, const c
 void metric_begin(struct metric *m, const char *name);
 /* Backslash, quote and line end in the value are escaped. */
 void metric_label(struct metric *m, const char *key, struct view value);
+/* Right after metric_begin: labels that metric_label has written before. */
+void metric_labels(struct metric *m, struct view text);
 void metric_u64(struct metric *m, uint64_t n);
 /* Exact to the microsecond. */
 void metric_seconds(struct metric *m, uint64_t us);

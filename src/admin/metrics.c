@@ -21,8 +21,9 @@ struct scene {
 	struct admin_status status;
 	const struct pool *pools;
 	uint32_t n_pools;
-	bool scoped;       /* to one pool */
-	struct str labels; /* owns; of the histogram being written */
+	bool scoped;           /* to one pool */
+	struct view **backend; /* "{pool="p",backend="b"" by pool and backend: escaped once */
+	struct str labels;     /* owns; of the histogram being written */
 };
 
 static uint32_t load_u32(const _Atomic uint32_t *n)
@@ -205,11 +206,27 @@ static void put_pools(struct scene *s)
 
 /* ---- backends ---- */
 
-static void begin_backend(struct metric *m, const char *name, const struct backend *b)
+/* Escapes the names once: each backend has some ninety samples. */
+static void make_labels(struct scene *s, struct arena *arena)
 {
-	metric_begin(m, name);
-	metric_label(m, "pool", b->pool_name);
-	metric_label(m, "backend", b->name);
+	s->backend = arena_array(arena, s->n_pools, sizeof(*s->backend));
+	for (uint32_t p = 0; p < s->n_pools; p++) {
+		const struct pool *pool = &s->pools[p];
+		s->backend[p] = arena_array(arena, pool->n, sizeof(**s->backend));
+		for (uint32_t i = 0; i < pool->n; i++) {
+			struct metric labels = {.out = &s->labels};
+			str_reset(&s->labels);
+			metric_label(&labels, "pool", pool->conf->name);
+			metric_label(&labels, "backend", pool->backends[i]->name);
+			s->backend[p][i] = arena_view(arena, str_as_view(&s->labels));
+		}
+	}
+}
+
+static void begin_backend(struct scene *s, const char *name, uint32_t p, uint32_t i)
+{
+	metric_begin(&s->m, name);
+	metric_labels(&s->m, s->backend[p][i]);
 }
 
 static uint64_t is_up(const struct pool *pool, uint32_t i)
@@ -257,7 +274,7 @@ static void put_gauge(struct scene *s, const struct gauge *gauge)
 	metric_family(&s->m, gauge->name, "gauge", gauge->help);
 	for (uint32_t p = 0; p < s->n_pools; p++) {
 		for (uint32_t i = 0; i < s->pools[p].n; i++) {
-			begin_backend(&s->m, gauge->name, s->pools[p].backends[i]);
+			begin_backend(s, gauge->name, p, i);
 			metric_u64(&s->m, gauge->get(&s->pools[p], i));
 		}
 	}
@@ -272,7 +289,7 @@ static void put_states(struct scene *s)
 		for (uint32_t i = 0; i < s->pools[p].n; i++) {
 			const struct backend *b = s->pools[p].backends[i];
 			for (int state = 0; state < N_BACKEND_STATES; state++) {
-				begin_backend(&s->m, "weir_backend_state", b);
+				begin_backend(s, "weir_backend_state", p, i);
 				metric_label(
 				    &s->m, "state",
 				    view_str(backend_state_name((enum backend_state)state)));
@@ -284,38 +301,40 @@ static void put_states(struct scene *s)
 
 /* ---- health checks ---- */
 
-typedef void checked_fn(struct metric *m, const struct backend *b,
-			const struct health_facts *facts);
-
-/* fn for each backend that is checked and has been at least once. */
-static void each_checked(struct scene *s, checked_fn *fn)
+/* NULL unless it is checked and has been at least once. */
+static const struct health_facts *checked(const struct scene *s, uint32_t p, uint32_t i)
 {
+	const struct health_facts *facts = health_facts(s->pools[p].backends[i]);
+	return facts && facts->n_checks ? facts : NULL;
+}
+
+static void put_checks(struct scene *s)
+{
+	static const char *const total = "weir_backend_checks_total";
+	static const char *const last = "weir_backend_last_check_duration_seconds";
+	const struct health_facts *facts;
+	metric_family(&s->m, total, "counter", "health checks by their result");
 	for (uint32_t p = 0; p < s->n_pools; p++) {
 		for (uint32_t i = 0; i < s->pools[p].n; i++) {
-			const struct backend *b = s->pools[p].backends[i];
-			const struct health_facts *facts = health_facts(b);
-			if (facts && facts->n_checks)
-				fn(&s->m, b, facts);
+			if (!(facts = checked(s, p, i)))
+				continue;
+			begin_backend(s, total, p, i);
+			metric_label(&s->m, "result", VIEW("pass"));
+			metric_u64(&s->m, facts->n_passed);
+			begin_backend(s, total, p, i);
+			metric_label(&s->m, "result", VIEW("fail"));
+			metric_u64(&s->m, facts->n_failed);
 		}
 	}
-}
-
-static void put_checks_total(struct metric *m, const struct backend *b,
-			     const struct health_facts *facts)
-{
-	begin_backend(m, "weir_backend_checks_total", b);
-	metric_label(m, "result", VIEW("pass"));
-	metric_u64(m, facts->n_passed);
-	begin_backend(m, "weir_backend_checks_total", b);
-	metric_label(m, "result", VIEW("fail"));
-	metric_u64(m, facts->n_failed);
-}
-
-static void put_check_duration(struct metric *m, const struct backend *b,
-			       const struct health_facts *facts)
-{
-	begin_backend(m, "weir_backend_last_check_duration_seconds", b);
-	metric_seconds(m, facts->checks[0].duration_us);
+	metric_family(&s->m, last, "gauge", "How long the last health check took.");
+	for (uint32_t p = 0; p < s->n_pools; p++) {
+		for (uint32_t i = 0; i < s->pools[p].n; i++) {
+			if (!(facts = checked(s, p, i)))
+				continue;
+			begin_backend(s, last, p, i);
+			metric_seconds(&s->m, facts->checks[0].duration_us);
+		}
+	}
 }
 
 static void put_load_probes(struct scene *s)
@@ -328,10 +347,10 @@ static void put_load_probes(struct scene *s)
 			const struct health_facts *facts = health_facts(b);
 			if (!facts || !facts->asked_load)
 				continue;
-			begin_backend(&s->m, "weir_backend_load_probes_total", b);
+			begin_backend(s, "weir_backend_load_probes_total", p, i);
 			metric_label(&s->m, "result", VIEW("answered"));
 			metric_u64(&s->m, facts->n_loads);
-			begin_backend(&s->m, "weir_backend_load_probes_total", b);
+			begin_backend(s, "weir_backend_load_probes_total", p, i);
 			metric_label(&s->m, "result", VIEW("lost"));
 			metric_u64(&s->m, facts->n_loads_lost);
 		}
@@ -347,23 +366,13 @@ static void put_ejections(struct scene *s)
 			const struct backend *b = s->pools[p].backends[i];
 			const struct health_facts *facts = health_facts(b);
 			for (int e = 0; facts && e < N_EJECTIONS; e++) {
-				begin_backend(&s->m, "weir_backend_ejections_total", b);
+				begin_backend(s, "weir_backend_ejections_total", p, i);
 				metric_label(&s->m, "cause",
 					     view_str(ejection_name((enum ejection)e)));
 				metric_u64(&s->m, facts->ejections[e]);
 			}
 		}
 	}
-}
-
-static void put_checks(struct scene *s)
-{
-	metric_family(&s->m, "weir_backend_checks_total", "counter",
-		      "health checks by their result");
-	each_checked(s, put_checks_total);
-	metric_family(&s->m, "weir_backend_last_check_duration_seconds", "gauge",
-		      "How long the last health check took.");
-	each_checked(s, put_check_duration);
 }
 
 static void put_backend_counters(struct scene *s)
@@ -381,7 +390,7 @@ static void put_backend_counters(struct scene *s)
 		for (uint32_t p = 0; p < s->n_pools; p++) {
 			for (uint32_t i = 0; i < s->pools[p].n; i++) {
 				const struct backend *b = s->pools[p].backends[i];
-				begin_backend(&s->m, c.name, b);
+				begin_backend(s, c.name, p, i);
 				if (c.code_class.len)
 					metric_label(&s->m, "code_class", c.code_class);
 				metric_u64(&s->m, backend_counter(b, row));
@@ -392,73 +401,133 @@ static void put_backend_counters(struct scene *s)
 
 /* ---- latency ---- */
 
-#define PHASE_METRIC "weir_backend_phase_duration_seconds"
+/*
+ * Histograms are most of the text, so buckets are where a quantile is asked for: of
+ * every phase for a pool, of `wait` and `total` for a backend, and for its other
+ * phases the time spent.  The borders are powers of two of a microsecond, where
+ * struct hist_octaves has its own.
+ */
+#define FIRST_OCTAVE 2 /* the first that is above all of the first border */
+static const char *const borders[] = {
+    "0.000064", "0.000128", "0.000256", "0.000512", "0.001024",  "0.002048", "0.004096",
+    "0.008192", "0.016384", "0.032768", "0.065536", "0.131072",  "0.262144", "0.524288",
+    "1.048576", "2.097152", "4.194304", "8.388608", "16.777216",
+};
 
-static void begin_phase(struct metric *m, const char *name, const struct backend *b,
-			enum phase phase)
+static char *put_bytes(char *at, struct view v)
 {
-	begin_backend(m, name, b);
-	metric_label(m, "phase", view_str(phase_name(phase)));
+	memcpy(at, v.ptr, v.len);
+	return at + v.len;
+}
+
+static char *put_bucket(char *at, struct view labels, const char *le, uint64_t n)
+{
+	at = digits_u64(stpcpy(stpcpy(put_bytes(at, labels), le), "\"} "), n);
+	*at++ = '\n';
+	return at;
 }
 
 /*
- * A thousand backends have 150 000 lines of buckets: the labels of a phase are
- * escaped once, and the borders are texts.
+ * `labels` are those without phase and le.  Whole microseconds are cut off, so "less
+ * than the border" is "at most the border".
  */
-static const struct border {
-	uint64_t us;
-	const char *le;
-} borders[] = {
-    {1 << 6, "0.000064"},  {1 << 7, "0.000128"},  {1 << 8, "0.000256"},   {1 << 9, "0.000512"},
-    {1 << 10, "0.001024"}, {1 << 11, "0.002048"}, {1 << 12, "0.004096"},  {1 << 13, "0.008192"},
-    {1 << 14, "0.016384"}, {1 << 15, "0.032768"}, {1 << 16, "0.065536"},  {1 << 17, "0.131072"},
-    {1 << 18, "0.262144"}, {1 << 19, "0.524288"}, {1 << 20, "1.048576"},  {1 << 21, "2.097152"},
-    {1 << 22, "4.194304"}, {1 << 23, "8.388608"}, {1 << 24, "16.777216"},
-};
-
-static void put_bucket(struct str *out, struct view labels, const char *le, uint64_t n)
+static void put_histogram(struct scene *s, const char *family, struct view labels, enum phase phase,
+			  const struct hist_octaves *octaves)
 {
-	str_view(out, labels);
-	str_text(out, le);
-	str_text(out, "\"} ");
-	str_u64(out, n);
-	str_char(out, '\n');
-}
-
-/* Whole microseconds are cut off, so "less than the border" is "at most the border". */
-static void put_histogram(struct scene *s, const struct backend *b, enum phase phase,
-			  const struct hist_total *total)
-{
-	struct metric labels = {.out = &s->labels};
+	struct str *line = &s->labels, *out = s->m.out;
 	uint64_t below = 0;
-	uint32_t bucket = 0;
-	str_reset(&s->labels);
-	begin_phase(&labels, PHASE_METRIC "_bucket", b, phase);
-	str_text(&s->labels, ",le=\"");
+	uint32_t octave = 0;
+	str_reset(line);
+	str_printf(line, "%s_bucket" VIEW_FMT ",phase=\"%s\",le=\"", family, VIEW_ARG(labels),
+		   phase_name(phase));
+	struct view start = str_as_view(line);
+	if (!str_reserve(out, (ARRAY_LEN(borders) + 1) * (start.len + 16 + DIGITS_U64)))
+		return;
+	char *at = out->ptr + out->len;
 	for (size_t i = 0; i < ARRAY_LEN(borders); i++) {
-		for (; bucket < HIST_BUCKETS && hist_lower_us(bucket) < borders[i].us; bucket++)
-			below += total->count[bucket];
-		put_bucket(s->m.out, str_as_view(&s->labels), borders[i].le, below);
+		for (; octave < FIRST_OCTAVE + i; octave++)
+			below += octaves->count[octave];
+		at = put_bucket(at, start, borders[i], below);
 	}
-	put_bucket(s->m.out, str_as_view(&s->labels), "+Inf", total->n);
-	begin_phase(&s->m, PHASE_METRIC "_sum", b, phase);
-	metric_seconds(&s->m, total->sum_us);
-	begin_phase(&s->m, PHASE_METRIC "_count", b, phase);
-	metric_u64(&s->m, total->n);
+	at = put_bucket(at, start, "+Inf", octaves->n);
+	out->len = (size_t)(at - out->ptr);
+	str_printf(out, "%s_sum" VIEW_FMT ",phase=\"%s\"", family, VIEW_ARG(labels),
+		   phase_name(phase));
+	s->m.has_labels = true;
+	metric_seconds(&s->m, octaves->sum_us);
+	str_printf(out, "%s_count" VIEW_FMT ",phase=\"%s\"", family, VIEW_ARG(labels),
+		   phase_name(phase));
+	metric_u64(&s->m, octaves->n);
 }
 
-static void put_phases(struct scene *s)
+static void add_octaves(struct hist_octaves *sum, const struct hist_octaves *part)
 {
-	struct hist_total total;
-	metric_family(&s->m, PHASE_METRIC, "histogram",
-		      "Phases of attempts that succeeded, up to the last full second.");
+	for (size_t i = 0; i < ARRAY_LEN(sum->count); i++)
+		sum->count[i] += part->count[i];
+	sum->n += part->n;
+	sum->sum_us += part->sum_us;
+}
+
+static void put_pool_phases(struct scene *s)
+{
+	static const char *const family = "weir_pool_phase_duration_seconds";
+	metric_family(&s->m, family, "histogram",
+		      "Phases of exchanges that succeeded, up to the last full second.");
+	for (uint32_t p = 0; p < s->n_pools; p++) {
+		struct str text = STR_INIT;
+		struct metric labels = {.out = &text};
+		metric_label(&labels, "pool", s->pools[p].conf->name);
+		for (int phase = 0; phase < N_PHASES; phase++) {
+			struct hist_octaves sum = {0}, part;
+			for (uint32_t i = 0; i < s->pools[p].n; i++) {
+				const struct backend *b = s->pools[p].backends[i];
+				if (b->windows &&
+				    windows_octaves(b->windows, (enum phase)phase, &part))
+					add_octaves(&sum, &part);
+			}
+			if (sum.n)
+				put_histogram(s, family, str_as_view(&text), (enum phase)phase,
+					      &sum);
+		}
+		str_fini(&text);
+	}
+}
+
+static void put_backend_phases(struct scene *s)
+{
+	static const char *const family = "weir_backend_phase_duration_seconds";
+	static const enum phase phases[] = {PHASE_wait, PHASE_total};
+	struct hist_octaves octaves;
+	metric_family(&s->m, family, "histogram",
+		      "Phases wait and total of exchanges that succeeded, up to the last full "
+		      "second.");
 	for (uint32_t p = 0; p < s->n_pools; p++) {
 		for (uint32_t i = 0; i < s->pools[p].n; i++) {
 			const struct backend *b = s->pools[p].backends[i];
-			for (int phase = 0; b->windows && phase < N_PHASES; phase++) {
-				windows_read(b->windows, (enum phase)phase, WINDOW_START, &total);
-				if (total.n)
-					put_histogram(s, b, (enum phase)phase, &total);
+			for (size_t k = 0; b->windows && k < ARRAY_LEN(phases); k++)
+				if (windows_octaves(b->windows, phases[k], &octaves))
+					put_histogram(s, family, s->backend[p][i], phases[k],
+						      &octaves);
+		}
+	}
+}
+
+static void put_backend_time(struct scene *s)
+{
+	static const char *const family = "weir_backend_phase_seconds_total";
+	struct hist_octaves octaves;
+	metric_family(&s->m, family, "counter",
+		      "time that exchanges which succeeded spent, by phase; without total");
+	for (uint32_t p = 0; p < s->n_pools; p++) {
+		for (uint32_t i = 0; i < s->pools[p].n; i++) {
+			const struct backend *b = s->pools[p].backends[i];
+			for (int phase = 0; b->windows && phase < PHASE_total; phase++) {
+				if (!windows_octaves(b->windows, (enum phase)phase, &octaves))
+					continue;
+				begin_backend(s, family, p, i);
+				metric_label(&s->m, "phase",
+					     view_str(phase_name((enum phase)phase)));
+				metric_seconds(&s->m, octaves.sum_us);
 			}
 		}
 	}
@@ -554,6 +623,7 @@ void api_metrics(struct call *call)
 		put_routes(&s, call);
 		put_certificate_metrics(&s.m, host);
 	}
+	make_labels(&s, call->arena);
 	put_pools(&s);
 	for (size_t i = 0; i < ARRAY_LEN(gauges); i++)
 		put_gauge(&s, &gauges[i]);
@@ -562,7 +632,9 @@ void api_metrics(struct call *call)
 	put_load_probes(&s);
 	put_ejections(&s);
 	put_backend_counters(&s);
-	put_phases(&s);
+	put_pool_phases(&s);
+	put_backend_phases(&s);
+	put_backend_time(&s);
 	if (s.m.open)
 		str_text(s.m.out, "# EOF\n");
 	str_fini(&s.labels);

@@ -17,6 +17,8 @@
 #define BACKLOG_MAX ((size_t)64 << 20)
 /* A buffer that grew past this for one answer is given back. */
 #define KEEP_BYTES ((size_t)64 << 10)
+/* Room for the head of an answer. */
+#define HEAD_BYTES 1024
 
 static const struct h1_limits limits = {
     .head_bytes = 16 * 1024, .line_bytes = 8 * 1024, .n_headers = 64};
@@ -28,7 +30,7 @@ struct later {
 void session_init(struct session *s, struct api *api, bool trusted)
 {
 	*s = (struct session){.api = api, .trusted = trusted};
-	s->in = s->content = s->out = STR_INIT;
+	s->in = s->content = s->out = s->rest = STR_INIT;
 }
 
 void session_fini(struct session *s)
@@ -36,10 +38,11 @@ void session_fini(struct session *s)
 	if (s->later)
 		s->later->session = NULL;
 	s->api->n_streams -= s->state == SESSION_STREAM;
-	s->api->backlog -= s->out.len - s->sent;
+	s->api->backlog -= s->out.len - s->sent + s->rest.len;
 	str_fini(&s->in);
 	str_fini(&s->content);
 	str_fini(&s->out);
+	str_fini(&s->rest);
 }
 
 void session_put(struct session *s, struct view bytes)
@@ -95,7 +98,7 @@ static void put_page_policy(struct h1_out *out)
 
 static void put_head(struct session *s, const struct answer *answer)
 {
-	char room[1024];
+	char room[HEAD_BYTES];
 	struct h1_out out = h1_out_init(room, sizeof(room));
 	h1_put_status_line(&out, answer->status, VIEW_NONE);
 	put_date(&out);
@@ -126,13 +129,21 @@ static void put_out(struct session *s, struct answer *answer)
 	s->keep_alive = s->keep_alive && !answer->goes_on;
 	if (!view_ends(body, VIEW("\n"))) /* for people with curl */
 		str_char(&answer->body, '\n');
-	if (answer->body.overflow || !str_reserve(&s->out, answer->body.len + 1024))
+	bool large = answer->body.len > KEEP_BYTES && !s->head_only && !answer->goes_on;
+	if (answer->body.overflow ||
+	    !str_reserve(&s->out, (large ? 0 : answer->body.len) + HEAD_BYTES)) {
 		answer_error(answer, 503, "out of memory for this answer");
+		large = false;
+	}
 	put_head(s, answer);
-	if (!s->head_only)
+	if (large) { /* not copied: a thousand backends make megabytes */
+		s->rest = answer->body;
+		answer->body = STR_INIT;
+	} else if (!s->head_only) {
 		str_view(&s->out, str_as_view(&answer->body));
+	}
 	str_fini(&answer->body);
-	s->api->backlog += s->out.len - before;
+	s->api->backlog += s->out.len + s->rest.len - before;
 	s->n_requests++;
 	/* cut short, it cannot be told from a whole answer: end without it */
 	if (s->out.overflow)
@@ -185,9 +196,13 @@ void session_sent(struct session *s, size_t n)
 	if (s->sent < s->out.len)
 		return;
 	s->sent = 0;
-	if (s->out.cap > KEEP_BYTES)
+	if (s->out.cap > KEEP_BYTES || s->rest.len)
 		str_fini(&s->out);
 	s->out.len = 0;
+	if (s->rest.len) {
+		s->out = s->rest;
+		s->rest = STR_INIT;
+	}
 }
 
 /* ---- answers that come later ---- */

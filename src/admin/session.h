@@ -43,7 +43,8 @@ struct session {
 	uint8_t version_minor;
 	struct str out; /* owns; to be sent, from `sent` on */
 	size_t sent;
-	struct later *later;                    /* while WAITING */
+	struct str rest;     /* owns; what becomes `out` when that is sent: a large body */
+	struct later *later; /* while WAITING */
 	void (*ready)(struct session *session); /* may be NULL */
 	uint64_t n_requests;
 };

@@ -19,15 +19,15 @@
 
 static void put_latency(struct json *j, const struct backend *b)
 {
-	struct hist_total total = {0};
+	struct hist_summary s = {0};
 	if (b->windows)
-		windows_read(b->windows, PHASE_total, WINDOW_10S, &total);
-	json_member_u64(j, "n", total.n);
-	if (!total.n)
+		windows_summary(b->windows, PHASE_total, WINDOW_10S, &s);
+	json_member_u64(j, "n", s.n);
+	if (!s.n)
 		return;
-	json_member_u64(j, "p50_us", hist_total_quantile(&total, 0.5));
-	json_member_u64(j, "p90_us", hist_total_quantile(&total, 0.9));
-	json_member_u64(j, "p99_us", hist_total_quantile(&total, 0.99));
+	json_member_u64(j, "p50_us", s.p50_us);
+	json_member_u64(j, "p90_us", s.p90_us);
+	json_member_u64(j, "p99_us", s.p99_us);
 }
 
 static void put_row(struct json *j, const struct pool *pool, uint32_t i, uint64_t now_us)

@@ -75,13 +75,20 @@ void str_printf(struct str *s, const char *fmt, ...)
 	va_end(ap);
 }
 
-void str_u64(struct str *s, uint64_t n)
+char *digits_u64(char *to, uint64_t n)
 {
-	char digits[20];
+	char digits[DIGITS_U64];
 	size_t i = sizeof(digits);
 	do {
 		digits[--i] = (char)('0' + n % 10);
 		n /= 10;
 	} while (n);
-	str_put(s, digits + i, sizeof(digits) - i);
+	memcpy(to, digits + i, sizeof(digits) - i);
+	return to + sizeof(digits) - i;
+}
+
+void str_u64(struct str *s, uint64_t n)
+{
+	char digits[DIGITS_U64];
+	str_put(s, digits, (size_t)(digits_u64(digits, n) - digits));
 }

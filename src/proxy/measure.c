@@ -151,8 +151,7 @@ void exchange_measure(struct exchange *ex)
 	struct hist_set *set = set_of(ex, bl);
 	divide(ex, us);
 	if (likely(set != NULL)) {
-		for (int p = 0; p < N_PHASES; p++)
-			hist_set_record(set, (enum phase)p, us[p]);
+		hist_set_record_all(set, us);
 		meter_exchange(ex, set == &bl->failed, us);
 	}
 	struct levels *levels = atomic_load_explicit(&bl->levels, memory_order_relaxed);

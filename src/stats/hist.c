@@ -60,6 +60,14 @@ void hist_total_add_hist(struct hist_total *total, const struct hist *h)
 		total->max_us = max;
 }
 
+void hist_total_add_set(struct hist_total *total, const struct hist_set *set, enum phase phase)
+{
+	uint32_t zeros = atomic_load_explicit(&set->zeros[phase], memory_order_relaxed);
+	total->count[0] += zeros;
+	total->n += zeros;
+	hist_total_add_hist(total, hist_set_get(set, phase));
+}
+
 void hist_total_add(struct hist_total *total, const struct hist_total *other)
 {
 	for (uint32_t i = 0; i < HIST_BUCKETS; i++)

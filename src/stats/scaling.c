@@ -47,7 +47,12 @@ void scaling_part_fold(struct scaling_part *part, const struct levels *const *le
 {
 	unsigned load = level_class((uint32_t)fmin(others + 0.5, 1e6));
 	bool any = false;
-	for (uint32_t k = 0; k < LEVEL_BINS; k++) {
+	uint32_t top = 0;
+	for (size_t i = 0; i < n; i++) {
+		uint32_t of = levels[i] ? levels_top(levels[i]) : 0;
+		top = of > top ? of : top;
+	}
+	for (uint32_t k = 0; k <= top; k++) {
 		uint64_t time_us = 0, done = 0;
 		for (size_t i = 0; i < n; i++)
 			if (levels[i]) {

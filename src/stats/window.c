@@ -23,11 +23,15 @@
 #define ENTRY_COUNT_MAX ((UINT32_C(1) << ENTRY_COUNT_BITS) - 1)
 _Static_assert(HIST_BUCKETS <= 1u << (32 - ENTRY_COUNT_BITS), "a bucket fits an entry");
 
+/*
+ * The samples of some time, of all phases in one block: a reader of a thousand
+ * backends pays for each block that it finds out of its cache.
+ */
 struct slot {
-	uint32_t *entries; /* owns; NULL without samples */
-	uint32_t n_entries;
-	uint64_t sum_us;
-	uint64_t overflow;
+	uint64_t sum_us[N_PHASES];
+	uint32_t overflow[N_PHASES];
+	uint32_t end[N_PHASES]; /* entries of a phase: from the end of the one before to here */
+	uint32_t entries[];
 };
 
 /* Samples of some time, one count a bucket: what slots are made of and added to. */
@@ -57,15 +61,17 @@ struct ring {
 	uint32_t n_open;             /* of them, those that no slot of the level above holds */
 };
 
+/* A phase since start. */
 struct series {
-	struct hist_total start; /* since start; span_us unused */
-	uint32_t groups;         /* of its buckets, those that were ever used */
-	struct slot slots[N_LEVELS][MAX_SLOTS];
+	struct hist_total start;       /* span_us unused */
+	uint64_t group_n[HIST_GROUPS]; /* the same, 32 buckets a number */
+	uint32_t groups;               /* those that were ever used */
 };
 
 struct windows {
 	struct series *phases[N_PHASES]; /* owns; NULL until the first sample */
 	struct ring rings[N_LEVELS];
+	struct slot *slots[N_LEVELS][MAX_SLOTS]; /* owns; NULL without samples */
 	uint64_t start_us;
 	uint64_t last_us;
 	uint64_t n_lost;
@@ -106,13 +112,11 @@ void windows_free(struct windows *w)
 {
 	if (!w)
 		return;
-	for (size_t p = 0; p < N_PHASES; p++) {
-		struct series *s = w->phases[p];
-		for (size_t level = 0; s && level < N_LEVELS; level++)
-			for (size_t i = 0; i < MAX_SLOTS; i++)
-				free(s->slots[level][i].entries);
-		free(s);
-	}
+	for (size_t p = 0; p < N_PHASES; p++)
+		free(w->phases[p]);
+	for (size_t level = 0; level < N_LEVELS; level++)
+		for (size_t i = 0; i < MAX_SLOTS; i++)
+			free(w->slots[level][i]);
 	free(w);
 }
 
@@ -123,49 +127,80 @@ uint64_t windows_lost(const struct windows *w)
 
 /* ---- slots ---- */
 
-static uint32_t entries_needed(const struct tally *t)
+/* A phase of a slot to be; only buckets of `groups` are set and may be read. */
+struct part {
+	uint32_t count[HIST_BUCKETS];
+	uint32_t groups;
+	uint32_t n_entries; /* it needs */
+	uint64_t sum_us, max_us, overflow;
+};
+
+static inline uint32_t part_count(struct part *part, uint32_t bucket, uint32_t n)
 {
-	uint32_t n = 0;
-	for (uint32_t i = 0; i < HIST_BUCKETS; i++)
-		n += (uint32_t)((t->count[i] + ENTRY_COUNT_MAX - 1) / ENTRY_COUNT_MAX);
+	part->count[bucket] = n;
+	part->n_entries += n ? (n - 1) / ENTRY_COUNT_MAX + 1 : 0;
 	return n;
 }
 
-static inline void slot_append(struct slot *slot, uint32_t bucket, uint64_t n)
+static void put_part(struct slot *slot, enum phase phase, const struct part *part)
 {
-	while (n) {
-		uint32_t part = n < ENTRY_COUNT_MAX ? (uint32_t)n : ENTRY_COUNT_MAX;
-		slot->entries[slot->n_entries++] = bucket << ENTRY_COUNT_BITS | part;
-		n -= part;
+	uint32_t *entry = slot->entries + (phase ? slot->end[phase - 1] : 0);
+	for (uint32_t left = part->groups; left; left &= left - 1) {
+		uint32_t from = (uint32_t)__builtin_ctz(left) << HIST_SUB_BITS;
+		for (uint32_t i = from; i < from + HIST_SUB; i++) {
+			for (uint32_t n = part->count[i], some; n; n -= some) {
+				some = n < ENTRY_COUNT_MAX ? n : ENTRY_COUNT_MAX;
+				*entry++ = i << ENTRY_COUNT_BITS | some;
+			}
+		}
 	}
+	slot->end[phase] = (uint32_t)(entry - slot->entries);
+	/* a sum may run ahead of its counts: then the next slot has both */
+	slot->sum_us[phase] = part->n_entries ? part->sum_us : 0;
+	slot->overflow[phase] = part->n_entries ? (uint32_t)part->overflow : 0;
 }
 
-/* Replaces what the slot held; without memory it is left empty. */
-static bool slot_store(struct slot *slot, const struct tally *t)
+/* Replaces what the slot held; false without memory, and then it is empty. */
+static bool slot_store(struct slot **at, const struct part parts[N_PHASES])
 {
-	uint32_t n = entries_needed(t);
-	free(slot->entries);
-	*slot = (struct slot){0};
+	size_t n = 0;
+	for (int p = 0; p < N_PHASES; p++)
+		n += parts[p].n_entries;
+	free(*at);
+	*at = NULL;
 	if (n == 0)
 		return true;
-	slot->entries = malloc(n * sizeof(*slot->entries));
-	if (!slot->entries)
+	struct slot *slot = malloc(sizeof(*slot) + n * sizeof(slot->entries[0]));
+	if (!slot)
 		return false;
-	for (uint32_t i = 0; i < HIST_BUCKETS; i++)
-		slot_append(slot, i, t->count[i]);
-	slot->sum_us = t->sum_us;
-	slot->overflow = t->overflow;
+	for (int p = 0; p < N_PHASES; p++)
+		put_part(slot, (enum phase)p, &parts[p]);
+	*at = slot;
 	return true;
 }
 
-static void slot_add_to(const struct slot *slot, struct tally *t)
+/* The entries of a phase: in the order of their buckets. */
+struct span {
+	const uint32_t *from, *to;
+};
+
+static inline struct span slot_span(const struct slot *slot, enum phase phase)
 {
-	for (uint32_t i = 0; i < slot->n_entries; i++) {
-		uint32_t entry = slot->entries[i];
-		t->count[entry >> ENTRY_COUNT_BITS] += entry & ENTRY_COUNT_MAX;
-	}
-	t->sum_us += slot->sum_us;
-	t->overflow += slot->overflow;
+	if (!slot)
+		return (struct span){NULL, NULL};
+	return (struct span){slot->entries + (phase ? slot->end[phase - 1] : 0),
+			     slot->entries + slot->end[phase]};
+}
+
+static void slot_add_to(const struct slot *slot, enum phase phase, struct tally *t)
+{
+	struct span span = slot_span(slot, phase);
+	if (!slot)
+		return;
+	for (const uint32_t *e = span.from; e < span.to; e++)
+		t->count[*e >> ENTRY_COUNT_BITS] += *e & ENTRY_COUNT_MAX;
+	t->sum_us += slot->sum_us[phase];
+	t->overflow += slot->overflow[phase];
 }
 
 /* ---- rings ---- */
@@ -195,142 +230,160 @@ static uint64_t ring_span_us(const struct windows *w, unsigned level, uint32_t n
 	return us;
 }
 
-/* Adds the newest n slots of a level. */
-static void series_sum(const struct windows *w, const struct series *s, unsigned level, uint32_t n,
-		       struct tally *t)
+/* The slot that was closed `age` slots ago; NULL when nothing happened then. */
+static inline const struct slot *slot_at(const struct windows *w, unsigned level, uint32_t age)
 {
-	for (uint32_t age = 0; age < n; age++)
-		slot_add_to(&s->slots[level][ring_index(w, level, age)], t);
+	return w->slots[level][ring_index(w, level, age)];
 }
 
-/* The slots below are full: one slot of this level for every phase. */
+/* ---- roll up ---- */
+
+/* Adds the newest n slots of a level up. */
+static void part_sum(const struct windows *w, enum phase phase, unsigned level, uint32_t n,
+		     struct part *part)
+{
+	part->groups = part->n_entries = 0;
+	part->sum_us = part->max_us = part->overflow = 0;
+	for (uint32_t age = 0; age < n; age++) {
+		const struct slot *slot = slot_at(w, level, age);
+		struct span span = slot_span(slot, phase);
+		for (const uint32_t *e = span.from; e < span.to; e++) {
+			uint32_t i = *e >> ENTRY_COUNT_BITS;
+			if (!(part->groups & hist_group(i)))
+				memset(&part->count[i & ~(HIST_SUB - 1)], 0,
+				       HIST_SUB * sizeof(part->count[0]));
+			part->groups |= hist_group(i);
+			part->count[i] += *e & ENTRY_COUNT_MAX;
+		}
+		part->sum_us += slot ? slot->sum_us[phase] : 0;
+		part->overflow += slot ? slot->overflow[phase] : 0;
+	}
+	for (uint32_t left = part->groups; left; left &= left - 1) {
+		uint32_t from = (uint32_t)__builtin_ctz(left) << HIST_SUB_BITS;
+		for (uint32_t i = from; i < from + HIST_SUB; i++)
+			part_count(part, i, part->count[i]);
+	}
+}
+
+/* The slots below are full: one slot of this level for all of them. */
 static void roll_up(struct windows *w, unsigned level)
 {
+	struct part parts[N_PHASES];
 	uint32_t n = levels[level].n_below;
 	uint32_t i = ring_advance(w, level, ring_span_us(w, level - 1, n));
-	for (size_t p = 0; p < N_PHASES; p++) {
-		struct series *s = w->phases[p];
-		if (!s)
-			continue;
-		struct tally t = {0};
-		series_sum(w, s, level - 1, n, &t);
-		if (!slot_store(&s->slots[level][i], &t))
-			w->n_lost++;
-	}
+	for (int p = 0; p < N_PHASES; p++)
+		part_sum(w, (enum phase)p, level - 1, n, &parts[p]);
+	if (!slot_store(&w->slots[level][i], parts))
+		w->n_lost++;
 	w->rings[level - 1].n_open = 0;
 }
 
 /* ---- fold ---- */
 
-/* What came since the last fold; only buckets of `groups` are set and may be read. */
-struct fresh {
-	uint32_t count[HIST_BUCKETS];
-	uint32_t groups;
-	uint32_t n_entries; /* a slot needs */
-	uint64_t sum_us, max_us, overflow;
+/* The workers' histograms of a phase, and their samples of 0 us. */
+struct source {
+	const struct hist *hists[WORKERS_MAX];
+	size_t n;
+	uint32_t zeros;
 };
 
-static void sum_bounds(const struct hist *const *hists, size_t n, struct fresh *f)
+static void find_source(const struct hist_set *const *sets, size_t n_sets, enum phase phase,
+			struct source *src)
 {
-	for (size_t i = 0; i < n; i++) {
-		uint64_t max = atomic_load_explicit(&hists[i]->max_us, memory_order_relaxed);
-		f->groups |= atomic_load_explicit(&hists[i]->groups, memory_order_relaxed);
-		f->sum_us += atomic_load_explicit(&hists[i]->sum_us, memory_order_relaxed);
-		f->overflow += atomic_load_explicit(&hists[i]->overflow, memory_order_relaxed);
-		if (max > f->max_us)
-			f->max_us = max;
+	src->n = src->zeros = 0;
+	for (size_t i = 0; i < n_sets && i < WORKERS_MAX; i++) {
+		if (!sets[i])
+			continue;
+		const struct hist *h = hist_set_get(sets[i], phase);
+		src->zeros += atomic_load_explicit(&sets[i]->zeros[phase], memory_order_relaxed);
+		if (h)
+			src->hists[src->n++] = h;
+	}
+}
+
+static void sum_bounds(const struct source *src, struct part *part)
+{
+	for (size_t i = 0; i < src->n; i++) {
+		const struct hist *h = src->hists[i];
+		uint64_t max = atomic_load_explicit(&h->max_us, memory_order_relaxed);
+		part->groups |= atomic_load_explicit(&h->groups, memory_order_relaxed);
+		part->sum_us += atomic_load_explicit(&h->sum_us, memory_order_relaxed);
+		part->overflow += atomic_load_explicit(&h->overflow, memory_order_relaxed);
+		if (max > part->max_us)
+			part->max_us = max;
 	}
 }
 
 /* What the workers have now minus what `start` holds. */
-static void take_difference(const struct hist_total *start, const struct hist *const *hists,
-			    size_t n, struct fresh *f)
+static void take_difference(const struct hist_total *start, const struct source *src,
+			    struct part *part)
 {
-	f->groups = f->n_entries = 0;
-	f->sum_us = f->max_us = f->overflow = 0;
-	sum_bounds(hists, n, f);
-	f->sum_us -= start->sum_us;
-	f->overflow -= start->overflow;
-	for (uint32_t left = f->groups; left; left &= left - 1) {
+	sum_bounds(src, part);
+	part->sum_us -= start->sum_us;
+	part->overflow -= start->overflow;
+	if (src->zeros)
+		part->groups |= hist_group(0);
+	for (uint32_t left = part->groups; left; left &= left - 1) {
 		uint32_t from = (uint32_t)__builtin_ctz(left) << HIST_SUB_BITS;
 		for (uint32_t i = from; i < from + HIST_SUB; i++) {
-			uint32_t now = 0;
-			for (size_t k = 0; k < n; k++)
-				now +=
-				    atomic_load_explicit(&hists[k]->count[i], memory_order_relaxed);
-			uint32_t d = now - (uint32_t)start->count[i];
-			f->count[i] = d;
-			if (d)
-				f->n_entries += (d - 1) / ENTRY_COUNT_MAX + 1;
+			uint32_t now = i ? 0 : src->zeros;
+			for (size_t k = 0; k < src->n; k++)
+				now += atomic_load_explicit(&src->hists[k]->count[i],
+							    memory_order_relaxed);
+			part_count(part, i, now - (uint32_t)start->count[i]);
 		}
 	}
 }
 
-/* False without memory. */
-static bool slot_store_fresh(struct slot *slot, const struct fresh *f)
+/* Whatever a phase is made of is in the slot: since start it counts, too. */
+static void start_add(struct series *s, const struct part *part)
 {
-	free(slot->entries);
-	*slot = (struct slot){0};
-	if (f->n_entries == 0)
-		return true;
-	slot->entries = malloc(f->n_entries * sizeof(*slot->entries));
-	if (!slot->entries)
-		return false;
-	for (uint32_t left = f->groups; left; left &= left - 1) {
-		uint32_t from = (uint32_t)__builtin_ctz(left) << HIST_SUB_BITS;
-		for (uint32_t i = from; i < from + HIST_SUB; i++)
-			slot_append(slot, i, f->count[i]);
-	}
-	slot->sum_us = f->sum_us;
-	slot->overflow = f->overflow;
-	return true;
-}
-
-static void start_add(struct hist_total *start, const struct fresh *f)
-{
-	for (uint32_t left = f->groups; left; left &= left - 1) {
-		uint32_t from = (uint32_t)__builtin_ctz(left) << HIST_SUB_BITS;
+	for (uint32_t left = part->groups; left; left &= left - 1) {
+		uint32_t group = (uint32_t)__builtin_ctz(left), from = group << HIST_SUB_BITS;
+		uint64_t n = 0;
 		for (uint32_t i = from; i < from + HIST_SUB; i++) {
-			start->count[i] += f->count[i];
-			start->n += f->count[i];
+			s->start.count[i] += part->count[i];
+			n += part->count[i];
 		}
+		s->group_n[group] += n;
+		s->start.n += n;
 	}
-	start->sum_us += f->sum_us;
-	start->overflow += f->overflow;
-	start->max_us = f->max_us;
+	s->groups |= part->groups;
+	s->start.sum_us += part->sum_us;
+	s->start.overflow += part->overflow;
+	s->start.max_us = part->max_us;
 }
 
-static void fold_phase(struct windows *w, enum phase phase, const struct hist_set *const *sets,
-		       size_t n_sets, uint32_t slot)
+/* What came in a phase since the last fold. */
+static void fold_phase(struct windows *w, const struct hist_set *const *sets, size_t n_sets,
+		       enum phase phase, struct part *part)
 {
-	const struct hist *hists[WORKERS_MAX];
-	struct fresh fresh;
-	size_t n = 0;
-	for (size_t i = 0; i < n_sets && n < WORKERS_MAX; i++) {
-		const struct hist *h = sets[i] ? hist_set_get(sets[i], phase) : NULL;
-		if (h)
-			hists[n++] = h;
-	}
+	struct source src;
 	struct series **series = &w->phases[phase];
-	if (n && !*series)
+	part->groups = part->n_entries = 0;
+	part->sum_us = part->max_us = part->overflow = 0;
+	find_source(sets, n_sets, phase, &src);
+	if (!src.n && !src.zeros)
+		return;
+	if (!*series)
 		*series = calloc(1, sizeof(**series));
-	struct series *s = *series;
-	if (!n || !s)
-		return; /* nothing is lost: the next fold takes it all */
-	take_difference(&s->start, hists, n, &fresh);
-	s->groups = fresh.groups;
-	/* without memory for the slot `start` stays, and the next fold takes both seconds */
-	if (slot_store_fresh(&s->slots[0][slot], &fresh) && fresh.n_entries)
-		start_add(&s->start, &fresh);
+	if (*series) /* else nothing is lost: the next fold takes it all */
+		take_difference(&(*series)->start, &src, part);
 }
 
 void windows_fold(struct windows *w, const struct hist_set *const *sets, size_t n_sets,
 		  uint64_t now_us)
 {
+	struct part parts[N_PHASES];
 	uint32_t slot = ring_advance(w, 0, now_us - w->last_us);
 	w->last_us = now_us;
 	for (int p = 0; p < N_PHASES; p++)
-		fold_phase(w, (enum phase)p, sets, n_sets, slot);
+		fold_phase(w, sets, n_sets, (enum phase)p, &parts[p]);
+	/* without memory for the slot `start` stays, and the next fold takes both seconds */
+	if (slot_store(&w->slots[0][slot], parts))
+		for (int p = 0; p < N_PHASES; p++)
+			if (parts[p].n_entries)
+				start_add(w->phases[p], &parts[p]);
 	for (unsigned level = 1; level < N_LEVELS; level++)
 		if (w->rings[level - 1].n_open == levels[level].n_below)
 			roll_up(w, level);
@@ -383,8 +436,8 @@ void windows_read(const struct windows *w, enum phase phase, enum window window,
 	window_slots(w, window, n);
 	for (unsigned level = 0; level < N_LEVELS; level++) {
 		out->span_us += ring_span_us(w, level, n[level]);
-		if (s)
-			series_sum(w, s, level, n[level], &t);
+		for (uint32_t age = 0; age < n[level]; age++)
+			slot_add_to(slot_at(w, level, age), phase, &t);
 	}
 	memcpy(out->count, t.count, sizeof(out->count));
 	for (uint32_t i = 0; i < HIST_BUCKETS; i++)
@@ -402,31 +455,31 @@ struct extract {
 	uint64_t count[HIST_BUCKETS], n, sum_us, overflow;
 };
 
-/* Entries are in the order of their buckets: the ends are known without a look at the rest. */
-static void widen(const struct slot *slot, struct extract *x)
+/* The ends are known without a look at the rest. */
+static void widen(struct span span, struct extract *x)
 {
-	if (!slot->n_entries)
+	if (span.from == span.to)
 		return;
-	uint32_t low = slot->entries[0] >> ENTRY_COUNT_BITS;
-	uint32_t high = slot->entries[slot->n_entries - 1] >> ENTRY_COUNT_BITS;
+	uint32_t low = span.from[0] >> ENTRY_COUNT_BITS, high = span.to[-1] >> ENTRY_COUNT_BITS;
 	if (low < x->low)
 		x->low = low;
 	if (high > x->high)
 		x->high = high;
 }
 
-static void extract_slot(const struct slot *slot, struct extract *x)
+static void extract_slot(const struct slot *slot, enum phase phase, struct extract *x)
 {
-	for (uint32_t i = 0; i < slot->n_entries; i++) {
-		uint32_t n = slot->entries[i] & ENTRY_COUNT_MAX;
-		x->count[slot->entries[i] >> ENTRY_COUNT_BITS] += n;
+	struct span span = slot_span(slot, phase);
+	for (const uint32_t *e = span.from; e < span.to; e++) {
+		uint32_t n = *e & ENTRY_COUNT_MAX;
+		x->count[*e >> ENTRY_COUNT_BITS] += n;
 		x->n += n;
 	}
-	x->sum_us += slot->sum_us;
-	x->overflow += slot->overflow;
+	x->sum_us += slot ? slot->sum_us[phase] : 0;
+	x->overflow += slot ? slot->overflow[phase] : 0;
 }
 
-static void extract_window(const struct windows *w, const struct series *s, enum window window,
+static void extract_window(const struct windows *w, enum phase phase, enum window window,
 			   struct extract *x)
 {
 	uint32_t n[N_LEVELS];
@@ -436,13 +489,13 @@ static void extract_window(const struct windows *w, const struct series *s, enum
 	x->n = x->sum_us = x->overflow = 0;
 	for (unsigned level = 0; level < N_LEVELS; level++)
 		for (uint32_t age = 0; age < n[level]; age++)
-			widen(&s->slots[level][ring_index(w, level, age)], x);
+			widen(slot_span(slot_at(w, level, age), phase), x);
 	if (x->low > x->high)
 		return;
 	memset(&x->count[x->low], 0, (x->high - x->low + 1) * sizeof(x->count[0]));
 	for (unsigned level = 0; level < N_LEVELS; level++)
 		for (uint32_t age = 0; age < n[level]; age++)
-			extract_slot(&s->slots[level][ring_index(w, level, age)], x);
+			extract_slot(slot_at(w, level, age), phase, x);
 }
 
 static void extract_start(const struct series *s, struct extract *x)
@@ -484,7 +537,7 @@ void windows_summary(const struct windows *w, enum phase phase, enum window wind
 	if (window == WINDOW_START)
 		extract_start(s, &x);
 	else
-		extract_window(w, s, window, &x);
+		extract_window(w, phase, window, &x);
 	if (!x.n)
 		return;
 	out->n = x.n;
@@ -505,31 +558,29 @@ void windows_summary(const struct windows *w, enum phase phase, enum window wind
 
 /* ---- the last second ---- */
 
-/* Entries are in the order of their buckets. */
-static uint64_t slot_rank_us(const struct slot *slot, uint64_t rank)
+static uint64_t span_rank_us(struct span span, uint64_t rank)
 {
 	uint64_t seen = 0;
-	for (uint32_t i = 0; i < slot->n_entries; i++) {
-		uint32_t bucket = slot->entries[i] >> ENTRY_COUNT_BITS;
-		seen += slot->entries[i] & ENTRY_COUNT_MAX;
+	for (const uint32_t *e = span.from; e < span.to; e++) {
+		uint32_t bucket = *e >> ENTRY_COUNT_BITS;
+		seen += *e & ENTRY_COUNT_MAX;
 		if (seen >= rank)
 			return hist_lower_us(bucket) + hist_width_us(bucket) / 2;
 	}
 	return 0;
 }
 
-static const struct slot *newest_slot(const struct windows *w, enum phase phase)
+static struct span newest_span(const struct windows *w, enum phase phase)
 {
-	const struct series *s = w->phases[phase];
-	return s && w->rings[0].n_closed ? &s->slots[0][ring_index(w, 0, 0)] : NULL;
+	return slot_span(w->rings[0].n_closed ? slot_at(w, 0, 0) : NULL, phase);
 }
 
 void windows_newest_add(const struct windows *w, enum phase phase, struct hist_total *total)
 {
-	const struct slot *slot = newest_slot(w, phase);
-	for (uint32_t i = 0; slot && i < slot->n_entries; i++) {
-		uint32_t n = slot->entries[i] & ENTRY_COUNT_MAX;
-		total->count[slot->entries[i] >> ENTRY_COUNT_BITS] += n;
+	struct span span = newest_span(w, phase);
+	for (const uint32_t *e = span.from; e < span.to; e++) {
+		uint32_t n = *e & ENTRY_COUNT_MAX;
+		total->count[*e >> ENTRY_COUNT_BITS] += n;
 		total->n += n;
 	}
 	total->max_us = UINT64_MAX; /* not known: nothing is cut */
@@ -538,12 +589,25 @@ void windows_newest_add(const struct windows *w, enum phase phase, struct hist_t
 void windows_newest(const struct windows *w, enum phase phase, const double *q, size_t n,
 		    uint64_t *us)
 {
-	const struct slot *slot = newest_slot(w, phase);
+	struct span span = newest_span(w, phase);
 	uint64_t total = 0;
-	for (uint32_t i = 0; slot && i < slot->n_entries; i++)
-		total += slot->entries[i] & ENTRY_COUNT_MAX;
+	for (const uint32_t *e = span.from; e < span.to; e++)
+		total += *e & ENTRY_COUNT_MAX;
 	for (size_t k = 0; k < n; k++) {
 		double wanted = ceil(q[k] * (double)total - 1e-6);
-		us[k] = total ? slot_rank_us(slot, wanted < 1 ? 1 : (uint64_t)wanted) : 0;
+		us[k] = total ? span_rank_us(span, wanted < 1 ? 1 : (uint64_t)wanted) : 0;
 	}
+}
+
+/* ---- since start, coarsely ---- */
+
+bool windows_octaves(const struct windows *w, enum phase phase, struct hist_octaves *out)
+{
+	const struct series *s = w->phases[phase];
+	if (!s || !s->start.n)
+		return false;
+	memcpy(out->count, s->group_n, sizeof(out->count));
+	out->n = s->start.n;
+	out->sum_us = s->start.sum_us;
+	return true;
 }

@@ -17,8 +17,7 @@ static void check_sent(struct session *s)
 {
 	struct str out = STR_INIT;
 	struct reply r;
-	str_view(&out, session_out(s));
-	session_sent(s, out.len);
+	session_take(s, &out);
 	if (out.len && !view_starts(str_as_view(&out), VIEW("HTTP/1.1 "))) {
 		check(s->trusted); /* HAProxy's dialect is spoken here only */
 	} else if (out.len && s->state != SESSION_STREAM &&

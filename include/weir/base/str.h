@@ -72,6 +72,10 @@ void str_printf(struct str *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void str_vprintf(struct str *s, const char *fmt, va_list ap) PRINTF_LIKE(2, 0);
 void str_u64(struct str *s, uint64_t n);
 
+/* The digits of n, without a terminator; their end comes back. */
+#define DIGITS_U64 20 /* at most */
+char *digits_u64(char *to, uint64_t n);
+
 static inline void str_view(struct str *s, struct view v)
 {
 	str_put(s, v.ptr, v.len);

@@ -15,7 +15,7 @@
  *   hist_set_record(&set, PHASE_wait, us);                      // worker
  *
  *   struct hist_total t = {0};                                  // any thread
- *   hist_total_add_hist(&t, hist_set_get(&set, PHASE_wait));
+ *   hist_total_add_set(&t, &set, PHASE_wait);
  *   printf("p99 %" PRIu64 " us\n", hist_total_quantile(&t, 0.99));
  *
  * Memory: 2.8 KiB per struct hist, 5.6 KiB per struct hist_total.
@@ -32,8 +32,9 @@
 #define HIST_SUB_BITS 5
 #define HIST_SUB (1u << HIST_SUB_BITS)
 #define HIST_TOP_BITS 26
-#define HIST_LIMIT_US (UINT64_C(1) << HIST_TOP_BITS) /* first value that overflows */
-#define HIST_BUCKETS ((HIST_TOP_BITS - HIST_SUB_BITS + 1) * HIST_SUB)
+#define HIST_LIMIT_US (UINT64_C(1) << HIST_TOP_BITS)     /* first value that overflows */
+#define HIST_GROUPS (HIST_TOP_BITS - HIST_SUB_BITS + 1u) /* of 32 buckets */
+#define HIST_BUCKETS (HIST_GROUPS * HIST_SUB)
 
 /* ---- buckets ---- */
 
@@ -73,12 +74,13 @@ static inline uint32_t hist_group(uint32_t i)
 /* ---- one writer ---- */
 
 struct hist {
-	/* a bit for each 32 buckets that were ever used: readers look at no others */
-	_Atomic uint32_t groups;
-	_Atomic uint32_t count[HIST_BUCKETS]; /* wraps modulo 2^32; readers allow for it */
+	/* with every sample, in one cache line; then the line of its bucket */
 	_Atomic uint64_t sum_us;
 	_Atomic uint64_t max_us;
 	_Atomic uint64_t overflow;
+	/* a bit for each 32 buckets that were ever used: readers look at no others */
+	_Atomic uint32_t groups;
+	_Atomic uint32_t count[HIST_BUCKETS]; /* wraps modulo 2^32; readers allow for it */
 } CACHE_ALIGNED;
 
 /* Zeroed, or NULL without memory.  Freed by free(). */
@@ -111,10 +113,14 @@ static inline void hist_record(struct hist *h, uint64_t us)
  * Histograms appear when first used and stay until hist_set_fini.  Zeroed
  * memory is a valid empty set.  Errors go into a set of their own: fast errors
  * would flatter the quantiles.
+ *
+ * Most exchanges have no queue, no connect and no slow client: phases of 0 us are
+ * counted side by side here, and cost neither a histogram nor its cache lines.
  */
 struct hist_set {
-	_Atomic uint64_t n_lost;                /* samples without memory for a histogram */
 	_Atomic(struct hist *) phase[N_PHASES]; /* owns; writer releases, readers acquire */
+	_Atomic uint64_t n_lost;                /* samples without memory for a histogram */
+	_Atomic uint32_t zeros[N_PHASES];       /* samples of 0 us; wraps modulo 2^32 */
 };
 
 /* When nobody records or reads any more. */
@@ -126,6 +132,12 @@ void hist_set_record_first(struct hist_set *set, enum phase phase, uint64_t us);
 /* Writer thread only. */
 static inline void hist_set_record(struct hist_set *set, enum phase phase, uint64_t us)
 {
+	if (us == 0) {
+		_Atomic uint32_t *n = &set->zeros[phase];
+		atomic_store_explicit(n, atomic_load_explicit(n, memory_order_relaxed) + 1,
+				      memory_order_relaxed);
+		return;
+	}
 	struct hist *h = atomic_load_explicit(&set->phase[phase], memory_order_relaxed);
 	if (likely(h != NULL))
 		hist_record(h, us);
@@ -133,7 +145,14 @@ static inline void hist_set_record(struct hist_set *set, enum phase phase, uint6
 		hist_set_record_first(set, phase, us);
 }
 
-/* Any thread; NULL when nothing was recorded. */
+/* Writer thread only; us[] by phase. */
+static inline void hist_set_record_all(struct hist_set *set, const uint64_t us[N_PHASES])
+{
+	for (int p = 0; p < N_PHASES; p++)
+		hist_set_record(set, (enum phase)p, us[p]);
+}
+
+/* Any thread; NULL when nothing above 0 us was recorded. */
 static inline const struct hist *hist_set_get(const struct hist_set *set, enum phase phase)
 {
 	return atomic_load_explicit(&set->phase[phase], memory_order_acquire);
@@ -156,6 +175,8 @@ struct hist_total {
  * other way round.
  */
 void hist_total_add_hist(struct hist_total *total, const struct hist *h);
+/* Adds a phase of a set, its samples of 0 us too. */
+void hist_total_add_set(struct hist_total *total, const struct hist_set *set, enum phase phase);
 /* Adds another total; the longer of the two spans is kept. */
 void hist_total_add(struct hist_total *total, const struct hist_total *other);
 

@@ -61,11 +61,12 @@ static inline uint32_t level_class_top(unsigned c)
 }
 
 struct levels {
+	struct counter area_us; /* sum of k times its time */
+	_Atomic uint32_t top;   /* bins above it were never used: readers skip them */
 	struct level_bin {
 		struct counter time_us; /* a difference may be negative: sums wrap rightly */
 		struct counter done;
 	} bin[LEVEL_BINS];
-	struct counter area_us;                       /* sum of k times its time */
 	_Atomic(struct hist *) served[LEVEL_CLASSES]; /* owns; made at the first sample */
 } CACHE_ALIGNED;
 
@@ -73,13 +74,22 @@ struct levels {
 struct levels *levels_new(void);
 void levels_free(struct levels *levels); /* NULL is fine */
 
+/* Any thread. */
+static inline uint32_t levels_top(const struct levels *levels)
+{
+	return atomic_load_explicit(&levels->top, memory_order_relaxed);
+}
+
 /* Slow path of levels_served. */
 void levels_served_first(struct levels *levels, unsigned c, uint64_t us);
 
 /* Writer thread: k were in flight for `us`, which may be "negative" by a little. */
 static inline void levels_pass(struct levels *levels, uint32_t k, uint64_t us)
 {
-	counter_add(&levels->bin[level_bin(k)].time_us, us);
+	uint32_t bin = level_bin(k);
+	if (unlikely(bin > levels_top(levels)))
+		atomic_store_explicit(&levels->top, bin, memory_order_relaxed);
+	counter_add(&levels->bin[bin].time_us, us);
 	counter_add(&levels->area_us, k * us);
 }
 

@@ -40,9 +40,7 @@ static inline void meter_record(struct meter *meter, unsigned worker, bool faile
 				const uint64_t us[N_PHASES])
 {
 	struct meter_local *local = &meter->local[worker];
-	struct hist_set *set = unlikely(failed) ? &local->failed : &local->ok;
-	for (int p = 0; p < N_PHASES; p++)
-		hist_set_record(set, (enum phase)p, us[p]);
+	hist_set_record_all(unlikely(failed) ? &local->failed : &local->ok, us);
 }
 
 #endif

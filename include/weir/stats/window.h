@@ -15,11 +15,11 @@
  * what came since (5 to 6 minutes).  span_us of the result says how long it
  * really is.  Nothing is ever averaged.
  *
- * Memory: a phase costs nothing until its first sample.  Then 5.6 KiB for the
- * sum since start, and 21 slots of 4 bytes per bucket in use (a slot without
- * samples: none), at most 2.8 KiB each: typically 10 KiB, never above 65 KiB
- * per phase (a bucket with more than 2^22 samples in one slot takes 4 bytes
- * more for each 2^22).
+ * Memory: a phase costs nothing until its first sample, then 5.8 KiB for the sum
+ * since start.  A slot holds all phases: 112 bytes and 4 for each bucket in use,
+ * at most 20 KiB (a bucket with more than 2^22 samples in one slot takes 4 bytes
+ * more for each 2^22); without samples it costs nothing.  21 slots of a busy
+ * backend have about 20 KiB, never above 420 KiB.
  */
 #ifndef WEIR_STATS_WINDOW_H
 #define WEIR_STATS_WINDOW_H
@@ -85,6 +85,19 @@ void windows_summary(const struct windows *windows, enum phase phase, enum windo
 
 /* Adds what the last fold took in, buckets and n only. */
 void windows_newest_add(const struct windows *windows, enum phase phase, struct hist_total *total);
+
+/*
+ * A phase since start by powers of two: octave g > 0 are the samples from 2^(g + 4)
+ * to below 2^(g + 5) us, octave 0 those below 32 us.
+ */
+struct hist_octaves {
+	uint64_t count[HIST_GROUPS];
+	uint64_t n; /* sum of count */
+	uint64_t sum_us;
+};
+
+/* False without samples, and `out` is not touched then. */
+bool windows_octaves(const struct windows *windows, enum phase phase, struct hist_octaves *out);
 
 /* Slots that had to be left out of the windows for want of memory. */
 uint64_t windows_lost(const struct windows *windows);

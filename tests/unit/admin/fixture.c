@@ -349,6 +349,14 @@ void reply_fini(struct reply *r)
 	str_fini(&r->body);
 }
 
+void session_take(struct session *s, struct str *out)
+{
+	while (session_out(s).len) {
+		str_view(out, session_out(s));
+		session_sent(s, session_out(s).len);
+	}
+}
+
 static struct reply exchange(struct fixture *f, bool trusted, const char *method, const char *path,
 			     const char *more, const char *body)
 {
@@ -362,8 +370,7 @@ static struct reply exchange(struct fixture *f, bool trusted, const char *method
 	session_init(&s, &f->api, trusted);
 	session_put(&s, str_as_view(&text));
 	session_run(&s);
-	str_view(&out, session_out(&s));
-	session_sent(&s, session_out(&s).len);
+	session_take(&s, &out);
 	check(reply_take(&out, strcmp(method, "HEAD") == 0, &reply));
 	check(out.len == 0);
 	session_fini(&s);

@@ -55,6 +55,8 @@ struct reply ask_tcp(struct fixture *f, const char *method, const char *path, co
 		     const char *body);
 struct reply ask_typed(struct fixture *f, const char *method, const char *path, const char *more,
 		       const char *body);
+/* All that the session has to send goes behind `out`. */
+void session_take(struct session *s, struct str *out);
 void reply_fini(struct reply *r);
 
 /* Cuts the first answer off `bytes`; false when it is not complete. */

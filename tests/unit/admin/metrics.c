@@ -113,6 +113,31 @@ Test(admin_metrics, buckets_are_exact_at_their_borders)
 	reply_fini(&r);
 }
 
+Test(admin_metrics, phases_of_pools_and_backends)
+{
+	struct hist_set *a = &f.pools[0].backends[0]->local[0]->ok;
+	struct hist_set *b = &f.pools[0].backends[1]->local[0]->ok;
+	for (int i = 0; i < 3; i++) {
+		hist_set_record(a, PHASE_queue, 0);
+		hist_set_record(a, PHASE_wait, 31);
+		hist_set_record(b, PHASE_queue, 1000);
+	}
+	pool_registry_tick(&f.reg, clock_us());
+	struct reply r = ask(&f, "GET", "/metrics", NULL);
+	has(&r, "\nweir_pool_phase_duration_seconds_bucket{pool=\"app\",phase=\"queue\","
+		"le=\"0.000064\"} 3\n");
+	has(&r, "\nweir_pool_phase_duration_seconds_bucket{pool=\"app\",phase=\"queue\","
+		"le=\"0.001024\"} 6\n");
+	has(&r, "\nweir_pool_phase_duration_seconds_sum{pool=\"app\",phase=\"queue\"} 0.003000\n");
+	has(&r, "\nweir_backend_phase_seconds_total{pool=\"app\",backend=\"a\",phase=\"wait\"} "
+		"0.000093\n");
+	has(&r, "\nweir_backend_phase_seconds_total{pool=\"app\",backend=\"a\",phase=\"queue\"} "
+		"0\n");
+	cr_assert(!strstr(r.body.ptr, "weir_backend_phase_duration_seconds_count{pool=\"app\","
+				      "backend=\"a\",phase=\"queue\""));
+	reply_fini(&r);
+}
+
 Test(admin_metrics, label_values_are_escaped)
 {
 	struct str out = STR_INIT;

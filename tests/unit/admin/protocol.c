@@ -29,8 +29,7 @@ static void run(void)
 	bool more;
 	do {
 		more = session_run(&s);
-		str_view(&out, session_out(&s));
-		session_sent(&s, session_out(&s).len);
+		session_take(&s, &out);
 	} while (more);
 }
 

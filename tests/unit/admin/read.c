@@ -359,5 +359,11 @@ Test(admin_read, a_thousand_backends)
 	cr_assert_eq(json_size(&r.body, "backends"), 1000);
 	cr_assert_str_eq(json_at(&r.body, "backends.999.latency.5m.self.n"), "1");
 	reply_fini(&r);
+	/* what a scrape costs is its bytes: written, sent, read, stored */
+	r = ask(&f, "GET", "/metrics", NULL);
+	cr_assert(r.body.len < 7500 * 1000, "%zu bytes", r.body.len);
+	cr_assert(strstr(r.body.ptr, "\nweir_pool_phase_duration_seconds_count{pool=\"app\","
+				     "phase=\"queue\"} 1000\n"));
+	reply_fini(&r);
 	str_fini(&yaml);
 }

@@ -195,12 +195,31 @@ Test(hist, a_set_allocates_what_is_used)
 	for (int p = 0; p < N_PHASES; p++)
 		cr_assert_eq(hist_set_get(&set, (enum phase)p) != NULL, p == PHASE_wait);
 	struct hist_total t = {0};
-	hist_total_add_hist(&t, hist_set_get(&set, PHASE_wait));
-	hist_total_add_hist(&t, hist_set_get(&set, PHASE_total));
+	hist_total_add_set(&t, &set, PHASE_wait);
+	hist_total_add_set(&t, &set, PHASE_total);
 	cr_assert_eq(t.n, 2);
 	cr_assert_eq(t.sum_us, 16);
 	hist_set_fini(&set);
 	cr_assert_null(hist_set_get(&set, PHASE_wait));
+}
+
+/* Most phases are 0 us for most exchanges: those cost no histogram. */
+Test(hist, nothing_is_counted_beside_the_histograms)
+{
+	struct hist_set set = {0};
+	const uint64_t us[N_PHASES] = {[PHASE_wait] = 900, [PHASE_total] = 950};
+	for (int i = 0; i < 5; i++)
+		hist_set_record_all(&set, us);
+	for (int p = 0; p < N_PHASES; p++) {
+		struct hist_total t = {0};
+		hist_total_add_set(&t, &set, (enum phase)p);
+		cr_assert_eq(hist_set_get(&set, (enum phase)p) != NULL, us[p] > 0);
+		cr_assert_eq(t.n, 5);
+		cr_assert_eq(t.count[hist_index(us[p])], 5);
+		cr_assert_eq(t.sum_us, 5 * us[p]);
+		cr_assert_eq(t.max_us, us[p]);
+	}
+	hist_set_fini(&set);
 }
 
 Test(phase, names_go_both_ways)
