@@ -72,7 +72,7 @@ static int by_value(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-enum trait { TRAIT_SERVICE, TRAIT_NOW, TRAIT_RATE };
+enum trait { TRAIT_SERVICE, TRAIT_NOW, TRAIT_RATE, N_TRAITS };
 
 static double trait_of(const struct scaling_part *p, enum trait trait)
 {
@@ -82,33 +82,57 @@ static double trait_of(const struct scaling_part *p, enum trait trait)
 	case TRAIT_NOW:
 		return p->now.n >= SCALING_SAMPLES / 4 ? p->now.p95_us : 0;
 	case TRAIT_RATE:
+	case N_TRAITS:
 		break;
 	}
 	return p->weight > 0 ? p->rate / p->weight : 0;
 }
 
-/* Of the usable backends but `self`, out of at most 256; 0: there is none. */
-static double median_of_others(const struct scaling_input *in, const struct scaling_part *self,
-			       enum trait trait)
+/* Each trait of the usable backends that have it, in order; of at most 256 of them. */
+struct company {
+	double sorted[N_TRAITS][256];
+	size_t n[N_TRAITS];
+};
+
+static void meet(const struct scaling_input *in, struct company *company)
 {
-	double values[256];
-	size_t n = 0;
-	for (size_t i = 0; i < in->n && n < ARRAY_LEN(values); i++) {
-		const struct scaling_member *m = &in->members[i];
-		double x = m->part && m->part != self && m->usable ? trait_of(m->part, trait) : 0;
-		if (x > 0)
-			values[n++] = x;
+	for (int t = 0; t < N_TRAITS; t++) {
+		double *values = company->sorted[t];
+		size_t n = 0;
+		for (size_t i = 0; i < in->n && n < ARRAY_LEN(company->sorted[t]); i++) {
+			const struct scaling_member *m = &in->members[i];
+			double x = m->part && m->usable ? trait_of(m->part, (enum trait)t) : 0;
+			if (x > 0)
+				values[n++] = x;
+		}
+		qsort(values, n, sizeof(*values), by_value);
+		company->n[t] = n;
 	}
-	if (!n)
-		return 0;
-	qsort(values, n, sizeof(*values), by_value);
-	return values[n / 2];
 }
 
-static bool is_slow_host(const struct scaling_input *in, const struct scaling_member *m, char *say)
+/* Without one of value `own`, when there is one; 0: there are no others. */
+static double median_of_others(const struct company *company, enum trait trait, double own)
+{
+	const double *values = company->sorted[trait];
+	size_t n = company->n[trait];
+	const double *self = n ? bsearch(&own, values, n, sizeof(own), by_value) : NULL;
+	if (!self)
+		return n ? values[n / 2] : 0;
+	size_t middle = (n - 1) / 2;
+	return n < 2 ? 0 : values[middle + (middle >= (size_t)(self - values))];
+}
+
+struct case_file {
+	const struct scaling *s;
+	const struct scaling_input *in;
+	const struct scaling_side *alone, *now;
+	char *say;
+};
+
+static bool is_slow_host(const struct company *company, const struct scaling_member *m, char *say)
 {
 	double own = trait_of(m->part, TRAIT_SERVICE);
-	double median = median_of_others(in, m->part, TRAIT_SERVICE);
+	double median = median_of_others(company, TRAIT_SERVICE, own);
 	if (median <= 0 || own < SKEW_SERVICE * median || own - median < SKEW_SERVICE_US)
 		return false;
 	SAY("%.*s is slow even when it is alone: median service time %s, the others' %s "
@@ -118,33 +142,29 @@ static bool is_slow_host(const struct scaling_input *in, const struct scaling_me
 }
 
 /* More to do than the others, and slower for it. */
-static bool is_hot(const struct scaling *s, const struct scaling_input *in,
-		   const struct scaling_member *m, char *say)
+static bool is_hot(const struct case_file *c, const struct company *company,
+		   const struct scaling_member *m)
 {
 	const struct scaling_part *p = m->part;
-	double rate = median_of_others(in, p, TRAIT_RATE);
-	double median = median_of_others(in, p, TRAIT_NOW);
+	const struct scaling_input *in = c->in;
+	double own = trait_of(p, TRAIT_RATE);
+	double rate = median_of_others(company, TRAIT_RATE, own);
+	double median = median_of_others(company, TRAIT_NOW, trait_of(p, TRAIT_NOW));
+	char *say = c->say;
 	bool matters = in->slo_p95_us ? p->now.p95_us > (double)in->slo_p95_us
-				      : p->now.p95_us > GROWTH_MIN * s->alone.p95_us;
+				      : p->now.p95_us > GROWTH_MIN * c->s->alone.p95_us;
 	if (!matters || p->now.n < SCALING_SAMPLES || median <= 0 ||
-	    p->now.p95_us < GROWTH_MIN * median || trait_of(p, TRAIT_RATE) < SKEW_RATE * rate)
+	    p->now.p95_us < GROWTH_MIN * median || own < SKEW_RATE * rate)
 		return false;
 	SAY("%.*s has %.1f times the requests of the others and is slow under them: p95 %s, the "
 	    "others' %s: clients are pinned or hashed unevenly; more backends will not help as "
 	    "long as these stay together",
-	    (int)m->name.len, m->name.ptr, rate > 0 ? trait_of(p, TRAIT_RATE) / rate : 0,
-	    us(p->now.p95_us).at, us(median).at);
+	    (int)m->name.len, m->name.ptr, rate > 0 ? own / rate : 0, us(p->now.p95_us).at,
+	    us(median).at);
 	return true;
 }
 
 /* ---- the rules, for a pool or one backend ---- */
-
-struct case_file {
-	const struct scaling *s;
-	const struct scaling_input *in;
-	const struct scaling_side *alone, *now;
-	char *say;
-};
 
 static bool enough_data(const struct case_file *c)
 {
@@ -268,7 +288,9 @@ static void settle(struct scaling_opinion *o, char *sentence, enum verdict verdi
 /* One that is skewed makes the pool so; `say` is about the first of them. */
 static bool judge_members(const struct scaling *s, const struct scaling_input *in, char *say)
 {
+	struct company company;
 	bool any = false;
+	meet(in, &company);
 	for (size_t i = 0; i < in->n; i++) {
 		const struct scaling_member *m = &in->members[i];
 		char own[SCALING_SENTENCE];
@@ -276,7 +298,8 @@ static bool judge_members(const struct scaling *s, const struct scaling_input *i
 			continue;
 		struct case_file c = {s, in, &m->part->alone, &m->part->now, own};
 		enum verdict verdict;
-		bool skewed = m->usable && (is_slow_host(in, m, own) || is_hot(s, in, m, own));
+		bool skewed =
+		    m->usable && (is_slow_host(&company, m, own) || is_hot(&c, &company, m));
 		if (skewed && !any)
 			snprintf(say, SCALING_SENTENCE, "%s", own);
 		any |= skewed;

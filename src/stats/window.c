@@ -135,11 +135,11 @@ struct part {
 	uint64_t sum_us, max_us, overflow;
 };
 
-static inline uint32_t part_count(struct part *part, uint32_t bucket, uint32_t n)
+static inline void part_set(struct part *part, uint32_t bucket, uint32_t n)
 {
 	part->count[bucket] = n;
-	part->n_entries += n ? (n - 1) / ENTRY_COUNT_MAX + 1 : 0;
-	return n;
+	if (n)
+		part->n_entries += (n - 1) / ENTRY_COUNT_MAX + 1;
 }
 
 static void put_part(struct slot *slot, enum phase phase, const struct part *part)
@@ -261,7 +261,7 @@ static void part_sum(const struct windows *w, enum phase phase, unsigned level, 
 	for (uint32_t left = part->groups; left; left &= left - 1) {
 		uint32_t from = (uint32_t)__builtin_ctz(left) << HIST_SUB_BITS;
 		for (uint32_t i = from; i < from + HIST_SUB; i++)
-			part_count(part, i, part->count[i]);
+			part_set(part, i, part->count[i]);
 	}
 }
 
@@ -314,6 +314,19 @@ static void sum_bounds(const struct source *src, struct part *part)
 	}
 }
 
+/* A thousand backends' counts are in no cache: wait for all lines at once, not one by one. */
+static void ask_for(const struct hist_total *start, const struct source *src, uint32_t groups)
+{
+	for (uint32_t left = groups; left; left &= left - 1) {
+		uint32_t from = (uint32_t)__builtin_ctz(left) << HIST_SUB_BITS;
+		for (size_t k = 0; k < src->n; k++)
+			for (uint32_t i = 0; i < HIST_SUB; i += 16)
+				__builtin_prefetch(&src->hists[k]->count[from + i]);
+		for (uint32_t i = 0; i < HIST_SUB; i += 8)
+			__builtin_prefetch(&start->count[from + i]);
+	}
+}
+
 /* What the workers have now minus what `start` holds. */
 static void take_difference(const struct hist_total *start, const struct source *src,
 			    struct part *part)
@@ -323,6 +336,7 @@ static void take_difference(const struct hist_total *start, const struct source 
 	part->overflow -= start->overflow;
 	if (src->zeros)
 		part->groups |= hist_group(0);
+	ask_for(start, src, part->groups);
 	for (uint32_t left = part->groups; left; left &= left - 1) {
 		uint32_t from = (uint32_t)__builtin_ctz(left) << HIST_SUB_BITS;
 		for (uint32_t i = from; i < from + HIST_SUB; i++) {
@@ -330,7 +344,7 @@ static void take_difference(const struct hist_total *start, const struct source 
 			for (size_t k = 0; k < src->n; k++)
 				now += atomic_load_explicit(&src->hists[k]->count[i],
 							    memory_order_relaxed);
-			part_count(part, i, now - (uint32_t)start->count[i]);
+			part_set(part, i, now - (uint32_t)start->count[i]);
 		}
 	}
 }

@@ -137,6 +137,44 @@ Test(verdict, skewed_when_one_is_slower)
 	cr_assert(right >= 19, "%d of %d", right, RUNS);
 }
 
+/* The backends are quick, the time goes by in front of them. */
+Test(verdict, balancer_when_time_is_lost_in_weir)
+{
+	struct sim_plan plan = {.backends = 4,
+				.workers = 4,
+				.service_us = 10000,
+				.queue_us = 30000,
+				.slo_p95_us = 60000};
+	int right = count_right(&plan, 1600, 0.4, VERDICT_balancer);
+	cr_assert(right >= 19, "%d of %d", right, RUNS);
+	plan.slo_p95_us = 0;
+	right = count_right(&plan, 1600, 0.4, VERDICT_balancer);
+	cr_assert(right >= 19, "%d of %d without an objective", right, RUNS);
+	plan.slo_p95_us = 300000; /* it is slow, but nobody minds */
+	right = count_right(&plan, 1600, 0.4, VERDICT_healthy);
+	cr_assert(right >= 19, "%d of %d within the objective", right, RUNS);
+}
+
+/* Neither the fastest of them nor the slowest is blamed for being first or last. */
+Test(verdict, healthy_when_backends_differ_a_little)
+{
+	const struct sim_plan plan = {.backends = 4,
+				      .workers = 4,
+				      .service_us = 10000,
+				      .slow = {0.85, 1, 1.15, 1},
+				      .slo_p95_us = 60000};
+	int right = count_right(&plan, 1600, 0.5, VERDICT_healthy);
+	cr_assert(right >= 19, "%d of %d", right, RUNS);
+}
+
+Test(verdict, skewed_when_one_of_two_is_slower)
+{
+	const struct sim_plan plan = {
+	    .backends = 2, .workers = 4, .service_us = 10000, .slow = {1, 2.5}};
+	int right = count_right(&plan, 550, 0.5, VERDICT_skewed);
+	cr_assert(right >= 19, "%d of %d", right, RUNS);
+}
+
 Test(verdict, nothing_is_said_about_thin_data)
 {
 	const struct sim_plan plan = {
@@ -251,6 +289,7 @@ Test(forecast, one_less_comes_true)
 	const struct sim_plan plan = {.workers = 4, .service_us = 10000};
 	check_forecasts(plan, 0.4, 3);
 	check_forecasts(plan, 0.6, 3);
+	check_forecasts(plan, 0.67, 3); /* three have 89 % to do */
 }
 
 Test(forecast, random_choice_makes_separate_queues)

@@ -142,9 +142,10 @@ static void finish(struct sim *s, struct job *job)
 	uint64_t us = (uint64_t)(s->now_us - job->arrived_us);
 	level(s, b, -1);
 	levels_served(s->levels[b], job->others, us);
-	for (int p = 0; p < N_PHASES; p++)
-		hist_set_record(&s->sets[b], (enum phase)p,
-				p == PHASE_total || p == PHASE_wait ? us : 0);
+	uint64_t queued = s->plan.queue_us > 0 ? (uint64_t)exponential(s, s->plan.queue_us) : 0;
+	const uint64_t phases[N_PHASES] = {
+	    [PHASE_queue] = queued, [PHASE_wait] = us, [PHASE_total] = queued + us};
+	hist_set_record_all(&s->sets[b], phases);
 	job->next = s->free;
 	s->free = job;
 	struct job *next = queue_next(&s->queue[b]);

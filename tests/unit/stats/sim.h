@@ -23,8 +23,9 @@ struct sim_plan {
 	double service_us;
 	unsigned shared_workers; /* 0: no shared station */
 	double shared_us;
-	bool uneven;               /* picked at random, the first four times as often */
-	bool random;               /* picked at random, not by load */
+	bool uneven;     /* picked at random, the first four times as often */
+	bool random;     /* picked at random, not by load */
+	double queue_us; /* every request waits for its slot in weir, so long on average */
 	double slow[SIM_BACKENDS]; /* factor of the service time; 0: 1 */
 	uint64_t slo_p95_us;
 };
