@@ -7,8 +7,8 @@ counted.  "ratio" is weir's CPU time divided by the peer's in the same round: be
 cheaper.  Proxies take turns (A B C, A B C, ...), and medians and spread over the rounds are
 printed, so a machine that drifts cancels out.
 
-One worker on one core, unless the row says otherwise; the load tool and the sample app servers
-(weir-app) share the other core.  Everybody keeps connections alive on both sides, streams request
+One worker on one core, the load tool and the sample app servers (weir-app) on another, unless the
+row says that nothing is pinned.  Everybody keeps connections alive on both sides, streams request
 bodies, picks the least loaded of four backends and writes no log unless the row says so.  nginx
 and haproxy add X-Forwarded-For only; weir sets its other X-Forwarded fields and X-Request-ID and
 keeps its statistics, as it always does.
@@ -34,6 +34,7 @@ from bench_lib.peers import PEERS, setup
 OUT = os.path.join(procs.ROOT, 'build', 'bench')
 OTHERS_MAX, ATTEMPTS = 0.15, 3
 IDLE_LOW, IDLE_HIGH = 1000, 8000
+CONNECTIONS = 10500  # that every proxy is set up for
 H1, H2 = ('weir', 'nginx', 'haproxy'), ('weir', 'nginx', 'haproxy', 'nghttpx')
 
 
@@ -71,8 +72,8 @@ ROWS = {
     'h2m32': row('HTTP/2, 16 connections x 32 streams', tls=True, load='h2load', conns=16,
                  streams=32, peers=H2),
     'workers2': row('two workers, nothing pinned, 64 connections', workers=2),
-    'open30k': row('open loop, 30 000 requests/s', load='open', conns=2000, rate=30000),
-    'open45k': row('open loop, 45 000 requests/s', load='open', conns=2000, rate=45000),
+    'open30k': row('open loop, nothing pinned, 30 000 requests/s', load='open', conns=2000, rate=30000),
+    'open45k': row('open loop, nothing pinned, 45 000 requests/s', load='open', conns=2000, rate=45000),
     'idle': row('memory of an idle connection', load='idle', unit='connection'),
     'idletls': row('memory of an idle TLS connection', load='idle', tls=True, unit='connection'),
 }
@@ -147,10 +148,10 @@ class Bench:
     # ---- a row: all proxies are up, one at a time is under load ----
 
     def start(self, name, r, apps, cores):
-        most = max(r['conns'] + r['idle'], IDLE_HIGH if r['load'] == 'idle' else 0)
+        # generous: haproxy gives up idle backend connections when a quarter of its limit is in use
         what = setup(apps.ports, routes=r['routes'], workers=r['workers'], log=r['log'],
                      tls=self.tls if r['tls'] else None,
-                     connections=min(max(most + 100, 2000), self.idle_most() + 300))
+                     connections=min(CONNECTIONS, self.idle_most() + 300))
         return procs.Proxy(name, PEERS[name], what, cores[1])
 
     def fail(self, name, why):
@@ -191,7 +192,8 @@ class Bench:
                 table.pop(name, None)
 
     def run(self, name, r):
-        cores = procs.cores() if r['workers'] == 1 else (None, None)
+        pinned = r['workers'] == 1 and r['load'] != 'open'  # open loop: nobody's core may be full
+        cores = procs.cores() if pinned else (None, None)
         if r['idle']:
             r = r | dict(idle=min(r['idle'], self.idle_most()))
         running, held, table = {}, [], {}
@@ -341,8 +343,7 @@ def versions(names):
     return found
 
 
-def run_rows(bench, names):
-    raw, results = {}, {}
+def run_rows(bench, names, raw, results):
     for name in names:
         try:
             raw[name] = bench.run(name, ROWS[name])
@@ -351,12 +352,10 @@ def run_rows(bench, names):
             continue
         results[name] = summary(ROWS[name], raw[name])
         print_row(ROWS[name], results[name])
-    return raw, results
 
 
-def run_curves(bench, names):
-    """{curve: {peer: [[x, median us]]}}"""
-    found = {}
+def run_curves(bench, names, found):
+    """Fills {curve: {peer: [[x, median us]]}}."""
     for name in names:
         title, key, values = CURVES[name]
         lines = found[name] = {}
@@ -369,7 +368,6 @@ def run_curves(bench, names):
             print_row(r, rows)
             for p, s in rows.items():
                 lines.setdefault(p, []).append([value, s['cpu_us']])
-    return found
 
 
 def write(options, head, results, raw, found):
@@ -405,17 +403,21 @@ def main():
                 rounds_n=options.rounds, seconds=options.seconds, quick=options.quick)
     print(', '.join(f'{p} {v}' for p, v in have.items()) + f'; {os.cpu_count()} cores, Linux '
           f'{platform.release()}; {options.rounds} rounds of {options.seconds} s', flush=True)
+    raw, results, found, ended = {}, {}, {}, 0
     with tempfile.TemporaryDirectory(prefix='weir-bench-') as folder:
         bench = Bench(options, folder)
-        raw, results = run_rows(bench, options.rows)
-        found = run_curves(bench, options.curves)
+        try:
+            run_rows(bench, options.rows, raw, results)
+            run_curves(bench, options.curves, found)
+        except SystemExit as interrupt:  # what was measured until then is kept
+            ended = interrupt.code
     if results:
         print_table(ROWS, results, options.peers)
     write(options, head, results, raw, found)
     bad = [n for n, found in results.items() if any(s['bad'] for s in found.values())]
     if bad:
         print(f'bad answers in: {", ".join(bad)}')
-    return 1 if bad or bench.failures else 0
+    return ended or (1 if bad or bench.failures else 0)
 
 
 if __name__ == '__main__':

@@ -215,9 +215,8 @@ def arguments():
     return options
 
 
-def measure(scenario, options, failures):
-    """{contender: rounds}; who cannot run is left out, and said."""
-    table = {}
+def measure(scenario, options, failures, table):
+    """Fills {contender: rounds}; who cannot run is left out, and said."""
     for number in range(options.rounds):
         for name in options.contenders:
             if name in failures:
@@ -233,7 +232,16 @@ def measure(scenario, options, failures):
                 procs.progress('')
                 print(f'left out: {name}: {why}', flush=True)
     procs.progress('')
-    return table
+
+
+def measure_all(options, raw, failures):
+    """0, or the exit status of an interrupt: what was measured until then is kept."""
+    try:
+        for scenario in options.only:
+            measure(scenario, options, failures, raw.setdefault(scenario, {}))
+    except SystemExit as interrupt:
+        return interrupt.code
+    return 0
 
 
 def main():
@@ -249,9 +257,9 @@ def main():
     print(f'{names}; {os.cpu_count()} cores, Linux {platform.release()}; {options.rounds} rounds of'
           f' {options.seconds} s', flush=True)
     raw, results, failures = {}, {}, set()
-    for scenario in options.only:
-        raw[scenario] = measure(scenario, options, failures)
-        results[scenario] = {name: summary(rounds) for name, rounds in raw[scenario].items()}
+    ended = measure_all(options, raw, failures)
+    for scenario, table in raw.items():
+        results[scenario] = {name: summary(rounds) for name, rounds in table.items()}
         print_table(scenario, results[scenario])
     os.makedirs(options.out, exist_ok=True)
     with open(os.path.join(options.out, 'compare.json'), 'w', encoding='utf-8') as out:
@@ -262,7 +270,7 @@ def main():
         out.write(draw.bars('p99 in ms (less is better)', names + '; whiskers: all rounds',
                             bar_groups(results)))
     print(f'\nwritten: {options.out}')
-    return 1 if failures else 0
+    return ended or (1 if failures else 0)
 
 
 if __name__ == '__main__':

@@ -21,6 +21,7 @@ def connect_once(context, port, request, session):
     """(was the answer right and the session used, the ticket for the next connection)"""
     with socket.create_connection(('127.0.0.1', port), timeout=10) as plain, \
             context.wrap_socket(plain, server_hostname='bench.test', session=session) as s:
+        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as browsers and curl do
         s.sendall(request)
         answer = b''
         while part := s.recv(16384):

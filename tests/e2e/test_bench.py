@@ -67,7 +67,7 @@ def test_bench_knows_its_rows():
 @pytest.mark.slow
 def test_compare_measures_prints_and_draws(tmp_path):
     out = tmp_path / "out"
-    names = ["weir auto", "nginx least_conn", "haproxy leastconn"]
+    names = ["weir auto", "haproxy leastconn"]
     done = run_script("compare.py", "--quick", "--only", "slow,recovery", "--contenders",
                       ",".join(names), "--out", str(out))
     assert done.returncode == 0, done.stdout + done.stderr
