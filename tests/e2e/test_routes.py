@@ -258,6 +258,7 @@ def test_idle_timeout_of_a_route(routed):
         client.response()
 
 
+@pytest.mark.slow
 def test_ten_thousand_routes(routed):
     """Each is found.  That their number costs nothing is counted in tests/unit/route/cost.c."""
     routes = [{"match": {"host": f"h{i}.example.com", "path": f"/p{i}"},
