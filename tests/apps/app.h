@@ -10,6 +10,7 @@
 #include <netinet/in.h>
 
 #include "weir/base/str.h"
+#include "weir/stats/hist.h"
 
 #include "body.h"
 #include "plan.h"
@@ -45,6 +46,8 @@ struct instance {
 	uint64_t open;        /* connections now */
 	uint64_t in_progress; /* requests now */
 	struct counters n;
+	/* owns; from a request's head to the start of its answer; not of the fast answers */
+	struct hist *took;
 };
 
 struct server {
@@ -101,6 +104,7 @@ struct conn {
 	struct job job;        /* at the instance's station */
 	struct job shared_job; /* at the shared one */
 	uint64_t n_requests;
+	uint64_t began_us;
 
 	/* the answer */
 	struct timer timer; /* the one delay that is due next */

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "weir/base/check.h"
+#include "weir/base/clock.h"
 
 #include "app.h"
 
@@ -120,6 +121,7 @@ static void count_start(struct conn *conn)
 {
 	struct instance *instance = conn->instance;
 	conn->is_counted = true;
+	conn->began_us = clock_us();
 	instance->in_progress++;
 	if (instance->in_progress > instance->n.max_in_progress)
 		instance->n.max_in_progress = instance->in_progress;

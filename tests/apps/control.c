@@ -5,6 +5,7 @@
  * neither is a connection that begins with one.
  */
 #include <stdio.h>
+#include <string.h>
 
 #include "weir/base/json.h"
 #include "weir/base/parse.h"
@@ -116,6 +117,23 @@ static void put_responses(struct json *j, const struct counters *n)
 	json_object_end(j);
 }
 
+/* Buckets [lower_us, count] of the time that requests took here. */
+static void put_took(struct json *j, const struct hist *took)
+{
+	json_key(j, "took");
+	json_array(j);
+	for (uint32_t i = 0; i < HIST_BUCKETS; i++) {
+		uint32_t n = atomic_load_explicit(&took->count[i], memory_order_relaxed);
+		if (n == 0)
+			continue;
+		json_array(j);
+		json_u64(j, hist_lower_us(i));
+		json_u64(j, n);
+		json_array_end(j);
+	}
+	json_array_end(j);
+}
+
 static void put_stats(struct str *out, const struct instance *instance)
 {
 	const struct counters *n = &instance->n;
@@ -141,6 +159,7 @@ static void put_stats(struct str *out, const struct instance *instance)
 	json_member_u64(&j, "bytes_in", n->bytes_in);
 	json_member_u64(&j, "bytes_out", n->bytes_out);
 	put_responses(&j, n);
+	put_took(&j, instance->took);
 	json_object_end(&j);
 	str_char(out, '\n');
 }
@@ -148,6 +167,7 @@ static void put_stats(struct str *out, const struct instance *instance)
 static void reset_stats(struct instance *instance)
 {
 	instance->n = (struct counters){.max_in_progress = instance->in_progress};
+	memset(instance->took, 0, sizeof(*instance->took));
 	instance->station.max_queued = instance->station.n_queued;
 	instance->server->shared.max_queued = instance->server->shared.n_queued;
 }

@@ -221,6 +221,8 @@ static void start_instances(struct server *server, const struct options *o)
 		struct instance *instance = &server->instances[i];
 		instance->server = server;
 		instance->defaults = o->defaults;
+		instance->took = hist_new();
+		check(instance->took != NULL);
 		snprintf(instance->name, sizeof(instance->name), VIEW_FMT "-%zu", VIEW_ARG(o->name),
 			 i);
 		rng_init(&instance->rng, o->seed * 1000003 + i);

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <sys/uio.h>
 
+#include "weir/base/clock.h"
 #include "weir/base/json.h"
 
 #include "app.h"
@@ -218,6 +219,8 @@ static void put_bytes(struct conn *conn, struct view bytes)
 void reply_start(struct conn *conn)
 {
 	struct plan *plan = &conn->plan;
+	if (conn->is_counted)
+		hist_record(conn->instance->took, clock_us() - conn->began_us);
 	conn->state = CONN_ANSWER;
 	conn->status = plan->status < STATUS_MAX ? (unsigned)plan->status : 500;
 	conn->body_at = conn->chunk_left = conn->allowance = 0;
