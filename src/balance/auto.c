@@ -13,7 +13,8 @@
  * What is left alone cannot show that it has recovered.  So a slow backend gets
  * one exchange a second from all workers together, however many requests there
  * are: at 4000 a second that is less than one in a thousand.  An answer in time
- * earns it the next exchange at once, and a few in a row its share.
+ * earns it the next exchange at once, and a few in a row its share.  A request
+ * that cannot be repeated is let off, as long as another comes within half a second.
  *
  *        above ENTER                      the mean back below LEAVE
  *   equal ----------> slow -- 1/s --> tried ------------------------> equal
@@ -91,6 +92,7 @@ struct auto_table {
 struct auto_local {
 	uint64_t look_us;    /* when to find out anew who is slow */
 	uint64_t explore_us; /* when a slow one may be tried next, at the earliest */
+	uint64_t wary_us;    /* the same by a wary request */
 	uint32_t pool_level;
 	uint32_t n_slow;
 	uint32_t *factors; /* [n] of slow ones: how much busier they count, 24.8 fixed point */
@@ -136,7 +138,7 @@ static void set_slow(struct auto_local *local, uint32_t i, uint32_t above)
 	if (!bitset_has(local->slow, i)) {
 		bitset_put(local->slow, i);
 		local->n_slow++;
-		local->explore_us = 0;
+		local->explore_us = local->wary_us = 0;
 	}
 	local->factors[i] = level_factor(2 * above);
 }
@@ -235,7 +237,7 @@ static uint32_t learn(struct auto_local *local, struct strategy_memory *memory, 
 	if (unlikely(bitset_has(local->slow, i)) && !result->error &&
 	    is_recovering(local, level, before & LEVEL_MASK)) {
 		gain = RECOVERY_GAIN;
-		local->explore_us = 0;
+		local->explore_us = local->wary_us = 0;
 		atomic_store_explicit(&memory->explored_us, 0, memory_order_relaxed);
 	}
 	int32_t mean = (int32_t)(before & LEVEL_MASK);
@@ -286,12 +288,11 @@ static uint64_t explore_gap(const struct auto_local *local)
  * brought forward to when that will be.  One that still owes an answer waits
  * longer, but not for ever: it may be a long download.
  */
-static bool claim_turn(const struct auto_local *local, const struct strategy_loads *loads,
-		       uint32_t i, uint64_t now_us, uint64_t *next)
+static bool claim_turn(uint64_t gap, const struct strategy_loads *loads, uint32_t i,
+		       uint64_t now_us, uint64_t *next)
 {
 	_Atomic uint64_t *explored = &loads->memory[i]->explored_us;
 	uint64_t last = atomic_load_explicit(explored, memory_order_relaxed);
-	uint64_t gap = explore_gap(local);
 	if (now_us >= last + gap &&
 	    (strategy_load(loads, i) == 0 || now_us >= last + gap * BUSY_GAPS) &&
 	    atomic_compare_exchange_strong_explicit(explored, &last, now_us, memory_order_relaxed,
@@ -305,17 +306,19 @@ static bool claim_turn(const struct auto_local *local, const struct strategy_loa
 /* A slow one whose turn it is, or STRATEGY_NONE. */
 static uint32_t explore(const struct draw_table *draw, struct auto_local *local,
 			const uint64_t *eligible, const struct strategy_loads *loads,
-			uint64_t now_us)
+			const struct strategy_input *input)
 {
-	uint64_t next = now_us + EXPLORE_US;
+	uint64_t now_us = input->now_us, next = now_us + EXPLORE_US;
+	uint64_t gap = explore_gap(local);
+	gap += input->wary ? gap / 2 : 0;
 	for (uint32_t w = 0; w < draw->n_words; w++) {
 		for (uint64_t b = local->slow[w] & eligible[w]; b; b &= b - 1) {
 			uint32_t i = w * 64 + (uint32_t)__builtin_ctzll(b);
-			if (claim_turn(local, loads, i, now_us, &next))
+			if (claim_turn(gap, loads, i, now_us, &next))
 				return i;
 		}
 	}
-	local->explore_us = next;
+	*(input->wary ? &local->wary_us : &local->explore_us) = next;
 	return STRATEGY_NONE;
 }
 
@@ -419,8 +422,9 @@ static uint32_t auto_pick(const struct strategy_table *opaque, void *opaque_loca
 		return STRATEGY_NONE;
 	if (unlikely(input->now_us >= local->look_us))
 		look(table, local, eligible, loads, input->now_us);
-	if (unlikely(local->n_slow && input->now_us >= local->explore_us)) {
-		uint32_t i = explore(draw, local, eligible, loads, input->now_us);
+	if (unlikely(local->n_slow &&
+		     input->now_us >= (input->wary ? local->wary_us : local->explore_us))) {
+		uint32_t i = explore(draw, local, eligible, loads, input);
 		if (i != STRATEGY_NONE)
 			return i;
 	}

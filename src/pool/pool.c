@@ -265,10 +265,10 @@ static bool falls_back(const struct pool *pool, uint64_t key)
 }
 
 static uint32_t pick(struct pool_view *view, struct pool_worker *pw, uint32_t tier, uint64_t key,
-		     const uint64_t *eligible)
+		     const struct pool_tried *tried, const uint64_t *eligible)
 {
 	struct way way = way_of(view, tier, falls_back(view->pool, key));
-	struct strategy_input input = {.key = key};
+	struct strategy_input input = {.key = key, .wary = tried && tried->wary};
 	if (way.strategy->needs & NEEDS_RANDOM)
 		input.random = rng_next(&pw->rng);
 	if (way.strategy->needs & NEEDS_NOW)
@@ -352,11 +352,18 @@ static uint32_t limit_of(const struct pool_view *view, uint32_t i, bool by_share
  * One of `mask`, which is used up.  Whoever turns out to be at its limit, or has
  * had its share, is taken out and the strategy is asked again.
  */
-static uint32_t pick_of(struct pool_view *view, struct pool_worker *pw, uint32_t tier,
-			uint64_t *mask, uint64_t key, bool by_share)
+struct wish {
+	const struct pool_tried *tried;
+	uint64_t key;
+	uint32_t tier;
+};
+
+static uint32_t pick_of(struct pool_view *view, struct pool_worker *pw, const struct wish *wish,
+			uint64_t *mask, bool by_share)
 {
+	uint64_t key = wish->key;
 	uint32_t i;
-	while ((i = pick(view, pw, tier, key, mask)) != STRATEGY_NONE) {
+	while ((i = pick(view, pw, wish->tier, key, wish->tried, mask)) != STRATEGY_NONE) {
 		if ((!by_share || keeps(view, pw, i, key)) &&
 		    claim(view->pool, i, limit_of(view, i, by_share)))
 			break;
@@ -373,18 +380,19 @@ enum pool_verdict pool_take_slot(struct pool_view *view, struct pool_worker *pw,
 				 const struct pool_tried *tried, uint64_t key, struct lease *lease)
 {
 	uint64_t *mask = pool_worker_mask(pw, (uint32_t)BITSET_WORDS(view->pool->n));
-	uint32_t tier = draw_tier(view, pw, key), i = STRATEGY_NONE;
+	struct wish wish = {tried, key, draw_tier(view, pw, key)};
+	uint32_t i = STRATEGY_NONE;
 	lease->backend = NULL;
-	if (!mask || !candidates(view, tried, &tier, mask))
+	if (!mask || !candidates(view, tried, &wish.tier, mask))
 		return POOL_EMPTY;
 	if (unlikely(view->shared)) {
-		i = pick_of(view, pw, tier, mask, key, true);
+		i = pick_of(view, pw, &wish, mask, true);
 		if (i == STRATEGY_NONE)
-			candidates(view, tried, &tier, mask);
+			candidates(view, tried, &wish.tier, mask);
 	}
 	if (i == STRATEGY_NONE)
-		i = pick_of(view, pw, tier, mask, key, false);
-	return i == STRATEGY_NONE ? POOL_FULL : taken(view, tier, i, key, lease);
+		i = pick_of(view, pw, &wish, mask, false);
+	return i == STRATEGY_NONE ? POOL_FULL : taken(view, wish.tier, i, key, lease);
 }
 
 enum pool_verdict pool_take_index(struct pool_view *view, uint32_t i, struct lease *lease)
@@ -417,7 +425,7 @@ enum pool_verdict pool_take(struct pool_view *view, struct pool_worker *pw,
 	const struct pool *pool = view->pool;
 	lease->backend = NULL;
 	if (likely(view->plain && (!tried || tried->n == 0))) {
-		uint32_t i = pick(view, pw, 0, key, view->eligible);
+		uint32_t i = pick(view, pw, 0, key, tried, view->eligible);
 		if (unlikely(i == STRATEGY_NONE))
 			return POOL_EMPTY;
 		if (likely(claim(pool, i, 0)))

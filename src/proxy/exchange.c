@@ -274,6 +274,7 @@ struct exchange *exchange_new(struct worker *w, const struct exchange_request *r
 	ex->start_us = req->start_us;
 	ex->bytes_in = req->bytes_in;
 	ex->method = w->req.method;
+	ex->tried.wary = !method_is_idempotent(ex->method);
 	ex->client_minor = w->req.version_minor;
 	ex->wants_upgrade = w->req.upgrade && w->req.body == BODY_NONE;
 	if (unlikely(ex->wants_upgrade))

@@ -120,6 +120,57 @@ Test(auto_memory, recovery_is_noticed_within_two_seconds)
 }
 
 /* Noise makes nobody slow: the shares are those of least-request. */
+/* One in `every` may be repeated; the others are never tried on the slow one while there are such.
+ */
+Test(auto_memory, requests_that_cannot_be_repeated_are_no_guinea_pigs)
+{
+	for (unsigned every = 2; every < 2000; every *= 40) {
+		struct quiet q;
+		uint32_t wary = 0, other = 0;
+		quiet_init(&q, 4, 1000);
+		q.mean_us[1] = 50000;
+		quiet_run(&q, 4000, 2);
+		for (unsigned k = 0; k < 40000; k++, q.now_us += 250) { /* 10 s */
+			struct strategy_input input = {.random = rng_next(&q.m.rng),
+						       .now_us = q.now_us,
+						       .wary = k % every != 0};
+			uint32_t i = q.m.strategy->pick(q.m.table, q.locals[0], &input,
+							q.m.eligible, &q.m.loads);
+			*(input.wary ? &wary : &other) += i == 1;
+			q.m.strategy->done(q.m.table, q.locals[0], &q.m.loads, i,
+					   &(struct strategy_result){
+					       .duration_us = i == 1 ? 50000 : 1000,
+					       .now_us = q.now_us,
+					   });
+		}
+		cr_assert_eq(wary, 0, "every %u: %u", every, wary);
+		cr_assert(other >= 8 && other <= 12, "every %u: %u", every, other);
+		model_fini(&q.m);
+	}
+}
+
+/* But when there are no others, they find out as well. */
+Test(auto_memory, wary_requests_alone_notice_a_recovery)
+{
+	struct quiet q;
+	uint32_t n = 0;
+	quiet_init(&q, 4, 1000);
+	q.mean_us[1] = 50000;
+	quiet_run(&q, 4000, 2);
+	for (unsigned k = 0; k < 8000; k++, q.now_us += 250) { /* 2 s */
+		struct strategy_input input = {
+		    .random = rng_next(&q.m.rng), .now_us = q.now_us, .wary = true};
+		uint32_t i =
+		    q.m.strategy->pick(q.m.table, q.locals[0], &input, q.m.eligible, &q.m.loads);
+		n += i == 1;
+		q.m.strategy->done(
+		    q.m.table, q.locals[0], &q.m.loads, i,
+		    &(struct strategy_result){.duration_us = 1000, .now_us = q.now_us});
+	}
+	cr_assert(n > 200, "it has recovered, and gets its share: %u", n);
+	model_fini(&q.m);
+}
+
 Test(auto_memory, equal_backends_stay_equal)
 {
 	static const uint32_t sizes[] = {2, 4, 16, 64, 100};

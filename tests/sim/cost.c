@@ -47,7 +47,8 @@ static void place_all(struct bench *b, struct strategy_member *members, struct a
 /* Picks, and ends one at random when half as many as backends are in flight. */
 static void step(struct bench *b)
 {
-	struct strategy_input input = {rng_next(&b->rng), rng_next(&b->rng), b->now_us += 50};
+	struct strategy_input input = {rng_next(&b->rng), rng_next(&b->rng), b->now_us += 50,
+				       false};
 	uint32_t i = b->strategy->pick(b->table, b->local, &input, b->eligible, &b->loads);
 	b->places[i].in_flight++;
 	b->held[b->n_held++] = i;

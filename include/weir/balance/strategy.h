@@ -51,6 +51,7 @@ struct strategy_input {
 	uint64_t random;
 	uint64_t key;
 	uint64_t now_us;
+	bool wary; /* it must not be lost: rather another request finds out who has recovered */
 };
 
 /*

@@ -214,6 +214,7 @@ void pool_tier_loads(const struct pool *pool, uint8_t percent[]);
 struct pool_tried {
 	uint32_t index[POOL_TRIED_MAX];
 	uint32_t n;
+	bool wary; /* it cannot be repeated: see struct strategy_input */
 };
 
 struct lease {
