@@ -22,6 +22,7 @@ struct scenario {
 	double service_us; /* mean */
 	double rate;       /* requests a second */
 	uint32_t n_requests;
+	double without;    /* its p99 at most so many times that of the pool without the slow */
 	bool heavy_tail;   /* Pareto 1.5 instead of exponential sizes */
 	bool bursts;       /* at times a backend runs at 0.3 of its speed */
 	double slow_speed; /* of the last `n_slow` backends; 0: 1 */
