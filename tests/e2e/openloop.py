@@ -17,6 +17,7 @@ class Load:
         self.failed = []          # what never got a whole answer
         self.rows = []            # (scheduled, seconds, status, x-app)
         self.idle = []
+        self.busy = 0             # connections with a request under way
         self.stopping = False
         self.thread = threading.Thread(target=lambda: asyncio.run(self.run()))
 
@@ -40,9 +41,11 @@ class Load:
 
     async def run(self):
         tasks = set()
-        start, n = time.monotonic(), 0
+        start, n, rate = time.monotonic(), 0, self.rate
         while not self.stopping:
-            due = start + n / self.rate
+            if rate != self.rate:  # changed while it runs
+                start, n, rate = time.monotonic(), 0, self.rate
+            due = start + n / rate
             wait = due - time.monotonic()
             if wait > 0.0005:
                 await asyncio.sleep(wait)
@@ -68,6 +71,13 @@ class Load:
         pair = self.idle.pop() if self.idle else \
             await asyncio.open_connection("127.0.0.1", self.port)
         reader, writer = pair
+        self.busy += 1
+        try:
+            return await self.exchange(pair, reader, writer)
+        finally:
+            self.busy -= 1
+
+    async def exchange(self, pair, reader, writer):
         writer.write(self.request)
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin1")
         lines = head.split("\r\n")

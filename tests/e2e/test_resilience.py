@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: MIT
 """What is overloaded, slow, killed or restarted; each with the count of failed requests."""
+import json
 import os
 import signal
-import signal
+import subprocess
+import threading
 import time
 
 import pytest
 
-from backends import free_port
+from backends import binary, free_port
 from openloop import Load
 from wire import PATIENCE, SLOW, wait_for
 
-QUICK = 1 if not os.environ.get("WEIR_CHAOS") else int(os.environ["WEIR_CHAOS"])
+CHAOS = bool(os.environ.get("WEIR_CHAOS"))  # scripts/chaos: longer, and times count
+QUICK = int(os.environ.get("WEIR_CHAOS", "1"))
 
 
 @pytest.fixture(autouse=True)
@@ -28,6 +31,18 @@ def pool_row(daemon):
     return daemon.pools()[0]
 
 
+def tell(what, requests, failed, facts):
+    """A row of the table that scripts/chaos prints."""
+    if CHAOS:
+        with open(os.environ["WEIR_CHAOS_TABLE"], "a", encoding="utf-8") as table:
+            table.write(f"{what}\t{requests}\t{failed}\t{facts}\n")
+
+
+def tell_load(what, load, facts, accepted=(200,)):
+    lost = len(load.failed) + sum(n for s, n in load.statuses.items() if s not in accepted)
+    tell(what, len(load.rows) + len(load.failed), lost, facts)
+
+
 # ---- overload ----
 
 def overload(weir, app, **queue):
@@ -40,21 +55,146 @@ def overload(weir, app, **queue):
 
 @pytest.mark.slow
 def test_overload_keeps_goodput_and_bounds_the_wait(weir, app):
+    """Twice of what the backends can do, for a minute with scripts/chaos; then half of it."""
     apps, daemon = overload(weir, app, target="50ms", timeout="3s")
-    seconds = 4 * QUICK
+    seconds = 60 if CHAOS else 4
+    if CHAOS:
+        signal.alarm(240)
     with Load(daemon.port, 160) as load:
         time.sleep(seconds)
+        end = time.monotonic()
+        load.rate = 40
+        time.sleep(8 if CHAOS else 2)
     begin = load.rows[0][0]
     assert not load.failed
     assert set(load.statuses) == {200, 503}, load.statuses
-    goodput = load.count(begin + 1, begin + seconds) / (seconds - 1)
-    assert goodput > 0.7 * 80, goodput
+    goodput = load.count(begin + 1, end) / (end - begin - 1)
+    p99 = load.quantile(0.99, begin + 1, end)
+    recovered = max(at + t for at, t, status, _ in load.rows if status == 503) - end
     row = pool_row(daemon)
     assert row["queue_shed"] + row["queue_timeouts"] + row["queue_full"] == load.statuses[503]
     assert row["queue_shed"] > 0.9 * load.statuses[503], row
+    tell(f"overload at 200 % for {seconds} s", len(load.rows), len(load.failed),
+         f"goodput {goodput:.1f}/s of 80/s ({goodput / 0.8:.0f} %), {load.statuses[503]} refused; p99 "
+         f"of the accepted {p99 * 1e3:.0f} ms; last refusal {max(recovered, 0):.2f} s after the "
+         f"load fell to 50 %, p99 then {(load.quantile(0.99, end + 1) or 0) * 1e3:.0f} ms")
+    if CHAOS:
+        assert goodput > 0.9 * 80 and p99 < 1.5 and recovered < 2, (goodput, p99, recovered)
+    assert goodput > 0.7 * 80, goodput
     with Load(daemon.port, 25) as after:  # it is over, and nothing is left of it
         after.wait_for(30)
     assert set(after.statuses) == {200} and not after.failed, after.statuses
+
+
+# ---- one that is slow, or fails fast ----
+
+def open_loop(daemon, rate, seconds):
+    """What weir-load saw: {"sent", "ok", "errors", ..., "p99_us"}."""
+    done = subprocess.run([binary("weir-load"), "--target", f"127.0.0.1:{daemon.port}", "--rate",
+                           str(rate), "--seconds", f"{seconds}s"], capture_output=True, text=True,
+                          timeout=seconds + 60, check=True)
+    return json.loads(done.stdout)
+
+
+@pytest.mark.slow
+def test_one_ten_times_slower_is_hardly_noticed(weir, app):
+    """p99 of the pool within 1.3 times of that of a pool without it."""
+    apps = app(4, "service=10ms,dist=exp", ["3:service=100ms"])
+    seconds, p99 = 15 if CHAOS else 2, {}
+    requests = failed = 0
+    for n in (3, 4):
+        daemon = weir(named(apps)[:n])
+        open_loop(daemon, 400, 3 if CHAOS else 1)
+        apps.reset()
+        seen = open_loop(daemon, 400, seconds)
+        p99[n] = seen["p99_us"] / 1000
+        requests += seen["sent"]
+        failed += seen["sent"] - seen["ok"]
+        daemon.finish()
+    share = apps.stats(3)["requests"] / apps.total("requests")
+    tell("one of 4 backends 10 x slower", requests, failed,
+         f"p99 {p99[4]:.1f} ms, without it {p99[3]:.1f} ms ({p99[4] / p99[3]:.2f} x); "
+         f"it got {share * 100:.2f} % of the requests")
+    assert failed == 0
+    assert share < 0.1, share
+    if CHAOS:
+        assert p99[4] < 1.3 * p99[3], p99
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("balance", ["auto", "random"])
+def test_one_that_fails_fast_gets_little(weir, app, balance):
+    """At most 2/N of the traffic before it is ejected: here not even ten requests."""
+    apps = app(4, "service=5ms", ["2:status=500,service=0"])
+    daemon = weir(named(apps), pool={"balance": balance, "outlier": {"eject": "300s"}})
+    with Load(daemon.port, 200) as load:
+        load.wait_for(100 * QUICK)
+        wait_for(lambda: daemon.backends()["b2"]["state"] == "ejected", 30)
+    assert not load.failed and set(load.statuses) <= {200, 500}
+    last = max(at + t for at, t, status, _ in load.rows if status == 500)
+    before = load.count(until=last) + load.statuses[500]
+    tell_load(f"one of 4 answers 500 at once, {balance}", load,
+              f"{load.statuses[500]} of the first {before} requests; then ejected")
+    assert 5 <= load.statuses[500] <= 20, load.statuses
+    if balance == "random":
+        assert load.statuses[500] <= max(10, 2 / 4 * before)
+
+
+# ---- flapping ----
+
+@pytest.mark.slow
+def test_flapping_costs_no_descriptors(weir, app):
+    """Three of ten go down and up all the time: every check's descriptor comes back."""
+    n = 1000 if CHAOS else 60
+    apps = app(n)
+    daemon = weir(named(apps), pool={"health": {"path": "/", "interval": "500ms",
+                                                "fast_interval": "100ms", "rise": 1, "fall": 1},
+                                     "keepalive": {"max_idle": 4}})
+    daemon.fd_check = False
+    wait_for(lambda: all(r["state"] == "up" for r in daemon.backends().values()), 30)
+    stop, seen, flips = threading.Event(), [], [0]
+
+    def flap():
+        while not stop.is_set():
+            for i in range(0, n, 10):
+                for k in (i, i + 3, i + 6):
+                    apps.set(k, status=200 if flips[0] % 2 else 500)
+                if stop.is_set():
+                    return
+            flips[0] += 1
+    flapper = threading.Thread(target=flap)
+    cpu = {}
+    with Load(daemon.port, 300) as load:
+        for what in ("quiet", "flapping"):
+            if what == "flapping":
+                flapper.start()
+            began, had = daemon.cpu_seconds(), len(load.rows)
+            for _ in range(10 * QUICK):
+                load.wait_for(len(load.rows) + 60, 60)
+                seen.append(daemon.fds() - daemon.sum("upconns") - load_connections(load))
+            cpu[what] = (daemon.cpu_seconds() - began) / (len(load.rows) - had) * 1e6
+        stop.set()
+        flapper.join()
+    changes = sum("down" in e["message"] for e in daemon.events())
+    tell_load(f"{n} backends, {3 * n // 10} of them flapping", load,
+              f"{changes} of the last events say down; descriptors beside connections "
+              f"{min(seen)} to {max(seen)}; {cpu['quiet']:.0f} us of CPU a request with its checks, "
+              f"flapping {cpu['flapping']:.0f}", (200, 500))
+    assert not load.failed and set(load.statuses) <= {200, 500}
+    assert load.statuses[200] > 5 * load.statuses[500], load.statuses
+    for i in range(n):
+        if i % 10 in (0, 3, 6):
+            apps.set(i, status=200)
+    # at most CHECKS_MAX run at once, whatever flaps
+    assert max(seen) - daemon.idle_fds < 256 + 40, (daemon.idle_fds, seen)
+    daemon.conf["pools"]["app"].pop("health")
+    daemon.reload(daemon.conf)
+    wait_for(lambda: daemon.fds() - daemon.sum("upconns") <= daemon.idle_fds, 30,
+             "every descriptor is back")
+
+
+def load_connections(load):
+    return len(load.idle) + load.busy
 
 
 def test_the_refusal_says_which_limit(weir, app):
@@ -266,6 +406,8 @@ def test_rolling_restart_fails_nobody(weir, app, tmp_path, sticky):
             fleet.restart(i % 4)
             daemon.ctl("enable", f"app/b{i % 4}", check=0)
         load.wait_for(len(load.rows) + 50)
+    tell_load(f"rolling restart of 4, {'pinned' if sticky else 'plain'} clients", load,
+              f"{4 * QUICK} restarts with drain --wait")
     assert not load.failed and set(load.statuses) == {200}, (load.failed[:3], load.statuses)
     if not sticky:
         assert all(fleet.requests(i) > 0 for i in range(4))
@@ -284,6 +426,7 @@ def test_a_killed_backend_costs_at_most_what_it_had(weir, app, method):
             load.wait_for(len(load.rows) + 200)
             fleet.restart(i % 4)
         wait_for(lambda: all(fleet.requests(i) for i in range(4)), 10, "all have their share")
+    tell_load(f"kill -9 of one of 4, {method}", load, f"{2 * QUICK} kills")
     assert not load.failed, load.failed[:3]
     lost = sum(n for status, n in load.statuses.items() if status != 200)
     in_flight = 10 * QUICK * (1 if SLOW == 1 else 10)  # 300/s x 20 ms / 4 is 1.5 each
@@ -308,6 +451,8 @@ def test_a_stopped_backend_is_passed_over_and_comes_back(weir, app):
             before = daemon.backends()[f"b{i % 4}"]["responses_2xx"]
             wait_for(lambda: daemon.backends()[f"b{i % 4}"]["responses_2xx"] > before + 5, 15,
                      "it has traffic again")
+    tell_load("kill -STOP of one of 4", load, f"{QUICK} times; p99 "
+              f"{load.quantile(0.99) * 1e3:.0f} ms with attempt_timeout 150 ms")
     assert not load.failed and set(load.statuses) == {200}, (load.failed[:3], load.statuses)
     row = pool_row(daemon)
     assert 0 < row["retries"] < 0.2 * row["requests"] + 100, row
