@@ -1,16 +1,11 @@
 # SPDX-License-Identifier: MIT
 """What weir says about speed: phases, the flight recorder, the slowest, the model."""
-import json
 import math
-import subprocess
 import threading
 import time
 
-from backends import binary
+from truth import PHASES, open_loop
 from wire import SLOW, wait_for
-
-PHASES = ("queue", "connect", "wait", "transfer", "client", "self")
-
 
 def load(daemon, n_clients, seconds, target="/"):
     """Closed-loop clients, one thread each; latencies in seconds."""
@@ -181,13 +176,6 @@ def test_history_survives_a_reload_and_marks_it(weir, app):
 
 # ---- the numbers are true ----
 
-def open_loop(daemon, rate, seconds, *options):
-    argv = [binary("weir-load"), "--target", f"127.0.0.1:{daemon.port}", "--rate", str(rate),
-            "--seconds", f"{seconds}s", *options]
-    done = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60)
-    return json.loads(done.stdout.splitlines()[-1])
-
-
 def test_percentiles_are_those_of_the_service_times(weir, app):
     """2 ms, one in twenty 10 ms, one in two hundred 50 ms: no less, and no more than a client sees."""
     daemon = weir(app(1).addresses)
@@ -206,22 +194,6 @@ def test_percentiles_are_those_of_the_service_times(weir, app):
         assert low <= row[key] <= high, (key, row[key], low, high)
 
 
-def test_percentiles_are_those_an_open_loop_client_sees(weir, app):
-    """No less than what the backend's distribution gives, no more than a client sees."""
-    daemon = weir(app(1, "service=5ms,dist=exp", options=("--seed", "7")).addresses)
-    seen = open_loop(daemon, 300, 4, "--buckets")
-    assert seen["errors"] == 0 and seen["ok"] > 1000, seen
-    row = settled(daemon, seen["ok"])["latency"]["start"]["total"]
-    for key, q in (("p50_us", 0.5), ("p90_us", 0.9), ("p99_us", 0.99)):
-        # 1200 samples are up to 10 % off; the client has its own way to weir on top
-        low = -5000 * math.log(1 - q) * 0.88
-        assert low <= row[key] <= seen[key] * 1.02 + 100, (key, low, row, seen)
-    # little's law, from two independent instruments
-    law = daemon.admin.get("/v1/pools/app/scaling")["backends"][0]["littles_law"]
-    assert law["rate_times_time"] > 0.5, law
-    assert abs(law["in_flight"] - law["rate_times_time"]) <= 0.05 * law["in_flight"], law
-
-
 def test_verdict_model_and_forecast_of_live_traffic(weir, app):
     backends = app(2, "service=10ms,dist=exp,workers=4")
     daemon = weir(backends.addresses, pool={"slo": {"p95": "100ms"}},
@@ -229,7 +201,7 @@ def test_verdict_model_and_forecast_of_live_traffic(weir, app):
     first = daemon.admin.get("/v1/pools/app/scaling")
     assert first["verdict"] == "not_enough_data" and not first["problem"]
     for i, rate in enumerate((150, 400, 740, 500)):
-        assert open_loop(daemon, rate, 2, "--seed", str(i + 1))["errors"] == 0
+        assert open_loop(daemon, rate, 2, seed=i + 1)["errors"] == 0
 
     def judged():
         now = daemon.admin.get("/v1/pools/app/scaling")

@@ -2,7 +2,8 @@
 """weir's percentiles against those of the server and of the client, of the same requests."""
 import pytest
 
-from truth import (PHASES, RANKS, add, count, mean, open_loop, quantile, settle, total_of, weirs)
+from truth import (PHASES, RANKS, add, count, littles_law, mean, open_loop, quantile, settle,
+                   total_of, weirs)
 
 # Two clocks are read one after the other, and buckets are 3.2 % wide: so much may a quantile
 # that must not be above another one be above it, and 1 % of the requests may be out of order.
@@ -22,6 +23,8 @@ def run_fixture(weir, app):
         client = open_loop(daemon, rate, 3, path)
         assert client["errors"] == 0 and client["skipped"] == 0 and client["ok"] > 500, client
         settle(daemon, pool, client["ok"])
+        for in_flight, product in littles_law(daemon, pool).values():
+            assert product > 0.1 and abs(in_flight - product) <= 0.05 * in_flight, pool
         worlds.append((pool, route, client, server.stats()["took"]))
     return daemon, worlds
 
@@ -33,7 +36,18 @@ def not_above(low, high, what):
         assert below <= above * SLACK + SLACK_US, (what, q, below, above)
 
 
-def test_server_then_weir_then_client(run):
+def phases_add_up(daemon, worlds):
+    rows = [total_of(daemon, "listeners", "web")]
+    for pool, route, *_ in worlds:
+        rows += [total_of(daemon, "routes", route)]
+        rows += [b["latency"]["start"] for b in daemon.admin.get(f"/v1/pools/{pool}")["backends"]]
+    assert len(rows) == 5
+    for row in rows:
+        total, parts = mean(row, "total"), sum(mean(row, phase) for phase in PHASES)
+        assert total > 1000 and abs(parts - total) <= 0.01 * total, row
+
+
+def test_server_then_weir_then_client_and_all_adds_up(run):
     daemon, worlds = run
     for pool, route, client, took in worlds:
         backend = daemon.backends(pool)
@@ -55,15 +69,4 @@ def test_server_then_weir_then_client(run):
     both = add(*(weirs(daemon, pool, "total") for pool, *_ in worlds))
     assert row["n"] == count(both)
     assert abs(row["p99_us"] - quantile(both, 0.99)) <= 1
-
-
-def test_phases_add_up_everywhere(run):
-    daemon, worlds = run
-    rows = [total_of(daemon, "listeners", "web")]
-    for pool, route, *_ in worlds:
-        rows += [total_of(daemon, "routes", route)]
-        rows += [b["latency"]["start"] for b in daemon.admin.get(f"/v1/pools/{pool}")["backends"]]
-    assert len(rows) == 5
-    for row in rows:
-        total, parts = mean(row, "total"), sum(mean(row, phase) for phase in PHASES)
-        assert total > 1000 and abs(parts - total) <= 0.01 * total, row
+    phases_add_up(daemon, worlds)

@@ -15,7 +15,7 @@ PHASES = ("queue", "connect", "wait", "transfer", "client", "self")
 RANKS = (0.5, 0.9, 0.99)
 
 
-def open_loop(daemon, rate, seconds, path, seed=1):
+def open_loop(daemon, rate, seconds, path="/", seed=1):
     argv = [binary("weir-load"), "--target", f"127.0.0.1:{daemon.port}", "--rate", str(rate),
             "--seconds", f"{seconds}s", "--path", path, "--seed", str(seed), "--buckets"]
     done = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=120)
@@ -55,6 +55,13 @@ def weirs(daemon, pool, phase, backend=None):
 
 def settle(daemon, pool, n):
     wait_for(lambda: count(weirs(daemon, pool, "total")) == n, 30, f"{n} samples of {pool}")
+
+
+def littles_law(daemon, pool):
+    """{backend: (mean number in flight, rate x time)} of the last ten seconds: two instruments."""
+    rows = daemon.admin.get(f"/v1/pools/{pool}/scaling")["backends"]
+    return {row["name"]: (row["littles_law"]["in_flight"], row["littles_law"]["rate_times_time"])
+            for row in rows}
 
 
 def total_of(daemon, kind, name):
