@@ -281,8 +281,12 @@ static bool opine(struct scaling_opinion *o, enum verdict verdict)
 static void settle(struct scaling_opinion *o, char *sentence, enum verdict verdict,
 		   const char *said)
 {
-	if (opine(o, verdict) || !sentence[0])
+	if (opine(o, verdict))
 		snprintf(sentence, SCALING_SENTENCE, "%s", said);
+	else if (o->verdict == VERDICT_not_enough_data) /* what came is no reason for it */
+		snprintf(sentence, SCALING_SENTENCE,
+			 "%u of the %d looks that must agree say %s: %s", o->agreed, SCALING_HOLD,
+			 verdict_name(verdict), said);
 }
 
 /* One that is skewed makes the pool so; `say` is about the first of them. */

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
 """What weir says about speed: phases, the flight recorder, the slowest, the model."""
-import math
 import threading
 import time
 
 from truth import PHASES, open_loop
 from wire import SLOW, wait_for
+
 
 def load(daemon, n_clients, seconds, target="/"):
     """Closed-loop clients, one thread each; latencies in seconds."""

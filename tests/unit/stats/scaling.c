@@ -8,6 +8,7 @@
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "sim.h"
 
@@ -215,6 +216,8 @@ Test(verdict, holds_until_three_looks_agree)
 	cr_assert_eq(s->opinion.verdict, VERDICT_not_enough_data);
 	cr_assert_eq(s->opinion.next, VERDICT_healthy);
 	cr_assert_eq(s->opinion.agreed, 2);
+	cr_assert(strstr(s->sentence, "2 of the 3 looks that must agree say healthy: p95"), "%s",
+		  s->sentence);
 	sim_run(sim, 300, 10);
 	cr_assert_eq(s->opinion.verdict, VERDICT_healthy);
 	cr_assert_eq(s->opinion.agreed, 0);
