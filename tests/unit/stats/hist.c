@@ -188,7 +188,7 @@ Test(hist, a_summary_holds_the_same_numbers)
 
 Test(hist, a_set_allocates_what_is_used)
 {
-	struct hist_set set = {0};
+	struct hist_set set = {.phase = {NULL}};
 	cr_assert_null(hist_set_get(&set, PHASE_wait));
 	hist_set_record(&set, PHASE_wait, 7);
 	hist_set_record(&set, PHASE_wait, 9);
@@ -206,7 +206,7 @@ Test(hist, a_set_allocates_what_is_used)
 /* Most phases are 0 us for most exchanges: those cost no histogram. */
 Test(hist, nothing_is_counted_beside_the_histograms)
 {
-	struct hist_set set = {0};
+	struct hist_set set = {.phase = {NULL}};
 	const uint64_t us[N_PHASES] = {[PHASE_wait] = 900, [PHASE_total] = 950};
 	for (int i = 0; i < 5; i++)
 		hist_set_record_all(&set, us);

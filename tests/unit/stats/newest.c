@@ -10,7 +10,7 @@ Test(newest, holds_the_last_fold_only)
 {
 	static const double q[] = {0.5, 0.99};
 	struct windows *w = windows_new(0);
-	struct hist_set set = {0};
+	struct hist_set set = {.phase = {NULL}};
 	const struct hist_set *sets[] = {&set};
 	uint64_t us[2];
 	windows_newest(w, PHASE_total, q, 2, us);

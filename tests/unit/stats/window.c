@@ -89,7 +89,7 @@ Test(window, every_window_equals_a_recount)
 
 Test(window, worker_counts_may_wrap)
 {
-	struct hist_set set = {0};
+	struct hist_set set = {.phase = {NULL}};
 	const struct hist_set *sets[] = {&set};
 	struct windows *w = windows_new(0);
 	hist_set_record(&set, PHASE_wait, 100);
@@ -113,7 +113,7 @@ Test(window, worker_counts_may_wrap)
 
 Test(window, old_samples_leave)
 {
-	struct hist_set set = {0};
+	struct hist_set set = {.phase = {NULL}};
 	const struct hist_set *sets[] = {&set};
 	struct windows *w = windows_new(0);
 	hist_set_record(&set, PHASE_self, 12);
@@ -139,7 +139,7 @@ Test(window, old_samples_leave)
 
 Test(window, the_longest_sample_is_exact_while_it_is_inside)
 {
-	struct hist_set set = {0};
+	struct hist_set set = {.phase = {NULL}};
 	const struct hist_set *sets[] = {&set};
 	struct windows *w = windows_new(0);
 	struct hist_total t;
