@@ -39,7 +39,7 @@ Test(newest, holds_the_last_fold_only)
 Test(summary, equals_the_summary_of_a_total)
 {
 	struct windows *w = windows_new(0);
-	struct hist_set sets[2] = {0};
+	struct hist_set sets[2] = {{.phase = {NULL}}};
 	const struct hist_set *both[] = {&sets[0], &sets[1]};
 	struct rng rng;
 	rng_init(&rng, 7);

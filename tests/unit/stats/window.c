@@ -64,7 +64,7 @@ Test(window, every_window_equals_a_recount)
 {
 	struct rng rng;
 	rng_init(&rng, 3);
-	struct hist_set sets[WORKERS] = {0};
+	struct hist_set sets[WORKERS] = {{.phase = {NULL}}};
 	const struct hist_set *readers[WORKERS + 1] = {&sets[0], NULL, &sets[1], &sets[2]};
 	struct windows *w = windows_new(5 * SECOND);
 	for (uint32_t s = 0; s < SECONDS; s++) {
