@@ -112,6 +112,43 @@ size_t addr_format(const struct addr *addr, char out[ADDR_TEXT_MAX])
 	return n < 0 ? 0 : n >= ADDR_TEXT_MAX ? ADDR_TEXT_MAX - 1 : (size_t)n;
 }
 
+struct addr_packed addr_pack(const struct addr *addr)
+{
+	struct addr_packed p = {.family = addr->len ? addr->sa.sa_family : 0};
+	if (p.family == AF_INET) {
+		p.port = addr->in4.sin_port;
+		memcpy(p.ip, &addr->in4.sin_addr, 4);
+	} else if (p.family == AF_INET6) {
+		p.port = addr->in6.sin6_port;
+		memcpy(p.ip, &addr->in6.sin6_addr, 16);
+	}
+	return p;
+}
+
+/* Not all of `out` is written: this runs for each request. */
+void addr_unpack(const struct addr_packed *packed, struct addr *out)
+{
+	switch (packed->family) {
+	case AF_INET:
+		out->len = sizeof(out->in4);
+		out->in4 = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = packed->port};
+		memcpy(&out->in4.sin_addr, packed->ip, 4);
+		break;
+	case AF_INET6:
+		out->len = sizeof(out->in6);
+		out->in6 = (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_port = packed->port};
+		memcpy(&out->in6.sin6_addr, packed->ip, 16);
+		break;
+	case AF_UNIX:
+		out->len = sizeof(out->sa.sa_family);
+		out->un.sun_family = AF_UNIX;
+		out->un.sun_path[0] = '\0';
+		break;
+	default:
+		out->len = 0;
+	}
+}
+
 bool addr_eq(const struct addr *a, const struct addr *b)
 {
 	if (a->len != b->len)

@@ -207,8 +207,10 @@ static void describe(struct worker *w, const struct client *c, struct arena *are
 		     struct admin_connection *row)
 {
 	char peer[ADDR_TEXT_MAX];
+	struct addr addr;
 	const struct exchange *ex = c->ex;
-	addr_format(&c->peer, peer);
+	addr_unpack(&c->peer, &addr);
+	addr_format(&addr, peer);
 	*row = (struct admin_connection){
 	    .id = c->id,
 	    .worker = w->pool.id,

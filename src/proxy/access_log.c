@@ -322,6 +322,7 @@ void access_log_reject(struct client *c, const struct reply_page *page, size_t b
 	struct worker *w = c->worker;
 	char room[1024], stamp[CLOCK_CLF_LEN + 1], peer[ADDR_TEXT_MAX];
 	struct str s = str_fixed(room, sizeof(room));
+	struct addr addr;
 	const struct view ip = view_of(c->ip, c->ip_len);
 	clock_clf(stamp, clock_wall_us());
 	switch (c->gl->gen->conf->log.access.format) {
@@ -333,7 +334,8 @@ void access_log_reject(struct client *c, const struct reply_page *page, size_t b
 			   page->status, body_len);
 		break;
 	case CONF_LOG_HAPROXY:
-		addr_format(&c->peer, peer);
+		addr_unpack(&c->peer, &addr);
+		addr_format(&addr, peer);
 		stamp[20] = '\0';
 		str_printf(&s, "%s [%s.000] " VIEW_FMT " -/<NOSRV> -1/-1/-1/-1/0 %u %zu - - %s-- ",
 			   peer, stamp, VIEW_ARG(c->conf->name), page->status, body_len,

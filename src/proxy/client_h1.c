@@ -252,12 +252,11 @@ static bool is_secure(const struct client *c)
 /*
  * The client as far as we trust what is said about it: the right-most address in
  * X-Forwarded-For that is not a trusted proxy's itself; the left-most when all
- * are.  False: nothing usable was said.
+ * are.  What is no address ends the search; `out` stays as it is when nothing usable was said.
  */
-static bool forwarded_client(const struct client *c, const struct message *msg, struct addr *out)
+static void forwarded_client(const struct client *c, const struct message *msg, struct addr *out)
 {
 	const struct conf_cidrs *trusted = &c->conf->trusted_proxies;
-	bool found = false;
 	for (uint32_t i = msg->n_headers; i-- > 0;) {
 		struct view list = msg->headers[i].value;
 		if (msg->headers[i].id != HDR_X_FORWARDED_FOR)
@@ -268,15 +267,13 @@ static bool forwarded_client(const struct client *c, const struct message *msg, 
 				from--;
 			struct addr addr;
 			if (!addr_parse_ip(view_trim(view_skip(list, from)), &addr))
-				return found;
+				return;
 			*out = addr;
-			found = true;
 			if (!cidr_any(trusted->rows, trusted->n, &addr))
-				return true;
+				return;
 			list = view_head(list, from ? from - 1 : 0);
 		}
 	}
-	return found;
 }
 
 struct exchange_request client_request(struct client *c, const struct message *msg,
@@ -286,7 +283,7 @@ struct exchange_request client_request(struct client *c, const struct message *m
 	    .ops = &client_h1_ops,
 	    .client = c,
 	    .listener = c->conf,
-	    .peer = &c->peer,
+	    .peer = client,
 	    .peer_ip = view_of(c->ip, c->ip_len),
 	    .scheme = is_secure(c) || c->tls_before ? VIEW("https") : VIEW("http"),
 	    .tls = is_secure(c) ? tls_info(c->stream.transport, c->stream.transport_state) : NULL,
@@ -294,8 +291,9 @@ struct exchange_request client_request(struct client *c, const struct message *m
 	    .start_us = c->head_from_us,
 	    .bytes_in = msg->head_len,
 	};
-	if (unlikely(c->trusted) && forwarded_client(c, msg, client))
-		req.peer = client;
+	addr_unpack(&c->peer, client);
+	if (unlikely(c->trusted))
+		forwarded_client(c, msg, client);
 	return req;
 }
 
@@ -695,7 +693,7 @@ struct client *client_open(struct worker *w, int fd, const struct addr *peer,
 	c->n_requests = 0;
 	c->id = atomic_fetch_add_explicit(&next_id, 1, memory_order_relaxed) + 1;
 	c->opened_us = w->loop.now_us;
-	c->peer = *peer;
+	c->peer = addr_pack(peer);
 	c->ip_len = (uint8_t)addr_format_ip(peer, c->ip);
 	c->trusted = cidr_any(c->conf->trusted_proxies.rows, c->conf->trusted_proxies.n, peer);
 	c->timer.fn = on_timeout;
@@ -715,14 +713,16 @@ struct client *client_open(struct worker *w, int fd, const struct addr *peer,
 void client_adopt(struct client *c)
 {
 	struct generation *gen = c->worker->gen->gen;
+	struct addr peer;
 	for (uint32_t i = 0; i < gen->n_listeners; i++) {
 		if (gen->listeners[i].listener != c->listener)
 			continue;
 		struct gen_local *old = c->gl;
 		c->gl = gen_get(c->worker->gen);
 		c->conf = gen->listeners[i].conf;
+		addr_unpack(&c->peer, &peer);
 		c->trusted =
-		    cidr_any(c->conf->trusted_proxies.rows, c->conf->trusted_proxies.n, &c->peer);
+		    cidr_any(c->conf->trusted_proxies.rows, c->conf->trusted_proxies.n, &peer);
 		c->retired = false;
 		gen_put(old); /* a running exchange has a count of its own */
 		return;

@@ -39,9 +39,10 @@ static void believe(struct client *c, const struct proxy_header *header)
 {
 	if (header->local)
 		return;
-	c->peer = header->source;
-	c->ip_len = (uint8_t)addr_format_ip(&c->peer, c->ip);
-	c->trusted = cidr_any(c->conf->trusted_proxies.rows, c->conf->trusted_proxies.n, &c->peer);
+	const struct conf_cidrs *trusted = &c->conf->trusted_proxies;
+	c->peer = addr_pack(&header->source);
+	c->ip_len = (uint8_t)addr_format_ip(&header->source, c->ip);
+	c->trusted = cidr_any(trusted->rows, trusted->n, &header->source);
 	c->tls_before = header->tls;
 }
 
@@ -107,7 +108,7 @@ void client_origin(const struct client *c, struct proxy_header *out)
 		check(proxy_parse(buf_view(c->proxy), out, &why) == PROXY_OK);
 	else if (socket_local_addr(stream_fd(&c->stream), &own))
 		out->destination = own;
-	out->source = c->peer;
+	addr_unpack(&c->peer, &out->source);
 	if (c->stream.transport == &transport_plain)
 		return;
 	const struct tls_info *tls = tls_info(c->stream.transport, c->stream.transport_state);

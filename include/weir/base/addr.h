@@ -25,6 +25,16 @@ struct addr {
 	};
 };
 
+/* The same in 20 bytes, for what there are thousands of; of a unix socket only that it is one. */
+struct addr_packed {
+	uint16_t family; /* 0: no address */
+	uint16_t port;   /* as in sockaddr: network order */
+	uint8_t ip[16];  /* IPv4: the first four */
+};
+
+struct addr_packed addr_pack(const struct addr *addr);
+void addr_unpack(const struct addr_packed *packed, struct addr *out);
+
 /* Longest text of addr_format, terminator included. */
 #define ADDR_TEXT_MAX 120
 #define ADDR_IP_TEXT_MAX 46

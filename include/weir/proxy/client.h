@@ -80,10 +80,10 @@ struct client {
 	};
 	uint64_t head_from_us;
 	uint32_t n_requests;
+	struct addr_packed peer;
 	uint64_t id;
 	uint64_t opened_us;
 	struct list link; /* worker->all_conns */
-	struct addr peer;
 	char ip[ADDR_IP_TEXT_MAX];
 };
 

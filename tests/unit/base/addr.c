@@ -49,6 +49,35 @@ Test(addr, text_goes_both_ways)
 	}
 }
 
+Test(addr, twenty_bytes_hold_address_and_port)
+{
+	static const char *const texts[] = {"192.0.2.7:80", "[2001:db8::1]:443",
+					    "[::ffff:10.0.0.1]:65535", "0.0.0.0:1"};
+	cr_assert_eq(sizeof(struct addr_packed), 20);
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		struct addr before = addr_of(texts[i]), after;
+		memset(&after, 0xff, sizeof(after));
+		struct addr_packed packed = addr_pack(&before);
+		addr_unpack(&packed, &after);
+		cr_assert(addr_eq(&before, &after), "%s", texts[i]);
+	}
+}
+
+Test(addr, packed_a_unix_socket_is_one_without_a_path)
+{
+	struct addr before = addr_of("unix:/run/app.sock"), after;
+	char text[ADDR_TEXT_MAX];
+	memset(&after, 0xff, sizeof(after));
+	struct addr_packed packed = addr_pack(&before);
+	addr_unpack(&packed, &after);
+	cr_assert(addr_is_unix(&after));
+	addr_format(&after, text);
+	cr_assert_str_eq(text, "unix:");
+	packed = addr_pack(&(struct addr){.len = 0});
+	addr_unpack(&packed, &after);
+	cr_assert_eq(after.len, 0);
+}
+
 Test(addr, what_is_no_address)
 {
 	static const char *const bad[] = {"",
