@@ -178,6 +178,13 @@ static void put_workers(struct scene *s)
 		worker_label(m, rows[i].id);
 		metric_u64(m, rows[i].exchanges);
 	}
+	metric_family(m, "weir_worker_pipes", "gauge",
+		      "Pipes for large bodies by worker, two descriptors each (splice_pipes).");
+	for (size_t i = 0; i < s->status.n_workers; i++) {
+		metric_begin(m, "weir_worker_pipes");
+		worker_label(m, rows[i].id);
+		metric_u64(m, rows[i].pipes);
+	}
 }
 
 /* ---- pools ---- */

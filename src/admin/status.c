@@ -28,6 +28,7 @@ static void put_workers(struct json *j, const struct admin_status *s)
 		json_member_u64(j, "id", w->id);
 		json_member_u64(j, "connections", w->connections);
 		json_member_u64(j, "exchanges", w->exchanges);
+		json_member_u64(j, "pipes", w->pipes);
 		json_member_u64(j, "loop_lag_us", w->loop_lag_us);
 		json_object_end(j);
 	}

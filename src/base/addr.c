@@ -136,7 +136,8 @@ void addr_unpack(const struct addr_packed *packed, struct addr *out)
 		break;
 	case AF_INET6:
 		out->len = sizeof(out->in6);
-		out->in6 = (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_port = packed->port};
+		out->in6 =
+		    (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_port = packed->port};
 		memcpy(&out->in6.sin6_addr, packed->ip, 16);
 		break;
 	case AF_UNIX:

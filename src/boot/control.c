@@ -354,7 +354,7 @@ static enum err start(struct control *control, struct conf *conf, struct str *wh
 		conf_free(conf);
 		return ERR_SYNTAX;
 	}
-	enum err err = workers_start(control, conf->workers, why);
+	enum err err = workers_start(control, conf, why);
 	if (err)
 		goto out;
 	tls_tick(control);

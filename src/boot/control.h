@@ -143,7 +143,7 @@ void tls_release(struct generation *gen);
 void tls_tick(struct control *control);
 
 /* workers.c */
-enum err workers_start(struct control *control, unsigned n, struct str *why);
+enum err workers_start(struct control *control, const struct conf *conf, struct str *why);
 enum err workers_run(struct control *control);
 /* Runs fn(worker, arg) on each worker's thread, some time from now. */
 void workers_call(struct control *control, void (*fn)(struct worker *w, void *arg), void *arg);

@@ -119,6 +119,7 @@ static void fill_workers(struct control *control, struct arena *arena, struct ad
 		    .id = i,
 		    .connections = atomic_load_explicit(&w->n_conns, memory_order_relaxed),
 		    .exchanges = atomic_load_explicit(&w->n_exchanges, memory_order_relaxed),
+		    .pipes = atomic_load_explicit(&w->pipes.n, memory_order_relaxed),
 		    .loop_lag_us = atomic_load_explicit(&w->loop.lag_max_us, memory_order_relaxed),
 		};
 	}

@@ -8,7 +8,7 @@
 
 #include "weir/base/check.h"
 
-static struct worker_limits limits_of_process(void)
+static struct worker_limits limits_of_process(uint32_t pipes)
 {
 	struct rlimit fds;
 	uint32_t n = 65536;
@@ -20,12 +20,18 @@ static struct worker_limits limits_of_process(void)
 	/* a connection or upstream connection needs a descriptor, and at most two
 	 * buffers each: waiting bytes and a kept request */
 	return (struct worker_limits){
-	    .conns = n, .upconns = n, .bufs = 2 * n, .fds = (int)(n - reserve)};
+	    .conns = n,
+	    .upconns = n,
+	    .bufs = 2 * n,
+	    .pipes = pipes,
+	    .fds = (int)(n - reserve),
+	};
 }
 
-enum err workers_start(struct control *control, unsigned n, struct str *why)
+enum err workers_start(struct control *control, const struct conf *conf, struct str *why)
 {
-	struct worker_limits limits = limits_of_process();
+	struct worker_limits limits = limits_of_process(conf->splice_pipes);
+	unsigned n = conf->workers;
 	control->workers = calloc(n, sizeof(*control->workers));
 	control->pool_workers = calloc(n, sizeof(*control->pool_workers));
 	check(control->workers && control->pool_workers);

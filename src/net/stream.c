@@ -16,7 +16,7 @@ static int wanted(const struct stream *s)
 		return s->paused ? 0 : s->to_write ? EV_WRITE : EV_READ;
 	if (s->connecting)
 		return EV_WRITE;
-	return (s->paused ? 0 : EV_READ) | (s->out ? EV_WRITE : 0);
+	return (s->paused ? 0 : EV_READ) | (s->out || s->pipe ? EV_WRITE : 0);
 }
 
 void stream_feed(struct stream *s)
@@ -43,8 +43,20 @@ static void watch(struct stream *s)
 		stream_feed(s);
 }
 
+static void drop_pipe(struct stream *s)
+{
+	pipe_put(s->pipe);
+	s->pipe = NULL;
+}
+
 static enum io flush(struct stream *s)
 {
+	if (s->pipe) {
+		enum io io = pipe_drain(s->pipe, s->io.fd);
+		if (io != IO_OK)
+			return io;
+		drop_pipe(s);
+	}
 	while (s->out) {
 		struct view rest = buf_view(s->out);
 		size_t n;
@@ -141,7 +153,7 @@ static void on_io(struct ev_loop *ev, ev_io *w, int revents)
 		return;
 	}
 	if (unlikely(revents & EV_WRITE)) {
-		if (s->out)
+		if (s->out || s->pipe)
 			on_writable(s);
 		if (!ev_is_active(&s->io) || s->paused)
 			return;
@@ -162,6 +174,7 @@ static void open_with(struct stream *s, struct loop *loop, struct buf_pool *bufs
 	s->transport_state = NULL;
 	s->on = on;
 	s->out = NULL;
+	s->pipe = NULL;
 	s->paused = s->reset = false;
 	s->connecting = s->shaking = s->to_write = false;
 	ev_io_init(&s->io, on_io, fd, 0);
@@ -207,6 +220,7 @@ void stream_close(struct stream *s)
 		s->transport->goodbye(s->io.fd, s->transport_state);
 	ev_io_stop(s->loop->ev, &s->io);
 	s->transport->fini(s->transport_state);
+	drop_pipe(s);
 	buf_put(s->bufs, s->out);
 	s->out = NULL;
 	close(s->io.fd);
@@ -217,8 +231,8 @@ enum io stream_write(struct stream *s, const void *ptr, size_t len)
 {
 	size_t n = 0;
 	if (len == 0)
-		return s->out ? IO_WAIT : IO_OK;
-	if (likely(!s->out && !s->connecting)) {
+		return s->out || s->pipe ? IO_WAIT : IO_OK;
+	if (likely(!s->out && !s->connecting && !s->pipe)) {
 		enum io io = s->transport->write(s->io.fd, s->transport_state, ptr, len, &n);
 		if (likely(io == IO_OK && n == len))
 			return IO_OK;
@@ -233,9 +247,19 @@ enum io stream_write(struct stream *s, const void *ptr, size_t len)
 	return IO_WAIT;
 }
 
+enum io stream_write_pipe(struct stream *s, struct pipe *pipe)
+{
+	check(!s->out && !s->pipe);
+	s->pipe = pipe;
+	enum io io = flush(s);
+	if (io == IO_WAIT)
+		watch(s);
+	return io;
+}
+
 void stream_shutdown(struct stream *s)
 {
-	check(!s->out);
+	check(!s->out && !s->pipe);
 	s->transport->shutdown(s->io.fd, s->transport_state);
 }
 

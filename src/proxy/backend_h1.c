@@ -15,6 +15,8 @@
 
 /* Full receives in one event before other connections have their turn. */
 #define READS_PER_EVENT 4
+/* Bytes of a body still to come from which on they pass through a pipe. */
+#define SPLICE_MIN (64 * 1024)
 
 static struct attempt *attempt_of(struct stream *stream)
 {
@@ -350,12 +352,46 @@ static void connection_over(struct attempt *at, bool reset)
 	attempt_relayed(at, ex->client_ops->data(ex, (struct span){area, 0}, true), true);
 }
 
+/* So much of a counted body is to come that two calls for each part beat two copies of it. */
+static bool may_splice(const struct attempt *at)
+{
+	const struct exchange *ex = at->ex;
+	return at->resp_body.state == H1_BODY_LENGTH && at->resp_body.left >= SPLICE_MIN &&
+	       ex->head_relayed && !at->resp_in && ex->client_ops->takes_pipe &&
+	       ex->client_ops->takes_pipe(ex, &at->up->stream);
+}
+
+/* A part of the body by the kernel's own hands; true when reading may go on. */
+static bool splice_part(struct attempt *at, struct pipe *pipe)
+{
+	struct exchange *ex = at->ex;
+	size_t n;
+	enum io io = pipe_fill(pipe, stream_fd(&at->up->stream), at->resp_body.left, &n);
+	if (io != IO_OK) {
+		pipe_put(pipe);
+		if (io != IO_WAIT)
+			connection_over(at, io == IO_ERR);
+		return false;
+	}
+	counter_add(&at->local->counters.bytes_in, n);
+	counter_add(&ex->worker->counters.bytes_spliced, n);
+	h1_body_skip(&at->resp_body, n);
+	io = ex->client_ops->piped(ex, pipe);
+	return attempt_relayed(at, io, at->resp_body.state == H1_BODY_DONE);
+}
+
 static void on_readable(struct stream *stream)
 {
 	struct attempt *at = attempt_of(stream);
 	struct exchange *ex = at->ex;
 	struct worker *w = ex->worker;
 	for (unsigned i = 0; i < READS_PER_EVENT; i++) {
+		struct pipe *pipe = unlikely(may_splice(at)) ? pipe_get(&w->pipes) : NULL;
+		if (pipe) {
+			if (!splice_part(at, pipe))
+				return;
+			continue;
+		}
 		char *area = w->from_backend.data;
 		size_t have = 0, n;
 		if (unlikely(at->resp_in != NULL)) {

@@ -75,6 +75,20 @@ static enum io op_data(struct exchange *ex, struct span body, bool end)
 	return put(ex, body.ptr, body.len);
 }
 
+static bool op_takes_pipe(const struct exchange *ex, const struct stream *from)
+{
+	const struct client *c = ex->client;
+	return c->framing == FRAMING_LENGTH && stream_can_pipe(from, &c->stream);
+}
+
+static enum io op_piped(struct exchange *ex, struct pipe *pipe)
+{
+	struct client *c = ex->client;
+	ex->body_out += pipe->held;
+	ex->bytes_out += pipe->held;
+	return stream_write_pipe(&c->stream, pipe);
+}
+
 static enum io op_trailers(struct exchange *ex, const struct message *trailers)
 {
 	struct client *c = ex->client;
@@ -170,6 +184,8 @@ static void op_origin(const struct exchange *ex, struct proxy_header *out)
 const struct client_ops client_h1_ops = {
     .head = op_head,
     .data = op_data,
+    .takes_pipe = op_takes_pipe,
+    .piped = op_piped,
     .trailers = op_trailers,
     .interim = op_interim,
     .upgrade = op_upgrade,

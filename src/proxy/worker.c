@@ -49,6 +49,7 @@ enum err worker_init(struct worker *w, unsigned id, const struct worker_limits *
 	w->fd_limit = limits->fds;
 	pool_worker_init(&w->pool, id, &w->loop, limits->upconns, limits->bufs);
 	tls_local_init(&w->tls, &w->loop, &w->pool.bufs, limits->conns + limits->upconns);
+	pipe_pool_init(&w->pipes, limits->pipes);
 	slab_init(&w->conns, sizeof(struct client), limits->conns);
 	slab_init(&w->exchanges, sizeof(struct exchange), limits->conns);
 	slab_init(&w->attempts, sizeof(struct attempt), limits->conns);
@@ -72,6 +73,7 @@ void worker_fini(struct worker *w)
 	loop_fini(&w->loop);
 	tls_local_fini(&w->tls);
 	client_h2_worker_free(w->h2);
+	pipe_pool_fini(&w->pipes);
 	slab_fini(&w->conns);
 	slab_fini(&w->exchanges);
 	slab_fini(&w->attempts);

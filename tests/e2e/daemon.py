@@ -181,8 +181,11 @@ class Weir(Process):
         exchanges = sum(w["exchanges"] for w in self.admin.get("/v1/status")["workers"])
         return exchanges == 0 and self.sum("in_flight") == 0 and self.sum("queued") == 0
 
+    def pipes(self):
+        return sum(w["pipes"] for w in self.admin.get("/v1/status")["workers"])
+
     def leaks(self):
-        return self.fds() - self.idle_fds - self.sum("upconns")
+        return self.fds() - self.idle_fds - self.sum("upconns") - 2 * self.pipes()
 
     def assert_idle(self):
         """All traffic is over: nothing may be left of it."""

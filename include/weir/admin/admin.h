@@ -29,6 +29,7 @@ struct admin_worker {
 	unsigned id;
 	uint32_t connections;
 	uint32_t exchanges;
+	uint32_t pipes;       /* that exist for splicing, two descriptors each */
 	uint64_t loop_lag_us; /* longest turn of the last second */
 };
 

@@ -367,6 +367,7 @@ struct conf {
 	unsigned workers;    /* never 0: auto is resolved */
 	struct view user;
 	uint64_t shutdown_timeout_us;
+	uint32_t splice_pipes;
 	struct conf_status status;
 	struct {
 		uint64_t interval_us;

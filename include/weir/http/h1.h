@@ -118,6 +118,15 @@ struct h1_piece {
 enum h1_result h1_body_read(struct h1_body *body, char *in, size_t len, struct h1_piece *piece,
 			    enum reject *why) __attribute__((warn_unused_result));
 
+/* n bytes of a counted body (LENGTH), of those that are left, went another way. */
+static inline void h1_body_skip(struct h1_body *body, uint64_t n)
+{
+	body->left -= n;
+	body->total += n;
+	if (body->left == 0)
+		body->state = H1_BODY_DONE;
+}
+
 /* The connection ended: true when this is a proper end of the body. */
 static inline bool h1_body_may_end(const struct h1_body *body)
 {

@@ -7,7 +7,8 @@
  * The read watcher stays armed for the stream's life unless paused; the write
  * watcher exists only between a short write and the moment everything is out.
  * What a write cannot hand to the kernel is kept in one buffer of at most
- * BUF_MAX bytes: a caller that sees IO_WAIT stops its source until `drained`.
+ * BUF_MAX bytes, or stays in the pipe it came by: a caller that sees IO_WAIT stops
+ * its source until `drained`.
  *
  * Thread: the worker that opened it.
  */
@@ -20,6 +21,7 @@
 #include "weir/base/defs.h"
 #include "weir/base/err.h"
 #include "weir/loop/loop.h"
+#include "weir/net/pipe.h"
 #include "weir/net/transport.h"
 
 struct stream;
@@ -40,11 +42,12 @@ struct stream {
 	const struct transport *transport;
 	void *transport_state;
 	const struct stream_events *on;
-	struct buf *out; /* not yet written; owns */
-	int8_t priority; /* of its events once the handshake is over */
-	bool connecting; /* TCP, or the transport's handshake: nothing can be read or written */
-	bool shaking;    /* it is the handshake */
-	bool to_write;   /* which waits to write */
+	struct pipe *pipe; /* holds what is not yet written, ahead of `out`; owns */
+	struct buf *out;   /* not yet written; owns */
+	int8_t priority;   /* of its events once the handshake is over */
+	bool connecting;   /* TCP, or the transport's handshake: nothing can be read or written */
+	bool shaking;      /* it is the handshake */
+	bool to_write;     /* which waits to write */
 	bool paused;
 	bool reset; /* the peer must see a cut, not an end */
 };
@@ -97,7 +100,7 @@ static inline bool stream_is_open(const struct stream *s)
 
 static inline size_t stream_pending(const struct stream *s)
 {
-	return s->out ? s->out->len : 0;
+	return (s->out ? s->out->len : 0) + (unlikely(s->pipe != NULL) ? s->pipe->held : 0);
 }
 
 /* Bytes are left that no event of the descriptor announces: makes one. */
@@ -120,6 +123,16 @@ size_t stream_unsent(const struct stream *s);
  * will come.  IO_ERR: broken, or more than BUF_MAX would have to be kept.
  */
 enum io stream_write(struct stream *s, const void *ptr, size_t len);
+
+/* Bytes can go from one to the other by a pipe: `to` has nothing pending, nothing is encrypted. */
+static inline bool stream_can_pipe(const struct stream *from, const struct stream *to)
+{
+	return from->transport == &transport_plain && to->transport == &transport_plain &&
+	       stream_pending(to) == 0 && !to->connecting;
+}
+
+/* stream_write of what is in the pipe, which the stream takes over; stream_can_pipe holds. */
+enum io stream_write_pipe(struct stream *s, struct pipe *pipe);
 
 /* Ends our direction at once; only when nothing is pending. */
 void stream_shutdown(struct stream *s);

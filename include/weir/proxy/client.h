@@ -58,13 +58,13 @@ struct client {
 	uint32_t magic;
 	uint8_t state;   /* enum client_state */
 	uint8_t framing; /* enum client_framing of the response under way */
-	bool keep;       /* the connection goes on after this exchange */
-	bool trusted;    /* the peer is in trusted_proxies */
-	bool tls_before; /* the PROXY header says that the client came over TLS */
-	bool in_loop;    /* client_next is running: it takes the next request */
-	bool body_paused;
-	bool retired; /* its listener is gone from the configuration */
 	uint8_t ip_len;
+	bool keep : 1;       /* the connection goes on after this exchange */
+	bool trusted : 1;    /* the peer is in trusted_proxies */
+	bool tls_before : 1; /* the PROXY header says that the client came over TLS */
+	bool in_loop : 1;    /* client_next is running: it takes the next request */
+	bool body_paused : 1;
+	bool retired : 1; /* its listener is gone from the configuration */
 	struct stream stream;
 	struct exchange *ex;  /* HTTP/1: the one under way */
 	struct client_h2 *h2; /* HTTP/2: owns */

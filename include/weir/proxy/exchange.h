@@ -66,6 +66,12 @@ struct client_ops {
 	/* Final response head with what is there of the body; `end`: that is all. */
 	enum io (*head)(struct exchange *ex, struct message *resp, struct span body, bool end);
 	enum io (*data)(struct exchange *ex, struct span body, bool end);
+	/*
+	 * Whether body bytes of the stream can reach the client by a pipe; the pipe, which
+	 * it takes over.  NULL: never.
+	 */
+	bool (*takes_pipe)(const struct exchange *ex, const struct stream *from);
+	enum io (*piped)(struct exchange *ex, struct pipe *pipe);
 	/* Ends the body with trailer fields. */
 	enum io (*trailers)(struct exchange *ex, const struct message *trailers);
 	/* 1xx other than 101. */

@@ -10,6 +10,7 @@
 
 #include "weir/http/h1.h"
 #include "weir/loop/loop.h"
+#include "weir/net/pipe.h"
 #include "weir/pool/pool.h"
 #include "weir/proxy/access_log.h"
 #include "weir/proxy/generation.h"
@@ -48,7 +49,7 @@ struct span {
 
 /* Limits of one worker, out of the configuration at start. */
 struct worker_limits {
-	uint32_t conns, upconns, bufs;
+	uint32_t conns, upconns, bufs, pipes;
 	int fds; /* accepting stops at this descriptor number */
 };
 
@@ -59,7 +60,8 @@ struct worker {
 	struct gen_local *gen; /* current; counted */
 	struct list gens;      /* struct gen_local not let go yet, newest last */
 	struct area from_client, from_backend;
-	char *head; /* where heads are put together, HEAD_ROOM bytes; owns */
+	struct pipe_pool pipes; /* large bodies pass through one */
+	char *head;             /* where heads are put together, HEAD_ROOM bytes; owns */
 	struct message req, resp;
 	char *cookies;        /* where Cookie fields are rewritten, AREA_DATA bytes; owns */
 	char set_cookie[256]; /* the pin of the response head at hand */

@@ -114,8 +114,8 @@ static void get_status(void *ctx, struct arena *arena, struct admin_status *out)
 	    .n_listeners = 1,
 	};
 	out->workers = arena_array(arena, 2, sizeof(*out->workers));
-	out->workers[0] = (struct admin_worker){0, 3, 1, 850};
-	out->workers[1] = (struct admin_worker){1, 2, 4, 150000};
+	out->workers[0] = (struct admin_worker){0, 3, 1, 2, 850};
+	out->workers[1] = (struct admin_worker){1, 2, 4, 0, 150000};
 	out->listeners = arena_array(arena, 1, sizeof(*out->listeners));
 	out->listeners[0] = (struct admin_listener){VIEW("we\"b"), VIEW("127.0.0.1:8080"), 5, 7, 1};
 	out->last_reload.ok = f->reload_result == ERR_OK;

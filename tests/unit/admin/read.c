@@ -35,8 +35,9 @@ Test(admin_read, status)
 	cr_assert_str_eq(json_at(&r.body, "last_reload"),
 			 "{\"ok\":true,\"at\":\"2023-11-14T22:13:21.123Z\",\"error\":null}");
 	cr_assert_str_eq(json_at(&r.body, "draining"), "false");
-	cr_assert_str_eq(json_at(&r.body, "workers.1"),
-			 "{\"id\":1,\"connections\":2,\"exchanges\":4,\"loop_lag_us\":150000}");
+	cr_assert_str_eq(
+	    json_at(&r.body, "workers.1"),
+	    "{\"id\":1,\"connections\":2,\"exchanges\":4,\"pipes\":0,\"loop_lag_us\":150000}");
 	cr_assert_str_eq(json_at(&r.body, "listeners.0.name"), "we\"b");
 	cr_assert_str_eq(json_at(&r.body, "totals.connections"), "5");
 	cr_assert_str_eq(json_at(&r.body, "totals.in_flight"), "5");
