@@ -11,6 +11,7 @@
 #include "diagnose.h"
 #include "pin.h"
 
+#include "weir/base/hex.h"
 #include "weir/base/parse.h"
 #include "weir/proxy/exchange.h"
 #include "weir/proxy/trace.h"
@@ -33,10 +34,8 @@ static bool is_request_id(struct view v)
 
 size_t policy_make_id(struct worker *w, char out[REQUEST_ID_MAX])
 {
-	static const char hex[] = "0123456789abcdef";
-	uint64_t bits[2] = {rng_next(&w->pool.rng), rng_next(&w->pool.rng)};
-	for (unsigned i = 0; i < 32; i++)
-		out[i] = hex[bits[i / 16] >> (i % 16 * 4) & 15];
+	hex_u64(rng_next(&w->pool.rng), out);
+	hex_u64(rng_next(&w->pool.rng), out + 16);
 	return 32;
 }
 
