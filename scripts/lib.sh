@@ -20,7 +20,7 @@ PACKAGES_BUILD=(gcc libc6-dev cmake:cmake ninja-build:ninja 'pkgconf|pkg-config'
 	libev-dev libssl-dev libpcre2-dev libnghttp2-dev libyaml-dev libjansson-dev
 	libxxhash-dev libncurses-dev)
 # shellcheck disable=SC2034
-PACKAGES_APPS=(nodejs:node gunicorn curl:curl nghttp2-client:h2load procps)
+PACKAGES_APPS=(nodejs:node gunicorn curl:curl nghttp2-client:h2load tmux:tmux procps)
 # shellcheck disable=SC2034
 PACKAGES_SCALE=(nodejs:node redis-server:redis-server)
 # shellcheck disable=SC2034
@@ -28,7 +28,7 @@ PACKAGES_BENCH=(nginx haproxy wrk:wrk nghttp2-client:h2load nghttp2-proxy openss
 # shellcheck disable=SC2034
 PACKAGES_TEST=(clang libclang-rt-dev llvm clang-format-19 libcriterion-dev python3-pytest python3-pytest-xdist
 	python3-yaml python3-h2 python3-grpcio python3-jsonschema python3-websocket wrk:wrk haproxy nginx
-	nghttp2-client:h2load nghttp2-proxy hatop:hatop tmux:tmux chromium:chromium shellcheck:shellcheck mandoc:mandoc strace:strace valgrind:valgrind prometheus:promtool openssl iproute2)
+	nghttp2-client:h2load nghttp2-proxy hatop:hatop tmux:tmux zsh:zsh fish:fish chromium:chromium shellcheck:shellcheck mandoc:mandoc strace:strace valgrind:valgrind prometheus:promtool openssl iproute2)
 
 say() {
 	printf '%s\n' "$*"

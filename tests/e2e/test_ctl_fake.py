@@ -21,6 +21,8 @@ from pathlib import Path
 
 import pytest
 
+from terminal import Terminal
+
 BUILD = Path(os.environ.get("WEIR_BUILD", Path(__file__).resolve().parents[2] / "build"))
 WEIRCTL = BUILD.resolve() / "bin" / "weirctl"
 
@@ -682,9 +684,12 @@ def test_doctor_counts_dropped_spans(fake):
 COMPLETION = Path(__file__).resolve().parents[2] / "src" / "ctl" / "completion"
 
 
-@pytest.mark.parametrize("words,wanted", [
+WORDS = pytest.mark.parametrize("words,wanted", [
     (["dr"], ["drain"]), (["drain", "app/"], ["app/b1", "app/b2"]), (["backends", "a"], ["app", "api"]),
     (["histogram", "app", "--window", ""], ["10s", "1m", "5m", "start"]), (["--rea"], ["--read-only"])])
+
+
+@WORDS
 def test_completion_of_bash(fake, words, wanted):
     words = ["weirctl", "-s", fake.path, *words]
     script = (f'PATH={Path(WEIRCTL).parent}:$PATH; . {COMPLETION}/weirctl.bash; '
@@ -692,6 +697,38 @@ def test_completion_of_bash(fake, words, wanted):
     done = subprocess.run(["bash", "-c", script, "bash", *words], capture_output=True, text=True,
                           timeout=20, env=environment(), check=True)
     assert done.stdout.split() == wanted and done.stderr == ""
+
+
+@WORDS
+def test_completion_of_fish(fake, tmp_path, words, wanted):
+    line = " ".join(["weirctl", "-s", fake.path, *words])
+    script = (f"set -x PATH {Path(WEIRCTL).parent} $PATH; set -p fish_complete_path {COMPLETION}; "
+              "complete -C $argv[1]")
+    done = subprocess.run(["fish", "--no-config", "-c", script, line], capture_output=True, text=True,
+                          timeout=30, env=environment(HOME=str(tmp_path)), check=True)
+    assert sorted(row.partition("\t")[0] for row in done.stdout.splitlines()) == sorted(wanted)
+    assert done.stderr == ""
+
+
+@WORDS
+def test_completion_of_zsh(fake, tmp_path, words, wanted):
+    """At a real prompt: what Tab writes, or offers."""
+    term = Terminal(tmp_path, ["zsh", "-f", "-i"], width=300,
+                    env={"HOME": str(tmp_path),
+                         "PATH": f"{Path(WEIRCTL).parent}:{os.environ['PATH']}"})
+    try:
+        term.until(lambda screen: screen.strip())  # a prompt
+        term.keys(f"fpath=({COMPLETION} $fpath); autoload -U compinit; compinit -u -D; clear; "
+                  "PS1='ready> '", "Enter")
+        term.until(lambda screen: screen.startswith("ready>"))
+        term.keys(" ".join(["weirctl", "-s", fake.path, *words]), "Tab")
+        if len(wanted) == 1:
+            term.until(wanted[0])
+            return
+        term.keys("Tab")
+        term.until(lambda screen: all(word in screen.split("\n", 1)[1].split() for word in wanted))
+    finally:
+        term.stop()
 
 
 # ---- failures ----
