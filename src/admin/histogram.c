@@ -9,14 +9,12 @@ static const char *const names[] = {"backend", "phase", "window", NULL};
 static void add_up(const struct pool *pool, int32_t only, enum phase phase, enum window window,
 		   struct hist_total *sum)
 {
-	struct hist_total part;
 	*sum = (struct hist_total){0};
 	for (uint32_t i = 0; i < pool->n; i++) {
 		const struct windows *windows = pool->backends[i]->windows;
 		if (!windows || (only >= 0 && (uint32_t)only != i))
 			continue;
-		windows_read(windows, phase, window, &part);
-		hist_total_add(sum, &part);
+		windows_add(windows, phase, window, sum);
 	}
 }
 

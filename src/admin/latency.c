@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * GET /v1/latency: latency by phase of routes and listeners; those of backends
- * are in /v1/pools.  What failed is apart, its total only.  `requests` counts all that
+ * GET /v1/latency: latency by phase of routes and listeners; those of pools and
+ * backends are in /v1/pools.  What failed is apart, its total only.  `requests` counts all that
  * took the route, redirects and fixed responses too.
  *
  *   {"routes": [{"name": "api", "requests": N, "latency": {"10s": {"queue": {"n": .., "p50_us": ..,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* GET /v1/pools and /v1/pools/P: counters, states and latency of every backend. */
+/* GET /v1/pools and /v1/pools/P: counters, states and latency of pools and of every backend. */
 #include "api.h"
 #include "counters.h"
 
@@ -40,6 +40,16 @@ static void put_summary(struct json *j, const struct hist_summary *s)
 	str_char(j->out, '}');
 }
 
+void pool_summary(const struct pool *pool, enum phase phase, enum window window,
+		  struct hist_summary *out)
+{
+	struct hist_total sum = {0};
+	for (uint32_t i = 0; i < pool->n; i++)
+		if (pool->backends[i]->windows)
+			windows_add(pool->backends[i]->windows, phase, window, &sum);
+	hist_total_summary(&sum, out);
+}
+
 void put_windows(struct json *j, const struct windows *windows, bool total_only)
 {
 	struct hist_summary summary;
@@ -49,6 +59,24 @@ void put_windows(struct json *j, const struct windows *windows, bool total_only)
 		json_object(j);
 		for (int p = total_only ? PHASE_total : 0; windows && p < N_PHASES; p++) {
 			windows_summary(windows, (enum phase)p, (enum window)w, &summary);
+			json_key(j, phase_name((enum phase)p));
+			put_summary(j, &summary);
+		}
+		json_object_end(j);
+	}
+	json_object_end(j);
+}
+
+/* Those of all backends together: counts are added, quantiles never averaged. */
+static void put_pool_windows(struct json *j, const struct pool *pool, bool total_only)
+{
+	struct hist_summary summary;
+	json_object(j);
+	for (int w = 0; w < N_WINDOWS; w++) {
+		json_key(j, window_name((enum window)w));
+		json_object(j);
+		for (int p = total_only ? PHASE_total : 0; p < N_PHASES; p++) {
+			pool_summary(pool, (enum phase)p, (enum window)w, &summary);
 			json_key(j, phase_name((enum phase)p));
 			put_summary(j, &summary);
 		}
@@ -181,7 +209,8 @@ static void put_strategy_state(struct json *j, const struct pool *pool)
 	json_array_end(j);
 }
 
-static void put_pool(struct json *j, const struct pool *pool)
+/* `phases`: not only the total of its latency. */
+static void put_pool(struct json *j, const struct pool *pool, bool phases)
 {
 	json_object(j);
 	json_member_view(j, "name", pool->conf->name);
@@ -201,6 +230,8 @@ static void put_pool(struct json *j, const struct pool *pool)
 				pool_counter(pool, &pool_counter_rows[i]));
 	}
 	put_strategy_state(j, pool);
+	json_key(j, "latency");
+	put_pool_windows(j, pool, !phases);
 	json_key(j, "backends");
 	json_array(j);
 	for (uint32_t i = 0; i < pool->n; i++)
@@ -220,7 +251,7 @@ void api_pools(struct call *call)
 	json_key(&j, "pools");
 	json_array(&j);
 	for (uint32_t i = 0; i < n; i++)
-		put_pool(&j, &pools[i]);
+		put_pool(&j, &pools[i], false);
 	json_array_end(&j);
 	json_object_end(&j);
 }
@@ -232,5 +263,5 @@ void api_pool(struct call *call)
 	if (!pool)
 		return;
 	json_init(&j, &call->answer.body, false);
-	put_pool(&j, pool);
+	put_pool(&j, pool, true);
 }

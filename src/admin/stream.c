@@ -7,8 +7,8 @@
  *
  *   event: tick
  *   data: {"at", "last_event", <GET /v1/status>, "pools": [{"name", "strategy",
- *          "verdict", "problem",
- *          "sentence", "queued", "backends": [{"name", "address", "state", "reason",
+ *          "verdict", "problem", "sentence", "queued", "n", "p50_us", "p90_us",
+ *          "p99_us", "backends": [{"name", "address", "state", "reason", "verdict",
  *          "since_s", "weight", "in_flight", "upconns", "rate", "requests", "errors",
  *          "n", "p50_us", "p90_us", "p99_us"}]}]}      latency: total, last 10 s
  */
@@ -17,27 +17,28 @@
 
 #include "weir/base/clock.h"
 
-static void put_latency(struct json *j, const struct backend *b)
+static void put_latency(struct json *j, const struct hist_summary *s)
 {
-	struct hist_summary s = {0};
-	if (b->windows)
-		windows_summary(b->windows, PHASE_total, WINDOW_10S, &s);
-	json_member_u64(j, "n", s.n);
-	if (!s.n)
+	json_member_u64(j, "n", s->n);
+	if (!s->n)
 		return;
-	json_member_u64(j, "p50_us", s.p50_us);
-	json_member_u64(j, "p90_us", s.p90_us);
-	json_member_u64(j, "p99_us", s.p99_us);
+	json_member_u64(j, "p50_us", s->p50_us);
+	json_member_u64(j, "p90_us", s->p90_us);
+	json_member_u64(j, "p99_us", s->p99_us);
 }
 
 static void put_row(struct json *j, const struct pool *pool, uint32_t i, uint64_t now_us)
 {
 	const struct backend *b = pool->backends[i];
+	struct hist_summary latency = {0};
 	json_object(j);
 	json_member_view(j, "name", b->name);
 	json_member_view(j, "address", b->address_text);
 	json_member_text(j, "state", backend_state_name(backend_state(b)));
 	json_member_text(j, "reason", b->reason);
+	json_member_text(
+	    j, "verdict",
+	    verdict_name(b->scaling ? b->scaling->opinion.verdict : VERDICT_not_enough_data));
 	json_member_u64(j, "since_s", now_us > b->since_us ? (now_us - b->since_us) / 1000000 : 0);
 	json_member_u64(j, "weight", pool->weights[i]);
 	json_member_u64(j, "in_flight", atomic_load_explicit(&b->in_flight, memory_order_relaxed));
@@ -45,7 +46,9 @@ static void put_row(struct json *j, const struct pool *pool, uint32_t i, uint64_
 	json_member_double(j, "rate", rate_per_s(&b->rate));
 	json_member_u64(j, "requests", backend_counter_named(b, "requests"));
 	json_member_u64(j, "errors", backend_counter_named(b, "errors"));
-	put_latency(j, b);
+	if (b->windows)
+		windows_summary(b->windows, PHASE_total, WINDOW_10S, &latency);
+	put_latency(j, &latency);
 	json_object_end(j);
 }
 
@@ -55,12 +58,15 @@ static void put_pool(struct json *j, const struct pool *pool, uint64_t now_us)
 	json_member_view(j, "name", pool->conf->name);
 	json_member_text(j, "strategy", pool->strategy->keyword);
 	const struct scaling *s = pool->state->scaling;
+	struct hist_summary latency;
 	enum verdict verdict = s ? s->opinion.verdict : VERDICT_not_enough_data;
 	json_member_text(j, "verdict", verdict_name(verdict));
 	json_member_bool(j, "problem", verdict_is_problem(verdict));
 	json_member_text(j, "sentence", s ? s->sentence : "");
 	json_member_u64(j, "queued",
 			atomic_load_explicit(&pool->state->n_queued, memory_order_relaxed));
+	pool_summary(pool, PHASE_total, WINDOW_10S, &latency);
+	put_latency(j, &latency);
 	json_key(j, "backends");
 	json_array(j);
 	for (uint32_t i = 0; i < pool->n; i++)

@@ -61,6 +61,19 @@ enum colour state_colour(const char *state)
 	return strcmp(state, "down") == 0 ? RED : YELLOW;
 }
 
+void put_verdict(struct str *out, const char *verdict)
+{
+	for (; *verdict; verdict++)
+		str_char(out, *verdict == '_' ? ' ' : *verdict);
+}
+
+enum colour verdict_colour(const char *verdict)
+{
+	if (strcmp(verdict, "healthy") == 0)
+		return GREEN;
+	return !*verdict || strcmp(verdict, "not_enough_data") == 0 ? PLAIN : YELLOW;
+}
+
 void put_why(struct str *out, const json_t *backend)
 {
 	const char *state = get_text(backend, "state"), *reason = get_text(backend, "reason");
@@ -99,7 +112,7 @@ void backends_table_init(struct table *t)
 	table_init(t, columns, ARRAY_LEN(columns));
 }
 
-static void latency_cell(struct table *t, const json_t *latency, const char *key)
+void latency_cell(struct table *t, const json_t *latency, const char *key)
 {
 	struct str *cell = table_cell(t);
 	if (get_u64(latency, "n"))

@@ -33,6 +33,12 @@ void put_why(struct str *out, const json_t *backend);
 /* The same behind its state: "down 41 s: connect refused" */
 void put_state(struct str *out, const json_t *backend);
 
+/* "scalability shared" */
+void put_verdict(struct str *out, const char *verdict);
+enum colour verdict_colour(const char *verdict);
+/* A cell with that number of a latency; "-" without samples. */
+void latency_cell(struct table *table, const json_t *latency, const char *key);
+
 /* The table of `weirctl backends`. */
 void backends_table_init(struct table *table);
 void backends_table_row(struct table *table, const char *pool, const json_t *backend);

@@ -7,16 +7,19 @@
 #include "stamp.h"
 #include "text.h"
 
+#include <math.h>
+
 #include "weir/base/defs.h"
 #include "weir/base/parse.h"
 
 #define CURVE_ROWS 16
 #define CURVE_WIDTH 40
+#define CURVE_SURE 30 /* completions that the rate of a level must stand on to set the scale */
 #define HISTORY_WIDTH 24
 
 static void put_bar(struct str *out, double value, double most, unsigned width)
 {
-	unsigned n = most > 0 ? (unsigned)(value / most * width + 0.5) : 0;
+	unsigned n = most > 0 ? (unsigned)(fmin(value / most, 1) * width + 0.5) : 0;
 	while (n--)
 		str_char(out, '#');
 }
@@ -115,9 +118,11 @@ static void put_curve(struct ctl *ctl, const json_t *curve, const json_t *fitted
 	struct table t;
 	if (!n)
 		return;
-	for (size_t i = 0; i < n; i++)
-		if (get_real(json_array_get(curve, i), "rate") > most)
-			most = get_real(json_array_get(curve, i), "rate");
+	for (size_t i = 0; i < n; i++) {
+		const json_t *row = json_array_get(curve, i);
+		if (get_u64(row, "completions") >= CURVE_SURE && get_real(row, "rate") > most)
+			most = get_real(row, "rate");
+	}
 	table_init(&t, columns, ARRAY_LEN(columns));
 	for (size_t i = 0; i < n; i += step) {
 		const json_t *row = json_array_get(curve, i);
@@ -142,8 +147,7 @@ static void put_next(struct str *out, const json_t *next)
 	if (!json_is_object(next))
 		return;
 	str_text(out, "  leaning  to ");
-	for (const char *p = get_text(next, "verdict"); *p; p++)
-		str_char(out, *p == '_' ? ' ' : *p);
+	put_verdict(out, get_text(next, "verdict"));
 	str_printf(out, ": %d of %d looks agree\n", (int)get_real(next, "looks"),
 		   (int)get_real(next, "of"));
 }
@@ -155,8 +159,7 @@ static void print_scaling(struct ctl *ctl, const json_t *s)
 		     *model = json_object_get(s, "model");
 	put_clean(out, get_text(s, "pool"));
 	str_text(out, ": ");
-	for (const char *p = get_text(s, "verdict"); *p; p++)
-		str_char(&head, *p == '_' ? ' ' : *p);
+	put_verdict(&head, get_text(s, "verdict"));
 	put_coloured(out, ctl->colour, get_bool(s, "problem") ? YELLOW : BOLD,
 		     head.ptr ? head.ptr : "", head.len);
 	str_fini(&head);

@@ -43,6 +43,12 @@ static void pool_row(struct table *t, const json_t *pool)
 	str_u64(table_cell(t), sums.requests);
 	str_u64(table_cell_in(t, sums.errors ? YELLOW : PLAIN), sums.errors);
 	str_u64(table_cell(t), sums.retries);
+	const json_t *minute = json_object_get(json_object_get(pool, "latency"), "1m");
+	const json_t *total = json_object_get(minute, "total");
+	latency_cell(t, total, "p50_us");
+	latency_cell(t, total, "p99_us");
+	put_verdict(table_cell_in(t, verdict_colour(get_text(pool, "verdict"))),
+		    get_text(pool, "verdict"));
 }
 
 /* "app/b2 is down 41 s: connect refused", a line for each backend that is not up. */
@@ -70,9 +76,9 @@ static void put_not_up(struct ctl *ctl, const json_t *pool)
 static void print_pools(struct ctl *ctl, const json_t *answer)
 {
 	static const struct column columns[] = {
-	    {"POOL", LEFT},       {"STRATEGY", LEFT}, {"UP", RIGHT},
-	    {"IN FLIGHT", RIGHT}, {"QUEUED", RIGHT},  {"RATE", RIGHT},
-	    {"REQUESTS", RIGHT},  {"ERRORS", RIGHT},  {"RETRIES", RIGHT}};
+	    {"POOL", LEFT},     {"STRATEGY", LEFT}, {"UP", RIGHT},       {"IN FLIGHT", RIGHT},
+	    {"QUEUED", RIGHT},  {"RATE", RIGHT},    {"REQUESTS", RIGHT}, {"ERRORS", RIGHT},
+	    {"RETRIES", RIGHT}, {"P50", RIGHT},     {"P99", RIGHT},      {"VERDICT", LEFT}};
 	const json_t *pools = json_object_get(answer, "pools");
 	struct table t;
 	size_t i;

@@ -45,6 +45,7 @@ struct top {
 	struct top_past *pasts; /* owns */
 	size_t n_pasts, cap_pasts;
 	unsigned n_refreshes;
+	double rate; /* of all pools, filter or not */
 	enum top_sort sort;
 	bool down; /* largest first */
 	struct str filter;

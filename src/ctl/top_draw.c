@@ -13,7 +13,8 @@
 
 #define TITLE_LINE 2
 #define FIRST_LINE 3
-#define BOTTOM_LINES 2 /* what the chosen row has to say, and the keys */
+#define BOTTOM_LINES 3   /* what the chosen row has to say, in two lines, and the keys */
+#define LINES_FOR_TWO 12 /* lower terminals give it one */
 #define SPARK_WIDTH 12
 
 /* From the left as long as there is room; the last takes what is left. */
@@ -61,9 +62,15 @@ static attr_t shade(const struct top *top, enum colour colour)
 	return (attr_t)COLOR_PAIR(colour);
 }
 
+static int bottom_lines(void)
+{
+	return LINES < LINES_FOR_TWO ? BOTTOM_LINES - 1 : BOTTOM_LINES;
+}
+
 size_t top_page(void)
 {
-	return LINES > FIRST_LINE + BOTTOM_LINES ? (size_t)(LINES - FIRST_LINE - BOTTOM_LINES) : 1;
+	int rows = LINES - FIRST_LINE - bottom_lines();
+	return rows > 0 ? (size_t)rows : 1;
 }
 
 /* Bytes of the first `columns` columns of UTF-8 text. */
@@ -81,14 +88,19 @@ static int cut(const struct str *text, int room)
 	return (int)i;
 }
 
-/* One cell in its colour; gives the text back for the next one. */
+/*
+ * One cell in its colour; gives the text back for the next one.  What is aligned
+ * right are numbers: one that does not fit is not shown at all, for its first
+ * digits would be another number.
+ */
 static int put_cell(const struct top *top, int line, int x, int width, struct str *text,
 		    enum colour colour)
 {
 	int room = width < 0 ? -width : width;
 	if (x < COLS && room > COLS - x)
 		room = COLS - x;
-	if (x < COLS && text->len) {
+	bool is_whole = text_width(text->ptr ? text->ptr : "", text->len) <= (size_t)room;
+	if (x < COLS && text->len && (width < 0 || is_whole)) {
 		int used = (int)text_width(text->ptr, (size_t)cut(text, room));
 		attr_t attr = shade(top, colour);
 		attron(attr);
@@ -119,18 +131,23 @@ static void put_spark(const struct top *top, struct str *out, const double *valu
 	}
 }
 
+/* Counters of long ago have many digits. */
+static void put_count(struct str *out, uint64_t n)
+{
+	if (n < 1000000)
+		str_u64(out, n);
+	else if (n < 1000000000)
+		str_printf(out, "%.3gM", (double)n / 1e6);
+	else
+		str_printf(out, "%.3gG", (double)n / 1e9);
+}
+
 static void put_latency(struct str *out, uint64_t us)
 {
 	if (us)
 		put_duration_us(out, us);
 	else
 		str_char(out, '-');
-}
-
-static void put_verdict(struct str *out, const char *verdict)
-{
-	for (; *verdict; verdict++)
-		str_char(out, *verdict == '_' ? ' ' : *verdict);
 }
 
 /* ---- one row ---- */
@@ -154,9 +171,7 @@ static enum colour row_why(const struct top_row *row, struct str *out)
 		return state_colour(get_text(row->backend, "state"));
 	}
 	put_verdict(out, verdict);
-	if (strcmp(verdict, "healthy") == 0)
-		return GREEN;
-	return strcmp(verdict, "not_enough_data") == 0 ? PLAIN : YELLOW;
+	return verdict_colour(verdict);
 }
 
 static enum colour row_cell(const struct top *top, const struct top_row *row, int column,
@@ -184,7 +199,7 @@ static enum colour row_cell(const struct top *top, const struct top_row *row, in
 			str_u64(out, row->queued);
 		return row->queued ? YELLOW : PLAIN;
 	case C_ERRORS:
-		str_u64(out, row->errors);
+		put_count(out, row->errors);
 		return row->errors ? YELLOW : PLAIN;
 	case C_P50:
 		put_latency(out, row->p50_us);
@@ -222,15 +237,12 @@ static void draw_head(const struct top *top, struct str *text)
 {
 	const json_t *totals = json_object_get(top->status, "totals");
 	const json_t *problems = json_object_get(top->status, "problems");
-	double rate = 0;
-	for (size_t i = 0; i < top->n_rows; i++)
-		rate += top->rows[i].backend ? 0 : top->rows[i].rate;
 	str_text(text, "weir ");
 	put_clean(text, get_text(top->status, "version"));
 	str_text(text, "  up ");
 	put_age_s(text, get_u64(top->status, "uptime_s"));
 	str_text(text, "  ");
-	put_rate(text, rate);
+	put_rate(text, top->rate);
 	str_printf(text, "  %u in flight  %u clients  sorted by %s%s%s%s",
 		   (unsigned)get_u64(totals, "in_flight"), (unsigned)get_u64(totals, "connections"),
 		   top_sort_names[top->sort], top->down ? ", turned round" : "",
@@ -276,14 +288,33 @@ static void put_sentence(const struct top *top, struct str *out)
 	put_clean(out, get_text(row->pool, "verdict_sentence"));
 }
 
+/* Over two lines, parted at a blank, if there is room for them and one is not enough. */
+static void put_wrapped(const struct top *top, struct str *text, enum colour colour)
+{
+	int line = LINES - bottom_lines();
+	size_t end = (size_t)cut(text, COLS);
+	if (line < LINES - 2 && end < text->len) {
+		struct str rest = STR_INIT;
+		while (end > 0 && text->ptr[end] != ' ')
+			end--;
+		str_text(&rest, text->ptr + end + (end > 0));
+		text->len = end ? end : text->len;
+		put_cell(top, line, 0, -COLS, text, colour);
+		put_cell(top, line + 1, 0, -COLS, &rest, colour);
+		str_fini(&rest);
+		return;
+	}
+	put_cell(top, LINES - 2, 0, -COLS, text, colour);
+}
+
 static void draw_bottom(const struct top *top, struct str *text)
 {
 	if (top->message.len) {
 		put_clean(text, top->message.ptr);
-		put_cell(top, LINES - 2, 0, -COLS, text, top->is_bad ? RED : GREEN);
+		put_wrapped(top, text, top->is_bad ? RED : GREEN);
 	} else {
 		put_sentence(top, text);
-		put_cell(top, LINES - 2, 0, -COLS, text, PLAIN);
+		put_wrapped(top, text, PLAIN);
 	}
 	if (top->prompt) {
 		str_printf(text, "%s%s", top->prompt, top->typed.ptr ? top->typed.ptr : "");

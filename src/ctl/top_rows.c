@@ -77,10 +77,16 @@ static void forget_the_gone(struct top *top)
 
 /* ---- rows ---- */
 
+/* Of a backend or of a whole pool. */
+static const json_t *newest_latency(const json_t *object)
+{
+	const json_t *window = json_object_get(json_object_get(object, "latency"), "10s");
+	return json_object_get(window, "total");
+}
+
 static struct top_row backend_row(const json_t *pool, const json_t *b)
 {
-	const json_t *window = json_object_get(json_object_get(b, "latency"), "10s");
-	const json_t *total = json_object_get(window, "total");
+	const json_t *total = newest_latency(b);
 	return (struct top_row){
 	    .pool = pool,
 	    .backend = b,
@@ -94,10 +100,15 @@ static struct top_row backend_row(const json_t *pool, const json_t *b)
 	};
 }
 
-/* p50 and p99 of a pool: those of its worst backend, since quantiles do not add up. */
 static struct top_row pool_row(const json_t *pool)
 {
-	struct top_row sum = {.pool = pool, .queued = get_u64(pool, "queued")};
+	const json_t *total = newest_latency(pool);
+	struct top_row sum = {
+	    .pool = pool,
+	    .queued = get_u64(pool, "queued"),
+	    .p50_us = get_u64(total, "p50_us"),
+	    .p99_us = get_u64(total, "p99_us"),
+	};
 	size_t i;
 	json_t *b;
 	json_array_foreach(json_object_get(pool, "backends"), i, b)
@@ -108,8 +119,6 @@ static struct top_row pool_row(const json_t *pool)
 		sum.errors += row.errors;
 		sum.n_up += row.n_up;
 		sum.n++;
-		sum.p50_us = row.p50_us > sum.p50_us ? row.p50_us : sum.p50_us;
-		sum.p99_us = row.p99_us > sum.p99_us ? row.p99_us : sum.p99_us;
 	}
 	return sum;
 }
@@ -238,9 +247,11 @@ static void remember_all(struct top *top)
 	size_t p, i;
 	json_t *pool, *b;
 	top->n_refreshes++;
+	top->rate = 0;
 	json_array_foreach(json_object_get(top->pools, "pools"), p, pool)
 	{
 		struct top_row row = pool_row(pool);
+		top->rate += row.rate;
 		remember(top, &row);
 		json_array_foreach(json_object_get(pool, "backends"), i, b)
 		{

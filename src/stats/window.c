@@ -34,13 +34,6 @@ struct slot {
 	uint32_t entries[];
 };
 
-/* Samples of some time, one count a bucket: what slots are made of and added to. */
-struct tally {
-	uint64_t count[HIST_BUCKETS];
-	uint64_t sum_us;
-	uint64_t overflow;
-};
-
 /* How slots are kept: level 0 a second each, level 1 ten seconds, level 2 a minute. */
 #define N_LEVELS 3
 #define MAX_SLOTS 10
@@ -190,17 +183,6 @@ static inline struct span slot_span(const struct slot *slot, enum phase phase)
 		return (struct span){NULL, NULL};
 	return (struct span){slot->entries + (phase ? slot->end[phase - 1] : 0),
 			     slot->entries + slot->end[phase]};
-}
-
-static void slot_add_to(const struct slot *slot, enum phase phase, struct tally *t)
-{
-	struct span span = slot_span(slot, phase);
-	if (!slot)
-		return;
-	for (const uint32_t *e = span.from; e < span.to; e++)
-		t->count[*e >> ENTRY_COUNT_BITS] += *e & ENTRY_COUNT_MAX;
-	t->sum_us += slot->sum_us[phase];
-	t->overflow += slot->overflow[phase];
 }
 
 /* ---- rings ---- */
@@ -405,19 +387,6 @@ void windows_fold(struct windows *w, const struct hist_set *const *sets, size_t 
 
 /* ---- read ---- */
 
-static uint64_t top_us(const struct hist_total *t, uint64_t start_max_us)
-{
-	if (t->n == 0)
-		return 0;
-	if (t->overflow)
-		return start_max_us;
-	uint32_t i = HIST_BUCKETS - 1;
-	while (t->count[i] == 0)
-		i--;
-	uint64_t top = hist_lower_us(i) + hist_width_us(i) - 1;
-	return top < start_max_us ? top : start_max_us;
-}
-
 static uint32_t min_u32(uint64_t a, uint32_t b)
 {
 	return a < b ? (uint32_t)a : b;
@@ -431,37 +400,6 @@ static void window_slots(const struct windows *w, enum window window, uint32_t n
 		n[level] = level < top ? w->rings[level].n_open : 0;
 	n[top] = min_u32(w->rings[top].n_closed, levels[top].n_slots);
 }
-
-void windows_read(const struct windows *w, enum phase phase, enum window window,
-		  struct hist_total *out)
-{
-	const struct series *s = w->phases[phase];
-	if (window == WINDOW_START) {
-		if (s)
-			*out = s->start;
-		else
-			memset(out, 0, sizeof(*out));
-		out->span_us = w->last_us - w->start_us;
-		return;
-	}
-	uint32_t n[N_LEVELS];
-	struct tally t = {0};
-	memset(out, 0, sizeof(*out));
-	window_slots(w, window, n);
-	for (unsigned level = 0; level < N_LEVELS; level++) {
-		out->span_us += ring_span_us(w, level, n[level]);
-		for (uint32_t age = 0; age < n[level]; age++)
-			slot_add_to(slot_at(w, level, age), phase, &t);
-	}
-	memcpy(out->count, t.count, sizeof(out->count));
-	for (uint32_t i = 0; i < HIST_BUCKETS; i++)
-		out->n += t.count[i];
-	out->sum_us = t.sum_us;
-	out->overflow = t.overflow;
-	out->max_us = s ? top_us(out, s->start.max_us) : 0;
-}
-
-/* ---- summaries ---- */
 
 /* A part of the buckets, and what is in them. */
 struct extract {
@@ -523,6 +461,70 @@ static void extract_start(const struct series *s, struct extract *x)
 	x->overflow = s->start.overflow;
 }
 
+/* The buckets of a window; false without samples. */
+static bool extract_phase(const struct windows *w, enum phase phase, enum window window,
+			  struct extract *x)
+{
+	const struct series *s = w->phases[phase];
+	if (!s || !s->start.n)
+		return false;
+	if (window == WINDOW_START)
+		extract_start(s, x);
+	else
+		extract_window(w, phase, window, x);
+	return x->n > 0;
+}
+
+/* The longest sample since start, or the top of the highest bucket if that is below it. */
+static uint64_t extract_max_us(const struct extract *x, enum window window, uint64_t start_max_us)
+{
+	uint32_t high = x->high;
+	if (window == WINDOW_START || x->overflow)
+		return start_max_us;
+	while (x->count[high] == 0)
+		high--;
+	uint64_t top = hist_lower_us(high) + hist_width_us(high) - 1;
+	return top < start_max_us ? top : start_max_us;
+}
+
+static uint64_t window_span_us(const struct windows *w, enum window window)
+{
+	uint32_t n[N_LEVELS];
+	uint64_t us = 0;
+	if (window == WINDOW_START)
+		return w->last_us - w->start_us;
+	window_slots(w, window, n);
+	for (unsigned level = 0; level < N_LEVELS; level++)
+		us += ring_span_us(w, level, n[level]);
+	return us;
+}
+
+void windows_add(const struct windows *w, enum phase phase, enum window window,
+		 struct hist_total *out)
+{
+	struct extract x;
+	uint64_t span_us = window_span_us(w, window);
+	if (span_us > out->span_us)
+		out->span_us = span_us;
+	if (!extract_phase(w, phase, window, &x))
+		return;
+	for (uint32_t i = x.low; i <= x.high; i++)
+		out->count[i] += x.count[i];
+	out->n += x.n;
+	out->sum_us += x.sum_us;
+	out->overflow += x.overflow;
+	uint64_t max_us = extract_max_us(&x, window, w->phases[phase]->start.max_us);
+	if (max_us > out->max_us)
+		out->max_us = max_us;
+}
+
+void windows_read(const struct windows *w, enum phase phase, enum window window,
+		  struct hist_total *out)
+{
+	*out = (struct hist_total){0};
+	windows_add(w, phase, window, out);
+}
+
 static void extract_quantiles(const struct extract *x, uint64_t max_us, const double *q, size_t n,
 			      uint64_t *us)
 {
@@ -542,27 +544,14 @@ void windows_summary(const struct windows *w, enum phase phase, enum window wind
 		     struct hist_summary *out)
 {
 	static const double q[] = {0.5, 0.9, 0.99, 0.999};
-	const struct series *s = w->phases[phase];
 	struct extract x;
 	uint64_t us[ARRAY_LEN(q)];
 	*out = (struct hist_summary){0};
-	if (!s || !s->start.n)
-		return;
-	if (window == WINDOW_START)
-		extract_start(s, &x);
-	else
-		extract_window(w, phase, window, &x);
-	if (!x.n)
+	if (!extract_phase(w, phase, window, &x))
 		return;
 	out->n = x.n;
 	out->mean_us = (double)x.sum_us / (double)x.n;
-	out->max_us = s->start.max_us;
-	uint32_t high = x.high;
-	while (x.count[high] == 0)
-		high--;
-	uint64_t top = hist_lower_us(high) + hist_width_us(high) - 1;
-	if (window != WINDOW_START && !x.overflow && top < out->max_us)
-		out->max_us = top;
+	out->max_us = extract_max_us(&x, window, w->phases[phase]->start.max_us);
 	extract_quantiles(&x, out->max_us, q, ARRAY_LEN(q), us);
 	out->p50_us = us[0];
 	out->p90_us = us[1];

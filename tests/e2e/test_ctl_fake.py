@@ -52,7 +52,8 @@ def world():
                        "in_flight": 7, "bytes_in": 12 << 20, "bytes_out": 3 << 30},
             "problems": []},
         "pools": [
-            {"name": "app", "strategy": "least-request", "queued": 1, "backends": [
+            {"name": "app", "strategy": "least-request", "queued": 1, "latency": LATENCY,
+             "verdict": "scalability_shared", "backends": [
                 backend("b1", in_flight=3),
                 backend("b2", "down", reason="connect refused", since_s=41, address="10.0.0.2:80")]},
             {"name": "api", "strategy": "p2c", "queued": 0, "backends": [
@@ -254,8 +255,9 @@ def test_status_of_a_weir_that_never_reloaded(fake):
 
 def test_pools_count_backends_and_say_why_not_up(fake):
     out = good(fake, "pools")
-    assert ["app", "least-request", "1/2", "3", "1", "6.83k/s", "2000", "0", "0"] in rows(out)
-    assert ["api", "p2c", "1/1", "0", "0", "3.41k/s", "1000", "0", "0"] in rows(out)
+    assert ["app", "least-request", "1/2", "3", "1", "6.83k/s", "2000", "0", "0", "1.23 ms",
+            "45.6 ms", "scalability shared"] in rows(out)
+    assert ["api", "p2c", "1/1", "0", "0", "3.41k/s", "1000", "0", "0", "-", "-"] in rows(out)
     assert out.endswith("app/b2 is down 41 s: connect refused\n")
 
 
@@ -343,6 +345,13 @@ def test_scaling_says_what_is_the_same_once_and_where_it_leans(fake):
     out = good(fake, "scaling", "app")
     assert "leaning" not in out
     assert "  forecast with 1: no backend would be left\n           with 3: too little\n" in out
+
+
+def test_a_level_of_few_requests_does_not_set_the_scale(fake):
+    fake.world["scaling"]["curve"] = [{"in_flight": n, "rate": rate, "completions": done} for n, rate, done in
+                                      ((1, 100, 500), (2, 200, 300), (3, 9000, 1))]
+    bars = [row[-1] for row in rows(good(fake, "scaling", "app"))[-3:]]
+    assert bars == ["#" * 20, "#" * 40, "#" * 40]
 
 
 def test_config_is_yaml(fake):

@@ -47,8 +47,10 @@ def test_the_page_is_live(site, browser):
     browser.open(f"http://127.0.0.1:{site.status_port}/")
     browser.until("document.querySelectorAll('tr.row').length == 3")
     assert browser.js("document.title") == "weir"
+    browser.until(f"{cell('app/web1', 11)} == 'not enough data'")
     site.ctl("drain", "app/web1", check=0)
     browser.until(f"{cell('app/web1', 1)} == 'draining'")
+    browser.until(f"{cell('app/web1', 11)}.endsWith('set by an operator')")
     browser.until("[...document.querySelectorAll('#events li')].some(e => "
                   "e.textContent.includes('app/web1'))")
     seen = browser.js("Number(document.body.dataset.ticks)")
@@ -143,7 +145,10 @@ def test_stream(site):
         site.ask()
         for _ in range(5):
             tick = next_tick(client)
-            if sum(b["requests"] for b in tick["pools"][0]["backends"]) == 1:
+            pool = tick["pools"][0]
+            if sum(b["requests"] for b in pool["backends"]) == 1 and pool["n"] == 1:
+                assert pool["p50_us"] == max(b.get("p50_us", 0) for b in pool["backends"])
+                assert {b["verdict"] for b in pool["backends"]} == {"not_enough_data"}
                 return
         raise AssertionError(f"the request is not in the stream: {tick}")
 

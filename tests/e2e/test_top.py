@@ -106,6 +106,32 @@ def test_filter_and_sort(site, top):
     term.until("sorted by state")
 
 
+def test_a_filter_does_not_change_the_totals(site, top):
+    """The head is about all of weir, and a pool's latency is that of all its requests."""
+    for i in range(50):
+        site.ask(target="/?service=40ms" if i % 10 == 0 else "/")
+    wait_for(lambda: site.pools()[0]["latency"]["10s"]["total"]["n"] == 50)
+    p50 = site.pools()[0]["latency"]["10s"]["total"]["p50_us"]
+    assert 0 < p50 < 40000
+    term = top()
+    rate = term.until(lambda s: "/s  " in s and "0/s  " not in s.splitlines()[0] and s)
+    assert "2/2 up" in line(rate, "app")
+    term.keys("/", "z", "z", "z", "Enter")
+    assert "  0/s" not in term.until("nothing matches the filter").splitlines()[0]
+
+
+def test_numbers_are_whole_or_not_shown(site, top):
+    for _ in range(3):
+        site.ask()
+    term = top(width=150)
+    term.until("web2")
+    widths = [len(w) for w in ("NAME" + " " * 19, "STATE" + " " * 8)]
+    term.resize(sum(widths) + 2, 24)  # RATE would have two columns of its eight
+    screen = term.until(lambda s: all(word in s for word in ("NAME", "web2")) and
+                        len(line(s, "weir")) <= sum(widths) + 2 and s)
+    assert "RATE" not in screen and "/s" not in "".join(screen.splitlines()[3:6])
+
+
 def test_resizes(top):
     term = top()
     term.until("web2")

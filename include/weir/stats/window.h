@@ -64,10 +64,15 @@ void windows_fold(struct windows *windows, const struct hist_set *const *sets, s
 		  uint64_t now_us);
 
 /*
- * Overwrites `out`.  max_us of a window is exact when the longest sample since
+ * Adds the samples of a window to `out`, whose span is the longest of those that were
+ * added: quantiles of several backends.  max_us of a window is exact when the longest sample since
  * start lies in it, else the top of the highest bucket in use (at most 3.2 %
  * above the true value).
  */
+void windows_add(const struct windows *windows, enum phase phase, enum window window,
+		 struct hist_total *out);
+
+/* The same, of these windows alone: overwrites `out`. */
 void windows_read(const struct windows *windows, enum phase phase, enum window window,
 		  struct hist_total *out);
 

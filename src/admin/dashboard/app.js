@@ -193,7 +193,7 @@ const STATE_ORDER = ["down", "ejected", "unknown", "draining", "maintenance", "u
 const COLUMNS = [
   ["name", "backend", "l"], ["state", "state", "l"], ["rate", "rate", ""], ["history", "", "wide"],
   ["in_flight", "in flight", ""], ["errors", "errors", "wide"], ["p50_us", "p50", "wide"], ["p90_us", "p90", "wide"],
-  ["p99_us", "p99", ""], ["p99s", "", "wide"], ["weight", "weight", "wide"], ["reason", "why", "l wide"]];
+  ["p99_us", "p99", ""], ["p99s", "", "wide"], ["weight", "weight", "wide"], ["reason", "verdict or why", "l wide"]];
 
 function order(a, b) {
   const value = r => sort.key === "state" ? STATE_ORDER.indexOf(r.state) : r[sort.key] == null ? -1 : r[sort.key];
@@ -211,7 +211,7 @@ function cell(row, key, kept) {
 function cellText(row, key) {
   if (key === "rate") return count(row.rate) + "/s";
   if (key.endsWith("_us")) return duration(row[key]);
-  if (key === "reason") return row.state === "up" ? "" : `${age(row.since_s)}${row.reason ? ": " + row.reason : ""}`;
+  if (key === "reason") return row.state === "up" ? verdictText(row.verdict) : `${age(row.since_s)}${row.reason ? ": " + row.reason : ""}`;
   return count(row[key]);
 }
 
@@ -253,7 +253,8 @@ function poolCard(pool) {
       el("span", { class: "chip " + (CHIP[pool.verdict] || ""), title: pool.sentence }, verdictText(pool.verdict)),
       el("span", { class: "chip " + (up === pool.backends.length ? "good" : up ? "warn" : "bad") }, `${up} of ${pool.backends.length} up`),
       el("span", { class: "facts" }, ...fact(count(sum(pool.backends, b => b.rate)) + "/s", ""),
-        ...fact(count(sum(pool.backends, b => b.in_flight)), "in flight"), ...fact(count(pool.queued), "queued"), pool.strategy)),
+        ...fact(count(sum(pool.backends, b => b.in_flight)), "in flight"), ...fact(count(pool.queued), "queued"),
+        ...(pool.n ? [...fact(duration(pool.p50_us), "p50"), ...fact(duration(pool.p99_us), "p99")] : []), pool.strategy)),
     el("div", { class: "scroll" }, el("table", {},
       el("thead", {}, el("tr", {}, ...COLUMNS.map(([k, t, c]) => heading(k, t, c)))),
       el("tbody", {}, ...shown.map(b => backendRow(pool, b))))),
@@ -382,7 +383,8 @@ async function history() {
 }
 
 function curve(s) {
-  const points = s.curve.map(c => [c.in_flight, c.rate]), fit = (s.model.fitted || []).map(c => [c.in_flight, c.rate]);
+  const well = s.curve.filter(c => c.completions >= 30), shown = well.length ? well : s.curve;   // the others are noise
+  const points = shown.map(c => [c.in_flight, c.rate]), fit = (s.model.fitted || []).map(c => [c.in_flight, c.rate]);
   const end = s.model.at_n_max, box = chart("throughput against requests in flight");
   const right = Math.max(2, ...points.map(p => p[0]), ...fit.map(p => p[0])) + .5;
   const x = linear(0, right, L, W - R);
@@ -395,8 +397,8 @@ function curve(s) {
     box.append(svg("path", { class: "band", d: path(edge(highest), x, y) + path(edge(lowest).reverse(), x, y).replace("M", "L") + "Z" }));
   }
   if (fit.length) box.append(svg("path", { d: path(fit, x, y), class: "l50" }));
-  const most = Math.max(1, ...s.curve.map(c => c.completions));
-  for (const c of s.curve) {
+  const most = Math.max(1, ...shown.map(c => c.completions));
+  for (const c of shown) {
     const dot = svg("circle", { cx: x(c.in_flight), cy: y(c.rate), r: (1.8 + 3.2 * Math.sqrt(c.completions / most)).toFixed(1), class: "dot" });
     dot.append(svg("title", {}, `${c.in_flight} in flight: ${count(c.rate)}/s, ${c.completions} completions`));
     box.append(dot);
@@ -410,7 +412,7 @@ async function scaling() {
     el("span", {}, s.sentence || s.meaning || ""))];
   if (s.curve && s.curve.length)
     parts.push(el("h3", {}, "requests per second of a typical backend against requests in flight"), curve(s),
-      legend(["p99", "measured"], ["p50", "fitted"], ["p90", "interval of the fit"]));
+      legend(["p99", "measured"], ...(m.fitted && m.fitted.length ? [["p50", "fitted"], ["p90", "interval of the fit"]] : [])));
   const facts = [["model", m.refusal ? "none: " + m.refusal : m.kind || "none"]];
   if (e.alone && e.alone.p50_us != null) facts.push(["alone", `p50 ${duration(e.alone.p50_us)}, p95 ${duration(e.alone.p95_us)}`]);
   if (e.now && e.now.p50_us != null) facts.push(["now", `p50 ${duration(e.now.p50_us)}, p95 ${duration(e.now.p95_us)}, p99 ${duration(e.now.p99_us)}`]);

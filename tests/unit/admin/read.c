@@ -127,6 +127,38 @@ Test(admin_read, latency_of_every_window_and_phase)
 	reply_fini(&r);
 }
 
+/* A quantile of a pool is one of all its requests, not a mean or the worst of its backends'. */
+Test(admin_read, latency_of_a_pool_is_that_of_all_its_requests)
+{
+	static const char *const wanted[][2] = {
+	    {"n", "100"},        {"p50_us", "1000"},  {"p90_us", "1000"},
+	    {"p99_us", "49664"}, {"max_us", "80000"}, {"mean_us", "2280"},
+	};
+	struct pool *pool = &f.pools[0];
+	for (int i = 0; i < 98; i++)
+		hist_set_record(&pool->backends[0]->local[0]->ok, PHASE_total, 1000);
+	hist_set_record(&pool->backends[1]->local[0]->ok, PHASE_total, 50000);
+	hist_set_record(&pool->backends[1]->local[0]->ok, PHASE_wait, 40000);
+	hist_set_record(&pool->backends[2]->local[0]->ok, PHASE_total, 80000);
+	pool_registry_tick(&f.reg, clock_us());
+	struct reply r = ask(&f, "GET", "/v1/pools/app", NULL);
+	for (int w = 0; w < N_WINDOWS; w++) {
+		char path[64];
+		for (size_t i = 0; i < ARRAY_LEN(wanted); i++) {
+			snprintf(path, sizeof(path), "latency.%s.total.%s",
+				 window_name((enum window)w), wanted[i][0]);
+			cr_assert_str_eq(json_at(&r.body, path), wanted[i][1], "%s", path);
+		}
+		snprintf(path, sizeof(path), "latency.%s.wait.n", window_name((enum window)w));
+		cr_assert_str_eq(json_at(&r.body, path), "1");
+	}
+	reply_fini(&r);
+	/* of many pools only the totals */
+	expect(&f, "GET", "/v1/pools", NULL, 200, "pools.0.latency.1m.total.p99_us", "49664");
+	expect(&f, "GET", "/v1/pools", NULL, 200, "pools.0.latency.1m.wait", "<none>");
+	expect(&f, "GET", "/v1/pools", NULL, 200, "pools.1.latency.1m.total.n", "0");
+}
+
 Test(admin_read, histograms_merge_exactly)
 {
 	hist_set_record(&f.pools[0].backends[0]->local[0]->ok, PHASE_wait, 100);
