@@ -11,7 +11,8 @@ One worker on one core, the load tool and the sample app servers (weir-app) on a
 row says that nothing is pinned.  Everybody keeps connections alive on both sides, streams request
 bodies, picks the least loaded of four backends and writes no log unless the row says so.  nginx
 and haproxy add X-Forwarded-For only; weir sets its other X-Forwarded fields and X-Request-ID and
-keeps its statistics, as it always does.
+keeps its statistics, as it always does; row `stats` shows what those cost, beside weir-bare, in which
+recording them is compiled out.
 
 Limits: loopback says nothing about network cards.  The client's core is often the first to be
 full: "cores" below 1 means that the proxy had time to spare, and a proxy that sleeps and wakes
@@ -72,6 +73,7 @@ ROWS = {
     'h2m32': row('HTTP/2, 16 connections x 32 streams', tls=True, load='h2load', conns=16,
                  streams=32, peers=H2),
     'workers2': row('two workers, nothing pinned, 64 connections', workers=2),
+    'stats': row('statistics compiled out (weir-bare), 100 B, 64 connections', peers=('weir', 'weir-bare')),
     'open30k': row('open loop, nothing pinned, 30 000 requests/s', load='open', conns=2000, rate=30000),
     'open45k': row('open loop, nothing pinned, 45 000 requests/s', load='open', conns=2000, rate=45000),
     'idle': row('memory of an idle connection', load='idle', unit='connection'),

@@ -36,6 +36,12 @@ def weir(s, port, scratch):
     return [program('weir'), '-c', f'{scratch}/weir.yaml'], {'weir.yaml': text}
 
 
+def weir_bare(s, port, scratch):
+    """weir with the recording of its statistics compiled out."""
+    argv, files = weir(s, port, scratch)
+    return [program('weir-bare'), *argv[1:]], files
+
+
 # ---- nginx ----
 
 NGINX_PROXY = ('proxy_pass http://app; proxy_http_version 1.1; proxy_set_header Connection "";'
@@ -123,4 +129,5 @@ def nghttpx(s, port, scratch):
     return [*argv, s['tls']['key'], s['tls']['pem']], {'nghttpx.conf': ''}
 
 
-PEERS = {'weir': weir, 'nginx': nginx, 'haproxy': haproxy, 'nghttpx': nghttpx}
+PEERS = {'weir': weir, 'nginx': nginx, 'haproxy': haproxy, 'nghttpx': nghttpx,
+         'weir-bare': weir_bare}

@@ -199,6 +199,8 @@ static struct levels *make_levels(struct backend_local *local)
 static inline void leave_level(struct backend *backend, struct pool_worker *pw, uint32_t k,
 			       bool served)
 {
+	if (!WEIR_STATS)
+		return;
 	struct backend_local *local = backend->local[pw->id];
 	uint64_t now = pw->loop->now_us;
 	uint64_t since =

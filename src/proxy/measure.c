@@ -141,6 +141,8 @@ static void meter_exchange(const struct exchange *ex, bool failed, const uint64_
 void exchange_measure(struct exchange *ex)
 {
 	uint64_t us[N_PHASES];
+	if (!WEIR_STATS)
+		return;
 	if (likely(ex->route != NULL)) {
 		struct meter *m = ex->gl->gen->route_meters[ex->route->index];
 		counter_add(&m->local[ex->worker->pool.id].exchanges, 1);

@@ -97,11 +97,11 @@ def weir(tmp_path, app, scripted):
     started = []
 
     def start(backends=(), conf=None, args=None, status_socket=None, env=None, wrapper=(),
-              ready=True, **kwargs):
+              ready=True, program="weir", **kwargs):
         n = len(started)
         if conf is None and args is None:
             conf = make_conf(tmp_path, backends, n=n, **kwargs)
-        daemon = Weir(tmp_path, conf, args, status_socket, env, wrapper, ready, n)
+        daemon = Weir(tmp_path, conf, args, status_socket, env, wrapper, ready, n, program)
         started.append(daemon)
         return daemon
     yield start

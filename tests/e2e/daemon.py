@@ -67,7 +67,7 @@ class Weir(Process):
     """A running daemon.  Clients made by connect() are closed before the end is checked."""
 
     def __init__(self, folder, conf=None, args=None, status_socket=None, env=None, wrapper=(),
-                 ready=True, n=0):
+                 ready=True, n=0, program="weir"):
         self.folder = Path(folder)
         self.conf_path = self.folder / f"weir-{n}.yaml"
         self.clients = []
@@ -78,7 +78,7 @@ class Weir(Process):
         if args is None:
             self.write(conf)
             args = ["-c", str(self.conf_path)]
-        super().__init__([*wrapper, binary("weir"), *args], folder, f"weir-{n}", env=env)
+        super().__init__([*wrapper, binary(program), *args], folder, f"weir-{n}", env=env)
         self.admin = Admin(self.sock)
         if ready:
             self.wait_ready(self.answers)

@@ -135,14 +135,14 @@ def build_kind():
     return re.search(r"^CMAKE_BUILD_TYPE:\w+=(.*)$", cache, re.M).group(1)
 
 
-def own_instructions(path):
-    """{function: instructions} of weir's own object in a callgrind file of uncompressed names."""
+def own_instructions(path, program):
+    """{function: instructions} of the program's object in a callgrind file of uncompressed names."""
     functions = Counter()
     own = skip = False
     name = ""
     for line in path.read_text().splitlines():
         if line.startswith("ob="):
-            own = line.endswith("/weir")
+            own = line.endswith(f"/{program}")
         elif line.startswith("fn="):
             name = line[3:]
         elif line.startswith("calls="):
@@ -166,16 +166,16 @@ def exchange(client, req, end=ANSWER[-5:]):
 
 @pytest.fixture
 def measure(weir, tmp_path):
-    """measure(scenario) -> {function: instructions a request}"""
+    """measure(*scenario) -> {function: instructions a request}"""
     backends = Backends()
 
-    def run(make, req, before, n):
+    def run(make, req, before, n, program="weir"):
         out = tmp_path / "callgrind.out"
         # what is answered by a route zeroes the counts: a mark between warm-up and measurement
         wrapper = ["valgrind", "--tool=callgrind", "-q", "--zero-before=reply_route",
                    f"--callgrind-out-file={out}", "--compress-strings=no",
                    "--compress-pos=no", "--toggle-collect=on_io"]
-        daemon = weir(ready=False, wrapper=wrapper, **make(backends, tmp_path))
+        daemon = weir(ready=False, wrapper=wrapper, program=program, **make(backends, tmp_path))
         daemon.wait_ready(daemon.answers, 100)
         client = daemon.connect()
         for _ in range(before):
@@ -188,7 +188,7 @@ def measure(weir, tmp_path):
         daemon.kill(signal.SIGTERM)
         daemon.wait(60)
         assert daemon.child.returncode == 0, daemon.stderr
-        return {name: total / n for name, total in own_instructions(out).items()}
+        return {name: total / n for name, total in own_instructions(out, program).items()}
     yield run
     backends.stop()
 
@@ -197,11 +197,11 @@ def figures():
     return json.loads(FIGURES.read_text()) if FIGURES.exists() else {}
 
 
-def record(name, functions):
+def record(name, cost):
     known = figures()
     if known.get("compiler") != compiler():
         known = {}
-    kept = {**known.get("instructions", {}), name: round(sum(functions.values()))}
+    kept = {**known.get("instructions", {}), name: round(cost)}
     FIGURES.write_text(json.dumps({"compiler": compiler(), "machine": platform.machine(),
                                    "instructions": dict(sorted(kept.items()))}, indent=2) + "\n")
 
@@ -213,20 +213,20 @@ def needs_same_build():
         pytest.skip("valgrind is not installed")
     if build_kind() != "RelWithDebInfo":
         pytest.skip("recorded for RelWithDebInfo")
+    known = figures()
+    if not RECORD and (known["compiler"], known["machine"]) != (compiler(), platform.machine()):
+        pytest.skip(f"recorded with {known['compiler']} on {known['machine']}")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_a_request_costs_what_is_recorded(measure, name):
     needs_same_build()
-    known = figures()
-    if not RECORD and (known["compiler"], known["machine"]) != (compiler(), platform.machine()):
-        pytest.skip(f"recorded with {known['compiler']} on {known['machine']}")
     signal.alarm(600 * SLOW)
     if RECORD:
-        record(name, measure(*SCENARIOS[name]))
+        record(name, sum(measure(*SCENARIOS[name]).values()))
         return
-    then = known["instructions"][name]
+    then = figures()["instructions"][name]
     for _ in range(3):  # on a busy machine more exchanges are among the slowest, and noted as such
         functions = measure(*SCENARIOS[name])
         now = sum(functions.values())
@@ -234,3 +234,26 @@ def test_a_request_costs_what_is_recorded(measure, name):
             return
     dearest = "\n".join(f"{n:8.0f} {f}" for f, n in Counter(functions).most_common(25))
     raise AssertionError(f"{now:.0f} instructions a request, recorded {then}:\n{dearest}")
+
+
+@pytest.mark.slow
+def test_what_statistics_cost(measure):
+    """weir beside weir-bare, in which recording statistics is compiled out.
+
+    Histograms, state bins, the slowest exchanges, meters of routes and listeners: at most 3 % of the
+    CPU time of a request, which scripts/bench --rows stats measures; here its own instructions.
+    """
+    needs_same_build()
+    signal.alarm(600 * SLOW)
+    make, req, before, n = SCENARIOS["get"]
+    bare = sum(measure(make, req, before, n, "weir-bare").values())
+    costs = []
+    for _ in range(1 if RECORD else 3):  # the least: exchanges among the slowest are dearer
+        costs.append(sum(measure(make, req, before, n).values()) - bare)
+        if not RECORD and costs[-1] <= figures()["instructions"]["statistics"] * TOLERANCE:
+            break
+    if RECORD:
+        record("statistics", costs[0])
+        return
+    then = figures()["instructions"]["statistics"]
+    assert 0 < min(costs) <= then * TOLERANCE, f"{costs} instructions a request, recorded {then}"
