@@ -242,8 +242,31 @@ Test(model, finds_the_workers)
 	cr_assert(right >= 19, "%d of %d", right, RUNS);
 }
 
+/* What the reference says of such traffic: sigma .024 to .036, the peak at 44. */
+Test(model, finds_the_universal_law)
+{
+	const struct sim_plan plan = {.backends = 4, .lam = 50, .sig = 0.03, .kap = 0.0005};
+	int right = 0;
+	for (uint64_t seed = 1; seed <= RUNS; seed++) {
+		struct sim *sim = sim_new(&plan, seed);
+		run_day(sim, 2720, 0.6);
+		const struct fit *f = &sim_result(sim).scaling->fit;
+		bool found = !f->refusal && f->model == FIT_USL && f->usl.kap_significant &&
+			     fabs(f->usl.lam - 50) < 2 && fabs(f->usl.sig - 0.03) < 0.006 &&
+			     fabs(f->usl.kap - 0.0005) < 0.0002 && fabs(f->usl.peak_n - 44) < 6;
+		right += found;
+		if (!found)
+			cr_log_warn("seed %lu: %s, model %d, %f %f %f, peak %f",
+				    (unsigned long)seed, f->refusal ? f->refusal : "fits",
+				    (int)f->model, f->usl.lam, f->usl.sig, f->usl.kap,
+				    f->usl.peak_n);
+		sim_free(sim);
+	}
+	cr_assert(right >= 19, "%d of %d", right, RUNS);
+}
+
 /* How often p99 with n + 1 (or n - 1) backends lies in the interval. */
-static void check_forecasts(struct sim_plan plan, double load, unsigned to)
+static void check_forecasts(struct sim_plan plan, double capacity, double load, unsigned to)
 {
 	int inside = 0, forecasts = 0;
 	unsigned from = 4;
@@ -252,16 +275,16 @@ static void check_forecasts(struct sim_plan plan, double load, unsigned to)
 		struct sim *sim = sim_new(&plan, seed);
 		sim_set_backends(sim, from);
 		struct scaling *s = sim_result(sim).scaling;
-		run_day(sim, 1600, load);
-		sim_run(sim, 1600 * load, 60);
+		run_day(sim, capacity, load);
+		sim_run(sim, capacity * load, 60);
 		struct scaling_forecast f = s->forecasts[to > from ? FORECAST_MORE : FORECAST_LESS];
 		cr_assert_eq(f.backends, to);
 		forecasts += !f.refusal && !f.saturated;
 		sim_set_backends(sim, to);
-		sim_run(sim, 1600 * load, 40); /* the new steady state */
+		sim_run(sim, capacity * load, 40); /* the new steady state */
 		double sum = 0;
 		for (int i = 0; i < 6; i++) { /* what it is in a minute of it */
-			sim_run(sim, 1600 * load, 10);
+			sim_run(sim, capacity * load, 10);
 			sum += s->now_p99_us / 6;
 		}
 		bool hit = sum >= f.p99_us.low && sum <= f.p99_us.high;
@@ -272,7 +295,11 @@ static void check_forecasts(struct sim_plan plan, double load, unsigned to)
 				    f.p99_us.high);
 		cr_assert(s->n_scores >= 1, "the forecast is scored");
 		cr_assert(s->scores[0].comparable);
-		cr_assert(scaling_median_error(s) < 0.5);
+		/* near the limit the interval is wide, and its middle no promise */
+		cr_assert(scaling_median_error(s) < (load < 0.85 ? 0.5 : 1),
+			  "load %f, to %u, seed %lu: %f, not %f .. %f .. %f", load, to,
+			  (unsigned long)seed, s->scores[0].actual_us, f.p99_us.low, f.p99_us.mid,
+			  f.p99_us.high);
 		sim_free(sim);
 	}
 	cr_assert(forecasts >= 19, "load %f: %d forecasts", load, forecasts);
@@ -282,23 +309,40 @@ static void check_forecasts(struct sim_plan plan, double load, unsigned to)
 Test(forecast, one_more_comes_true)
 {
 	const struct sim_plan plan = {.workers = 4, .service_us = 10000};
-	check_forecasts(plan, 0.5, 5);
-	check_forecasts(plan, 0.75, 5);
-	check_forecasts(plan, 0.9, 5);
+	check_forecasts(plan, 1600, 0.5, 5);
+	check_forecasts(plan, 1600, 0.75, 5);
+	check_forecasts(plan, 1600, 0.9, 5);
 }
 
 Test(forecast, one_less_comes_true)
 {
 	const struct sim_plan plan = {.workers = 4, .service_us = 10000};
-	check_forecasts(plan, 0.4, 3);
-	check_forecasts(plan, 0.6, 3);
-	check_forecasts(plan, 0.67, 3); /* three have 89 % to do */
+	check_forecasts(plan, 1600, 0.4, 3);
+	check_forecasts(plan, 1600, 0.6, 3);
+	check_forecasts(plan, 1600, 0.67, 3); /* three have 89 % to do */
 }
 
 Test(forecast, random_choice_makes_separate_queues)
 {
 	const struct sim_plan plan = {.workers = 4, .service_us = 10000, .random = true};
-	check_forecasts(plan, 0.75, 5);
+	check_forecasts(plan, 1600, 0.75, 5);
+}
+
+/* Neither model needs exponential times: the wait is corrected for what was measured. */
+Test(forecast, even_and_uneven_service_times)
+{
+	struct sim_plan plan = {.workers = 4, .service_us = 20000, .cv2 = 0.25};
+	check_forecasts(plan, 800, 0.8, 5);
+	plan.cv2 = 3;
+	check_forecasts(plan, 800, 0.7, 5);
+}
+
+Test(forecast, of_the_universal_law_comes_true)
+{
+	const struct sim_plan plan = {.lam = 20, .sig = 0.03, .kap = 0.0005};
+	check_forecasts(plan, 1088, 0.5, 5);
+	check_forecasts(plan, 1088, 0.9, 5);
+	check_forecasts(plan, 1088, 0.6, 3);
 }
 
 Test(forecast, too_much_for_those_who_are_left)

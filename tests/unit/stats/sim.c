@@ -9,6 +9,7 @@
 #include "weir/base/check.h"
 
 #define JOBS_MAX 100000
+#define AT_ONCE_MAX 4096
 #define NEVER INFINITY
 
 struct job {
@@ -32,6 +33,8 @@ struct sim {
 	unsigned in_flight[SIM_BACKENDS];
 	double since_us[SIM_BACKENDS];
 	struct queue queue[SIM_BACKENDS], shared;
+	struct job *at_once[SIM_BACKENDS][AT_ONCE_MAX]; /* backends of the universal law */
+	double next_us[SIM_BACKENDS];                   /* when such a backend finishes one */
 	struct job jobs[JOBS_MAX], *free;
 	struct job *heap[JOBS_MAX]; /* by at_us */
 	size_t n_heap;
@@ -108,12 +111,29 @@ static bool queue_enter(struct queue *q, struct job *job)
 	return false;
 }
 
+/* Exponential, or as even or uneven as the plan says: an Erlang or a hyperexponential time. */
+static double service(struct sim *s, double mean)
+{
+	double cv2 = s->plan.cv2, sum = 0;
+	if (cv2 <= 0 || cv2 == 1)
+		return exponential(s, mean);
+	if (cv2 > 1) { /* two kinds, with the same share of the work each */
+		double p = (1 + sqrt((cv2 - 1) / (cv2 + 1))) / 2;
+		bool quick = (double)(rng_next(&s->rng) >> 11) < p * 9007199254740992.0;
+		return exponential(s, mean / 2 / (quick ? p : 1 - p));
+	}
+	unsigned steps = (unsigned)(1 / cv2 + 0.5);
+	for (unsigned i = 0; i < steps; i++)
+		sum += exponential(s, mean / steps);
+	return sum;
+}
+
 static void serve(struct sim *s, struct job *job, bool shared)
 {
 	double factor = s->plan.slow[job->backend] > 0 ? s->plan.slow[job->backend] : 1;
 	job->at_shared = shared;
-	job->at_us =
-	    s->now_us + exponential(s, shared ? s->plan.shared_us : s->plan.service_us * factor);
+	double mean = shared ? s->plan.shared_us : s->plan.service_us * factor;
+	job->at_us = s->now_us + service(s, mean);
 	heap_push(s, job);
 }
 
@@ -136,23 +156,73 @@ static void level(struct sim *s, unsigned b, int change)
 	s->in_flight[b] += (unsigned)change;
 }
 
-static void finish(struct sim *s, struct job *job)
+static void account(struct sim *s, const struct job *job)
 {
 	unsigned b = job->backend;
 	uint64_t us = (uint64_t)(s->now_us - job->arrived_us);
-	level(s, b, -1);
 	levels_served(s->levels[b], job->others, us);
 	uint64_t queued = s->plan.queue_us > 0 ? (uint64_t)exponential(s, s->plan.queue_us) : 0;
 	const uint64_t phases[N_PHASES] = {
 	    [PHASE_queue] = queued, [PHASE_wait] = us, [PHASE_total] = queued + us};
 	hist_set_record_all(&s->sets[b], phases);
+}
+
+static void put_back(struct sim *s, struct job *job)
+{
 	job->next = s->free;
 	s->free = job;
+}
+
+static void finish(struct sim *s, struct job *job)
+{
+	unsigned b = job->backend;
+	level(s, b, -1);
+	account(s, job);
+	put_back(s, job);
 	struct job *next = queue_next(&s->queue[b]);
 	if (next)
 		start(s, next);
 	else
 		s->queue[b].free_workers++;
+}
+
+/* ---- backends that work on all requests at once, ever slower for it ---- */
+
+/* Without a memory, so that what was drawn before counts no more when their number changes. */
+static void draw_next(struct sim *s, unsigned b)
+{
+	const struct sim_plan *p = &s->plan;
+	double n = s->in_flight[b];
+	double rate = p->lam * n / (1 + p->sig * (n - 1) + p->kap * n * (n - 1));
+	s->next_us[b] = n > 0 ? s->now_us + exponential(s, 1e6 / rate) : NEVER;
+}
+
+static void enter_at_once(struct sim *s, struct job *job, unsigned n_before)
+{
+	check(n_before < AT_ONCE_MAX);
+	s->at_once[job->backend][n_before] = job;
+	draw_next(s, job->backend);
+}
+
+/* Any of them, with the same probability. */
+static void finish_one_of(struct sim *s, unsigned b)
+{
+	unsigned n = s->in_flight[b], i = rng_below(&s->rng, n);
+	struct job *job = s->at_once[b][i];
+	s->at_once[b][i] = s->at_once[b][n - 1];
+	level(s, b, -1);
+	account(s, job);
+	put_back(s, job);
+	draw_next(s, b);
+}
+
+static unsigned next_at_once(const struct sim *s)
+{
+	unsigned best = 0;
+	for (unsigned b = 1; b < s->plan.backends; b++)
+		if (s->next_us[b] < s->next_us[best])
+			best = b;
+	return best;
 }
 
 static void on_event(struct sim *s, struct job *job)
@@ -197,7 +267,9 @@ static void arrive(struct sim *s)
 	*job = (struct job){.arrived_us = s->now_us, .backend = b, .others = s->in_flight[b]};
 	level(s, b, 1);
 	s->arrivals++;
-	if (queue_enter(&s->queue[b], job))
+	if (s->plan.lam > 0)
+		enter_at_once(s, job, job->others);
+	else if (queue_enter(&s->queue[b], job))
 		start(s, job);
 }
 
@@ -262,6 +334,7 @@ struct sim *sim_new(const struct sim_plan *plan, uint64_t seed)
 	for (unsigned b = 0; b < plan->backends; b++) {
 		snprintf(s->names[b], sizeof(s->names[b]), "b%u", b % 100);
 		queue_init(&s->queue[b], plan->workers);
+		s->next_us[b] = NEVER;
 		s->levels[b] = levels_new();
 		s->windows[b] = windows_new(0);
 		s->parts[b] = scaling_part_new();
@@ -278,7 +351,8 @@ void sim_run(struct sim *s, double rate, unsigned seconds)
 	double arrival = s->now_us + exponential(s, 1e6 / rate);
 	while (s->now_us < end) {
 		double event = s->n_heap ? s->heap[0]->at_us : NEVER;
-		double next = fmin(fmin(arrival, event), s->next_second_us);
+		unsigned b = next_at_once(s);
+		double next = fmin(fmin(arrival, event), fmin(s->next_us[b], s->next_second_us));
 		s->now_us = next;
 		if (next == s->next_second_us) {
 			second(s);
@@ -286,6 +360,8 @@ void sim_run(struct sim *s, double rate, unsigned seconds)
 		} else if (next == arrival) {
 			arrive(s);
 			arrival += exponential(s, 1e6 / rate);
+		} else if (next == s->next_us[b]) {
+			finish_one_of(s, b);
 		} else {
 			on_event(s, heap_pop(s));
 		}

@@ -2,7 +2,8 @@
 /*
  * A small queueing world for the scaling model: Poisson arrivals, backends with
  * c FIFO workers each and exponential service times, perhaps one more station
- * that every request passes while it holds its worker.  It feeds the statistics
+ * that every request passes while it holds its worker; or backends that follow the
+ * universal scalability law.  It feeds the statistics
  * as a worker of weir does, on a clock of its own, so runs are exact and seeded.
  *
  *   struct sim *sim = sim_new(&(struct sim_plan){.backends = 4, .workers = 4,
@@ -21,6 +22,8 @@
 struct sim_plan {
 	unsigned backends, workers;
 	double service_us;
+	double cv2;              /* squared coefficient of variation of the service time; 0: 1 */
+	double lam, sig, kap;    /* the universal law instead of workers, unless lam is 0 */
 	unsigned shared_workers; /* 0: no shared station */
 	double shared_us;
 	bool uneven;     /* picked at random, the first four times as often */
