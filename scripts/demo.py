@@ -2,9 +2,10 @@
 """Show weir in front of three kinds of app server; started by scripts/demo.
 
 Starts two node servers, a gunicorn and weir's own sample app server (three instances), writes a
-configuration, starts weir, sends it a bounded load and shows what weirctl says.  Then everything
-goes on running until Ctrl-C, or for the time given with --for.  With --check it goes through
-draining, reloading and stopping instead, and exits with 1 when anything is not as it must be.
+configuration, starts weir, sends it a bounded load and shows what weirctl says: top, tables, the
+scaling verdict.  Then everything goes on running under a small load that goes up and down, until
+Ctrl-C or for the time given with --for.  With --check it goes through draining, reloading and
+stopping instead, and exits with 1 when anything is not as it must be.
 
 Everything is on 127.0.0.1, on ports that were free; files and logs are in build/demo.
 """
@@ -28,9 +29,14 @@ BIN = os.path.join(os.environ.get('WEIR_BUILD', os.path.join(ROOT, 'build', 'rel
 OUT = os.path.join(ROOT, 'build', 'demo')
 WINDOW_STEP = 1.2  # weir moves its windows of rates and latencies once a second
 SOCKET_PATH_MAX = 100  # the kernel's limit is 107
+RAMP = (150, 400, 900)  # requests per second, so that requests are alone, and in company
+RAMP_SECONDS = 3
+WAVES = {'/': (100, 300, 600), '/node/': (50, 150, 100), '/python/': (20, 40, 80)}
+WAVE_SECONDS = 10
 
 CONF = '''# written by scripts/demo
 workers: 2
+insight: {{interval: 1s}}  # a verdict within seconds; 10s is better for real traffic
 status:
   socket: {socket}
   bind: 127.0.0.1:{status_port}
@@ -95,6 +101,10 @@ class Processes:
                 child.kill()
                 child.wait()
         self.running = []
+
+    def forget(self, children):
+        """Those that ended by themselves."""
+        self.running = [(name, child) for name, child in self.running if child not in children]
 
 
 def wait_for(what, child, condition, seconds=15):
@@ -262,11 +272,79 @@ class Load:
         return dict(per_second=float(rate[1]), good=good, bad=self.n - good)
 
 
-def drive(weir, path, n):
-    result = Load(weir.port, path, n).finish()
+def open_loop(port, path, rate, seconds):
+    """weir-load: requests come when they come, however slow the answers are."""
+    return [os.path.join(BIN, 'weir-load'), '--target', f'127.0.0.1:{port}', '--path', path,
+            '--rate', str(rate), '--seconds', f'{seconds}s']
+
+
+class OpenLoad:
+    """The same as Load, at a fixed rate and in the background."""
+
+    def __init__(self, port, path, rate, seconds):
+        self.rate, self.path = rate, path
+        self.child = subprocess.Popen(open_loop(port, path, rate, seconds),
+                                      stdout=subprocess.PIPE, text=True)
+
+    def finish(self):
+        try:
+            r = json.loads(self.child.communicate(timeout=60)[0])
+        except (subprocess.TimeoutExpired, ValueError) as failed:
+            self.child.kill()
+            raise Failure(f'{self.path}: the open-loop load failed') from failed
+        return dict(per_second=self.rate, good=r['ok'], bad=r['errors'])
+
+
+class Waves:
+    """A small load on all pools that goes up and down for as long as somebody looks."""
+
+    def __init__(self, weir, processes):
+        self.weir, self.processes, self.turn, self.children = weir, processes, 0, []
+
+    def go_on(self):
+        if any(child.poll() is None for child in self.children):
+            return
+        self.processes.forget(self.children)
+        self.children = [
+            self.processes.start(f'load-{path.strip("/") or "app"}', open_loop(
+                self.weir.port, path, rates[self.turn % len(rates)], WAVE_SECONDS))
+            for path, rates in WAVES.items()]
+        self.turn += 1
+
+
+def said(path, result):
     print(f'  {path:9} {result["good"]:6} answers, {result["bad"]} failures,'
           f' {result["per_second"]:8.0f} requests/s')
     return result
+
+
+def drive(weir, path, n):
+    return said(path, Load(weir.port, path, n).finish())
+
+
+# ---- weirctl top, in a terminal that nobody sits at ----
+
+def tmux(path, *args):
+    done = subprocess.run(['tmux', '-u', '-S', path, *args], capture_output=True, text=True,
+                          timeout=20, check=False)
+    if done.returncode != 0:
+        raise Failure(f'tmux {args[0]}: {done.stderr.strip()}')
+    return done.stdout
+
+
+def top_screen(weir, seconds):
+    """What weirctl top shows after so many seconds."""
+    folder = tempfile.mkdtemp(prefix='weir-demo-')
+    path = os.path.join(folder, 'tmux.sock')
+    try:
+        tmux(path, '-f', '/dev/null', 'new-session', '-d', '-x', '150', '-y', '14', 'env',
+             'LC_ALL=C.UTF-8', 'TERM=screen', os.path.join(BIN, 'weirctl'), '-s', weir.socket, 'top')
+        time.sleep(seconds)
+        screen = tmux(path, 'capture-pane', '-p')
+        tmux(path, 'kill-server')
+        return screen
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 # ---- the demo ----
@@ -299,11 +377,18 @@ def start_all(processes):
 def show(weir):
     heading('load')
     sent = [drive(weir, '/node/', 6000), drive(weir, '/python/', 2000), drive(weir, '/', 12000)]
+    for rate in RAMP[:-1]:
+        sent.append(said('/', OpenLoad(weir.port, '/', rate, RAMP_SECONDS).finish()))
+    load = OpenLoad(weir.port, '/', RAMP[-1], RAMP_SECONDS + 1)
+    screen = top_screen(weir, RAMP_SECONDS)
+    sent.append(said('/', load.finish()))
+    heading('weirctl top')
+    print(screen.rstrip('\n'))
     time.sleep(WINDOW_STEP)
     heading('what weir saw')
     for command in ('status', 'pools', 'backends', 'scaling app', 'histogram app'):
         shell(weir, command)
-    return sent
+    return sent, screen
 
 
 def nearest(path):
@@ -315,22 +400,27 @@ def nearest(path):
 def invite(weir):
     ctl = f'{nearest(os.path.join(BIN, "weirctl"))} -s {nearest(weir.socket)}'
     heading('try')
+    print(f'  the dashboard: http://127.0.0.1:{weir.status_port}/')
+    print(f'  {ctl} top')
+    print(f'  {ctl} scaling')
+    print(f'  {ctl} events -f')
     print(f'  curl -i http://127.0.0.1:{weir.port}/node/')
     site = nearest(os.path.join(OUT, 'site.pem'))
     print(f'  curl -i --cacert {site} https://localhost:{weir.tls_port}/node/')
     print(f'  {ctl} certificates')
     print(f'  {ctl} explain GET http://127.0.0.1:{weir.port}/python/')
     print(f'  {ctl} drain app/app-0')
-    print(f'  {ctl} top')
-    print(f'  the dashboard: http://127.0.0.1:{weir.status_port}/')
 
 
-def wait_for_the_user(weir, seconds):
-    print(f'\nrunning {f"for {seconds:g} s" if seconds else "until Ctrl-C"} ...', flush=True)
+def wait_for_the_user(weir, processes, seconds):
+    print(f'\nrunning {f"for {seconds:g} s" if seconds else "until Ctrl-C"}, under a small load ...',
+          flush=True)
+    waves = Waves(weir, processes)
     end = time.monotonic() + seconds if seconds else None
     while end is None or time.monotonic() < end:
         if weir.child.poll() is not None:
             raise Failure(f'weir ended with {weir.child.returncode}, see build/demo/weir.log')
+        waves.go_on()
         time.sleep(0.2)
 
 
@@ -403,6 +493,29 @@ def check_counts(weir, checks, n_sent):
                  [sum(r['errors'] for r in rows), sum(r['in_flight'] for r in rows)], [0, 0])
 
 
+def check_views(weir, checks, screen):
+    """What shows it: top, the verdict, the dashboard and the stream under it."""
+    names = sorted(name for rows in weir.apps.values() for name, _ in rows[:2])
+    checks.that('weirctl top shows every pool, backend and its p99',
+                all(name in screen for name in names) and ' ms' in screen)
+    judged = weir.ask(['scaling', 'app'])
+    checks.that('weirctl scaling has a verdict and the measured curve',
+                judged['verdict'] != 'not_enough_data' and len(judged['curve']) > 1,
+                f'{judged["verdict"]}: {judged["sentence"]}')
+    connection = http.client.HTTPConnection('127.0.0.1', weir.status_port, timeout=10)
+    connection.request('GET', '/', headers={'Accept': 'text/html'})
+    response = connection.getresponse()
+    checks.that('the dashboard is one page', response.read().startswith(b'<!doctype html>'))
+    connection.request('GET', '/v1/stream')
+    response, line = connection.getresponse(), b''
+    while not line.startswith(b'data: '):
+        line = response.readline()
+    connection.close()
+    tick = json.loads(line[len(b'data: '):])
+    checks.equal('... and is told each second of every backend',
+                 sorted(b['name'] for pool in tick['pools'] for b in pool['backends']), names)
+
+
 def check_drain(weir, checks):
     weir.ctl_ok('drain', 'app/app-0', '--wait')
     checks.equal('weirctl drain: state of app/app-0', weir.backends()['app/app-0']['state'],
@@ -445,12 +558,13 @@ def check_reload(weir, checks):
     return 24000
 
 
-def check(weir, sent):
+def check(weir, sent, screen):
     checks = Checks()
     heading('checks')
     n_sent = sum(each['good'] + each['bad'] for each in sent) + check_answers(weir, checks)
     checks.equal('failures under load', sum(each['bad'] for each in sent), 0)
     check_counts(weir, checks, n_sent)
+    check_views(weir, checks, screen)
     n_sent += check_drain(weir, checks)
     n_sent += check_reload(weir, checks)
     checks.equal('requests counted over drain and reload',
@@ -475,12 +589,12 @@ def interrupted(*_):
 def run(args, processes):
     weir = start_all(processes)
     try:
-        sent = show(weir)
+        sent, screen = show(weir)
         if args.check:
-            return check(weir, sent)
+            return check(weir, sent, screen)
         invite(weir)
         try:
-            wait_for_the_user(weir, args.seconds)
+            wait_for_the_user(weir, processes, args.seconds)
         except KeyboardInterrupt:
             print()
         code = stop_weir(weir)
