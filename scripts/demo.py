@@ -31,6 +31,7 @@ WINDOW_STEP = 1.2  # weir moves its windows of rates and latencies once a second
 SOCKET_PATH_MAX = 100  # the kernel's limit is 107
 RAMP = (150, 400, 900)  # requests per second, so that requests are alone, and in company
 RAMP_SECONDS = 3
+JUDGED_WITHIN = 10  # seconds after the load
 WAVES = {'/': (100, 300, 600), '/node/': (50, 150, 100), '/python/': (20, 40, 80)}
 WAVE_SECONDS = 10
 
@@ -498,7 +499,10 @@ def check_views(weir, checks, screen):
     names = sorted(name for rows in weir.apps.values() for name, _ in rows[:2])
     checks.that('weirctl top shows every pool, backend and its p99',
                 all(name in screen for name in names) and ' ms' in screen)
-    judged = weir.ask(['scaling', 'app'])
+    end = time.monotonic() + JUDGED_WITHIN
+    while (judged := weir.ask(['scaling', 'app']))['verdict'] == 'not_enough_data' \
+            and time.monotonic() < end:
+        time.sleep(0.2)
     checks.that('weirctl scaling has a verdict and the measured curve',
                 judged['verdict'] != 'not_enough_data' and len(judged['curve']) > 1,
                 f'{judged["verdict"]}: {judged["sentence"]}')

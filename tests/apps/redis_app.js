@@ -66,7 +66,8 @@ function instance(name, give) {
         give.ask('LPUSH', 'permits', 1);
         res.setHeader('Content-Length', 3);
         res.end('ok\n');
-        const next = queue.shift();
+        let next = queue.shift();
+        while (next && next.destroyed) next = queue.shift(); // who waited has gone
         if (next) serve(redis, next); else free.push(redis);
       }, draw(args.shared));
     }, draw(args.service));

@@ -170,6 +170,23 @@ class Node(Process):
         self.address = f"127.0.0.1:{self.port}"
 
 
+class RedisApp(Process):
+    """redis_app.js, whose requests need a lock in a Redis of its own."""
+
+    def __init__(self, folder, *options):
+        port = free_port()
+        self.redis = Process(["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "",
+                              "--dir", str(folder)], folder, "redis")
+        self.redis.wait_ready(lambda: can_connect(port))
+        super().__init__(["node", str(APPS / "redis_app.js"), "--redis", str(port), *options], folder,
+                         "redis_app")
+        self.port = self.wait_ready(lambda: kept_json(self))["ports"][0]
+
+    def stop(self):
+        super().stop()
+        self.redis.stop()
+
+
 class Gunicorn(Process):
     def __init__(self, folder, root):
         self.port = free_port()

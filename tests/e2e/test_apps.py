@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from backends import binary, pattern, pattern_sha256
+from backends import RedisApp, binary, pattern, pattern_sha256
 from wire import Client, Closed, Truncated, WireError, at_best, chunked, request, wait_for
 
 
@@ -330,3 +330,19 @@ def test_the_real_apps_agree_on_the_bytes(node, gunicorn):
         with Client(port) as client:
             assert client.ask(target="/bytes/2000000").sha256 == pattern_sha256(2000000)
             assert json.loads(client.ask("POST", "/echo", body=b"x").body)["body_length"] == 1
+
+
+def test_the_app_with_redis_does_not_work_for_who_has_gone(tmp_path):
+    """Else an overload would be felt for as long again, and scripts/scale-out measure that."""
+    app = RedisApp(tmp_path, "--instances", "1", "--workers", "1", "--service", "100", "--shared", "1",
+                   "--permits", "1")
+    try:
+        waiting = [Client(app.port) for _ in range(600)]  # a minute of work
+        for client in waiting:
+            client.send(request())
+        for client in waiting:
+            client.close()
+        with Client(app.port) as late:
+            assert late.ask().status == 200
+    finally:
+        app.stop()
