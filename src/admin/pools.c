@@ -21,6 +21,20 @@ static uint32_t n_idle(const struct backend *b)
 	return n;
 }
 
+/* "2000", "12.5": what printf would do, ten times as fast. */
+static char *put_hundredths(char *to, double x)
+{
+	uint64_t hundredths = (uint64_t)(x * 100 + 0.5), rest = hundredths % 100;
+	to = digits_u64(to, hundredths / 100);
+	if (rest) {
+		*to++ = '.';
+		*to++ = (char)('0' + rest / 10);
+		if (rest % 10)
+			*to++ = (char)('0' + rest % 10);
+	}
+	return to;
+}
+
 /*
  * A thousand backends have 32 000 of them, seven numbers each: the names are
  * copied and commas are no question here.
@@ -30,14 +44,12 @@ static void put_summary(struct json *j, const struct hist_summary *s)
 	static const char *const keys[] = {"{\"n\":",      ",\"p50_us\":",  ",\"p90_us\":",
 					   ",\"p99_us\":", ",\"p999_us\":", ",\"max_us\":"};
 	const uint64_t values[] = {s->n, s->p50_us, s->p90_us, s->p99_us, s->p999_us, s->max_us};
-	char text[ARRAY_LEN(keys) * (12 + DIGITS_U64)], *at = text;
+	char text[(ARRAY_LEN(keys) + 1) * (12 + DIGITS_U64) + 4], *at = text;
 	for (size_t i = 0; i < ARRAY_LEN(keys); i++)
 		at = digits_u64(stpcpy(at, keys[i]), values[i]);
+	at = put_hundredths(stpcpy(at, ",\"mean_us\":"), s->mean_us);
+	*at++ = '}';
 	json_raw(j, view_of(text, (size_t)(at - text)));
-	str_text(j->out, ",\"mean_us\":");
-	j->after_key = true;
-	json_double(j, s->mean_us);
-	str_char(j->out, '}');
 }
 
 void pool_summary(const struct pool *pool, enum phase phase, enum window window,

@@ -401,30 +401,24 @@ static void window_slots(const struct windows *w, enum window window, uint32_t n
 	n[top] = min_u32(w->rings[top].n_closed, levels[top].n_slots);
 }
 
-/* A part of the buckets, and what is in them. */
+/* What is in a window of a phase. */
 struct extract {
-	uint32_t low, high; /* buckets in use, both ends included */
-	uint64_t count[HIST_BUCKETS], n, sum_us, overflow;
+	const uint64_t *count;         /* `sum`, or what the windows have since start */
+	uint64_t group_n[HIST_GROUPS]; /* the same, 32 buckets a number: to find a rank in */
+	uint64_t n, sum_us, overflow;
+	uint64_t sum[HIST_BUCKETS]; /* of groups with samples only */
 };
-
-/* The ends are known without a look at the rest. */
-static void widen(struct span span, struct extract *x)
-{
-	if (span.from == span.to)
-		return;
-	uint32_t low = span.from[0] >> ENTRY_COUNT_BITS, high = span.to[-1] >> ENTRY_COUNT_BITS;
-	if (low < x->low)
-		x->low = low;
-	if (high > x->high)
-		x->high = high;
-}
 
 static void extract_slot(const struct slot *slot, enum phase phase, struct extract *x)
 {
 	struct span span = slot_span(slot, phase);
 	for (const uint32_t *e = span.from; e < span.to; e++) {
-		uint32_t n = *e & ENTRY_COUNT_MAX;
-		x->count[*e >> ENTRY_COUNT_BITS] += n;
+		uint32_t n = *e & ENTRY_COUNT_MAX, i = *e >> ENTRY_COUNT_BITS;
+		uint32_t group = i >> HIST_SUB_BITS;
+		if (!x->group_n[group]) /* nobody else looks at it */
+			memset(&x->sum[group << HIST_SUB_BITS], 0, HIST_SUB * sizeof(x->sum[0]));
+		x->sum[i] += n;
+		x->group_n[group] += n;
 		x->n += n;
 	}
 	x->sum_us += slot ? slot->sum_us[phase] : 0;
@@ -436,15 +430,9 @@ static void extract_window(const struct windows *w, enum phase phase, enum windo
 {
 	uint32_t n[N_LEVELS];
 	window_slots(w, window, n);
-	x->low = HIST_BUCKETS;
-	x->high = 0;
+	x->count = x->sum;
 	x->n = x->sum_us = x->overflow = 0;
-	for (unsigned level = 0; level < N_LEVELS; level++)
-		for (uint32_t age = 0; age < n[level]; age++)
-			widen(slot_span(slot_at(w, level, age), phase), x);
-	if (x->low > x->high)
-		return;
-	memset(&x->count[x->low], 0, (x->high - x->low + 1) * sizeof(x->count[0]));
+	memset(x->group_n, 0, sizeof(x->group_n));
 	for (unsigned level = 0; level < N_LEVELS; level++)
 		for (uint32_t age = 0; age < n[level]; age++)
 			extract_slot(slot_at(w, level, age), phase, x);
@@ -452,10 +440,8 @@ static void extract_window(const struct windows *w, enum phase phase, enum windo
 
 static void extract_start(const struct series *s, struct extract *x)
 {
-	x->low = (uint32_t)__builtin_ctz(s->groups) << HIST_SUB_BITS;
-	x->high = ((32 - (uint32_t)__builtin_clz(s->groups)) << HIST_SUB_BITS) - 1;
-	memcpy(&x->count[x->low], &s->start.count[x->low],
-	       (x->high - x->low + 1) * sizeof(x->count[0]));
+	x->count = s->start.count;
+	memcpy(x->group_n, s->group_n, sizeof(x->group_n));
 	x->n = s->start.n;
 	x->sum_us = s->start.sum_us;
 	x->overflow = s->start.overflow;
@@ -478,12 +464,15 @@ static bool extract_phase(const struct windows *w, enum phase phase, enum window
 /* The longest sample since start, or the top of the highest bucket if that is below it. */
 static uint64_t extract_max_us(const struct extract *x, enum window window, uint64_t start_max_us)
 {
-	uint32_t high = x->high;
+	uint32_t group = HIST_GROUPS - 1;
 	if (window == WINDOW_START || x->overflow)
 		return start_max_us;
-	while (x->count[high] == 0)
-		high--;
-	uint64_t top = hist_lower_us(high) + hist_width_us(high) - 1;
+	while (x->group_n[group] == 0)
+		group--;
+	uint32_t i = (group << HIST_SUB_BITS) + HIST_SUB - 1;
+	while (x->count[i] == 0)
+		i--;
+	uint64_t top = hist_lower_us(i) + hist_width_us(i) - 1;
 	return top < start_max_us ? top : start_max_us;
 }
 
@@ -508,8 +497,11 @@ void windows_add(const struct windows *w, enum phase phase, enum window window,
 		out->span_us = span_us;
 	if (!extract_phase(w, phase, window, &x))
 		return;
-	for (uint32_t i = x.low; i <= x.high; i++)
-		out->count[i] += x.count[i];
+	for (uint32_t group = 0; group < HIST_GROUPS; group++) {
+		uint32_t from = group << HIST_SUB_BITS;
+		for (uint32_t i = from; x.group_n[group] && i < from + HIST_SUB; i++)
+			out->count[i] += x.count[i];
+	}
 	out->n += x.n;
 	out->sum_us += x.sum_us;
 	out->overflow += x.overflow;
@@ -528,13 +520,16 @@ void windows_read(const struct windows *w, enum phase phase, enum window window,
 static void extract_quantiles(const struct extract *x, uint64_t max_us, const double *q, size_t n,
 			      uint64_t *us)
 {
-	uint64_t seen = x->count[x->low];
-	uint32_t i = x->low;
+	uint64_t below = 0; /* samples in the groups before */
+	uint32_t group = 0;
 	for (size_t k = 0; k < n; k++) {
 		double wanted = ceil(q[k] * (double)x->n - 1e-6);
 		uint64_t rank = wanted < 1 ? 1 : (uint64_t)wanted;
-		while (seen < rank && i < x->high)
-			seen += x->count[++i];
+		while (below + x->group_n[group] < rank)
+			below += x->group_n[group++];
+		uint32_t i = group << HIST_SUB_BITS;
+		for (uint64_t seen = below + x->count[i]; seen < rank; seen += x->count[i])
+			i++;
 		uint64_t mid = hist_lower_us(i) + hist_width_us(i) / 2;
 		us[k] = rank > x->n - x->overflow || mid > max_us ? max_us : mid;
 	}
