@@ -49,8 +49,8 @@ static bool may_eject(const struct health_target *t)
 	list_each (it, &hp->targets) {
 		const struct health_target *other = list_entry(it, struct health_target, link);
 		n_out += other->ejected;
-		n_left +=
-		    other != t && !other->on_trial && backend_state(other->backend) == BACKEND_up;
+		n_left += other != t && other->weighted && !other->on_trial &&
+			  backend_state(other->backend) == BACKEND_up;
 	}
 	if (n_left == 0 || hp->outlier.max_ejected <= 0)
 		return false;

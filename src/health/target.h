@@ -34,6 +34,7 @@ struct health_target {
 	struct health_pool *pool;
 	struct backend *backend; /* lives as long as a generation names it; see health_follow */
 	uint32_t index;          /* in its pool */
+	bool weighted;           /* its weight is not 0: it gets new exchanges */
 	bool seen;
 	enum backend_state admin; /* draining, maintenance, or up: nothing said */
 	/* active checks */

@@ -537,6 +537,16 @@ def test_the_last_one_is_never_ejected(weir, app):
     assert states in (["ejected", "up"], ["up", "up"]), states
 
 
+def test_a_weight_of_0_is_nobody_to_fall_back_on(weir, app):
+    backends = app(2, "status=500")
+    daemon = weir([{"address": a, "name": f"b{i}", "weight": 1 - i} for i, a in
+                   enumerate(backends.addresses)], pool={"outlier": outlier(max_ejected="100%")})
+    assert load(daemon, n=20) == {500: 80}
+    assert state_of(daemon, "b0") == "up"
+    daemon.admin.post("/v1/pools/app/backends/b1", {"weight": 1})
+    load(daemon, until_true=lambda: "ejected" in (state_of(daemon, "b0"), state_of(daemon, "b1")))
+
+
 def test_max_ejected(weir, app):
     backends = app(5, "status=500", ["4:status=200"])
     daemon = weir(named(backends.addresses), pool={

@@ -138,6 +138,24 @@ Test(eject, five_in_a_row_but_not_four)
 	end();
 }
 
+/* A weight of 0 keeps new exchanges away: such a backend is no one to fall back on. */
+Test(eject, never_the_last_that_has_a_weight)
+{
+	begin(3, 1);
+	gen.pool.weights[1] = gen.pool.weights[2] = 0;
+	health_follow(health, &gen.pool, 1);
+	fail(0, 5, false);
+	read_mail();
+	cr_assert(!is_ejected(0));
+	cr_assert_eq(trial_of(0), TRIAL_OFF, "nor does its gate stay shut");
+	gen.pool.weights[2] = 1;
+	health_follow(health, &gen.pool, 1);
+	fail(0, 5, false);
+	read_mail();
+	cr_assert(is_ejected(0));
+	end();
+}
+
 Test(eject, times_grow_and_end)
 {
 	begin(4, 0.3);
