@@ -414,7 +414,7 @@ static bool must_wait(const struct pool_view *view, struct pool_worker *pw,
 		      const struct pool_tried *tried)
 {
 	const struct pool *pool = view->pool;
-	if (likely(!pool->limited || atomic_load(&pool->state->n_queued) == 0))
+	if (likely(!pool->limited || !queue_has_line(pool->state)))
 		return false;
 	uint64_t *mask = pool_worker_mask(pw, (uint32_t)BITSET_WORDS(pool->n));
 	uint32_t tier = view->first_tier;

@@ -125,6 +125,8 @@ enum err pool_queue_push(struct pool_view *view, struct waiter *waiter, uint64_t
 	waiter->since_us = now_us;
 	list_push_back(&sl->queue[waiter->class], &waiter->link);
 	sl->n_particular += waiter->only != 0;
+	if (waiter->class == QUEUE_CLASS_PATIENT)
+		atomic_fetch_add(&sl->state->n_patient, 1);
 	sl->newest_view = view;
 	show_head(sl);
 	/* a slot may have come free between the failed take and the count */
@@ -137,8 +139,15 @@ void pool_queue_remove(struct waiter *waiter)
 	struct pool_state_local *sl = waiter->view->sl;
 	list_del(&waiter->link);
 	sl->n_particular -= waiter->only != 0;
+	if (waiter->class == QUEUE_CLASS_PATIENT)
+		atomic_fetch_sub(&sl->state->n_patient, 1);
 	atomic_fetch_sub(&sl->state->n_queued, 1);
 	show_head(sl);
+}
+
+bool queue_has_line(const struct pool_state *state)
+{
+	return atomic_load(&state->n_queued) > atomic_load(&state->n_patient);
 }
 
 /* ---- waking ---- */

@@ -28,6 +28,12 @@ void registry_wake(struct pool_state_local *sl);
  */
 void queue_wake(struct pool_state *state, const struct pool_state_local *after);
 
+/*
+ * Any worker: somebody waits for a slot, whichever it is; a slot that comes free is
+ * theirs.  Who waits for one backend to come back leaves the slots of the others alone.
+ */
+bool queue_has_line(const struct pool_state *state);
+
 /* pool_take_pinned for those who have waited. */
 enum pool_verdict pool_take_pinned_slot(struct pool_view *view, struct pool_worker *pw,
 					uint32_t index, struct lease *lease);

@@ -136,8 +136,7 @@ enum pool_verdict pool_take_pinned(struct pool_view *view, struct pool_worker *p
 	if (index >= pool->n || !takes_pin(pool, pw, index))
 		return POOL_EMPTY;
 	/* others wait already: a slot that comes free is theirs */
-	if (unlikely(pool->limited && atomic_load(&pool->state->n_queued) > 0 &&
-		     pool->conf->queue.on))
+	if (unlikely(pool->limited && pool->conf->queue.on && queue_has_line(pool->state)))
 		return POOL_FULL;
 	return pool_take_pinned_slot(view, pw, index, lease);
 }

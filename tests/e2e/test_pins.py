@@ -177,6 +177,21 @@ def test_wait_waits_for_the_backend(weir, app, tmp_path):
     assert got == [("app-0", None)]
 
 
+def test_who_waits_for_one_backend_holds_up_nobody(weir, app, tmp_path):
+    """A place in the queue is all that is his, not the slots that are free."""
+    apps = app(2)
+    daemon = weir(named(apps), pool={**pool_of(tmp_path, mode="wait", wait="20s"),
+                                     "limits": {"requests": 2}, "queue": {"length": 1}})
+    cookie = pinned_to(daemon, 0)
+    daemon.ctl("maintenance", "app/b0", check=0)
+    patient = daemon.connect()
+    patient.send(f"GET / HTTP/1.1\r\nHost: a\r\nCookie: {cookie}\r\n\r\n".encode())
+    wait_for(lambda: daemon.pools()[0]["queued"] == 1)
+    assert [daemon.ask().status for _ in range(10)] == [200] * 10
+    daemon.ctl("enable", "app/b0", check=0)
+    assert patient.response().get("X-App") == "app-0"
+
+
 def test_wait_moves_the_client_when_it_is_over(weir, app, tmp_path):
     apps = app(2)
     daemon = weir(named(apps), pool=pool_of(tmp_path, mode="wait", wait="50ms"))

@@ -74,6 +74,7 @@ struct pool_state {
 	_Atomic uint64_t hedge_after_us; /* retry.hedge.after as a quantile says, 0: not known */
 	/* every worker, but only when somebody waits or retries */
 	_Atomic uint32_t n_queued CACHE_ALIGNED;
+	_Atomic uint32_t n_patient; /* of them in QUEUE_CLASS_PATIENT */
 	_Atomic int32_t retry_tokens;
 	_Atomic int32_t hedge_milli;      /* thousandths of a hedge: a share of few is little */
 	_Atomic uint32_t in_flight;       /* of all backends; only counted with hash.bound */

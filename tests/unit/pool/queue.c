@@ -402,6 +402,46 @@ Test(pool_queue, classes_come_in_their_order)
 	finish();
 }
 
+/* Free slots are no matter of those who wait for one backend to come back. */
+Test(pool_queue, who_waits_for_one_backend_holds_up_nobody)
+{
+	struct lease held[2], lease;
+	struct guest patient = {.waiter = {.ready = on_ready,
+					   .only = 1,
+					   .class = QUEUE_CLASS_PATIENT}},
+		     other;
+	full_world(1, 2, held);
+	world.conf.queue.length = 1;
+	unsigned sick = held[0].index == 0 ? 0 : 1;
+	lease_drop(&held[sick], false, 0);
+	gen.pool.backends[0]->state = BACKEND_maintenance;
+	pool_view_refresh(&gen.views[0]);
+	cr_assert_eq(pool_queue_push(&gen.views[0], &patient.waiter, 100), ERR_OK);
+	world_turn(&world);
+	lease_drop(&held[!sick], false, 0);
+	world_turn(&world);
+	cr_expect_eq(n_served, 0);
+	cr_assert_eq(take(0, &lease), POOL_TAKEN);
+	lease_drop(&lease, false, 0);
+	cr_assert_eq(pool_take_pinned(&gen.views[0], &world.pws[0], 1, &lease), POOL_TAKEN);
+	lease_drop(&lease, false, 0);
+	gen.pool.backends[0]->state = BACKEND_up;
+	pool_view_refresh(&gen.views[0]);
+	pool_queue_serve(gen.views[0].sl);
+	cr_expect_eq(patient.served, 1);
+	cr_expect_eq(atomic_load(&gen.pool.state->n_patient), 0);
+	/* one that waits for a slot does */
+	cr_assert_eq(take(0, &held[0]), POOL_TAKEN);
+	cr_assert_eq(wait_on(0, &other, NULL, 200), ERR_OK);
+	cr_expect_eq(take(0, &lease), POOL_FULL);
+	lease_drop(&patient.lease, false, 0);
+	world_turn(&world);
+	cr_expect_eq(other.served, 2);
+	lease_drop(&other.lease, false, 0);
+	lease_drop(&held[0], false, 0);
+	finish();
+}
+
 Test(pool_queue, a_full_queue_gives_up_a_lower_class)
 {
 	struct lease held;
