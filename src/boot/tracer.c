@@ -13,7 +13,8 @@
 #include "resolve.h"
 
 #include "weir/base/check.h"
-#include "weir/base/parse.h"
+#include "weir/base/clock.h"
+#include "weir/http/retry_after.h"
 #include "weir/net/socket.h"
 #include "weir/net/stream.h"
 #include "weir/proxy/trace.h"
@@ -260,11 +261,8 @@ static void answered(struct tracer *t)
 static uint64_t retry_after(struct message *msg)
 {
 	struct header *h = message_find(msg, HDR_RETRY_AFTER);
-	uint64_t seconds;
-	if (!h || !parse_u64(h->value, &seconds))
-		return 0;
-	uint64_t us = seconds < 300 ? seconds * 1000000 : RETRY_AFTER_MAX_US;
-	return us;
+	uint64_t seconds = h ? retry_after_s(h->value, clock_wall_us() / 1000000) : 0;
+	return seconds < 300 ? seconds * 1000000 : RETRY_AFTER_MAX_US;
 }
 
 static void read_body(struct tracer *t, char *ptr, size_t len)

@@ -12,7 +12,7 @@
 #include "weir/base/check.h"
 #include "weir/base/clock.h"
 #include "weir/base/log.h"
-#include "weir/base/parse.h"
+#include "weir/http/retry_after.h"
 #include "weir/proxy/exchange.h"
 #include "weir/proxy/trace.h"
 
@@ -546,13 +546,13 @@ void attempt_connect(struct attempt *at)
 	connect_or_reuse(at, true);
 }
 
-/* It wants to be left alone: RFC 9110 10.2.3, the form in seconds. */
+/* It wants to be left alone. */
 static void note_retry_after(struct attempt *at, struct message *resp)
 {
 	struct worker *w = at->ex->worker;
 	struct header *h = message_find(resp, HDR_RETRY_AFTER);
-	uint64_t seconds;
-	if (!h || !parse_u64(h->value, &seconds) || seconds == 0)
+	uint64_t seconds = h ? retry_after_s(h->value, clock_wall_us() / 1000000) : 0;
+	if (seconds == 0)
 		return;
 	if (seconds > POOL_ASKED_MAX_US / 1000000)
 		seconds = POOL_ASKED_MAX_US / 1000000;

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import threading
 import time
+from email.utils import formatdate
 
 import pytest
 
@@ -508,9 +509,12 @@ def test_the_last_answer_is_relayed_when_nobody_else_is_there(weir, scripted):
     assert daemon.ask().status == 200
 
 
-def test_retry_after_is_honoured(weir, scripted):
+@pytest.mark.parametrize("value", ["30", "9" * 40, "a date"])
+def test_retry_after_is_honoured(weir, scripted, value):
+    if value == "a date":
+        value = formatdate(time.time() + 3600, usegmt=True)
     seen = []
-    server = flaky(scripted, [(503, [("Retry-After", "30")])], seen)
+    server = flaky(scripted, [(503, [("Retry-After", value)])], seen)
     daemon = weir([server("a"), server("b")],
                   pool={"retry": {"on": ["503"]}, "balance": "round-robin"}, workers=1)
     assert daemon.ask().status == 200
