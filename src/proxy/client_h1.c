@@ -113,6 +113,8 @@ static void send_reject(struct client *c, const struct message *msg, unsigned st
 		      page.json ? VIEW("application/json") : VIEW("text/plain; charset=utf-8"));
 	h1_put_header_u64(&out, VIEW("Content-Length"), len);
 	h1_put_header(&out, VIEW("X-Request-ID"), page.request_id);
+	if (c->conf->refusal_header.ptr)
+		h1_put_header(&out, c->conf->refusal_header, view_str(reason));
 	h1_put(&out, VIEW("Connection: close\r\n\r\n"));
 	h1_put(&out, view_of(page_text, len));
 	counter_add(&w->counters.bytes_out, out.len);

@@ -75,6 +75,9 @@ static void answer(struct client_stream *cs, unsigned status, const char *reason
 	resp->headers[1] =
 	    (struct header){.name = VIEW("content-length"), .value = view_of(length, (size_t)n)};
 	resp->headers[2] = (struct header){.name = VIEW("x-request-id"), .value = page.request_id};
+	if (h2->conn->conf->refusal_header.ptr)
+		resp->headers[resp->n_headers++] = (struct header){
+		    .name = h2->conn->conf->refusal_header, .value = view_str(reason)};
 	counter_add(status >= 500 ? &w->counters.responses_5xx : &w->counters.responses_4xx, 1);
 	counter_add(&w->counters.bytes_out, len);
 	if (h2->conn->gl->gen->access_log)

@@ -52,6 +52,13 @@ static void add_field(struct message *resp, enum hdr_id id, struct view name, st
 	    (struct header){.name = name, .value = value, .id = (uint8_t)id};
 }
 
+static void add_refusal(struct exchange *ex, const struct outcome_row *row)
+{
+	if (unlikely(ex->listener->refusal_header.ptr != NULL))
+		add_field(&ex->worker->resp, HDR_OTHER, ex->listener->refusal_header,
+			  view_str(row->name));
+}
+
 /* Gives w->resp and the body to the client and ends the exchange. */
 static void send_reply(struct exchange *ex, struct span body, enum outcome outcome)
 {
@@ -110,6 +117,7 @@ static void reply_grpc(struct exchange *ex, enum outcome outcome, const char *se
 	add_field(&w->resp, HDR_OTHER, VIEW("grpc-message"), view_str(sentence));
 	add_field(&w->resp, HDR_X_REQUEST_ID, VIEW("X-Request-ID"),
 		  view_of(ex->request_id, ex->request_id_len));
+	add_refusal(ex, outcome_row(outcome));
 	send_reply(ex, (struct span){w->from_backend.data, 0}, outcome);
 }
 
@@ -146,8 +154,7 @@ void reply_error(struct exchange *ex, enum outcome outcome, const char *detail)
 	add_field(&w->resp, HDR_CONTENT_TYPE, VIEW("Content-Type"),
 		  page.json ? VIEW("application/json") : VIEW("text/plain; charset=utf-8"));
 	add_field(&w->resp, HDR_X_REQUEST_ID, VIEW("X-Request-ID"), id);
-	if (unlikely(ex->listener->refusal_header.ptr != NULL))
-		add_field(&w->resp, HDR_OTHER, ex->listener->refusal_header, view_str(row->name));
+	add_refusal(ex, row);
 	diagnose_error(ex, outcome);
 	if (row->status == 503)
 		add_field(&w->resp, HDR_RETRY_AFTER, VIEW("Retry-After"), VIEW("1"));

@@ -189,6 +189,21 @@ def test_body_limit(weir, app):
     assert backend.stats()["responses"] == {"200": 1}
 
 
+@pytest.mark.parametrize("how, why", [
+    ({"headers": [("X-A", "a" * 9000)]}, "line_too_long"),
+    ({"headers": [(f"X-{i}", "1") for i in range(101)]}, "too_many_headers"),
+    ({"method": "POST", "body": b"x" * 2000}, "body_too_large"),
+])
+def test_a_limit_of_the_listener_is_named(weir, app, how, why):
+    daemon = weir(app().addresses, listener={"refusal_header": "X-Refused",
+                                             "limits": {"body_bytes": "1KiB"}})
+    assert daemon.ask(**how, keep=False).get("X-Refused") == why
+    assert daemon.ask().get("X-Refused") is None
+    daemon.conf["listeners"][0].pop("refusal_header")
+    daemon.reload(daemon.conf)
+    assert daemon.ask(**how, keep=False).get("X-Refused") is None
+
+
 def test_a_custom_head_limit(weir, app):
     backend = app()
     daemon = weir(backend.addresses,

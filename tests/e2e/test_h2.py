@@ -26,6 +26,18 @@ def test_curl(weir, app):
     assert out.endswith(b"200 2"), out
 
 
+def test_refusals_are_named(weir, app):
+    daemon = weir(app(1).addresses, pool={"queue": "off"}, listener={"refusal_header": "X-Refused"})
+    out = curl(daemon, "-D", "-", "-o", "/dev/null", "-H", f"X-A: {'a' * 9000}")
+    assert b"\r\nx-refused: line_too_long\r\n" in out, out
+    daemon.admin.post(f"/v1/pools/app/backends/{next(iter(daemon.backends()))}",
+                      {"state": "maintenance"})
+    out = curl(daemon, "-D", "-", "-o", "/dev/null")
+    assert b"\r\nx-refused: no_backend\r\n" in out, out
+    out = curl(daemon, "-D", "-", "-o", "/dev/null", "-H", "Content-Type: application/grpc")
+    assert b"grpc-status: 14\r\n" in out and b"\r\nx-refused: no_backend\r\n" in out, out
+
+
 def test_curl_large_both_ways(weir, node, tmp_path):
     daemon = weir([node.address])
     body = tmp_path / "body"
