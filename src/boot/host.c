@@ -434,7 +434,9 @@ static enum err host_add(void *ctx, struct view pool, const struct conf_backend 
 		return ERR_EXISTS;
 	}
 	struct pool_override *o = override_of(control, pool, backend->name);
-	o->remove = false;
+	/* nothing of an earlier one of this name counts */
+	o->remove = o->has_weight = false;
+	free((char *)o->added.address_text.ptr);
 	o->added = *backend;
 	o->added.name = o->backend;
 	o->added.address_text = heap_view(backend->address_text);

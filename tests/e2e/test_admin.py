@@ -202,6 +202,21 @@ def test_add_and_remove_a_backend(weir, app):
     wait_for(lambda: backends.stats(1)["open"] == 0)
 
 
+def test_an_added_backend_inherits_nothing(weir, app):
+    """Of one with the same name that was removed: neither its weight nor its state."""
+    apps = app(2)
+    daemon = weir([{"address": apps.addresses[0], "name": "a"}])
+    new = {"address": apps.addresses[1], "name": "b", "weight": 3}
+    for change in ({"weight": 0}, {"state": "drain"}, {"weight": 9, "state": "maintenance"}):
+        daemon.admin.post("/v1/pools/app/backends", new, 201)
+        daemon.admin.post("/v1/pools/app/backends/b", change)
+        daemon.admin.call("DELETE", "/v1/pools/app/backends/b")
+        wait_for(lambda: "b" not in daemon.backends())
+    daemon.admin.post("/v1/pools/app/backends", new, 201)
+    row = daemon.backends()["b"]
+    assert (row["weight"], row["state"]) == (3, "up"), row
+
+
 def test_removing_waits_for_requests(weir, app):
     backends = app(2)
     daemon = weir([{"address": x, "name": n} for x, n in zip(backends.addresses, "ab")],
