@@ -222,6 +222,9 @@ static void finish_sticky(struct decoder *d, const struct element *element)
 		return;
 	if (cookie && pool->sticky.learn.ptr)
 		decode_error(d, cookie, "'cookie' beside 'learn': only one can pin");
+	if (pool->sticky.mode == CONF_STICKY_WAIT && !pool->queue.on)
+		decode_error(d, node_get(sticky, VIEW("mode")),
+			     "'wait' waits in the queue, which is off");
 	if (!cookie && !pool->sticky.learn.ptr)
 		pool->sticky.cookie = VIEW("weir");
 	if (pool->sticky.cookie.ptr && !pool->sticky.keys.n && !node_get(sticky, VIEW("key_file")))

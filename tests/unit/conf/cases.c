@@ -136,6 +136,8 @@ const struct mistake mistakes[] = {
     {IN_POOL("send_proxy: v3"), 5, 17, "'v3' is not one of off, v1, v2", true},
     {IN_POOL("protocol: h2\n    send_proxy: v2"), 6, 17,
      "send_proxy needs protocol: http1, because HTTP/2 connections are shared by clients", false},
+    {IN_POOL("sticky: {learn: S, mode: wait}\n    queue: off"), 5, 30,
+     "'wait' waits in the queue, which is off", false},
     {IN_POOL("hash: {on: path}"), 5, 11, "'hash' does nothing with balance: auto", false},
     {IN_POOL("peak_ewma: {tau: 1s}"), 5, 16, "'peak_ewma' does nothing with balance: auto", false},
     {IN_POOL("prequal: {path: /}"), 5, 14, "'prequal' does nothing with balance: auto", false},
