@@ -52,11 +52,12 @@ def test_a_backend_that_goes_takes_only_its_own_keys(weir, app, balance):
     assert owners(daemon) == before
 
 
-def test_ring_hash_agrees_with_nginx(weir, app, tmp_path):
+@pytest.mark.parametrize("weights", [(1, 1, 1, 1), (1, 3, 2, 5)])
+def test_ring_hash_agrees_with_nginx(weir, app, tmp_path, weights):
     addresses = app(4).addresses
     port = free_port()
     conf = tmp_path / "nginx-hash.conf"
-    servers = "".join(f"server {a};" for a in addresses)
+    servers = "".join(f"server {a} weight={w};" for a, w in zip(addresses, weights))
     temp = "".join(f"{kind}_temp_path {tmp_path}/{kind};" for kind in
                    ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
     conf.write_text(f"""
@@ -69,10 +70,13 @@ def test_ring_hash_agrees_with_nginx(weir, app, tmp_path):
                      f"{tmp_path}/error.log"], tmp_path, "nginx-hash")
     try:
         nginx.wait_ready(lambda: can_connect(port))
-        daemon = weir(addresses, pool=hashed("query:u", "ring-hash"))
+        daemon = weir([{"address": a, "weight": w} for a, w in zip(addresses, weights)],
+                      pool=hashed("query:u", "ring-hash"))
+        keys = [f"user{i}" for i in range(500)]
         with daemon.connect(port) as client:
-            theirs = {key: client.ask(target=f"/?u={key}").get("X-App") for key in KEYS}
-        assert owners(daemon) == theirs
+            theirs = {key: client.ask(target=f"/?u={key}").get("X-App") for key in keys}
+        assert owners(daemon, keys) == theirs
+        assert set(theirs.values()) == {f"app-{i}" for i in range(4)}
     finally:
         nginx.stop()
 

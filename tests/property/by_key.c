@@ -7,6 +7,7 @@
 
 #include "model.h"
 #include "weir/base/bitset.h"
+#include "weir/base/defs.h"
 
 static const char *const keywords[] = {"maglev", "ring-hash", "rendezvous"};
 
@@ -207,29 +208,74 @@ struct golden {
 	const char *key, *owner;
 };
 
-static const struct strategy_table *table_of(struct model *m, const char *const names[], uint32_t n)
+static void assert_golden(const char *keyword, const char *const names[], const uint32_t *weights,
+			  const struct golden *golden, size_t n_golden)
 {
+	struct model m;
+	uint32_t n = 0;
+	while (names[n])
+		n++;
+	model_init(&m, find(keyword), weights, n, 10);
 	for (uint32_t i = 0; i < n; i++)
-		m->members[i].name = view_str(names[i]);
-	return m->table = m->strategy->build(m->members, n, &m->options, m->arena);
+		m.members[i].name = view_str(names[i]);
+	m.table = m.strategy->build(m.members, n, &m.options, m.arena);
+	for (size_t k = 0; k < n_golden; k++) {
+		uint32_t i = owner(&m, strategy_key(m.strategy, view_str(golden[k].key)));
+		cr_expect_str_eq(names[i], golden[k].owner, "%s: %s", keyword, golden[k].key);
+	}
+	model_fini(&m);
 }
+
+static const char *const addresses[] = {"1.1.1.1:80", "1.0.0.1:80", "1.0.0.255:80", NULL};
+static const char *const letters[] = {"a", "b", "c", "d", NULL};
+static const uint32_t letter_weights[] = {1, 2, 5, 0};
 
 /* As nginx's `hash KEY consistent` decides: points of CRC-32, 160 a backend. */
 Test(ring_hash, agrees_with_nginx)
 {
-	static const char *const names[] = {"1.1.1.1:80", "1.0.0.1:80", "1.0.0.255:80"};
 	static const struct golden golden[] = {
 	    {"test0", "1.0.0.1:80"}, {"test1", "1.1.1.1:80"},   {"test2", "1.1.1.1:80"},
 	    {"test4", "1.1.1.1:80"}, {"test5", "1.0.0.255:80"}, {"test7", "1.0.0.255:80"},
 	};
-	struct model m;
-	model_init(&m, find("ring-hash"), NULL, 3, 10);
-	table_of(&m, names, 3);
-	for (size_t k = 0; k < sizeof(golden) / sizeof(golden[0]); k++) {
-		uint32_t i = owner(&m, strategy_key(m.strategy, view_str(golden[k].key)));
-		cr_expect_str_eq(names[i], golden[k].owner, "%s", golden[k].key);
-	}
-	model_fini(&m);
+	assert_golden("ring-hash", addresses, NULL, golden, ARRAY_LEN(golden));
+}
+
+/*
+ * These come from the algorithm written down a second time, with the xxhash module
+ * of Python: who changes them moves every key of every pool in the field.
+ */
+Test(maglev, golden_vectors)
+{
+	static const struct golden equal[] = {
+	    {"test0", "1.0.0.1:80"},   {"test1", "1.1.1.1:80"},    {"test2", "1.0.0.255:80"},
+	    {"test3", "1.1.1.1:80"},   {"test4", "1.0.0.1:80"},    {"test5", "1.0.0.255:80"},
+	    {"test6", "1.1.1.1:80"},   {"test7", "1.0.0.1:80"},    {"test8", "1.0.0.1:80"},
+	    {"test9", "1.0.0.255:80"}, {"test10", "1.0.0.255:80"}, {"test11", "1.1.1.1:80"},
+	};
+	static const struct golden weighted[] = {
+	    {"test0", "c"}, {"test1", "b"}, {"test2", "b"},  {"test3", "c"},
+	    {"test4", "b"}, {"test5", "a"}, {"test6", "c"},  {"test7", "c"},
+	    {"test8", "c"}, {"test9", "c"}, {"test10", "c"}, {"test11", "c"},
+	};
+	assert_golden("maglev", addresses, NULL, equal, ARRAY_LEN(equal));
+	assert_golden("maglev", letters, letter_weights, weighted, ARRAY_LEN(weighted));
+}
+
+Test(rendezvous, golden_vectors)
+{
+	static const struct golden equal[] = {
+	    {"test0", "1.1.1.1:80"}, {"test1", "1.0.0.255:80"},  {"test2", "1.0.0.1:80"},
+	    {"test3", "1.0.0.1:80"}, {"test4", "1.0.0.1:80"},    {"test5", "1.1.1.1:80"},
+	    {"test6", "1.0.0.1:80"}, {"test7", "1.1.1.1:80"},    {"test8", "1.0.0.255:80"},
+	    {"test9", "1.1.1.1:80"}, {"test10", "1.0.0.255:80"}, {"test11", "1.0.0.1:80"},
+	};
+	static const struct golden weighted[] = {
+	    {"test0", "c"}, {"test1", "a"}, {"test2", "b"},  {"test3", "b"},
+	    {"test4", "c"}, {"test5", "c"}, {"test6", "c"},  {"test7", "c"},
+	    {"test8", "c"}, {"test9", "c"}, {"test10", "b"}, {"test11", "c"},
+	};
+	assert_golden("rendezvous", addresses, NULL, equal, ARRAY_LEN(equal));
+	assert_golden("rendezvous", letters, letter_weights, weighted, ARRAY_LEN(weighted));
 }
 
 static void count_slots(struct model *m, uint32_t *counts)

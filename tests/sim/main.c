@@ -147,8 +147,8 @@ static bool check_scenario(const struct scenario *sc, const struct outcome *def,
 {
 	bool good = true;
 	if (sc->fails_fast)
-		return expect(def->failed < 0.001, "share of failed requests", sc->name,
-			      def->failed);
+		good &=
+		    expect(def->failed < 0.001, "share of failed requests", sc->name, def->failed);
 	if (sc->without > 0)
 		good &= check_without(sc, def);
 	if (sc->recovers_s <= 0)
