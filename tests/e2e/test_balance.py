@@ -323,7 +323,7 @@ def test_lost_probes_are_said_and_do_no_harm(weir, scripted, app):
     silent = app(1, "hang=1")
     odd = scripted(loaded("odd", 3, asked, broken))
     daemon = weir([odd.address, silent.addresses[0], "127.0.0.1:1"],
-                  pool={**probing(timeout="30ms"), "retry": {"attempts": 3},
+                  pool={**probing(timeout="500ms"), "retry": {"attempts": 3},
                         "timeouts": {"response": "1s"}})
     daemon.fd_check = False
     wait_for(lambda: all(row["lost"] >= 6 and row["answered"] == 0
