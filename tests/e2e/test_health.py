@@ -497,7 +497,8 @@ def test_the_fifth_error_in_a_row_ejects_and_no_fourth(weir, app):
     assert spread(daemon, 30) == {"app-0": 30}
 
 
-@pytest.mark.parametrize("balance", ["auto", "round-robin", "random"])
+@pytest.mark.parametrize("balance", ["auto", "round-robin", "random", "least-request", "p2c",
+                                     "prequal"])
 def test_fast_500_are_ejected(weir, app, balance):
     backends = app(4, overrides=["2:status=500"])
     daemon = weir(named(backends.addresses), pool={"balance": balance,

@@ -305,6 +305,30 @@ def test_drain_waits_for_learned_sessions_and_no_longer_than_told(weir, scripted
     assert daemon.ask(headers=[("Cookie", "SID=one")]).status == 503
 
 
+def test_drain_waits_until_cookies_have_expired(weir, app, tmp_path):
+    """A draining backend renews no cookie, so the last of its clients goes when that is too old."""
+    apps = app(2)
+    daemon = weir(named(apps), pool=pool_of(tmp_path, ttl="2s"))
+    cookie = pinned_to(daemon, 0)
+    seen, stop = [], threading.Event()
+
+    def visit():
+        client = daemon.connect()
+        while not stop.is_set():
+            response = client.ask(headers=[("Cookie", cookie)])
+            seen.append((response.status, response.get("X-App")))
+            stop.wait(0.02)
+    daemon.ctl("drain", "app/b0", check=0)
+    thread = threading.Thread(target=visit)
+    thread.start()
+    daemon.ctl("drain", "app/b0", "--wait", check=0)
+    stop.set()
+    thread.join()
+    assert daemon.backends()["b0"]["sessions"]["over"]
+    assert seen[0] == (200, "app-0") and seen[-1] == (200, "app-1"), seen
+    assert {status for status, _ in seen} == {200}
+
+
 def test_drain_fails_when_its_time_is_over_and_requests_are_not(weir, app):
     apps = app(1, "service=1500ms")
     daemon = weir(named(apps))

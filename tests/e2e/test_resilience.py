@@ -346,6 +346,20 @@ def test_a_deadline_that_cannot_be_met_is_said_at_once(weir, scripted, name, sen
     assert not seen
 
 
+def test_a_deadline_below_what_answers_take_is_said_at_once(weir, app):
+    """Half of the answers take 300 ms: who gives 100 has nothing to wait for."""
+    apps = app(1, "service=300ms,workers=64")
+    daemon = weir(named(apps), pool={"timeouts": {"deadline_header": "X-Deadline-Ms"}},
+                  listener={"refusal_header": "X-Refused"})
+    with Load(daemon.port, 40):
+        wait_for(lambda: daemon.admin.get("/v1/pools/app").get("typical_us"), 20)
+        refused = daemon.ask(headers=[("X-Deadline-Ms", "100")])
+        assert (refused.status, refused.get("X-Refused")) == (504, "deadline_short")
+        assert daemon.ask(headers=[("X-Deadline-Ms", "20000")]).status == 200
+    row = apps.stats(0)
+    assert row["requests"] == pool_row(daemon)["requests"] - 1, "it never came to the backend"
+
+
 def test_a_deadline_ends_the_wait_and_never_lengthens_it(weir, app):
     apps = app(1, "hang=1")
     daemon = weir(named(apps), routes=[{"pool": "app", "timeouts": {"total": "400ms"}}],
