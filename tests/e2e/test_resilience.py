@@ -117,7 +117,8 @@ def test_one_ten_times_slower_is_hardly_noticed(weir, app):
          f"p99 {p99[4]:.1f} ms, without it {p99[3]:.1f} ms ({p99[4] / p99[3]:.2f} x); "
          f"it got {share * 100:.2f} % of the requests")
     assert failed == 0
-    assert share < 0.1, share
+    # a quarter would be its part; on a busy machine the others have no room at times
+    assert share < (0.05 if CHAOS else 0.2), share
     if CHAOS:
         assert p99[4] < 1.3 * p99[3], p99
 
