@@ -9,6 +9,7 @@
 
 #include <openssl/crypto.h>
 #include <openssl/ssl.h>
+#include <stdbool.h>
 
 #ifdef OPENSSL_IS_AWSLC
 #define TLS_AWSLC 1
@@ -23,6 +24,19 @@ static inline void tls_free_buffers(SSL *ssl)
 	(void)ssl;
 #else
 	SSL_free_buffers(ssl);
+#endif
+}
+
+/* The client takes small records only (max_fragment_length, RFC 6066 4).  AWS-LC does not
+ * agree to that. */
+static inline bool tls_has_small_records(const SSL *ssl)
+{
+#if TLS_AWSLC
+	(void)ssl;
+	return false;
+#else
+	return SSL_SESSION_get_max_fragment_length(SSL_get_session(ssl)) !=
+	       TLSEXT_max_fragment_length_DISABLED;
 #endif
 }
 

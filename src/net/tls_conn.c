@@ -103,7 +103,13 @@ enum io tls_flush(struct tls_conn *c)
 {
 	struct tls_local *l = c->local;
 	size_t n = 0, len = l->out_len;
-	enum io io = c->out ? IO_WAIT : put(c, l->out, len, &n);
+	enum io io = IO_OK;
+	if (c->held) { /* an alert comes before any response */
+		c->held = false;
+		io = flush_kept(c);
+	}
+	if (io == IO_OK)
+		io = c->out ? IO_WAIT : put(c, l->out, len, &n);
 	l->out_len = 0;
 	if (io == IO_ERR || !tls_keep(c, &c->out, l->out + n, len - n)) {
 		c->broken = true;

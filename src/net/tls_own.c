@@ -23,6 +23,7 @@ enum alert {
 	ALERT_UNEXPECTED_MESSAGE = 10,
 	ALERT_BAD_RECORD_MAC = 20,
 	ALERT_RECORD_OVERFLOW = 22,
+	ALERT_ILLEGAL_PARAMETER = 47,
 	ALERT_INTERNAL_ERROR = 80,
 	ALERT_USER_CANCELED = 90,
 };
@@ -116,11 +117,16 @@ static bool name_protocol(struct tls_conn *c)
 void tls_own_begin(struct tls_conn *c)
 {
 	struct tls_record *r = c->record;
-	if (!r || r->n_known != 2 || SSL_version(c->ssl) != TLS1_3_VERSION ||
-	    SSL_has_pending(c->ssl) || !name_protocol(c) ||
-	    !tls_record_start(c->local->records, r,
-			      SSL_CIPHER_get_id(SSL_get_current_cipher(c->ssl))))
+	if (!r)
 		return;
+	if (r->n_known != 2 || SSL_version(c->ssl) != TLS1_3_VERSION || SSL_has_pending(c->ssl) ||
+	    tls_has_small_records(c->ssl) || !name_protocol(c) ||
+	    !tls_record_start(c->local->records, r,
+			      SSL_CIPHER_get_id(SSL_get_current_cipher(c->ssl)))) {
+		tls_record_free(c->local->records, r);
+		c->record = NULL;
+		return;
+	}
 	r->out.seq = c->n_sealed;
 	c->own = true;
 	tls_conn_drop_ssl(c);
@@ -212,9 +218,10 @@ static enum io on_handshake(struct tls_conn *c, const char *text, size_t len)
 {
 	static const char update[] = {MSG_KEY_UPDATE, 0, 0, 1};
 	struct tls_record *r = c->record;
-	if (len != sizeof(update) + 1 || memcmp(text, update, sizeof(update)) != 0 ||
-	    (unsigned char)text[4] > 1)
+	if (len != sizeof(update) + 1 || memcmp(text, update, sizeof(update)) != 0)
 		return refuse(c, ALERT_UNEXPECTED_MESSAGE);
+	if ((unsigned char)text[4] > 1)
+		return refuse(c, ALERT_ILLEGAL_PARAMETER);
 	/* one answer does for all that ask before it has gone */
 	r->update_due |= text[4] == 1;
 	if (!tls_record_update(c->local->records, r, &r->in))
@@ -258,6 +265,7 @@ static enum io open_one(struct tls_conn *c, char *record, size_t len, struct tar
 		return on_alert(c, at, n);
 	if (type == TLS_HANDSHAKE)
 		return on_handshake(c, at, n);
+	/* also one without any type */
 	return type == TLS_DATA ? IO_OK : refuse(c, ALERT_UNEXPECTED_MESSAGE);
 }
 

@@ -186,12 +186,14 @@ size_t tls_record_seal(struct tls_records *all, struct tls_record *r, enum tls_c
 /* Behind the content are its type and any number of zeroes. */
 static enum tls_content type_of(const char *to, size_t *n)
 {
+	if (*n > TLS_RECORD_MAX + 1) /* padding counts (5.4) */
+		return TLS_TOO_LONG;
 	while (*n && to[*n - 1] == 0)
 		--*n;
 	if (*n == 0)
-		return TLS_BAD;
+		return TLS_NO_TYPE;
 	--*n;
-	return *n > TLS_RECORD_MAX ? TLS_TOO_LONG : (enum tls_content)(unsigned char)to[*n];
+	return (enum tls_content)(unsigned char)to[*n];
 }
 
 enum tls_content tls_record_open(struct tls_records *all, struct tls_record *r, char *record,

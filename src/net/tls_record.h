@@ -46,6 +46,7 @@ enum tls_content {
 	TLS_HANDSHAKE = 22,
 	TLS_DATA = 23,
 	TLS_TOO_LONG = 256,
+	TLS_NO_TYPE, /* nothing but padding */
 };
 
 struct tls_suite {
@@ -96,7 +97,7 @@ size_t tls_record_seal(struct tls_records *all, struct tls_record *r, enum tls_c
 /*
  * Opens one whole record of `len` bytes, head included.  `to` has room for len -
  * TLS_RECORD_HEAD - TLS_RECORD_TAG bytes; it may be the body's own place.  The
- * type of what is in it, and *n; or TLS_BAD or TLS_TOO_LONG.
+ * type of what is in it, and *n; or TLS_BAD, TLS_TOO_LONG or TLS_NO_TYPE.
  */
 enum tls_content tls_record_open(struct tls_records *all, struct tls_record *r, char *record,
 				 size_t len, char *to, size_t *n);

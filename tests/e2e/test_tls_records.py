@@ -7,7 +7,7 @@ import pytest
 
 from backends import pattern
 from certs import Authority
-from wire import TIMEOUT, connect_socket, request, wait_for
+from wire import SLOW, TIMEOUT, connect_socket, request, wait_for
 
 HEAD = 5
 
@@ -157,6 +157,24 @@ def test_plaintext_is_refused(daemon, client):
         while client.read():
             pass
     daemon.assert_idle()
+
+
+@pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
+def test_clients_of_small_records(weir, scripted, ca, site, version):
+    """max_fragment_length (RFC 6066 4): openssl refuses a longer record."""
+    body = pattern(20_000)
+
+    def handler(peer):
+        while req := peer.request():
+            peer.respond(body=req.body)
+    daemon = weir([scripted(handler).address], listener={"tls": {"certificates": [site.conf]}})
+    done = subprocess.run(
+        ["openssl", "s_client", "-connect", f"127.0.0.1:{daemon.port}", version, "-quiet",
+         "-maxfraglen", "512", "-servername", "a.example", "-CAfile", str(ca.pem)],
+        input=request("POST", body=body, headers=[("Connection", "close")]),
+        capture_output=True, timeout=20 * SLOW, check=False)
+    head, _, got = done.stdout.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200") and got == body, (done.stderr, len(got))
 
 
 def test_end_is_answered(daemon, client):
