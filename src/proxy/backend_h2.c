@@ -43,6 +43,7 @@ static struct h2_conn *alloc_conn(struct backend_h2 *h2, const struct conf_pool 
 	conn->owner = h2;
 	conn->timer.fn = h2_conn_on_timer;
 	conn->idle_us = conf->keepalive.idle_us;
+	conn->ping_us = conf->keepalive.ping_us;
 	conn->max_requests = conf->keepalive.requests;
 	conn->may_be_http1 = conf->protocol == CONF_PROTOCOL_AUTO;
 	conn->read_us = h2->worker->loop.now_us;
@@ -211,8 +212,9 @@ static void free_stream(struct backend_stream *s)
 		return;
 	if (!conn->ready)
 		h2_conn_kill(conn); /* nobody waits for it any more */
-	conn->read_us = conn->owner->worker->loop.now_us;
-	loop_timer(&conn->owner->worker->loop, &conn->timer, conn->idle_us);
+	conn->unused_us = conn->owner->worker->loop.now_us;
+	if (!h2_conn_owes(conn))
+		loop_timer(&conn->owner->worker->loop, &conn->timer, conn->idle_us);
 }
 
 static void op_finish(struct attempt *at, bool keep)

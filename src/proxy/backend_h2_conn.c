@@ -9,7 +9,6 @@
 
 #include "weir/base/check.h"
 
-#define PING_WAIT_US 10000000
 #define READS_PER_EVENT 4
 
 void h2_conn_touch(struct h2_conn *conn)
@@ -87,9 +86,20 @@ void h2_conn_close(struct h2_conn *conn)
 
 /* ---- deadlines ---- */
 
-static uint64_t idle_for(const struct h2_conn *conn)
+/* How long it owes an answer: further requests do not put that off. */
+static uint64_t silent_for(const struct h2_conn *conn)
 {
-	return conn->owner->worker->loop.now_us - conn->read_us;
+	uint64_t since = h2_conn_owes(conn) ? conn->asked_us : conn->read_us;
+	return conn->owner->worker->loop.now_us - since;
+}
+
+void h2_conn_asked(struct h2_conn *conn)
+{
+	struct loop *loop = &conn->owner->worker->loop;
+	if (h2_conn_owes(conn))
+		return;
+	conn->asked_us = loop->now_us > conn->read_us ? loop->now_us : conn->read_us + 1;
+	loop_timer(loop, &conn->timer, conn->ping_us);
 }
 
 /* Deadlines are far apart, so one timer looks after all of them. */
@@ -98,22 +108,23 @@ void h2_conn_on_timer(struct timer *timer)
 	struct h2_conn *conn = container_of(timer, struct h2_conn, timer);
 	struct loop *loop = &conn->owner->worker->loop;
 	check_magic(conn, H2_CONN_MAGIC);
-	if (h2_conn_is_unused(conn)) {
-		if (idle_for(conn) >= conn->idle_us)
+	if (h2_conn_is_unused(conn) && !h2_conn_owes(conn)) {
+		uint64_t idle = loop->now_us - conn->unused_us;
+		if (idle >= conn->idle_us)
 			h2_conn_stop(conn);
 		else
-			loop_timer(loop, timer, conn->idle_us - idle_for(conn));
+			loop_timer(loop, timer, conn->idle_us - idle);
 		return;
 	}
-	if (idle_for(conn) < H2_CONN_PING_US) {
-		loop_timer(loop, timer, H2_CONN_PING_US - idle_for(conn));
+	if (silent_for(conn) < conn->ping_us) {
+		loop_timer(loop, timer, conn->ping_us - silent_for(conn));
 	} else if (conn->pinged) {
 		h2_conn_kill(conn);
 	} else {
 		conn->pinged = true;
 		h2_client_ping(conn->session);
 		h2_conn_touch(conn);
-		loop_timer(loop, timer, PING_WAIT_US);
+		loop_timer(loop, timer, conn->ping_us / 2);
 	}
 }
 

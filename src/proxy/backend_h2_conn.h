@@ -19,8 +19,6 @@
 #define H2_CONN_MAGIC 0x48325550
 /* Streams of a connection, even if the backend allows more. */
 #define H2_CONN_STREAMS_MAX 1000
-/* A connection in use that brings nothing for so long is asked whether it lives. */
-#define H2_CONN_PING_US 20000000
 
 struct backend_stream {
 	void *slab_link;  /* only while free */
@@ -61,7 +59,9 @@ struct h2_conn {
 	uint32_t n_waiting;
 	uint32_t n_streams; /* as the session counts */
 	uint32_t n_requests, max_requests;
-	uint64_t idle_us, read_us;
+	uint64_t idle_us, ping_us;
+	uint64_t read_us, unused_us;
+	uint64_t asked_us; /* the first request since `read_us` */
 	bool connected;    /* bytes can be sent */
 	bool ready;        /* requests can: its SETTINGS are here */
 	bool may_be_http1; /* ALPN offered both */
@@ -98,6 +98,13 @@ void h2_conn_flush(struct h2_conn *conn);
 void h2_conn_close(struct h2_conn *conn);
 /* The same without its socket, which has another owner or was never there. */
 void h2_conn_drop(struct h2_conn *conn);
+/* A request was sent. */
+void h2_conn_asked(struct h2_conn *conn);
+/* Nothing has come since then, even if nobody waits for it any more. */
+static inline bool h2_conn_owes(const struct h2_conn *conn)
+{
+	return conn->asked_us > conn->read_us;
+}
 /* The timer's. */
 void h2_conn_on_timer(struct timer *timer);
 extern const struct stream_events h2_conn_events;

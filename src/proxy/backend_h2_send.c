@@ -100,7 +100,7 @@ void backend_h2_send(struct attempt *at)
 		ex->direct.len = 0;
 		ex->replayable = false;
 	}
-	loop_timer(&conn->owner->worker->loop, &conn->timer, H2_CONN_PING_US);
+	h2_conn_asked(conn);
 	attempt_count(at);
 	enum io io = send_out(s);
 	if (likely(io == IO_OK && ex->req_complete)) {

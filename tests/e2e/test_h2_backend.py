@@ -198,6 +198,30 @@ def test_a_cut_response_is_not_presented_as_complete(serve):
         client.response()
 
 
+def test_a_silent_connection_is_asked_and_given_up(serve):
+    """However many requests come meanwhile (each of them ends by its own timeout)."""
+    asked = []
+
+    def handler(peer):
+        if asked:
+            answering()(peer)
+            return
+        server = H2Server(peer)
+        server.answer(server.request()[0])
+        while peer.fill():  # and not a word more
+            if not asked and b"\0\0\x08\x06\0\0\0\0\0" in peer.buf:
+                asked.append(len(daemon.peers[0].peers))
+    daemon = serve(handler, timeouts={"response": "200ms"}, keepalive={"ping": "800ms"},
+                   retry="off", outlier="off")
+    assert daemon.ask().status == 200
+    statuses = [daemon.ask().status]
+    while 200 not in statuses:
+        statuses.append(daemon.ask().status)
+        assert len(statuses) < 200, "the connection is never given up"
+    assert asked == [1] and statuses[0] == 504 and daemon.peers[0].connections == 2
+    assert daemon.ask().status == 200
+
+
 def test_refused_streams_go_elsewhere_even_posts(serve):
     refused = []
 

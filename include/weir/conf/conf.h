@@ -358,6 +358,7 @@ struct conf_pool {
 		uint64_t idle_us;
 		uint32_t max_idle;
 		uint32_t requests; /* per upstream connection, 0: no limit */
+		uint64_t ping_us;  /* HTTP/2 */
 	} keepalive;
 };
 
