@@ -9,23 +9,27 @@
 
 /* ---- floods ---- */
 
-static const struct {
-	int32_t burst, per_second;
-} floods[H2_N_FLOODS] = {
-#define FLOOD(name, burst, per_second, sentence) {burst, per_second},
-#include "weir/tbl/h2_floods.def"
-#undef FLOOD
-};
-
-static void fill_bucket(struct h2_server *s, enum h2_flood kind)
+static int32_t burst(const struct h2_bucket *b)
 {
-	struct h2_bucket *b = &s->buckets[kind];
-	uint64_t earned = (s->now_us - b->filled_us) * (uint64_t)floods[kind].per_second / 1000000;
+	return (int32_t)(b->per_second * H2_FLOOD_BURST);
+}
+
+static void fill_bucket(struct h2_server *s, struct h2_bucket *b)
+{
+	uint64_t earned = (s->now_us - b->filled_us) * b->per_second / 1000000;
 	if (earned == 0)
 		return;
 	b->filled_us = s->now_us;
-	int32_t room = floods[kind].burst - b->tokens;
+	int32_t room = burst(b) - b->tokens;
 	b->tokens += earned < (uint64_t)room ? (int32_t)earned : room;
+}
+
+/* Why the connection ends, for the counters; the first reason counts. */
+static void note_flood(struct h2_server *s, enum h2_flood kind)
+{
+	s->dead = true;
+	if (s->flood == H2_N_FLOODS)
+		s->flood = (uint8_t)kind;
 }
 
 bool h2_server_charge(struct h2_server *s, enum h2_flood kind)
@@ -35,20 +39,25 @@ bool h2_server_charge(struct h2_server *s, enum h2_flood kind)
 		b->tokens--;
 		return true;
 	}
-	fill_bucket(s, kind);
+	fill_bucket(s, b);
 	if (b->tokens > 0) {
 		b->tokens--;
 		return true;
 	}
-	if (s->flood == H2_N_FLOODS)
-		s->flood = (uint8_t)kind;
+	note_flood(s, kind);
 	return false;
 }
 
 void h2_server_earn(struct h2_server *s, enum h2_flood kind, int32_t n)
 {
 	struct h2_bucket *b = &s->buckets[kind];
-	b->tokens = floods[kind].burst - b->tokens < n ? floods[kind].burst : b->tokens + n;
+	b->tokens = burst(b) - b->tokens < n ? burst(b) : b->tokens + n;
+}
+
+void h2_server_blame(struct h2_server *s)
+{
+	if (!s->dead)
+		h2_server_charge(s, H2_FLOOD_resets);
 }
 
 /* ---- streams ---- */
@@ -124,7 +133,7 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 	if (h2_head_add(&s->head, view_of((const char *)name, name_len),
 			view_of((const char *)value, value_len)))
 		return 0;
-	s->dead = true;
+	note_flood(s, H2_FLOOD_header_lists);
 	return NGHTTP2_ERR_CALLBACK_FAILURE;
 }
 
@@ -146,7 +155,7 @@ static int on_invalid_header(nghttp2_session *session, const nghttp2_frame *fram
 
 /* ---- frames ---- */
 
-static int32_t flood_of(const nghttp2_frame_hd *hd)
+static int32_t flood_of(nghttp2_session *session, const nghttp2_frame_hd *hd)
 {
 	switch (hd->type) {
 	case NGHTTP2_SETTINGS:
@@ -162,20 +171,24 @@ static int32_t flood_of(const nghttp2_frame_hd *hd)
 		return hd->length == 0 && !(hd->flags & NGHTTP2_FLAG_END_STREAM)
 			   ? H2_FLOOD_empty_data
 			   : -1;
-	default: /* RST_STREAM counts when a stream ends by it, CONTINUATION bounds nghttp2 */
+	case NGHTTP2_RST_STREAM: /* else it counts when the stream ends by it */
+		return nghttp2_session_find_stream(session, hd->stream_id) ? -1 : H2_FLOOD_others;
+	case NGHTTP2_HEADERS:
+	case NGHTTP2_CONTINUATION: /* bounded by nghttp2 */
 		return -1;
+	default:
+		return H2_FLOOD_others;
 	}
 }
 
 static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, void *user)
 {
 	struct h2_server *s = user;
-	int32_t kind = flood_of(hd);
-	(void)session;
-	if (unlikely(kind >= 0 && !h2_server_charge(s, (enum h2_flood)kind))) {
-		s->dead = true;
+	int32_t kind = flood_of(session, hd);
+	if (unlikely(kind >= 0 && !h2_server_charge(s, (enum h2_flood)kind)))
 		return NGHTTP2_ERR_CALLBACK_FAILURE;
-	}
+	if (unlikely(s->dead)) /* what came before was too much */
+		return NGHTTP2_ERR_CALLBACK_FAILURE;
 	if (s->held_id && !(hd->type == NGHTTP2_DATA && hd->stream_id == s->held_id))
 		begin_held(s, false, NULL, 0);
 	if (hd->type == NGHTTP2_DATA) {
@@ -226,7 +239,10 @@ static void trailers_complete(struct h2_server *s, const nghttp2_frame *frame)
 	if (!st || st->closed)
 		return;
 	st->request_ended = true;
-	s->on->trailers(st, s->head.msg, h2_head_trailers(&s->head));
+	enum reject why = h2_head_trailers(&s->head);
+	if (why != REJECT_NONE)
+		h2_server_blame(s);
+	s->on->trailers(st, s->head.msg, why);
 }
 
 static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *user)
@@ -250,6 +266,17 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
 	return 0;
 }
 
+/* Frames of unknown types count as others (on_begin_frame) and mean nothing. */
+static int on_unknown(nghttp2_session *session, void **payload, const nghttp2_frame_hd *hd,
+		      void *user)
+{
+	(void)session;
+	(void)payload;
+	(void)hd;
+	(void)user;
+	return NGHTTP2_ERR_CANCEL;
+}
+
 /* ---- the end of streams ---- */
 
 /* A stream beyond the limit, before the client has acknowledged the limit, is refused without
@@ -262,7 +289,6 @@ static int on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame
 	(void)frame;
 	if (error != NGHTTP2_ERR_REFUSED_STREAM || s->dead || h2_server_charge(s, H2_FLOOD_resets))
 		return 0;
-	s->dead = true;
 	return NGHTTP2_ERR_CALLBACK_FAILURE;
 }
 
@@ -284,10 +310,8 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, 
 			list_push_back(&s->events, &st->event);
 	}
 	/* CVE-2023-44487 and CVE-2025-8671: whoever sends RST_STREAM, the client is why */
-	if (early && !by_us && !s->dead && !h2_server_charge(s, H2_FLOOD_resets)) {
-		s->dead = true;
+	if (early && !by_us && !s->dead && !h2_server_charge(s, H2_FLOOD_resets))
 		return NGHTTP2_ERR_CALLBACK_FAILURE;
-	}
 	return 0;
 }
 
@@ -318,6 +342,9 @@ static bool set_options(struct h2_codec *codec)
 	nghttp2_option_set_no_auto_window_update(option, 1);
 	nghttp2_option_set_no_closed_streams(option, 1);
 	nghttp2_option_set_builtin_recv_extension_type(option, NGHTTP2_PRIORITY_UPDATE);
+	for (unsigned type = NGHTTP2_CONTINUATION + 1; type <= UINT8_MAX; type++)
+		if (type != NGHTTP2_PRIORITY_UPDATE)
+			nghttp2_option_set_user_recv_extension_type(option, (uint8_t)type);
 	/* ours counts more kinds, and answers ENHANCE_YOUR_CALM */
 	nghttp2_option_set_stream_reset_rate_limit(option, UINT32_MAX, UINT32_MAX);
 	return true;
@@ -339,6 +366,7 @@ enum err h2_codec_init(struct h2_codec *codec, struct buf_pool *bufs, struct mes
 	nghttp2_session_callbacks_set_on_begin_frame_callback(cb, on_begin_frame);
 	nghttp2_session_callbacks_set_on_data_chunk_recv_callback(cb, on_data);
 	nghttp2_session_callbacks_set_on_frame_recv_callback(cb, on_frame);
+	nghttp2_session_callbacks_set_unpack_extension_callback(cb, on_unknown);
 	nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(cb, on_invalid_frame);
 	nghttp2_session_callbacks_set_on_stream_close_callback(cb, on_stream_close);
 	h2_send_callbacks(cb);
@@ -381,8 +409,10 @@ enum err h2_server_open(struct h2_server *s, struct h2_codec *codec,
 	s->flood = H2_N_FLOODS;
 	list_init(&s->streams);
 	list_init(&s->events);
-	for (unsigned i = 0; i < H2_N_FLOODS; i++)
-		s->buckets[i] = (struct h2_bucket){floods[i].burst, now_us};
+	for (unsigned i = 0; i < H2_N_RATES; i++) {
+		s->buckets[i] = (struct h2_bucket){0, settings->per_second[i], now_us};
+		s->buckets[i].tokens = burst(&s->buckets[i]);
+	}
 	if (nghttp2_session_server_new3(&session, codec->callbacks, s, codec->option, &mem))
 		return ERR_NOMEM;
 	s->session = session;
@@ -420,8 +450,10 @@ static void restore_head(struct h2_server *s)
 static void say_goodbye(struct h2_server *s, ssize_t result)
 {
 	uint32_t code = NGHTTP2_PROTOCOL_ERROR;
-	if (s->flood != H2_N_FLOODS || result == NGHTTP2_ERR_TOO_MANY_CONTINUATIONS ||
-	    result == NGHTTP2_ERR_FLOODED || result == NGHTTP2_ERR_CALLBACK_FAILURE)
+	if (result == NGHTTP2_ERR_TOO_MANY_CONTINUATIONS)
+		note_flood(s, H2_FLOOD_continuations);
+	if (s->flood != H2_N_FLOODS || result == NGHTTP2_ERR_FLOODED ||
+	    result == NGHTTP2_ERR_CALLBACK_FAILURE)
 		code = NGHTTP2_ENHANCE_YOUR_CALM;
 	s->dead = true;
 	if (result != NGHTTP2_ERR_BAD_CLIENT_MAGIC)

@@ -155,7 +155,8 @@ static void count_death(struct client_h2 *h2)
 {
 	struct worker_counters *counters = &h2->worker->counters;
 	struct counter *const floods[] = {
-#define FLOOD(name, burst, per_second, sentence) &counters->h2_flood_##name,
+#define FLOOD(name, per_second, sentence) BOUND(name, sentence)
+#define BOUND(name, sentence) &counters->h2_flood_##name,
 #include "weir/tbl/h2_floods.def"
 #undef FLOOD
 	};
@@ -255,11 +256,22 @@ static const struct stream_events h2_stream_events = {
 
 /* ---- birth ---- */
 
+static struct h2_settings settings_of(const struct conf_listener *conf)
+{
+	return (struct h2_settings){
+	    .limits = head_limits(conf),
+	    .streams = conf->limits.h2_streams,
+#define FLOOD(name, per_second_, sentence) .per_second[H2_FLOOD_##name] = conf->limits.h2.name,
+#include "weir/tbl/h2_floods.def"
+#undef FLOOD
+	};
+}
+
 static bool open_session(struct client *c)
 {
 	struct worker *w = c->worker;
 	struct client_h2 *h2 = slab_get(&w->h2->conns);
-	struct h2_settings settings = {head_limits(c->conf), c->conf->limits.h2_streams};
+	struct h2_settings settings = settings_of(c->conf);
 	if (!h2)
 		return false;
 	memset(h2, 0, sizeof(*h2));

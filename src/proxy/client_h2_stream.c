@@ -201,6 +201,7 @@ static bool count_body(struct client_stream *cs, size_t n)
 	if (cs->refused) /* the answer is on its way */
 		return false;
 	cs->refused = true;
+	h2_server_blame(&cs->h2->server);
 	counter_add(&cs->h2->worker->counters.rejects[REJECT_BODY_TOO_LARGE], 1);
 	exchange_body_failed(cs->ex, OUTCOME_body_too_large,
 			     reject_sentence(REJECT_BODY_TOO_LARGE));

@@ -169,6 +169,23 @@ def repeated(frame, n=20000):
     return lambda client: (frame for _ in range(n))
 
 
+def bad_trailers(client):
+    """Streams that weir has to give up, although the client resets none."""
+    for i in range(1, 3000, 2):
+        yield client.headers(i, post(path="/?service=20s"), end=False) + \
+            client.headers(i, [("x-a", "v")] * 101)
+
+
+def unknown(_):
+    return (raw(0x77, 0, 0, b"abc") for _ in range(20000))
+
+
+def late_resets(client):
+    """Streams that are over already."""
+    assert client.ask(1).status == 200
+    yield from (client.reset(1) for _ in range(20000))
+
+
 def empty_data(client):
     yield client.headers(1, post(), end=False)
     for _ in range(5000):
@@ -190,13 +207,14 @@ def bomb(client):
 
 
 FLOODS = [
-    ("resets", resets), ("resets", made_resets), ("resets", refused),
+    ("resets", resets), ("resets", made_resets), ("resets", refused), ("resets", bad_trailers),
+    ("others", unknown), ("others", late_resets),
     ("settings", repeated(raw(SETTINGS))),
     ("pings", repeated(raw(PING, 0, 0, bytes(8)))),
     ("priorities", repeated(raw(PRIORITY, 0, 1, b"\0\0\0\3\1"))),
     ("windows", repeated(raw(WINDOW, 0, 0, b"\0\0\0\1"))),
     ("empty_data", empty_data),
-    (None, continuations), (None, bomb),
+    ("continuations", continuations), ("header_lists", bomb),
 ]
 
 
@@ -213,10 +231,29 @@ def test_floods(served, row):
             pass  # it has had enough
         assert client.end() in (CALM, None)
         assert client.closed
-        if name:
-            wait_for(lambda: counter(served, f"h2_flood_{name}") == 1, what=name)
+        wait_for(lambda: counter(served, f"h2_flood_{name}") == 1, what=name)
         assert neighbour.ask(3).status == 200
     assert served.rss() - before < 8 << 20
+
+
+def test_rates_are_settings(weir, app):
+    """What is allowed passes, one more does not, and who reloads changes it for who comes next."""
+    daemon = weir(app(1).addresses, listener={"limits": {"h2_pings": 1, "h2_resets": 2}})
+    for allowed in (10, 30):
+        with H2(daemon.port) as client:
+            client.send(client.ping() * allowed)
+            client.until(lambda: client.pongs == allowed)
+            client.send(client.ping() * (allowed + 1))
+            assert client.end() == CALM
+        daemon.conf["listeners"][0]["limits"]["h2_pings"] = 3
+        daemon.reload(daemon.conf)
+    with H2(daemon.port) as client:
+        for i in range(1, 41, 2):
+            client.send(client.headers(i, post(), end=False) + client.reset(i))
+        assert client.ask(41).status == 200
+        client.send(b"".join(client.headers(i, post(), end=False) + client.reset(i)
+                             for i in range(43, 143, 2)))
+        assert client.end() == CALM
 
 
 def test_zero_window_ends(weir, app):

@@ -145,7 +145,8 @@ static bool feed(const char *bytes, size_t len, uint64_t now)
 int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
 {
 	static bool ready;
-	const struct h2_settings settings = {{4096, 2048, 50}, 100};
+	const struct h2_settings settings = {
+	    {4096, 2048, 50}, 100, {400, 400, 400, 400, 400, 400, 400}};
 	const struct view preface = VIEW("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0");
 	struct rng rng;
 	if (size < 1)

@@ -140,6 +140,11 @@ struct conf_listener {
 		uint32_t header_bytes, header_count, line_bytes;
 		uint64_t body_bytes; /* 0: none */
 		uint32_t h2_streams;
+#define FLOOD(name, per_second, sentence) uint32_t name;
+		struct {
+#include "weir/tbl/h2_floods.def"
+		} h2; /* a second */
+#undef FLOOD
 		uint32_t handshakes; /* in progress at once on each worker */
 	} limits;
 };

@@ -36,8 +36,17 @@
 /* Frames are gathered up to here before they have to be sent. */
 #define H2_GATHER_FULL (48 * 1024)
 
+/* Seconds' worth of a kind that may come at once. */
+#define H2_FLOOD_BURST 10
+
 enum h2_flood {
-#define FLOOD(name, burst, per_second, sentence) H2_FLOOD_##name,
+#define FLOOD(name, per_second, sentence) H2_FLOOD_##name,
+#include "weir/tbl/h2_floods.def"
+#undef FLOOD
+	H2_N_RATES,
+	H2_LAST_RATE = H2_N_RATES - 1,
+#define FLOOD(name, per_second, sentence)
+#define BOUND(name, sentence) H2_FLOOD_##name,
 #include "weir/tbl/h2_floods.def"
 #undef FLOOD
 	H2_N_FLOODS,
@@ -111,6 +120,7 @@ void h2_codec_fini(struct h2_codec *codec);
 
 struct h2_bucket {
 	int32_t tokens;
+	uint32_t per_second;
 	uint64_t filled_us;
 };
 
@@ -135,12 +145,13 @@ struct h2_server {
 	bool data_last;     /* the DATA frame at hand has END_STREAM */
 	uint32_t data_left; /* and so many bytes left */
 	uint32_t n_streams;
-	struct h2_bucket buckets[H2_N_FLOODS];
+	struct h2_bucket buckets[H2_N_RATES];
 };
 
 struct h2_settings {
 	struct h1_limits limits;
 	uint32_t streams; /* at once */
+	uint32_t per_second[H2_N_RATES];
 };
 
 enum err h2_server_open(struct h2_server *s, struct h2_codec *codec,
@@ -180,6 +191,9 @@ static inline size_t h2_stream_pending(const struct h2_stream *st)
 		return 0;
 	return (st->out ? st->out->len : 0) + st->now_len + (st->end && !st->end_sent);
 }
+
+/* A stream has to be given up because of what the client sent: as if it had reset it. */
+void h2_server_blame(struct h2_server *s);
 
 /* `n` bytes of the request's body have been taken: the peer may send as many more. */
 void h2_server_taken(struct h2_server *s, struct h2_stream *st, size_t n);
