@@ -15,7 +15,7 @@ from wire import SLOW, wait_for
 class Browser:
     """One page; what it logs or throws is kept in .complaints, what it asks for in .urls."""
 
-    def __init__(self, folder, width=1280, height=900):
+    def __init__(self, folder, width=1280, height=900, flags=()):
         self.folder = Path(folder)
         self.log = open(self.folder / "chromium.log", "wb")
         self.child = subprocess.Popen(
@@ -23,7 +23,7 @@ class Browser:
              "--disable-background-networking", "--disable-component-update",
              "--disable-dev-shm-usage", "--disable-sync", "--remote-debugging-port=0",
              "--remote-allow-origins=*", f"--user-data-dir={self.folder / 'chromium'}",
-             f"--window-size={width},{height}", "about:blank"],
+             f"--window-size={width},{height}", *flags, "about:blank"],
             stdout=self.log, stderr=self.log)
         port = wait_for(self.debugging_port, 20, "chromium's debugging port")
         pages = wait_for(lambda: [p for p in self.targets(port) if p["type"] == "page"], 10)

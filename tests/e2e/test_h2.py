@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from backends import pattern, pattern_sha256
-from h2wire import GET, H2, INTERNAL, NO_ERROR, post
+from h2wire import GET, H2, INTERNAL, NO_ERROR, post, raw
 from wire import SLOW, wait_for
 
 
@@ -130,6 +130,31 @@ def test_one_stalled_stream_stops_nobody(weir, app):
         assert daemon.rss() - before < 4 << 20
         client.send(client.reset(1))
         wait_for(daemon.is_idle, 5, "the reset ends the exchange")
+
+
+def test_urgency(weir, app):
+    """RFC 9218: who is more urgent is written first, by field and by PRIORITY_UPDATE."""
+    daemon = weir(app(1).addresses, workers=1)
+
+    def got(client):
+        return [len(client.stream(i).body) for i in (1, 3)]
+
+    def give(client, n):
+        """Opens the connection's window by n; what either stream gets of it."""
+        before = got(client)
+        client.send(client.window(0, n))
+        client.until(lambda: sum(got(client)) == sum(before) + n)
+        return [now - then for now, then in zip(got(client), before)]
+    with H2(daemon.port, windows=False, settings={4: 1 << 20}) as client:
+        for i, urgency in ((1, 6), (3, 2)):
+            client.request(i, [*GET[:3], (":path", "/?body=1000000"),
+                               ("priority", f"u={urgency}")])
+            client.until(lambda i=i: client.stream(i).heads)
+        client.until(lambda: sum(got(client)) == 65535)
+        wait_for(lambda: daemon.sum("bytes_in") > 65535 + 2 * 50000, what="both have more to say")
+        assert give(client, 30000) == [0, 30000]
+        client.send(raw(0x10, 0, 0, b"\0\0\0\1u=0"))
+        assert give(client, 30000) == [30000, 0]
 
 
 def test_reset_frees_the_backend(weir, app):
