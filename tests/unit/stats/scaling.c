@@ -32,7 +32,7 @@ static int count_right(const struct sim_plan *plan, double capacity, double last
 		struct scaling *s = sim_result(sim).scaling;
 		right += s->opinion.verdict == want;
 		if (s->opinion.verdict != want)
-			cr_log_warn("seed %lu: %s: %s", (unsigned long)seed,
+			cr_log_info("seed %lu: %s: %s", (unsigned long)seed,
 				    verdict_name(s->opinion.verdict), s->sentence);
 		sim_free(sim);
 	}
@@ -95,7 +95,7 @@ Test(verdict, shared_when_more_backends_have_not_helped)
 		struct scaling *s = sim_result(sim).scaling;
 		right += s->opinion.verdict == VERDICT_scalability_shared;
 		if (s->opinion.verdict != VERDICT_scalability_shared)
-			cr_log_warn("seed %lu: %s", (unsigned long)seed, s->sentence);
+			cr_log_info("seed %lu: %s", (unsigned long)seed, s->sentence);
 		sim_free(sim);
 	}
 	cr_assert(right >= 19, "%d of %d", right, RUNS);
@@ -256,7 +256,7 @@ Test(model, finds_the_universal_law)
 			     fabs(f->usl.kap - 0.0005) < 0.0002 && fabs(f->usl.peak_n - 44) < 6;
 		right += found;
 		if (!found)
-			cr_log_warn("seed %lu: %s, model %d, %f %f %f, peak %f",
+			cr_log_info("seed %lu: %s, model %d, %f %f %f, peak %f",
 				    (unsigned long)seed, f->refusal ? f->refusal : "fits",
 				    (int)f->model, f->usl.lam, f->usl.sig, f->usl.kap,
 				    f->usl.peak_n);
@@ -290,7 +290,7 @@ static void check_forecasts(struct sim_plan plan, double capacity, double load, 
 		bool hit = sum >= f.p99_us.low && sum <= f.p99_us.high;
 		inside += hit;
 		if (!hit)
-			cr_log_warn("load %f seed %lu: %f not in %f .. %f .. %f", load,
+			cr_log_info("load %f seed %lu: %f not in %f .. %f .. %f", load,
 				    (unsigned long)seed, sum, f.p99_us.low, f.p99_us.mid,
 				    f.p99_us.high);
 		cr_assert(s->n_scores >= 1, "the forecast is scored");
