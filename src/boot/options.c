@@ -6,11 +6,12 @@
 #include <ev.h>
 #include <getopt.h>
 #include <nghttp2/nghttp2.h>
-#include <openssl/crypto.h>
 #include <pcre2.h>
 #include <stdio.h>
 #include <string.h>
 #include <yaml.h>
+
+#include "weir/net/tls.h"
 
 #define LISTS_MAX 4096
 
@@ -64,8 +65,8 @@ static void print_versions(void)
 	pcre2_config(PCRE2_CONFIG_VERSION, pcre2_text);
 	printf("weir %s\n", WEIR_VERSION);
 	printf("libev %d.%d, %s, PCRE2 %s, nghttp2 %s, libyaml %s\n", ev_version_major(),
-	       ev_version_minor(), OpenSSL_version(OPENSSL_VERSION), pcre2_text,
-	       nghttp2_version(0)->version_str, yaml_get_version_string());
+	       ev_version_minor(), tls_library(), pcre2_text, nghttp2_version(0)->version_str,
+	       yaml_get_version_string());
 	printf("compiler: %s\n", __VERSION__);
 #if defined(__SANITIZE_ADDRESS__)
 	printf("options: AddressSanitizer\n");

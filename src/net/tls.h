@@ -5,6 +5,7 @@
 
 #include <openssl/ssl.h>
 
+#include "tls_compat.h"
 #include "tls_record.h"
 
 #include "weir/net/tls.h"

@@ -42,7 +42,7 @@ static bool read_key(OSSL_LIB_CTX *lib, struct view path, EVP_PKEY **key, struct
 	BIO *bio = open_file(path, why);
 	if (!bio)
 		return false;
-	*key = PEM_read_bio_PrivateKey_ex(bio, NULL, no_passphrase, &asked, lib, NULL);
+	*key = tls_read_key(lib, bio, no_passphrase, &asked);
 	if (!*key && asked)
 		str_printf(why,
 			   "the key in '" VIEW_FMT "' is encrypted; weir takes plain keys only",
@@ -56,11 +56,7 @@ static bool read_key(OSSL_LIB_CTX *lib, struct view path, EVP_PKEY **key, struct
 
 static X509 *read_cert(OSSL_LIB_CTX *lib, BIO *bio)
 {
-	X509 *cert = X509_new_ex(lib, NULL);
-	if (cert && PEM_read_bio_X509(bio, &cert, no_passphrase, &(bool){false}))
-		return cert;
-	X509_free(cert);
-	return NULL;
+	return tls_read_cert(lib, bio, no_passphrase, &(bool){false});
 }
 
 static bool read_certs(OSSL_LIB_CTX *lib, struct view path, struct tls_pair *pair, struct str *why)
@@ -108,7 +104,7 @@ static bool read_ocsp(struct view path, struct tls_pair *pair, struct str *why)
 /* The answer about this very certificate, by its serial number. */
 static OCSP_SINGLERESP *find_answer(OCSP_BASICRESP *basic, const X509 *cert)
 {
-	for (int i = 0; i < OCSP_resp_count(basic); i++) {
+	for (int i = 0; i < (int)OCSP_resp_count(basic); i++) {
 		OCSP_SINGLERESP *one = OCSP_resp_get0(basic, i);
 		ASN1_INTEGER *serial;
 		OCSP_id_get0_info(NULL, NULL, NULL, &serial,
@@ -207,7 +203,7 @@ void tls_cert_names(X509 *cert, void (*fn)(void *arg, struct view name), void *a
 {
 	GENERAL_NAMES *names = X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL);
 	bool any = false;
-	for (int i = 0; i < sk_GENERAL_NAME_num(names); i++) {
+	for (int i = 0; i < (int)sk_GENERAL_NAME_num(names); i++) {
 		const GENERAL_NAME *name = sk_GENERAL_NAME_value(names, i);
 		if (name->type != GEN_DNS)
 			continue;
@@ -248,12 +244,11 @@ static void add_name(void *arg, struct view name)
 static struct view key_type(struct arena *arena, EVP_PKEY *key)
 {
 	char group[64] = "";
-	size_t len;
-	switch (EVP_PKEY_get_base_id(key)) {
+	switch (EVP_PKEY_base_id(key)) {
 	case EVP_PKEY_RSA:
-		return view_str(arena_printf(arena, "RSA %d", EVP_PKEY_get_bits(key)));
+		return view_str(arena_printf(arena, "RSA %d", EVP_PKEY_bits(key)));
 	case EVP_PKEY_EC:
-		EVP_PKEY_get_group_name(key, group, sizeof(group), &len);
+		tls_key_group(key, group, sizeof(group));
 		return view_str(arena_printf(arena, "ECDSA %s",
 					     strcmp(group, "prime256v1") == 0  ? "P-256"
 					     : strcmp(group, "secp384r1") == 0 ? "P-384"
@@ -264,7 +259,7 @@ static struct view key_type(struct arena *arena, EVP_PKEY *key)
 	case EVP_PKEY_ED448:
 		return VIEW("Ed448");
 	default:
-		return view_str(arena_printf(arena, "%d bits", EVP_PKEY_get_bits(key)));
+		return view_str(arena_printf(arena, "%d bits", EVP_PKEY_bits(key)));
 	}
 }
 
@@ -304,7 +299,7 @@ static bool issuer_is_root(X509 *cert)
 
 static struct view chain_state(const struct tls_pair *pair)
 {
-	int n = sk_X509_num(pair->chain);
+	int n = (int)sk_X509_num(pair->chain);
 	X509 *top = n > 0 ? sk_X509_value(pair->chain, n - 1) : pair->cert;
 	bool is_root = X509_check_issued(top, top) == X509_V_OK;
 	if (is_root && n <= 0)

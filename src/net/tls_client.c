@@ -94,7 +94,7 @@ static bool set_trust(struct tls_client *client, const struct tls_client_options
 	SSL_CTX_set_verify(client->ctx, SSL_VERIFY_PEER, NULL);
 	if (o->ca.len)
 		return tls_store_load(lib, store, o->ca, VIEW_NONE, why);
-	if (X509_STORE_set_default_paths_ex(store, lib, NULL) == 1)
+	if (tls_trust_system(lib, store))
 		return true;
 	str_text(why, "the system's certificate authorities cannot be read");
 	return false;
@@ -129,7 +129,7 @@ struct tls_client *tls_client_new(struct tls_local *local, const struct tls_clie
 	client->id = id_of(o);
 	client->ctx = tls_ctx_new(local->lib, TLS_client_method(), false);
 	if (!client->ctx) {
-		str_text(why, "OpenSSL has no context for us");
+		str_text(why, "the TLS library has no context for us");
 	} else if (set_trust(client, o, why) && set_own(client, o, why)) {
 		SSL_CTX_set_session_cache_mode(client->ctx,
 					       SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);

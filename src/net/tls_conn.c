@@ -18,7 +18,6 @@
 #include <sys/socket.h>
 
 #include "tls.h"
-#include "tls_compat.h"
 
 #include "weir/base/check.h"
 
@@ -120,16 +119,16 @@ enum io tls_flush(struct tls_conn *c)
 
 /* ---- the BIO ---- */
 
-static int from_kept(struct tls_conn *c, char *to, size_t cap, size_t *n)
+static int from_kept(struct tls_conn *c, char *to, size_t cap)
 {
-	*n = c->in->len < cap ? c->in->len : cap;
-	memcpy(to, c->in->data + c->in->start, *n);
-	buf_take(c->in, *n);
+	size_t n = c->in->len < cap ? c->in->len : cap;
+	memcpy(to, c->in->data + c->in->start, n);
+	buf_take(c->in, n);
 	if (c->in->len == 0) {
 		buf_put(c->local->bufs, c->in);
 		c->in = NULL;
 	}
-	return 1;
+	return (int)n;
 }
 
 /* One recv for each call of the transport: a short one means the socket is empty. */
@@ -145,44 +144,43 @@ static enum io receive(struct tls_conn *c)
 	return io;
 }
 
-static int bio_read(BIO *bio, char *to, size_t cap, size_t *n)
+static int bio_read(BIO *bio, char *to, int len)
 {
 	struct tls_conn *c = BIO_get_data(bio);
 	struct tls_local *l = c->local;
+	size_t cap = len > 0 ? (size_t)len : 0;
 	BIO_clear_retry_flags(bio);
-	*n = 0;
 	if (c->in)
-		return from_kept(c, to, cap, n);
+		return from_kept(c, to, cap);
 	if (l->in_at == l->in_len) {
 		enum io io = receive(c);
 		if (io == IO_WAIT)
 			BIO_set_retry_read(bio);
 		if (io != IO_OK)
-			return 0;
+			return io == IO_EOF ? 0 : -1;
 	}
-	*n = l->in_len - l->in_at < cap ? l->in_len - l->in_at : cap;
-	memcpy(to, l->in + l->in_at, *n);
-	l->in_at += *n;
-	return 1;
+	size_t n = l->in_len - l->in_at < cap ? l->in_len - l->in_at : cap;
+	memcpy(to, l->in + l->in_at, n);
+	l->in_at += n;
+	return (int)n;
 }
 
-static int bio_write(BIO *bio, const char *from, size_t len, size_t *n)
+static int bio_write(BIO *bio, const char *from, int len)
 {
 	struct tls_conn *c = BIO_get_data(bio);
 	struct tls_local *l = c->local;
+	size_t n = len > 0 ? (size_t)len : 0;
 	BIO_clear_retry_flags(bio);
-	*n = 0;
-	if (l->out_len + len > TLS_OUT_MAX && tls_flush(c) != IO_OK) {
+	if (l->out_len + n > TLS_OUT_MAX && tls_flush(c) != IO_OK) {
 		if (!c->broken)
 			BIO_set_retry_write(bio);
-		return 0;
+		return -1;
 	}
-	if (len > TLS_OUT_MAX)
-		len = TLS_OUT_MAX;
-	memcpy(l->out + l->out_len, from, len);
-	l->out_len += len;
-	*n = len;
-	return 1;
+	if (n > TLS_OUT_MAX)
+		n = TLS_OUT_MAX;
+	memcpy(l->out + l->out_len, from, n);
+	l->out_len += n;
+	return (int)n;
 }
 
 static long bio_ctrl(BIO *bio, int cmd, long num, void *ptr)
@@ -202,8 +200,8 @@ static void bio_method_init(void)
 {
 	bio_method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "weir");
 	check(bio_method != NULL);
-	BIO_meth_set_read_ex(bio_method, bio_read);
-	BIO_meth_set_write_ex(bio_method, bio_write);
+	BIO_meth_set_read(bio_method, bio_read);
+	BIO_meth_set_write(bio_method, bio_write);
 	BIO_meth_set_ctrl(bio_method, bio_ctrl);
 }
 
@@ -375,8 +373,10 @@ static enum io tls_handshake(int fd, void *state, bool *to_write)
 	tls_own_listen(c);
 	int ret = SSL_do_handshake(c->ssl);
 	io = ret == 1 ? IO_OK : why_not(c, ret);
-	if (io == IO_OK)
+	if (io == IO_OK) {
+		tls_write_tickets(c->ssl);
 		hold_ticket(c);
+	}
 	if (leave(c) == IO_ERR)
 		io = IO_ERR;
 	*to_write = (c->out && !c->held) || SSL_want_write(c->ssl);
@@ -388,7 +388,7 @@ static enum io tls_handshake(int fd, void *state, bool *to_write)
 		tls_own_begin(c);
 	if (io == IO_WAIT || io == IO_OK)
 		return io;
-	long verdict = SSL_get_verify_result(c->ssl);
+	long verdict = tls_verdict(c->ssl);
 	if (verdict != X509_V_OK)
 		c->why = X509_verify_cert_error_string(verdict);
 	else if (!c->why)
@@ -525,14 +525,13 @@ void tls_local_init(struct tls_local *local, struct loop *loop, struct buf_pool 
 
 enum err tls_local_prepare(struct tls_local *local)
 {
-	if (local->lib)
+	if (local->records)
 		return ERR_OK;
 	local->in = malloc(TLS_IN_MAX);
 	local->out = malloc(TLS_OUT_MAX);
-	local->lib = OSSL_LIB_CTX_new();
 	local->records = calloc(1, sizeof(*local->records));
-	if (local->lib)
-		local->ticket_aes = EVP_CIPHER_fetch(local->lib, "AES-256-CBC", NULL);
+	if (tls_lib_new(&local->lib))
+		local->ticket_aes = tls_cipher_get(local->lib, "AES-256-CBC");
 	if (local->in && local->out && local->ticket_aes && local->records &&
 	    tls_records_init(local->records, local->lib, local->conns.max))
 		return ERR_OK;
@@ -546,11 +545,11 @@ enum err tls_local_prepare(struct tls_local *local)
 
 void tls_local_fini(struct tls_local *local)
 {
-	EVP_CIPHER_free(local->ticket_aes);
+	tls_cipher_put(local->ticket_aes);
 	if (local->records)
 		tls_records_fini(local->records);
 	free(local->records);
-	OSSL_LIB_CTX_free(local->lib);
+	tls_lib_free(local->lib);
 	tls_tickets_put(local->tickets);
 	free(local->in);
 	free(local->out);

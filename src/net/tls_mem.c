@@ -7,6 +7,8 @@
  * A block belongs to the thread that frees it, whoever got it; no lock, no sharing.  What
  * a thread keeps is bounded.  Threads live as long as the process: nothing is given back at
  * the end.  Sanitizers watch their own heap: there this stays out of the way.
+ *
+ * AWS-LC is served likewise; it takes NULL for a failure, even of 0 bytes.
  */
 #include <openssl/crypto.h>
 #include <stdint.h>
@@ -17,7 +19,7 @@
 
 #include "weir/net/tls.h"
 
-#if TLS_AWSLC || defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define OWN_MEMORY 0
 #elif defined(__has_feature)
 #define OWN_MEMORY (!__has_feature(address_sanitizer) && !__has_feature(thread_sanitizer))
@@ -69,6 +71,8 @@ static void *get(size_t size, const char *file, int line)
 {
 	(void)file;
 	(void)line;
+	if (size == 0)
+		size = TLS_EMPTY_BLOCK;
 	if (size == 0 || size > SIZE_MAX / 2)
 		return NULL;
 	size_t class = class_of(size);
@@ -94,6 +98,7 @@ static void put(void *ptr, const char *file, int line)
 		return;
 	struct head *h = (struct head *)ptr - 1;
 	size_t class = h->class;
+	tls_wipe(ptr, h->size);
 	if (class >= N_CLASSES ||
 	    (kept.n[class] >= 4 && kept.n[class] * class_size(class) >= KEEP_BYTES)) {
 		free(h);
@@ -108,6 +113,8 @@ static void *move(void *ptr, size_t size, const char *file, int line)
 {
 	if (!ptr)
 		return get(size, file, line);
+	if (size == 0)
+		size = TLS_EMPTY_BLOCK;
 	if (size == 0) {
 		put(ptr, file, line);
 		return NULL;
@@ -137,3 +144,8 @@ void tls_memory_init(void)
 }
 
 #endif
+
+const char *tls_library(void)
+{
+	return tls_library_name();
+}

@@ -13,7 +13,6 @@
 #include <string.h>
 
 #include "tls.h"
-#include "tls_compat.h"
 
 /* Records in a row that bring nothing: more is a flood. */
 #define BARREN_MAX 32
@@ -60,7 +59,8 @@ static void on_secret(const SSL *ssl, const char *line)
 	text = view_skip(text, (size_t)(view_chr(text, ' ') + 1));
 	read_secret(text, theirs ? c->record->in.secret : c->record->out.secret);
 	c->record->n_known++;
-	SSL_CTX_set_keylog_callback(SSL_get_SSL_CTX(ssl), NULL);
+	if (c->record->n_known == 2 || !TLS_SECRETS_AT_ONCE)
+		SSL_CTX_set_keylog_callback(SSL_get_SSL_CTX(ssl), NULL);
 }
 
 /*
@@ -127,7 +127,7 @@ void tls_own_begin(struct tls_conn *c)
 		c->record = NULL;
 		return;
 	}
-	r->out.seq = c->n_sealed;
+	r->out.seq = tls_n_sealed(c->ssl, c->n_sealed);
 	c->own = true;
 	tls_conn_drop_ssl(c);
 }

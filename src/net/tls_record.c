@@ -268,8 +268,8 @@ bool tls_records_init(struct tls_records *all, void *lib, uint32_t max_conns)
 	for (unsigned i = 0; i < TLS_N_SUITES; i++) {
 		struct tls_suite *s = &all->suites[i];
 		s->id = rows[i].id;
-		s->cipher = EVP_CIPHER_fetch(lib, rows[i].cipher, NULL);
-		s->md = EVP_MD_fetch(lib, rows[i].md, NULL);
+		s->cipher = tls_cipher_get(lib, rows[i].cipher);
+		s->md = tls_digest_get(lib, rows[i].md);
 		s->key_len = rows[i].key_len;
 		s->secret_len = rows[i].secret_len;
 		ok &= s->cipher && s->md;
@@ -280,8 +280,8 @@ bool tls_records_init(struct tls_records *all, void *lib, uint32_t max_conns)
 void tls_records_fini(struct tls_records *all)
 {
 	for (unsigned i = 0; i < TLS_N_SUITES; i++) {
-		EVP_CIPHER_free(all->suites[i].cipher);
-		EVP_MD_free(all->suites[i].md);
+		tls_cipher_put(all->suites[i].cipher);
+		tls_digest_put(all->suites[i].md);
 	}
 	EVP_MD_CTX_free(all->hash);
 	slab_fini(&all->slab);

@@ -50,9 +50,9 @@ enum tls_content {
 };
 
 struct tls_suite {
-	uint32_t id;        /* as SSL_CIPHER_get_id gives it */
-	EVP_CIPHER *cipher; /* owns */
-	EVP_MD *md;         /* owns */
+	uint32_t id;              /* as SSL_CIPHER_get_id gives it */
+	const EVP_CIPHER *cipher; /* owns */
+	const EVP_MD *md;         /* owns */
 	size_t key_len, secret_len;
 };
 

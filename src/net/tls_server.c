@@ -6,11 +6,9 @@
  * within it.
  */
 #include <errno.h>
-#include <openssl/core_names.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/ocsp.h>
-#include <openssl/rand.h>
 #include <openssl/x509v3.h>
 #include <stdlib.h>
 #include <string.h>
@@ -153,17 +151,19 @@ static bool staple_is_fresh(const struct tls_pair *pair)
 static int on_status_request(SSL *ssl, void *arg)
 {
 	const struct tls_server *server = conn_of(ssl)->server;
-	const X509 *cert = SSL_get_certificate(ssl);
+	const EVP_PKEY *key = SSL_get_privatekey(ssl); /* ours, not a copy */
 	(void)arg;
 	for (size_t i = 0; i < server->n_pairs; i++) {
 		const struct tls_pair *pair = &server->pairs[i];
-		if (pair->cert != cert || !pair->ocsp || !staple_is_fresh(pair))
+		if (pair->key != key || !pair->ocsp || !staple_is_fresh(pair))
 			continue;
 		unsigned char *copy = OPENSSL_memdup(pair->ocsp, (size_t)pair->ocsp_len);
 		if (!copy)
 			break;
-		SSL_set_tlsext_status_ocsp_resp(ssl, copy, pair->ocsp_len); /* owns it now */
-		return SSL_TLSEXT_ERR_OK;
+		if (SSL_set_tlsext_status_ocsp_resp(ssl, copy, (size_t)pair->ocsp_len))
+			return SSL_TLSEXT_ERR_OK; /* owns it now */
+		OPENSSL_free(copy);
+		break;
 	}
 	return SSL_TLSEXT_ERR_NOACK;
 }
@@ -179,20 +179,9 @@ static const struct tls_ticket_key *find_ticket_key(const struct tls_ticket_ring
 	return NULL;
 }
 
-static bool set_mac(EVP_MAC_CTX *mac, const struct tls_ticket_key *key)
-{
-	OSSL_PARAM params[] = {
-	    OSSL_PARAM_construct_octet_string(OSSL_MAC_PARAM_KEY, (void *)key->mac,
-					      sizeof(key->mac)),
-	    OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, (char *)"SHA256", 0),
-	    OSSL_PARAM_construct_end(),
-	};
-	return EVP_MAC_CTX_set_params(mac, params) == 1;
-}
-
 /* 1: done, 2: done, and a new ticket is due, 0: unknown key, -1: failed */
 static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher,
-		     EVP_MAC_CTX *mac, int encrypt)
+		     TLS_MAC_CTX *mac, int encrypt)
 {
 	const struct tls_conn *c = conn_of(ssl);
 	const struct tls_ticket_ring *ring =
@@ -205,13 +194,13 @@ static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHE
 		return 0;
 	if (encrypt) {
 		memcpy(name, key->name, sizeof(key->name));
-		if (RAND_bytes_ex(c->local->lib, iv, 16, 0) != 1 ||
-		    EVP_EncryptInit_ex2(cipher, aes, key->aes, iv, NULL) != 1)
+		if (!tls_random(c->local->lib, iv, 16) ||
+		    EVP_EncryptInit_ex(cipher, aes, NULL, key->aes, iv) != 1)
 			return -1;
-	} else if (EVP_DecryptInit_ex2(cipher, aes, key->aes, iv, NULL) != 1) {
+	} else if (EVP_DecryptInit_ex(cipher, aes, NULL, key->aes, iv) != 1) {
 		return -1;
 	}
-	if (!set_mac(mac, key))
+	if (!tls_set_ticket_mac(mac, key))
 		return -1;
 	if (encrypt)
 		return 1;
@@ -223,16 +212,15 @@ static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHE
 
 SSL_CTX *tls_ctx_new(OSSL_LIB_CTX *lib, const SSL_METHOD *method, bool only_13)
 {
-	SSL_CTX *ctx = SSL_CTX_new_ex(lib, NULL, method);
+	SSL_CTX *ctx = tls_ssl_ctx_new(lib, method);
 	if (!ctx)
 		return NULL;
 	SSL_CTX_set_min_proto_version(ctx, only_13 ? TLS1_3_VERSION : TLS1_2_VERSION);
-	SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
-				     SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
+	SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | TLS_PREFERENCE);
 	/* its buffers are given back when a connection is idle, not after each record */
 	SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
 	/* forward secrecy and AEAD only; a library context of our own reads no openssl.cnf */
-	if (SSL_CTX_set_cipher_list(ctx, "ECDHE+AESGCM:ECDHE+CHACHA20") == 1)
+	if (SSL_CTX_set_cipher_list(ctx, TLS_CIPHERS) == 1)
 		return ctx;
 	SSL_CTX_free(ctx);
 	return NULL;
@@ -267,7 +255,7 @@ static bool set_client_auth(SSL_CTX *ctx, const struct tls_server *server,
 	if (!tls_store_load(server->local->lib, store, o->client_ca, o->client_crl, why))
 		return false;
 	STACK_OF(X509_OBJECT) *all = X509_STORE_get0_objects(store);
-	for (int i = 0; i < sk_X509_OBJECT_num(all); i++) {
+	for (int i = 0; i < (int)sk_X509_OBJECT_num(all); i++) {
 		X509 *cert = X509_OBJECT_get0_X509(sk_X509_OBJECT_value(all, i));
 		if (cert)
 			SSL_CTX_add_client_CA(ctx, cert);
@@ -281,7 +269,7 @@ static bool make_ctx(struct tls_server *server, struct set *set, const struct tl
 	SSL_CTX *ctx = tls_ctx_new(server->local->lib, TLS_server_method(), o->only_13);
 	set->ctx = ctx;
 	if (!ctx) {
-		str_text(why, "OpenSSL has no context for us");
+		str_text(why, "the TLS library has no context for us");
 		return false;
 	}
 	for (unsigned s = 0; s < N_SLOTS; s++) {
@@ -292,9 +280,9 @@ static bool make_ctx(struct tls_server *server, struct set *set, const struct tl
 		}
 	}
 	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
-	SSL_CTX_set_timeout(ctx, TICKET_LIFE_S);
+	tls_set_session_life(ctx, TICKET_LIFE_S);
 	SSL_CTX_set_num_tickets(ctx, 1);
-	SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, on_ticket);
+	tls_set_ticket_callback(ctx, on_ticket);
 	SSL_CTX_set_tlsext_servername_callback(ctx, on_server_name);
 	SSL_CTX_set_tlsext_status_cb(ctx, on_status_request);
 	if (server->alpn.len)
@@ -308,7 +296,7 @@ static bool make_ctx(struct tls_server *server, struct set *set, const struct tl
 
 static enum slot slot_of(const struct tls_pair *pair)
 {
-	switch (EVP_PKEY_get_base_id(pair->key)) {
+	switch (EVP_PKEY_base_id(pair->key)) {
 	case EVP_PKEY_EC:
 		return SLOT_ECDSA;
 	case EVP_PKEY_ED25519:

@@ -17,6 +17,7 @@ default_crl_days = 30
 """
 KEYS = {
     "ec": ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"],
+    "p384": ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-384"],
     "rsa": ["-newkey", "rsa:2048"],
     "ed25519": ["-newkey", "ed25519"],
 }

@@ -14,12 +14,20 @@ from backends import Process, binary, free_port
 from wire import PATIENCE, SLOW, Client, wait_for
 
 BAD_LINES = re.compile(r"Sanitizer|runtime error:|internal error|check failed|assert", re.I)
+
+
 def is_sanitized():
     """Whether weir was built with AddressSanitizer or the like: memory is not its own then."""
     try:
         return b"__asan_init" in Path(binary("weir")).read_bytes()
     except AssertionError:
         return False
+
+
+def tls_library():
+    """Name and version of the TLS library, as weir says them."""
+    said = subprocess.run([binary("weir"), "-V"], capture_output=True, text=True, check=True).stdout
+    return re.search(r"(?:OpenSSL|AWS-LC) [0-9.]+", said)[0]
 
 
 SANITIZED = is_sanitized()

@@ -9,6 +9,7 @@ import yaml
 
 from backends import SOURCE, binary, free_port, refused_address
 from certs import Authority
+from daemon import tls_library
 from wire import Client, wait_for
 
 
@@ -136,6 +137,23 @@ def test_help_and_version():
         done = subprocess.run([binary(argv[0]), *argv[1:]], capture_output=True, text=True,
                               check=False)
         assert done.returncode == 0 and done.stdout and not done.stderr, argv
+
+
+def test_one_tls_library():
+    """The one that -V names: no second one comes in through another library."""
+    linked = subprocess.run(["ldd", binary("weir")], capture_output=True, text=True,
+                            check=True).stdout
+    assert "libnghttp2" in linked
+    for name in ("libcrypto", "libssl"):
+        found = re.findall(rf"{name}\.so\S*", linked)
+        assert len(set(found)) <= 1, linked
+        if tls_library().startswith("OpenSSL 3"):
+            assert set(found) <= {f"{name}.so.3"}, linked
+        else:
+            assert set(found) <= {f"{name}.so"}, linked
+    hidden = subprocess.run(["nm", "-D", "--defined-only", binary("weir")], capture_output=True,
+                            text=True, check=True).stdout
+    assert not re.search(r" (SSL_new|EVP_sha256)$", hidden, re.M), "others would find it"
 
 
 # ---- weir's own options ----

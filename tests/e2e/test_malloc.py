@@ -9,7 +9,7 @@ import pytest
 
 from backends import answer_all
 from certs import Authority
-from daemon import SANITIZED
+from daemon import SANITIZED, tls_library
 from wire import TIMEOUT, request
 
 SOURCE = Path(__file__).resolve().parent / "preload" / "malloc_count.c"
@@ -45,13 +45,20 @@ def counted(tmp_path, weir):
     return start
 
 
+def library_records():
+    """AWS-LC takes the buffer of each record that passes through it from the heap, past the
+    allocator that it was given: one to read, one to write.  Records of our own need none."""
+    return 2 if tls_library().startswith("AWS-LC") else 0
+
+
 def run(clients, rounds, ask):
     for _ in range(rounds):
         for client in clients:
             ask(client)
 
 
-def assert_steady(counted, backends, ask, prepare=lambda client: client, rounds=300, **kwargs):
+def assert_steady(counted, backends, ask, prepare=lambda client: client, rounds=300,
+                  per_request=0, **kwargs):
     """After a warm-up, `rounds` times `ask` on each of ten connections."""
     daemon, calls = counted(backends, **kwargs)
     clients = [prepare(daemon.connect()) for _ in range(10)]
@@ -60,7 +67,7 @@ def assert_steady(counted, backends, ask, prepare=lambda client: client, rounds=
     assert before > 0, "the counter does not work: workers have allocated their slabs"
     run(clients, rounds, ask)
     n = rounds * 10
-    assert calls() - before <= A_HANDFUL, f"{calls() - before} for {n} requests"
+    assert calls() - before <= n * per_request + A_HANDFUL, f"{calls() - before} for {n} requests"
     for client in clients:
         client.close()
 
@@ -95,8 +102,10 @@ def test_tls(counted, app, site, version):
     def secure(client):
         client.sock = context.wrap_socket(client.sock, server_hostname="a.example")
         return client
+    library_stays = version == ssl.TLSVersion.TLSv1_2
     assert_steady(counted, app(1).addresses, lambda client: client.ask(), workers=1,
-                  listener={"tls": {"certificates": [site.conf]}}, prepare=secure)
+                  listener={"tls": {"certificates": [site.conf]}}, prepare=secure,
+                  per_request=library_records() if library_stays else 0)
 
 
 def test_tls_large(counted, file_server, site):
@@ -119,7 +128,8 @@ def test_tls_backend(counted, scripted, site):
         peer.sock = context.wrap_socket(peer.sock, server_side=True)
         answer_all(peer)
     assert_steady(counted, [scripted(answer).address], lambda client: client.ask(), workers=1,
-                  rounds=50, pool={"tls": {"ca": str(site.ca), "sni": "a.example"}})
+                  rounds=50, pool={"tls": {"ca": str(site.ca), "sni": "a.example"}},
+                  per_request=library_records())
 
 
 @pytest.mark.parametrize("secure", [False, True])

@@ -171,6 +171,25 @@ def s_client(daemon, *options):
     return done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize("kind", ["ec", "p384"])
+def test_ecdsa_before_rsa(weir, scripted, ca, kind, version):
+    rsa = ca.issue("long", ["a.example"], kind="rsa")
+    ecdsa = ca.issue("short", ["a.example"], kind=kind)
+    daemon = weir([scripted().address], listener=tls_listener(rsa, ecdsa))
+    with TlsClient(daemon.port, ca, version=version) as client:
+        assert client.cert == ecdsa.fingerprint
+        assert client.ask().status == 200
+
+
+def test_clients_without_aes_in_hardware_get_chacha(weir, scripted, site):
+    daemon = weir([scripted().address], listener=tls_listener(site))
+    wanted = ["ECDHE-ECDSA-CHACHA20-POLY1305", "ECDHE-ECDSA-AES128-GCM-SHA256"]
+    for ciphers in (wanted, wanted[::-1]):
+        said = s_client(daemon, "-tls1_2", "-cipher", ":".join(ciphers))
+        assert f"Cipher is {ciphers[0]}" in said
+
+
 def test_versions(weir, scripted, site):
     daemon = weir([scripted().address], listener=tls_listener(site))
     assert "Cipher is TLS_" in s_client(daemon, "-tls1_3")
@@ -201,6 +220,19 @@ def test_staple(weir, scripted, ca, site):
     assert "Cert Status: good" in s_client(daemon, "-status")
 
 
+def test_staples_of_two_kinds(weir, scripted, ca):
+    """Each certificate has its own."""
+    pairs = [ca.issue("short2", ["a.example"]), ca.issue("long2", ["a.example"], kind="rsa")]
+    listener = tls_listener(*pairs)
+    for pair, row in zip(pairs, listener["tls"]["certificates"]):
+        row["ocsp"] = str(ca.ocsp(pair))
+    daemon = weir([scripted().address], listener=listener)
+    for pair, auth in zip(pairs, ("ECDSA", "RSA")):
+        said = s_client(daemon, "-status", "-tls1_2", "-cipher", f"ECDHE-{auth}-AES128-GCM-SHA256")
+        serial = pair.show("-serial").partition("=")[2]
+        assert re.search(f"Serial Number: {serial}\n *Cert Status: good", said), said
+
+
 # ---- sessions ----
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
@@ -213,7 +245,7 @@ def test_resumption_over_workers_and_reloads(weir, scripted, ca, site, version):
             assert client.ask().status == 200
             return client.sock.session, client.sock.session_reused
     session, reused = connect()
-    assert not reused
+    assert not reused and session.ticket_lifetime_hint == 86400
     for i in range(12):
         assert connect(session)[1], i
         if i == 6:

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * TLS as a transport (OpenSSL), towards clients and towards backends.
+ * TLS as a transport (OpenSSL or AWS-LC), towards clients and towards backends.
  *
  *   tls_local_prepare(&local)                      control thread, before first use
  *   server = tls_server_new(&local, &options, &why)
@@ -8,9 +8,9 @@
  *   stream_secure(&stream, &transport_tls_server, state);
  *   ... on->connected: stream_alpn(), tls_info() ...
  *
- * One struct tls_local per thread that has TLS connections: its own OSSL_LIB_CTX,
- * because OpenSSL 3 takes a dozen shared locks per handshake otherwise, and the
- * scratch areas that records pass through, so that one recv and one send carry
+ * One struct tls_local per thread that has TLS connections: with OpenSSL its own
+ * OSSL_LIB_CTX, because that takes a dozen shared locks per handshake otherwise, and
+ * the scratch areas that records pass through, so that one recv and one send carry
  * many records and an idle connection holds none.
  *
  * Threads: contexts (server, client) are made and dropped by the control thread and
@@ -61,6 +61,9 @@ struct tls_ticket_ring *tls_tickets_read(struct view text, struct str *why);
 void tls_tickets_get(struct tls_ticket_ring *ring, unsigned n);
 void tls_tickets_put(struct tls_ticket_ring *ring); /* NULL is fine */
 
+/* Name and version of the library, as it was loaded; static. */
+const char *tls_library(void);
+
 /* Blocks of OpenSSL are kept by threads instead of going through the heap.  First of all:
  * once OpenSSL has taken one it is too late, and nothing changes. */
 void tls_memory_init(void);
@@ -70,12 +73,12 @@ void tls_memory_init(void);
 struct tls_local {
 	struct loop *loop;
 	struct buf_pool *bufs;
-	struct slab conns;                /* struct tls_conn */
-	struct ossl_lib_ctx_st *lib;      /* owns; NULL: not prepared */
-	struct evp_cipher_st *ticket_aes; /* owns */
-	struct tls_ticket_ring *tickets;  /* counted */
-	struct tls_records *records;      /* keys of TLS 1.3; owns */
-	struct list warm;                 /* connections whose SSL has buffers, used last first */
+	struct slab conns;                      /* struct tls_conn */
+	struct ossl_lib_ctx_st *lib;            /* owns; NULL: the library has none */
+	const struct evp_cipher_st *ticket_aes; /* owns */
+	struct tls_ticket_ring *tickets;        /* counted */
+	struct tls_records *records;            /* keys of TLS 1.3; owns; NULL: not prepared */
+	struct list warm; /* connections whose SSL has buffers, used last first */
 	unsigned n_warm;
 	char *in, *out;                /* scratch; owns */
 	size_t in_at, in_len, out_len; /* of the call under way */
