@@ -36,6 +36,24 @@ static int no_passphrase(char *to, int size, int writing, void *arg)
 	return 0;
 }
 
+/* Whether a file has the frame of a key, whatever is in it. */
+static bool has_key_block(struct view path)
+{
+	BIO *bio = BIO_new_file(path.ptr, "r");
+	char *name, *head;
+	unsigned char *data;
+	long len;
+	bool found = false;
+	while (bio && PEM_read_bio(bio, &name, &head, &data, &len)) {
+		found |= view_ends(view_str(name), VIEW("PRIVATE KEY"));
+		OPENSSL_free(name);
+		OPENSSL_free(head);
+		OPENSSL_free(data);
+	}
+	BIO_free(bio);
+	return found;
+}
+
 static bool read_key(OSSL_LIB_CTX *lib, struct view path, EVP_PKEY **key, struct str *why)
 {
 	bool asked = false;
@@ -47,6 +65,10 @@ static bool read_key(OSSL_LIB_CTX *lib, struct view path, EVP_PKEY **key, struct
 		str_printf(why,
 			   "the key in '" VIEW_FMT "' is encrypted; weir takes plain keys only",
 			   VIEW_ARG(path));
+	else if (!*key && has_key_block(path))
+		str_printf(
+		    why, "the key in '" VIEW_FMT "' is damaged or of a kind that %s does not know",
+		    VIEW_ARG(path), tls_library());
 	else if (!*key)
 		str_printf(why, "there is no private key in '" VIEW_FMT "'", VIEW_ARG(path));
 	BIO_free(bio);
@@ -164,6 +186,11 @@ enum tls_bad tls_pair_read(OSSL_LIB_CTX *lib, const struct tls_files *files, str
 			   "the key in '" VIEW_FMT
 			   "' does not belong to the certificate in '" VIEW_FMT "'",
 			   VIEW_ARG(key), VIEW_ARG(files->cert));
+		return TLS_BAD_KEY;
+	}
+	if (!tls_serves_key(pair->key)) {
+		str_printf(why, "%s does not use keys like the one in '" VIEW_FMT "' for TLS",
+			   tls_library(), VIEW_ARG(key));
 		return TLS_BAD_KEY;
 	}
 	if (!files->ocsp.len)

@@ -141,6 +141,27 @@ static inline EVP_PKEY *tls_read_key(OSSL_LIB_CTX *lib, BIO *bio, pem_password_c
 	return PEM_read_bio_PrivateKey(bio, NULL, ask, arg);
 }
 
+/* Whether there is a signature algorithm for it. */
+static inline bool tls_serves_key(const EVP_PKEY *key)
+{
+	const EC_KEY *ec = EVP_PKEY_get0_EC_KEY(key);
+	const EC_GROUP *group = ec ? EC_KEY_get0_group(ec) : NULL;
+	int curve = group ? EC_GROUP_get_curve_name(group) : NID_undef;
+	switch (EVP_PKEY_id(key)) {
+	case EVP_PKEY_EC:
+		return curve == NID_X9_62_prime256v1 || curve == NID_secp384r1 ||
+		       curve == NID_secp521r1;
+	case EVP_PKEY_RSA:
+	case EVP_PKEY_ED25519:
+#ifdef SSL_SIGN_MLDSA44
+	case EVP_PKEY_PQDSA:
+#endif
+		return true;
+	default:
+		return false;
+	}
+}
+
 /* The curve's name; "" when there is none. */
 static inline void tls_key_group(const EVP_PKEY *key, char *to, size_t cap)
 {
@@ -286,6 +307,13 @@ static inline X509 *tls_read_cert(OSSL_LIB_CTX *lib, BIO *bio, pem_password_cb *
 static inline EVP_PKEY *tls_read_key(OSSL_LIB_CTX *lib, BIO *bio, pem_password_cb *ask, void *arg)
 {
 	return PEM_read_bio_PrivateKey_ex(bio, NULL, ask, arg, lib, NULL);
+}
+
+/* What it does not serve, it does not take either. */
+static inline bool tls_serves_key(const EVP_PKEY *key)
+{
+	(void)key;
+	return true;
 }
 
 static inline void tls_key_group(const EVP_PKEY *key, char *to, size_t cap)

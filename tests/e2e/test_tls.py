@@ -13,6 +13,7 @@ import pytest
 
 from backends import answer_all, pattern, pattern_sha256
 from certs import Authority, openssl
+from daemon import tls_library
 from wire import TIMEOUT, Client, Wire, connect_socket, request, wait_for
 
 BIG = 3 << 20
@@ -180,6 +181,24 @@ def test_ecdsa_before_rsa(weir, scripted, ca, kind, version):
     with TlsClient(daemon.port, ca, version=version) as client:
         assert client.cert == ecdsa.fingerprint
         assert client.ask().status == 200
+
+
+@pytest.mark.parametrize("kind, options", [
+    ("ed448", []), ("secp256k1", ["-tls1_2", "-curves", "secp256k1:X25519"])])
+def test_keys_that_not_every_library_knows(weir, scripted, ca, site, kind, options):
+    """They are served, or refused with the configuration: nothing in between."""
+    pair = ca.issue(kind, ["a.example"], kind=kind)
+    daemon = weir([scripted().address], listener=tls_listener(site))
+    daemon.conf["listeners"][0]["tls"]["certificates"] = [pair.conf]
+    library = tls_library()
+    if library.startswith("OpenSSL"):
+        daemon.reload(daemon.conf)
+        wait_for(lambda: f"subject=CN = {kind}" in s_client(daemon, *options))
+        return
+    answer = daemon.reload(daemon.conf, status=422)
+    assert library in answer["diagnostics"] and str(pair.key) in answer["diagnostics"]
+    with TlsClient(daemon.port, ca) as client:
+        assert client.cert == site.fingerprint
 
 
 def test_clients_without_aes_in_hardware_get_chacha(weir, scripted, site):
@@ -618,7 +637,8 @@ def test_certificates_are_shown(weir, scripted, ca, site):
 def test_certificates_are_checked_with_the_configuration(weir, scripted, ca, site, tmp_path):
     other = ca.issue("else", ["b.example"])
     expired = ca.issue("expired", ["c.example"], days=-1)
-    locked = tmp_path / "locked.key"
+    locked, damaged = tmp_path / "locked.key", tmp_path / "damaged.key"
+    damaged.write_text(re.sub("\n[^-\n]{20}", "\n" + 20 * "A", site.key.read_text()))
     openssl("pkey", "-in", site.key, "-aes256", "-passout", "pass:x", "-out", locked)
     cases = [
         ({"cert": str(site.pem), "key": str(other.key)}, "does not belong"),
@@ -626,6 +646,7 @@ def test_certificates_are_checked_with_the_configuration(weir, scripted, ca, sit
         ({"cert": str(site.key), "key": str(site.key)}, "no certificate in"),
         ({"cert": str(site.pem)}, "no private key in"),
         ({"cert": str(site.pem), "key": str(locked)}, "is encrypted"),
+        ({"cert": str(site.pem), "key": str(damaged)}, "is damaged or of a kind that"),
         ({**site.conf, "ocsp": str(ca.ocsp(other))}, "about another certificate"),
         ({"directory": str(tmp_path)}, "there is no .pem"),
         ({}, "one of cert and directory"),
