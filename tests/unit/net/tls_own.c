@@ -6,6 +6,7 @@
 #include "fixture.h"
 
 #include "net/tls.h"
+#include "net/tls_compat.h"
 
 #define ROOM (TLS_RECORD_MAX + 1024)
 
@@ -28,7 +29,7 @@ static void start(void)
 	theirs = fds[1];
 	tls_local_init(&local, &fx.loop, &fx.bufs, 8);
 	cr_assert_eq(tls_local_prepare(&local), ERR_OK);
-	ctx = SSL_CTX_new_ex(local.lib, NULL, TLS_server_method());
+	ctx = tls_ssl_ctx_new(local.lib, TLS_server_method());
 	conn = tls_conn_new(&local, ctx);
 	conn->record = tls_record_new(local.records);
 	cr_assert(tls_records_init(&all, NULL, 8));
