@@ -75,14 +75,26 @@ void str_printf(struct str *s, const char *fmt, ...)
 	va_end(ap);
 }
 
+/* "00" to "99" */
+static const char pairs[] =
+    "0001020304050607080910111213141516171819"
+    "2021222324252627282930313233343536373839"
+    "4041424344454647484950515253545556575859"
+    "6061626364656667686970717273747576777879"
+    "8081828384858687888990919293949596979899";
+
+/* Two digits for each division: a document of statistics is mostly numbers. */
 char *digits_u64(char *to, uint64_t n)
 {
 	char digits[DIGITS_U64];
 	size_t i = sizeof(digits);
-	do {
-		digits[--i] = (char)('0' + n % 10);
-		n /= 10;
-	} while (n);
+	while (n >= 10) {
+		i -= 2;
+		memcpy(digits + i, pairs + n % 100 * 2, 2);
+		n /= 100;
+	}
+	if (n || i == sizeof(digits)) /* an odd one in front, or nothing but 0 */
+		digits[--i] = (char)('0' + n);
 	memcpy(to, digits + i, sizeof(digits) - i);
 	return to + sizeof(digits) - i;
 }

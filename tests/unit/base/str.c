@@ -2,6 +2,7 @@
 #include "weir/base/str.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
 
 Test(str, grows_on_the_heap)
 {
@@ -101,4 +102,15 @@ Test(str, numbers)
 	str_u64(&s, UINT64_MAX);
 	cr_assert_str_eq(s.ptr, "0 18446744073709551615");
 	str_fini(&s);
+}
+
+Test(str, numbers_around_powers_of_ten)
+{
+	for (uint64_t n = 1; n < UINT64_MAX / 10; n *= 10)
+		for (uint64_t near = n - 1; near <= n + 11; near++) {
+			char text[DIGITS_U64 + 1] = {0}, want[32];
+			snprintf(want, sizeof(want), "%llu", (unsigned long long)near);
+			cr_assert_eq(digits_u64(text, near) - text, (ptrdiff_t)strlen(want));
+			cr_assert_str_eq(text, want);
+		}
 }
