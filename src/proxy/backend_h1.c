@@ -393,12 +393,12 @@ static void on_readable(struct stream *stream)
 			continue;
 		}
 		char *area = w->from_backend.data;
-		size_t have = 0, n;
+		size_t have = 0, room = ex->head_relayed ? AREA_DATA : AREA_ANSWER, n;
 		if (unlikely(at->resp_in != NULL)) {
 			struct view kept = buf_view(at->resp_in);
 			memcpy(area, kept.ptr, have = kept.len);
 		}
-		enum io io = stream_read(stream, area + have, AREA_DATA - have, &n);
+		enum io io = stream_read(stream, area + have, room - have, &n);
 		if (unlikely(io != IO_OK)) {
 			if (io != IO_WAIT)
 				connection_over(at, io == IO_ERR);
@@ -410,7 +410,7 @@ static void on_readable(struct stream *stream)
 			at->resp_in = NULL;
 		}
 		attempt_answered(at);
-		bool full = n == AREA_DATA - have;
+		bool full = n == room - have;
 		if (!relay(at, area, have + n, have) || !full)
 			return;
 	}

@@ -18,7 +18,7 @@
 
 static bool area_init(struct area *area)
 {
-	area->base = aligned_alloc(WEIR_CACHE_LINE, AREA_FRONT + AREA_DATA + AREA_BACK);
+	area->base = aligned_alloc(WEIR_CACHE_LINE, AREA_FRONT + AREA_ANSWER + AREA_BACK);
 	area->data = area->base ? area->base + AREA_FRONT : NULL;
 	return area->base != NULL;
 }

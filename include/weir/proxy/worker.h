@@ -31,6 +31,9 @@ struct worker_counters {
  */
 #define AREA_FRONT (64 * 1024)
 #define AREA_DATA (64 * 1024)
+/* A usual head more where an answer begins: a body of 64 KiB then comes in one receive, and
+ * goes in one send.  All of it still fits a buffer (BUF_MAX) with what weir adds. */
+#define AREA_ANSWER (AREA_DATA + 2048)
 #define AREA_BACK 64
 
 struct area {
