@@ -137,7 +137,7 @@ def test_urgency(weir, app):
     daemon = weir(app(1).addresses, workers=1)
 
     def got(client):
-        return [len(client.stream(i).body) for i in (1, 3)]
+        return [len(client.stream(i).body) for i in (3, 5)]
 
     def give(client, n):
         """Opens the connection's window by n; what either stream gets of it."""
@@ -146,14 +146,14 @@ def test_urgency(weir, app):
         client.until(lambda: sum(got(client)) == sum(before) + n)
         return [now - then for now, then in zip(got(client), before)]
     with H2(daemon.port, windows=False, settings={4: 1 << 20}) as client:
-        for i, urgency in ((1, 6), (3, 2)):
+        client.ask(1, [*GET[:3], (":path", "/?body=65535")])  # all there is of the window
+        for i, urgency in ((3, 6), (5, 2)):
             client.request(i, [*GET[:3], (":path", "/?body=1000000"),
                                ("priority", f"u={urgency}")])
             client.until(lambda i=i: client.stream(i).heads)
-        client.until(lambda: sum(got(client)) == 65535)
         wait_for(lambda: daemon.sum("bytes_in") > 65535 + 2 * 50000, what="both have more to say")
         assert give(client, 30000) == [0, 30000]
-        client.send(raw(0x10, 0, 0, b"\0\0\0\1u=0"))
+        client.send(raw(0x10, 0, 0, b"\0\0\0\3u=0"))
         assert give(client, 30000) == [30000, 0]
 
 
