@@ -155,6 +155,21 @@ static void worker_label(struct metric *m, unsigned id)
 	metric_label(m, "worker", view_of(text, (size_t)snprintf(text, sizeof(text), "%u", id)));
 }
 
+/* `member`: where in struct admin_worker its uint32_t is. */
+static void put_worker_gauge(struct scene *s, const char *name, const char *help, size_t member)
+{
+	struct metric *m = &s->m;
+	const struct admin_worker *rows = s->status.workers;
+	metric_family(m, name, "gauge", help);
+	for (size_t i = 0; i < s->status.n_workers; i++) {
+		uint32_t value;
+		memcpy(&value, (const char *)&rows[i] + member, sizeof(value));
+		metric_begin(m, name);
+		worker_label(m, rows[i].id);
+		metric_u64(m, value);
+	}
+}
+
 static void put_workers(struct scene *s)
 {
 	struct metric *m = &s->m;
@@ -166,25 +181,13 @@ static void put_workers(struct scene *s)
 		worker_label(m, rows[i].id);
 		metric_seconds(m, rows[i].loop_lag_us);
 	}
-	metric_family(m, "weir_worker_connections", "gauge", "Client connections by worker.");
-	for (size_t i = 0; i < s->status.n_workers; i++) {
-		metric_begin(m, "weir_worker_connections");
-		worker_label(m, rows[i].id);
-		metric_u64(m, rows[i].connections);
-	}
-	metric_family(m, "weir_worker_exchanges", "gauge", "Exchanges in flight by worker.");
-	for (size_t i = 0; i < s->status.n_workers; i++) {
-		metric_begin(m, "weir_worker_exchanges");
-		worker_label(m, rows[i].id);
-		metric_u64(m, rows[i].exchanges);
-	}
-	metric_family(m, "weir_worker_pipes", "gauge",
-		      "Pipes for large bodies by worker, two descriptors each (splice_pipes).");
-	for (size_t i = 0; i < s->status.n_workers; i++) {
-		metric_begin(m, "weir_worker_pipes");
-		worker_label(m, rows[i].id);
-		metric_u64(m, rows[i].pipes);
-	}
+	put_worker_gauge(s, "weir_worker_connections", "Client connections by worker.",
+			 offsetof(struct admin_worker, connections));
+	put_worker_gauge(s, "weir_worker_exchanges", "Exchanges in flight by worker.",
+			 offsetof(struct admin_worker, exchanges));
+	put_worker_gauge(s, "weir_worker_pipes",
+			 "Pipes for large bodies by worker, two descriptors each (splice_pipes).",
+			 offsetof(struct admin_worker, pipes));
 }
 
 /* ---- pools ---- */
