@@ -15,8 +15,9 @@
 
 /* Full receives in one event before other connections have their turn. */
 #define READS_PER_EVENT 4
-/* Bytes of a body still to come from which on they pass through a pipe. */
-#define SPLICE_MIN (64 * 1024)
+/* Bytes of a body still to come from which on they pass through a pipe.  More than one pipe
+ * takes: the end is received here, where bytes behind it are seen. */
+#define SPLICE_MIN (PIPE_BYTES + 1)
 
 static struct attempt *attempt_of(struct stream *stream)
 {
