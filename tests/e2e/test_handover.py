@@ -10,7 +10,7 @@ import threading
 
 import pytest
 
-from backends import binary, free_port
+from backends import binary, can_connect, free_port
 from daemon import Admin, make_conf
 from wire import Client, request, wait_for
 
@@ -198,7 +198,7 @@ def test_sockets_of_a_service_manager(tmp_path, app):
     unix.close()
     try:
         admin = Admin(conf["status"]["socket"])
-        wait_for(lambda: os.path.exists(conf["status"]["socket"])
+        wait_for(lambda: can_connect(conf["status"]["socket"])
                  and admin.call("GET", "/livez").status == 200)
         assert [ask(port) for _ in range(20)] == [200] * 20
         assert ask(f"{tmp_path}/web.sock") == 200
