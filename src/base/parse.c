@@ -50,6 +50,14 @@ bool parse_u64(struct view v, uint64_t *out)
 	return take_digits(&v, out) && v.len == 0;
 }
 
+bool parse_is_digits(struct view v)
+{
+	for (size_t i = 0; i < v.len; i++)
+		if (!char_is_digit(v.ptr[i]))
+			return false;
+	return v.len > 0;
+}
+
 bool parse_i64(struct view v, int64_t *out)
 {
 	bool negative = v.len && v.ptr[0] == '-';

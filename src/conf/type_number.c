@@ -75,14 +75,6 @@ bool want_range(struct decoder *d, const struct row *row, const struct node *nod
 	return false;
 }
 
-static bool is_digits(struct view v)
-{
-	for (size_t i = 0; i < v.len; i++)
-		if (!char_is_digit(v.ptr[i]))
-			return false;
-	return v.len > 0;
-}
-
 /* ---- whole numbers ---- */
 
 static void count_decode(struct decoder *d, const struct row *row, struct node *node, void *base)
@@ -90,7 +82,7 @@ static void count_decode(struct decoder *d, const struct row *row, struct node *
 	uint64_t n = UINT64_MAX;
 	if (!want_scalar(d, row, node))
 		return;
-	if (!parse_u64(node->text, &n) && !is_digits(node->text))
+	if (!parse_u64(node->text, &n) && !parse_is_digits(node->text))
 		decode_error(d, node, "'" VIEW_FMT "' is no whole number", VIEW_ARG(node->text));
 	else if (want_range(d, row, node, n))
 		member_store(row, base, n);
@@ -214,8 +206,9 @@ static void report_unit(struct decoder *d, const struct node *node, const char *
 			const char *units)
 {
 	decode_error(d, node,
-		     is_digits(node->text) ? "'" VIEW_FMT "' has no unit; %s need a unit: %s"
-					   : "'" VIEW_FMT "' is not understood; %s need a unit: %s",
+		     parse_is_digits(node->text) ? "'" VIEW_FMT "' has no unit; %s need a unit: %s"
+						 : "'" VIEW_FMT
+						   "' is not understood; %s need a unit: %s",
 		     VIEW_ARG(node->text), what, units);
 }
 

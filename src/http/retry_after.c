@@ -51,18 +51,10 @@ static bool parse_date(struct view v, uint64_t *out_s)
 	return true;
 }
 
-static bool is_number(struct view v)
-{
-	for (size_t i = 0; i < v.len; i++)
-		if (!char_is_digit(v.ptr[i]))
-			return false;
-	return v.len > 0;
-}
-
 uint64_t retry_after_s(struct view value, uint64_t now_s)
 {
 	uint64_t n;
-	if (is_number(value))
+	if (parse_is_digits(value))
 		return parse_u64(value, &n) ? n : UINT64_MAX;
 	return parse_date(value, &n) && n > now_s ? n - now_s : 0;
 }

@@ -13,6 +13,8 @@
 #include "weir/base/view.h"
 
 bool parse_u64(struct view v, uint64_t *out);
+/* Nothing but digits, at least one: when parse_u64 fails, the number is too large. */
+bool parse_is_digits(struct view v);
 bool parse_i64(struct view v, int64_t *out);
 bool parse_double(struct view v, double *out);
 

@@ -115,23 +115,30 @@ Test(pipe, none_at_all)
 
 /* ---- by a stream ---- */
 
-Test(pipe, what_a_stream_cannot_write_stays_in_its_pipe)
+/* Until the peer's socket is full and a pipe is left with bytes in it; how many went in. */
+static size_t fill_the_peer(struct pipe_pool *pool)
 {
-	struct pipe_pool pool;
-	size_t n, have = 0, want = 0;
-	fixture_pair();
-	make_sockets();
-	pipe_pool_init(&pool, 8);
-	/* until the peer's socket is full */
+	size_t n, all = 0;
 	enum io io = IO_OK;
 	while (io == IO_OK) {
-		struct pipe *pipe = pipe_get(&pool);
+		struct pipe *pipe = pipe_get(pool);
 		cr_assert_eq(write(in[1], sent, 20000), 20000);
 		cr_assert_eq(pipe_fill(pipe, in[0], 20000, &n), IO_OK);
-		want += n;
+		all += n;
 		io = stream_write_pipe(&fx.s, pipe);
 	}
 	cr_assert_eq(io, IO_WAIT);
+	return all;
+}
+
+Test(pipe, what_a_stream_cannot_write_stays_in_its_pipe)
+{
+	struct pipe_pool pool;
+	size_t have = 0, want;
+	fixture_pair();
+	make_sockets();
+	pipe_pool_init(&pool, 8);
+	want = fill_the_peer(&pool);
 	cr_expect_gt(stream_pending(&fx.s), 0);
 	cr_expect_eq(stream_write(&fx.s, "end", 3), IO_WAIT, "what comes behind waits behind");
 	for (int i = 0; i < 1000 && !fx.n_drained; i++) {
@@ -150,17 +157,10 @@ Test(pipe, what_a_stream_cannot_write_stays_in_its_pipe)
 Test(pipe, a_closed_stream_lets_go_of_its_pipe)
 {
 	struct pipe_pool pool;
-	size_t n;
 	fixture_pair();
 	make_sockets();
 	pipe_pool_init(&pool, 8);
-	enum io io = IO_OK;
-	while (io == IO_OK) {
-		struct pipe *pipe = pipe_get(&pool);
-		cr_assert_eq(write(in[1], sent, 20000), 20000);
-		cr_assert_eq(pipe_fill(pipe, in[0], 20000, &n), IO_OK);
-		io = stream_write_pipe(&fx.s, pipe);
-	}
+	fill_the_peer(&pool);
 	stream_close(&fx.s);
 	fixture_fini();
 	pipe_pool_fini(&pool);
