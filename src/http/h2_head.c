@@ -55,9 +55,9 @@ static bool put_line(struct h2_head *head, struct view name, struct view value, 
 
 static bool is_clean(struct view value)
 {
-	const char *end = value.ptr + value.len;
-	if (value.len == 0)
+	if (view_is_empty(value))
 		return true;
+	const char *end = value.ptr + value.len;
 	return scan_value(value.ptr, value.ptr, end) == end && value.ptr[0] != ' ' &&
 	       value.ptr[0] != '\t' && end[-1] != ' ' && end[-1] != '\t';
 }
@@ -243,8 +243,10 @@ static bool append_line(struct h2_head *head, enum hdr_id id, struct view name, 
 static enum reject target_meaning(struct h2_head *head)
 {
 	struct message *msg = head->msg;
+	if (view_is_empty(head->path)) /* or none at all */
+		return REJECT_BAD_TARGET;
 	const char *end = head->path.ptr + head->path.len;
-	if (head->path.len == 0 || scan_target(head->path.ptr, head->path.ptr, end) != end)
+	if (scan_target(head->path.ptr, head->path.ptr, end) != end)
 		return REJECT_BAD_TARGET;
 	bool star = view_eq(head->path, VIEW("*"));
 	if (star ? msg->method != METHOD_OPTIONS : head->path.ptr[0] != '/')

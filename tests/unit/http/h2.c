@@ -31,6 +31,21 @@ Test(h2_head, request)
 	cr_assert(msg.h2 && msg.version_minor == 1);
 }
 
+/* The session may hand over a list that lacks what the RFC asks for. */
+Test(h2_head, request_without_a_target)
+{
+	struct h2_head head;
+	h2_head_begin(&head, &msg, lines, &limits, false);
+	ADD(&head, ":method", "GET");
+	ADD(&head, ":scheme", "http");
+	ADD(&head, ":authority", "a.example");
+	cr_assert(h2_head_add(&head, VIEW("x-empty"), VIEW_NONE));
+	cr_assert_eq(h2_head_request(&head, true, VIEW_NONE), REJECT_BAD_TARGET);
+	head = get();
+	cr_assert(h2_head_add(&head, VIEW(":protocol"), VIEW_NONE));
+	cr_assert_neq(h2_head_request(&head, true, VIEW_NONE), REJECT_NONE);
+}
+
 Test(h2_head, cookie_crumbs_become_one)
 {
 	struct h2_head head = get();
