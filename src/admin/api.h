@@ -108,9 +108,6 @@ void json_member_optional(struct json *j, const char *key, struct view v);
  * memory for windows they are empty objects.
  */
 void put_windows(struct json *j, const struct windows *windows, bool total_only);
-/* All backends of a pool together, out of the sum of their buckets. */
-void pool_summary(const struct pool *pool, enum phase phase, enum window window,
-		  struct hist_summary *out);
 void put_backend(struct json *j, const struct pool *pool, uint32_t i);
 /* The members of GET /v1/status, into an open object. */
 void put_status(struct json *j, const struct admin_host *host, struct arena *arena);

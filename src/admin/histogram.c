@@ -5,19 +5,6 @@
 enum { Q_BACKEND, Q_PHASE, Q_WINDOW, N_Q };
 static const char *const names[] = {"backend", "phase", "window", NULL};
 
-/* The sum over all backends, or over the one with this index. */
-static void add_up(const struct pool *pool, int32_t only, enum phase phase, enum window window,
-		   struct hist_total *sum)
-{
-	*sum = (struct hist_total){0};
-	for (uint32_t i = 0; i < pool->n; i++) {
-		const struct windows *windows = pool->backends[i]->windows;
-		if (!windows || (only >= 0 && (uint32_t)only != i))
-			continue;
-		windows_add(windows, phase, window, sum);
-	}
-}
-
 static void put_buckets(struct json *j, const struct hist_total *total)
 {
 	json_array(j);
@@ -35,7 +22,7 @@ static void put_buckets(struct json *j, const struct hist_total *total)
 void api_histogram(struct call *call)
 {
 	struct view q[N_Q];
-	struct hist_total total;
+	struct hist_total total = {0};
 	struct json j;
 	enum phase phase = PHASE_total;
 	enum window window = WINDOW_1M;
@@ -54,7 +41,10 @@ void api_histogram(struct call *call)
 			   VIEW_ARG(q[Q_WINDOW]));
 		return;
 	}
-	add_up(pool, only, phase, window, &total);
+	const struct windows *windows =
+	    only < 0 ? pool->state->windows : pool->backends[only]->windows;
+	if (windows)
+		windows_read(windows, phase, window, &total);
 	json_init(&j, &call->answer.body, false);
 	json_object(&j);
 	json_member_view(&j, "pool", pool->conf->name);

@@ -437,6 +437,18 @@ static char *put_bucket(char *at, struct view labels, const char *le, uint64_t n
 	return at;
 }
 
+/* family_part{pool="p",backend="b",phase="x" */
+static void put_phase_name(struct str *out, const char *family, const char *part,
+			   struct view labels, enum phase phase)
+{
+	str_text(out, family);
+	str_text(out, part);
+	str_view(out, labels);
+	str_text(out, ",phase=\"");
+	str_text(out, phase_name(phase));
+	str_char(out, '"');
+}
+
 /*
  * `labels` are those without phase and le.  Whole microseconds are cut off, so "less
  * than the border" is "at most the border".
@@ -448,8 +460,8 @@ static void put_histogram(struct scene *s, const char *family, struct view label
 	uint64_t below = 0;
 	uint32_t octave = 0;
 	str_reset(line);
-	str_printf(line, "%s_bucket" VIEW_FMT ",phase=\"%s\",le=\"", family, VIEW_ARG(labels),
-		   phase_name(phase));
+	put_phase_name(line, family, "_bucket", labels, phase);
+	str_text(line, ",le=\"");
 	struct view start = str_as_view(line);
 	if (!str_reserve(out, (ARRAY_LEN(borders) + 1) * (start.len + 16 + DIGITS_U64)))
 		return;
@@ -461,21 +473,11 @@ static void put_histogram(struct scene *s, const char *family, struct view label
 	}
 	at = put_bucket(at, start, "+Inf", octaves->n);
 	out->len = (size_t)(at - out->ptr);
-	str_printf(out, "%s_sum" VIEW_FMT ",phase=\"%s\"", family, VIEW_ARG(labels),
-		   phase_name(phase));
 	s->m.has_labels = true;
+	put_phase_name(out, family, "_sum", labels, phase);
 	metric_seconds(&s->m, octaves->sum_us);
-	str_printf(out, "%s_count" VIEW_FMT ",phase=\"%s\"", family, VIEW_ARG(labels),
-		   phase_name(phase));
+	put_phase_name(out, family, "_count", labels, phase);
 	metric_u64(&s->m, octaves->n);
-}
-
-static void add_octaves(struct hist_octaves *sum, const struct hist_octaves *part)
-{
-	for (size_t i = 0; i < ARRAY_LEN(sum->count); i++)
-		sum->count[i] += part->count[i];
-	sum->n += part->n;
-	sum->sum_us += part->sum_us;
 }
 
 static void put_pool_phases(struct scene *s)
@@ -486,21 +488,23 @@ static void put_pool_phases(struct scene *s)
 	for (uint32_t p = 0; p < s->n_pools; p++) {
 		struct str text = STR_INIT;
 		struct metric labels = {.out = &text};
+		const struct windows *windows = s->pools[p].state->windows;
 		metric_label(&labels, "pool", s->pools[p].conf->name);
 		for (int phase = 0; phase < N_PHASES; phase++) {
-			struct hist_octaves sum = {0}, part;
-			for (uint32_t i = 0; i < s->pools[p].n; i++) {
-				const struct backend *b = s->pools[p].backends[i];
-				if (b->windows &&
-				    windows_octaves(b->windows, (enum phase)phase, &part))
-					add_octaves(&sum, &part);
-			}
-			if (sum.n)
+			struct hist_octaves octaves;
+			if (windows && windows_octaves(windows, (enum phase)phase, &octaves))
 				put_histogram(s, family, str_as_view(&text), (enum phase)phase,
-					      &sum);
+					      &octaves);
 		}
 		str_fini(&text);
 	}
+}
+
+/* A thousand fit no cache: the next is asked for. */
+static void prefetch_ahead(const struct pool *pool, uint32_t i)
+{
+	if (i + 1 < pool->n && pool->backends[i + 1]->windows)
+		windows_prefetch_octaves(pool->backends[i + 1]->windows);
 }
 
 static void put_backend_phases(struct scene *s)
@@ -514,6 +518,7 @@ static void put_backend_phases(struct scene *s)
 	for (uint32_t p = 0; p < s->n_pools; p++) {
 		for (uint32_t i = 0; i < s->pools[p].n; i++) {
 			const struct backend *b = s->pools[p].backends[i];
+			prefetch_ahead(&s->pools[p], i);
 			for (size_t k = 0; b->windows && k < ARRAY_LEN(phases); k++)
 				if (windows_octaves(b->windows, phases[k], &octaves))
 					put_histogram(s, family, s->backend[p][i], phases[k],
@@ -531,6 +536,7 @@ static void put_backend_time(struct scene *s)
 	for (uint32_t p = 0; p < s->n_pools; p++) {
 		for (uint32_t i = 0; i < s->pools[p].n; i++) {
 			const struct backend *b = s->pools[p].backends[i];
+			prefetch_ahead(&s->pools[p], i);
 			for (int phase = 0; b->windows && phase < PHASE_total; phase++) {
 				if (!windows_octaves(b->windows, (enum phase)phase, &octaves))
 					continue;

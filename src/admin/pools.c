@@ -21,82 +21,6 @@ static uint32_t n_idle(const struct backend *b)
 	return n;
 }
 
-/* "2000", "12.5": what printf would do, ten times as fast. */
-static char *put_hundredths(char *to, double x)
-{
-	uint64_t hundredths = (uint64_t)(x * 100 + 0.5), rest = hundredths % 100;
-	to = digits_u64(to, hundredths / 100);
-	if (rest) {
-		*to++ = '.';
-		*to++ = (char)('0' + rest / 10);
-		if (rest % 10)
-			*to++ = (char)('0' + rest % 10);
-	}
-	return to;
-}
-
-/*
- * A thousand backends have 32 000 of them, seven numbers each: the names are
- * copied and commas are no question here.
- */
-static void put_summary(struct json *j, const struct hist_summary *s)
-{
-	static const char *const keys[] = {"{\"n\":",      ",\"p50_us\":",  ",\"p90_us\":",
-					   ",\"p99_us\":", ",\"p999_us\":", ",\"max_us\":"};
-	const uint64_t values[] = {s->n, s->p50_us, s->p90_us, s->p99_us, s->p999_us, s->max_us};
-	char text[(ARRAY_LEN(keys) + 1) * (12 + DIGITS_U64) + 4], *at = text;
-	for (size_t i = 0; i < ARRAY_LEN(keys); i++)
-		at = digits_u64(stpcpy(at, keys[i]), values[i]);
-	at = put_hundredths(stpcpy(at, ",\"mean_us\":"), s->mean_us);
-	*at++ = '}';
-	json_raw(j, view_of(text, (size_t)(at - text)));
-}
-
-void pool_summary(const struct pool *pool, enum phase phase, enum window window,
-		  struct hist_summary *out)
-{
-	struct hist_total sum = {0};
-	for (uint32_t i = 0; i < pool->n; i++)
-		if (pool->backends[i]->windows)
-			windows_add(pool->backends[i]->windows, phase, window, &sum);
-	hist_total_summary(&sum, out);
-}
-
-void put_windows(struct json *j, const struct windows *windows, bool total_only)
-{
-	struct hist_summary summary;
-	json_object(j);
-	for (int w = 0; w < N_WINDOWS; w++) {
-		json_key(j, window_name((enum window)w));
-		json_object(j);
-		for (int p = total_only ? PHASE_total : 0; windows && p < N_PHASES; p++) {
-			windows_summary(windows, (enum phase)p, (enum window)w, &summary);
-			json_key(j, phase_name((enum phase)p));
-			put_summary(j, &summary);
-		}
-		json_object_end(j);
-	}
-	json_object_end(j);
-}
-
-/* Those of all backends together: counts are added, quantiles never averaged. */
-static void put_pool_windows(struct json *j, const struct pool *pool, bool total_only)
-{
-	struct hist_summary summary;
-	json_object(j);
-	for (int w = 0; w < N_WINDOWS; w++) {
-		json_key(j, window_name((enum window)w));
-		json_object(j);
-		for (int p = total_only ? PHASE_total : 0; p < N_PHASES; p++) {
-			pool_summary(pool, (enum phase)p, (enum window)w, &summary);
-			json_key(j, phase_name((enum phase)p));
-			put_summary(j, &summary);
-		}
-		json_object_end(j);
-	}
-	json_object_end(j);
-}
-
 static void put_counters(struct json *j, const struct backend *b)
 {
 	for (size_t i = 0; i < n_backend_counter_rows; i++)
@@ -243,11 +167,15 @@ static void put_pool(struct json *j, const struct pool *pool, bool phases)
 	}
 	put_strategy_state(j, pool);
 	json_key(j, "latency");
-	put_pool_windows(j, pool, !phases);
+	/* of all backends together: counts are added, quantiles never averaged */
+	put_windows(j, pool->state->windows, !phases);
 	json_key(j, "backends");
 	json_array(j);
-	for (uint32_t i = 0; i < pool->n; i++)
+	for (uint32_t i = 0; i < pool->n; i++) {
+		if (i + 1 < pool->n && pool->backends[i + 1]->windows)
+			windows_prefetch(pool->backends[i + 1]->windows);
 		put_backend(j, pool, i);
+	}
 	json_array_end(j);
 	json_object_end(j);
 }

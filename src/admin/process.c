@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static uint64_t cpu_us(void)
@@ -32,8 +33,12 @@ static void read_memory(struct process_facts *out)
 	}
 }
 
+/* Since Linux 6.2 the size of the directory: to list ten thousand takes milliseconds. */
 static uint64_t count_fds(void)
 {
+	struct stat st;
+	if (stat("/proc/self/fd", &st) == 0 && st.st_size > 0)
+		return (uint64_t)st.st_size;
 	uint64_t n = 0;
 	DIR *dir = opendir("/proc/self/fd");
 	if (!dir)

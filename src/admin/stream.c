@@ -58,14 +58,15 @@ static void put_pool(struct json *j, const struct pool *pool, uint64_t now_us)
 	json_member_view(j, "name", pool->conf->name);
 	json_member_text(j, "strategy", pool->strategy->keyword);
 	const struct scaling *s = pool->state->scaling;
-	struct hist_summary latency;
+	struct hist_summary latency = {0};
 	enum verdict verdict = s ? s->opinion.verdict : VERDICT_not_enough_data;
 	json_member_text(j, "verdict", verdict_name(verdict));
 	json_member_bool(j, "problem", verdict_is_problem(verdict));
 	json_member_text(j, "sentence", s ? s->sentence : "");
 	json_member_u64(j, "queued",
 			atomic_load_explicit(&pool->state->n_queued, memory_order_relaxed));
-	pool_summary(pool, PHASE_total, WINDOW_10S, &latency);
+	if (pool->state->windows)
+		windows_summary(pool->state->windows, PHASE_total, WINDOW_10S, &latency);
 	put_latency(j, &latency);
 	json_key(j, "backends");
 	json_array(j);

@@ -241,3 +241,15 @@ void json_raw(struct json *j, struct view json_text)
 	separate(j);
 	str_view(j->out, json_text);
 }
+
+char *json_raw_room(struct json *j, size_t n)
+{
+	separate(j);
+	return str_reserve(j->out, n) ? j->out->ptr + j->out->len : NULL;
+}
+
+void json_raw_end(struct json *j, const char *end)
+{
+	j->out->len = (size_t)(end - j->out->ptr);
+	j->out->ptr[j->out->len] = '\0';
+}

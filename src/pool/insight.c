@@ -86,6 +86,25 @@ static bool is_of(const struct backend *b, const struct pool_state *s)
 	return b->history && history_newest(b->history) && view_eq(b->pool_name, s->name);
 }
 
+/* Latency of the pool: what its backends have just taken in. */
+static void fold_windows(const struct pool_registry *reg, struct pool_state *s, uint64_t now_us)
+{
+	struct arena *arena = arena_new();
+	size_t n = 0;
+	list_each (it, &reg->backends)
+		n++;
+	const struct windows **of = arena_array(arena, n, sizeof(const struct windows *));
+	n = 0;
+	list_each (it, &reg->backends) {
+		struct backend *b = list_entry(it, struct backend, registry_link);
+		if (b->windows && view_eq(b->pool_name, s->name))
+			of[n++] = b->windows;
+	}
+	if (s->windows)
+		windows_fold_newest(s->windows, of, n, now_us);
+	arena_free(arena);
+}
+
 /*
  * The pool's row: its backends' rows added up, with quantiles of all samples.  Who
  * waits does so for the pool: every backend's row shows the same queue.
@@ -95,7 +114,9 @@ void insight_state_tick(const struct pool_registry *reg, struct pool_state *s, u
 	uint32_t queued = atomic_load_explicit(&s->n_queued, memory_order_relaxed);
 	struct history_row row = {.at_us = now_us,
 				  .queue = queued < UINT16_MAX ? (uint16_t)queued : UINT16_MAX};
-	struct hist_total total = {0};
+	static const double q[] = {0.5, 0.99};
+	uint64_t us[ARRAY_LEN(q)] = {0};
+	fold_windows(reg, s, now_us);
 	list_each (it, &reg->backends) {
 		struct backend *b = list_entry(it, struct backend, registry_link);
 		if (!is_of(b, s))
@@ -105,11 +126,11 @@ void insight_state_tick(const struct pool_registry *reg, struct pool_state *s, u
 		row.requests += of->requests;
 		row.errors += of->errors;
 		row.in_flight += of->in_flight;
-		if (b->windows)
-			windows_newest_add(b->windows, PHASE_total, &total);
 	}
-	row.p50_us = (uint32_t)hist_total_quantile(&total, 0.5);
-	row.p99_us = (uint32_t)hist_total_quantile(&total, 0.99);
+	if (s->windows)
+		windows_newest(s->windows, PHASE_total, q, ARRAY_LEN(q), us);
+	row.p50_us = (uint32_t)us[0];
+	row.p99_us = (uint32_t)us[1];
 	if (s->history)
 		history_push(s->history, &row);
 	if (s->scaling)

@@ -210,6 +210,7 @@ static struct pool_state *state_new(struct pool_registry *reg, struct view name)
 	s->name = must_view(name);
 	s->history = history_new();
 	s->scaling = scaling_new();
+	s->windows = windows_new(clock_us());
 	s->n_workers = reg->n_workers;
 	atomic_store(&s->retry_tokens, RETRY_RESERVE_PER_S * RETRY_WINDOW_S);
 	atomic_store(&s->hedge_milli, HEDGE_ONE);
@@ -251,6 +252,7 @@ static void state_free(struct pool_state *s)
 	free((char *)s->name.ptr);
 	free(s->history);
 	free(s->scaling);
+	windows_free(s->windows);
 	free(s);
 }
 

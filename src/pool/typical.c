@@ -19,9 +19,8 @@ static void work_out_hedge(struct pool *pool)
 {
 	struct hist_total total = {0};
 	double share = pool->conf->retry.hedge.after_share;
-	for (uint32_t i = 0; i < pool->n; i++)
-		if (pool->backends[i]->windows)
-			windows_newest_add(pool->backends[i]->windows, PHASE_wait, &total);
+	if (pool->state->windows)
+		windows_newest_add(pool->state->windows, PHASE_wait, &total);
 	if (total.n < HEDGE_SAMPLES)
 		return;
 	uint64_t us = hist_total_quantile(&total, share);

@@ -13,6 +13,7 @@
 #include "weir/stats/window.h"
 
 #include <math.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -58,13 +59,18 @@ struct ring {
 struct series {
 	struct hist_total start;       /* span_us unused */
 	uint64_t group_n[HIST_GROUPS]; /* the same, 32 buckets a number */
-	uint32_t groups;               /* those that were ever used */
 };
+
+/* All but the buckets. */
+#define SERIES_LINES \
+	((sizeof(struct series) - offsetof(struct series, start.n)) / WEIR_CACHE_LINE + 1)
 
 struct windows {
 	struct series *phases[N_PHASES]; /* owns; NULL until the first sample */
 	struct ring rings[N_LEVELS];
 	struct slot *slots[N_LEVELS][MAX_SLOTS]; /* owns; NULL without samples */
+	uint16_t lines[N_LEVELS][MAX_SLOTS];     /* cache lines that a slot is long */
+	uint32_t groups[N_PHASES];               /* that were ever used */
 	uint64_t start_us;
 	uint64_t last_us;
 	uint64_t n_lost;
@@ -153,9 +159,29 @@ static void put_part(struct slot *slot, enum phase phase, const struct part *par
 	slot->overflow[phase] = part->n_entries ? (uint32_t)part->overflow : 0;
 }
 
-/* Replaces what the slot held; false without memory, and then it is empty. */
-static bool slot_store(struct slot **at, const struct part parts[N_PHASES])
+/*
+ * Small areas of known sizes, by parts that compilers store to: what they make of the
+ * whole ("rep stos") takes far longer to begin than to end.
+ */
+static inline void clear(void *ptr, size_t size)
 {
+	enum { PART = 16 };
+	for (size_t i = 0; i < size; i += PART)
+		memset((char *)ptr + i, 0, PART);
+}
+_Static_assert(HIST_GROUPS % 2 == 0, "sizes are multiples of a part");
+
+static inline void part_clear(struct part *part)
+{
+	part->groups = part->n_entries = 0;
+	part->sum_us = part->max_us = part->overflow = 0;
+}
+
+/* Replaces what the slot held; false without memory, and then it is empty. */
+static bool slot_store(struct windows *w, unsigned level, uint32_t i,
+		       const struct part parts[N_PHASES])
+{
+	struct slot **at = &w->slots[level][i];
 	size_t n = 0;
 	for (int p = 0; p < N_PHASES; p++)
 		n += parts[p].n_entries;
@@ -163,9 +189,11 @@ static bool slot_store(struct slot **at, const struct part parts[N_PHASES])
 	*at = NULL;
 	if (n == 0)
 		return true;
-	struct slot *slot = malloc(sizeof(*slot) + n * sizeof(slot->entries[0]));
+	size_t size = sizeof(struct slot) + n * sizeof(uint32_t);
+	struct slot *slot = malloc(size);
 	if (!slot)
 		return false;
+	w->lines[level][i] = (uint16_t)(size / WEIR_CACHE_LINE + 1);
 	for (int p = 0; p < N_PHASES; p++)
 		put_part(slot, (enum phase)p, &parts[p]);
 	*at = slot;
@@ -220,26 +248,23 @@ static inline const struct slot *slot_at(const struct windows *w, unsigned level
 
 /* ---- roll up ---- */
 
-/* Adds the newest n slots of a level up. */
-static void part_sum(const struct windows *w, enum phase phase, unsigned level, uint32_t n,
-		     struct part *part)
+static void part_add_slot(struct part *part, const struct slot *slot, enum phase phase)
 {
-	part->groups = part->n_entries = 0;
-	part->sum_us = part->max_us = part->overflow = 0;
-	for (uint32_t age = 0; age < n; age++) {
-		const struct slot *slot = slot_at(w, level, age);
-		struct span span = slot_span(slot, phase);
-		for (const uint32_t *e = span.from; e < span.to; e++) {
-			uint32_t i = *e >> ENTRY_COUNT_BITS;
-			if (!(part->groups & hist_group(i)))
-				memset(&part->count[i & ~(HIST_SUB - 1)], 0,
-				       HIST_SUB * sizeof(part->count[0]));
-			part->groups |= hist_group(i);
-			part->count[i] += *e & ENTRY_COUNT_MAX;
-		}
-		part->sum_us += slot ? slot->sum_us[phase] : 0;
-		part->overflow += slot ? slot->overflow[phase] : 0;
+	struct span span = slot_span(slot, phase);
+	for (const uint32_t *e = span.from; e < span.to; e++) {
+		uint32_t i = *e >> ENTRY_COUNT_BITS;
+		if (!(part->groups & hist_group(i)))
+			clear(&part->count[i & ~(HIST_SUB - 1)], HIST_SUB * sizeof(part->count[0]));
+		part->groups |= hist_group(i);
+		part->count[i] += *e & ENTRY_COUNT_MAX;
 	}
+	part->sum_us += slot ? slot->sum_us[phase] : 0;
+	part->overflow += slot ? slot->overflow[phase] : 0;
+}
+
+/* All slots are added: how much room it takes. */
+static void part_close(struct part *part)
+{
 	for (uint32_t left = part->groups; left; left &= left - 1) {
 		uint32_t from = (uint32_t)__builtin_ctz(left) << HIST_SUB_BITS;
 		for (uint32_t i = from; i < from + HIST_SUB; i++)
@@ -253,9 +278,13 @@ static void roll_up(struct windows *w, unsigned level)
 	struct part parts[N_PHASES];
 	uint32_t n = levels[level].n_below;
 	uint32_t i = ring_advance(w, level, ring_span_us(w, level - 1, n));
-	for (int p = 0; p < N_PHASES; p++)
-		part_sum(w, (enum phase)p, level - 1, n, &parts[p]);
-	if (!slot_store(&w->slots[level][i], parts))
+	for (int p = 0; p < N_PHASES; p++) {
+		part_clear(&parts[p]);
+		for (uint32_t age = 0; age < n; age++)
+			part_add_slot(&parts[p], slot_at(w, level - 1, age), (enum phase)p);
+		part_close(&parts[p]);
+	}
+	if (!slot_store(w, level, i, parts))
 		w->n_lost++;
 	w->rings[level - 1].n_open = 0;
 }
@@ -344,7 +373,6 @@ static void start_add(struct series *s, const struct part *part)
 		s->group_n[group] += n;
 		s->start.n += n;
 	}
-	s->groups |= part->groups;
 	s->start.sum_us += part->sum_us;
 	s->start.overflow += part->overflow;
 	s->start.max_us = part->max_us;
@@ -356,8 +384,7 @@ static void fold_phase(struct windows *w, const struct hist_set *const *sets, si
 {
 	struct source src;
 	struct series **series = &w->phases[phase];
-	part->groups = part->n_entries = 0;
-	part->sum_us = part->max_us = part->overflow = 0;
+	part_clear(part);
 	find_source(sets, n_sets, phase, &src);
 	if (!src.n && !src.zeros)
 		return;
@@ -367,25 +394,105 @@ static void fold_phase(struct windows *w, const struct hist_set *const *sets, si
 		take_difference(&(*series)->start, &src, part);
 }
 
+/* The parts are the newest slot; false without memory for it. */
+static bool close_second(struct windows *w, const struct part parts[N_PHASES], uint64_t now_us)
+{
+	uint32_t slot = ring_advance(w, 0, now_us - w->last_us);
+	w->last_us = now_us;
+	bool stored = slot_store(w, 0, slot, parts);
+	if (stored)
+		for (int p = 0; p < N_PHASES; p++)
+			if (parts[p].n_entries) {
+				start_add(w->phases[p], &parts[p]);
+				w->groups[p] |= parts[p].groups;
+			}
+	for (unsigned level = 1; level < N_LEVELS; level++)
+		if (w->rings[level - 1].n_open == levels[level].n_below)
+			roll_up(w, level);
+	return stored;
+}
+
 void windows_fold(struct windows *w, const struct hist_set *const *sets, size_t n_sets,
 		  uint64_t now_us)
 {
 	struct part parts[N_PHASES];
-	uint32_t slot = ring_advance(w, 0, now_us - w->last_us);
-	w->last_us = now_us;
 	for (int p = 0; p < N_PHASES; p++)
 		fold_phase(w, sets, n_sets, (enum phase)p, &parts[p]);
 	/* without memory for the slot `start` stays, and the next fold takes both seconds */
-	if (slot_store(&w->slots[0][slot], parts))
-		for (int p = 0; p < N_PHASES; p++)
-			if (parts[p].n_entries)
-				start_add(w->phases[p], &parts[p]);
-	for (unsigned level = 1; level < N_LEVELS; level++)
-		if (w->rings[level - 1].n_open == levels[level].n_below)
-			roll_up(w, level);
+	close_second(w, parts, now_us);
+}
+
+/* ---- sums of windows ---- */
+
+/* What all of them took in with their last fold. */
+static void sum_newest(struct windows *sum, const struct windows *const *of, size_t n,
+		       enum phase phase, struct part *part)
+{
+	struct series **series = &sum->phases[phase];
+	part_clear(part);
+	for (size_t i = 0; i < n; i++) {
+		const struct series *s = of[i]->phases[phase];
+		if (!s || !of[i]->rings[0].n_closed)
+			continue;
+		part_add_slot(part, slot_at(of[i], 0, 0), phase);
+		if (s->start.max_us > part->max_us)
+			part->max_us = s->start.max_us;
+	}
+	part_close(part);
+	if (part->n_entries && !*series && !(*series = calloc(1, sizeof(**series)))) {
+		sum->n_lost++;
+		part_clear(part);
+	} else if (*series && (*series)->start.max_us > part->max_us) {
+		part->max_us = (*series)->start.max_us; /* one that has left had it */
+	}
+}
+
+void windows_fold_newest(struct windows *sum, const struct windows *const *of, size_t n,
+			 uint64_t now_us)
+{
+	struct part parts[N_PHASES];
+	for (int p = 0; p < N_PHASES; p++)
+		sum_newest(sum, of, n, (enum phase)p, &parts[p]);
+	if (!close_second(sum, parts, now_us))
+		sum->n_lost++;
 }
 
 /* ---- read ---- */
+
+static void prefetch(const void *from, size_t n_lines)
+{
+	for (size_t i = 0; i < n_lines; i++)
+		__builtin_prefetch((const char *)from + i * WEIR_CACHE_LINE);
+}
+
+void windows_prefetch_octaves(const struct windows *w)
+{
+	for (int p = 0; p < N_PHASES; p++)
+		if (w->phases[p])
+			prefetch(&w->phases[p]->start.n, SERIES_LINES);
+}
+
+static void prefetch_start(const struct windows *w, enum phase phase)
+{
+	const size_t lines = HIST_SUB * sizeof(w->phases[0]->start.count[0]) / WEIR_CACHE_LINE;
+	for (uint32_t left = w->groups[phase]; left; left &= left - 1)
+		prefetch(
+		    &w->phases[phase]->start.count[(uint32_t)__builtin_ctz(left) << HIST_SUB_BITS],
+		    lines);
+}
+
+void windows_prefetch(const struct windows *w)
+{
+	windows_prefetch_octaves(w);
+	for (int p = 0; p < N_PHASES; p++)
+		prefetch_start(w, (enum phase)p);
+	for (unsigned level = 0; level < N_LEVELS; level++) {
+		for (uint32_t i = 0; i < levels[level].n_slots; i++) {
+			if (w->slots[level][i])
+				prefetch(w->slots[level][i], w->lines[level][i]);
+		}
+	}
+}
 
 static uint32_t min_u32(uint64_t a, uint32_t b)
 {
@@ -409,18 +516,32 @@ struct extract {
 	uint64_t sum[HIST_BUCKETS]; /* of groups with samples only */
 };
 
+static inline void extract_group(struct extract *x, uint32_t group, uint64_t n)
+{
+	x->group_n[group] += n;
+	x->n += n;
+}
+
+/* Entries come in the order of their buckets: a group is looked at once. */
 static void extract_slot(const struct slot *slot, enum phase phase, struct extract *x)
 {
 	struct span span = slot_span(slot, phase);
+	uint32_t group = 0;
+	uint64_t in_group = 0;
 	for (const uint32_t *e = span.from; e < span.to; e++) {
 		uint32_t n = *e & ENTRY_COUNT_MAX, i = *e >> ENTRY_COUNT_BITS;
-		uint32_t group = i >> HIST_SUB_BITS;
-		if (!x->group_n[group]) /* nobody else looks at it */
-			memset(&x->sum[group << HIST_SUB_BITS], 0, HIST_SUB * sizeof(x->sum[0]));
+		if (in_group == 0 || group != i >> HIST_SUB_BITS) {
+			extract_group(x, group, in_group);
+			in_group = 0;
+			group = i >> HIST_SUB_BITS;
+			if (!x->group_n[group]) /* nobody else looks at it */
+				clear(&x->sum[group << HIST_SUB_BITS],
+				      HIST_SUB * sizeof(x->sum[0]));
+		}
 		x->sum[i] += n;
-		x->group_n[group] += n;
-		x->n += n;
+		in_group += n;
 	}
+	extract_group(x, group, in_group);
 	x->sum_us += slot ? slot->sum_us[phase] : 0;
 	x->overflow += slot ? slot->overflow[phase] : 0;
 }
@@ -432,7 +553,7 @@ static void extract_window(const struct windows *w, enum phase phase, enum windo
 	window_slots(w, window, n);
 	x->count = x->sum;
 	x->n = x->sum_us = x->overflow = 0;
-	memset(x->group_n, 0, sizeof(x->group_n));
+	clear(x->group_n, sizeof(x->group_n));
 	for (unsigned level = 0; level < N_LEVELS; level++)
 		for (uint32_t age = 0; age < n[level]; age++)
 			extract_slot(slot_at(w, level, age), phase, x);
@@ -452,7 +573,7 @@ static bool extract_phase(const struct windows *w, enum phase phase, enum window
 			  struct extract *x)
 {
 	const struct series *s = w->phases[phase];
-	if (!s || !s->start.n)
+	if (!s)
 		return false;
 	if (window == WINDOW_START)
 		extract_start(s, x);
@@ -517,19 +638,23 @@ void windows_read(const struct windows *w, enum phase phase, enum window window,
 	windows_add(w, phase, window, out);
 }
 
-static void extract_quantiles(const struct extract *x, uint64_t max_us, const double *q, size_t n,
-			      uint64_t *us)
+/* Quantiles as parts in a thousand, in ascending order. */
+static void extract_quantiles(const struct extract *x, uint64_t max_us, const uint32_t *permille,
+			      size_t n, uint64_t *us)
 {
-	uint64_t below = 0; /* samples in the groups before */
-	uint32_t group = 0;
+	uint64_t before = 0; /* samples in the groups before */
+	uint64_t seen = 0;   /* and in the buckets up to i of this one */
+	uint32_t group = 0, i = 0;
 	for (size_t k = 0; k < n; k++) {
-		double wanted = ceil(q[k] * (double)x->n - 1e-6);
-		uint64_t rank = wanted < 1 ? 1 : (uint64_t)wanted;
-		while (below + x->group_n[group] < rank)
-			below += x->group_n[group++];
-		uint32_t i = group << HIST_SUB_BITS;
-		for (uint64_t seen = below + x->count[i]; seen < rank; seen += x->count[i])
-			i++;
+		uint64_t rank = (x->n * permille[k] + 999) / 1000;
+		if (k == 0 || before + x->group_n[group] < rank) {
+			while (before + x->group_n[group] < rank)
+				before += x->group_n[group++];
+			i = group << HIST_SUB_BITS;
+			seen = before + x->count[i];
+		}
+		while (seen < rank)
+			seen += x->count[++i];
 		uint64_t mid = hist_lower_us(i) + hist_width_us(i) / 2;
 		us[k] = rank > x->n - x->overflow || mid > max_us ? max_us : mid;
 	}
@@ -538,16 +663,16 @@ static void extract_quantiles(const struct extract *x, uint64_t max_us, const do
 void windows_summary(const struct windows *w, enum phase phase, enum window window,
 		     struct hist_summary *out)
 {
-	static const double q[] = {0.5, 0.9, 0.99, 0.999};
+	static const uint32_t permille[] = {500, 900, 990, 999};
 	struct extract x;
-	uint64_t us[ARRAY_LEN(q)];
+	uint64_t us[ARRAY_LEN(permille)];
 	*out = (struct hist_summary){0};
 	if (!extract_phase(w, phase, window, &x))
 		return;
 	out->n = x.n;
 	out->mean_us = (double)x.sum_us / (double)x.n;
 	out->max_us = extract_max_us(&x, window, w->phases[phase]->start.max_us);
-	extract_quantiles(&x, out->max_us, q, ARRAY_LEN(q), us);
+	extract_quantiles(&x, out->max_us, permille, ARRAY_LEN(permille), us);
 	out->p50_us = us[0];
 	out->p90_us = us[1];
 	out->p99_us = us[2];
@@ -604,7 +729,7 @@ bool windows_octaves(const struct windows *w, enum phase phase, struct hist_octa
 	const struct series *s = w->phases[phase];
 	if (!s || !s->start.n)
 		return false;
-	memcpy(out->count, s->group_n, sizeof(out->count));
+	out->count = s->group_n;
 	out->n = s->start.n;
 	out->sum_us = s->start.sum_us;
 	return true;

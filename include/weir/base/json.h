@@ -50,6 +50,12 @@ void json_null(struct json *j);
 void json_textf(struct json *j, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Text that is JSON already. */
 void json_raw(struct json *j, struct view json_text);
+/*
+ * The same for those who write it themselves: room for n bytes, and then where they
+ * end.  NULL without memory, and then there is no end to tell.
+ */
+char *json_raw_room(struct json *j, size_t n);
+void json_raw_end(struct json *j, const char *end);
 
 /* Only the escaping, quotes included; for hot formatters. */
 void json_quote(struct str *out, struct view v);

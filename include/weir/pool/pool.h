@@ -68,6 +68,7 @@ struct pool_state {
 	uint64_t hedge_requests; /* total at the last second */
 	struct history *history; /* owns; the sum over its backends; NULL without memory */
 	struct scaling *scaling; /* owns; NULL without memory */
+	struct windows *windows; /* owns; of all backends it ever had; NULL without memory */
 	/* control writes, workers read: median time to the first byte of an answer, 0: not
 	 * enough of them */
 	_Atomic uint64_t typical_us;

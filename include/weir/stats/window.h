@@ -64,6 +64,20 @@ void windows_fold(struct windows *windows, const struct hist_set *const *sets, s
 		  uint64_t now_us);
 
 /*
+ * Takes in what each of the n took in with its last fold: windows of a sum, whose
+ * "start" keeps what those brought that are gone by now.
+ */
+void windows_fold_newest(struct windows *sum, const struct windows *const *of, size_t n,
+			 uint64_t now_us);
+
+/*
+ * Asks for what a reader is about to look at: worth it a backend ahead of where it
+ * reads, since a thousand of them fit no cache.
+ */
+void windows_prefetch(const struct windows *windows);
+void windows_prefetch_octaves(const struct windows *windows); /* only what those need */
+
+/*
  * Adds the samples of a window to `out`, whose span is the longest of those that were
  * added: quantiles of several backends.  max_us of a window is exact when the longest sample since
  * start lies in it, else the top of the highest bucket in use (at most 3.2 %
@@ -96,8 +110,8 @@ void windows_newest_add(const struct windows *windows, enum phase phase, struct 
  * to below 2^(g + 5) us, octave 0 those below 32 us.
  */
 struct hist_octaves {
-	uint64_t count[HIST_GROUPS];
-	uint64_t n; /* sum of count */
+	const uint64_t *count; /* [HIST_GROUPS], of the windows: until their next fold */
+	uint64_t n;            /* sum of count */
 	uint64_t sum_us;
 };
 

@@ -72,3 +72,59 @@ Test(summary, equals_the_summary_of_a_total)
 	hist_set_fini(&sets[0]);
 	hist_set_fini(&sets[1]);
 }
+
+/*
+ * The windows of a pool hold what those of its backends hold together; and when one of
+ * the backends is gone, what it brought stays.
+ */
+Test(sum, equals_its_parts_added_up)
+{
+	enum { N = 3, GONE = 120 };
+	struct windows *sum = windows_new(0), *parts[N];
+	struct hist_set sets[N] = {{.phase = {NULL}}};
+	struct hist_total of_gone = {0};
+	struct rng rng;
+	rng_init(&rng, 11);
+	for (int i = 0; i < N; i++)
+		parts[i] = windows_new(0);
+	for (uint64_t second = 1; second <= 500; second++) {
+		const struct windows *of[N];
+		size_t n = second <= GONE ? N : N - 1; /* the last one leaves */
+		for (size_t i = 0; i < n; i++) {
+			const struct hist_set *set[] = {&sets[i]};
+			for (uint32_t k = rng_below(&rng, 9); k > 0; k--)
+				hist_set_record(&sets[i], k % 2 ? PHASE_wait : PHASE_total,
+						rng_next(&rng) >> (36 + rng_below(&rng, 28)));
+			windows_fold(parts[i], set, 1, second * 1000000);
+			of[i] = parts[i];
+		}
+		windows_fold_newest(sum, of, n, second * 1000000);
+		for (int k = 0; k < N_WINDOWS; k++) {
+			struct hist_total got, expected = {0};
+			windows_read(sum, PHASE_total, (enum window)k, &got);
+			for (size_t i = 0; i < n; i++)
+				windows_add(parts[i], PHASE_total, (enum window)k, &expected);
+			if (second == GONE && k == WINDOW_START)
+				windows_read(parts[N - 1], PHASE_total, WINDOW_START, &of_gone);
+			/* all windows but the start have forgotten it after 359 s at most */
+			if (second > GONE && k == WINDOW_START)
+				hist_total_add(&expected, &of_gone);
+			else if (second > GONE && second < GONE + 360)
+				continue;
+			cr_assert_eq(memcmp(got.count, expected.count, sizeof(got.count)), 0);
+			cr_assert_eq(got.n, expected.n);
+			cr_assert_eq(got.sum_us, expected.sum_us);
+			cr_assert_eq(got.overflow, expected.overflow);
+			cr_assert_eq(got.span_us, expected.span_us);
+			if (k == WINDOW_START)
+				cr_assert_eq(got.max_us, expected.max_us);
+			else
+				cr_assert_geq(got.max_us, expected.max_us);
+		}
+	}
+	windows_free(sum);
+	for (int i = 0; i < N; i++) {
+		windows_free(parts[i]);
+		hist_set_fini(&sets[i]);
+	}
+}
