@@ -12,7 +12,9 @@ row says that nothing is pinned.  Everybody keeps connections alive on both side
 bodies, picks the least loaded of four backends and writes no log unless the row says so.  nginx
 and haproxy add X-Forwarded-For only; weir sets its other X-Forwarded fields and X-Request-ID and
 keeps its statistics, as it always does; row `stats` shows what those cost, beside weir-bare, in which
-recording them is compiled out.
+recording them is compiled out.  Row `watched` is about monitoring: the CPU time of weir's control
+thread in a second in which everything is read, beside a weir that nobody reads (weir-unread); 10 000
+us are a percent of a core, and the latencies are those of the clients meanwhile.
 
 Limits: loopback says nothing about network cards.  The client's core is often the first to be
 full: "cores" below 1 means that the proxy had time to spare, and a proxy that sleeps and wakes
@@ -27,6 +29,7 @@ import platform
 import statistics
 import sys
 import tempfile
+import threading
 import time
 
 from bench_lib import clients, draw, procs
@@ -74,6 +77,9 @@ ROWS = {
                  streams=32, peers=H2),
     'workers2': row('two workers, nothing pinned, 64 connections', workers=2),
     'stats': row('statistics compiled out (weir-bare), 100 B, 64 connections', peers=('weir', 'weir-bare')),
+    'watched': row('control thread, read once a second (/v1/pools, /metrics) and not at all; 1000 '
+                   'backends, 1500 requests/s', load='watch', backends=1000, rate=1500,
+                   peers=('weir', 'weir-unread'), unit='second'),
     'open30k': row('open loop, nothing pinned, 30 000 requests/s', load='open', conns=2000, rate=30000),
     'open45k': row('open loop, nothing pinned, 45 000 requests/s', load='open', conns=2000, rate=45000),
     'idle': row('memory of an idle connection', load='idle', unit='connection'),
@@ -147,6 +153,28 @@ class Bench:
         return dict(n=high - low, bad=0 if good else 1,
                     rss_bytes=max(0, after - before) / (high - low))
 
+    def watch(self, r, proxy, cores):
+        """CPU of the control thread while somebody reads all there is, once a second."""
+        seconds = 3 if self.options.quick else max(5, round(self.seconds()))
+        seen = {}
+        client = threading.Thread(
+            target=lambda: seen.update(clients.open_loop(r, proxy.port, seconds + 1, cores[0])))
+        client.start()
+        time.sleep(1)
+        before, bad = procs.main_thread_ns(proxy.process.pid), 0
+        for _ in range(seconds):
+            end = time.monotonic() + 1
+            for path in ('/v1/pools', '/metrics') if proxy.name == 'weir' else ():
+                said = clients.ask_socket(os.path.join(proxy.scratch, 'weir.sock'), path)
+                bad += len(said) < 100000
+            time.sleep(max(0.0, end - time.monotonic()))
+        ns = procs.main_thread_ns(proxy.process.pid) - before
+        client.join()
+        if not seen:
+            raise procs.Failure('weir-load failed')
+        return seen | dict(rps=1, n=seconds, bad=seen['bad'] + bad, cpu_us=ns / 1e3 / seconds,
+                           cores=ns / 1e9 / seconds, others=0)
+
     # ---- a row: all proxies are up, one at a time is under load ----
 
     def start(self, name, r, apps, cores):
@@ -185,8 +213,12 @@ class Bench:
     def round(self, r, running, apps, cores, table):
         for name, proxy in list(running.items()):
             try:
-                seen = self.memory(r, proxy) if r['load'] == 'idle' else \
-                    self.measure(r, proxy, apps, cores)
+                if r['load'] == 'idle':
+                    seen = self.memory(r, proxy)
+                elif r['load'] == 'watch':
+                    seen = self.watch(r, proxy, cores)
+                else:
+                    seen = self.measure(r, proxy, apps, cores)
                 table.setdefault(name, []).append(seen)
             except (procs.Failure, OSError) as why:
                 self.fail(name, why)
@@ -194,7 +226,7 @@ class Bench:
                 table.pop(name, None)
 
     def run(self, name, r):
-        pinned = r['workers'] == 1 and r['load'] != 'open'  # open loop: nobody's core may be full
+        pinned = r['workers'] == 1 and r['load'] not in ('open', 'watch')  # open loop: nobody's core may be full
         cores = procs.cores() if pinned else (None, None)
         if r['idle']:
             r = r | dict(idle=min(r['idle'], self.idle_most()))
@@ -202,7 +234,7 @@ class Bench:
         apps = procs.Apps(r['backends'], core=cores[0])
         try:
             self.start_all(r, apps, cores, running)
-            if r['load'] != 'idle':
+            if r['load'] in LOADS:
                 self.warm_up(r, running, held, cores)
             rounds = 1 if r['load'] == 'idle' else self.options.rounds
             for number in range(rounds):
@@ -339,7 +371,7 @@ def versions(names):
     found = {}
     for name in names:
         try:
-            found[name] = procs.version(name)
+            found[name] = procs.version(name.removesuffix('-unread'))
         except procs.Failure as why:
             print(f'left out: {name}: {why}')
     return found

@@ -113,6 +113,20 @@ def handshakes(row, port, seconds, core):
     return dict(n=sum(r['n'] for r in rows), bad=sum(r['bad'] for r in rows), span=seconds)
 
 
+def ask_socket(path, target):
+    """The answer's bytes, from weir's status socket."""
+    with socket.socket(socket.AF_UNIX) as s:
+        s.settimeout(20)
+        s.connect(path)
+        s.sendall(f'GET {target} HTTP/1.1\r\nHost: weir\r\nConnection: close\r\n\r\n'.encode())
+        answer = bytearray()
+        while more := s.recv(1 << 20):
+            answer += more
+    if not answer.startswith(b'HTTP/1.1 200'):
+        raise Failure(f'{target}: {bytes(answer[:100])}')
+    return answer
+
+
 class Idle:
     """Connections that have each made one request and then wait."""
 

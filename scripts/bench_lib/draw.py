@@ -3,7 +3,7 @@
 import math
 
 COLOURS = {'weir': '#1b6ca8', 'nginx': '#8a9a5b', 'haproxy': '#c98a3a', 'nghttpx': '#8e5ea2',
-           'weir-bare': '#6f9fc0'}
+           'weir-bare': '#6f9fc0', 'weir-unread': '#6f9fc0'}
 STYLE = ('<style>text{fill:#24292f;font-family:sans-serif}.g{stroke:#d0d7de}.m{stroke:#57606a}'
          'svg{background:#fff}@media(prefers-color-scheme:dark){text{fill:#e6edf3}.g{stroke:#3d444d}'
          '.m{stroke:#9198a1}svg{background:#0d1117}}</style>')

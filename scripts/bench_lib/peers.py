@@ -130,4 +130,4 @@ def nghttpx(s, port, scratch):
 
 
 PEERS = {'weir': weir, 'nginx': nginx, 'haproxy': haproxy, 'nghttpx': nghttpx,
-         'weir-bare': weir_bare}
+         'weir-bare': weir_bare, 'weir-unread': weir}

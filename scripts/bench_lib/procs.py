@@ -90,6 +90,11 @@ def cpu_ns(pids):
     return total
 
 
+def main_thread_ns(pid):
+    with open(f'/proc/{pid}/task/{pid}/schedstat', encoding='utf-8') as stat:
+        return int(stat.read().split()[0])
+
+
 def rss_bytes(pids):
     total = 0
     for pid in pids:

@@ -230,13 +230,16 @@ static void look_curve(struct scaling *s, const struct scaling_input *in)
 /* ---- is the bottleneck shared? ---- */
 
 /*
- * Mean logarithm of the ratio of rates at equal level between two loads of the
- * other backends, weighted by its precision; how much it stands on comes back.
+ * Logarithm of the ratio of rates at equal level between two loads of the other
+ * backends: Mantel and Haenszel's estimate for person-time, each level of each backend a
+ * stratum, since an overload passes through most levels too fast for any of them to
+ * say something on its own.  How much it stands on comes back: one over the variance of
+ * Greenland and Robins (Biometrics 41, 1985).
  */
 static double compare_loads(const struct scaling_input *in, unsigned low, unsigned high,
-			    double *mean)
+			    double *log_ratio)
 {
-	double info = 0, sum = 0;
+	double above = 0, below = 0, spread = 0;
 	for (size_t i = 0; i < in->n; i++) {
 		const struct scaling_part *part = in->members[i].part;
 		for (uint32_t k = 1; part && k < SCALING_LOAD_BINS; k++) {
@@ -244,15 +247,18 @@ static double compare_loads(const struct scaling_input *in, unsigned low, unsign
 			double db = (double)part->load_done[high][k];
 			double ta = (double)part->load_time_s[low][k];
 			double tb = (double)part->load_time_s[high][k];
-			if (da < FIT_MIN_DONE || db < FIT_MIN_DONE || ta <= 0 || tb <= 0)
+			if (ta <= 0 || tb <= 0 || da < 0 || db < 0)
 				continue;
-			double precision = 1 / (1 / da + 1 / db);
-			info += precision;
-			sum += precision * log((db / tb) / (da / ta));
+			double both = ta + tb;
+			above += db * ta / both;
+			below += da * tb / both;
+			spread += (da + db) * ta * tb / (both * both);
 		}
 	}
-	*mean = info > 0 ? sum / info : 0;
-	return info;
+	if (above <= 0 || below <= 0 || spread <= 0)
+		return 0;
+	*log_ratio = log(above / below);
+	return above * below / spread;
 }
 
 /* The middle of a class of loads. */
@@ -282,6 +288,10 @@ static double others_now(const struct scaling *s)
 }
 
 /*
+ * Counts of what workers finish that are busy all the time vary by the squared coefficient
+ * of variation of their service times (renewal theory): a long tail makes a comparison
+ * stand on less.
+ *
  * Of all pairs of loads that can be compared, the clearest fall decides that there
  * is one.  That there is none is known only from loads that are a factor of four
  * apart and reach up to the load of now.
@@ -289,11 +299,11 @@ static double others_now(const struct scaling *s)
 static void look_shift(struct scaling *s, const struct scaling_input *in)
 {
 	struct scaling_shift wide = {0}, clear = {0};
-	double enough = others_now(s) / 2;
+	double enough = others_now(s) / 2, dispersion = fmax(s->cv2_service, 1);
 	for (unsigned low = 0; low < SCALING_LOADS; low++)
 		for (unsigned high = low + 1; high < SCALING_LOADS; high++) {
 			struct scaling_shift shift;
-			double mean, info = compare_loads(in, low, high, &mean);
+			double mean = 0, info = compare_loads(in, low, high, &mean) / dispersion;
 			if (info < SHIFT_INFO)
 				continue;
 			shift_of(&shift, low, high, mean, info);

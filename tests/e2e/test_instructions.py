@@ -30,6 +30,7 @@ from wire import SLOW, request
 
 FIGURES = Path(__file__).resolve().parents[1] / "perf" / "instructions.json"
 TOLERANCE = 1.03
+TOLERANCE_READ = 1.10  # over how many seconds samples are spread depends on the machine
 RECORD = "WEIR_RECORD" in os.environ
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello"
 BROWSER = [("User-Agent", "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"),
@@ -164,23 +165,40 @@ def exchange(client, req, end=ANSWER[-5:]):
         got += more
 
 
+def read_all(daemon):
+    """What monitoring reads."""
+    for path in ("/v1/pools", "/metrics"):
+        answer = daemon.admin.call("GET", path)
+        assert answer.status == 200 and len(answer.body) > 100000, (path, answer.status)
+
+
 @pytest.fixture
 def measure(weir, tmp_path):
-    """measure(*scenario) -> {function: instructions a request}"""
+    """measure(*scenario) -> {function: instructions a request}
+
+    With reads=N, what N times read_all() costs instead, divided by N; `before` requests are the
+    only ones then.
+    """
     backends = Backends()
 
-    def run(make, req, before, n, program="weir"):
+    def run(make, req, before, n, program="weir", reads=0):
         out = tmp_path / "callgrind.out"
         # what is answered by a route zeroes the counts: a mark between warm-up and measurement
         wrapper = ["valgrind", "--tool=callgrind", "-q", "--zero-before=reply_route",
-                   f"--callgrind-out-file={out}", "--compress-strings=no",
-                   "--compress-pos=no", "--toggle-collect=on_io"]
+                   f"--callgrind-out-file={out}", "--compress-strings=no", "--compress-pos=no"]
+        wrapper += [f"--toggle-collect={f}" for f in
+                    (("api_pools", "api_metrics") if reads else ("on_io",))]
         daemon = weir(ready=False, wrapper=wrapper, program=program, **make(backends, tmp_path))
         daemon.wait_ready(daemon.answers, 100)
         client = daemon.connect()
         for _ in range(before):
             exchange(client, req)
+        if reads:  # all that was sent is in the windows
+            daemon.wait_ready(lambda: before <= daemon.admin.get("/v1/pools/app")["latency"]
+                              ["start"]["total"]["n"], 100)
         exchange(client, request("GET", "/mark"), b"\r\n\r\n")
+        for _ in range(reads):
+            read_all(daemon)
         for _ in range(n):
             exchange(client, req)
         client.close()
@@ -188,7 +206,8 @@ def measure(weir, tmp_path):
         daemon.kill(signal.SIGTERM)
         daemon.wait(60)
         assert daemon.child.returncode == 0, daemon.stderr
-        return {name: total / n for name, total in own_instructions(out, program).items()}
+        return {name: total / (n or reads)
+                for name, total in own_instructions(out, program).items()}
     yield run
     backends.stop()
 
@@ -257,3 +276,23 @@ def test_what_statistics_cost(measure):
         return
     then = figures()["instructions"]["statistics"]
     assert 0 < min(costs) <= then * TOLERANCE, f"{costs} instructions a request, recorded {then}"
+
+
+@pytest.mark.slow
+def test_what_monitoring_costs(measure):
+    """A read of /v1/pools and /metrics, per backend: it decides how many can be watched.
+
+    Own instructions only; scripts/bench --rows watched measures the time, which is as much that of
+    memory.
+    """
+    needs_same_build()
+    signal.alarm(600 * SLOW)
+    n = 200
+    functions = measure(plain(n, balance="round-robin"), GET, 20 * n, 0, reads=5)
+    now = sum(functions.values()) / n
+    if RECORD:
+        record("read_backend", now)
+        return
+    then = figures()["instructions"]["read_backend"]
+    dearest = "\n".join(f"{v / n:8.0f} {f}" for f, v in Counter(functions).most_common(25))
+    assert 0 < now <= then * TOLERANCE_READ, f"{now:.0f} a backend, recorded {then}:\n{dearest}"

@@ -101,6 +101,68 @@ Test(verdict, shared_when_more_backends_have_not_helped)
 	cr_assert(right >= 19, "%d of %d", right, RUNS);
 }
 
+/*
+ * A pool that grows because it is too slow, as in scripts/scale-out: each size is led from
+ * little load to more than it can take, which is the moment that shows most.
+ */
+static struct scaling *run_growth(struct sim *sim, double one)
+{
+	static const double shares[] = {0.15, 0.3, 0.45, 0.6, 0.75, 0.9};
+	for (unsigned n = 1; n <= 8; n *= 2) {
+		sim_set_backends(sim, n);
+		for (size_t i = 0; i < ARRAY_LEN(shares); i++) {
+			sim_run(sim, shares[i] * n * one, 3);
+			sim_run(sim, 1, 2); /* those who wait are served */
+		}
+		sim_run(sim, 1.15 * n * one, 30);
+		if (n < 8)
+			sim_run(sim, 1, 40);
+	}
+	return sim_result(sim).scaling;
+}
+
+static int count_grown(const struct sim_plan *plan, double one, enum verdict want)
+{
+	int right = 0;
+	for (uint64_t seed = 1; seed <= RUNS; seed++) {
+		struct sim *sim = sim_new(plan, seed);
+		struct scaling *s = run_growth(sim, one);
+		right += s->opinion.verdict == want;
+		if (s->opinion.verdict != want)
+			cr_log_info("seed %lu: %s: %s", (unsigned long)seed,
+				    verdict_name(s->opinion.verdict), s->sentence);
+		sim_free(sim);
+	}
+	return right;
+}
+
+Test(verdict, shared_when_growing_pools_are_overloaded)
+{
+	/* four workers of 20 ms each, 4 of them at a station that takes 500 a second */
+	const struct sim_plan plan = {.backends = 8,
+				      .workers = 4,
+				      .service_us = 16000,
+				      .shared_workers = 2,
+				      .shared_us = 4000,
+				      .slo_p95_us = 150000};
+	int right = count_grown(&plan, 200, VERDICT_scalability_shared);
+	cr_assert(right >= 19, "%d of %d", right, RUNS);
+}
+
+Test(verdict, scalability_when_growing_pools_share_nothing)
+{
+	static const double variation[] = {0.1, 1, 6}; /* even, exponential, a long tail */
+	for (size_t i = 0; i < ARRAY_LEN(variation); i++) {
+		const struct sim_plan plan = {.backends = 8,
+					      .workers = 4,
+					      .service_us = 20000,
+					      .cv2 = variation[i],
+					      .slo_p95_us = 150000};
+		int right = count_grown(&plan, 200, VERDICT_scalability);
+		cr_assert(right >= 19, "%d of %d, variation %f", right, RUNS, variation[i]);
+	}
+}
+
 Test(verdict, sharing_is_never_denied_when_it_could_not_be_seen)
 {
 	/* all backends equally busy at all times: nothing to compare */
@@ -115,10 +177,13 @@ Test(verdict, sharing_is_never_denied_when_it_could_not_be_seen)
 
 Test(verdict, scalability_when_backends_are_unequally_busy)
 {
-	const struct sim_plan plan = {
+	struct sim_plan plan = {
 	    .backends = 4, .workers = 4, .service_us = 10000, .random = true, .slo_p95_us = 60000};
 	int right = count_right(&plan, 1600, 0.95, VERDICT_scalability);
 	cr_assert(right >= 19, "%d of %d", right, RUNS);
+	plan.cv2 = 4;
+	right = count_right(&plan, 1600, 0.95, VERDICT_scalability);
+	cr_assert(right >= 19, "%d of %d with a long tail", right, RUNS);
 }
 
 Test(verdict, skewed_when_one_has_more_to_do)
