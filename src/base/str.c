@@ -82,20 +82,48 @@ static const char pairs[] = "0001020304050607080910111213141516171819"
 			    "6061626364656667686970717273747576777879"
 			    "8081828384858687888990919293949596979899";
 
+static unsigned n_digits(uint64_t n)
+{
+	static const uint64_t powers[] = {1,
+					  10,
+					  100,
+					  1000,
+					  10000,
+					  100000,
+					  1000000,
+					  10000000,
+					  100000000,
+					  1000000000,
+					  10000000000,
+					  100000000000,
+					  1000000000000,
+					  10000000000000,
+					  100000000000000,
+					  1000000000000000,
+					  10000000000000000,
+					  100000000000000000,
+					  1000000000000000000,
+					  10000000000000000000u};
+	/* bits times log10(2) is the number of digits, or one less */
+	unsigned bits = 64 - (unsigned)__builtin_clzll(n | 1), guess = bits * 1233 >> 12;
+	return guess + (n >= powers[guess]);
+}
+
 /* Two digits for each division: a document of statistics is mostly numbers. */
 char *digits_u64(char *to, uint64_t n)
 {
-	char digits[DIGITS_U64];
-	size_t i = sizeof(digits);
-	while (n >= 10) {
-		i -= 2;
-		memcpy(digits + i, pairs + n % 100 * 2, 2);
-		n /= 100;
+	if (n < 10) {
+		*to = (char)('0' + n);
+		return to + 1;
 	}
-	if (n || i == sizeof(digits)) /* an odd one in front, or nothing but 0 */
-		digits[--i] = (char)('0' + n);
-	memcpy(to, digits + i, sizeof(digits) - i);
-	return to + sizeof(digits) - i;
+	char *end = to + n_digits(n), *at = end;
+	for (; n >= 100; n /= 100)
+		memcpy(at -= 2, pairs + n % 100 * 2, 2);
+	if (n >= 10)
+		memcpy(to, pairs + n * 2, 2);
+	else
+		*to = (char)('0' + n);
+	return end;
 }
 
 void str_u64(struct str *s, uint64_t n)
