@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The latency windows of one backend: the last 10 s, 1 m, 5 m and since start,
- * for every phase, summed over all workers.  Control thread only.
+ * The latency windows of one backend (or pool, route, listener): the last 10 s, 1 m,
+ * 5 m and since start, for every phase, summed over all workers.  Control thread only.
  *
  *   struct windows *w = windows_new(clock_us());
  *   windows_fold(w, sets, n_workers, clock_us());      // once a second

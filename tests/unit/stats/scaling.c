@@ -12,7 +12,12 @@
 
 #include "sim.h"
 
+#ifdef __SANITIZE_ADDRESS__
+#define RUNS 5 /* how often they are right is for the build that takes a quarter of the time */
+#else
 #define RUNS 20
+#endif
+#define RUNS_RIGHT (RUNS - 1)
 
 /* Load goes up and down, as in a day, and ends where the verdict is asked for. */
 static void run_day(struct sim *sim, double capacity, double last)
@@ -44,10 +49,10 @@ Test(verdict, healthy_at_low_load)
 	struct sim_plan plan = {
 	    .backends = 4, .workers = 4, .service_us = 10000, .slo_p95_us = 60000};
 	int right = count_right(&plan, 1600, 0.4, VERDICT_healthy);
-	cr_assert(right >= 19, "%d of %d", right, RUNS);
+	cr_assert(right >= RUNS_RIGHT, "%d of %d", right, RUNS);
 	plan.slo_p95_us = 0;
 	right = count_right(&plan, 1600, 0.4, VERDICT_healthy);
-	cr_assert(right >= 19, "%d of %d without an objective", right, RUNS);
+	cr_assert(right >= RUNS_RIGHT, "%d of %d without an objective", right, RUNS);
 }
 
 Test(verdict, performance_when_slow_alone)
@@ -55,7 +60,7 @@ Test(verdict, performance_when_slow_alone)
 	const struct sim_plan plan = {
 	    .backends = 4, .workers = 4, .service_us = 40000, .slo_p95_us = 60000};
 	int right = count_right(&plan, 400, 0.4, VERDICT_performance);
-	cr_assert(right >= 19, "%d of %d", right, RUNS);
+	cr_assert(right >= RUNS_RIGHT, "%d of %d", right, RUNS);
 }
 
 Test(verdict, scalability_when_slow_in_company)
@@ -63,7 +68,7 @@ Test(verdict, scalability_when_slow_in_company)
 	const struct sim_plan plan = {
 	    .backends = 4, .workers = 4, .service_us = 10000, .slo_p95_us = 60000};
 	int right = count_right(&plan, 1600, 1.02, VERDICT_scalability);
-	cr_assert(right >= 19, "%d of %d", right, RUNS);
+	cr_assert(right >= RUNS_RIGHT, "%d of %d", right, RUNS);
 }
 
 /* 16 workers at each backend, but all pass a station that takes 1000 a second. */
@@ -79,7 +84,7 @@ Test(verdict, shared_when_the_bottleneck_is_behind)
 	struct sim_plan plan = shared_world;
 	plan.random = true; /* backends are unequally busy by chance */
 	int right = count_right(&plan, 1000, 1.03, VERDICT_scalability_shared);
-	cr_assert(right >= 19, "%d of %d", right, RUNS);
+	cr_assert(right >= RUNS_RIGHT, "%d of %d", right, RUNS);
 }
 
 Test(verdict, shared_when_more_backends_have_not_helped)
@@ -98,7 +103,7 @@ Test(verdict, shared_when_more_backends_have_not_helped)
 			cr_log_info("seed %lu: %s", (unsigned long)seed, s->sentence);
 		sim_free(sim);
 	}
-	cr_assert(right >= 19, "%d of %d", right, RUNS);
+	cr_assert(right >= RUNS_RIGHT, "%d of %d", right, RUNS);
 }
 
 /*
@@ -146,7 +151,7 @@ Test(verdict, shared_when_growing_pools_are_overloaded)
 				      .shared_us = 4000,
 				      .slo_p95_us = 150000};
 	int right = count_grown(&plan, 200, VERDICT_scalability_shared);
-	cr_assert(right >= 19, "%d of %d", right, RUNS);
+	cr_assert(right >= RUNS_RIGHT, "%d of %d", right, RUNS);
 }
 
 Test(verdict, scalability_when_growing_pools_share_nothing)
@@ -159,7 +164,7 @@ Test(verdict, scalability_when_growing_pools_share_nothing)
 					      .cv2 = variation[i],
 					      .slo_p95_us = 150000};
 		int right = count_grown(&plan, 200, VERDICT_scalability);
-		cr_assert(right >= 19, "%d of %d, variation %f", right, RUNS, variation[i]);
+		cr_assert(right >= RUNS_RIGHT, "%d of %d, variation %f", right, RUNS, variation[i]);
 	}
 }
 
@@ -180,10 +185,10 @@ Test(verdict, scalability_when_backends_are_unequally_busy)
 	struct sim_plan plan = {
 	    .backends = 4, .workers = 4, .service_us = 10000, .random = true, .slo_p95_us = 60000};
 	int right = count_right(&plan, 1600, 0.95, VERDICT_scalability);
-	cr_assert(right >= 19, "%d of %d", right, RUNS);
+	cr_assert(right >= RUNS_RIGHT, "%d of %d", right, RUNS);
 	plan.cv2 = 4;
 	right = count_right(&plan, 1600, 0.95, VERDICT_scalability);
-	cr_assert(right >= 19, "%d of %d with a long tail", right, RUNS);
+	cr_assert(right >= RUNS_RIGHT, "%d of %d with a long tail", right, RUNS);
 }
 
 Test(verdict, skewed_when_one_has_more_to_do)
@@ -192,7 +197,7 @@ Test(verdict, skewed_when_one_has_more_to_do)
 	    .backends = 4, .workers = 4, .service_us = 10000, .uneven = true, .slo_p95_us = 60000};
 	/* the first gets four of seven requests: its limit is at 700 in all */
 	int right = count_right(&plan, 700, 0.98, VERDICT_skewed);
-	cr_assert(right >= 19, "%d of %d", right, RUNS);
+	cr_assert(right >= RUNS_RIGHT, "%d of %d", right, RUNS);
 }
 
 Test(verdict, skewed_when_one_is_slower)
@@ -200,7 +205,7 @@ Test(verdict, skewed_when_one_is_slower)
 	const struct sim_plan plan = {
 	    .backends = 4, .workers = 4, .service_us = 10000, .slow = {1, 1, 2.5, 1}};
 	int right = count_right(&plan, 1300, 0.5, VERDICT_skewed);
-	cr_assert(right >= 19, "%d of %d", right, RUNS);
+	cr_assert(right >= RUNS_RIGHT, "%d of %d", right, RUNS);
 }
 
 /* The backends are quick, the time goes by in front of them. */
@@ -212,13 +217,13 @@ Test(verdict, balancer_when_time_is_lost_in_weir)
 				.queue_us = 30000,
 				.slo_p95_us = 60000};
 	int right = count_right(&plan, 1600, 0.4, VERDICT_balancer);
-	cr_assert(right >= 19, "%d of %d", right, RUNS);
+	cr_assert(right >= RUNS_RIGHT, "%d of %d", right, RUNS);
 	plan.slo_p95_us = 0;
 	right = count_right(&plan, 1600, 0.4, VERDICT_balancer);
-	cr_assert(right >= 19, "%d of %d without an objective", right, RUNS);
+	cr_assert(right >= RUNS_RIGHT, "%d of %d without an objective", right, RUNS);
 	plan.slo_p95_us = 300000; /* it is slow, but nobody minds */
 	right = count_right(&plan, 1600, 0.4, VERDICT_healthy);
-	cr_assert(right >= 19, "%d of %d within the objective", right, RUNS);
+	cr_assert(right >= RUNS_RIGHT, "%d of %d within the objective", right, RUNS);
 }
 
 /* Neither the fastest of them nor the slowest is blamed for being first or last. */
@@ -230,7 +235,7 @@ Test(verdict, healthy_when_backends_differ_a_little)
 				      .slow = {0.85, 1, 1.15, 1},
 				      .slo_p95_us = 60000};
 	int right = count_right(&plan, 1600, 0.5, VERDICT_healthy);
-	cr_assert(right >= 19, "%d of %d", right, RUNS);
+	cr_assert(right >= RUNS_RIGHT, "%d of %d", right, RUNS);
 }
 
 Test(verdict, skewed_when_one_of_two_is_slower)
@@ -238,7 +243,7 @@ Test(verdict, skewed_when_one_of_two_is_slower)
 	const struct sim_plan plan = {
 	    .backends = 2, .workers = 4, .service_us = 10000, .slow = {1, 2.5}};
 	int right = count_right(&plan, 550, 0.5, VERDICT_skewed);
-	cr_assert(right >= 19, "%d of %d", right, RUNS);
+	cr_assert(right >= RUNS_RIGHT, "%d of %d", right, RUNS);
 }
 
 Test(verdict, nothing_is_said_about_thin_data)
@@ -304,7 +309,7 @@ Test(model, finds_the_workers)
 			 f->workers.c_high >= 4 && fabs(f->workers.per_worker - 100) < 5;
 		sim_free(sim);
 	}
-	cr_assert(right >= 19, "%d of %d", right, RUNS);
+	cr_assert(right >= RUNS_RIGHT, "%d of %d", right, RUNS);
 }
 
 /* What the reference says of such traffic: sigma .024 to .036, the peak at 44. */
@@ -327,7 +332,7 @@ Test(model, finds_the_universal_law)
 				    f->usl.peak_n);
 		sim_free(sim);
 	}
-	cr_assert(right >= 19, "%d of %d", right, RUNS);
+	cr_assert(right >= RUNS_RIGHT, "%d of %d", right, RUNS);
 }
 
 /* How often p99 with n + 1 (or n - 1) backends lies in the interval. */
@@ -367,8 +372,8 @@ static void check_forecasts(struct sim_plan plan, double capacity, double load, 
 			  f.p99_us.high);
 		sim_free(sim);
 	}
-	cr_assert(forecasts >= 19, "load %f: %d forecasts", load, forecasts);
-	cr_assert(inside >= 16, "load %f, to %u: %d of %d", load, to, inside, RUNS);
+	cr_assert(forecasts >= RUNS_RIGHT, "load %f: %d forecasts", load, forecasts);
+	cr_assert(inside >= RUNS * 4 / 5, "load %f, to %u: %d of %d", load, to, inside, RUNS);
 }
 
 Test(forecast, one_more_comes_true)
