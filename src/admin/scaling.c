@@ -240,10 +240,25 @@ static void put_model(struct json *j, const struct scaling *s)
 
 /* ---- forecasts ---- */
 
+struct capacity {
+	char at[48];
+};
+
+/* "1458", or "1390 to 1458" */
+static struct capacity capacity_of(const struct scaling_forecast *f)
+{
+	struct capacity c;
+	int n = snprintf(c.at, sizeof(c.at), "%.0f", f->capacity_low);
+	if (round(f->capacity_high) > round(f->capacity_low) && n > 0)
+		snprintf(c.at + n, sizeof(c.at) - (size_t)n, " to %.0f", f->capacity_high);
+	return c;
+}
+
 static void put_forecast_sentence(struct json *j, const struct scaling *s,
 				  const struct scaling_forecast *f)
 {
 	char text[400];
+	struct capacity capacity = capacity_of(f);
 	int change = (int)f->backends - (int)s->n_backends;
 	const char *shared = s->shift.found   ? "something behind them is shared"
 			     : s->shift.known ? "no shared bottleneck (as measured)"
@@ -253,11 +268,10 @@ static void put_forecast_sentence(struct json *j, const struct scaling *s,
 			 f->backends == 1 ? "" : "s", f->refusal);
 	else if (f->saturated)
 		snprintf(text, sizeof(text),
-			 "%u backend%s cannot take this load of %.0f requests/s: they end at "
-			 "%s%.0f to %.0f",
+			 "%u backend%s cannot take this load of %.0f requests/s: %s at %s%s",
 			 f->backends, f->backends == 1 ? "" : "s", f->rate,
-			 f->capacity_at_least ? "no less than " : "", f->capacity_low,
-			 f->capacity_high);
+			 f->backends == 1 ? "it ends" : "they end",
+			 f->capacity_at_least ? "no less than " : "", capacity.at);
 	else
 		snprintf(text, sizeof(text),
 			 "with %u backend%s (%+d): p99 %.1f - %.1f ms (now %.1f) at %.0f "

@@ -144,9 +144,32 @@ static void check_backends(struct doctor *d, const json_t *pool, const json_t *c
 	str_fini(&name);
 }
 
+/* Without routes there is one pool, and it takes everything. */
+static bool has_route(const struct doctor *d, const char *pool)
+{
+	const json_t *routes = json_object_get(d->config, "routes");
+	size_t i;
+	json_t *route;
+	json_array_foreach(routes, i, route)
+	{
+		if (strcmp(get_text(route, "pool"), pool) == 0)
+			return true;
+	}
+	return json_array_size(routes) == 0;
+}
+
+static void check_use(struct doctor *d, const json_t *pool, const char *name)
+{
+	if (!has_route(d, name))
+		doctor_find(d, NOTE, "name it in a route, or take it out",
+			    "pool %s gets no requests: no route leads to it", name);
+	else if (get_u64(d->status, "uptime_s") >= QUIET_S && get_u64(pool, "requests") == 0)
+		doctor_find(d, NOTE, "take it and its routes out, or find out why nobody comes",
+			    "pool %s got no request since the start", name);
+}
+
 static void check_pools(struct doctor *d)
 {
-	uint64_t uptime_s = get_u64(d->status, "uptime_s");
 	size_t i;
 	json_t *pool;
 	json_array_foreach(json_object_get(d->pools, "pools"), i, pool)
@@ -157,10 +180,7 @@ static void check_pools(struct doctor *d)
 		check_limit(d, name, "queue.length", get_u64(pool, "queued"),
 			    get_u64(json_object_get(conf, "queue"), "length"));
 		check_backends(d, pool, conf);
-		if (uptime_s >= QUIET_S && get_u64(pool, "requests") == 0)
-			doctor_find(d, NOTE,
-				    "take it and its routes out, or find out why nobody comes",
-				    "pool %s got no request since the start", name);
+		check_use(d, pool, name);
 	}
 }
 

@@ -366,7 +366,8 @@ async function latency() {
     level = at - end < 40 ? level + 1 : 0;
     end = at;
     box.append(svg("line", { x1: at, x2: at, y1: T, y2: H - B, class: "mark" }));
-    box.append(svg("text", { x: at + 3, y: T - 4 + level * 12, class: "marktext" }, name));
+    const right = at > W - R - 36;                    // no room behind the line
+    box.append(svg("text", { x: at + (right ? -3 : 3), y: T - 4 + level * 12, class: "marktext", "text-anchor": right ? "end" : "start" }, name));
   }
   return [tools, box, el("dl", {}, ...marks.flatMap(([name, us]) => [el("dt", {}, name), el("dd", {}, duration(us))]))];
 }
