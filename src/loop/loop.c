@@ -13,6 +13,7 @@ static void on_turn_start(struct ev_loop *ev, ev_check *w, int revents)
 	(void)ev;
 	(void)revents;
 	loop->now_us = loop->turn_began_us = clock_us();
+	loop->n_turns++;
 }
 
 static void note_lag(struct loop *loop)

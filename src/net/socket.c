@@ -17,6 +17,13 @@ static void set_flag(int fd, int level, int option)
 	setsockopt(fd, level, option, &one, sizeof(one));
 }
 
+/* What is accepted from a socket inherits it on Linux: nothing to do for each. */
+static void set_no_delay(int fd, const struct addr *addr)
+{
+	if (!addr_is_unix(addr))
+		set_flag(fd, IPPROTO_TCP, TCP_NODELAY);
+}
+
 /* A unix socket file that nobody listens on any more. */
 static bool unix_is_stale(const struct addr *addr)
 {
@@ -44,8 +51,10 @@ static int bind_to(int fd, const struct addr *addr)
 enum err socket_listen(const struct addr *addr, bool share, unsigned mode, int *out_fd)
 {
 	*out_fd = inherit_take(addr);
-	if (*out_fd >= 0) /* its owner may have had another queue in mind */
+	if (*out_fd >= 0) { /* its owner may have had another queue in mind */
+		set_no_delay(*out_fd, addr);
 		return listen(*out_fd, BACKLOG) ? err_from_errno(errno) : ERR_OK;
+	}
 	int fd = socket(addr->sa.sa_family, SOCK_FLAGS, 0);
 	if (fd < 0)
 		return err_from_errno(errno);
@@ -57,6 +66,7 @@ enum err socket_listen(const struct addr *addr, bool share, unsigned mode, int *
 		int only6 = !IN6_IS_ADDR_UNSPECIFIED(&addr->in6.sin6_addr);
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only6, sizeof(only6));
 	}
+	set_no_delay(fd, addr);
 	if (bind_to(fd, addr) || listen(fd, BACKLOG))
 		goto fail;
 	if (addr_is_unix(addr) && mode && chmod(addr->un.sun_path, mode))
@@ -82,11 +92,8 @@ enum err socket_accept(int listen_fd, struct addr *peer, int *out_fd)
 		peer->len = sizeof(*peer) - offsetof(struct addr, sa);
 		int fd = accept4(listen_fd, &peer->sa, &peer->len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 		*out_fd = fd;
-		if (fd >= 0) {
-			if (peer->sa.sa_family != AF_UNIX)
-				set_flag(fd, IPPROTO_TCP, TCP_NODELAY);
+		if (fd >= 0)
 			return ERR_OK;
-		}
 		switch (errno) {
 		case EAGAIN:
 			return ERR_OK;
@@ -111,8 +118,7 @@ enum err socket_connect(const struct addr *addr, int *out_fd, bool *done)
 	*out_fd = socket(addr->sa.sa_family, SOCK_FLAGS, 0);
 	if (*out_fd < 0)
 		return err_from_errno(errno);
-	if (!addr_is_unix(addr))
-		set_flag(*out_fd, IPPROTO_TCP, TCP_NODELAY);
+	set_no_delay(*out_fd, addr);
 	if (connect(*out_fd, &addr->sa, addr->len) == 0) {
 		*done = true;
 		return ERR_OK;

@@ -10,7 +10,7 @@
 #include "weir/proxy/client.h"
 
 /* Connections accepted in one event before other things have their turn. */
-#define ACCEPTS_PER_EVENT 64
+#define ACCEPTS_MAX 64
 /* How soon to look for descriptors again when they ran out. */
 #define FD_PAUSE_US 100000
 
@@ -20,6 +20,8 @@ struct accept_watch {
 	struct worker *worker;
 	struct listener *listener;
 	const struct gen_listener *conf; /* of the current generation */
+	unsigned batch;                  /* how many the last event was to take */
+	uint64_t filled_in;              /* the last turn in which there were as many */
 };
 
 struct handover {
@@ -182,13 +184,23 @@ static bool accept_one(struct accept_watch *a, bool leaving)
 	return leaving || !last;
 }
 
+/*
+ * One connection, since most come alone, and to ask for another costs a system call.  Those
+ * who come in a burst make the socket readable in the very next turn: then two, four, ...
+ */
 static void on_acceptable(struct ev_loop *ev, ev_io *io, int revents)
 {
 	struct accept_watch *a = container_of(io, struct accept_watch, io);
+	uint64_t turn = a->worker->loop.n_turns;
+	unsigned i = 0;
 	(void)ev;
 	(void)revents;
-	for (unsigned i = 0; i < ACCEPTS_PER_EVENT && accept_one(a, false); i++)
-		;
+	bool burst = a->filled_in + 1 == turn;
+	a->batch = !burst ? 1 : a->batch < ACCEPTS_MAX ? 2 * a->batch : ACCEPTS_MAX;
+	while (i < a->batch && accept_one(a, false))
+		i++;
+	if (i == a->batch)
+		a->filled_in = turn;
 }
 
 /* ---- following generations ---- */

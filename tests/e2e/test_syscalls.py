@@ -84,6 +84,20 @@ def test_four_calls_for_a_keepalive_request(weir, app, strace, workers):
     assert calls.get("setsockopt", 0) + calls.get("getsockname", 0) == 0, calls
 
 
+def test_seven_calls_for_a_connection(weir, app, strace):
+    """accept, epoll_ctl, four for the request, close: none that finds nothing."""
+    daemon = weir(app().addresses, workers=1)
+    daemon.ask()
+
+    def work():
+        for _ in range(N):
+            with daemon.connect() as client:
+                client.ask(headers=[("Connection", "close")])
+    calls = without_waiting(strace(daemon, work))
+    assert sum(calls.values()) <= 7 * N + 60, calls
+    assert calls["accept4"] <= N + 20, calls
+
+
 def test_pipelined_requests_cost_no_more(weir, app, strace):
     daemon = weir(app().addresses, workers=1)
     client = daemon.connect()

@@ -51,6 +51,7 @@ struct loop {
 	_Atomic uint64_t lag_max_us; /* longest turn of the last full second */
 	uint64_t lag_second;
 	uint64_t turn_began_us;
+	uint64_t n_turns; /* begun since the start */
 	/* writers: any thread, reader: this one */
 	_Atomic(struct mail *) mailbox __attribute__((aligned(64)));
 };

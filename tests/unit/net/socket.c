@@ -2,6 +2,7 @@
 /* Listening, accepting and connecting over IPv4, IPv6 and unix sockets. */
 #include "fixture.h"
 
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -35,6 +36,11 @@ static int accept_from(int fd, struct addr *peer)
 			poll(NULL, 0, 1);
 	}
 	cr_assert_geq(got, 0);
+	int no_delay = 0;
+	if (peer->sa.sa_family != AF_UNIX)
+		cr_expect(getsockopt(got, IPPROTO_TCP, TCP_NODELAY, &no_delay,
+				     &(socklen_t){sizeof(no_delay)}) == 0 &&
+			  no_delay);
 	cr_expect(fcntl(got, F_GETFL) & O_NONBLOCK);
 	cr_expect(fcntl(got, F_GETFD) & FD_CLOEXEC);
 	return got;
