@@ -17,6 +17,8 @@
 
 /* Seconds that sparklines show. */
 #define TOP_PAST 24
+/* Of as many, what was before is asked for at the start: one question each. */
+#define TOP_RECALLED_MAX 64
 /* Backends whose past is kept; those beyond have no sparklines. */
 #define TOP_PASTS_MAX 4096
 

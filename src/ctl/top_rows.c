@@ -7,6 +7,7 @@
 
 #include "api.h"
 #include "backend.h"
+#include "client.h"
 
 const char *const top_sort_names[] = {"name", "state", "rate", "in flight", "errors", "p99"};
 
@@ -48,6 +49,31 @@ static struct top_past *past_of(struct top *top, const char *name)
 	return past;
 }
 
+/* The flight recorder has what was before top began. */
+static void recall(struct top *top, const struct top_row *row, struct top_past *past)
+{
+	struct str path = STR_INIT;
+	json_t *answer, *second;
+	size_t i;
+	str_text(&path, "/v1/history?pool=");
+	client_escape(&path, get_text(row->pool, "name"));
+	if (row->backend) {
+		str_text(&path, "&backend=");
+		client_escape(&path, get_text(row->backend, "name"));
+	}
+	str_printf(&path, "&seconds=%d", TOP_PAST - 1);
+	if (api_get(top->ctl, path.ptr, &answer) != CTL_OK)
+		str_reset(&top->ctl->why); /* an older weir has none: it begins empty */
+	str_fini(&path);
+	json_array_foreach(json_object_get(answer, "rows"), i, second)
+	{
+		past->rate[past->n % TOP_PAST] = get_real(second, "rate");
+		past->p99_us[past->n % TOP_PAST] = get_real(second, "p99_us");
+		past->n++;
+	}
+	json_decref(answer);
+}
+
 static void remember(struct top *top, const struct top_row *row)
 {
 	struct str name = STR_INIT;
@@ -56,6 +82,8 @@ static void remember(struct top *top, const struct top_row *row)
 	str_fini(&name);
 	if (!past)
 		return;
+	if (top->n_refreshes == 1 && top->n_pasts <= TOP_RECALLED_MAX)
+		recall(top, row, past);
 	past->rate[past->n % TOP_PAST] = row->rate;
 	past->p99_us[past->n % TOP_PAST] = (double)row->p99_us;
 	past->n++;

@@ -67,6 +67,17 @@ def test_rows_are_live(site, top):
     term.until("ended with 0")
 
 
+def test_sparklines_begin_with_what_was_before(site, top):
+    def busy_seconds():
+        rows = site.admin.get("/v1/history?pool=app&backend=web1&seconds=20")["rows"]
+        return sum(row["rate"] > 0 for row in rows)
+    with traffic(site):
+        wait_for(lambda: busy_seconds() >= 4, 20)
+    screen = top().until("web2")
+    for name in ("app", "web1"):
+        assert sum(c in "▁▂▃▄▅▆▇█" for c in line(screen, name)) >= 8, screen
+
+
 def test_changes_are_confirmed(site, top):
     term = top()
     term.until("web2")
