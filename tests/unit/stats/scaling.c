@@ -28,18 +28,25 @@ static void run_day(struct sim *sim, double capacity, double last)
 	sim_run(sim, last * capacity, 60);
 }
 
+/* How it ended; the world is gone then. */
+static bool ended_with(struct sim *sim, uint64_t seed, enum verdict want)
+{
+	struct scaling *s = sim_result(sim).scaling;
+	bool right = s->opinion.verdict == want;
+	if (!right)
+		cr_log_info("seed %lu: %s: %s", (unsigned long)seed,
+			    verdict_name(s->opinion.verdict), s->sentence);
+	sim_free(sim);
+	return right;
+}
+
 static int count_right(const struct sim_plan *plan, double capacity, double last, enum verdict want)
 {
 	int right = 0;
 	for (uint64_t seed = 1; seed <= RUNS; seed++) {
 		struct sim *sim = sim_new(plan, seed);
 		run_day(sim, capacity, last);
-		struct scaling *s = sim_result(sim).scaling;
-		right += s->opinion.verdict == want;
-		if (s->opinion.verdict != want)
-			cr_log_info("seed %lu: %s: %s", (unsigned long)seed,
-				    verdict_name(s->opinion.verdict), s->sentence);
-		sim_free(sim);
+		right += ended_with(sim, seed, want);
 	}
 	return right;
 }
@@ -97,11 +104,7 @@ Test(verdict, shared_when_more_backends_have_not_helped)
 			run_day(sim, 1000, 0.5);
 		}
 		sim_run(sim, 1030, 60);
-		struct scaling *s = sim_result(sim).scaling;
-		right += s->opinion.verdict == VERDICT_scalability_shared;
-		if (s->opinion.verdict != VERDICT_scalability_shared)
-			cr_log_info("seed %lu: %s", (unsigned long)seed, s->sentence);
-		sim_free(sim);
+		right += ended_with(sim, seed, VERDICT_scalability_shared);
 	}
 	cr_assert(right >= RUNS_RIGHT, "%d of %d", right, RUNS);
 }
@@ -110,7 +113,7 @@ Test(verdict, shared_when_more_backends_have_not_helped)
  * A pool that grows because it is too slow, as in scripts/scale-out: each size is led from
  * little load to more than it can take, which is the moment that shows most.
  */
-static struct scaling *run_growth(struct sim *sim, double one)
+static void run_growth(struct sim *sim, double one)
 {
 	static const double shares[] = {0.15, 0.3, 0.45, 0.6, 0.75, 0.9};
 	for (unsigned n = 1; n <= 8; n *= 2) {
@@ -123,7 +126,6 @@ static struct scaling *run_growth(struct sim *sim, double one)
 		if (n < 8)
 			sim_run(sim, 1, 40);
 	}
-	return sim_result(sim).scaling;
 }
 
 static int count_grown(const struct sim_plan *plan, double one, enum verdict want)
@@ -131,12 +133,8 @@ static int count_grown(const struct sim_plan *plan, double one, enum verdict wan
 	int right = 0;
 	for (uint64_t seed = 1; seed <= RUNS; seed++) {
 		struct sim *sim = sim_new(plan, seed);
-		struct scaling *s = run_growth(sim, one);
-		right += s->opinion.verdict == want;
-		if (s->opinion.verdict != want)
-			cr_log_info("seed %lu: %s: %s", (unsigned long)seed,
-				    verdict_name(s->opinion.verdict), s->sentence);
-		sim_free(sim);
+		run_growth(sim, one);
+		right += ended_with(sim, seed, want);
 	}
 	return right;
 }
