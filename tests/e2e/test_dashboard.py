@@ -84,6 +84,22 @@ def test_details_by_keyboard(site, browser):
     assert not browser.complaints
 
 
+def test_tables_of_details_have_all_their_heads(site, browser):
+    """As many as cells, although tables of pools leave some out beside them."""
+    for _ in range(20):
+        site.ask()
+    browser.open(f"http://127.0.0.1:{site.status_port}/")
+    browser.until("document.querySelectorAll('tr.row').length == 3")
+    browser.js("document.querySelector(\"tr[data-key='app/web1']\").click()")
+    browser.until("document.querySelector('.tabs button') != null")
+    browser.js("[...document.querySelectorAll('.tabs button')].find(b => "
+               "b.textContent == 'slow').click()")
+    browser.until("document.querySelector('#detail tbody tr') != null")
+    shown = "[...document.querySelectorAll('#detail %s')].filter(e => e.offsetWidth > 0).length"
+    heads = browser.js(shown % "thead th")
+    assert heads == browser.js(shown % "tbody tr:first-child td") == 7
+
+
 def test_phone_and_dark(site, browser):
     browser.resize(390, 844, True)
     browser.scheme("dark")
