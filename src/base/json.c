@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 void json_init(struct json *j, struct str *out, bool pretty)
 {
@@ -77,14 +78,30 @@ void json_key_view(struct json *j, struct view key)
 	j->after_key = true;
 }
 
+/* "key": or "text", without another look at the room. */
+static void put_quoted(struct str *out, const char *ptr, size_t len, const char *after, size_t n)
+{
+	char *at = out->ptr + out->len;
+	*at++ = '"';
+	memcpy(at, ptr, len);
+	memcpy(at + len, after, n);
+	at[len + n] = '\0';
+	out->len += 1 + len + n;
+}
+
 /* Our own keys hold nothing to escape. */
 void json_key(struct json *j, const char *key)
 {
+	size_t len = strlen(key);
 	separate(j);
+	j->after_key = true;
+	if (!j->pretty && str_reserve(j->out, len + 3)) {
+		put_quoted(j->out, key, len, "\":", 2);
+		return;
+	}
 	str_char(j->out, '"');
 	str_text(j->out, key);
 	str_text(j->out, j->pretty ? "\": " : "\":");
-	j->after_key = true;
 }
 
 /* Length of the valid UTF-8 sequence at p (RFC 3629), or 0. */
@@ -128,12 +145,36 @@ static void quote_escape(struct str *out, unsigned char c)
 	}
 }
 
+/* Bytes at the front that need no escape, eight at a time: perhaps not all of them. */
+static size_t plain_prefix(const unsigned char *p, size_t n)
+{
+	const uint64_t ones = UINT64_C(0x0101010101010101), tops = ones << 7;
+	size_t i = 0;
+	for (; i + 8 <= n; i += 8) {
+		uint64_t x;
+		memcpy(&x, p + i, 8);
+		uint64_t quote = x ^ ones * '"', slash = x ^ ones * '\\', del = x ^ ones * 0x7f;
+		uint64_t found = x | ((x - ones * 0x20) & ~x) | ((quote - ones) & ~quote) |
+				 ((slash - ones) & ~slash) | ((del - ones) & ~del);
+		if (found & tops)
+			return i;
+	}
+	while (i < n && p[i] >= 0x20 && p[i] < 0x7f && p[i] != '"' && p[i] != '\\')
+		i++;
+	return i;
+}
+
 void json_quote(struct str *out, struct view v)
 {
 	const unsigned char *p = (const unsigned char *)v.ptr;
+	size_t i = plain_prefix(p, v.len);
 	size_t plain = 0; /* start of the run that needs no escape */
+	if (i == v.len && v.len && str_reserve(out, v.len + 2)) {
+		put_quoted(out, v.ptr, v.len, "\"", 1);
+		return;
+	}
 	str_char(out, '"');
-	for (size_t i = 0; i < v.len;) {
+	while (i < v.len) {
 		unsigned char c = p[i];
 		if (c >= 0x20 && c < 0x7f && c != '"' && c != '\\') {
 			i++;

@@ -172,11 +172,12 @@ static struct facts facts_of(const struct exchange *ex)
 
 static void put_seconds(struct json *j, const char *key, uint64_t us)
 {
+	char text[DIGITS_U64 + 8], rest[DIGITS_U64], *dot = digits_u64(text, us / 1000000);
+	digits_u64(rest, 1000000 + us % 1000000); /* zeroes in front, and a 1 */
+	*dot = '.';
+	memcpy(dot + 1, rest + 1, 6);
 	json_key(j, key);
-	char text[32];
-	int n = snprintf(text, sizeof(text), "%llu.%06llu", (unsigned long long)(us / 1000000),
-			 (unsigned long long)(us % 1000000));
-	json_raw(j, view_of(text, (size_t)n));
+	json_raw(j, view_of(text, (size_t)(dot + 7 - text)));
 }
 
 static void line_json(struct str *s, const struct exchange *ex, const struct facts *f)

@@ -29,6 +29,32 @@ Test(json, escapes_what_rfc_8259_asks_for)
 	check_quoted(VIEW("a\0b\x1f\x7f"), "\"a\\u0000b\\u001f\\u007f\"");
 }
 
+/* Text is looked at eight bytes at a time: one byte of any kind anywhere in it. */
+Test(json, escapes_a_byte_wherever_it_stands)
+{
+	for (unsigned byte = 0; byte < 256; byte++) {
+		const char c = (char)byte;
+		struct str alone = STR_INIT;
+		json_quote(&alone, view_of(&c, 1));
+		for (size_t len = 1; len < 20; len++)
+			for (size_t at = 0; at < len; at++) {
+				char text[20];
+				struct str got = STR_INIT, want = STR_INIT;
+				memset(text, 'x', len);
+				text[at] = c;
+				json_quote(&got, view_of(text, len));
+				str_printf(&want, "\"%.*s%.*s%.*s\"", (int)at,
+					   "xxxxxxxxxxxxxxxxxxx", (int)alone.len - 2, alone.ptr + 1,
+					   (int)(len - at - 1), "xxxxxxxxxxxxxxxxxxx");
+				cr_assert(view_eq(str_as_view(&got), str_as_view(&want)),
+					  "byte %u at %zu of %zu", byte, at, len);
+				str_fini(&got);
+				str_fini(&want);
+			}
+		str_fini(&alone);
+	}
+}
+
 Test(json, keeps_valid_utf8)
 {
 	static const char *const good[] = {
