@@ -67,12 +67,11 @@ void metric_u64(struct metric *m, uint64_t n)
 void metric_seconds(struct metric *m, uint64_t us)
 {
 	end_labels(m);
-	str_u64(m->out, us / 1000000);
 	if (us % 1000000) {
-		char digits[DIGITS_U64];
-		digits_u64(digits, 1000000 + us % 1000000);
-		digits[0] = '.'; /* was the leading one */
-		str_put(m->out, digits, 7);
+		char text[DIGITS_SECONDS];
+		str_put(m->out, text, (size_t)(digits_seconds(text, us) - text));
+	} else {
+		str_u64(m->out, us / 1000000);
 	}
 	str_char(m->out, '\n');
 }

@@ -30,9 +30,6 @@ static char *put_hundredths(char *to, double x)
 
 static char *put_summary(char *at, const struct hist_summary *s)
 {
-	if (s->n == 0)
-		return PUT(at, "{\"n\":0,\"p50_us\":0,\"p90_us\":0,\"p99_us\":0,\"p999_us\":0,"
-			       "\"max_us\":0,\"mean_us\":0}");
 	at = digits_u64(PUT(at, "{\"n\":"), s->n);
 	at = digits_u64(PUT(at, ",\"p50_us\":"), s->p50_us);
 	at = digits_u64(PUT(at, ",\"p90_us\":"), s->p90_us);

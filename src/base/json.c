@@ -145,6 +145,11 @@ static void quote_escape(struct str *out, unsigned char c)
 	}
 }
 
+static inline bool is_plain(unsigned char c)
+{
+	return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+}
+
 /* Bytes at the front that need no escape, eight at a time: perhaps not all of them. */
 static size_t plain_prefix(const unsigned char *p, size_t n)
 {
@@ -159,7 +164,7 @@ static size_t plain_prefix(const unsigned char *p, size_t n)
 		if (found & tops)
 			return i;
 	}
-	while (i < n && p[i] >= 0x20 && p[i] < 0x7f && p[i] != '"' && p[i] != '\\')
+	while (i < n && is_plain(p[i]))
 		i++;
 	return i;
 }
@@ -176,7 +181,7 @@ void json_quote(struct str *out, struct view v)
 	str_char(out, '"');
 	while (i < v.len) {
 		unsigned char c = p[i];
-		if (c >= 0x20 && c < 0x7f && c != '"' && c != '\\') {
+		if (is_plain(c)) {
 			i++;
 			continue;
 		}

@@ -126,6 +126,15 @@ char *digits_u64(char *to, uint64_t n)
 	return end;
 }
 
+char *digits_seconds(char *to, uint64_t us)
+{
+	char rest[DIGITS_U64], *dot = digits_u64(to, us / 1000000);
+	digits_u64(rest, 1000000 + us % 1000000); /* zeroes in front, and a 1 */
+	*dot = '.';
+	memcpy(dot + 1, rest + 1, 6);
+	return dot + 7;
+}
+
 void str_u64(struct str *s, uint64_t n)
 {
 	char digits[DIGITS_U64];

@@ -80,6 +80,17 @@ enum ctl_exit api_send(struct ctl *ctl, const char *method, const char *path, js
 	return code;
 }
 
+void api_history_path(struct str *out, const char *pool, const char *backend, uint64_t seconds)
+{
+	str_text(out, "/v1/history?pool=");
+	client_escape(out, pool);
+	if (backend) {
+		str_text(out, "&backend=");
+		client_escape(out, backend);
+	}
+	str_printf(out, "&seconds=%llu", (unsigned long long)seconds);
+}
+
 enum ctl_exit api_show(struct ctl *ctl, const char *path,
 		       void (*print)(struct ctl *ctl, const json_t *answer))
 {

@@ -21,6 +21,9 @@ enum ctl_exit api_get(struct ctl *ctl, const char *path, json_t **out);
 enum ctl_exit api_send(struct ctl *ctl, const char *method, const char *path, json_t *body,
 		       json_t **out);
 
+/* The flight recorder's last seconds; of the whole pool when `backend` is NULL. */
+void api_history_path(struct str *out, const char *pool, const char *backend, uint64_t seconds);
+
 /* GETs `path` and appends the answer: as JSON, or what `print` makes of it. */
 enum ctl_exit api_show(struct ctl *ctl, const char *path,
 		       void (*print)(struct ctl *ctl, const json_t *answer));

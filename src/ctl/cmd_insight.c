@@ -336,7 +336,7 @@ static void print_history(struct ctl *ctl, const json_t *answer)
 enum ctl_exit cmd_history(struct ctl *ctl)
 {
 	struct backend_ref ref;
-	uint64_t seconds;
+	uint64_t seconds = 60;
 	enum ctl_exit code = backend_ref_parse(ctl, ctl->args[0], false, &ref);
 	if (code != CTL_OK)
 		return code;
@@ -344,13 +344,7 @@ enum ctl_exit cmd_history(struct ctl *ctl)
 		return ctl_fail(ctl, CTL_USAGE, "--seconds takes a number, not \"%s\"",
 				ctl->seconds);
 	struct str path = STR_INIT;
-	str_text(&path, "/v1/history?pool=");
-	client_escape(&path, ref.pool);
-	if (ref.backend) {
-		str_text(&path, "&backend=");
-		client_escape(&path, ref.backend);
-	}
-	str_printf(&path, "&seconds=%s", ctl->seconds ? ctl->seconds : "60");
+	api_history_path(&path, ref.pool, ref.backend, seconds);
 	code = api_show(ctl, path.ptr, print_history);
 	str_fini(&path);
 	return code;

@@ -7,7 +7,6 @@
 
 #include "api.h"
 #include "backend.h"
-#include "client.h"
 
 const char *const top_sort_names[] = {"name", "state", "rate", "in flight", "errors", "p99"};
 
@@ -55,13 +54,8 @@ static void recall(struct top *top, const struct top_row *row, struct top_past *
 	struct str path = STR_INIT;
 	json_t *answer, *second;
 	size_t i;
-	str_text(&path, "/v1/history?pool=");
-	client_escape(&path, get_text(row->pool, "name"));
-	if (row->backend) {
-		str_text(&path, "&backend=");
-		client_escape(&path, get_text(row->backend, "name"));
-	}
-	str_printf(&path, "&seconds=%d", TOP_PAST - 1);
+	api_history_path(&path, get_text(row->pool, "name"),
+			 row->backend ? get_text(row->backend, "name") : NULL, TOP_PAST - 1);
 	if (api_get(top->ctl, path.ptr, &answer) != CTL_OK)
 		str_reset(&top->ctl->why); /* an older weir has none: it begins empty */
 	str_fini(&path);

@@ -172,12 +172,9 @@ static struct facts facts_of(const struct exchange *ex)
 
 static void put_seconds(struct json *j, const char *key, uint64_t us)
 {
-	char text[DIGITS_U64 + 8], rest[DIGITS_U64], *dot = digits_u64(text, us / 1000000);
-	digits_u64(rest, 1000000 + us % 1000000); /* zeroes in front, and a 1 */
-	*dot = '.';
-	memcpy(dot + 1, rest + 1, 6);
+	char text[DIGITS_SECONDS];
 	json_key(j, key);
-	json_raw(j, view_of(text, (size_t)(dot + 7 - text)));
+	json_raw(j, view_of(text, (size_t)(digits_seconds(text, us) - text)));
 }
 
 static void line_json(struct str *s, const struct exchange *ex, const struct facts *f)

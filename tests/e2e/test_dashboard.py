@@ -60,11 +60,21 @@ def test_the_page_is_live(site, browser):
                for url in browser.urls), browser.urls
 
 
-def test_details_by_keyboard(site, browser):
+def open_busy_page(site, browser):
     for _ in range(20):
         site.ask()
     browser.open(f"http://127.0.0.1:{site.status_port}/")
     browser.until("document.querySelectorAll('tr.row').length == 3")
+
+
+def open_tab(browser, tab, shown):
+    browser.js(f"[...document.querySelectorAll('.tabs button')].find(b => "
+               f"b.textContent == '{tab}').click()")
+    browser.until(f"document.querySelector('{shown}') != null")
+
+
+def test_details_by_keyboard(site, browser):
+    open_busy_page(site, browser)
     browser.key("ArrowDown")
     browser.until("document.activeElement.classList.contains('row')")
     browser.key("Enter")
@@ -72,9 +82,7 @@ def test_details_by_keyboard(site, browser):
     browser.until("document.querySelector('#detail h2')?.textContent == 'app/web1'")
     for tab, shown in (("latency", ".chart .bars"), ("history", ".chart path"),
                        ("slow", "#detail table"), ("scaling", "#detail dl")):
-        browser.js(f"[...document.querySelectorAll('.tabs button')].find(b => "
-                   f"b.textContent == '{tab}').click()")
-        browser.until(f"document.querySelector('{shown}') != null")
+        open_tab(browser, tab, shown)
     browser.key("Escape")
     browser.until("document.getElementById('detail').hidden")
     browser.key("/")
@@ -86,15 +94,10 @@ def test_details_by_keyboard(site, browser):
 
 def test_tables_of_details_have_all_their_heads(site, browser):
     """As many as cells, although tables of pools leave some out beside them."""
-    for _ in range(20):
-        site.ask()
-    browser.open(f"http://127.0.0.1:{site.status_port}/")
-    browser.until("document.querySelectorAll('tr.row').length == 3")
+    open_busy_page(site, browser)
     browser.js("document.querySelector(\"tr[data-key='app/web1']\").click()")
     browser.until("document.querySelector('.tabs button') != null")
-    browser.js("[...document.querySelectorAll('.tabs button')].find(b => "
-               "b.textContent == 'slow').click()")
-    browser.until("document.querySelector('#detail tbody tr') != null")
+    open_tab(browser, "slow", "#detail tbody tr")
     shown = "[...document.querySelectorAll('#detail %s')].filter(e => e.offsetWidth > 0).length"
     heads = browser.js(shown % "thead th")
     assert heads == browser.js(shown % "tbody tr:first-child td") == 7

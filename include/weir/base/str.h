@@ -75,6 +75,9 @@ void str_u64(struct str *s, uint64_t n);
 /* The digits of n, without a terminator; their end comes back. */
 #define DIGITS_U64 20 /* at most */
 char *digits_u64(char *to, uint64_t n);
+/* Microseconds as seconds: "12.345678". */
+#define DIGITS_SECONDS (DIGITS_U64 + 1)
+char *digits_seconds(char *to, uint64_t us);
 
 static inline void str_view(struct str *s, struct view v)
 {
