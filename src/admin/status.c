@@ -126,6 +126,8 @@ static void put_daemon_problems(struct json *j, const struct admin_status *s)
 		    view_head(s->last_reload.error, end < 0 ? SIZE_MAX : (size_t)end);
 		json_textf(j, "the last reload failed: " VIEW_FMT, VIEW_ARG(line));
 	}
+	if (s->handover_error.len)
+		json_textf(j, "the last hand-over failed: " VIEW_FMT, VIEW_ARG(s->handover_error));
 	if ((n = total_named(s, "fd_exhausted")))
 		json_textf(j,
 			   "accepting stopped %llu times for want of file descriptors: raise the "

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "weir/base/check.h"
@@ -132,6 +133,7 @@ enum err control_reload(struct control *control, struct str *why)
 		return err;
 	}
 	note_reload(control, true, VIEW_NONE);
+	str_reset(&control->handover.error);
 	log_info("configuration loaded, generation %llu", (unsigned long long)control->current->id);
 	event_add(EVENT_RELOAD, VIEW_NONE, VIEW_NONE, "configuration loaded, generation %llu",
 		  (unsigned long long)control->current->id);
@@ -272,6 +274,21 @@ static void on_signal(struct ev_loop *ev, ev_signal *w, int revents)
 	str_fini(&why);
 }
 
+/* As process 1, which starts no other: those that lost their parent are ours to reap. */
+static void reap_orphans(void)
+{
+	while (waitpid(-1, NULL, WNOHANG) > 0)
+		;
+}
+
+static void on_orphan(struct ev_loop *ev, ev_signal *w, int revents)
+{
+	(void)ev;
+	(void)w;
+	(void)revents;
+	reap_orphans();
+}
+
 static void watch_signals(struct control *control)
 {
 	static const int numbers[] = {SIGHUP, SIGUSR1, SIGUSR2, SIGTERM, SIGINT, SIGQUIT};
@@ -281,6 +298,12 @@ static void watch_signals(struct control *control)
 		control->signals[i].data = control;
 		ev_signal_start(control->loop.ev, &control->signals[i]);
 	}
+	if (getpid() != 1)
+		return;
+	ev_signal *orphans = &control->signals[ARRAY_LEN(numbers)];
+	ev_signal_init(orphans, on_orphan, SIGCHLD);
+	ev_signal_start(control->loop.ev, orphans);
+	reap_orphans(); /* who ended before: what a shell left that became this process */
 }
 
 /* Judges each pool, every insight.interval. */
@@ -397,7 +420,6 @@ static void announce_start(struct control *control)
 		 control->n_workers, control->n_workers == 1 ? "" : "s",
 		 VIEW_ARG(gen->conf->status.socket));
 	event_add(EVENT_START, VIEW_NONE, VIEW_NONE, "weir %s started", WEIR_VERSION);
-	notify_state("READY=1");
 	handover_ready();
 }
 
@@ -429,6 +451,7 @@ static void finish(struct control *control)
 	}
 	tls_tickets_put(control->tickets);
 	str_fini(&control->last_reload.error);
+	str_fini(&control->handover.error);
 	loop_fini(&control->loop);
 }
 
@@ -440,6 +463,7 @@ int control_run(struct options *options, struct conf *conf)
 	    .started_us = clock_us(),
 	    .started_wall_us = clock_wall_us(),
 	    .last_reload = {.ok = true, .error = STR_INIT},
+	    .handover = {.error = STR_INIT},
 	};
 	list_init(&control.listeners);
 	list_init(&control.generations);

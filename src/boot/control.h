@@ -44,6 +44,7 @@ struct handover {
 	pid_t pid;   /* of the other */
 	ev_io ready; /* a byte: it is; the end: it never will be */
 	ev_timer late;
+	struct str error; /* owns; why the last one failed or was refused; else empty */
 };
 
 struct control {
@@ -76,7 +77,7 @@ struct control {
 	struct tracer *tracer;
 	struct tls_ticket_ring *tickets; /* counted */
 	uint64_t tickets_us;             /* when they were made */
-	ev_signal signals[6];
+	ev_signal signals[7];
 	ev_timer tick, drain_timer;
 	uint64_t looked_us;   /* when pools were judged */
 	ev_timer limits_tick; /* runs while some backend has an adaptive limit */
@@ -174,7 +175,7 @@ void log_writer_free(struct log_writer *writer);
 /* handover.c */
 /* At the start of the process: are we the one that takes over? */
 void handover_init(void);
-/* Tells who started us, if anybody waits for it, that we serve. */
+/* Tells the service manager and who started us, if they wait for it, that we serve. */
 void handover_ready(void);
 void handover_begin(struct control *control);
 /* This process is about to stop: so is the one that is not ready yet. */
@@ -186,6 +187,8 @@ enum err privileges_drop(const struct conf *conf, struct str *why);
 void privileges_raise_fds(void);
 
 /* notify.c: the service manager's protocol; without one nothing happens. */
-void notify_state(const char *state);
+bool notify_wanted(void);
+/* False and errno when there is one and it cannot be told; never waits for it. */
+bool notify_state(const char *state);
 
 #endif

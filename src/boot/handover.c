@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "control.h"
+#include "supervisor.h"
 
 #include "weir/base/check.h"
 #include "weir/net/inherit.h"
@@ -37,6 +38,10 @@ void handover_init(void)
 
 void handover_ready(void)
 {
+	char state[64];
+	/* a manager with NotifyAccess=all takes our own word for it, too */
+	snprintf(state, sizeof(state), "READY=1\nSTATUS=\nMAINPID=%d", (int)getpid());
+	notify_state(ready_fd < 0 ? "READY=1" : state);
 	if (ready_fd < 0)
 		return;
 	if (write(ready_fd, "R", 1) != 1)
@@ -114,22 +119,35 @@ static void stop_waiting(struct control *control, enum handover_state state)
 	h->state = state;
 }
 
+/* A line, an event, and a problem until the next reload or hand-over. */
+static void note_failure(struct control *control, const char *fmt, ...) PRINTF_LIKE(2, 3);
+static void note_failure(struct control *control, const char *fmt, ...)
+{
+	struct str *why = &control->handover.error;
+	va_list ap;
+	str_reset(why);
+	va_start(ap, fmt);
+	str_vprintf(why, fmt, ap);
+	va_end(ap);
+	log_error("hand-over failed, this process goes on: %s", why->ptr);
+	event_add(EVENT_RELOAD_FAILED, VIEW_NONE, VIEW_NONE,
+		  "hand-over failed, this process goes on: %s", why->ptr);
+}
+
 /* It may have ended by itself: then its own status is what is reported. */
 static void failed(struct control *control, const char *why)
 {
 	int status = 0;
 	pid_t pid = control->handover.pid;
 	stop_waiting(control, HANDOVER_NONE);
+	notify_state("STATUS=");
 	kill(pid, SIGKILL);
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		;
 	if (WIFEXITED(status))
-		log_error("hand-over failed, this process goes on: %s: exit code %d", why,
-			  WEXITSTATUS(status));
+		note_failure(control, "%s: exit code %d", why, WEXITSTATUS(status));
 	else
-		log_error("hand-over failed, this process goes on: %s", why);
-	event_add(EVENT_RELOAD_FAILED, VIEW_NONE, VIEW_NONE,
-		  "hand-over failed, this process goes on: %s", why);
+		note_failure(control, "%s", why);
 }
 
 static void succeeded(struct control *control)
@@ -137,10 +155,15 @@ static void succeeded(struct control *control)
 	char state[32];
 	int pid = (int)control->handover.pid;
 	stop_waiting(control, HANDOVER_DONE);
-	log_info("process %d has taken over", pid);
-	event_add(EVENT_DRAIN, VIEW_NONE, VIEW_NONE, "process %d has taken over", pid);
 	snprintf(state, sizeof(state), "MAINPID=%d", pid);
-	notify_state(state);
+	if (!notify_state(state))
+		log_error(
+		    "the service manager cannot be told that process %d is the main one now: %s",
+		    pid, strerror(errno));
+	log_info("process %d has taken over%s", pid,
+		 notify_wanted() ? "; a service manager follows if its NotifyAccess= is main or all"
+				 : "");
+	event_add(EVENT_DRAIN, VIEW_NONE, VIEW_NONE, "process %d has taken over", pid);
 	admin_leave(control->admin);
 	listeners_keep_files(control);
 	control_drain(control);
@@ -177,15 +200,33 @@ static void wait_for_it(struct control *control, int fd)
 	ev_timer_start(control->loop.ev, &h->late);
 }
 
+static bool may_begin(struct control *control)
+{
+	struct supervisor supervisor = supervisor_find();
+	struct str why = STR_INIT;
+	if (control->state != CONTROL_RUNNING || control->handover.state != HANDOVER_NONE) {
+		log_warn("no hand-over now: one is under way, or weir is about to stop");
+		return false;
+	}
+	bool may = supervisor_lets_hand_over(&supervisor, &why);
+	if (may && !notify_state("STATUS=handing over to another process")) {
+		may = false;
+		str_printf(&why, "the service manager cannot be told: %s: %s",
+			   getenv("NOTIFY_SOCKET"), strerror(errno));
+	}
+	if (!may)
+		note_failure(control, "%s", why.ptr);
+	str_fini(&why);
+	return may;
+}
+
 void handover_begin(struct control *control)
 {
 	int ends[2];
-	if (control->state != CONTROL_RUNNING || control->handover.state != HANDOVER_NONE) {
-		log_warn("no hand-over now: one is under way, or weir is about to stop");
+	if (!may_begin(control))
 		return;
-	}
 	if (pipe2(ends, O_CLOEXEC | O_NONBLOCK)) {
-		log_error("no hand-over: %s", strerror(errno));
+		note_failure(control, "no pipe: %s", strerror(errno));
 		return;
 	}
 	struct estate estate;
@@ -197,9 +238,10 @@ void handover_begin(struct control *control)
 	close(ends[1]);
 	if (error) {
 		close(ends[0]);
-		log_error("no hand-over: cannot start %s: %s", argv[0], strerror(error));
+		note_failure(control, "cannot start %s: %s", argv[0], strerror(error));
 		return;
 	}
+	str_reset(&control->handover.error);
 	log_info("handing over to process %d", (int)control->handover.pid);
 	wait_for_it(control, ends[0]);
 }

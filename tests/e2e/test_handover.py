@@ -38,23 +38,35 @@ def is_gone(pid):
 
 
 @pytest.fixture
-def two(weir, app, tmp_path):
-    """A weir on TCP, a unix socket and status.bind, and what follows it, which is stopped at the end."""
+def lineage(weir):
+    """weir(...), whose successors are stopped at the end."""
+    started = []
+
+    def start(*args, **kwargs):
+        daemon = weir(*args, **kwargs)
+        daemon.fd_check, daemon.pids = False, []
+        started.append(daemon)
+        return daemon
+    yield start
+    pids = [pid for daemon in started for pid in daemon.pids]
+    for pid in pids:
+        if not is_gone(pid):
+            os.kill(pid, signal.SIGTERM)
+    for pid in pids:
+        wait_for(lambda pid=pid: is_gone(pid), what=f"the end of {pid}")
+
+
+@pytest.fixture
+def two(lineage, app, tmp_path):
+    """A weir on TCP, a unix socket and status.bind."""
     backend = app()
     path = f"{tmp_path}/web.sock"
     conf_status = f"127.0.0.1:{free_port()}"
-    daemon = weir(backend.addresses, shutdown_timeout="20s", status={"bind": conf_status},
-                  listener={"bind": [f"127.0.0.1:{free_port()}", f"unix:{path}"]})
-    daemon.fd_check = False
+    daemon = lineage(backend.addresses, shutdown_timeout="20s", status={"bind": conf_status},
+                     listener={"bind": [f"127.0.0.1:{free_port()}", f"unix:{path}"]})
     daemon.app, daemon.web_sock, daemon.status_bind = backend, path, conf_status
     daemon.tcp = int(daemon.conf["listeners"][0]["bind"][0].rpartition(":")[2])
-    daemon.pids = []
-    yield daemon
-    for pid in daemon.pids:
-        if not is_gone(pid):
-            os.kill(pid, signal.SIGTERM)
-    for pid in daemon.pids:
-        wait_for(lambda pid=pid: is_gone(pid), what=f"the end of {pid}")
+    return daemon
 
 
 def hand_over(daemon, pid):
@@ -175,6 +187,79 @@ def test_the_stop_ends_a_hand_over_under_way(two):
     assert two.wait() == 0
     assert is_gone(pid) and "this process was told to stop" in two.stderr
     two.checked = True
+
+
+def children(pid):
+    with open(f"/proc/{pid}/task/{pid}/children") as listed:
+        return [int(child) for child in listed.read().split()]
+
+
+def test_process_1_goes_on(weir, app):
+    """Its end would be the container's: a hand-over is refused, everything else works, and a
+    process that lost its parent is reaped, whether it ended before or after."""
+    ns = ["unshare", "--pid", "--fork", *(["--user", "--map-root-user"] if os.getuid() else [])]
+    orphans = '(true &); (sleep 0.3 &); exec "$@"'
+    daemon = weir(app().addresses, wrapper=[*ns, "sh", "-c", orphans, "sh"], shutdown_timeout="5s")
+    inner = children(daemon.pid)[0]
+    wait_for(lambda: not children(inner), what="orphans are reaped")
+    os.kill(inner, signal.SIGUSR2)
+    wait_for(lambda: "hand-over failed, this process goes on: this is process 1" in daemon.stderr)
+    assert daemon.ask().status == 200
+    problems = daemon.admin.get("/v1/status")["problems"]
+    assert any("hand-over" in p and "process 1" in p for p in problems), problems
+    os.kill(inner, signal.SIGUSR1)
+    os.kill(inner, signal.SIGHUP)
+    wait_for(lambda: "generation 2" in daemon.stderr and "reopening logs" in daemon.stderr)
+    assert daemon.admin.get("/v1/status")["problems"] == []
+    daemon.checked = True
+    os.kill(inner, signal.SIGTERM)
+    assert daemon.wait() == 0 and "stopped" in daemon.stderr
+
+
+class Manager:
+    """The service manager's end of NOTIFY_SOCKET: who said what."""
+
+    def __init__(self, path):
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(path)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        self.socket.settimeout(10)
+        self.path, self.said = path, []
+
+    def hear(self, pid, line):
+        """Reads until this process has said this."""
+        while (pid, line) not in self.said:
+            text, extra, _, _ = self.socket.recvmsg(4096, 256)
+            sender = int.from_bytes(extra[0][2][:4], "little")
+            self.said += [(sender, each) for each in text.decode().splitlines()]
+
+
+def test_a_service_manager_follows(lineage, app, tmp_path):
+    """The main process names the next one, which says the same: whichever NotifyAccess= takes."""
+    manager = Manager(f"{tmp_path}/notify")
+    daemon = lineage(app().addresses, env={"NOTIFY_SOCKET": manager.path})
+    manager.hear(daemon.pid, "READY=1")
+    new = hand_over(daemon, daemon.pid)
+    manager.hear(new, "READY=1")
+    manager.hear(new, f"MAINPID={new}")
+    manager.hear(daemon.pid, f"MAINPID={new}")
+    ended(daemon)
+    assert (daemon.pid, "STOPPING=1") not in manager.said, "the service goes on"
+    os.kill(new, signal.SIGHUP)
+    wait_for(lambda: status(daemon).get("generation") == 2)
+    manager.socket.close()
+    os.kill(new, signal.SIGUSR2)
+    wait_for(lambda: "the service manager cannot be told" in daemon.stderr)
+    assert ask(daemon.port) == 200 and status(daemon)["pid"] == new
+
+
+def test_a_manager_that_cannot_follow(weir, app):
+    """A service of systemd without Type=notify: it would end the new process, too."""
+    daemon = weir(app().addresses,
+                  wrapper=["sh", "-c", 'export SYSTEMD_EXEC_PID=$$; exec "$@"', "sh"])
+    daemon.kill(signal.SIGUSR2)
+    wait_for(lambda: "hand-over failed, this process goes on" in daemon.stderr)
+    assert "set Type=notify" in daemon.stderr and daemon.ask().status == 200
 
 
 def test_sockets_of_a_service_manager(tmp_path, app):

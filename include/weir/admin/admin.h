@@ -47,6 +47,7 @@ struct admin_status {
 		uint64_t at_wall_us; /* 0: none since the start */
 		struct view error;   /* diagnostics of a failed one, else empty */
 	} last_reload;
+	struct view handover_error; /* why the last one failed, until a reload; else empty */
 	bool draining;
 	struct admin_worker *workers;
 	size_t n_workers;
