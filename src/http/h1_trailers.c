@@ -2,6 +2,8 @@
 /* Trailer fields (RFC 9110 6.5). */
 #include "h1_head.h"
 
+#include "weir/http/field.h"
+
 static enum reject trailer_reason(enum reject why)
 {
 	switch (why) {
@@ -36,7 +38,7 @@ enum h1_result h1_parse_trailers(struct view raw, const struct h1_limits *limits
 			return H1_BAD;
 		}
 		msg->n_underscore += hdr.drop;
-		if (!hdr_may_trail(&hdr))
+		if (field_traits(&hdr) & FIELD_HEAD)
 			hdr.drop = true;
 		msg->headers[msg->n_headers++] = hdr;
 	}

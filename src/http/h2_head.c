@@ -7,6 +7,7 @@
 #include "header_id.h"
 #include "weir/base/check.h"
 #include "weir/base/parse.h"
+#include "weir/http/field.h"
 
 /* Fields that belong to an HTTP/1 connection: malformed in HTTP/2, RFC 9113 8.2.2. */
 #define CONN_FIELDS                                                              \
@@ -339,7 +340,7 @@ enum reject h2_head_trailers(struct h2_head *head)
 {
 	struct message *msg = head->msg;
 	for (uint32_t i = 0; i < msg->n_headers; i++)
-		if (!hdr_may_trail(&msg->headers[i]))
+		if (field_traits(&msg->headers[i]) & FIELD_HEAD)
 			msg->headers[i].drop = true;
 	return head->why;
 }

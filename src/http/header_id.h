@@ -79,26 +79,4 @@ static inline enum hdr_id hdr_of_token(struct view name)
 	return HDR_OTHER;
 }
 
-/*
- * A trailer arrives when routing, framing and authentication are long decided,
- * so fields about these are not passed on.
- */
-#define NOT_IN_TRAILERS                                                                        \
-	(HDR_BIT(HOST) | HDR_BIT(CONTENT_LENGTH) | HDR_BIT(TRANSFER_ENCODING) |                \
-	 HDR_BIT(CONNECTION) | HDR_BIT(KEEP_ALIVE) | HDR_BIT(PROXY_CONNECTION) | HDR_BIT(TE) | \
-	 HDR_BIT(TRAILER) | HDR_BIT(UPGRADE) | HDR_BIT(HTTP2_SETTINGS) |                       \
-	 HDR_BIT(PROXY_AUTHENTICATE) | HDR_BIT(PROXY_AUTHORIZATION) | HDR_BIT(EXPECT) |        \
-	 HDR_BIT(PROXY) | HDR_BIT(FORWARDED) | HDR_BIT(X_FORWARDED_FOR) |                      \
-	 HDR_BIT(X_FORWARDED_PROTO) | HDR_BIT(X_FORWARDED_HOST) | HDR_BIT(X_FORWARDED_PORT) |  \
-	 HDR_BIT(X_REAL_IP) | HDR_BIT(X_REQUEST_ID) | HDR_BIT(COOKIE) | HDR_BIT(SET_COOKIE) |  \
-	 HDR_BIT(CONTENT_TYPE) | HDR_BIT(DATE) | HDR_BIT(LOCATION) | HDR_BIT(RETRY_AFTER) |    \
-	 HDR_BIT(AUTHORIZATION) | HDR_BIT(CACHE_CONTROL) | HDR_BIT(CONTENT_ENCODING) |         \
-	 HDR_BIT(CONTENT_RANGE) | HDR_BIT(RANGE) | HDR_BIT(MAX_FORWARDS) | HDR_BIT(AGE) |      \
-	 HDR_BIT(EXPIRES) | HDR_BIT(VARY) | HDR_BIT(WWW_AUTHENTICATE))
-
-static inline bool hdr_may_trail(const struct header *hdr)
-{
-	return !(NOT_IN_TRAILERS >> hdr->id & 1) && !view_istarts(hdr->name, VIEW("x-forwarded-"));
-}
-
 #endif

@@ -9,9 +9,10 @@
 #include "header_id.h"
 #include "weir/base/check.h"
 #include "weir/base/defs.h"
+#include "weir/http/field.h"
 
 const struct view hdr_names[HDR_N] = {
-#define HEADER(id, name) [HDR_##id] = {(name), sizeof(name) - 1},
+#define HEADER(id, name, traits) [HDR_##id] = {(name), sizeof(name) - 1},
 #include "weir/tbl/headers.def"
 #undef HEADER
 };
@@ -117,26 +118,19 @@ bool message_load_report(struct message *msg, struct view *value)
 
 /* ---- fields of this hop ---- */
 
-#define HOP_FIELDS                                                                             \
-	(HDR_BIT(CONNECTION) | HDR_BIT(KEEP_ALIVE) | HDR_BIT(PROXY_CONNECTION) | HDR_BIT(TE) | \
-	 HDR_BIT(TRANSFER_ENCODING) | HDR_BIT(HTTP2_SETTINGS) | HDR_BIT(PROXY_AUTHENTICATE) |  \
-	 HDR_BIT(PROXY_AUTHORIZATION) | HDR_BIT(PROXY))
-
-/* Fields that a Connection header names without effect. */
-#define KEPT_FIELDS                                                                                \
-	(HDR_BIT(HOST) | HDR_BIT(CONTENT_LENGTH) | HDR_BIT(TRANSFER_ENCODING) | HDR_BIT(TRAILER) | \
-	 HDR_BIT(UPGRADE) | HDR_BIT(EXPECT) | HDR_BIT(FORWARDED) | HDR_BIT(X_FORWARDED_FOR) |      \
-	 HDR_BIT(X_FORWARDED_PROTO) | HDR_BIT(X_FORWARDED_HOST) | HDR_BIT(X_FORWARDED_PORT) |      \
-	 HDR_BIT(X_REAL_IP) | HDR_BIT(X_REQUEST_ID) | HDR_BIT(COOKIE) | HDR_BIT(SET_COOKIE) |      \
-	 HDR_BIT(CONTENT_TYPE) | HDR_BIT(DATE) | HDR_BIT(LOCATION) | HDR_BIT(AUTHORIZATION) |      \
-	 HDR_BIT(CACHE_CONTROL) | HDR_BIT(CONTENT_ENCODING) | HDR_BIT(CONTENT_RANGE) |             \
-	 HDR_BIT(RANGE) | HDR_BIT(MAX_FORWARDS) | HDR_BIT(VARY) | HDR_BIT(WWW_AUTHENTICATE))
+static const uint64_t hop_fields = 0
+#define HEADER(id, name, traits) | ((traits) & FIELD_HOP ? HDR_BIT(id) : 0)
+#include "weir/tbl/headers.def"
+#undef HEADER
+    ;
 
 static void drop_named(struct message *msg, struct view name)
 {
 	enum hdr_id id = hdr_lookup(name);
-	if ((KEPT_FIELDS >> id & 1) || view_istarts(name, VIEW("x-forwarded-")))
+	unsigned traits = field_traits_of(id, name);
+	if (traits & FIELD_KEPT)
 		return;
+	msg->names_fields |= !traits && !view_ieq(name, VIEW("close"));
 	for (uint32_t i = 0; i < msg->n_headers; i++) {
 		struct header *hdr = &msg->headers[i];
 		if (hdr->id == id && (id != HDR_OTHER || view_ieq(hdr->name, name)))
@@ -156,7 +150,7 @@ static void drop_connection(struct message *msg, struct view value)
 
 void message_drop_hop_by_hop(struct message *msg, bool keep_upgrade)
 {
-	uint64_t hop = HOP_FIELDS | (keep_upgrade ? 0 : HDR_BIT(UPGRADE));
+	uint64_t hop = hop_fields | (keep_upgrade ? 0 : HDR_BIT(UPGRADE));
 	for (uint32_t i = 0; i < msg->n_headers; i++) {
 		struct header *hdr = &msg->headers[i];
 		if (!(hop >> hdr->id & 1))

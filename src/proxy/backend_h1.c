@@ -185,6 +185,7 @@ static bool relay_trailers(struct attempt *at, struct view raw)
 		exchange_end(ex, OUTCOME_backend_bad_body);
 		return false;
 	}
+	policy_response_trailers(ex, &w->resp);
 	return attempt_relayed(at, ex->client_ops->trailers(ex, &w->resp), true);
 }
 

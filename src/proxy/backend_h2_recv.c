@@ -119,6 +119,7 @@ static void give_trailers(struct backend_stream *s, struct view text)
 		refuse(s);
 		return;
 	}
+	policy_response_trailers(ex, &w->resp);
 	relayed(s, ex->client_ops->trailers(ex, &w->resp), 0, true);
 }
 

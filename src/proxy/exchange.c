@@ -494,10 +494,11 @@ enum io exchange_body(struct exchange *ex, struct span body, bool complete)
 	return take_body(ex, &part);
 }
 
-enum io exchange_body_trailers(struct exchange *ex, const struct message *trailers)
+enum io exchange_body_trailers(struct exchange *ex, struct message *trailers)
 {
 	struct worker *w = ex->worker;
 	struct h1_out out = h1_out_init(w->head, HEAD_ROOM);
+	policy_request_trailers(ex, trailers);
 	h1_put(&out, VIEW("0\r\n"));
 	h1_put_headers(&out, trailers);
 	h1_put(&out, VIEW("\r\n"));

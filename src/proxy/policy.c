@@ -13,6 +13,7 @@
 
 #include "weir/base/hex.h"
 #include "weir/base/parse.h"
+#include "weir/http/field.h"
 #include "weir/proxy/exchange.h"
 #include "weir/proxy/trace.h"
 
@@ -108,19 +109,23 @@ bool policy_is_for(const struct tls_info *tls, struct view authority)
 	return !tls->sni.len || view_ieq(tls->sni, authority);
 }
 
-static void drop_named(struct message *msg, struct view name)
-{
-	for (uint32_t i = 0; i < msg->n_headers; i++)
-		if (view_ieq(msg->headers[i].name, name))
-			msg->headers[i].drop = true;
-}
-
 static void drop_edited(struct message *msg, const struct conf_header_edits *edits)
 {
 	for (size_t i = 0; i < edits->remove.n; i++)
-		drop_named(msg, edits->remove.rows[i]);
+		field_drop(msg, edits->remove.rows[i]);
 	for (size_t i = 0; i < edits->set.n; i++)
-		drop_named(msg, edits->set.rows[i].name);
+		field_drop(msg, edits->set.rows[i].name);
+}
+
+/*
+ * A trailer section says nothing that belongs to weir or to the route in a head: who
+ * reads trailers into the head, as CGI and many frameworks do, would believe it.
+ */
+static void drop_trailers(struct message *msg, const struct conf_header_edits *edits, bool all)
+{
+	for (uint32_t i = 0; all && i < msg->n_headers; i++)
+		msg->headers[i].drop = true;
+	drop_edited(msg, edits);
 }
 
 /* ---- requests ---- */
@@ -245,6 +250,7 @@ bool policy_request(struct exchange *ex, const struct exchange_request *req, str
 	bool new_host = !sent_host || route->rewrite.host.ptr || !view_eq(sent_host->value, host);
 
 	message_drop_hop_by_hop(msg, ex->wants_upgrade);
+	ex->ends_trailers |= msg->names_fields;
 	drop_request_fields(msg, req, new_host, &fwd);
 	drop_edited(msg, &route->request_headers);
 	if (!put_request_line(ex, msg, out))
@@ -256,6 +262,16 @@ bool policy_request(struct exchange *ex, const struct exchange_request *req, str
 	put_edits(out, &route->request_headers);
 	h1_put(out, VIEW("\r\n"));
 	return !out->overflow;
+}
+
+void policy_request_trailers(struct exchange *ex, struct message *msg)
+{
+	if (!ex->view) /* answered already: they go nowhere */
+		return;
+	struct view deadline = ex->view->pool->conf->timeouts.deadline_header;
+	drop_trailers(msg, &ex->route->request_headers, ex->ends_trailers);
+	if (unlikely(deadline.ptr != NULL))
+		field_drop(msg, deadline);
 }
 
 /* ---- responses ---- */
@@ -280,6 +296,7 @@ static void take_report(struct exchange *ex, struct message *resp)
 void policy_response(struct exchange *ex, struct message *resp)
 {
 	message_drop_hop_by_hop(resp, resp->status == 101);
+	ex->ends_resp_trailers |= resp->names_fields;
 	if (unlikely(ex->view && ex->view->pool->wants_reports))
 		take_report(ex, resp);
 	if (unlikely(ex->listener->server_timing || ex->listener->proxy_status))
@@ -294,4 +311,11 @@ void policy_response(struct exchange *ex, struct message *resp)
 	}
 	if (unlikely(pin_applies(ex)))
 		pin_response(ex, resp);
+}
+
+void policy_response_trailers(struct exchange *ex, struct message *msg)
+{
+	drop_trailers(msg, &ex->route->response_headers, ex->ends_resp_trailers);
+	if (unlikely(ex->view->pool->wants_reports))
+		take_report(ex, msg);
 }

@@ -20,7 +20,7 @@
 
 enum hdr_id {
 	HDR_OTHER,
-#define HEADER(id, name) HDR_##id,
+#define HEADER(id, name, traits) HDR_##id,
 #include "weir/tbl/headers.def"
 #undef HEADER
 	HDR_N,
@@ -89,6 +89,7 @@ struct message {
 	bool upgrade;            /* Connection: upgrade and an Upgrade field (not h2c) are there */
 	bool expect_continue;    /* Expect: 100-continue */
 	bool h2;                 /* it came over HTTP/2 */
+	bool names_fields;       /* Connection names fields of its own: trailers end here, too */
 	size_t head_len;         /* bytes of the head in the input, blank line included */
 	uint32_t n_underscore;   /* fields dropped because of '_' in the name */
 	uint32_t n_headers;
@@ -113,7 +114,8 @@ bool message_load_report(struct message *msg, struct view *value);
  * `keep_upgrade` (the caller then writes "Connection: upgrade"); and Proxy.  A
  * peer that names framing, routing or security fields in Connection (Host,
  * Content-Length, Cookie, Authorization, X-Forwarded-... and the like) cannot
- * have them stripped: such names are passed over.
+ * have them stripped: such names are passed over.  names_fields is set when other
+ * names stand there, since they may come as trailers, long after the head is gone.
  */
 void message_drop_hop_by_hop(struct message *msg, bool keep_upgrade);
 

@@ -140,6 +140,7 @@ struct exchange {
 	bool req_complete;    /* the whole body has come from the client */
 	bool replayable;      /* `req` holds everything sent so far */
 	bool te_trailers;     /* the client said TE: trailers */
+	bool ends_trailers;   /* its Connection named fields: they may come as trailers */
 	bool grpc;            /* errors are told as gRPC does */
 	bool wants_json;      /* Accept prefers JSON: error answers */
 	bool close_client;    /* the client's connection cannot go on */
@@ -149,11 +150,12 @@ struct exchange {
 	bool backend_eof;     /* TUNNEL: the backend did */
 
 	/* the response */
-	uint16_t status;    /* what the client got; 0: nothing yet */
-	bool head_relayed;  /* the client has a final head */
-	bool resp_complete; /* and all of the response */
-	bool write_blocked; /* the client is slow: reading from the backend is paused */
-	size_t unsent_mark; /* bytes the slow side had not taken at the last look */
+	uint16_t status;         /* what the client got; 0: nothing yet */
+	bool head_relayed;       /* the client has a final head */
+	bool resp_complete;      /* and all of the response */
+	bool ends_resp_trailers; /* as ends_trailers */
+	bool write_blocked;      /* the client is slow: reading from the backend is paused */
+	size_t unsent_mark;      /* bytes the slow side had not taken at the last look */
 
 	/* facts */
 	enum outcome outcome;
@@ -202,7 +204,7 @@ void exchange_begin(struct exchange *ex, const struct exchange_request *req, str
 /* More of the body.  IO_WAIT: hold back until client_ops->resume. */
 enum io exchange_body(struct exchange *ex, struct span body, bool complete);
 /* The last of a chunked body came with trailer fields, parsed into `trailers`. */
-enum io exchange_body_trailers(struct exchange *ex, const struct message *trailers);
+enum io exchange_body_trailers(struct exchange *ex, struct message *trailers);
 /* How many body bytes may be given to exchange_body at once. */
 size_t exchange_body_room(const struct exchange *ex);
 /* Bytes of the request that wait for the backend to take them. */
@@ -254,6 +256,9 @@ void reply_route(struct exchange *ex, const struct exchange_request *req);
 /* policy.c: what is changed in heads on their way. */
 bool policy_request(struct exchange *ex, const struct exchange_request *req, struct h1_out *out);
 void policy_response(struct exchange *ex, struct message *resp);
+/* And in trailer sections, parsed into `msg`. */
+void policy_request_trailers(struct exchange *ex, struct message *msg);
+void policy_response_trailers(struct exchange *ex, struct message *msg);
 /* Whether a request for this authority belongs on a connection made for tls->sni. */
 bool policy_is_for(const struct tls_info *tls, struct view authority);
 /* Notes what is needed later: the request id (made when missing), wants_json. */

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+#include "weir/http/field.h"
+
+#include "weir/base/defs.h"
+
+static const uint8_t traits_of[HDR_N] = {
+#define HEADER(id, name, traits) [HDR_##id] = (traits),
+#include "weir/tbl/headers.def"
+#undef HEADER
+};
+
+static const struct {
+	struct view prefix;
+	uint8_t traits;
+} families[] = {
+    {VIEW("x-forwarded-"), FIELD_KEPT | FIELD_HEAD | FIELD_PEER},
+    {VIEW("x-client-cert-"), FIELD_KEPT | FIELD_HEAD | FIELD_PEER},
+};
+
+/* A byte of a name as CGI sees it. */
+static inline char fold(char c)
+{
+	return c == '_' ? '-' : char_lower(c);
+}
+
+bool field_same(struct view a, struct view b)
+{
+	if (a.len != b.len)
+		return false;
+	for (size_t i = 0; i < a.len; i++)
+		if (fold(a.ptr[i]) != fold(b.ptr[i]))
+			return false;
+	return true;
+}
+
+unsigned field_traits_of(enum hdr_id id, struct view name)
+{
+	if (id != HDR_OTHER)
+		return traits_of[id];
+	for (size_t i = 0; i < ARRAY_LEN(families); i++)
+		if (field_same(view_head(name, families[i].prefix.len), families[i].prefix))
+			return families[i].traits;
+	return 0;
+}
+
+void field_drop(struct message *msg, struct view name)
+{
+	for (uint32_t i = 0; i < msg->n_headers; i++)
+		if (field_same(msg->headers[i].name, name))
+			msg->headers[i].drop = true;
+}

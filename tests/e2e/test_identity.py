@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: MIT
+"""Who may say what: fields that belong to weir or to the route cannot be forged."""
+import pytest
+
+from h2peer import H2Server
+from h2wire import H2, post
+from wire import Headers, chunked, request
+
+NAMES = ["X-Client-Cert-Subject", "X-Client-Cert-Fingerprint", "X-Client-Cert-Issuer",
+         "X-Forwarded-For", "X-Forwarded-Prefix", "X-Forwarded", "Forwarded", "X-Real-IP",
+         "X-Request-ID", "traceparent", "Host", "Content-Length", "Transfer-Encoding",
+         "Connection", "Cookie", "Authorization", "X-Route-Sets", "X-Route-Removes", "X-Deadline",
+         "X_Forwarded_For"]
+KEPT = ("X-Sum", "7")
+ROUTE = {"request_headers": {"set": {"X-Route-Sets": "weir"}, "remove": ["X-Route-Removes"]},
+         "response_headers": {"set": {"X-Route-Sets": "weir"}, "remove": ["X-Route-Removes"]}}
+# what HTTP/2 does not even let in
+NOT_H2 = ("Connection", "Transfer-Encoding", "Content-Length", "X_Forwarded_For")
+TRAILERS = [(name, "evil") for name in NAMES] + [KEPT]
+
+
+def h2_backend(seen, trailers=()):
+    def handler(peer):
+        server = H2Server(peer)
+        number, req = server.request()
+        seen.append(Headers(req.trailers or ()))
+        server.head(number)
+        server.h2.send_headers(number, [(n.lower(), v) for n, v in trailers], end_stream=True)
+        server.flush()
+        server.until(lambda: False)
+    return handler
+
+
+def h1_backend(seen, trailers=(), head=()):
+    def handler(peer):
+        while (req := peer.request()) is not None:
+            seen.append(req.trailers)
+            lines = "".join(f"{n}: {v}\r\n" for n, v in head)
+            peer.send(f"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n{lines}\r\n",
+                      chunked([b"ok"], trailers))
+    return handler
+
+
+@pytest.mark.parametrize("backend", ["http1", "h2"])
+@pytest.mark.parametrize("client", ["http1", "h2"])
+def test_trailers_cannot_say_what_heads_cannot(weir, scripted, client, backend):
+    seen = []
+    back = [(n, v) for n, v in TRAILERS if backend == "http1" or n not in NOT_H2]
+    handler = (h2_backend if backend == "h2" else h1_backend)(seen, back)
+    daemon = weir([scripted(handler).address], workers=1,
+                  pool={"protocol": backend, "timeouts": {"deadline_header": "X-Deadline"}},
+                  routes=[{"pool": "app", **ROUTE}])
+    if client == "h2":
+        with H2(daemon.port) as peer:
+            fields = [(n.lower(), v) for n, v in TRAILERS if n not in NOT_H2]
+            peer.send(peer.headers(1, post(), end=False) + peer.data(1, b"body") +
+                      peer.headers(1, fields, end=True))
+            stream = peer.response(1)
+        status, came = stream.status, stream.trailers
+    else:
+        peer = daemon.connect()
+        peer.send(request("POST", headers=[("Transfer-Encoding", "chunked")]),
+                  chunked([b"body"], TRAILERS))
+        response = peer.response()
+        status, came = response.status, response.trailers
+    assert status == 200
+    assert [(n.lower(), v) for n, v in seen[0]] == [("x-sum", "7")]
+    dropped = {n.lower() for n in NAMES if n not in ("X-Deadline", "X_Forwarded_For")}
+    assert not dropped & {n.lower() for n, _ in came} and ("x-sum", "7") in [
+        (n.lower(), v) for n, v in came]
+
+
+def test_connection_takes_trailers_along(weir, scripted):
+    """RFC 9110 7.6.1: a field that Connection names goes, be it in the head or a trailer."""
+    seen = []
+    daemon = weir([scripted(h1_backend(seen, [("X-Hop", "1")],
+                                       [("Connection", "X-Hop")])).address])
+    client = daemon.connect()
+    client.send(request("POST", headers=[("Transfer-Encoding", "chunked"),
+                                         ("Connection", "X-Hop")]),
+                chunked([b"body"], [("X-Hop", "1")]))
+    assert not client.response().trailers and not seen[0]
+
+
+def test_trailers_of_a_request_that_was_answered_already(weir):
+    daemon = weir(["127.0.0.1:1"], routes=[{"respond": {"status": 404}}])
+    client = daemon.connect()
+    client.send(request("POST", headers=[("Transfer-Encoding", "chunked")]))
+    assert client.response().status == 404
+    client.send(chunked([b"body"], TRAILERS))
+    client.assert_closed()
