@@ -13,6 +13,7 @@
 #include "weir/base/bitset.h"
 #include "weir/base/check.h"
 #include "weir/base/hash.h"
+#include "weir/pool/upconn.h"
 
 /* ---- building: control thread ---- */
 
@@ -164,6 +165,8 @@ int32_t pool_backend_index(const struct pool *pool, struct view name)
 bool pool_note_refused(struct pool_view *view, struct pool_worker *pw, struct backend *backend)
 {
 	struct backend_local *local = backend->local[pw->id];
+	if (atomic_load_explicit(&backend->failed_row, memory_order_relaxed) < UINT16_MAX)
+		atomic_fetch_add_explicit(&backend->failed_row, 1, memory_order_relaxed);
 	if (local->refused_row < POOL_REFUSED_MAX && ++local->refused_row < POOL_REFUSED_MAX)
 		return false;
 	local->avoid_until_us = pw->loop->now_us + POOL_AVOID_US;
@@ -232,12 +235,15 @@ static bool claim_slot(const struct pool *pool, uint32_t i, uint32_t max)
 	return false;
 }
 
-static bool claim(const struct pool *pool, uint32_t i, uint32_t max)
+static bool claim(const struct pool *pool, const struct pool_worker *pw, uint32_t i, uint32_t max)
 {
-	if (!fault_may_try(&pool->backends[i]->fault))
+	struct backend *b = pool->backends[i];
+	if (unlikely(atomic_load(&b->crowded)) && !upconn_has_way(pool, pw, b))
+		return false;
+	if (!fault_may_try(&b->fault))
 		return false;
 	if (!claim_slot(pool, i, max)) {
-		fault_leave_trial(&pool->backends[i]->fault);
+		fault_leave_trial(&b->fault);
 		return false;
 	}
 	if (unlikely(pool->options.bound_percent))
@@ -367,7 +373,7 @@ static uint32_t pick_of(struct pool_view *view, struct pool_worker *pw, const st
 	uint32_t i;
 	while ((i = pick(view, pw, wish->tier, key, wish->tried, mask)) != STRATEGY_NONE) {
 		if ((!by_share || keeps(view, pw, i, key)) &&
-		    claim(view->pool, i, limit_of(view, i, by_share)))
+		    claim(view->pool, pw, i, limit_of(view, i, by_share)))
 			break;
 		bitset_del(mask, i);
 	}
@@ -402,7 +408,7 @@ enum pool_verdict pool_take_index(struct pool_view *view, uint32_t i, struct lea
 	const struct pool *pool = view->pool;
 	uint32_t tier = 0;
 	lease->backend = NULL;
-	if (!claim(pool, i, pool_limit(pool, i)))
+	if (!claim(pool, view->sl->pw, i, pool_limit(pool, i)))
 		return POOL_FULL;
 	while (!bitset_has(pool->tiers[tier].members, i))
 		tier++;
@@ -414,7 +420,7 @@ static bool must_wait(const struct pool_view *view, struct pool_worker *pw,
 		      const struct pool_tried *tried)
 {
 	const struct pool *pool = view->pool;
-	if (likely(!pool->limited || !queue_has_line(pool->state)))
+	if (likely(!queue_has_line(pool->state)))
 		return false;
 	uint64_t *mask = pool_worker_mask(pw, (uint32_t)BITSET_WORDS(pool->n));
 	uint32_t tier = view->first_tier;
@@ -430,7 +436,7 @@ enum pool_verdict pool_take(struct pool_view *view, struct pool_worker *pw,
 		uint32_t i = pick(view, pw, 0, key, tried, view->eligible);
 		if (unlikely(i == STRATEGY_NONE))
 			return POOL_EMPTY;
-		if (likely(claim(pool, i, 0)))
+		if (likely(claim(pool, pw, i, 0)))
 			return taken(view, 0, i, key, lease);
 	}
 	return must_wait(view, pw, tried) ? POOL_FULL : pool_take_slot(view, pw, tried, key, lease);
@@ -517,6 +523,7 @@ void lease_drop(struct lease *lease, bool error, uint64_t duration_us)
 	    atomic_fetch_sub_explicit(&lease->backend->in_flight, 1, memory_order_seq_cst);
 	check(before > 0);
 	leave_level(lease->backend, view->sl->pw, before, lease->served);
+	bool crowded = atomic_load(&lease->backend->crowded);
 	lease->backend = NULL;
 	if (unlikely(pool->options.bound_percent))
 		atomic_fetch_sub_explicit(&pool->state->in_flight, 1, memory_order_relaxed);
@@ -526,6 +533,9 @@ void lease_drop(struct lease *lease, bool error, uint64_t duration_us)
 						 lease->others};
 		way.strategy->done(way.table, way.local, &pool->loads, lease->index, &result);
 	}
-	if (unlikely(atomic_load_explicit(&pool->state->n_queued, memory_order_seq_cst) > 0))
-		queue_wake(pool->state, NULL);
+	if (likely(atomic_load_explicit(&pool->state->n_queued, memory_order_seq_cst) == 0))
+		return;
+	queue_wake(pool->state, NULL);
+	if (crowded) /* the connection that came free is this worker's */
+		registry_wake(view->sl);
 }

@@ -3,6 +3,8 @@
 
 #include <stddef.h>
 
+#include "registry.h"
+
 #include "weir/base/check.h"
 #include "weir/base/clock.h"
 #include "weir/net/socket.h"
@@ -19,10 +21,74 @@
 /* A close after less idle time than this says nothing about a timeout. */
 #define LEARN_MIN_US 900000
 
+/* After each failed connect in a row a quarter, so often. */
+#define BACKOFF_STEPS 3
+
 static void count_up(_Atomic uint32_t *n, int by)
 {
 	atomic_fetch_add_explicit(n, (uint32_t)by, memory_order_relaxed);
 }
+
+/* ---- being opened ---- */
+
+/*
+ * A peer that is slow to accept, or never does, must not draw all descriptors and
+ * requests to itself: limits.connecting bounds what is under way, and the less it
+ * comes to anything the fewer tries there are at once.  `crowded` tells the request
+ * path in the line it has anyway; only who opens or closes looks at the counts.
+ */
+static uint32_t opening_max(const struct pool *pool, const struct backend *b)
+{
+	uint32_t most = pool->conf->limits.connecting;
+	uint32_t row = atomic_load_explicit(&b->failed_row, memory_order_relaxed);
+	uint32_t part = most >> 2 * (row < BACKOFF_STEPS ? row : BACKOFF_STEPS);
+	return most && !part ? 1 : part;
+}
+
+static bool begin_opening(const struct pool *pool, struct backend *b)
+{
+	uint32_t most = opening_max(pool, b), before = atomic_fetch_add(&b->n_opening, 1);
+	if (most && before + 1 >= most)
+		atomic_store(&b->crowded, true);
+	if (!most || before < most)
+		return true;
+	atomic_fetch_sub(&b->n_opening, 1);
+	return false;
+}
+
+/* The count first, then a look whether anybody waits: as with slots, no wake-up is lost. */
+static void end_opening(struct backend *b, struct pool_state *state)
+{
+	atomic_fetch_sub(&b->n_opening, 1);
+	if (likely(!atomic_load(&b->crowded)))
+		return;
+	atomic_store(&b->crowded, false); /* or as good as: who finds it full says so again */
+	if (atomic_load(&state->n_queued) > 0)
+		queue_wake(state, NULL);
+}
+
+void upconn_opened(struct upconn *up)
+{
+	struct pool_state *state = up->opening;
+	if (!state)
+		return;
+	up->opening = NULL;
+	if (unlikely(atomic_load_explicit(&up->backend->failed_row, memory_order_relaxed)))
+		atomic_store_explicit(&up->backend->failed_row, 0, memory_order_relaxed);
+	end_opening(up->backend, state);
+}
+
+bool upconn_has_way(const struct pool *pool, const struct pool_worker *pw, struct backend *backend)
+{
+	const struct backend_local *local = backend->local[pw->id];
+	uint32_t most = opening_max(pool, backend);
+	if (!most || atomic_load(&backend->n_opening) < most)
+		return true;
+	return (!pool->conf->send_proxy && local->n_idle > 0) ||
+	       (pw->has_room && pw->has_room(local));
+}
+
+/* ---- idle ones ---- */
 
 static void show_idle(struct backend_local *local)
 {
@@ -154,6 +220,7 @@ static struct upconn *upconn_new(struct pool_worker *pw, struct backend *backend
 	up->owner = owner;
 	up->idle_limit_us = UINT64_MAX;
 	up->idle_since_us = 0;
+	up->opening = NULL;
 	up->tls_id = up->intro_key = 0;
 	up->timer.fn = on_idle_timer;
 	list_init(&up->idle_link);
@@ -195,15 +262,20 @@ enum err upconn_connect(struct pool_worker *pw, struct backend *backend,
 	*out = NULL;
 	if (conf->limits.connections && open >= conf->limits.connections)
 		goto out;
-	err = socket_connect(&backend->address, &fd, connected);
-	if (err)
+	err = ERR_BUSY;
+	if (!begin_opening(view->pool, backend))
 		goto out;
-	struct upconn *up = upconn_new(pw, backend, owner);
-	if (!up) {
+	struct upconn *up = NULL;
+	err = socket_connect(&backend->address, &fd, connected);
+	if (!err && !(up = upconn_new(pw, backend, owner))) {
 		socket_close(fd);
 		err = ERR_NOMEM;
+	}
+	if (err) {
+		end_opening(backend, view->pool->state);
 		goto out;
 	}
+	up->opening = view->pool->state;
 	if (*connected)
 		stream_open(&up->stream, pw->loop, &pw->bufs, fd, on, UPCONN_PRIORITY);
 	else
@@ -280,6 +352,8 @@ void upconn_close(struct upconn *up)
 	timer_clear(&up->timer);
 	stream_close(&up->stream);
 	count_up(&up->backend->n_upconns, -1);
+	if (up->opening)
+		end_opening(up->backend, up->opening);
 	up->magic = 0;
 	up->owner = NULL;
 	slab_put(&up->pw->upconns, up);

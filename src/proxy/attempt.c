@@ -94,7 +94,27 @@ void attempt_connected(struct attempt *at, enum err err)
 		return;
 	}
 	pool_note_connected(at->local);
+	upconn_opened(at->up);
 	at->ops->send(at);
+}
+
+static void wait_for_slot(struct exchange *ex);
+
+/*
+ * As many connections to it are being opened as may be, which the pick did not see
+ * (limits.connecting).  Once it goes back into the queue, which wakes it when there
+ * is a way.
+ */
+static void step_back(struct attempt *at)
+{
+	struct exchange *ex = at->ex;
+	if (at != ex->at || at->stepped_back || !ex->view->pool->conf->queue.on) {
+		attempt_failed(at, OUTCOME_connect_limit);
+		return;
+	}
+	at->stepped_back = true;
+	lease_drop(&at->lease, false, 0);
+	wait_for_slot(ex);
 }
 
 /* A connect has begun, or could not. */
@@ -108,6 +128,8 @@ static void connecting(struct attempt *at, enum err err, bool connected)
 	} else if (err == ERR_OK) {
 		if (likely(at == ex->at)) /* a second one changes no state */
 			exchange_set_state(ex, EXCHANGE_CONNECTING);
+	} else if (unlikely(err == ERR_BUSY)) {
+		step_back(at);
 	} else if (err == ERR_FULL) {
 		attempt_failed(at, OUTCOME_connect_limit);
 	} else if (err == ERR_NOMEM || err == ERR_FDS) {
@@ -410,7 +432,8 @@ static void retry_finish(struct attempt *at)
 		trace_attempt_end(at);
 	attempt_over(at);
 	attempt_finish(at, false, true);
-	at->stale_retried = at->counted = at->resp_started = at->upload_dead = false;
+	at->stepped_back = at->stale_retried = at->counted = at->resp_started = at->upload_dead =
+	    false;
 	at->first_byte_us = 0;
 	at->mark = ATTEMPT_UNMARKED;
 	at->ex->waited_us = 0;

@@ -110,6 +110,15 @@ static bool is_fresh(const struct h2_conn *conn)
 	return conn->n_requests + conn->n_waiting < (known ? known : STREAMS_FIRST);
 }
 
+/* For the pool's pick: an exchange can join. */
+static bool any_has_room(const struct backend_local *local)
+{
+	list_each (it, &local->shared)
+		if (has_room(list_entry(it, struct upconn, idle_link)->owner))
+			return true;
+	return false;
+}
+
 static struct h2_conn *find_conn(const struct attempt *at, bool may_reuse)
 {
 	const struct tls_client *tls = at->ex->view->tls;
@@ -294,6 +303,7 @@ struct backend_h2 *backend_h2_new(struct worker *w, const struct worker_limits *
 	if (!h2)
 		return NULL;
 	h2->worker = w;
+	w->pool.has_room = any_has_room;
 	slab_init(&h2->conns, sizeof(struct h2_conn), limits->upconns);
 	slab_init(&h2->streams, sizeof(struct backend_stream), limits->conns);
 	list_init(&h2->all);

@@ -306,6 +306,7 @@ struct conf_pool {
 		uint32_t requests; /* per backend, 0: none */
 		bool adaptive;
 		uint32_t connections; /* per backend, 0: none */
+		uint32_t connecting;  /* of them not usable yet, 0: any number */
 	} limits;
 	struct {
 		bool written;

@@ -127,9 +127,13 @@ struct backend {
 	struct fault_shared fault;
 	/* every worker writes */
 	_Atomic uint32_t in_flight CACHE_ALIGNED;
+	/* limits.connecting is reached, as far as was seen last: upconn_has_way knows */
+	_Atomic bool crowded;
 	_Atomic uint64_t level_since_us;          /* of the last change of in_flight; same line */
 	struct strategy_memory memory;            /* written when in_flight is anyway */
 	_Atomic uint32_t n_upconns CACHE_ALIGNED; /* changes only at connect and close */
+	_Atomic uint32_t n_opening;               /* of them not usable yet */
+	_Atomic uint32_t failed_row;              /* connects that failed since one succeeded */
 	/* per worker; owns */
 	struct backend_local *local[];
 };

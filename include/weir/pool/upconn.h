@@ -34,10 +34,11 @@ struct upconn {
 	struct backend_local *local;
 	struct pool_worker *pw;
 	uint64_t idle_since_us;
-	uint64_t idle_limit_us; /* as the backend announced, UINT64_MAX: it did not */
-	uint64_t tls_id;        /* whom its TLS trusts and what it shows; 0: plain TCP */
-	uint64_t intro_key;     /* of the PROXY header it began with; 0: none */
-	void *owner;            /* the exchange while busy */
+	uint64_t idle_limit_us;     /* as the backend announced, UINT64_MAX: it did not */
+	uint64_t tls_id;            /* whom its TLS trusts and what it shows; 0: plain TCP */
+	uint64_t intro_key;         /* of the PROXY header it began with; 0: none */
+	void *owner;                /* the exchange while busy */
+	struct pool_state *opening; /* whose queue hears of it when it is open; NULL: it is */
 };
 
 /* How a connection begins: with a PROXY header, perhaps (pools.*.send_proxy). */
@@ -57,14 +58,23 @@ struct upconn *upconn_take(const struct pool_view *view, struct pool_worker *pw,
 			   const struct stream_events *on, void *owner);
 
 /*
- * Opens one.  ERR_FULL when limits.connections of the backend is reached;
- * *connected tells whether it can be written to at once (else on->connected
- * comes).
+ * Opens one.  ERR_FULL when limits.connections of the backend is reached, ERR_BUSY
+ * when limits.connecting is; *connected tells whether it can be written to at once
+ * (else on->connected comes).  It counts as being opened until upconn_opened.
  */
 enum err upconn_connect(struct pool_worker *pw, struct backend *backend,
 			const struct pool_view *view, const struct upconn_intro *intro,
 			const struct stream_events *on, void *owner, struct upconn **out,
 			bool *connected);
+
+/* It can be used: another one may be opened in its place.  More than once is fine. */
+void upconn_opened(struct upconn *up);
+
+/*
+ * Whether this worker can reach the backend of a view now: over a connection that
+ * it has, or may open.
+ */
+bool upconn_has_way(const struct pool *pool, const struct pool_worker *pw, struct backend *backend);
 
 /* Back into the idle list, or closed when it cannot be kept; before lease_drop. */
 void upconn_release(struct upconn *up, const struct conf_pool *conf);

@@ -13,12 +13,16 @@
 #include "weir/base/slab.h"
 #include "weir/loop/loop.h"
 
+struct backend_local;
+
 struct pool_worker {
 	unsigned id; /* index into every `local` array */
 	struct loop *loop;
 	struct buf_pool bufs;
 	struct slab upconns;
 	struct rng rng;
+	/* HTTP/2: a connection to the backend has room for one more exchange; NULL: never */
+	bool (*has_room)(const struct backend_local *local);
 	uint64_t *mask; /* scratch bitset for picks; owns */
 	uint32_t mask_words;
 };

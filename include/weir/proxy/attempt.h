@@ -81,6 +81,7 @@ struct attempt {
 	struct backend_local *local; /* of the backend; valid while ex->gl is held */
 	bool reused;                 /* the connection served others before */
 	bool stale_retried;          /* this lease has had its second connection */
+	bool stepped_back;           /* its backend opened too many connections: it waited */
 	bool unsent;                 /* not one byte of the request went out */
 	bool counted;                /* it is in the backend's request counter */
 	bool upload_dead;            /* the backend stopped reading: drop what still comes */

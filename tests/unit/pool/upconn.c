@@ -271,6 +271,155 @@ Test(upconn, limit_of_connections_leaves_room_for_other_workers)
 	finish();
 }
 
+/* ---- being opened ---- */
+
+static enum pool_verdict look(unsigned worker)
+{
+	struct lease lease;
+	enum pool_verdict verdict =
+	    pool_take(&gen.views[worker], &world.pws[worker], NULL, 0, &lease);
+	if (verdict == POOL_TAKEN)
+		lease_drop(&lease, false, 0);
+	return verdict;
+}
+
+Test(upconn, only_so_many_are_opened_at_once)
+{
+	struct user users[4];
+	begin(2);
+	world.conf.limits.connecting = 3;
+	for (unsigned i = 0; i < 3; i++) {
+		users[i] = begin_user(i % 2);
+		cr_assert_eq(look(i % 2), POOL_TAKEN);
+		cr_assert_eq(open_up(&users[i]), ERR_OK);
+	}
+	cr_expect_eq(look(0), POOL_FULL);
+	cr_expect_eq(look(1), POOL_FULL);
+	upconn_opened(users[1].up);
+	upconn_opened(users[1].up); /* again: no harm */
+	cr_expect_eq(look(0), POOL_TAKEN);
+	users[3] = begin_user(0);
+	cr_assert_eq(open_up(&users[3]), ERR_OK);
+	cr_expect_eq(look(0), POOL_FULL);
+	done(&users[0], false); /* given up: as good as opened */
+	cr_expect_eq(look(0), POOL_TAKEN);
+	for (unsigned i = 1; i < 4; i++)
+		done(&users[i], false);
+	cr_expect_eq(atomic_load(&gen.pool.backends[0]->n_opening), 0);
+	finish();
+}
+
+/* Who was picked a moment before it was full does not open one more. */
+Test(upconn, connecting_holds_for_those_who_have_a_lease)
+{
+	struct lease early;
+	struct upconn *up;
+	bool connected;
+	begin(1);
+	world.conf.limits.connecting = 1;
+	struct user a = begin_user(0);
+	cr_assert_eq(pool_take(&gen.views[0], &world.pws[0], NULL, 0, &early), POOL_TAKEN);
+	cr_assert_eq(open_up(&a), ERR_OK);
+	cr_expect_eq(upconn_connect(&world.pws[0], early.backend, &gen.views[0], &no_intro, &events,
+				    NULL, &up, &connected),
+		     ERR_BUSY);
+	cr_expect_eq(atomic_load(&early.backend->n_upconns), 1);
+	lease_drop(&early, false, 0);
+	done(&a, false);
+	finish();
+}
+
+/* The connections a worker has are not kept from it; another worker has none of them. */
+Test(upconn, a_kept_one_serves_while_no_more_may_be_opened)
+{
+	begin(2);
+	world.conf.limits.connecting = 1;
+	struct user kept = begin_user(0), opening = begin_user(1), next = begin_user(0);
+	cr_assert_eq(open_up(&kept), ERR_OK);
+	upconn_opened(kept.up);
+	done(&kept, true);
+	cr_assert_eq(open_up(&opening), ERR_OK);
+	cr_expect_eq(look(1), POOL_FULL);
+	cr_expect_eq(look(0), POOL_TAKEN);
+	cr_assert_eq(open_up(&next), ERR_OK);
+	cr_expect(next.reused);
+	cr_expect_eq(look(0), POOL_FULL);
+	done(&next, false);
+	done(&opening, false);
+	finish();
+}
+
+Test(upconn, fewer_are_opened_at_once_while_connects_fail)
+{
+	static const unsigned most[] = {64, 16, 4, 1, 1, 1};
+	struct user users[64];
+	begin(1);
+	world.conf.limits.connecting = 64;
+	struct backend *b = gen.pool.backends[0];
+	for (unsigned row = 0; row < ARRAY_LEN(most); row++) {
+		unsigned n = 0;
+		for (; look(0) == POOL_TAKEN; n++) {
+			users[n] = begin_user(0);
+			cr_assert_eq(open_up(&users[n]), ERR_OK);
+		}
+		cr_expect_eq(n, most[row], "%u after %u failures", n, row);
+		while (n)
+			done(&users[--n], false);
+		pool_note_refused(&gen.views[0], &world.pws[0], b);
+	}
+	users[0] = begin_user(0);
+	cr_assert_eq(open_up(&users[0]), ERR_OK);
+	upconn_opened(users[0].up);
+	cr_expect_eq(atomic_load(&b->failed_row), 0, "one success forgives all");
+	done(&users[0], false);
+	finish();
+}
+
+struct guest {
+	struct waiter waiter;
+	struct lease lease;
+	bool served;
+};
+
+static void on_ready(struct waiter *waiter, struct lease *lease)
+{
+	struct guest *g = container_of(waiter, struct guest, waiter);
+	g->lease = *lease;
+	g->served = true;
+}
+
+/* What ends the wait: a connection that is open, one that failed, one that was kept. */
+Test(upconn, who_waits_for_a_connection_is_woken)
+{
+	for (int way = 0; way < 3; way++) {
+		struct guest g = {.waiter = {.ready = on_ready}};
+		begin(1);
+		world.conf.limits.connecting = 1;
+		struct user busy = begin_user(0), opening = begin_user(0);
+		cr_assert_eq(open_up(&busy), ERR_OK);
+		upconn_opened(busy.up);
+		cr_assert_eq(open_up(&opening), ERR_OK);
+		cr_assert_eq(look(0), POOL_FULL);
+		cr_assert_eq(pool_queue_push(&gen.views[0], &g.waiter, 1), ERR_OK);
+		world_turn(&world);
+		cr_assert(!g.served);
+		if (way == 0)
+			upconn_opened(opening.up);
+		else if (way == 1)
+			done(&opening, false);
+		else
+			done(&busy, true);
+		world_turn(&world);
+		cr_expect(g.served, "way %d wakes nobody", way);
+		lease_drop(&g.lease, false, 0);
+		if (way != 1)
+			done(&opening, false);
+		if (way != 2)
+			done(&busy, false);
+		finish();
+	}
+}
+
 Test(upconn, retired_backends_keep_nothing)
 {
 	begin(1);
