@@ -6,6 +6,9 @@
 #include "weir/base/check.h"
 #include "weir/base/defs.h"
 
+/* What was put off may take so long in a turn: all others have theirs in between. */
+#define DUE_US 250
+
 /* First in a turn: priority above all I/O. */
 static void on_turn_start(struct ev_loop *ev, ev_check *w, int revents)
 {
@@ -46,14 +49,59 @@ static void set_wheel_timer(struct loop *loop)
 	ev_timer_start(loop->ev, &loop->wheel_timer);
 }
 
+/* ---- the next turn ---- */
+
+void loop_next_turn(struct loop *loop, struct deferred *deferred)
+{
+	if (!deferred_is_set(deferred))
+		list_push_back(&loop->put_off, &deferred->link);
+}
+
+static void on_unblock(struct ev_loop *ev, ev_idle *w, int revents)
+{
+	(void)ev;
+	(void)w;
+	(void)revents;
+}
+
+/* What is put off meanwhile is not due yet; what takes too long waits for one more turn. */
+static void run_due(struct loop *loop)
+{
+	uint64_t until = list_is_empty(&loop->due) ? 0 : clock_us() + DUE_US;
+	while (!list_is_empty(&loop->due)) {
+		struct deferred *d = list_first(&loop->due, struct deferred, link);
+		list_del(&d->link);
+		d->fn(d);
+		if (clock_us() >= until)
+			return;
+	}
+}
+
+/* What this turn put off is due in the next one, which must not wait for anybody. */
+static void pass_on(struct loop *loop)
+{
+	while (!list_is_empty(&loop->put_off)) {
+		struct list *link = loop->put_off.next;
+		list_del(link);
+		list_push_back(&loop->due, link);
+	}
+	bool any = !list_is_empty(&loop->due);
+	if (any && !ev_is_active(&loop->unblock))
+		ev_idle_start(loop->ev, &loop->unblock);
+	else if (!any && ev_is_active(&loop->unblock))
+		ev_idle_stop(loop->ev, &loop->unblock);
+}
+
 /* Last in a turn, before the loop blocks. */
 static void on_turn_end(struct ev_loop *ev, ev_prepare *w, int revents)
 {
 	struct loop *loop = w->data;
 	(void)ev;
 	(void)revents;
+	run_due(loop);
 	if (loop->on_turn_end)
 		loop->on_turn_end(loop);
+	pass_on(loop);
 	if (loop->timers.dirty)
 		set_wheel_timer(loop);
 	note_lag(loop);
@@ -122,6 +170,10 @@ enum err loop_init(struct loop *loop, const char *name)
 	ev_set_priority(&loop->turn_start, EV_MAXPRI);
 	ev_prepare_init(&loop->turn_end, on_turn_end);
 	ev_timer_init(&loop->wheel_timer, on_wheel_timer, 0, 0);
+	ev_set_priority(&loop->wheel_timer, EV_MINPRI); /* below all I/O */
+	ev_idle_init(&loop->unblock, on_unblock);
+	list_init(&loop->put_off);
+	list_init(&loop->due);
 	ev_async_init(&loop->mail_async, on_mail);
 	loop->turn_start.data = loop->turn_end.data = loop->wheel_timer.data = loop;
 	loop->mail_async.data = loop;

@@ -21,9 +21,10 @@ static int wanted(const struct stream *s)
 
 void stream_feed(struct stream *s)
 {
-	if (!s->paused && !s->connecting && ev_is_active(&s->io) &&
-	    s->transport->buffered(s->transport_state))
-		ev_feed_event(s->loop->ev, &s->io, EV_READ);
+	if (!s->transport->buffered(s->transport_state))
+		deferred_clear(&s->again);
+	else if (!s->paused && !s->connecting && ev_is_active(&s->io))
+		stream_again(s);
 }
 
 /* One epoll_ctl when they change. */
@@ -39,7 +40,7 @@ static void watch(struct stream *s)
 		return;
 	ev_io_set(&s->io, s->io.fd, want);
 	ev_io_start(s->loop->ev, &s->io);
-	if (s->transport->buffered) /* stopping took back what was fed */
+	if (s->transport->buffered)
 		stream_feed(s);
 }
 
@@ -158,11 +159,19 @@ static void on_io(struct ev_loop *ev, ev_io *w, int revents)
 		if (!ev_is_active(&s->io) || s->paused)
 			return;
 	}
-	if (unlikely(!(revents & EV_READ)))
+	if (unlikely(!(revents & EV_READ)) || unlikely(deferred_is_set(&s->again)))
 		return;
 	if (unlikely(s->transport->buffered != NULL)) /* in case the callback leaves some */
 		stream_feed(s);
 	s->on->readable(s);
+}
+
+/* Paused meanwhile, it comes when reading goes on: see watch. */
+static void on_again(struct deferred *again)
+{
+	struct stream *s = container_of(again, struct stream, again);
+	if (!s->paused && !s->connecting && ev_is_active(&s->io))
+		s->on->readable(s);
 }
 
 static void open_with(struct stream *s, struct loop *loop, struct buf_pool *bufs, int fd,
@@ -177,6 +186,7 @@ static void open_with(struct stream *s, struct loop *loop, struct buf_pool *bufs
 	s->pipe = NULL;
 	s->paused = s->reset = false;
 	s->connecting = s->shaking = s->to_write = false;
+	deferred_init(&s->again, on_again);
 	ev_io_init(&s->io, on_io, fd, 0);
 }
 
@@ -219,6 +229,7 @@ void stream_close(struct stream *s)
 	if (s->transport->goodbye && !s->connecting && !s->out && !s->reset)
 		s->transport->goodbye(s->io.fd, s->transport_state);
 	ev_io_stop(s->loop->ev, &s->io);
+	deferred_clear(&s->again);
 	s->transport->fini(s->transport_state);
 	drop_pipe(s);
 	buf_put(s->bufs, s->out);

@@ -14,8 +14,8 @@
 #define LINGER_US 2000000
 /* How long a drain waits for the first request of a new connection. */
 #define DRAIN_FIRST_US 250000
-/* Requests answered at once before other connections have their turn. */
-#define REQUESTS_PER_EVENT 32
+/* Requests answered at once before all others have their turn. */
+#define REQUESTS_PER_TURN 16
 
 static const struct stream_events client_events;
 
@@ -358,8 +358,8 @@ static void client_next(struct client *c)
 	struct worker *w = c->worker;
 	c->in_loop = true;
 	for (unsigned i = 0; c->state == CLIENT_IDLE && c->in; i++) {
-		if (i == REQUESTS_PER_EVENT) { /* the rest in the next turn */
-			ev_feed_event(w->loop.ev, &c->stream.io, EV_READ);
+		if (i == REQUESTS_PER_TURN) {
+			stream_again(&c->stream);
 			break;
 		}
 		char *at = w->from_client.data;

@@ -177,3 +177,24 @@ def test_no_memory_is_asked_for(weir, app, strace):
     for client in clients:
         client.close()
     assert calls["brk"] + calls["mmap"] + calls["munmap"] <= 2, calls
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_what_is_pipelined_is_answered_over_many_turns(weir, app, strace, site, scheme):
+    """Between two of them all other connections are looked at."""
+    listener = {"tls": {"certificates": [site.conf]}} if scheme == "https" else {}
+    daemon = weir(app().addresses, workers=1, listener=listener,
+                  routes=[{"match": {"path": "/"}, "respond": {"body": "no\n"}}])
+    client = daemon.connect()
+    if scheme == "https":
+        context = ssl.create_default_context(cafile=str(site.ca))
+        client.sock = context.wrap_socket(client.sock, server_hostname="a.example")
+    client.ask()
+
+    def work():
+        client.send(request() * 3 * N)
+        for _ in range(3 * N):
+            client.response()
+    calls = strace(daemon, work)
+    waits = sum(n for name, n in calls.items() if name.startswith("epoll_") and "wait" in name)
+    assert waits >= 3 * N / 16, calls

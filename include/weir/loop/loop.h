@@ -8,6 +8,14 @@
  *   loop_run(&loop);            // until loop_stop
  *   loop_fini(&loop);
  *
+ * A turn:   poll --> letters, what is readable or writable --> timers
+ *             ^                                                  |
+ *             |                                                  v
+ *             +-- on_turn_end <-- what the turn before put off --+
+ *
+ * Timers come after what has arrived: whoever answered in time, while this thread was
+ * busy, is heard before anybody finds it late.
+ *
  * Everything but loop_post belongs to the loop's own thread.
  */
 #ifndef WEIR_LOOP_LOOP_H
@@ -20,6 +28,7 @@
 
 #include "weir/base/clock.h"
 #include "weir/base/err.h"
+#include "weir/base/list.h"
 #include "weir/loop/timer.h"
 
 struct loop;
@@ -33,6 +42,16 @@ struct mail {
 	void (*fn)(struct loop *loop, struct mail *mail);
 };
 
+/*
+ * Work put off to the next turn: embedded in what it concerns.  Events that are fed to
+ * libev inside a callback come in the same turn, the last one first: whoever goes on that
+ * way lets nobody else have a turn.
+ */
+struct deferred {
+	struct list link;
+	void (*fn)(struct deferred *deferred);
+};
+
 struct loop {
 	struct ev_loop *ev; /* owns */
 	const char *name;
@@ -43,6 +62,8 @@ struct loop {
 	ev_prepare turn_end;
 	ev_timer wheel_timer;
 	ev_async mail_async;
+	struct list put_off, due; /* struct deferred: in this turn, in the one before */
+	ev_idle unblock;          /* runs while something is due: the loop does not block */
 	/* called before the loop blocks; NULL: nothing */
 	void (*on_turn_end)(struct loop *loop);
 	void *owner; /* the worker or control this loop belongs to */
@@ -70,6 +91,28 @@ void loop_post(struct loop *loop, struct mail *mail);
  * cleans up after its thread.
  */
 bool loop_read_mail(struct loop *loop);
+
+/*
+ * Calls deferred->fn once in the next turn, after everything that arrived by then; no
+ * matter how often it is asked for meanwhile.
+ */
+void loop_next_turn(struct loop *loop, struct deferred *deferred);
+
+static inline void deferred_init(struct deferred *deferred, void (*fn)(struct deferred *deferred))
+{
+	list_init(&deferred->link);
+	deferred->fn = fn;
+}
+
+static inline bool deferred_is_set(const struct deferred *deferred)
+{
+	return list_is_linked(&deferred->link);
+}
+
+static inline void deferred_clear(struct deferred *deferred)
+{
+	list_del(&deferred->link);
+}
 
 /* Sets or moves a timer relative to the turn's time. */
 static inline void loop_timer(struct loop *loop, struct timer *timer, uint64_t after_us)

@@ -42,12 +42,13 @@ struct stream {
 	const struct transport *transport;
 	void *transport_state;
 	const struct stream_events *on;
-	struct pipe *pipe; /* holds what is not yet written, ahead of `out`; owns */
-	struct buf *out;   /* not yet written; owns */
-	int8_t priority;   /* of its events once the handshake is over */
-	bool connecting;   /* TCP, or the transport's handshake: nothing can be read or written */
-	bool shaking;      /* it is the handshake */
-	bool to_write;     /* which waits to write */
+	struct pipe *pipe;     /* holds what is not yet written, ahead of `out`; owns */
+	struct buf *out;       /* not yet written; owns */
+	struct deferred again; /* `readable` in the next turn, without an event */
+	int8_t priority;       /* of its events once the handshake is over */
+	bool connecting; /* TCP, or the transport's handshake: nothing can be read or written */
+	bool shaking;    /* it is the handshake */
+	bool to_write;   /* which waits to write */
 	bool paused;
 	bool reset; /* the peer must see a cut, not an end */
 };
@@ -103,7 +104,17 @@ static inline size_t stream_pending(const struct stream *s)
 	return (s->out ? s->out->len : 0) + (unlikely(s->pipe != NULL) ? s->pipe->held : 0);
 }
 
-/* Bytes are left that no event of the descriptor announces: makes one. */
+/*
+ * `readable` comes once more, in the next turn: bytes are left that no event of the
+ * descriptor announces, or that are enough for this turn.  Until then the descriptor's
+ * own events of this kind are passed over.
+ */
+static inline void stream_again(struct stream *s)
+{
+	loop_next_turn(s->loop, &s->again);
+}
+
+/* stream_again if bytes are left in the transport, which has some kind of buffer. */
 void stream_feed(struct stream *s);
 
 static inline enum io stream_read(struct stream *s, void *ptr, size_t cap, size_t *n)

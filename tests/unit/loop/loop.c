@@ -2,6 +2,7 @@
 /* The loop: letters, timers on the real clock, lag. */
 #include <criterion/criterion.h>
 #include <poll.h>
+#include <unistd.h>
 
 #include "weir/base/defs.h"
 #include "weir/loop/loop.h"
@@ -145,6 +146,146 @@ Test(loop, a_timer_set_by_a_timer)
 	cr_expect_neq(sooner.fired_at, 0);
 	cr_expect_lt(clock_us() - began, 5000000);
 	timer_del(&far.timer);
+	loop_fini(&loop);
+}
+
+/* ---- the next turn ---- */
+
+static struct {
+	struct deferred again, other;
+	ev_io io;
+	char order[32];
+	size_t n;
+} next;
+
+static void next_note(char c)
+{
+	if (next.n < sizeof(next.order) - 1)
+		next.order[next.n++] = c;
+}
+
+/* For ever: in each turn it asks for the next one. */
+static void on_next_again(struct deferred *d)
+{
+	next_note('a');
+	loop_next_turn(&loop, d);
+	loop_next_turn(&loop, d);
+}
+
+static void on_next_other(struct deferred *d)
+{
+	(void)d;
+	next_note('o');
+}
+
+static void on_next_io(struct ev_loop *ev, ev_io *io, int revents)
+{
+	(void)ev;
+	(void)io;
+	(void)revents;
+	next_note('i');
+	loop_next_turn(&loop, &next.other);
+}
+
+static void next_begin(void)
+{
+	static int pipe_fds[2];
+	memset(&next, 0, sizeof(next));
+	cr_assert_eq(loop_init(&loop, "test"), ERR_OK);
+	cr_assert_eq(pipe(pipe_fds), 0);
+	cr_assert_eq(write(pipe_fds[1], "x", 1), 1);
+	deferred_init(&next.again, on_next_again);
+	deferred_init(&next.other, on_next_other);
+	ev_io_init(&next.io, on_next_io, pipe_fds[0], EV_READ);
+}
+
+static void one_turn(void)
+{
+	ev_run(loop.ev, EVRUN_NOWAIT); /* it begins with the end of the turn before */
+}
+
+Test(loop, what_is_put_off_comes_once_a_turn_and_after_what_arrived)
+{
+	next_begin();
+	loop_next_turn(&loop, &next.again);
+	ev_io_start(loop.ev, &next.io);
+	for (int i = 0; i < 4; i++)
+		one_turn();
+	cr_expect_str_eq(next.order, "iaioaiai");
+	cr_expect(deferred_is_set(&next.again));
+	deferred_clear(&next.again);
+	deferred_clear(&next.other);
+	ev_io_stop(loop.ev, &next.io);
+	for (int i = 0; i < 3; i++)
+		one_turn();
+	cr_expect_eq(next.n, 8, "what was taken back does not come: %s", next.order);
+	loop_fini(&loop);
+}
+
+static void on_next_stop(struct deferred *d)
+{
+	(void)d;
+	loop_stop(&loop);
+}
+
+Test(loop, it_does_not_block_while_something_is_put_off, .timeout = 10)
+{
+	struct deferred stop;
+	deferred_init(&stop, on_next_stop);
+	cr_assert_eq(loop_init(&loop, "test"), ERR_OK);
+	loop_next_turn(&loop, &stop);
+	loop_run(&loop);
+	cr_expect(!ev_is_active(&loop.unblock), "and blocks again afterwards");
+	loop_fini(&loop);
+}
+
+static struct deferred slow[3];
+
+static void on_slow(struct deferred *d)
+{
+	uint64_t until = clock_us() + 1000;
+	(void)d;
+	while (clock_us() < until)
+		;
+	next_note('s');
+}
+
+Test(loop, what_takes_long_leaves_a_turn_to_others)
+{
+	next_begin();
+	for (size_t i = 0; i < ARRAY_LEN(slow); i++) {
+		deferred_init(&slow[i], on_slow);
+		loop_next_turn(&loop, &slow[i]);
+	}
+	ev_io_start(loop.ev, &next.io);
+	for (int i = 0; i < 4; i++)
+		one_turn();
+	cr_expect_str_eq(next.order, "isisisi");
+	deferred_clear(&next.other);
+	loop_fini(&loop);
+}
+
+static void on_late(struct timer *timer)
+{
+	(void)timer;
+	next_note('t');
+}
+
+/* The thread was busy past a deadline: what came in time is heard first. */
+Test(loop, timers_come_after_what_has_arrived)
+{
+	struct timer late = {.fn = on_late};
+	next_begin();
+	one_turn();
+	ev_io_start(loop.ev, &next.io);
+	loop_timer(&loop, &late, 1000);
+	one_turn();
+	next.n = 0;
+	poll(NULL, 0, 5);
+	one_turn();
+	next.order[next.n] = '\0';
+	cr_expect_str_eq(next.order, "it");
+	deferred_clear(&next.other);
 	loop_fini(&loop);
 }
 
