@@ -406,16 +406,24 @@ static void attempt_over(struct attempt *at)
 	at->sent_us = at->send_from_us = 0;
 }
 
+/* With `retry: off` no byte of a request is sent a second time. */
+static bool may_replace(const struct attempt *at)
+{
+	bool was_sent = !at->unsent || at->counted;
+	return may_repeat(at) && (at->ex->view->pool->conf->retry.on || !was_sent);
+}
+
 /* The kept connection was closed already: the same backend, a fresh connection. */
 static bool replace_stale(struct attempt *at, enum outcome outcome)
 {
 	unsigned kind = retry_kind(outcome);
 	if ((kind != CONF_RETRY_RESET && kind != CONF_RETRY_REFUSED_STREAM) || !at->ops ||
-	    !at->reused || at->stale_retried || !may_repeat(at))
+	    !at->reused || at->stale_retried || !may_replace(at))
 		return false;
 	const struct backend_ops *ops = at->ops;
 	at->ops = NULL;
 	counter_add(&at->local->counters.stale_reuses, 1);
+	at->ex->n_replaced++;
 	attempt_over(at);
 	ops->finish(at, false);
 	if (unlikely(at->ex->trace != NULL))
@@ -435,6 +443,7 @@ static void retry_finish(struct attempt *at)
 	at->stepped_back = at->stale_retried = at->counted = at->resp_started = at->upload_dead =
 	    false;
 	at->first_byte_us = 0;
+	at->n_interim = 0;
 	at->mark = ATTEMPT_UNMARKED;
 	at->ex->waited_us = 0;
 }
@@ -643,6 +652,22 @@ void attempt_count_status(struct attempt *at, unsigned status)
 	struct counter *const classes[] = {&c->responses_1xx, &c->responses_2xx, &c->responses_3xx,
 					   &c->responses_4xx, &c->responses_5xx};
 	counter_add(classes[status / 100 - 1], 1);
+}
+
+bool attempt_interim(struct attempt *at)
+{
+	struct exchange *ex = at->ex;
+	struct worker *w = ex->worker;
+	if (at->n_interim++ >= ex->view->pool->conf->limits.interim_responses) {
+		counter_add(&w->counters.rejects[REJECT_TOO_MANY_INTERIM], 1);
+		attempt_failed(at, OUTCOME_bad_response);
+		return false;
+	}
+	policy_response(ex, &w->resp);
+	if (ex->client_ops->interim(ex, &w->resp) != IO_ERR)
+		return true;
+	exchange_client_gone(ex);
+	return false;
 }
 
 static void response_done(struct attempt *at)

@@ -303,11 +303,8 @@ static bool relay_head(struct attempt *at, char *ptr, size_t len, size_t seen)
 			return upgraded(at, &w->resp, ptr + head_len, len - head_len);
 		if (w->resp.status >= 200)
 			return final_head(at, &w->resp, ptr + head_len, len - head_len);
-		policy_response(ex, &w->resp);
-		if (ex->client_ops->interim(ex, &w->resp) == IO_ERR) {
-			exchange_client_gone(ex);
+		if (!attempt_interim(at))
 			return false;
-		}
 		ptr += head_len;
 		len -= head_len;
 		seen = 0;

@@ -80,9 +80,7 @@ void backend_h2_head(void *stream, struct view text, char *body, size_t len, boo
 		final_head(s, body ? body : s->conn->owner->in.data, len, end);
 		return;
 	}
-	policy_response(ex, &w->resp);
-	if (ex->client_ops->interim(ex, &w->resp) == IO_ERR)
-		exchange_client_gone(ex);
+	attempt_interim(s->at);
 }
 
 static void give(struct backend_stream *s, char *body, size_t len, bool end)

@@ -426,6 +426,23 @@ static void read_request(struct client *c)
 		client_next(c);
 }
 
+/*
+ * The client ended its direction: it may wait for its answers, or have left.  The first
+ * byte that it is sent will tell; until then it has half_closed to get one.
+ */
+static void end_of_requests(struct client *c)
+{
+	uint64_t wait = c->conf->timeouts.half_closed_us;
+	if (wait == 0) {
+		c->keep = false;
+		exchange_client_gone(c->ex);
+		return;
+	}
+	c->half_closed = true;
+	stream_pause(&c->stream);
+	loop_timer(&c->worker->loop, &c->timer, wait);
+}
+
 /* While an exchange runs whose request is whole: pipelined bytes, or the end. */
 static void read_ahead(struct client *c)
 {
@@ -439,6 +456,10 @@ static void read_ahead(struct client *c)
 	enum io io = stream_read(&c->stream, at, 16384, &n);
 	if (io == IO_WAIT)
 		return;
+	if (io == IO_EOF) {
+		end_of_requests(c);
+		return;
+	}
 	if (io != IO_OK) {
 		c->keep = false;
 		exchange_client_gone(c->ex);
@@ -614,6 +635,13 @@ static void on_timeout(struct timer *timer)
 		client_proxy_refuse(c, "no PROXY header within timeouts.header");
 		return;
 	}
+	if (c->state == CLIENT_BUSY) { /* half closed */
+		if (!c->ex->head_relayed) {
+			c->keep = false;
+			exchange_client_gone(c->ex);
+		}
+		return;
+	}
 	if (c->state == CLIENT_HEAD) {
 		counter_add(&c->worker->counters.outcomes[OUTCOME_client_timeout_head], 1);
 		send_reject(c, NULL, 408, "client_timeout_head",
@@ -632,8 +660,8 @@ void client_exchange_ended(void *client, bool complete)
 	check_magic(c, CLIENT_MAGIC);
 	c->ex = NULL;
 	c->body_paused = false;
-	bool draining = c->worker->draining && !c->in;
-	if (complete && c->keep && !body_left && !draining) {
+	bool last = (c->worker->draining || c->half_closed) && !c->in;
+	if (complete && c->keep && !body_left && !last) {
 		c->state = CLIENT_IDLE;
 		loop_timer(&c->worker->loop, &c->timer, c->conf->timeouts.keepalive_us);
 		if (c->stream.paused)
@@ -685,6 +713,7 @@ struct client *client_open(struct worker *w, int fd, const struct addr *peer,
 	c->magic = CLIENT_MAGIC;
 	c->state = CLIENT_IDLE;
 	c->keep = c->in_loop = c->body_paused = c->retired = c->tls_before = false;
+	c->half_closed = false;
 	c->ex = NULL;
 	c->h2 = NULL;
 	c->in = c->proxy = NULL;

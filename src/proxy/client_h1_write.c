@@ -17,7 +17,7 @@ static enum io put(struct exchange *ex, const char *ptr, size_t len)
 static bool may_keep(const struct client *c, const struct exchange *ex)
 {
 	return c->keep && ex->req_complete && !ex->close_client && !c->worker->draining &&
-	       !c->retired;
+	       !c->retired && (!c->half_closed || c->in);
 }
 
 static enum client_framing framing_of(const struct exchange *ex, const struct message *resp)
@@ -126,6 +126,8 @@ static enum io op_upgrade(struct exchange *ex, struct message *resp, struct span
 		return IO_ERR;
 	memcpy(bytes.ptr -= out.len, out.ptr, out.len);
 	enum io io = put(ex, bytes.ptr, bytes.len + out.len);
+	if (unlikely(c->half_closed)) /* reads the end once more, as the tunnel's */
+		stream_resume(&c->stream);
 	if (io == IO_ERR || !c->in)
 		return io;
 	/* bytes the client sent ahead, trusting in the upgrade */

@@ -223,10 +223,14 @@ class Weir(Process):
 
 def make_conf(folder, backends=(), pool=None, listener=None, n=0, **top):
     """A configuration of one listener and the pool `app`, changed by keywords."""
+    listener = listener or {}
+    # whether a client has left or only ended its direction is known after half_closed
+    timeouts = {"half_closed": "50ms", **listener.get("timeouts", {})}
     conf = {
         "workers": 2,
         "status": {"socket": str(Path(folder) / f"weir-{n}.sock")},
-        "listeners": [{"name": "web", "bind": f"127.0.0.1:{free_port()}", **(listener or {})}],
+        "listeners": [{"name": "web", "bind": f"127.0.0.1:{free_port()}", **listener,
+                       "timeouts": timeouts}],
     }
     if backends:
         conf["pools"] = {"app": {"backends": list(backends), **(pool or {})}}

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: MIT
 """Backends that break, clients that vanish: the right answer, and nothing leaks."""
+import socket
 import threading
 import time
 
 import pytest
 
 from backends import refused_address
+from h2peer import H2Server
 from wire import Closed, Truncated, WireError, request, wait_for
 
 CHUNKED = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -269,7 +271,6 @@ def test_client_leaves_with_pipelined_requests(one, leave):
 
 def test_client_that_closes_its_sending_side(one):
     """shutdown(SHUT_WR) after the request: answered in full or not at all, never in part."""
-    import socket
     for _ in range(10):
         client = one.connect()
         client.send(request(target="/bytes/5000"))
@@ -278,6 +279,98 @@ def test_client_that_closes_its_sending_side(one):
             assert client.response().size == 5000
         except Closed:
             client.assert_closed()
+
+
+def test_a_client_that_ends_its_direction_is_answered(weir, app):
+    """shutdown(SHUT_WR) behind the request, or behind several: all are answered, then it ends."""
+    backends = app(1, "service=150ms,workers=1")
+    daemon = weir([{"address": backends.addresses[0], "max_requests": 1}], workers=1,
+                  listener={"timeouts": {"half_closed": "20s"}})
+    clients = [daemon.connect() for _ in range(3)]  # two of them wait in the queue
+    for n, client in enumerate(clients, 1):
+        client.send(request(target="/bytes/5000") * n)
+        client.sock.shutdown(socket.SHUT_WR)
+    for n, client in enumerate(clients, 1):
+        for i in range(n):
+            response = client.response()
+            assert (response.status, response.size) == (200, 5000)
+            assert (response.get("Connection") == "close") == (i == n - 1)
+        client.assert_closed()
+    assert backends.stats()["responses"] == {"200": 6}
+
+
+def test_a_client_that_ended_its_direction_is_not_waited_for_in_vain(weir, app):
+    """When its answer does not begin it counts as gone, with a body under way it does not."""
+    backends = app()
+    daemon = weir(backends.addresses, listener={"timeouts": {"half_closed": "100ms"}})
+    reader, leaver = daemon.connect(), daemon.connect()
+    leaver.send(request(target="/?head_delay=30s"))
+    reader.send(request(target="/bytes/20000?rate=40000"))
+    for client in (reader, leaver):
+        client.sock.shutdown(socket.SHUT_WR)
+    leaver.assert_closed()
+    assert reader.response().size == 20000
+    wait_for(lambda: backends.stats()["aborted"] == 1)
+
+
+def test_without_half_closed_the_end_is_the_end(weir, app):
+    backends = app()
+    daemon = weir(backends.addresses, listener={"timeouts": {"half_closed": "0"}})
+    client = daemon.connect()
+    client.send(request(target="/?head_delay=30s"))
+    client.sock.shutdown(socket.SHUT_WR)
+    client.assert_closed()
+    wait_for(lambda: backends.stats()["aborted"] == 1)
+
+
+def test_a_tunnel_asked_for_before_the_end(weir, scripted):
+    """The client ends its direction with the request for a tunnel: the backend sees that end."""
+    ends = []
+
+    def handler(peer):
+        peer.request()
+        peer.send("HTTP/1.1 101 X\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n")
+        peer.until_end()
+        ends.append(True)
+        peer.send("goodbye")
+    daemon = weir([scripted(handler).address])
+    client = daemon.connect()
+    client.send(request(headers=[("Connection", "Upgrade"), ("Upgrade", "echo")]))
+    client.sock.shutdown(socket.SHUT_WR)
+    assert client.response().status == 101
+    got = bytearray()
+    client.to_end(got.extend)
+    assert bytes(got) == b"goodbye" and ends
+
+
+@pytest.mark.parametrize("status", [100, 102, 103])
+@pytest.mark.parametrize("protocol", ["http1", "h2"])
+def test_interim_responses_are_bounded(weir, scripted, status, protocol):
+    """As many as limits.interim_responses go through; one more is a malformed response."""
+    def http1(peer):
+        while req := peer.request():
+            n = int(req.target.strip("/"))
+            peer.send(f"HTTP/1.1 {status} X\r\n\r\n".encode() * n)
+            peer.respond(b"done")
+
+    def http2(peer):
+        server = H2Server(peer)
+        while True:
+            stream, req = server.request()
+            if req is None:
+                return
+            for _ in range(int(req.get(":path").strip("/"))):
+                server.head(stream, status)
+            server.answer(stream, b"done")
+    daemon = weir([scripted({"http1": http1, "h2": http2}[protocol]).address],
+                  pool={"protocol": protocol, "limits": {"interim_responses": 7}})
+    client = daemon.connect()
+    response = client.ask(target="/7")
+    assert (response.status, len(response.infos), response.body) == (200, 7, b"done")
+    response = client.ask(target="/8")
+    assert (response.status, len(response.infos)) == (502, 7)
+    assert daemon.ask(target="/300").status == 502
+    assert daemon.admin.metrics()['weir_rejected_requests_total{reason="too_many_interim"}'] == 2
 
 
 def test_storm_of_aborts(weir, app):

@@ -241,6 +241,21 @@ def test_refused_streams_go_elsewhere_even_posts(serve):
     assert refused
 
 
+def test_with_retry_off_a_refused_stream_is_not_sent_again(serve):
+    def refuse(peer):
+        server = H2Server(peer)
+        while True:
+            stream, req = server.request()
+            if req is None:
+                return
+            server.reset(stream, 7)
+            server.streams.pop(stream)
+    daemon = serve(refuse, retry="off")
+    client = daemon.connect()
+    assert [client.ask().status for _ in range(3)] == [502] * 3
+    assert daemon.sum("requests") == 3
+
+
 def test_goaway_moves_unseen_streams_to_a_new_connection(serve):
     rounds = []
 

@@ -485,6 +485,39 @@ def test_a_stale_connection_is_replaced_on_the_only_backend(weir, scripted):
         assert client.ask().status == 200
 
 
+@pytest.mark.parametrize("how", ["close", "reset"])
+def test_with_retry_off_nothing_is_sent_twice(weir, scripted, tmp_path, how):
+    """Not even what stood on a kept connection that was closed: off means off."""
+    def handler(peer):
+        if peer.request():
+            peer.respond()
+            peer.request_head()
+            getattr(peer, how)()
+    backend = scripted(handler)
+    daemon = weir([backend.address], workers=1, pool={"retry": "off"})
+    client = daemon.connect()
+    assert [client.ask().status for _ in range(6)] == [200, 502] * 3
+    assert backend.connections == 3 and daemon.sum("stale_reuses") == 0
+
+
+def test_repeats_are_called_what_they_are(weir, scripted, app, tmp_path):
+    """retries, replaced and hedges of the access log; and the counters."""
+    def handler(peer):
+        if peer.request():
+            peer.respond()
+            peer.request_head()
+    log = tmp_path / "access.log"
+    daemon = weir([scripted(handler).address], workers=1, log={"access": {"path": str(log)}})
+    client = daemon.connect()
+    assert [client.ask().status for _ in range(3)] == [200] * 3
+
+    def rows():
+        return [json.loads(line) for line in log.read_text().splitlines()]
+    wait_for(lambda: len(rows()) == 3)
+    assert [r.get("replaced", 0) for r in rows()] == [0, 1, 1]
+    assert [r["retries"] for r in rows()] == [0, 0, 0] and daemon.sum("stale_reuses") == 2
+
+
 # ---- timeouts ----
 
 def test_response_timeout(weir, app):

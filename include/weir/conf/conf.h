@@ -133,7 +133,8 @@ struct conf_listener {
 	} proxy_protocol;
 	struct view refusal_header; /* ptr NULL: none */
 	struct {
-		uint64_t handshake_us, header_us, body_idle_us, write_idle_us, keepalive_us;
+		uint64_t handshake_us, header_us, body_idle_us, write_idle_us, keepalive_us,
+		    half_closed_us;
 	} timeouts;
 	struct {
 		uint32_t connections; /* 0: none */
@@ -307,6 +308,7 @@ struct conf_pool {
 		bool adaptive;
 		uint32_t connections; /* per backend, 0: none */
 		uint32_t connecting;  /* of them not usable yet, 0: any number */
+		uint32_t interim_responses;
 	} limits;
 	struct {
 		bool written;

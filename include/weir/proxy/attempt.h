@@ -88,6 +88,7 @@ struct attempt {
 	bool resp_started;           /* a byte of the response has been seen */
 	bool resp_keep;              /* the connection may be used again */
 	uint8_t mark;                /* enum attempt_mark */
+	uint32_t n_interim;          /* responses with 1xx so far */
 	uint8_t trace_slot;          /* of ex->trace: index + 1 of its span, 0: none */
 	struct h1_body resp_body;
 	struct buf *resp_in;      /* an incomplete head; owns */
@@ -148,6 +149,11 @@ void attempt_sent(struct attempt *at);
 void attempt_answered(struct attempt *at);
 /* A head is here, an interim one or the final one, in worker->resp. */
 void attempt_count_status(struct attempt *at, unsigned status);
+/*
+ * The head in worker->resp is an interim one: passes it on.  False when it is one too
+ * many, or the client is gone: the attempt is over.
+ */
+bool attempt_interim(struct attempt *at);
 /*
  * After bytes were given to the client.  True when reading may go on; false
  * when the exchange is over, moved on, or has to wait for the client.

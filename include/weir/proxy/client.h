@@ -22,7 +22,8 @@
  *   IDLE    nothing of a next request has come       deadline timeouts.keepalive
  *           (header for the first request)
  *   HEAD    part of a head is in `in`                timeouts.header, from its first byte
- *   BUSY    the exchange has the deadlines; `in` holds pipelined bytes
+ *   BUSY    the exchange has the deadlines; `in` holds pipelined bytes.  When the client
+ *           has ended its direction          timeouts.half_closed, until its answer begins
  *   HTTP2   the session has the deadlines
  *   LINGER  our direction is shut, what comes is thrown away    2 s
  *
@@ -64,7 +65,8 @@ struct client {
 	bool tls_before : 1; /* the PROXY header says that the client came over TLS */
 	bool in_loop : 1;    /* client_next is running: it takes the next request */
 	bool body_paused : 1;
-	bool retired : 1; /* its listener is gone from the configuration */
+	bool half_closed : 1; /* the client has ended its direction: no more requests come */
+	bool retired : 1;     /* its listener is gone from the configuration */
 	struct stream stream;
 	struct exchange *ex;  /* HTTP/1: the one under way */
 	struct client_h2 *h2; /* HTTP/2: owns */

@@ -129,6 +129,7 @@ struct exchange {
 	bool client_deadline; /* total_deadline_us is the client's */
 	uint16_t stamp_at[2]; /* where in the head what is left is written, 0: nowhere */
 	uint16_t n_retries;
+	uint16_t n_replaced; /* sent again to the same backend: its kept connection was closed */
 
 	/* the request */
 	struct span direct;    /* head and body still in the receive area; or empty */
