@@ -73,17 +73,7 @@ static enum err try_reload(struct control *control, struct conf *conf, struct st
 		admin_cancel(control->admin);
 		goto out;
 	}
-	struct list kept = control->overrides;
-	bool had = !list_is_empty(&control->overrides);
-	if (had) { /* the file is the truth again: build without them, put them back on failure */
-		kept.next->prev = kept.prev->next = &kept;
-		list_init(&control->overrides);
-	}
 	struct generation *gen = generation_new(control, shared, why);
-	if (had) {
-		control->overrides = kept;
-		control->overrides.next->prev = control->overrides.prev->next = &control->overrides;
-	}
 	if (!gen) {
 		log_writer_follow(control->log_writer, control->current->conf, why);
 		tracer_follow(control->tracer, control->current->conf, why);
@@ -92,9 +82,9 @@ static enum err try_reload(struct control *control, struct conf *conf, struct st
 		goto out;
 	}
 	warn_fixed(control->current->conf, conf);
-	host_clear_overrides(control);
 	log_set_level(conf->log.level);
 	generation_publish(control, gen);
+	runtime_settle(control);
 	admin_commit(control->admin);
 out:
 	shared_conf_put(shared);
@@ -135,6 +125,11 @@ enum err control_reload(struct control *control, struct str *why)
 	note_reload(control, true, VIEW_NONE);
 	str_reset(&control->handover.error);
 	log_info("configuration loaded, generation %llu", (unsigned long long)control->current->id);
+	size_t n_changes = runtime_count(control);
+	if (n_changes)
+		log_info(
+		    "%zu change%s made at run time stay%s in force: weirctl runtime lists them",
+		    n_changes, n_changes == 1 ? "" : "s", n_changes == 1 ? "s" : "");
 	event_add(EVENT_RELOAD, VIEW_NONE, VIEW_NONE, "configuration loaded, generation %llu",
 		  (unsigned long long)control->current->id);
 	return ERR_OK;
@@ -348,7 +343,7 @@ static void on_tick(struct ev_loop *ev, ev_timer *w, int revents)
 		ev_timer_again(ev, &control->limits_tick);
 	tls_tick(control);
 	listeners_tick(control);
-	host_tick(control);
+	runtime_tick(control);
 }
 
 /* ---- start ---- */
@@ -441,7 +436,7 @@ static void finish(struct control *control)
 	log_writer_free(control->log_writer);
 	if (control->admin)
 		admin_free(control->admin);
-	host_free(control);
+	runtime_free(control);
 	health_free(control->health);
 	free_generations(control);
 	listeners_free(control);
@@ -468,7 +463,6 @@ int control_run(struct options *options, struct conf *conf)
 	list_init(&control.listeners);
 	list_init(&control.generations);
 	list_init(&control.overrides);
-	list_init(&control.removals);
 	list_init(&control.meters);
 	log_set_level(conf->log.level);
 	privileges_raise_fds();

@@ -59,8 +59,7 @@ struct control {
 	struct list generations; /* struct generation, newest last */
 	struct generation *current;
 	struct shared_conf *shared; /* of `current` */
-	struct list overrides;      /* struct pool_override */
-	struct list removals;       /* struct removal */
+	struct list overrides;      /* struct pool_override; owns */
 	struct list meters;         /* struct named_meter */
 	uint64_t next_generation;
 	uint64_t started_us, started_wall_us;
@@ -157,11 +156,22 @@ void workers_free(struct control *control);
 /* host.c */
 struct admin_host host_of(struct control *control);
 struct health_host health_host_of(struct control *control);
-/* Removes drained backends. */
-void host_tick(struct control *control);
-/* Forgets weights, additions and removals made at run time. */
-void host_clear_overrides(struct control *control);
-void host_free(struct control *control);
+
+/* runtime.c: what admin_host changes about backends; `ctx` is the control */
+enum err runtime_set_state(void *ctx, struct backend *b, enum backend_state state, struct str *why);
+enum err runtime_set_weight(void *ctx, struct view pool, struct view backend, uint32_t weight,
+			    struct str *why);
+enum err runtime_add(void *ctx, struct view pool, const struct conf_backend *backend,
+		     struct str *why);
+enum err runtime_remove(void *ctx, struct view pool, struct view backend, struct str *why);
+/* Takes back what was changed; an empty view: of all. */
+enum err runtime_reset(void *ctx, struct view pool, struct view backend, struct str *why);
+/* Another configuration is in force: forgets what it says by itself. */
+void runtime_settle(struct control *control);
+size_t runtime_count(const struct control *control);
+/* Removes backends that have drained. */
+void runtime_tick(struct control *control);
+void runtime_free(struct control *control);
 
 /* log_writer.c: a thread of its own, so that a slow disk holds up nobody. */
 struct log_writer *log_writer_new(struct control *control, const struct conf *conf,

@@ -296,45 +296,17 @@ static void host_connections(void *ctx,
 	workers_call(control, collect, list);
 }
 
-/* ---- changing ---- */
+static const struct list *host_overrides(void *ctx)
+{
+	const struct control *control = ctx;
+	return &control->overrides;
+}
+
+/* ---- changing; for backends see runtime.c ---- */
 
 static enum err host_reload(void *ctx, struct str *diagnostics)
 {
 	return control_reload(ctx, diagnostics);
-}
-
-static struct pool *find_pool(struct control *control, struct view name)
-{
-	for (uint32_t i = 0; i < control->current->n_pools; i++)
-		if (view_eq(control->current->pools[i].conf->name, name))
-			return &control->current->pools[i];
-	return NULL;
-}
-
-static struct backend *find_backend(struct control *control, struct view pool, struct view name,
-				    struct str *why)
-{
-	struct pool *p = find_pool(control, pool);
-	int32_t i = p ? pool_backend_index(p, name) : -1;
-	if (!p)
-		str_printf(why, "there is no pool '" VIEW_FMT "'", VIEW_ARG(pool));
-	else if (i < 0)
-		str_printf(why, "there is no backend '" VIEW_FMT "' in pool '" VIEW_FMT "'",
-			   VIEW_ARG(name), VIEW_ARG(pool));
-	return i < 0 ? NULL : p->backends[i];
-}
-
-static enum err host_set_state(void *ctx, struct backend *b, enum backend_state state,
-			       struct str *why)
-{
-	struct control *control = ctx;
-	if (state != BACKEND_up && state != BACKEND_draining && state != BACKEND_maintenance) {
-		str_text(why, "state must be up, drain or maintenance");
-		return ERR_RANGE;
-	}
-	health_set_admin(control->health, b, state);
-	control_announce(control); /* at once: who drains a backend wants to see it drain */
-	return ERR_OK;
 }
 
 static void on_health_change(void *ctx, struct backend *b, enum backend_state was, const char *why)
@@ -371,154 +343,6 @@ struct health_host health_host_of(struct control *control)
 	};
 }
 
-static void override_free(struct pool_override *o)
-{
-	list_del(&o->link);
-	free((char *)o->pool.ptr);
-	free((char *)o->backend.ptr);
-	free((char *)o->added.address_text.ptr);
-	free(o);
-}
-
-static struct view heap_view(struct view v)
-{
-	char *copy = malloc(v.len + 1);
-	check(copy != NULL);
-	if (v.len)
-		memcpy(copy, v.ptr, v.len);
-	copy[v.len] = '\0';
-	return view_of(copy, v.len);
-}
-
-/* The override for a backend, made when there is none. */
-static struct pool_override *override_of(struct control *control, struct view pool,
-					 struct view backend)
-{
-	list_each (it, &control->overrides) {
-		struct pool_override *o = list_entry(it, struct pool_override, link);
-		if (view_eq(o->pool, pool) && view_eq(o->backend, backend))
-			return o;
-	}
-	struct pool_override *o = calloc(1, sizeof(*o));
-	check(o != NULL);
-	o->pool = heap_view(pool);
-	o->backend = heap_view(backend);
-	list_push_back(&control->overrides, &o->link);
-	return o;
-}
-
-static enum err host_set_weight(void *ctx, struct view pool, struct view backend, uint32_t weight,
-				struct str *why)
-{
-	struct control *control = ctx;
-	if (!find_backend(control, pool, backend, why))
-		return ERR_NOENT;
-	struct pool_override *o = override_of(control, pool, backend);
-	o->has_weight = true;
-	o->weight = weight;
-	event_add(EVENT_WEIGHT, pool, backend, "weight %u, set by an operator", weight);
-	return control_rebuild(control, why);
-}
-
-static enum err host_add(void *ctx, struct view pool, const struct conf_backend *backend,
-			 struct str *why)
-{
-	struct control *control = ctx;
-	struct pool *p = find_pool(control, pool);
-	if (!p) {
-		str_printf(why, "there is no pool '" VIEW_FMT "'", VIEW_ARG(pool));
-		return ERR_NOENT;
-	}
-	if (pool_backend_index(p, backend->name) >= 0) {
-		str_printf(why, "pool '" VIEW_FMT "' has a backend '" VIEW_FMT "' already",
-			   VIEW_ARG(pool), VIEW_ARG(backend->name));
-		return ERR_EXISTS;
-	}
-	struct pool_override *o = override_of(control, pool, backend->name);
-	/* nothing of an earlier one of this name counts */
-	o->remove = o->has_weight = false;
-	free((char *)o->added.address_text.ptr);
-	o->added = *backend;
-	o->added.name = o->backend;
-	o->added.address_text = heap_view(backend->address_text);
-	o->add = true;
-	event_add(EVENT_ADD, pool, backend->name, "added by an operator");
-	return control_rebuild(control, why);
-}
-
-/* A backend that is to go once nothing is in flight on it. */
-struct removal {
-	struct list link;
-	struct backend *backend; /* lives as long as the generation that names it */
-	struct view pool, name;
-};
-
-static enum err host_remove(void *ctx, struct view pool, struct view backend, struct str *why)
-{
-	struct control *control = ctx;
-	struct backend *b = find_backend(control, pool, backend, why);
-	if (!b)
-		return ERR_NOENT;
-	list_each (it, &control->removals)
-		if (list_entry(it, struct removal, link)->backend == b)
-			return ERR_OK;
-	struct removal *r = calloc(1, sizeof(*r));
-	check(r != NULL);
-	*r = (struct removal){.backend = b, .pool = heap_view(pool), .name = heap_view(backend)};
-	list_push_back(&control->removals, &r->link);
-	host_set_state(control, b, BACKEND_draining, why);
-	host_tick(control);
-	return ERR_OK;
-}
-
-static void removal_free(struct removal *r)
-{
-	list_del(&r->link);
-	free((char *)r->pool.ptr);
-	free((char *)r->name.ptr);
-	free(r);
-}
-
-static void finish_removal(struct control *control, struct removal *r)
-{
-	struct str why = STR_INIT;
-	struct pool_override *o = override_of(control, r->pool, r->name);
-	o->add = false;
-	o->remove = true;
-	event_add(EVENT_REMOVE, r->pool, r->name, "removed by an operator");
-	/* should it come back it starts afresh */
-	atomic_store_explicit(&r->backend->state, BACKEND_up, memory_order_relaxed);
-	control_rebuild(control, &why);
-	str_fini(&why);
-	removal_free(r);
-}
-
-void host_tick(struct control *control)
-{
-	list_each_safe (it, tmp, &control->removals) {
-		struct removal *r = list_entry(it, struct removal, link);
-		struct str why = STR_INIT;
-		if (find_backend(control, r->pool, r->name, &why) != r->backend)
-			removal_free(r); /* a reload was quicker */
-		else if (atomic_load(&r->backend->in_flight) == 0)
-			finish_removal(control, r);
-		str_fini(&why);
-	}
-}
-
-void host_clear_overrides(struct control *control)
-{
-	list_each_safe (it, tmp, &control->overrides)
-		override_free(list_entry(it, struct pool_override, link));
-}
-
-void host_free(struct control *control)
-{
-	host_clear_overrides(control);
-	list_each_safe (it, tmp, &control->removals)
-		removal_free(list_entry(it, struct removal, link));
-}
-
 static void host_drain(void *ctx)
 {
 	control_drain(ctx);
@@ -542,10 +366,12 @@ struct admin_host host_of(struct control *control)
 	    .meters = host_meters,
 	    .status = host_status,
 	    .reload = host_reload,
-	    .set_state = host_set_state,
-	    .set_weight = host_set_weight,
-	    .add = host_add,
-	    .remove = host_remove,
+	    .set_state = runtime_set_state,
+	    .set_weight = runtime_set_weight,
+	    .add = runtime_add,
+	    .remove = runtime_remove,
+	    .overrides = host_overrides,
+	    .reset = runtime_reset,
 	    .drain = host_drain,
 	    .certificates = host_certificates,
 	    .connections = host_connections,

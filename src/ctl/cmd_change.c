@@ -7,6 +7,7 @@
 #include "backend.h"
 #include "commands.h"
 #include "text.h"
+#include "undo.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -16,50 +17,6 @@
 
 #define WEIGHT_MAX 65535
 #define WAIT_NS 250000000
-
-/* A word that a shell reads back as it is. */
-static void put_word(struct str *out, const char *word)
-{
-	static const char safe[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-				   "./_-:@%+=,";
-	struct str clean = STR_INIT;
-	put_clean(&clean, word);
-	if (clean.len && strspn(clean.ptr, safe) == clean.len) {
-		str_view(out, str_as_view(&clean));
-		str_fini(&clean);
-		return;
-	}
-	str_char(out, '\'');
-	for (size_t i = 0; i < clean.len; i++) {
-		if (clean.ptr[i] == '\'')
-			str_text(out, "'\\''");
-		else
-			str_char(out, clean.ptr[i]);
-	}
-	str_char(out, '\'');
-	str_fini(&clean);
-}
-
-/* "undo: weirctl COMMAND POOL/BACKEND"; the line is left open. */
-static void begin_undo(struct ctl *ctl, const char *command)
-{
-	str_text(&ctl->out, "undo: weirctl ");
-	if (ctl->socket_given) {
-		str_text(&ctl->out, "-s ");
-		put_word(&ctl->out, ctl->socket);
-		str_char(&ctl->out, ' ');
-	}
-	str_text(&ctl->out, command);
-	str_char(&ctl->out, ' ');
-}
-
-static void put_place(struct ctl *ctl, const char *pool, const char *backend)
-{
-	struct str place = STR_INIT;
-	str_printf(&place, "%s/%s", pool, backend);
-	put_word(&ctl->out, place.ptr);
-	str_fini(&place);
-}
 
 static void put_row(struct ctl *ctl, const char *pool, const json_t *row)
 {
@@ -195,8 +152,8 @@ static void print_state_change(struct ctl *ctl, const struct backend_ref *ref, c
 	if (expects_pins(row))
 		str_text(&ctl->out,
 			 "pinned clients may still come; maintenance --wait moves them\n");
-	begin_undo(ctl, old_command);
-	put_place(ctl, ref->pool, ref->backend);
+	undo_begin(ctl, old_command);
+	undo_place(ctl, ref->pool, ref->backend);
 	str_char(&ctl->out, '\n');
 }
 
@@ -270,8 +227,8 @@ enum ctl_exit cmd_weight(struct ctl *ctl)
 		api_put_json(ctl, row);
 	} else {
 		put_row(ctl, ref.pool, row);
-		begin_undo(ctl, "weight");
-		put_place(ctl, ref.pool, ref.backend);
+		undo_begin(ctl, "weight");
+		undo_place(ctl, ref.pool, ref.backend);
 		str_printf(&ctl->out, " %u\n", (unsigned)old);
 	}
 	json_decref(row);
@@ -309,8 +266,8 @@ enum ctl_exit cmd_add(struct ctl *ctl)
 		api_put_json(ctl, row);
 	} else {
 		put_row(ctl, ref.pool, row);
-		begin_undo(ctl, "remove");
-		put_place(ctl, ref.pool, get_text(row, "name"));
+		undo_begin(ctl, "remove");
+		undo_place(ctl, ref.pool, get_text(row, "name"));
 		str_char(&ctl->out, '\n');
 	}
 	json_decref(row);
@@ -321,13 +278,13 @@ enum ctl_exit cmd_add(struct ctl *ctl)
 static void put_undo_of_remove(struct ctl *ctl, const char *pool, const json_t *old)
 {
 	const char *address = get_text(old, "address"), *name = get_text(old, "name");
-	begin_undo(ctl, "add");
-	put_word(&ctl->out, pool);
+	undo_begin(ctl, "add");
+	put_shell_word(&ctl->out, pool);
 	str_char(&ctl->out, ' ');
-	put_word(&ctl->out, address);
+	put_shell_word(&ctl->out, address);
 	if (strcmp(name, address) != 0) {
 		str_text(&ctl->out, " --name ");
-		put_word(&ctl->out, name);
+		put_shell_word(&ctl->out, name);
 	}
 	if (get_u64(old, "weight") != 1)
 		str_printf(&ctl->out, " --weight %u", (unsigned)get_u64(old, "weight"));

@@ -28,15 +28,35 @@ static const struct pool_override *find_override(const struct list *overrides, s
 	return NULL;
 }
 
+/* The file has by now what was added at run time. */
+static bool is_in_file(const struct conf_pool *conf, const struct pool_override *o)
+{
+	for (size_t i = 0; i < conf->n_backends; i++)
+		if (view_eq(conf->backends[i].name, o->backend))
+			return view_eq(conf->backends[i].address_text, o->added.address_text);
+	return false;
+}
+
+/* What an operator said goes for a backend at another address, too. */
+static void set_state(struct backend *b, const struct pool_override *override)
+{
+	if (b->health || !override || !(override->leaving || override->has_state))
+		return;
+	uint8_t state = override->leaving ? BACKEND_draining : override->state;
+	atomic_store_explicit(&b->state, state, memory_order_relaxed);
+}
+
 static void add_backend(struct pool *pool, const struct conf_backend *conf,
 			const struct pool_override *override, struct pool_registry *reg)
 {
 	if (override && override->remove)
 		return;
-	if (override && override->add && conf != &override->added)
+	if (override && override->add && conf != &override->added &&
+	    !is_in_file(pool->conf, override))
 		return; /* replaced at run time */
 	uint32_t i = pool->n++;
 	pool->backends[i] = registry_backend_get(reg, pool->conf->name, conf);
+	set_state(pool->backends[i], override);
 	pool->weights[i] = override && override->has_weight ? override->weight : conf->weight;
 	pool->max_requests[i] =
 	    conf->max_requests ? conf->max_requests : pool->conf->limits.requests;
@@ -62,7 +82,7 @@ static void add_members(struct pool *pool, struct pool_registry *reg, const stru
 	}
 	list_each (it, overrides) {
 		const struct pool_override *o = list_entry(it, struct pool_override, link);
-		if (o->add && view_eq(o->pool, pool->conf->name))
+		if (o->add && view_eq(o->pool, pool->conf->name) && !is_in_file(pool->conf, o))
 			add_backend(pool, &o->added, o, reg);
 	}
 }

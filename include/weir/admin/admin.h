@@ -110,6 +110,10 @@ struct admin_host {
 			struct str *why);
 	/* sets draining, takes it out once nothing is in flight */
 	enum err (*remove)(void *ctx, struct view pool, struct view backend, struct str *why);
+	/* what was changed at run time: struct pool_override */
+	const struct list *(*overrides)(void *ctx);
+	/* takes it back; an empty view: of all */
+	enum err (*reset)(void *ctx, struct view pool, struct view backend, struct str *why);
 	void (*drain)(void *ctx);
 	const struct tls_used *(*certificates)(void *ctx, size_t *n);
 	/* asks every worker; `done` comes later, on the control thread, with rows that

@@ -157,12 +157,19 @@ static inline uint32_t pool_limit(const struct pool *pool, uint32_t i)
 	return max && max < now ? max : now;
 }
 
-/* A weight changed or a backend added or removed through the API. */
+/*
+ * What was changed at run time about one backend, by name: it outlives reloads, also
+ * when the backend has another address then.
+ */
 struct pool_override {
 	struct list link;
 	struct view pool, backend;
-	bool add, remove, has_weight;
+	bool add, remove, has_weight, has_state;
+	bool leaving;  /* it is to go once nothing is in flight there ... */
+	bool forget;   /* ... as if it had never been added */
+	uint8_t state; /* enum backend_state: draining or maintenance */
 	uint32_t weight;
+	uint64_t at_wall_us;       /* of the last change */
 	struct conf_backend added; /* with `add` */
 };
 

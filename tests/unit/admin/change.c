@@ -64,6 +64,24 @@ Test(admin_change, removing_a_busy_backend_drains_it_first)
 	atomic_store(&f.pools[0].backends[0]->in_flight, 0);
 }
 
+Test(admin_change, what_was_changed_at_run_time)
+{
+	expect(&f, "GET", "/v1/runtime", NULL, 200, "changes", "[]");
+	expect(&f, "POST", A, "{\"weight\": 7}", 200, "weight", "7");
+	expect(&f, "POST", ADD, "{\"address\": \"[::1]:81\", \"name\": \"n/x\", \"weight\": 4}",
+	       201, "weight", "4");
+	expect(&f, "GET", "/v1/runtime", NULL, 200, "changes.1.weight", "7");
+	expect(&f, "GET", "/v1/runtime", NULL, 200, "changes.1.state", "null");
+	expect(&f, "GET", "/v1/runtime", NULL, 200, "changes.0.added.address", "[::1]:81");
+	expect(&f, "DELETE", "/v1/runtime/app/n%2fx", NULL, 200, "changes.0.added.weight", "4");
+	expect(&f, "DELETE", "/v1/runtime/app/n%2fx", NULL, 404, "error",
+	       "nothing was changed there");
+	expect(&f, "DELETE", "/v1/runtime/spare", NULL, 200, "changes", "[]");
+	expect(&f, "DELETE", "/v1/runtime", NULL, 200, "changes.0.backend", "a");
+	expect(&f, "GET", "/v1/pools/app", NULL, 200, "backends.0.weight", "1");
+	expect(&f, "GET", "/v1/runtime", NULL, 200, "changes", "[]");
+}
+
 static void refused(const char *method, const char *path, const char *body, unsigned status)
 {
 	struct reply r = ask(&f, method, path, body);

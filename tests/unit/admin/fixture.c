@@ -200,6 +200,29 @@ static enum err remove_backend(void *ctx, struct view pool, struct view backend,
 	return ERR_OK;
 }
 
+static const struct list *get_overrides(void *ctx)
+{
+	return &((struct fixture *)ctx)->overrides;
+}
+
+static enum err reset(void *ctx, struct view pool, struct view backend, struct str *why)
+{
+	struct fixture *f = ctx;
+	size_t n = 0;
+	list_each_safe (it, tmp, &f->overrides) {
+		struct pool_override *o = list_entry(it, struct pool_override, link);
+		if ((!pool.len || view_eq(o->pool, pool)) &&
+		    (!backend.len || view_eq(o->backend, backend))) {
+			list_del(&o->link);
+			n++;
+		}
+	}
+	build_pools(f);
+	if (!n && backend.len)
+		str_text(why, "nothing was changed there");
+	return n || !backend.len ? ERR_OK : ERR_NOENT;
+}
+
 static void drain(void *ctx)
 {
 	((struct fixture *)ctx)->draining = true;
@@ -294,6 +317,8 @@ void fixture_init(struct fixture *f, const char *yaml)
 	    .set_weight = set_weight,
 	    .add = add,
 	    .remove = remove_backend,
+	    .overrides = get_overrides,
+	    .reset = reset,
 	    .drain = drain,
 	    .certificates = certificates,
 	    .connections = connections,

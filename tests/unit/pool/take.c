@@ -268,6 +268,45 @@ Test(pool_build, an_added_backend_replaces_the_one_of_that_name)
 	finish();
 }
 
+Test(pool_build, one_that_was_added_and_is_in_the_file_by_now)
+{
+	struct pool_override add = {
+	    .pool = VIEW("app"),
+	    .backend = VIEW("b0"),
+	    .add = true,
+	    .added = {.name = VIEW("b0"), .address_text = VIEW("b0"), .weight = 9},
+	};
+	world_init(&world, 1, 2);
+	list_push_back(&world.overrides, &add.link);
+	world.backends[0].priority = 3;
+	world_build(&world, &gen);
+	cr_assert_eq(gen.pool.n, 2);
+	cr_expect_eq(gen.pool.weights[0], 1, "the file says how");
+	cr_expect_eq(gen.pool.priorities[0], 3);
+	finish();
+}
+
+Test(pool_build, a_state_set_at_run_time_holds_at_another_address)
+{
+	struct pool_override drain = {.pool = VIEW("app"),
+				      .backend = VIEW("b0"),
+				      .has_state = true,
+				      .state = BACKEND_maintenance};
+	struct pool_override leaving = {
+	    .pool = VIEW("app"), .backend = VIEW("b1"), .leaving = true, .state = BACKEND_up};
+	world_init(&world, 1, 3);
+	list_push_back(&world.overrides, &drain.link);
+	list_push_back(&world.overrides, &leaving.link);
+	world.backends[0].address_text = VIEW("10.9.9.9:1");
+	world_build(&world, &gen);
+	cr_expect_eq(backend_state(gen.pool.backends[0]), BACKEND_maintenance);
+	cr_expect_eq(backend_state(gen.pool.backends[1]), BACKEND_draining);
+	cr_expect_eq(backend_state(gen.pool.backends[2]), BACKEND_up);
+	for (int i = 0; i < 6; i++)
+		cr_expect_eq(take_and_drop(NULL), 2);
+	finish();
+}
+
 Test(pool_build, removing_all_leaves_an_empty_pool)
 {
 	struct pool_override remove = {.pool = VIEW("app"), .backend = VIEW("b0"), .remove = true};

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+#include "undo.h"
+
+#include <string.h>
+
+#include "text.h"
+
+void put_shell_word(struct str *out, const char *word)
+{
+	static const char safe[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+				   "./_-:@%+=,";
+	struct str clean = STR_INIT;
+	put_clean(&clean, word);
+	if (clean.len && strspn(clean.ptr, safe) == clean.len) {
+		str_view(out, str_as_view(&clean));
+		str_fini(&clean);
+		return;
+	}
+	str_char(out, '\'');
+	for (size_t i = 0; i < clean.len; i++) {
+		if (clean.ptr[i] == '\'')
+			str_text(out, "'\\''");
+		else
+			str_char(out, clean.ptr[i]);
+	}
+	str_char(out, '\'');
+	str_fini(&clean);
+}
+
+void undo_begin(struct ctl *ctl, const char *command)
+{
+	str_text(&ctl->out, "undo: weirctl ");
+	if (ctl->socket_given) {
+		str_text(&ctl->out, "-s ");
+		put_shell_word(&ctl->out, ctl->socket);
+		str_char(&ctl->out, ' ');
+	}
+	str_text(&ctl->out, command);
+	str_char(&ctl->out, ' ');
+}
+
+void undo_place(struct ctl *ctl, const char *pool, const char *backend)
+{
+	struct str place = STR_INIT;
+	str_printf(&place, "%s/%s", pool, backend);
+	put_shell_word(&ctl->out, place.ptr);
+	str_fini(&place);
+}
