@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The odd one out: does one backend answer otherwise than the others do, to the
+ * same requests at the same time?
+ *
+ * What was asked differs by route, path and time, so answers are only compared
+ * within a stratum: requests that look alike (odd_stratum), of one look.  In each,
+ * the number of answers of a kind that a backend would have given, had requests
+ * been dealt out by lot, has a hypergeometric mean and variance; the differences
+ * are added up over strata and looks (Cochran, Mantel and Haenszel) and forgotten
+ * with a time constant.  That holds however the answers hang together, as long as
+ * requests are dealt out without regard to what they ask: those of a key or a pin
+ * must not be counted.
+ *
+ *   odd_fold(cases, counts, n, ODD_STRATA, keep);    // once a look
+ *   if (odd_judge(&cases[i], &odd_proof, n, &finding)) ...
+ *
+ * Pure arithmetic; any thread.
+ */
+#ifndef WEIR_STATS_ODD_H
+#define WEIR_STATS_ODD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "weir/base/view.h"
+
+enum answer {
+#define ANSWER(symbol, is_bad, text) ANSWER_##symbol,
+#include "weir/tbl/answers.def"
+#undef ANSWER
+	N_ANSWERS
+};
+
+/* Says nothing about the backend: interim, or what only the request is to blame for. */
+#define ANSWER_NONE UINT8_MAX
+
+/* Sets of answers have bit 1 << answer. */
+#define ANSWER_BIT(answer) (UINT32_C(1) << (answer))
+
+/* What a pool usually gives as long as nothing is known: it works. */
+#define ANSWERS_GOOD (ANSWER_BIT(ANSWER_full) | ANSWER_BIT(ANSWER_3xx))
+
+/* By status: a whole 2xx is ANSWER_full until its body turns out to be empty. */
+uint8_t answer_of(unsigned status);
+bool answer_is_bad(enum answer answer);
+const char *answer_text(enum answer answer);
+
+/* Requests that look alike; others may share their stratum, which costs power, not truth. */
+#define ODD_STRATA 16
+uint8_t odd_stratum(uint32_t route, struct view method, struct view path);
+
+/* What a backend gave in a look, by stratum. */
+typedef uint32_t odd_counts[ODD_STRATA][N_ANSWERS];
+
+/* All bad answers together are a kind, too. */
+#define ODD_ANY N_ANSWERS
+
+/* A backend against the others. */
+struct odd_case {
+	double n;      /* answers of its own that could be compared */
+	double others; /* those of the others, where it has any */
+	double seen[N_ANSWERS + 1];
+	double expected[N_ANSWERS + 1]; /* had all been dealt the same */
+	double variance[N_ANSWERS + 1];
+	double elsewhere[N_ANSWERS + 1]; /* had its requests gone to the others */
+};
+
+/*
+ * Takes in a look: counts[i] is backend i's, of which the first `strata` count.
+ * `keep` is how much of what was known is kept.
+ */
+void odd_fold(struct odd_case *cases, const odd_counts *counts, size_t n, unsigned strata,
+	      double keep);
+
+/* When a difference is one. */
+struct odd_bar {
+	double least;   /* answers on either side */
+	double effect;  /* shares differ by as much, and by a factor of two */
+	double chances; /* one false alarm in so many looks at a backend */
+};
+
+extern const struct odd_bar odd_suspicion, odd_proof;
+
+struct odd_finding {
+	unsigned answer;        /* the kind that differs most, or ODD_ANY */
+	double share, others;   /* of the bad answers of this kind among its own, and elsewhere */
+	double bad, others_bad; /* the same of all bad answers */
+};
+
+/* Whether backend `of`, of n, gives more bad answers than the others. */
+bool odd_judge(const struct odd_case *of, const struct odd_bar *bar, size_t n,
+	       struct odd_finding *finding);
+
+/* "answers 404 to 98 %, the others to 0.1 %" */
+#define ODD_TEXT 96
+void odd_say(const struct odd_finding *finding, char out[ODD_TEXT]);
+
+/*
+ * Is it right again?  Answers to single requests that try it, one after the other,
+ * weigh for or against (Wald's sequential test): `bad` is its share of bad answers
+ * when it was left alone, `now` that of the others at this time.
+ */
+struct odd_trial {
+	double score;
+};
+/* True when it has shown so `times` over. */
+bool odd_trial_note(struct odd_trial *trial, bool is_bad, double bad, double now, unsigned times);
+
+#endif

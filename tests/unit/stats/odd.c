@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: MIT */
+/* The odd one out: power, false alarms, and what must not count. */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "weir/base/rng.h"
+#include "weir/stats/odd.h"
+
+#define N_MAX 8
+
+static struct odd_case cases[N_MAX];
+static odd_counts counts[N_MAX];
+static struct rng rng;
+
+static double uniform(void)
+{
+	return (double)(rng_next(&rng) >> 11) / 9007199254740992.0;
+}
+
+static void begin(uint64_t seed)
+{
+	memset(cases, 0, sizeof(cases));
+	memset(counts, 0, sizeof(counts));
+	rng_init(&rng, seed);
+}
+
+/* Takes in what `counts` has. */
+static void look(size_t n, double keep)
+{
+	odd_fold(cases, (const odd_counts *)counts, n, ODD_STRATA, keep);
+	memset(counts, 0, sizeof(counts));
+}
+
+static void give(uint32_t i, unsigned stratum, enum answer answer, uint32_t n)
+{
+	counts[i][stratum][answer] += n;
+}
+
+static bool is_odd(uint32_t i, size_t n, struct odd_finding *f)
+{
+	return odd_judge(&cases[i], &odd_proof, n, f);
+}
+
+Test(odd, each_kind_of_failure_is_found_and_named)
+{
+	for (unsigned a = 0; a < N_ANSWERS; a++) {
+		struct odd_finding f = {0};
+		char text[ODD_TEXT], want[ODD_TEXT];
+		begin(1);
+		for (uint32_t i = 0; i < 4; i++)
+			give(i, 3, i == 2 ? (enum answer)a : ANSWER_full, 50);
+		look(4, 1);
+		cr_assert_eq(is_odd(2, 4, &f), answer_is_bad((enum answer)a), "%u", a);
+		for (uint32_t i = 0; i < 4; i++)
+			cr_assert(i == 2 || !is_odd(i, 4, &f));
+		if (!answer_is_bad((enum answer)a))
+			continue;
+		is_odd(2, 4, &f);
+		odd_say(&f, text);
+		snprintf(want, sizeof(want), "%s to 100 %%, the others to 0 %%",
+			 answer_text((enum answer)a));
+		cr_assert_str_eq(text, want);
+	}
+}
+
+Test(odd, statuses)
+{
+	cr_assert_eq(answer_of(200), ANSWER_full);
+	cr_assert_eq(answer_of(204), ANSWER_empty);
+	cr_assert_eq(answer_of(304), ANSWER_full);
+	cr_assert_eq(answer_of(302), ANSWER_3xx);
+	cr_assert_eq(answer_of(421), ANSWER_421);
+	cr_assert_eq(answer_of(418), ANSWER_4xx);
+	cr_assert_eq(answer_of(504), ANSWER_5xx);
+	unsigned nothing[] = {100, 103, 501, 505, 600, 999};
+	for (size_t i = 0; i < sizeof(nothing) / sizeof(nothing[0]); i++)
+		cr_assert_eq(answer_of(nothing[i]), ANSWER_NONE, "%u", nothing[i]);
+}
+
+/* Any number of answers on either side, any share elsewhere: found as soon as it can be. */
+Test(odd, power)
+{
+	for (uint64_t seed = 1; seed <= 20; seed++) {
+		struct odd_finding f;
+		unsigned looks = 0;
+		begin(seed);
+		do {
+			for (unsigned k = 0; k < 100; k++) {
+				uint32_t i = rng_below(&rng, 4);
+				bool bad = uniform() < (i == 0 ? 0.98 : 0.1);
+				give(i, rng_below(&rng, ODD_STRATA), bad ? ANSWER_404 : ANSWER_full,
+				     1);
+			}
+			look(4, 0.9);
+		} while (!is_odd(0, 4, &f) && ++looks < 20);
+		cr_assert_lt(looks, 4, "seed %llu", (unsigned long long)seed);
+		cr_assert_eq(f.answer, ANSWER_404);
+		cr_assert(fabs(f.share - 0.98) < 0.1 && fabs(f.others - 0.1) < 0.1, "%g %g",
+			  f.share, f.others);
+	}
+}
+
+/* Equal backends, uneven strata and a mix that swings: looked at a hundred thousand times. */
+Test(odd, no_false_alarm)
+{
+	unsigned suspicions = 0;
+	begin(7);
+	for (unsigned l = 0; l < 100000; l++) {
+		double swing = 0.5 + 0.5 * sin(l / 50.0);
+		unsigned n = 1 + rng_below(&rng, 200);
+		for (unsigned k = 0; k < n; k++) {
+			unsigned s = rng_below(&rng, ODD_STRATA);
+			double bad = swing * (double)s / ODD_STRATA;
+			/* one backend has ten times the requests */
+			uint32_t i = rng_below(&rng, 13);
+			give(i < 4 ? i : 0, s, uniform() < bad ? ANSWER_401 : ANSWER_full, 1);
+		}
+		look(4, l % 3 ? 0.78 : 0.975);
+		for (uint32_t i = 0; i < 4; i++) {
+			struct odd_finding f;
+			suspicions += odd_judge(&cases[i], &odd_suspicion, 4, &f);
+			cr_assert(!is_odd(i, 4, &f), "look %u", l);
+		}
+	}
+	cr_assert_lt(suspicions, 100, "%u", suspicions);
+}
+
+Test(odd, what_differs_by_what_is_asked_is_nobodys_fault)
+{
+	struct odd_finding f;
+	begin(1);
+	/* all of what is refused went to one backend, none of it elsewhere */
+	give(0, 1, ANSWER_404, 500);
+	for (uint32_t i = 0; i < 4; i++)
+		give(i, 2, ANSWER_full, 500);
+	look(4, 1);
+	cr_assert(!is_odd(0, 4, &f));
+	/* most of it did, and it was refused elsewhere as well */
+	give(0, 1, ANSWER_404, 500);
+	give(1, 1, ANSWER_404, 20);
+	look(4, 1);
+	cr_assert(!is_odd(0, 4, &f));
+}
+
+Test(odd, all_change_together)
+{
+	struct odd_finding f;
+	begin(1);
+	for (unsigned l = 0; l < 40; l++) {
+		for (uint32_t i = 0; i < 4; i++)
+			give(i, 0, l < 20 ? ANSWER_full : ANSWER_500, 1 + 50 * i);
+		look(4, 0.9);
+		for (uint32_t i = 0; i < 4; i++)
+			cr_assert(!is_odd(i, 4, &f), "look %u", l);
+	}
+}
+
+/* The first with a new path is right and the old ones are not: none of them is odd. */
+Test(odd, the_only_one_that_works_is_left_in_peace)
+{
+	struct odd_finding f;
+	begin(1);
+	for (uint32_t i = 0; i < 4; i++)
+		give(i, 0, i ? ANSWER_404 : ANSWER_full, 500);
+	look(4, 1);
+	for (uint32_t i = 0; i < 4; i++)
+		cr_assert(!is_odd(i, 4, &f), "%u", i);
+}
+
+/* 410 in place of 404 is another answer, not a worse one. */
+Test(odd, another_kind_that_is_as_bad)
+{
+	struct odd_finding f;
+	begin(1);
+	for (uint32_t i = 0; i < 4; i++)
+		give(i, 0, i ? ANSWER_404 : ANSWER_410, 500);
+	look(4, 1);
+	for (uint32_t i = 0; i < 4; i++)
+		cr_assert(!is_odd(i, 4, &f), "%u", i);
+}
+
+/* A pool most of whose requests are refused: its broken backend is still found. */
+Test(odd, a_bad_one_where_refusals_are_usual)
+{
+	struct odd_finding f;
+	begin(1);
+	for (uint32_t i = 0; i < 4; i++) {
+		give(i, 0, i ? ANSWER_401 : ANSWER_500, 300);
+		give(i, 0, i ? ANSWER_full : ANSWER_500, 200);
+	}
+	look(4, 1);
+	cr_assert(is_odd(0, 4, &f));
+	cr_assert_eq(f.answer, ANSWER_500);
+}
+
+Test(odd, a_mixture)
+{
+	struct odd_finding f;
+	char text[ODD_TEXT];
+	begin(1);
+	for (uint32_t i = 0; i < 4; i++) {
+		give(i, 0, i ? ANSWER_full : ANSWER_500, 100);
+		give(i, 0, i ? ANSWER_full : ANSWER_404, 100);
+		give(i, 0, i ? ANSWER_full : ANSWER_lost, 100);
+	}
+	look(4, 1);
+	cr_assert(is_odd(0, 4, &f));
+	odd_say(&f, text);
+	cr_assert_str_eq(text, "fails or refuses to 100 %, the others to 0 %");
+}
+
+/* Few answers on one side are few, however many there are on the other. */
+Test(odd, small_numbers)
+{
+	struct odd_finding f;
+	begin(1);
+	give(0, 0, ANSWER_500, 2);
+	give(0, 0, ANSWER_full, 8);
+	give(1, 0, ANSWER_500, 1);
+	give(1, 0, ANSWER_full, 1000);
+	look(2, 1);
+	cr_assert(!is_odd(0, 2, &f));
+	begin(1);
+	give(0, 0, ANSWER_500, 100000);
+	give(1, 0, ANSWER_full, 9);
+	look(2, 1);
+	cr_assert(!is_odd(0, 2, &f));
+}
+
+/* What a backend with `is` bad answers needs to come back; 0: it does not in `most` tries. */
+static unsigned tries(double is, double was, double others, unsigned times, unsigned most)
+{
+	struct odd_trial trial = {0};
+	for (unsigned n = 1; n <= most; n++)
+		if (odd_trial_note(&trial, uniform() < is, was, others, times))
+			return n;
+	return 0;
+}
+
+Test(odd, the_way_back)
+{
+	begin(3);
+	cr_assert_eq(tries(0, 1, 0, 1, 100), 3);
+	cr_assert_eq(tries(0, 1, 0, 2, 100), 5);
+	cr_assert_eq(tries(1, 1, 0, 1, 1000), 0);
+	/* one that is right once in fifty times: eight hours of a try a second */
+	unsigned back = 0;
+	for (unsigned k = 0; k < 100; k++)
+		back += tries(0.98, 0.98, 0.001, 1, 300) > 0;
+	cr_assert_lt(back, 5, "%u", back);
+	/* others refuse three in ten: so may it */
+	unsigned sum = 0;
+	for (unsigned k = 0; k < 100; k++) {
+		unsigned n = tries(0.3, 1, 0.3, 1, 100);
+		cr_assert_neq(n, 0);
+		sum += n;
+	}
+	cr_assert_lt(sum, 1000, "%u", sum);
+	/* it failed one in three: three good answers prove nothing */
+	cr_assert_gt(tries(0, 0.33, 0, 1, 100), 10);
+}
