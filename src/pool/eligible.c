@@ -245,6 +245,7 @@ static bool refresh(struct pool_view *view, bool avoiding)
 		again |= drop_avoided(view);
 		again |= fill_shares(view);
 	}
+	odd_refresh(view);
 	/* a trial needs no way of its own: who may not try it is turned away at the claim */
 	view->plain = view->pool->n_tiers == 1 && !view->pool->limited && !view->shared;
 	return again;
@@ -266,6 +267,7 @@ void pool_view_init(struct pool_view *view, struct pool *pool, struct pool_worke
 {
 	*view = (struct pool_view){.pool = pool, .sl = pool->state->local[pw->id]};
 	view->eligible = arena_array(arena, BITSET_WORDS(pool->n) + 1, sizeof(uint64_t));
+	view->to_try = arena_array(arena, BITSET_WORDS(pool->n) + 1, sizeof(uint64_t));
 	view->shares = arena_array(arena, pool->n, sizeof(uint16_t));
 	view->tier_load = arena_array(arena, pool->n_tiers, sizeof(uint8_t));
 	view->locals = arena_array(arena, pool->n_tiers, sizeof(void *));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "weir/pool/fault.h"
 
-static void tell(struct fault_shared *shared, struct fault_local *local, unsigned news)
+void fault_tell(struct fault_shared *shared, struct fault_local *local, unsigned news)
 {
 	/* release and acquire: whoever reads the news sees what they are about */
 	if (atomic_fetch_or(&local->news, news) == 0)
@@ -14,7 +14,7 @@ void fault_note_served_slowly(struct fault_shared *shared, struct fault_local *l
 	uint8_t free = TRIAL_FREE, taken = TRIAL_TAKEN;
 	if (atomic_compare_exchange_strong(&shared->trial, &taken, TRIAL_OFF) ||
 	    atomic_compare_exchange_strong(&shared->trial, &free, TRIAL_OFF))
-		tell(shared, local, FAULT_NEWS_TRIAL_PASSED);
+		fault_tell(shared, local, FAULT_NEWS_TRIAL_PASSED);
 }
 
 void fault_note(struct fault_shared *shared, struct fault_local *local,
@@ -35,5 +35,5 @@ void fault_note(struct fault_shared *shared, struct fault_local *local,
 	uint8_t off = TRIAL_OFF;
 	if (news & FAULT_NEWS_ROW && facts->spare)
 		atomic_compare_exchange_strong(&shared->trial, &off, TRIAL_CLOSED);
-	tell(shared, local, news);
+	fault_tell(shared, local, news);
 }

@@ -319,6 +319,8 @@ static enum pool_verdict taken(struct pool_view *view, uint32_t tier, uint32_t i
 	    .fallback = falls_back(view->pool, key),
 	    .others = others < UINT16_MAX ? (uint16_t)others : UINT16_MAX,
 	    .on_trial = atomic_load_explicit(&backend->fault.trial, memory_order_relaxed),
+	    .bound = key != 0,
+	    .answer = ANSWER_NONE,
 	};
 	return POOL_TAKEN;
 }
@@ -452,6 +454,8 @@ enum pool_verdict pool_take(struct pool_view *view, struct pool_worker *pw,
 {
 	const struct pool *pool = view->pool;
 	lease->backend = NULL;
+	if (unlikely(pw->loop->now_us >= view->try_us) && odd_take_try(view, pw, tried, key, lease))
+		return POOL_TAKEN;
 	if (likely(view->plain && (!tried || tried->n == 0))) {
 		uint32_t i = pick(view, pw, 0, key, tried, view->eligible);
 		if (unlikely(i == STRATEGY_NONE))
@@ -527,7 +531,9 @@ void lease_prove(struct lease *lease)
 static inline void judge(const struct lease *lease)
 {
 	struct backend *backend = lease->backend;
-	if (likely(lease->served && !lease->proved))
+	/* an answer that the others do not give is no success of a trial */
+	bool proves = likely(!lease->on_trial) || lease_is_usual(lease);
+	if (likely(lease->served && !lease->proved) && proves)
 		fault_note_served(&backend->fault, &backend->local[lease->view->sl->pw->id]->fault);
 	if (unlikely(lease->on_trial && !lease->faulty))
 		fault_leave_trial(&backend->fault);
@@ -539,6 +545,7 @@ void lease_drop(struct lease *lease, bool error, uint64_t duration_us)
 	const struct pool *pool = view->pool;
 	check(lease->backend != NULL);
 	judge(lease);
+	duration_us = odd_note(lease, duration_us);
 	uint32_t before =
 	    atomic_fetch_sub_explicit(&lease->backend->in_flight, 1, memory_order_seq_cst);
 	check(before > 0);

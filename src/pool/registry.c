@@ -146,6 +146,7 @@ static void backend_free(struct backend *b)
 		hist_set_fini(&b->local[i]->failed);
 		levels_free(atomic_load(&b->local[i]->levels));
 		free(atomic_load(&b->local[i]->slow));
+		free(atomic_load(&b->local[i]->odd.strata));
 		free(b->local[i]);
 	}
 	free((char *)b->key.ptr);
@@ -214,6 +215,7 @@ static struct pool_state *state_new(struct pool_registry *reg, struct view name)
 	s->n_workers = reg->n_workers;
 	atomic_store(&s->retry_tokens, RETRY_RESERVE_PER_S * RETRY_WINDOW_S);
 	atomic_store(&s->hedge_milli, HEDGE_ONE);
+	atomic_store(&s->usual, ANSWERS_GOOD);
 	for (unsigned i = 0; i < reg->n_workers; i++) {
 		struct pool_state_local *sl = must_alloc(sizeof(*sl));
 		for (unsigned c = 0; c < N_QUEUE_CLASSES; c++)

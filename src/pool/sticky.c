@@ -148,5 +148,7 @@ enum pool_verdict pool_take_pinned_slot(struct pool_view *view, struct pool_work
 	lease->backend = NULL;
 	if (index >= pool->n || !takes_pin(pool, pw, index))
 		return POOL_EMPTY;
-	return pool_take_index(view, index, lease);
+	enum pool_verdict verdict = pool_take_index(view, index, lease);
+	lease->bound = true;
+	return verdict;
 }

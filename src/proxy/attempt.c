@@ -301,13 +301,22 @@ void attempt_begin(struct exchange *ex)
 	reply_error(ex, ex->pin ? OUTCOME_pin_lost : OUTCOME_no_backend, NULL);
 }
 
+/* 2xx, and nothing in it. */
+static bool is_empty(const struct exchange *ex)
+{
+	return ex->resp_complete && ex->status / 100 == 2 && ex->method != METHOD_HEAD;
+}
+
 /* Strategies, limits and the watcher learn what it said about the backend, if anything. */
 static void drop_lease(struct attempt *at, bool error)
 {
 	const struct exchange *ex = at->ex;
-	bool blamed = error && (at->lease.faulty || at->mark == ATTEMPT_BUSY);
+	bool blamed = (error && at->lease.faulty) || at->mark == ATTEMPT_BUSY;
 	at->lease.served = ex->resp_complete && !error;
-	if (blamed)
+	if (unlikely(ex->body_out == 0) && at->lease.answer == ANSWER_full && is_empty(ex))
+		at->lease.answer = ANSWER_empty;
+	at->lease.stratum = ex->stratum;
+	if (blamed && error)
 		counter_add(&at->local->counters.errors, 1);
 	uint64_t from = at->sent_us ? at->sent_us : ex->start_us;
 	uint64_t now = ex->worker->loop.now_us;
@@ -629,16 +638,21 @@ void attempt_answered(struct attempt *at)
 		hedge_settle(at);
 }
 
+/* 429, but not to the clients that are bound to it: they may be what it has too much of. */
+static bool minds_load(const struct attempt *at, unsigned status)
+{
+	return (status == 429 && !at->lease.bound) ||
+	       (status == 503 && message_find(&at->ex->worker->resp, HDR_RETRY_AFTER));
+}
+
 /* As Envoy counts: any 5xx; but 503 with Retry-After is a backend that minds its load. */
 static void judge_status(struct attempt *at, unsigned status)
 {
-	struct message *resp = &at->ex->worker->resp;
-	bool minds_load = status == 503 && message_find(resp, HDR_RETRY_AFTER);
-	if (minds_load)
+	if (minds_load(at, status))
 		at->mark = ATTEMPT_BUSY;
 	else if (status >= 500)
 		lease_fault(&at->lease, NULL, (uint16_t)status);
-	else if (status == 101 || (status >= 200 && status < 500))
+	else if (status == 101 || (status >= 200 && lease_is_usual(&at->lease)))
 		lease_prove(&at->lease);
 }
 
@@ -646,7 +660,8 @@ void attempt_count_status(struct attempt *at, unsigned status)
 {
 	if (unlikely(at->ex->trace != NULL))
 		trace_status(at, status);
-	if (unlikely(status >= 500 || status == 101 || at->lease.on_trial))
+	lease_answered(&at->lease, status, at->ex->worker->resp.body == BODY_LENGTH);
+	if (unlikely(status >= 500 || status == 429 || status == 101 || at->lease.on_trial))
 		judge_status(at, status);
 	struct backend_counters *c = &at->local->counters;
 	struct counter *const classes[] = {&c->responses_1xx, &c->responses_2xx, &c->responses_3xx,

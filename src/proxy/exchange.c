@@ -388,6 +388,8 @@ void exchange_begin(struct exchange *ex, const struct exchange_request *req, str
 	ex->view = &ex->gl->views[ex->route->n_split ? route_pool(ex->route, rng_next(&w->pool.rng))
 						     : ex->route->pool];
 	counter_add(&ex->view->sl->counters.requests, 1);
+	if (unlikely(ex->view->watched))
+		ex->stratum = 1 + odd_stratum(ex->route->index, w->req.method_text, w->req.path);
 	if (ex->route->timeouts.total_us)
 		ex->total_deadline_us = ex->start_us + ex->route->timeouts.total_us;
 	if (unlikely(deadline_applies(ex)) && !deadline_request(ex, &w->req))

@@ -19,13 +19,13 @@ static const struct {
 
 _Static_assert(N_ANSWERS < 32, "sets of answers are 32 bits");
 
-bool answer_is_bad(enum answer answer)
+bool answer_is_bad(enum answer_kind answer)
 {
 	check((size_t)answer < N_ANSWERS);
 	return answers[answer].is_bad;
 }
 
-const char *answer_text(enum answer answer)
+const char *answer_text(enum answer_kind answer)
 {
 	check((size_t)answer < N_ANSWERS);
 	return answers[answer].text;

@@ -22,6 +22,7 @@
 #include "weir/net/tls.h"
 #include "weir/pool/fault.h"
 #include "weir/pool/limit.h"
+#include "weir/pool/odd.h"
 #include "weir/stats/counter.h"
 #include "weir/stats/hist.h"
 #include "weir/stats/history.h"
@@ -68,6 +69,7 @@ struct backend_local {
 	struct tls_slot tls; /* its last session */
 	struct backend_counters counters;
 	struct fault_local fault;
+	struct odd_local odd;
 	struct hist_set ok;     /* phases of successful attempts */
 	struct hist_set failed; /* phases of failed ones */
 	/* made when first used; owns; the writer releases, readers acquire */
@@ -125,6 +127,7 @@ struct backend {
 	/* any worker, while it is draining: when a pinned request came last; 0: never */
 	_Atomic uint64_t pinned_us;
 	struct fault_shared fault;
+	struct odd_shared odd;
 	/* every worker writes */
 	_Atomic uint32_t in_flight CACHE_ALIGNED;
 	/* limits.connecting is reached, as far as was seen last: upconn_has_way knows */

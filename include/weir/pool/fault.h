@@ -45,6 +45,8 @@ enum fault_news {
 	FAULT_NEWS_ROW = 1 << 0,          /* `limit` faults in a row */
 	FAULT_NEWS_TRIAL_FAILED = 1 << 1, /* the one attempt of a trial */
 	FAULT_NEWS_TRIAL_PASSED = 1 << 2,
+	FAULT_NEWS_TRY_FAILED = 1 << 3, /* see odd.h */
+	FAULT_NEWS_TRY_PASSED = 1 << 4,
 };
 
 /* One worker's side of one backend. */
@@ -64,6 +66,9 @@ struct fault_shared {
 	_Atomic uint16_t status;   /* of the last fault; 0: there was no response */
 	_Atomic(const char *) why; /* a static sentence about the last fault, or NULL */
 };
+
+/* Worker: writes to the watcher, if there is one. */
+void fault_tell(struct fault_shared *shared, struct fault_local *local, unsigned news);
 
 /* Worker: one of its attempts succeeded. */
 void fault_note_served_slowly(struct fault_shared *shared, struct fault_local *local);

@@ -47,6 +47,7 @@ struct pool_state_local {
 	/* readers: other workers.  Class and since when of the head, 0: nobody waits */
 	_Atomic uint64_t head_rank;
 	struct pool_counters counters;
+	uint64_t usual_us; /* mean time to the first byte of answers the pool usually gives */
 	/* the letter with which others wake this queue */
 	struct mail wake;
 	_Atomic uint8_t wake_state; /* enum wake_state */
@@ -73,6 +74,8 @@ struct pool_state {
 	 * enough of them */
 	_Atomic uint64_t typical_us;
 	_Atomic uint64_t hedge_after_us; /* retry.hedge.after as a quantile says, 0: not known */
+	_Atomic uint32_t usual;          /* set of answers that most backends give */
+	_Atomic bool watched;            /* somebody is suspected: answers count by stratum */
 	/* every worker, but only when somebody waits or retries */
 	_Atomic uint32_t n_queued CACHE_ALIGNED;
 	_Atomic uint32_t n_patient; /* of them in QUEUE_CLASS_PATIENT */
@@ -199,6 +202,11 @@ struct pool_view {
 	void **fallback_locals;
 	struct pool_state_local *sl;
 	struct tls_client *tls; /* NULL: plain TCP; counted */
+	/* see odd.h */
+	uint32_t usual;
+	bool watched;
+	uint64_t try_us;  /* when to look for one to try; UINT64_MAX: there is none */
+	uint64_t *to_try; /* bitset */
 };
 
 /* Control thread; the worker refreshes it when it takes over. */
@@ -237,6 +245,11 @@ struct lease {
 	bool faulty;     /* lease_fault was called */
 	bool proved;     /* lease_prove was */
 	bool on_trial;   /* holds the trial's place, see fault.h */
+	/* see odd.h */
+	bool is_try;
+	bool bound;      /* a key or a pin brought it here */
+	uint8_t answer;  /* enum answer_kind; ANSWER_NONE: none so far */
+	uint8_t stratum; /* of what is asked, from 1; 0: nobody wants to know */
 };
 
 enum pool_verdict {
@@ -307,6 +320,19 @@ bool pool_note_report(struct backend *backend, struct view value, uint64_t now_u
  * that of the response or 0.  Once a lease: what fails later adds nothing.
  */
 void lease_fault(struct lease *lease, const char *why, uint16_t status);
+/* The pool usually answers so, as far as is known yet. */
+static inline bool lease_is_usual(const struct lease *lease)
+{
+	return lease->answer == ANSWER_NONE || lease->view->usual & ANSWER_BIT(lease->answer);
+}
+/* The head of an answer is here. */
+void lease_try_answered(struct lease *lease, bool has_body);
+static inline void lease_answered(struct lease *lease, unsigned status, bool has_body)
+{
+	lease->answer = likely(status == 200) ? (uint8_t)ANSWER_full : answer_of(status);
+	if (unlikely(lease->is_try))
+		lease_try_answered(lease, has_body);
+}
 /* It is a success already, however long it goes on: a tunnel is open, or a trial answered. */
 void lease_prove(struct lease *lease);
 

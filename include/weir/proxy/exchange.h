@@ -130,6 +130,7 @@ struct exchange {
 	uint16_t stamp_at[2]; /* where in the head what is left is written, 0: nowhere */
 	uint16_t n_retries;
 	uint16_t n_replaced; /* sent again to the same backend: its kept connection was closed */
+	uint8_t stratum;     /* of what is asked, see pool/odd.h */
 
 	/* the request */
 	struct span direct;    /* head and body still in the receive area; or empty */

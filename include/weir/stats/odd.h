@@ -26,7 +26,7 @@
 
 #include "weir/base/view.h"
 
-enum answer {
+enum answer_kind {
 #define ANSWER(symbol, is_bad, text) ANSWER_##symbol,
 #include "weir/tbl/answers.def"
 #undef ANSWER
@@ -44,8 +44,8 @@ enum answer {
 
 /* By status: a whole 2xx is ANSWER_full until its body turns out to be empty. */
 uint8_t answer_of(unsigned status);
-bool answer_is_bad(enum answer answer);
-const char *answer_text(enum answer answer);
+bool answer_is_bad(enum answer_kind answer);
+const char *answer_text(enum answer_kind answer);
 
 /* Requests that look alike; others may share their stratum, which costs power, not truth. */
 #define ODD_STRATA 16

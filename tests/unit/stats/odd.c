@@ -33,7 +33,7 @@ static void look(size_t n, double keep)
 	memset(counts, 0, sizeof(counts));
 }
 
-static void give(uint32_t i, unsigned stratum, enum answer answer, uint32_t n)
+static void give(uint32_t i, unsigned stratum, enum answer_kind answer, uint32_t n)
 {
 	counts[i][stratum][answer] += n;
 }
@@ -50,17 +50,17 @@ Test(odd, each_kind_of_failure_is_found_and_named)
 		char text[ODD_TEXT], want[ODD_TEXT];
 		begin(1);
 		for (uint32_t i = 0; i < 4; i++)
-			give(i, 3, i == 2 ? (enum answer)a : ANSWER_full, 50);
+			give(i, 3, i == 2 ? (enum answer_kind)a : ANSWER_full, 50);
 		look(4, 1);
-		cr_assert_eq(is_odd(2, 4, &f), answer_is_bad((enum answer)a), "%u", a);
+		cr_assert_eq(is_odd(2, 4, &f), answer_is_bad((enum answer_kind)a), "%u", a);
 		for (uint32_t i = 0; i < 4; i++)
 			cr_assert(i == 2 || !is_odd(i, 4, &f));
-		if (!answer_is_bad((enum answer)a))
+		if (!answer_is_bad((enum answer_kind)a))
 			continue;
 		is_odd(2, 4, &f);
 		odd_say(&f, text);
 		snprintf(want, sizeof(want), "%s to 100 %%, the others to 0 %%",
-			 answer_text((enum answer)a));
+			 answer_text((enum answer_kind)a));
 		cr_assert_str_eq(text, want);
 	}
 }

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What backends answer, from workers to whoever compares them (health/, on the
+ * control thread; stats/odd.h).
+ *
+ *   answers    always: one counter a kind
+ *   strata     the same by what was asked, while somebody is suspected:
+ *              ODD_STRATA * N_ANSWERS * 4 bytes a worker and backend, kept
+ *
+ * Requests that a key or a pin brought are not counted: unlike clients go to unlike
+ * backends then.
+ *
+ * A backend that was ejected for what it does to requests may be tried: one request
+ * in `try_us`, of all workers together, goes there, and a letter says how it went.
+ * When the next one may is the watcher's decision.
+ */
+#ifndef WEIR_POOL_ODD_H
+#define WEIR_POOL_ODD_H
+
+#include <stdatomic.h>
+
+#include "weir/base/defs.h"
+#include "weir/stats/counter.h"
+#include "weir/stats/odd.h"
+
+/* A try that nobody has heard of again is made up for. */
+#define ODD_TRY_LOST_US 30000000
+/* How often a worker looks whose turn it is, while anybody is to be tried. */
+#define ODD_LOOK_US 10000
+
+struct odd_strata {
+	_Atomic uint32_t n[ODD_STRATA][N_ANSWERS];
+};
+
+/* One worker's side of one backend. */
+struct odd_local {
+	struct counter answers[N_ANSWERS];
+	/* owns; the control thread makes it (release), the worker counts */
+	_Atomic(struct odd_strata *) strata;
+};
+
+/* All workers' side. */
+struct odd_shared {
+	_Atomic uint64_t try_us;  /* from when on somebody may try it; 0: nobody */
+	_Atomic uint64_t took_us; /* the last try */
+};
+
+/* ---- workers ---- */
+
+struct lease;
+struct pool_view;
+struct pool_worker;
+struct pool_tried;
+
+/* Takes over what the control thread decided; with pool_view_refresh. */
+void odd_refresh(struct pool_view *view);
+
+/* A lease on a backend whose turn it is to be tried; false: take another one. */
+bool odd_take_try(struct pool_view *view, struct pool_worker *pw, const struct pool_tried *tried,
+		  uint64_t key, struct lease *lease);
+
+/*
+ * What the attempt was answered, before its drop.  Returns the duration to learn from:
+ * what the pool does not usually give says nothing of its speed, and counts as no
+ * faster than what it does.
+ */
+uint64_t odd_note(struct lease *lease, uint64_t duration_us);
+
+#endif

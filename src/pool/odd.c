@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: MIT */
+#include "weir/pool/odd.h"
+
+#include "registry.h"
+
+#include "weir/base/bitset.h"
+
+/* A request that cannot be repeated is let off if another comes within this time. */
+#define WARY_US 500000
+/* One that came to nothing is repeated soon. */
+#define AGAIN_US 100000
+/* Part of an answer in the mean of what is usual: 1/16. */
+#define USUAL_SHIFT 4
+
+void odd_refresh(struct pool_view *view)
+{
+	const struct pool *pool = view->pool;
+	view->usual = atomic_load_explicit(&pool->state->usual, memory_order_relaxed);
+	view->watched = atomic_load_explicit(&pool->state->watched, memory_order_relaxed);
+	view->try_us = UINT64_MAX;
+	for (uint32_t i = 0; i < pool->n; i++) {
+		const struct backend *b = pool->backends[i];
+		uint64_t due = atomic_load_explicit(&b->odd.try_us, memory_order_relaxed);
+		bool is_tried = due && pool->weights[i] > 0 && backend_state(b) == BACKEND_ejected;
+		bitset_assign(view->to_try, i, is_tried);
+		if (is_tried && due < view->try_us)
+			view->try_us = due;
+	}
+}
+
+/* ---- tries ---- */
+
+static bool claim_turn(struct odd_shared *odd, bool wary, uint64_t now_us)
+{
+	uint64_t due = atomic_load_explicit(&odd->try_us, memory_order_relaxed);
+	return due && now_us >= due + (wary ? WARY_US : 0) &&
+	       atomic_compare_exchange_strong_explicit(&odd->try_us, &due, now_us + ODD_TRY_LOST_US,
+						       memory_order_relaxed, memory_order_relaxed);
+}
+
+bool odd_take_try(struct pool_view *view, struct pool_worker *pw, const struct pool_tried *tried,
+		  uint64_t key, struct lease *lease)
+{
+	const struct pool *pool = view->pool;
+	uint64_t now = pw->loop->now_us;
+	if (key || (tried && tried->n))
+		return false;
+	view->try_us = now + ODD_LOOK_US;
+	for (uint32_t i = bitset_next(view->to_try, pool->n, 0); i < pool->n;
+	     i = bitset_next(view->to_try, pool->n, i + 1)) {
+		struct odd_shared *odd = &pool->backends[i]->odd;
+		if (!claim_turn(odd, tried && tried->wary, now))
+			continue;
+		if (pool_take_index(view, i, lease) == POOL_TAKEN) {
+			lease->is_try = true;
+			return true;
+		}
+		atomic_store_explicit(&odd->try_us, now + AGAIN_US, memory_order_relaxed);
+	}
+	return false;
+}
+
+/* ANSWER_NONE: it came to nothing, and somebody else is to try. */
+static void end_try(struct lease *lease, uint8_t answer, uint64_t took_us)
+{
+	struct backend *b = lease->backend;
+	const struct pool_worker *pw = lease->view->sl->pw;
+	lease->is_try = false;
+	if (answer == ANSWER_NONE || !b->fault.watcher) {
+		atomic_store_explicit(&b->odd.try_us, pw->loop->now_us + AGAIN_US,
+				      memory_order_relaxed);
+		return;
+	}
+	atomic_store_explicit(&b->odd.took_us, took_us, memory_order_relaxed);
+	fault_tell(&b->fault, &b->local[pw->id]->fault,
+		   answer_is_bad(answer) ? FAULT_NEWS_TRY_FAILED : FAULT_NEWS_TRY_PASSED);
+}
+
+void lease_try_answered(struct lease *lease, bool has_body)
+{
+	if (lease->answer != ANSWER_NONE && (has_body || answer_is_bad(lease->answer)))
+		end_try(lease, lease->answer, 0);
+}
+
+/* ---- answers ---- */
+
+static void count(const struct lease *lease, uint8_t answer)
+{
+	struct odd_local *odd = &lease->backend->local[lease->view->sl->pw->id]->odd;
+	counter_add(&odd->answers[answer], 1);
+	if (likely(!lease->stratum))
+		return;
+	struct odd_strata *strata = atomic_load_explicit(&odd->strata, memory_order_acquire);
+	if (!strata)
+		return;
+	_Atomic uint32_t *n = &strata->n[lease->stratum - 1][answer];
+	atomic_store_explicit(n, atomic_load_explicit(n, memory_order_relaxed) + 1,
+			      memory_order_relaxed);
+}
+
+uint64_t odd_note(struct lease *lease, uint64_t duration_us)
+{
+	struct pool_state_local *sl = lease->view->sl;
+	uint8_t answer = lease->answer;
+	if (unlikely(answer == ANSWER_NONE && lease->faulty))
+		answer = ANSWER_lost;
+	if (unlikely(lease->is_try))
+		end_try(lease, answer, duration_us);
+	if (unlikely(answer == ANSWER_NONE))
+		return duration_us;
+	if (likely(!lease->bound))
+		count(lease, answer);
+	if (unlikely(!(lease->view->usual & ANSWER_BIT(answer))))
+		return duration_us && duration_us < sl->usual_us ? sl->usual_us : duration_us;
+	int64_t ahead = (int64_t)(duration_us - sl->usual_us);
+	if (likely(duration_us))
+		sl->usual_us += (uint64_t)(sl->usual_us ? ahead >> USUAL_SHIFT : ahead);
+	return duration_us;
+}
