@@ -80,3 +80,73 @@ bool buf_append(struct buf_pool *pool, struct buf **bufp, const void *ptr, size_
 	buf->len += (uint32_t)len;
 	return true;
 }
+
+/* ---- queues ---- */
+
+/* Room for `len` more; buffers grow with the queue, so that crumbs fill them. */
+static struct buf *extend(struct buf_pool *pool, struct buf_queue *queue, size_t len)
+{
+	size_t want = len > queue->len ? len : queue->len;
+	struct buf *buf = buf_get(pool, want < BUF_MAX ? want : BUF_MAX);
+	if (!buf)
+		return NULL;
+	buf->next = NULL;
+	if (queue->last)
+		queue->last->next = buf;
+	else
+		queue->first = buf;
+	return queue->last = buf;
+}
+
+bool buf_queue_put(struct buf_pool *pool, struct buf_queue *queue, const void *ptr, size_t len)
+{
+	const char *from = ptr;
+	while (len) {
+		struct buf *buf = queue->last;
+		size_t room = buf ? buf->cap - buf->start - buf->len : 0;
+		if (room == 0) {
+			if (!extend(pool, queue, len))
+				return false;
+			continue;
+		}
+		size_t n = len < room ? len : room;
+		memcpy(buf->data + buf->start + buf->len, from, n);
+		buf->len += (uint32_t)n;
+		queue->len += n;
+		from += n;
+		len -= n;
+	}
+	return true;
+}
+
+static void drop_first(struct buf_pool *pool, struct buf_queue *queue)
+{
+	struct buf *buf = queue->first;
+	queue->first = buf->next;
+	if (!queue->first)
+		queue->last = NULL;
+	buf_put(pool, buf);
+}
+
+size_t buf_queue_take(struct buf_pool *pool, struct buf_queue *queue, void *to, size_t cap)
+{
+	size_t done = 0;
+	while (done < cap && queue->first) {
+		struct buf *buf = queue->first;
+		size_t n = buf->len < cap - done ? buf->len : cap - done;
+		memcpy((char *)to + done, buf->data + buf->start, n);
+		buf_take(buf, n);
+		done += n;
+		if (buf->len == 0)
+			drop_first(pool, queue);
+	}
+	queue->len -= done;
+	return done;
+}
+
+void buf_queue_drop(struct buf_pool *pool, struct buf_queue *queue)
+{
+	while (queue->first)
+		drop_first(pool, queue);
+	queue->len = 0;
+}

@@ -11,27 +11,26 @@
 
 /* Streams before the backend's SETTINGS are here, as RFC 9113 6.5.2 recommends. */
 #define FIRST_STREAMS 100
-/* The whole connection may have this much under way. */
-#define CONNECTION_WINDOW (16 * 1024 * 1024)
 
 struct h2_client {
 	nghttp2_session *session; /* owns */
 	struct buf_pool *bufs;
 	const struct h2_client_events *on;
 	void *owner;
-	struct buf *text;     /* the header block at hand, as HTTP/1; owns */
-	int32_t text_of;      /* stream of `text` while it waits for its first DATA; or 0 */
-	bool is_head;         /* the block has a :status */
-	bool bad;             /* what it holds is refused */
-	int32_t not_sent;     /* stream whose request could not go any more; or 0 */
-	int32_t told;         /* stream whose end was told along with its last bytes */
-	size_t data_left;     /* of the DATA frame at hand; SIZE_MAX: not known */
-	uint32_t idle_frames; /* since the last one that brought something */
-	const char *pending;  /* serialized by nghttp2, not yet taken by h2_client_write */
+	struct h2_budget budget; /* of the streams' windows */
+	struct buf *text;        /* the header block at hand, as HTTP/1; owns */
+	int32_t text_of;         /* stream of `text` while it waits for its first DATA; or 0 */
+	bool is_head;            /* the block has a :status */
+	bool bad;                /* what it holds is refused */
+	int32_t not_sent;        /* stream whose request could not go any more; or 0 */
+	int32_t told;            /* stream whose end was told along with its last bytes */
+	size_t data_left;        /* of the DATA frame at hand; SIZE_MAX: not known */
+	uint32_t idle_frames;    /* since the last one that brought something */
+	const char *pending;     /* serialized by nghttp2, not yet taken by h2_client_write */
 	size_t n_pending;
 };
 
-static void *stream_of(struct h2_client *h2, int32_t id)
+static struct h2_client_stream *stream_of(struct h2_client *h2, int32_t id)
 {
 	return nghttp2_session_get_stream_user_data(h2->session, id);
 }
@@ -58,7 +57,7 @@ static struct view text(const struct h2_client *h2)
 
 static void give_head(struct h2_client *h2, char *body, size_t len, bool end)
 {
-	void *stream = stream_of(h2, h2->text_of);
+	struct h2_client_stream *stream = stream_of(h2, h2->text_of);
 	/* what it leads to may not find this one still waiting */
 	struct buf *head = h2->text;
 	h2->text = NULL;
@@ -112,7 +111,7 @@ static int headers_done(struct h2_client *h2, const nghttp2_frame *frame)
 	bool end = frame->hd.flags & NGHTTP2_FLAG_END_STREAM;
 	int32_t id = frame->hd.stream_id;
 	if (!h2->is_head) {
-		void *stream = stream_of(h2, id);
+		struct h2_client_stream *stream = stream_of(h2, id);
 		struct buf *fields = h2->text;
 		h2->text = NULL;
 		if (stream && end)
@@ -158,9 +157,12 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
 		end = h2->data_left == 0 && (flags & NGHTTP2_FLAG_END_STREAM);
 	}
 	nghttp2_session_consume_connection(session, len);
-	void *stream = stream_of(h2, id);
+	struct h2_client_stream *stream = stream_of(h2, id);
 	if (!stream)
 		return 0;
+	h2_window_came(&stream->window, len);
+	if (end)
+		h2_window_end(&stream->window);
 	/* framing for the client may be put there, where the next frames lie */
 	memcpy(behind, body + len, sizeof(behind));
 	if (h2->text_of == id)
@@ -185,6 +187,24 @@ static bool brings_nothing(const nghttp2_frame *frame)
 	}
 }
 
+static void data_complete(struct h2_client *h2, const nghttp2_frame *frame)
+{
+	int32_t id = frame->hd.stream_id;
+	struct h2_client_stream *stream = stream_of(h2, id);
+	if (!stream)
+		return;
+	if (!(frame->hd.flags & NGHTTP2_FLAG_END_STREAM)) {
+		h2_window_padding(&stream->window, (struct h2_window_at){h2->session, id},
+				  frame->data.padlen);
+		return;
+	}
+	h2_window_end(&stream->window);
+	if (h2->text_of == id)
+		give_head(h2, NULL, 0, true);
+	else if (h2->told != id)
+		h2->on->data(stream, NULL, 0, true);
+}
+
 static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *user)
 {
 	struct h2_client *h2 = user;
@@ -197,14 +217,7 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
 	case NGHTTP2_HEADERS:
 		return headers_done(h2, frame);
 	case NGHTTP2_DATA:
-		if (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) {
-			int32_t id = frame->hd.stream_id;
-			void *stream = stream_of(h2, id);
-			if (h2->text_of == id)
-				give_head(h2, NULL, 0, true);
-			else if (stream && h2->told != id)
-				h2->on->data(stream, NULL, 0, true);
-		}
+		data_complete(h2, frame);
 		return 0;
 	case NGHTTP2_SETTINGS:
 		if (!(frame->hd.flags & NGHTTP2_FLAG_ACK))
@@ -232,7 +245,8 @@ static int on_not_sent(nghttp2_session *session, const nghttp2_frame *frame, int
 static int on_close(nghttp2_session *session, int32_t id, uint32_t code, void *user)
 {
 	struct h2_client *h2 = user;
-	void *stream = nghttp2_session_get_stream_user_data(session, id);
+	struct h2_client_stream *stream = stream_of(h2, id);
+	(void)session;
 	if (h2->text_of == id)
 		drop_text(h2);
 	h2->on->closed(h2->owner, stream, code,
@@ -262,8 +276,9 @@ static ssize_t on_source(nghttp2_session *session, int32_t id, uint8_t *to, size
 			 uint32_t *flags, nghttp2_data_source *source, void *user)
 {
 	struct h2_client *h2 = user;
-	void *stream = nghttp2_session_get_stream_user_data(session, id);
+	struct h2_client_stream *stream = stream_of(h2, id);
 	bool end = false, trailers = false;
+	(void)session;
 	(void)source;
 	if (!stream)
 		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
@@ -309,24 +324,24 @@ out:
 	return session;
 }
 
-struct h2_client *h2_client_new(struct buf_pool *bufs, const struct h2_client_events *on,
-				void *owner)
+struct h2_client *h2_client_new(const struct h2_client_setup *setup)
 {
 	static const nghttp2_settings_entry settings[] = {
 	    {NGHTTP2_SETTINGS_ENABLE_PUSH, 0},
-	    {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, H2_CLIENT_WINDOW},
+	    {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, H2_WINDOW_FIRST},
 	    {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, H2_CLIENT_HEAD_MAX},
 	};
 	struct h2_client *h2 = calloc(1, sizeof(*h2));
 	if (!h2)
 		return NULL;
-	h2->bufs = bufs;
-	h2->on = on;
-	h2->owner = owner;
+	h2->bufs = setup->bufs;
+	h2->on = setup->on;
+	h2->owner = setup->owner;
+	h2->budget = (struct h2_budget){.limit = setup->window_bytes, .all = setup->windows};
 	h2->session = session_new(h2);
 	if (!h2->session ||
 	    nghttp2_submit_settings(h2->session, 0, settings, ARRAY_LEN(settings)) ||
-	    nghttp2_session_set_local_window_size(h2->session, 0, 0, CONNECTION_WINDOW)) {
+	    nghttp2_session_set_local_window_size(h2->session, 0, 0, NGHTTP2_MAX_WINDOW_SIZE)) {
 		h2_client_free(h2);
 		return NULL;
 	}
@@ -410,7 +425,8 @@ static nghttp2_nv field(struct view name, struct view value)
 			    .valuelen = value.len};
 }
 
-int32_t h2_client_request(struct h2_client *h2, const struct h2_client_request *req, void *stream)
+int32_t h2_client_request(struct h2_client *h2, const struct h2_client_request *req,
+			  struct h2_client_stream *stream)
 {
 	const struct message *msg = req->msg;
 	nghttp2_nv nv[HEADERS_MAX + 6];
@@ -428,7 +444,13 @@ int32_t h2_client_request(struct h2_client *h2, const struct h2_client_request *
 		nv[n++] = field(VIEW("te"), VIEW("trailers"));
 	int32_t id = nghttp2_submit_request(h2->session, NULL, nv, n,
 					    req->has_body ? &source : NULL, stream);
+	h2_window_init(&stream->window, &h2->budget);
 	return id > 0 ? id : 0;
+}
+
+void h2_client_stream_fini(struct h2_client_stream *stream)
+{
+	h2_window_fini(&stream->window);
 }
 
 void h2_client_more(struct h2_client *h2, int32_t id)
@@ -436,10 +458,9 @@ void h2_client_more(struct h2_client *h2, int32_t id)
 	nghttp2_session_resume_data(h2->session, id); /* fails when it was not waiting */
 }
 
-void h2_client_took(struct h2_client *h2, int32_t id, size_t len)
+void h2_client_took(struct h2_client *h2, int32_t id, struct h2_client_stream *stream, size_t len)
 {
-	if (len)
-		nghttp2_session_consume_stream(h2->session, id, len);
+	h2_window_took(&stream->window, (struct h2_window_at){h2->session, id}, len);
 }
 
 void h2_client_reset(struct h2_client *h2, int32_t id, enum h2_code code)

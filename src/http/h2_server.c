@@ -79,6 +79,7 @@ void h2_stream_fini(struct h2_server *s, struct h2_stream *st)
 	buf_put(s->codec->bufs, st->out);
 	buf_put(s->codec->bufs, st->trailers);
 	st->out = st->trailers = NULL;
+	h2_window_fini(&st->window);
 	list_del(&st->link);
 	list_del(&st->event);
 }
@@ -105,10 +106,20 @@ static void begin_held(struct h2_server *s, bool end, char *ptr, size_t len)
 	};
 	st->id = id;
 	st->request_ended = end;
+	h2_window_init(&st->window, &s->budget);
+	h2_window_came(&st->window, len);
+	if (end)
+		h2_window_end(&st->window);
 	list_push_back(&s->streams, &st->link);
 	s->n_streams++;
 	nghttp2_session_set_stream_user_data(s->session, id, st);
 	s->on->request(st, &req);
+}
+
+static void end_request(struct h2_stream *st)
+{
+	st->request_ended = true;
+	h2_window_end(&st->window);
 }
 
 static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *user)
@@ -218,7 +229,9 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
 	struct h2_stream *st = stream_of(s, id);
 	if (!st || st->closed)
 		return 0;
-	st->request_ended |= last;
+	h2_window_came(&st->window, len);
+	if (last)
+		end_request(st);
 	s->on->data(st, at, len, last);
 	return 0;
 }
@@ -238,11 +251,29 @@ static void trailers_complete(struct h2_server *s, const nghttp2_frame *frame)
 	s->head_id = 0;
 	if (!st || st->closed)
 		return;
-	st->request_ended = true;
+	end_request(st);
 	enum reject why = h2_head_trailers(&s->head);
 	if (why != REJECT_NONE)
 		h2_server_blame(s);
 	s->on->trailers(st, s->head.msg, why);
+}
+
+static void data_complete(struct h2_server *s, const nghttp2_frame *frame)
+{
+	int32_t id = frame->hd.stream_id;
+	bool end = frame->hd.flags & NGHTTP2_FLAG_END_STREAM;
+	if (end && s->held_id == id) /* an empty frame behind the head */
+		begin_held(s, true, NULL, 0);
+	struct h2_stream *st = stream_of(s, id);
+	if (!st || st->closed || st->request_ended)
+		return;
+	if (end) {
+		end_request(st);
+		s->on->end(st);
+	} else if (frame->data.padlen) {
+		h2_window_padding(&st->window, (struct h2_window_at){s->session, id},
+				  frame->data.padlen);
+	}
 }
 
 static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *user)
@@ -254,14 +285,8 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
 			request_complete(s, frame);
 		else
 			trailers_complete(s, frame);
-	} else if (frame->hd.type == NGHTTP2_DATA && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM)) {
-		if (s->held_id == frame->hd.stream_id) /* an empty frame behind the head */
-			begin_held(s, true, NULL, 0);
-		struct h2_stream *st = stream_of(s, frame->hd.stream_id);
-		if (st && !st->closed && !st->request_ended) {
-			st->request_ended = true;
-			s->on->end(st);
-		}
+	} else if (frame->hd.type == NGHTTP2_DATA) {
+		data_complete(s, frame);
 	}
 	return 0;
 }
@@ -350,11 +375,10 @@ static bool set_options(struct h2_codec *codec)
 	return true;
 }
 
-enum err h2_codec_init(struct h2_codec *codec, struct buf_pool *bufs, struct message *msg,
-		       struct message *trailers)
+enum err h2_codec_init(struct h2_codec *codec, const struct h2_codec *parts)
 {
 	nghttp2_session_callbacks *cb;
-	*codec = (struct h2_codec){.bufs = bufs, .msg = msg, .scratch = trailers};
+	*codec = *parts;
 	h2_mem_init(&codec->mem);
 	codec->lines = malloc(H2_LINES_MAX);
 	if (!codec->lines || nghttp2_session_callbacks_new(&cb))
@@ -385,14 +409,14 @@ static bool submit_settings(struct h2_server *s, const struct h2_settings *setti
 {
 	nghttp2_settings_entry rows[] = {
 	    {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, settings->streams},
-	    {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, H2_STREAM_WINDOW},
+	    {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, H2_WINDOW_FIRST},
 	    {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, settings->limits.head_bytes},
 	    {NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, 1},
 	    {NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1},
 	};
 	return !nghttp2_submit_settings(s->session, NGHTTP2_FLAG_NONE, rows, ARRAY_LEN(rows)) &&
 	       !nghttp2_session_set_local_window_size(s->session, NGHTTP2_FLAG_NONE, 0,
-						      H2_CONN_WINDOW);
+						      NGHTTP2_MAX_WINDOW_SIZE);
 }
 
 enum err h2_server_open(struct h2_server *s, struct h2_codec *codec,
@@ -405,6 +429,7 @@ enum err h2_server_open(struct h2_server *s, struct h2_codec *codec,
 	s->codec = codec;
 	s->on = on;
 	s->limits = settings->limits;
+	s->budget = (struct h2_budget){.limit = settings->window_bytes, .all = codec->windows};
 	s->now_us = now_us;
 	s->flood = H2_N_FLOODS;
 	list_init(&s->streams);

@@ -269,8 +269,8 @@ void h2_server_reset(struct h2_server *s, struct h2_stream *st, enum h2_code cod
 
 void h2_server_taken(struct h2_server *s, struct h2_stream *st, size_t n)
 {
-	if (!st->closed && n)
-		nghttp2_session_consume_stream(s->session, st->id, n);
+	if (!st->closed)
+		h2_window_took(&st->window, (struct h2_window_at){s->session, st->id}, n);
 }
 
 void h2_server_notice(struct h2_server *s)

@@ -16,7 +16,7 @@
  * turn.  So the frames of all exchanges of a turn leave in one send.
  *
  * Flow control: what a client has not taken is not given back to the backend;
- * the stream waits, with at most H2_CLIENT_WINDOW bytes held here, and no other.
+ * the stream waits, with at most its window held here (h2_window.h), and no other.
  */
 #include "backend_h2.h"
 
@@ -52,7 +52,13 @@ static struct h2_conn *alloc_conn(struct backend_h2 *h2, const struct conf_pool 
 	list_init(&conn->streams);
 	list_init(&conn->news);
 	list_init(&conn->all);
-	conn->session = h2_client_new(&h2->worker->pool.bufs, &h2_session_events, conn);
+	conn->session = h2_client_new(&(struct h2_client_setup){
+	    .bufs = &h2->worker->pool.bufs,
+	    .on = &h2_session_events,
+	    .owner = conn,
+	    .window_bytes = conf->limits.h2_window_bytes,
+	    .windows = &h2->worker->h2_windows,
+	});
 	if (conn->session)
 		return conn;
 	conn->magic = 0;
@@ -196,9 +202,9 @@ static void drop_bufs(struct backend_stream *s)
 	struct buf_pool *bufs = &s->conn->owner->worker->pool.bufs;
 	buf_put(bufs, s->out);
 	buf_put(bufs, s->out_tail);
-	buf_put(bufs, s->held);
+	buf_queue_drop(bufs, &s->held);
 	buf_put(bufs, s->held_tail);
-	s->out = s->out_tail = s->held = s->held_tail = NULL;
+	s->out = s->out_tail = s->held_tail = NULL;
 }
 
 /* Leaves its connection as it is. */
@@ -208,6 +214,7 @@ static void release(struct backend_stream *s)
 	if (s->id == 0)
 		conn->n_waiting--;
 	drop_bufs(s);
+	h2_client_stream_fini(&s->st);
 	list_del(&s->link);
 	list_del(&s->news);
 	slab_put(&conn->owner->streams, s);

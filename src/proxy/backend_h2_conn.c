@@ -231,14 +231,14 @@ void backend_h2_turn_end(struct backend_h2 *h2)
 
 /* ---- events of the session ---- */
 
-static void on_closed(void *owner, void *stream, uint32_t code, bool unseen)
+static void on_closed(void *owner, struct h2_client_stream *stream, uint32_t code, bool unseen)
 {
 	struct h2_conn *conn = owner;
-	struct backend_stream *s = stream;
 	conn->n_streams--;
 	h2_conn_touch(conn);
-	if (!s)
+	if (!stream)
 		return;
+	struct backend_stream *s = backend_stream_of(stream);
 	s->closed = true;
 	s->code = code;
 	s->unseen = unseen;

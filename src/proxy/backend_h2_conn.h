@@ -21,7 +21,8 @@
 #define H2_CONN_STREAMS_MAX 1000
 
 struct backend_stream {
-	void *slab_link;  /* only while free */
+	void *slab_link; /* only while free */
+	struct h2_client_stream st;
 	struct list link; /* of the connection: waiting or streams */
 	struct list news; /* of the connection: something to tell */
 	struct h2_conn *conn;
@@ -29,7 +30,7 @@ struct backend_stream {
 	int32_t id;            /* 0: not sent yet */
 	struct buf *out;       /* of the request body, not framed yet; owns */
 	struct buf *out_tail;  /* its trailers as text; owns */
-	struct buf *held;      /* of the response body, while the client is slow; owns */
+	struct buf_queue held; /* of the response body, while the client is slow; owns */
 	struct buf *held_tail; /* its trailers; owns */
 	uint64_t left;         /* of the response body; UINT64_MAX: not announced */
 	uint32_t owed;         /* bytes of it whose window was not given back */
@@ -120,6 +121,10 @@ void backend_h2_turn_http1(struct h2_conn *conn);
 
 /* ---- streams ---- */
 
+static inline struct backend_stream *backend_stream_of(struct h2_client_stream *stream)
+{
+	return container_of(stream, struct backend_stream, st);
+}
 static inline struct buf_pool *backend_stream_bufs(const struct backend_stream *s)
 {
 	return &s->conn->owner->worker->pool.bufs;
@@ -132,14 +137,16 @@ void backend_stream_lost(struct backend_stream *s, enum outcome outcome);
 void backend_h2_send(struct attempt *at);
 enum io backend_h2_body(struct attempt *at, const struct request_part *part);
 size_t backend_h2_pending(const struct attempt *at);
-size_t backend_h2_source(void *stream, char *to, size_t cap, bool *end, bool *trailers);
-const struct message *backend_h2_source_trailers(void *stream);
+size_t backend_h2_source(struct h2_client_stream *stream, char *to, size_t cap, bool *end,
+			 bool *trailers);
+const struct message *backend_h2_source_trailers(struct h2_client_stream *stream);
 
 /* ---- backend_h2_recv.c ---- */
 
-void backend_h2_head(void *stream, struct view text, char *body, size_t len, bool end);
-void backend_h2_data(void *stream, char *body, size_t len, bool end);
-void backend_h2_trailers(void *stream, struct view text);
+void backend_h2_head(struct h2_client_stream *stream, struct view text, char *body, size_t len,
+		     bool end);
+void backend_h2_data(struct h2_client_stream *stream, char *body, size_t len, bool end);
+void backend_h2_trailers(struct h2_client_stream *stream, struct view text);
 void backend_h2_pause(struct attempt *at);
 void backend_h2_resume(struct attempt *at);
 

@@ -28,13 +28,18 @@ static bool fits(struct backend_stream *s, size_t len, bool end)
 	return !end || s->left == 0;
 }
 
+static void took(struct backend_stream *s, size_t len)
+{
+	h2_client_took(s->conn->session, s->id, &s->st, len);
+}
+
 /* `len` bytes were given to the client. */
 static void relayed(struct backend_stream *s, enum io io, size_t len, bool end)
 {
 	if (io == IO_WAIT)
 		s->owed += (uint32_t)len;
 	else if (io == IO_OK && !end && !s->closed)
-		h2_client_took(s->conn->session, s->id, len);
+		took(s, len);
 	attempt_relayed(s->at, io, end);
 }
 
@@ -61,9 +66,10 @@ static void final_head(struct backend_stream *s, char *body, size_t len, bool en
 	relayed(s, ex->client_ops->head(ex, resp, (struct span){body, len}, end), len, end);
 }
 
-void backend_h2_head(void *stream, struct view text, char *body, size_t len, bool end)
+void backend_h2_head(struct h2_client_stream *stream, struct view text, char *body, size_t len,
+		     bool end)
 {
-	struct backend_stream *s = stream;
+	struct backend_stream *s = backend_stream_of(stream);
 	struct exchange *ex = s->at->ex;
 	struct worker *w = ex->worker;
 	struct h1_limits limits = head_limits(ex->listener);
@@ -89,16 +95,16 @@ static void give(struct backend_stream *s, char *body, size_t len, bool end)
 	relayed(s, ex->client_ops->data(ex, (struct span){body, len}, end), len, end);
 }
 
-void backend_h2_data(void *stream, char *body, size_t len, bool end)
+void backend_h2_data(struct h2_client_stream *stream, char *body, size_t len, bool end)
 {
-	struct backend_stream *s = stream;
+	struct backend_stream *s = backend_stream_of(stream);
 	if (!fits(s, len, end)) {
 		refuse(s);
 		return;
 	}
 	if (s->paused) {
 		s->held_end |= end;
-		if (len && !buf_append(backend_stream_bufs(s), &s->held, body, len))
+		if (!buf_queue_put(backend_stream_bufs(s), &s->held, body, len))
 			exchange_end(s->at->ex, OUTCOME_no_memory);
 	} else if (len || end) {
 		give(s, body ? body : s->conn->owner->in.data, len, end);
@@ -121,9 +127,9 @@ static void give_trailers(struct backend_stream *s, struct view text)
 	relayed(s, ex->client_ops->trailers(ex, &w->resp), 0, true);
 }
 
-void backend_h2_trailers(void *stream, struct view text)
+void backend_h2_trailers(struct h2_client_stream *stream, struct view text)
 {
-	struct backend_stream *s = stream;
+	struct backend_stream *s = backend_stream_of(stream);
 	if (!fits(s, 0, true)) {
 		refuse(s);
 	} else if (!s->paused) {
@@ -141,28 +147,33 @@ void backend_h2_pause(struct attempt *at)
 	at->h2->paused = true;
 }
 
+/* A part of what was held, and the end where that is all; false: there is none. */
+static bool give_held(struct backend_stream *s)
+{
+	char *area = s->at->ex->worker->from_backend.data;
+	size_t len = buf_queue_take(backend_stream_bufs(s), &s->held, area, AREA_DATA);
+	bool end = s->held_end && !s->held_tail && s->held.len == 0;
+	if (len == 0 && !end)
+		return false;
+	give(s, area, len, end);
+	return true;
+}
+
 void backend_h2_resume(struct attempt *at)
 {
 	struct backend_stream *s = at->h2;
 	struct worker *w = at->ex->worker;
-	char *area = w->from_backend.data;
-	size_t len = 0;
 	if (!s->paused)
 		return;
 	s->paused = false;
 	if (!s->closed && !s->conn->dead)
-		h2_client_took(s->conn->session, s->id, s->owed);
+		took(s, s->owed);
 	s->owed = 0;
 	h2_conn_touch(s->conn);
-	if (s->held) {
-		memcpy(area, s->held->data + s->held->start, len = s->held->len);
-		buf_put(backend_stream_bufs(s), s->held);
-		s->held = NULL;
-	}
-	bool end = s->held_end && !s->held_tail;
-	if (len || end)
-		give(s, area, len, end);
-	if (end || at->h2 != s || s->paused || !s->held_tail)
+	while (give_held(s))
+		if (at->h2 != s || s->paused)
+			return;
+	if (!s->held_tail)
 		return;
 	struct buf *tail = s->held_tail;
 	s->held_tail = NULL;

@@ -56,7 +56,7 @@ static bool submit(struct backend_stream *s, struct exchange *ex)
 	    .te_trailers = ex->te_trailers,
 	    .has_body = !s->body_over,
 	};
-	s->id = h2_client_request(s->conn->session, &req, s);
+	s->id = h2_client_request(s->conn->session, &req, &s->st);
 	return true;
 }
 
@@ -133,9 +133,10 @@ enum io backend_h2_body(struct attempt *at, const struct request_part *part)
 	return send_out(s);
 }
 
-size_t backend_h2_source(void *stream, char *to, size_t cap, bool *end, bool *trailers)
+size_t backend_h2_source(struct h2_client_stream *stream, char *to, size_t cap, bool *end,
+			 bool *trailers)
 {
-	struct backend_stream *s = stream;
+	struct backend_stream *s = backend_stream_of(stream);
 	size_t n = backend_h2_pending(s->at);
 	n = n < cap ? n : cap;
 	if (n) {
@@ -154,9 +155,9 @@ size_t backend_h2_source(void *stream, char *to, size_t cap, bool *end, bool *tr
 	return n;
 }
 
-const struct message *backend_h2_source_trailers(void *stream)
+const struct message *backend_h2_source_trailers(struct h2_client_stream *stream)
 {
-	struct backend_stream *s = stream;
+	struct backend_stream *s = backend_stream_of(stream);
 	struct message *msg = &s->conn->owner->msg;
 	struct h1_limits limits = head_limits(s->at->ex->listener);
 	enum reject why;

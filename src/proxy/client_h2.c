@@ -261,6 +261,7 @@ static struct h2_settings settings_of(const struct conf_listener *conf)
 	return (struct h2_settings){
 	    .limits = head_limits(conf),
 	    .streams = conf->limits.h2_streams,
+	    .window_bytes = conf->limits.h2_window_bytes,
 #define FLOOD(name, per_second_, sentence) .per_second[H2_FLOOD_##name] = conf->limits.h2.name,
 #include "weir/tbl/h2_floods.def"
 #undef FLOOD
@@ -341,7 +342,9 @@ struct client_h2_worker *client_h2_worker_new(struct worker *w, const struct wor
 	slab_init(&h2w->conns, sizeof(struct client_h2), limits->conns);
 	slab_init(&h2w->streams, sizeof(struct client_stream), UINT32_MAX);
 	list_init(&h2w->dirty);
-	if (h2_codec_init(&h2w->codec, &w->pool.bufs, &w->req, &w->resp) == ERR_OK)
+	const struct h2_codec parts = {
+	    .bufs = &w->pool.bufs, .windows = &w->h2_windows, .msg = &w->req, .scratch = &w->resp};
+	if (h2_codec_init(&h2w->codec, &parts) == ERR_OK)
 		return h2w;
 	client_h2_worker_free(h2w);
 	return NULL;

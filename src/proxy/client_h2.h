@@ -55,7 +55,7 @@ struct client_stream {
 	struct client_h2 *h2;
 	struct exchange *ex;  /* NULL: over, or refused */
 	struct list todo;     /* client_h2.todo */
-	struct buf *in;       /* of the body or tunnel, not taken yet; owns */
+	struct buf_queue in;  /* of the body or tunnel, not taken yet; owns */
 	struct buf *trailers; /* lines behind `in`; owns */
 	uint64_t left;        /* of a body with a length */
 	uint64_t total;       /* body bytes so far */

@@ -34,9 +34,9 @@ static struct h2_stream *on_open(struct h2_server *s)
 static void drop_input(struct client_stream *cs)
 {
 	struct buf_pool *bufs = &cs->h2->worker->pool.bufs;
-	buf_put(bufs, cs->in);
+	buf_queue_drop(bufs, &cs->in);
 	buf_put(bufs, cs->trailers);
-	cs->in = cs->trailers = NULL;
+	cs->trailers = NULL;
 }
 
 void client_stream_free(struct client_stream *cs)
@@ -99,7 +99,7 @@ static void reject(struct client_stream *cs, enum reject why)
 
 static bool keep(struct client_stream *cs, const char *ptr, size_t len)
 {
-	if (len == 0 || buf_append(&cs->h2->worker->pool.bufs, &cs->in, ptr, len))
+	if (buf_queue_put(&cs->h2->worker->pool.bufs, &cs->in, ptr, len))
 		return true;
 	exchange_body_failed(cs->ex, OUTCOME_no_memory, NULL);
 	return false;
@@ -160,34 +160,39 @@ static void give_trailers(struct client_stream *cs)
 	buf_put(&w->pool.bufs, lines);
 }
 
-void client_stream_go_on(struct client_stream *cs)
+/* As much of what is kept as is taken at once. */
+static void give_kept(struct client_stream *cs)
 {
 	struct worker *w = cs->h2->worker;
-	char *at = w->from_client.data;
-	size_t len = cs->in ? cs->in->len : 0;
-	if (!cs->ex || cs->paused)
-		return;
-	if (len)
-		memcpy(at, cs->in->data + cs->in->start, len);
-	buf_put(&w->pool.bufs, cs->in);
-	cs->in = NULL;
-	bool last = cs->ended && !cs->trailers;
+	size_t room = cs->open ? AREA_DATA : exchange_body_room(cs->ex);
+	size_t cap = room < AREA_DATA ? room : AREA_DATA;
+	size_t len = buf_queue_take(&w->pool.bufs, &cs->in, w->from_client.data, cap);
 	if (cs->open)
-		give_raw(cs, at, len);
-	else if (len || (last && !cs->ex->req_complete))
-		give(cs, at, len, last);
-	if (!cs->ex || cs->in || cs->paused || !cs->ended)
+		give_raw(cs, w->from_client.data, len);
+	else if (len)
+		give(cs, w->from_client.data, len, cs->ended && !cs->in.len && !cs->trailers);
+	else
+		cs->paused = true;
+}
+
+void client_stream_go_on(struct client_stream *cs)
+{
+	while (cs->ex && !cs->paused && cs->in.len)
+		give_kept(cs);
+	if (!cs->ex || cs->in.len || cs->paused || !cs->ended)
 		return;
 	if (cs->open)
 		exchange_raw_end(cs->ex);
 	else if (cs->trailers)
 		give_trailers(cs);
+	else if (!cs->ex->req_complete)
+		give(cs, cs->h2->worker->from_client.data, 0, true);
 }
 
 /* Whether input has to wait behind what is kept. */
 static bool must_wait(const struct client_stream *cs)
 {
-	return cs->paused || cs->in || (cs->tunnel && !cs->open);
+	return cs->paused || cs->in.len || (cs->tunnel && !cs->open);
 }
 
 /* Counts `n` bytes more; false when that is refused. */
@@ -427,7 +432,7 @@ static enum io op_upgrade(struct exchange *ex, struct message *resp, struct span
 	ex->body_out += bytes.len;
 	ex->status = 200;
 	cs->open = true;
-	if (cs->in || cs->ended)
+	if (cs->in.len || cs->ended)
 		list_push_back(&cs->h2->todo, &cs->todo);
 	return given(cs, h2_server_respond(&cs->h2->server, &cs->st, resp, 200,
 					   view_of(bytes.ptr, bytes.len), false));

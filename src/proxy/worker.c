@@ -152,6 +152,7 @@ void worker_adopt(struct worker *w, struct gen_local *gl)
 	}
 	mark_retired(w, gl, false);
 	w->gen = gen_get(gl);
+	w->h2_windows.limit = gl->gen->conf->h2_window_bytes;
 	list_push_back(&w->gens, &gl->link);
 	for (uint32_t p = 0; p < gl->gen->n_pools; p++)
 		if (pool_view_refresh(&gl->views[p])) /* a state may have changed since */

@@ -4,6 +4,7 @@ import hashlib
 import json
 import signal
 import subprocess
+import threading
 
 import pytest
 
@@ -114,6 +115,41 @@ def test_upload(weir, node, size, length):
         stream = client.response(1)
     assert stream.status == 200
     assert json.loads(stream.body)["body_sha256"] == hashlib.sha256(body).hexdigest()
+
+
+def test_a_window_that_has_grown_holds_what_the_backend_does_not_take(weir, scripted):
+    size, body = 8 << 20, pattern(8 << 20)
+    stalled, got = threading.Event(), []
+
+    def handler(peer):
+        msg = peer.request_head()
+        while len(peer.buf) < 1 << 20:
+            peer.fill()
+        stalled.wait(20)
+        got.append(peer.request_body(msg).body)
+        peer.respond()
+    daemon = weir([scripted(handler).address])
+    with H2(daemon.port) as client:
+        client.until(lambda: client.settings)
+        client.send(client.headers(1, post(size), end=False))
+        client.sock.settimeout(0.2)
+        sent = 0
+        while sent < size:
+            n = min(16384, size - sent, 65535 + client.updates.get(1, 0) - sent)
+            try:
+                if n:
+                    client.send(client.data(1, body[sent:sent + n]))
+                    sent += n
+                else:
+                    client.next_frame()
+            except TimeoutError:
+                stalled.set()
+        stalled.set()
+        client.sock.settimeout(20 * SLOW)
+        client.send(client.data(1, b"", True))
+        assert client.response(1).status == 200
+        assert client.updates[1] > size
+    assert got == [body]
 
 
 def test_one_stalled_stream_stops_nobody(weir, app):

@@ -137,6 +137,38 @@ def test_a_slow_client_stops_only_its_own_stream(serve):
     slow.reset()
 
 
+def test_a_window_that_has_grown_holds_what_the_client_does_not_take(serve):
+    body, sent, stalled = pattern(8 << 20), [0], threading.Event()
+
+    def handler(peer):
+        server = H2Server(peer)
+        stream, _ = server.request()
+        server.head(stream, 200, [("content-length", str(len(body)))])
+        peer.sock.settimeout(0.2)
+        while sent[0] < len(body):
+            n = min(server.h2.local_flow_control_window(stream), 16384, len(body) - sent[0])
+            try:
+                if n:
+                    server.h2.send_data(stream, body[sent[0]:sent[0] + n])
+                    server.flush()
+                    sent[0] += n
+                else:
+                    server.turn()
+            except TimeoutError:
+                stalled.set()
+        stalled.set()
+        server.end(stream)
+        peer.sock.settimeout(20)
+        server.until_end()
+    daemon = serve(handler)
+    client = daemon.connect(rcvbuf=65536)
+    client.send(request())
+    while len(client.buf) < 1 << 20:  # it reads, and stops
+        client.fill()
+    assert stalled.wait(20)
+    assert client.response().body == body
+
+
 def test_streams_share_connections_within_the_peers_limit(serve):
     lock, seen, most = threading.Lock(), [], []
 

@@ -14,6 +14,7 @@
 #define N_STREAMS 6
 
 struct one {
+	struct h2_client_stream st;
 	int32_t id;
 	size_t to_send;
 	bool over; /* no event may come any more */
@@ -21,14 +22,15 @@ struct one {
 };
 
 static struct buf_pool bufs;
+static struct h2_budget windows;
 static struct h2_client *client;
 static struct one streams[N_STREAMS];
 static struct message req, parsed, trailers;
 static struct rng rng;
 
-static struct one *of(void *stream)
+static struct one *of(struct h2_client_stream *stream)
 {
-	struct one *s = stream;
+	struct one *s = (struct one *)stream;
 	check(s >= streams && s < streams + N_STREAMS && s->id && !s->over);
 	return s;
 }
@@ -44,11 +46,12 @@ static void take(struct one *s, size_t len)
 	case 1:
 		break;
 	default:
-		h2_client_took(client, s->id, len);
+		h2_client_took(client, s->id, &s->st, len);
 	}
 }
 
-static void on_head(void *stream, struct view text, char *body, size_t len, bool end)
+static void on_head(struct h2_client_stream *stream, struct view text, char *body, size_t len,
+		    bool end)
 {
 	const struct h1_limits limits = {H2_CLIENT_HEAD_MAX, H2_CLIENT_HEAD_MAX, HEADERS_MAX};
 	struct one *s = of(stream);
@@ -63,7 +66,7 @@ static void on_head(void *stream, struct view text, char *body, size_t len, bool
 	take(s, len);
 }
 
-static void on_data(void *stream, char *body, size_t len, bool end)
+static void on_data(struct h2_client_stream *stream, char *body, size_t len, bool end)
 {
 	struct one *s = of(stream);
 	check(!s->ended && (len || end));
@@ -73,7 +76,7 @@ static void on_data(void *stream, char *body, size_t len, bool end)
 	take(s, len);
 }
 
-static void on_trailers(void *stream, struct view text)
+static void on_trailers(struct h2_client_stream *stream, struct view text)
 {
 	struct one *s = of(stream);
 	check(!s->ended);
@@ -81,7 +84,8 @@ static void on_trailers(void *stream, struct view text)
 	check(text.len == 0 || text.ptr[text.len - 1] == '\n');
 }
 
-static size_t on_source(void *stream, char *to, size_t cap, bool *end, bool *with_trailers)
+static size_t on_source(struct h2_client_stream *stream, char *to, size_t cap, bool *end,
+			bool *with_trailers)
 {
 	struct one *s = of(stream);
 	size_t n = s->to_send < cap ? s->to_send : cap;
@@ -92,7 +96,7 @@ static size_t on_source(void *stream, char *to, size_t cap, bool *end, bool *wit
 	return n;
 }
 
-static const struct message *on_source_trailers(void *stream)
+static const struct message *on_source_trailers(struct h2_client_stream *stream)
 {
 	of(stream);
 	trailers.n_headers = 1;
@@ -100,7 +104,7 @@ static const struct message *on_source_trailers(void *stream)
 	return &trailers;
 }
 
-static void on_closed(void *owner, void *stream, uint32_t code, bool unseen)
+static void on_closed(void *owner, struct h2_client_stream *stream, uint32_t code, bool unseen)
 {
 	check(owner == &bufs);
 	(void)code;
@@ -132,7 +136,7 @@ static void ask(struct one *s)
 	req.method_text = s->to_send ? VIEW("POST") : VIEW("GET");
 	req.path = VIEW("/");
 	req.authority = VIEW("a");
-	s->id = h2_client_request(client, &r, s);
+	s->id = h2_client_request(client, &r, &s->st);
 	if (!s->id)
 		s->over = true;
 }
@@ -169,7 +173,12 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
 	}
 	rng_init(&rng, data[0]);
 	memset(streams, 0, sizeof(streams));
-	client = h2_client_new(&bufs, &events, &bufs);
+	windows = (struct h2_budget){.limit = 400000};
+	client = h2_client_new(&(struct h2_client_setup){.bufs = &bufs,
+							 .on = &events,
+							 .owner = &bufs,
+							 .window_bytes = 200000,
+							 .windows = &windows});
 	check(client && nghttp2_session_server_new(&server, none, NULL) == 0);
 	bool alive = feed(settings, sizeof(settings));
 	for (unsigned i = 0; i < N_STREAMS; i++) {
@@ -186,6 +195,9 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
 	}
 	h2_client_goaway(client, H2_NO_ERROR);
 	say(server);
+	for (unsigned i = 0; i < N_STREAMS; i++)
+		h2_client_stream_fini(&streams[i].st);
+	check(windows.used == 0);
 	h2_client_free(client);
 	nghttp2_session_del(server);
 	check(buf_pool_live(&bufs) == 0);

@@ -12,6 +12,7 @@
 #define STREAMS_MAX 128
 
 static struct buf_pool bufs;
+static struct h2_budget windows = {.limit = 400000};
 static struct h2_codec codec;
 static struct message req, resp;
 static struct h2_stream slots[STREAMS_MAX];
@@ -146,14 +147,16 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
 {
 	static bool ready;
 	const struct h2_settings settings = {
-	    {4096, 2048, 50}, 100, {400, 400, 400, 400, 400, 400, 400}};
+	    {4096, 2048, 50}, 100, 200000, {400, 400, 400, 400, 400, 400, 400}};
 	const struct view preface = VIEW("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0");
 	struct rng rng;
 	if (size < 1)
 		return 0;
 	if (!ready) {
 		buf_pool_init(&bufs, 10000);
-		check(h2_codec_init(&codec, &bufs, &req, &resp) == ERR_OK);
+		const struct h2_codec parts = {
+		    .bufs = &bufs, .windows = &windows, .msg = &req, .scratch = &resp};
+		check(h2_codec_init(&codec, &parts) == ERR_OK);
 		ready = true;
 	}
 	rng_init(&rng, data[0]);
@@ -169,6 +172,7 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
 	while (!list_is_empty(&server.streams))
 		on_closed(list_first(&server.streams, struct h2_stream, link));
 	h2_server_close(&server);
+	check(windows.used == 0);
 	check(buf_pool_live(&bufs) == 0);
 	return 0;
 }

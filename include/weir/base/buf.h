@@ -2,7 +2,8 @@
 /*
  * Buffers for bytes that cannot go on at once: an incomplete head, what a slow
  * peer has not taken, a request kept for replay.  They come from slabs in four
- * sizes, belong to one worker, and are given back as soon as they are empty.
+ * sizes, belong to one worker, and are given back as soon as they are empty.  A
+ * queue of them holds more than one can.
  *
  *   +--------+----------------+-----------+
  *   | taken  |  bytes         |  room     |
@@ -23,7 +24,7 @@
 #define BUF_MAX (72 * 1024)
 
 struct buf {
-	void *slab_link; /* only while free */
+	struct buf *next; /* while free the slab's; in a queue */
 	uint32_t cap;
 	uint32_t start;
 	uint32_t len;
@@ -64,5 +65,17 @@ void buf_take(struct buf *buf, size_t n); /* n bytes from the front are gone */
  * memory is out.
  */
 bool buf_append(struct buf_pool *pool, struct buf **buf, const void *ptr, size_t len);
+
+/* All zeroes: empty. */
+struct buf_queue {
+	struct buf *first, *last; /* owns */
+	size_t len;
+};
+
+/* False without memory: some of the bytes may be in it. */
+bool buf_queue_put(struct buf_pool *pool, struct buf_queue *queue, const void *ptr, size_t len);
+/* Up to `cap` bytes from the front; how many. */
+size_t buf_queue_take(struct buf_pool *pool, struct buf_queue *queue, void *to, size_t cap);
+void buf_queue_drop(struct buf_pool *pool, struct buf_queue *queue);
 
 #endif

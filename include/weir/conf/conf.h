@@ -141,6 +141,7 @@ struct conf_listener {
 		uint32_t header_bytes, header_count, line_bytes;
 		uint64_t body_bytes; /* 0: none */
 		uint32_t h2_streams;
+		uint64_t h2_window_bytes; /* of a connection */
 #define FLOOD(name, per_second, sentence) uint32_t name;
 		struct {
 #include "weir/tbl/h2_floods.def"
@@ -306,8 +307,9 @@ struct conf_pool {
 	struct {
 		uint32_t requests; /* per backend, 0: none */
 		bool adaptive;
-		uint32_t connections; /* per backend, 0: none */
-		uint32_t connecting;  /* of them not usable yet, 0: any number */
+		uint64_t h2_window_bytes; /* of a connection */
+		uint32_t connections;     /* per backend, 0: none */
+		uint32_t connecting;      /* of them not usable yet, 0: any number */
 		uint32_t interim_responses;
 	} limits;
 	struct {
@@ -377,6 +379,7 @@ struct conf {
 	struct view user;
 	uint64_t shutdown_timeout_us;
 	uint32_t splice_pipes;
+	uint64_t h2_window_bytes; /* of each worker */
 	struct conf_status status;
 	struct {
 		uint64_t interval_us;

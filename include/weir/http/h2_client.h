@@ -4,8 +4,8 @@
  * backend.  Bytes in, events out, and the other way round; no descriptor, no
  * clock.
  *
- *   h2 = h2_client_new(&bufs, &on, owner);
- *   id = h2_client_request(h2, &req, stream, has_body);
+ *   h2 = h2_client_new(&setup);
+ *   id = h2_client_request(h2, &req, &stream);
  *   while ((n = h2_client_write(h2, room, cap)) > 0) send(room, n);
  *   if (!h2_client_read(h2, area, n)) the connection is broken: close it;
  *   h2_client_free(h2);
@@ -14,8 +14,8 @@
  * judges them as it judges those of HTTP/1.
  *
  * Flow control: a stream's window is given back only by h2_client_took, the
- * connection's at once, so a stream that is not read never stops another; at
- * most H2_CLIENT_WINDOW bytes of a stream can be on their way.
+ * connection's at once, so a stream that is not read never stops another.  It
+ * grows as h2_window.h says.
  *
  * Callbacks may submit requests, reset streams and give windows back; they may
  * not read, write or free.  One thread.
@@ -25,9 +25,9 @@
 
 #include "weir/base/buf.h"
 #include "weir/http/h2_code.h"
+#include "weir/http/h2_window.h"
 #include "weir/http/message.h"
 
-#define H2_CLIENT_WINDOW 65535
 /* A header list may take this much, in the form of HTTP/1. */
 #define H2_CLIENT_HEAD_MAX (64 * 1024)
 /* Frames that bring nothing (PING, SETTINGS, empty DATA, 1xx ...) between two that do. */
@@ -37,36 +37,49 @@
 
 struct h2_client;
 
+/* One request and its response; embedded in what the caller keeps about it. */
+struct h2_client_stream {
+	struct h2_window window;
+};
+
 struct h2_client_events {
 	/*
 	 * A head, final or interim, and what came with it of the body; `end`: that
 	 * is all.  `body` may be changed, up to H2_CLIENT_BACK bytes behind it, too.
 	 */
-	void (*head)(void *stream, struct view text, char *body, size_t len, bool end);
-	void (*data)(void *stream, char *body, size_t len, bool end);
+	void (*head)(struct h2_client_stream *stream, struct view text, char *body, size_t len,
+		     bool end);
+	void (*data)(struct h2_client_stream *stream, char *body, size_t len, bool end);
 	/* Ends the response. */
-	void (*trailers)(void *stream, struct view text);
+	void (*trailers)(struct h2_client_stream *stream, struct view text);
 	/*
 	 * Up to `cap` bytes of the request body into `to`.  *end: there will be no
 	 * more; *trailers: fields follow, whose text `trailers` is asked for.
 	 */
-	size_t (*source)(void *stream, char *to, size_t cap, bool *end, bool *trailers);
+	size_t (*source)(struct h2_client_stream *stream, char *to, size_t cap, bool *end,
+			 bool *trailers);
 	/* The fields, out of bytes that stay until the next write. */
-	const struct message *(*source_trailers)(void *stream);
+	const struct message *(*source_trailers)(struct h2_client_stream *stream);
 	/*
 	 * The stream is over on both sides; `stream` is NULL when it was reset or
 	 * let go before.  `unseen`: the backend says that it did nothing with it.
 	 */
-	void (*closed)(void *owner, void *stream, uint32_t code, bool unseen);
+	void (*closed)(void *owner, struct h2_client_stream *stream, uint32_t code, bool unseen);
 	/* The backend's SETTINGS are here: h2_client_max_streams is what it allows. */
 	void (*settings)(void *owner);
 	/* GOAWAY: no further requests. */
 	void (*goaway)(void *owner);
 };
 
-/* `bufs` and `on` are borrowed; NULL without memory. */
-struct h2_client *h2_client_new(struct buf_pool *bufs, const struct h2_client_events *on,
-				void *owner);
+struct h2_client_setup {
+	struct buf_pool *bufs; /* borrowed, as all of these */
+	const struct h2_client_events *on;
+	void *owner;
+	uint64_t window_bytes;     /* what the windows of all streams may have beyond the first */
+	struct h2_budget *windows; /* the worker's */
+};
+/* NULL without memory. */
+struct h2_client *h2_client_new(const struct h2_client_setup *setup);
 void h2_client_free(struct h2_client *h2);
 
 /* False: the connection cannot go on.  Write what there is to say, then close. */
@@ -85,11 +98,14 @@ struct h2_client_request {
 	bool te_trailers;
 	bool has_body; /* on->source is asked */
 };
-int32_t h2_client_request(struct h2_client *h2, const struct h2_client_request *req, void *stream);
+int32_t h2_client_request(struct h2_client *h2, const struct h2_client_request *req,
+			  struct h2_client_stream *stream);
+/* Gives back what it has of the budgets; the session must have let it go, or be over. */
+void h2_client_stream_fini(struct h2_client_stream *stream);
 /* on->source has more. */
 void h2_client_more(struct h2_client *h2, int32_t id);
 /* Bytes of a response were used: the backend may send as many again. */
-void h2_client_took(struct h2_client *h2, int32_t id, size_t len);
+void h2_client_took(struct h2_client *h2, int32_t id, struct h2_client_stream *stream, size_t len);
 /* No more events for this stream; `code` tells the backend, if it still has it. */
 void h2_client_reset(struct h2_client *h2, int32_t id, enum h2_code code);
 void h2_client_let_go(struct h2_client *h2, int32_t id);

@@ -15,9 +15,10 @@
  * h2_server_settle alone, where every call is allowed.  Inside the events of
  * h2_server_recv calls only take note: pump afterwards.
  *
- * What one connection may take, at most: per stream the receive window
- * (H2_STREAM_WINDOW) towards a slow backend and BUF_MAX towards a slow client,
- * BUF_MAX of frames that wait for the socket, and some 26 KB of nghttp2's own.
+ * What one connection may take, at most: per stream H2_WINDOW_FIRST towards a slow
+ * backend and BUF_MAX towards a slow client, over all streams window_bytes more
+ * towards slow backends, BUF_MAX of frames that wait for the socket, and some 26 KB
+ * of nghttp2's own.
  *
  * Thread: one worker's; a codec belongs to a worker.
  */
@@ -29,10 +30,8 @@
 #include "weir/base/list.h"
 #include "weir/http/h2.h"
 #include "weir/http/h2_code.h"
+#include "weir/http/h2_window.h"
 
-/* What a stream may send before it has been taken; and a whole connection. */
-#define H2_STREAM_WINDOW 65535
-#define H2_CONN_WINDOW (1024 * 1024)
 /* Frames are gathered up to here before they have to be sent. */
 #define H2_GATHER_FULL (48 * 1024)
 
@@ -58,6 +57,7 @@ struct h2_server;
 struct h2_stream {
 	struct list link;  /* h2_server.streams */
 	struct list event; /* h2_server.events, when something is to be told */
+	struct h2_window window;
 	int32_t id;
 	uint32_t code;      /* with `closed` */
 	bool closed;        /* nghttp2 has forgotten it */
@@ -108,14 +108,14 @@ struct h2_codec {
 	struct h2_mem mem;
 	void *callbacks; /* nghttp2's; owns */
 	void *option;
-	char *lines;             /* H2_LINES_MAX; owns */
-	struct buf_pool *bufs;   /* borrowed */
-	struct message *msg;     /* where requests are built; borrowed */
-	struct message *scratch; /* where trailers are built; borrowed */
+	char *lines;               /* H2_LINES_MAX; owns */
+	struct buf_pool *bufs;     /* borrowed */
+	struct h2_budget *windows; /* of the worker; borrowed */
+	struct message *msg;       /* where requests are built; borrowed */
+	struct message *scratch;   /* where trailers are built; borrowed */
 };
 
-enum err h2_codec_init(struct h2_codec *codec, struct buf_pool *bufs, struct message *msg,
-		       struct message *trailers);
+enum err h2_codec_init(struct h2_codec *codec, const struct h2_codec *parts);
 void h2_codec_fini(struct h2_codec *codec);
 
 struct h2_bucket {
@@ -130,7 +130,8 @@ struct h2_server {
 	const struct h2_server_events *on;
 	struct list streams;
 	struct list events;
-	struct buf *gather; /* frames ready to be sent; owns */
+	struct h2_budget budget; /* of the streams' windows */
+	struct buf *gather;      /* frames ready to be sent; owns */
 	uint64_t now_us;
 	bool in_call;  /* inside h2_server_recv or _pump */
 	bool dead;     /* the session is over: flush `gather`, close */
@@ -151,6 +152,7 @@ struct h2_server {
 struct h2_settings {
 	struct h1_limits limits;
 	uint32_t streams; /* at once */
+	uint64_t window_bytes;
 	uint32_t per_second[H2_N_RATES];
 };
 

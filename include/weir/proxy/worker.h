@@ -9,6 +9,7 @@
 #include <pthread.h>
 
 #include "weir/http/h1.h"
+#include "weir/http/h2_window.h"
 #include "weir/loop/loop.h"
 #include "weir/net/pipe.h"
 #include "weir/pool/pool.h"
@@ -75,6 +76,7 @@ struct worker {
 	struct list all_conns;          /* struct client */
 	struct client_h2_worker *h2;    /* owns */
 	struct backend_h2 *backends_h2; /* HTTP/2 towards backends; owns */
+	struct h2_budget h2_windows;    /* of all streams of HTTP/2, both sides */
 	struct access_log log;
 	struct slab traces;      /* struct trace */
 	struct ring *trace_ring; /* NULL until tracing is first on; control makes and frees it */

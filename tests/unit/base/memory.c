@@ -6,6 +6,7 @@
 
 #include "weir/base/arena.h"
 #include "weir/base/bitset.h"
+#include "weir/base/buf.h"
 #include "weir/base/list.h"
 #include "weir/base/rng.h"
 #include "weir/base/slab.h"
@@ -258,4 +259,51 @@ Test(bitset, next_stays_below_the_length)
 	cr_assert_eq(bitset_next(set, 41, 41), 41);
 	bitset_del(set, 40);
 	cr_assert(bitset_is_empty(set, 64));
+}
+
+/* ---- buffers ---- */
+
+Test(buf_queue, gives_back_what_was_put)
+{
+	struct buf_pool pool;
+	struct buf_queue queue = {0};
+	struct rng rng;
+	uint32_t put = 0, taken = 0;
+	static uint32_t bytes[40000], back[40000];
+	buf_pool_init(&pool, 100000);
+	rng_init(&rng, 3);
+	for (unsigned i = 0; i < 2000; i++) {
+		uint32_t n = (uint32_t)rng_below(&rng, rng_below(&rng, 4) ? 100 : 40000);
+		for (uint32_t k = 0; k < n; k++)
+			bytes[k] = put++;
+		cr_assert(buf_queue_put(&pool, &queue, bytes, n * sizeof(*bytes)));
+		size_t cap = rng_below(&rng, 30000) * sizeof(*back);
+		size_t got = buf_queue_take(&pool, &queue, back, cap);
+		cr_assert_eq(got % sizeof(*back), 0);
+		for (size_t k = 0; k < got / sizeof(*back); k++)
+			cr_assert_eq(back[k], taken++);
+		cr_assert_eq(queue.len, (put - taken) * sizeof(*back));
+		if (queue.len == 0)
+			cr_assert_eq(buf_pool_live(&pool), 0);
+	}
+	cr_assert(taken > 1000000);
+	buf_queue_drop(&pool, &queue);
+	cr_assert(buf_pool_live(&pool) == 0 && queue.first == NULL && queue.last == NULL);
+	buf_pool_fini(&pool);
+}
+
+/* A byte at a time takes little more than the bytes. */
+Test(buf_queue, crumbs_fill_buffers)
+{
+	struct buf_pool pool;
+	struct buf_queue queue = {0};
+	size_t room = 0;
+	buf_pool_init(&pool, 1000);
+	for (unsigned i = 0; i < 300000; i++)
+		cr_assert(buf_queue_put(&pool, &queue, "x", 1));
+	for (const struct buf *buf = queue.first; buf; buf = buf->next)
+		room += buf->cap;
+	cr_assert(room < 2 * queue.len);
+	buf_queue_drop(&pool, &queue);
+	buf_pool_fini(&pool);
 }
