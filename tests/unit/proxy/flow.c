@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: MIT */
+/* Every file of scripts is a test: see script.h for what they say. */
+#include <criterion/criterion.h>
+
+#include "script.h"
+
+#define FLOW(name)                                                                        \
+	Test(flow, name)                                                                  \
+	{                                                                                 \
+		script_run_file(WEIR_SOURCE_DIR "/tests/unit/proxy/cases/" #name ".txt"); \
+	}
+
+FLOW(exchange)
+FLOW(retry)

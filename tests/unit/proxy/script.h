@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Flow scripts: what a client and backends say and hear, and when, as text.
+ *
+ *   === a retry goes to the other backend        a script's title
+ *   backends 2                                   b1, b2; 1 unless said
+ *   pool retry: {attempts: 1}                    a line of the pool (listener, route) in YAML
+ *   only h1 any                                  versions of client and backends; any any
+ *   uncut                                        depends on how bytes are cut: run whole only
+ *
+ *   client asks GET /x with "Name: value" with "Other: value" body "text"
+ *   b1 hears GET /x with "Name: value" without Other body "text"
+ *   b1 answers 200 with "Name: value" body "text"
+ *   client gets 200 body "text"                  a whole message, which is then forgotten
+ *
+ *   ... unfinished                               asks, answers: more of the body follows
+ *   client sends "text"    b1 sends bytes 70000  more of it
+ *   client ends                                  no more of it
+ *   b1 hears head POST /   client gets head 200  not the whole message yet
+ *   client gets body "text"                      so much of it so far
+ *   client gets nothing    b2 hears nothing
+ *   client is cut          b1 is cut             closed, or reset, before the message was whole
+ *   client is closed                             nothing half-said is left behind
+ *   client is gone         b1 is gone            either, or a stream was reset
+ *   client shuts           b1 shuts              ends its direction
+ *   client closes          b1 closes             at once, read or not
+ *   b1 refuses             b1 listens            connections from now on
+ *   after 500ms
+ *   expect outcome.ok = 1                        see world_counter
+ *   client > GET / HTTP/1.1\r\n\r\n              bytes of HTTP/1 as they are
+ *   client < HTTP/1.1 200                        the next bytes of a tunnel or head
+ *
+ * `client`, `client2`, ... are connections of their own.  Each script runs for all pairs of
+ * versions that it allows, and cut everywhere and in two at every place.  With WEIR_FLOW=text in
+ * the environment only scripts with that in their title run.
+ */
+#ifndef TESTS_UNIT_PROXY_SCRIPT_H
+#define TESTS_UNIT_PROXY_SCRIPT_H
+
+#include "peer.h"
+
+/* Runs all scripts of a file; ends the process with a message when one fails. */
+void script_run_file(const char *path);
+
+#endif

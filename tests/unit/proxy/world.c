@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: MIT */
+#include "world.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "clock.h"
+
+#include "weir/base/check.h"
+
+#define TURNS_MAX 100000
+/* As fine as the timers are. */
+#define TICK_US 4096
+
+static char *with_folder(const char *yaml, const char *dir)
+{
+	static const char name[] = "$DIR";
+	size_t n = 0;
+	for (const char *at = yaml; (at = strstr(at, name)); at++)
+		n++;
+	char *out = malloc(strlen(yaml) + n * strlen(dir) + 1), *to = out;
+	check(out != NULL);
+	const char *from = yaml;
+	for (const char *at; (at = strstr(from, name)); from = at + strlen(name))
+		to += sprintf(to, "%.*s%s", (int)(at - from), from, dir);
+	strcpy(to, from);
+	return out;
+}
+
+static struct conf *load(const char *yaml, const char *dir)
+{
+	struct conf_diags diags;
+	struct str why = STR_INIT;
+	char *text = with_folder(yaml, dir);
+	conf_diags_init(&diags);
+	struct conf *conf = conf_load_text(view_str(text), "script", &diags);
+	if (!conf) {
+		conf_diags_format(&diags, &why, false);
+		fprintf(stderr, VIEW_FMT "\n%s", VIEW_ARG(str_as_view(&why)), text);
+	}
+	str_fini(&why);
+	conf_diags_fini(&diags);
+	free(text);
+	return conf;
+}
+
+/* What control.c does, but for signals, the status socket, the log and threads. */
+static bool start(struct control *control, struct conf *conf)
+{
+	struct health_host health_host = health_host_of(control);
+	struct str why = STR_INIT;
+	struct shared_conf *shared = shared_conf_new(conf, &why);
+	if (!shared || workers_start(control, conf, &why))
+		goto out;
+	tls_tick(control);
+	pool_registry_init(&control->registry, control->n_workers, control->pool_workers);
+	struct generation *gen = generation_new(control, shared, &why);
+	if (!gen)
+		goto out;
+	control->health = health_new(&control->loop, &health_host);
+	generation_publish(control, gen);
+out:
+	fwrite(str_as_view(&why).ptr, 1, str_as_view(&why).len, stderr);
+	str_fini(&why);
+	if (shared)
+		shared_conf_put(shared);
+	return control->current != NULL;
+}
+
+struct world *world_new(const char *yaml)
+{
+	struct world *w = calloc(1, sizeof(*w));
+	check(w != NULL);
+	strcpy(w->dir, "/tmp/weir-flow-XXXXXX");
+	check(mkdtemp(w->dir) != NULL);
+	signal(SIGPIPE, SIG_IGN);
+	clock_stop();
+	struct conf *conf = load(yaml, w->dir);
+	if (!conf)
+		return NULL;
+	struct control *control = &w->control;
+	log_set_level(LOG_LEVEL_ERROR);
+	control->options = &w->options;
+	list_init(&control->listeners);
+	list_init(&control->generations);
+	list_init(&control->overrides);
+	list_init(&control->removals);
+	list_init(&control->meters);
+	check(loop_init(&control->loop, "control") == ERR_OK);
+	control->loop.owner = control;
+	if (!start(control, conf))
+		return NULL;
+	w->worker = control->workers[0];
+	world_settle(w);
+	return w;
+}
+
+/* ---- turns ---- */
+
+static bool had_events;
+
+/* libev calls this before it blocks and after: one watcher of the loop's own runs each time. */
+static void on_pending(struct ev_loop *ev)
+{
+	had_events |= ev_pending_count(ev) > 1;
+	ev_invoke_pending(ev);
+}
+
+static bool turn(struct loop *loop)
+{
+	had_events = ev_pending_count(loop->ev) > 0;
+	ev_set_invoke_pending_cb(loop->ev, on_pending);
+	ev_run(loop->ev, EVRUN_NOWAIT);
+	return had_events;
+}
+
+bool world_turn(struct world *w)
+{
+	bool any = turn(&w->worker->loop);
+	return turn(&w->control.loop) || any;
+}
+
+void world_settle(struct world *w)
+{
+	unsigned quiet = 0, turns = 0;
+	while (quiet < 3 && turns++ < TURNS_MAX)
+		quiet = world_turn(w) ? 0 : quiet + 1;
+	check(turns < TURNS_MAX); /* it spins */
+}
+
+static void second(struct control *control)
+{
+	pool_registry_tick(&control->registry, clock_us());
+	for (uint32_t i = 0; i < control->current->n_pools; i++)
+		pool_typical(&control->current->pools[i]);
+}
+
+/* To the next moment at which a timer may have something to do, or to the end. */
+static uint64_t next_step(const struct world *w, uint64_t now, uint64_t end)
+{
+	const uint64_t at[] = {w->worker->loop.wake_us, w->control.loop.wake_us,
+			       (now / 1000000 + 1) * 1000000};
+	for (size_t i = 0; i < ARRAY_LEN(at); i++)
+		if (at[i] < end)
+			end = at[i];
+	return end > now ? end - now : TICK_US;
+}
+
+void world_pass(struct world *w, uint64_t us)
+{
+	uint64_t end = clock_us() + us;
+	for (uint64_t now; (now = clock_us()) < end;) {
+		clock_advance(next_step(w, now, end));
+		if (clock_us() / 1000000 != now / 1000000)
+			second(&w->control);
+		world_settle(w);
+	}
+}
+
+/* ---- the end ---- */
+
+static bool is_leased(const struct world *w)
+{
+	const struct generation *gen = w->control.current;
+	for (uint32_t p = 0; p < gen->n_pools; p++)
+		for (uint32_t i = 0; i < gen->pools[p].n; i++)
+			if (atomic_load(&gen->pools[p].backends[i]->in_flight))
+				return true;
+	return false;
+}
+
+const char *world_leftover(struct world *w)
+{
+	struct worker *worker = w->worker;
+	return worker->exchanges.n_live            ? "an exchange"
+	       : worker->attempts.n_live           ? "a second attempt"
+	       : worker->conns.n_live              ? "a client connection"
+	       : is_leased(w)                      ? "a lease"
+	       : buf_pool_live(&worker->pool.bufs) ? "a buffer"
+						   : NULL;
+}
+
+void world_free(struct world *w)
+{
+	struct control *control = &w->control;
+	control->current->n_live++; /* health names its backends until health_free */
+	workers_stop(control);
+	health_free(control->health);
+	while (!list_is_empty(&control->generations))
+		generation_free(list_first(&control->generations, struct generation, link));
+	listeners_free(control);
+	pool_registry_fini(&control->registry);
+	workers_free(control);
+	tls_tickets_put(control->tickets);
+	loop_fini(&control->loop);
+	char command[96];
+	snprintf(command, sizeof(command), "rm -rf %s", w->dir);
+	check(system(command) == 0);
+	free(w);
+}
+
+/* ---- counters ---- */
+
+struct named_counter {
+	const char *name;
+	const struct counter *counter;
+};
+
+static int64_t find(const struct named_counter *rows, size_t n, const char *name)
+{
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(rows[i].name, name) == 0)
+			return (int64_t)counter_get(rows[i].counter);
+	return -1;
+}
+
+static int64_t of_worker(const struct worker_counters *c, const char *name)
+{
+	const struct named_counter rows[] = {
+#define COUNTER(name, sentence) {#name, &c->name},
+#include "weir/tbl/worker_counters.def"
+#undef COUNTER
+#define OUTCOME(name, ...) {"outcome." #name, &c->outcomes[OUTCOME_##name]},
+#include "weir/tbl/outcomes.def"
+#undef OUTCOME
+	};
+	return find(rows, ARRAY_LEN(rows), name);
+}
+
+static int64_t of_pool(const struct pool_counters *c, const char *name)
+{
+	const struct named_counter rows[] = {
+#define COUNTER(name, sentence) {#name, &c->name},
+#include "weir/tbl/pool_counters.def"
+#undef COUNTER
+	};
+	return find(rows, ARRAY_LEN(rows), name);
+}
+
+static int64_t of_backend(const struct backend_counters *c, const char *name)
+{
+	const struct named_counter rows[] = {
+#define COUNTER(name, sentence) {#name, &c->name},
+#include "weir/tbl/backend_counters.def"
+#undef COUNTER
+	};
+	return find(rows, ARRAY_LEN(rows), name);
+}
+
+int64_t world_counter(const struct world *w, const char *name)
+{
+	const struct pool *pool = &w->control.current->pools[0];
+	const char *dot = strchr(name, '.');
+	if (dot && strncmp(name, "pool.", 5) == 0)
+		return of_pool(&pool->state->local[0]->counters, name + 5);
+	int32_t at = dot ? pool_backend_index(pool, view_of(name, (size_t)(dot - name))) : -1;
+	if (at >= 0)
+		return of_backend(&pool->backends[at]->local[0]->counters, dot + 1);
+	return of_worker(&w->worker->counters, name);
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The whole of weir's proxy in one thread: a control loop, one worker, a configuration,
+ * listeners and backends on unix sockets, whose bytes arrive the moment they are sent.
+ * With the clock stopped nothing happens that a script does not ask for.
+ *
+ *   struct world *w = world_new(yaml);
+ *   ... connect to w->dir/web, listen on w->dir/b1 ...
+ *   world_settle(w);            // until weir has nothing left to do
+ *   world_pass(w, 500000);      // half a second
+ *   world_free(w);              // checks that nothing is left over
+ */
+#ifndef TESTS_UNIT_PROXY_WORLD_H
+#define TESTS_UNIT_PROXY_WORLD_H
+
+#include "boot/control.h"
+
+struct world {
+	struct control control;
+	struct worker *worker;
+	char dir[64];
+	struct options options;
+};
+
+/* `yaml`: $DIR in it is the world's folder.  NULL with a message on stderr. */
+struct world *world_new(const char *yaml);
+/* One round of both loops; true when either had anything to do. */
+bool world_turn(struct world *w);
+void world_settle(struct world *w);
+void world_pass(struct world *w, uint64_t us);
+/* What is left over, or NULL. */
+const char *world_leftover(struct world *w);
+void world_free(struct world *w);
+
+/* A counter by name: of the worker, outcome.NAME, pool.NAME, BACKEND.NAME.  -1: there is none. */
+int64_t world_counter(const struct world *w, const char *name);
+
+#endif
