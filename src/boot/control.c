@@ -450,20 +450,26 @@ static void finish(struct control *control)
 	loop_fini(&control->loop);
 }
 
-int control_run(struct options *options, struct conf *conf)
+void control_init(struct control *control, struct options *options)
 {
-	struct str why = STR_INIT;
-	struct control control = {
+	*control = (struct control){
 	    .options = options,
 	    .started_us = clock_us(),
 	    .started_wall_us = clock_wall_us(),
 	    .last_reload = {.ok = true, .error = STR_INIT},
 	    .handover = {.error = STR_INIT},
 	};
-	list_init(&control.listeners);
-	list_init(&control.generations);
-	list_init(&control.overrides);
-	list_init(&control.meters);
+	list_init(&control->listeners);
+	list_init(&control->generations);
+	list_init(&control->overrides);
+	list_init(&control->meters);
+}
+
+int control_run(struct options *options, struct conf *conf)
+{
+	struct str why = STR_INIT;
+	struct control control;
+	control_init(&control, options);
 	log_set_level(conf->log.level);
 	privileges_raise_fds();
 	if (loop_init(&control.loop, "control"))

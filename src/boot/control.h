@@ -86,6 +86,8 @@ struct control {
 	unsigned quiet_polls; /* of the drain: no connections left, in a row */
 };
 
+/* Nothing is there yet; `options` are borrowed. */
+void control_init(struct control *control, struct options *options);
 /* Runs until stopped; the exit code. */
 int control_run(struct options *options, struct conf *conf);
 

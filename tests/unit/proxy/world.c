@@ -83,12 +83,7 @@ struct world *world_new(const char *yaml)
 		return NULL;
 	struct control *control = &w->control;
 	log_set_level(LOG_LEVEL_ERROR);
-	control->options = &w->options;
-	list_init(&control->listeners);
-	list_init(&control->generations);
-	list_init(&control->overrides);
-	list_init(&control->removals);
-	list_init(&control->meters);
+	control_init(control, &w->options);
 	check(loop_init(&control->loop, "control") == ERR_OK);
 	control->loop.owner = control;
 	if (!start(control, conf))
