@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "weir/base/text.h"
+
 void json_init(struct json *j, struct str *out, bool pretty)
 {
 	*j = (struct json){.out = out, .pretty = pretty, .first = true};
@@ -104,20 +106,12 @@ void json_key(struct json *j, const char *key)
 	str_text(j->out, j->pretty ? "\": " : "\":");
 }
 
-/* Length of the valid UTF-8 sequence at p (RFC 3629), or 0. */
-static size_t utf8_len(const unsigned char *p, size_t n)
+/* Valid, but not harmless: as an escape it is neither lost nor shown. */
+static void quote_code_point(struct str *out, const unsigned char *p, size_t len)
 {
-	unsigned char c = p[0];
-	size_t len = c < 0xc2 ? 0 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : c < 0xf5 ? 4 : 0;
-	if (len == 0 || n < len)
-		return 0;
-	for (size_t i = 1; i < len; i++)
-		if ((p[i] & 0xc0) != 0x80)
-			return 0;
-	if ((c == 0xe0 && p[1] < 0xa0) || (c == 0xed && p[1] > 0x9f) ||
-	    (c == 0xf0 && p[1] < 0x90) || (c == 0xf4 && p[1] > 0x8f))
-		return 0;
-	return len;
+	unsigned c = len == 2 ? (p[0] & 0x1fu) << 6 | (p[1] & 0x3fu)
+			      : (p[0] & 0x0fu) << 12 | (p[1] & 0x3fu) << 6 | (p[2] & 0x3fu);
+	str_printf(out, "\\u%04x", c);
 }
 
 static void quote_escape(struct str *out, unsigned char c)
@@ -185,17 +179,21 @@ void json_quote(struct str *out, struct view v)
 			i++;
 			continue;
 		}
-		size_t len = c >= 0x80 ? utf8_len(p + i, v.len - i) : 0;
+		size_t len = c >= 0x80 ? text_harmless_len(v.ptr + i, v.len - i) : 0;
 		if (len) {
 			i += len;
 			continue;
 		}
 		str_put(out, v.ptr + plain, i - plain);
-		if (c >= 0x80)
+		len = utf8_len(v.ptr + i, v.len - i);
+		if (len > 1)
+			quote_code_point(out, p + i, len);
+		else if (len == 0)
 			str_text(out, "\\ufffd");
 		else
 			quote_escape(out, c);
-		plain = ++i;
+		i += len ? len : 1;
+		plain = i;
 	}
 	if (v.len > plain)
 		str_put(out, v.ptr + plain, v.len - plain);

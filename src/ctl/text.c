@@ -2,6 +2,7 @@
 #include "text.h"
 
 #include "weir/base/defs.h"
+#include "weir/base/text.h"
 
 /* Three significant digits of x < 999.5. */
 static void put_3_digits(struct str *out, double x)
@@ -66,16 +67,12 @@ void put_bytes(struct str *out, uint64_t bytes)
 
 static void put_without_controls(struct str *out, const char *text, const char *allowed)
 {
-	for (const unsigned char *p = (const unsigned char *)text; *p; p++) {
-		bool c0 = *p < 0x20 || *p == 0x7f;
-		/* U+0080 to U+009F are controls too, two bytes each */
-		bool c1 = *p == 0xc2 && p[1] >= 0x80 && p[1] <= 0x9f;
-		if ((c0 && !strchr(allowed, *p)) || c1)
-			str_char(out, '?');
-		else
-			str_char(out, (char)*p);
-		p += c1;
-	}
+	size_t from = out->len;
+	str_text(out, text);
+	if (out->len == from)
+		return;
+	out->len = from + text_clean(out->ptr + from, out->len - from, allowed);
+	out->ptr[out->len] = '\0';
 }
 
 void put_clean(struct str *out, const char *text)

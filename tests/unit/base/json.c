@@ -58,7 +58,7 @@ Test(json, escapes_a_byte_wherever_it_stands)
 Test(json, keeps_valid_utf8)
 {
 	static const char *const good[] = {
-	    "\xc2\x80",           "\xdf\xbf",          "\xe0\xa0\x80",     "\xed\x9f\xbf",
+	    "\xc2\xa0",           "\xdf\xbf",          "\xe0\xa0\x80",     "\xed\x9f\xbf",
 	    "\xee\x80\x80",       "\xef\xbf\xbf",      "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf",
 	    "gr\xc3\xbc\xc3\x9f", "\xf0\x9f\x98\x80 x"};
 	for (size_t i = 0; i < ARRAY_LEN(good); i++) {
@@ -66,6 +66,16 @@ Test(json, keeps_valid_utf8)
 		snprintf(expected, sizeof(expected), "\"%s\"", good[i]);
 		check_quoted(view_str(good[i]), expected);
 	}
+}
+
+/* They would drive a terminal or a page: kept, but as escapes. */
+Test(json, escapes_what_is_valid_but_hostile)
+{
+	check_quoted(VIEW("\xc2\x80"), "\"\\u0080\"");
+	check_quoted(VIEW("a\xc2\x9b"
+			  "b"),
+		     "\"a\\u009bb\"");
+	check_quoted(VIEW("\xe2\x80\xa8\xe2\x80\xae\xc3\xa9"), "\"\\u2028\\u202e\xc3\xa9\"");
 }
 
 Test(json, replaces_each_byte_of_bad_utf8)
