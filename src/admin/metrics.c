@@ -88,6 +88,23 @@ static void put_totals(struct scene *s)
 	}
 }
 
+static void put_logs(struct scene *s)
+{
+	static const char *const dropped = "weir_log_dropped_total";
+	struct metric *m = &s->m;
+	metric_family(m, dropped, "counter", "lines of logs that could not be written");
+	for (size_t i = 0; i < N_ADMIN_LOGS; i++) {
+		metric_begin(m, dropped);
+		metric_label(m, "log", view_str(s->status.logs[i].name));
+		metric_u64(m, s->status.logs[i].dropped);
+	}
+	single(m, "weir_log_reopen_failures_total", "counter",
+	       "times the access log could not be opened again",
+	       s->status.logs[ADMIN_LOG_ACCESS].reopen_failures);
+	single(m, "weir_log_waiting_bytes", "gauge", "Access log lines that wait to be written.",
+	       s->status.logs[ADMIN_LOG_ACCESS].waiting_bytes);
+}
+
 static void put_tracing(struct scene *s)
 {
 	struct metric_counter c;
@@ -577,6 +594,7 @@ static void put_process_wide(struct scene *s)
 {
 	put_daemon(s);
 	put_totals(s);
+	put_logs(s);
 	put_tracing(s);
 	put_reasons(s);
 	put_listeners(s);

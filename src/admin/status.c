@@ -63,6 +63,7 @@ static void put_totals(struct json *j, const struct admin_status *s)
 	json_object(j);
 	json_member_u64(j, "connections", connections);
 	json_member_u64(j, "in_flight", in_flight);
+	json_member_u64(j, "log_dropped", s->logs[ADMIN_LOG_ACCESS].dropped);
 	put_counters(j, s->totals, s->n_totals, true);
 	json_object_end(j);
 	json_key(j, "outcomes");
@@ -84,6 +85,25 @@ static void put_tracing(struct json *j, const struct admin_status *s)
 	json_member_optional(j, "error", s->tracing.why);
 	json_member_u64(j, "waiting_bytes", s->tracing.waiting_bytes);
 	put_counters(j, s->tracing.counters, s->tracing.n_counters, true);
+	json_object_end(j);
+}
+
+static void put_logs(struct json *j, const struct admin_status *s)
+{
+	json_key(j, "logs");
+	json_object(j);
+	for (size_t i = 0; i < N_ADMIN_LOGS; i++) {
+		const struct admin_log *log = &s->logs[i];
+		json_key(j, log->name);
+		json_object(j);
+		json_member_view(j, "path", log->path);
+		json_member_u64(j, "dropped", log->dropped);
+		json_member_u64(j, "waiting_bytes", log->waiting_bytes);
+		json_member_optional(j, "error", log->trouble);
+		json_member_optional(j, "reopen_error", log->reopen_error);
+		json_member_u64(j, "reopen_failures", log->reopen_failures);
+		json_object_end(j);
+	}
 	json_object_end(j);
 }
 
@@ -133,13 +153,25 @@ static void put_daemon_problems(struct json *j, const struct admin_status *s)
 			   "accepting stopped %llu times for want of file descriptors: raise the "
 			   "limit of open files",
 			   (unsigned long long)n);
-	if ((n = total_named(s, "log_dropped")))
-		json_textf(j, "%llu access log lines were dropped: the log's disk is too slow",
-			   (unsigned long long)n);
 	for (size_t i = 0; i < s->n_workers; i++)
 		if (s->workers[i].loop_lag_us >= LAG_PROBLEM_US)
 			json_textf(j, "worker %u was busy for %llu ms in one go", s->workers[i].id,
 				   (unsigned long long)s->workers[i].loop_lag_us / 1000);
+}
+
+/* What was dropped long ago is a number, not a problem. */
+static void put_log_problems(struct json *j, const struct admin_log *log)
+{
+	struct view trouble = log->trouble.len ? log->trouble : VIEW("it is too slow");
+	if (log->dropped_lately)
+		json_textf(j, "%llu lines of the %s log were dropped: " VIEW_FMT,
+			   (unsigned long long)log->dropped, log->name, VIEW_ARG(trouble));
+	else if (log->trouble.len)
+		json_textf(j, "the %s log cannot be written: " VIEW_FMT, log->name,
+			   VIEW_ARG(log->trouble));
+	if (log->reopen_error.len)
+		json_textf(j, "the %s log cannot be reopened: " VIEW_FMT ": " VIEW_FMT, log->name,
+			   VIEW_ARG(log->path), VIEW_ARG(log->reopen_error));
 }
 
 static void put_tracing_problems(struct json *j, const struct admin_status *s)
@@ -161,6 +193,8 @@ static void put_problems(struct json *j, const struct admin_status *s,
 	json_key(j, "problems");
 	json_array(j);
 	put_daemon_problems(j, s);
+	for (size_t i = 0; i < N_ADMIN_LOGS; i++)
+		put_log_problems(j, &s->logs[i]);
 	put_tracing_problems(j, s);
 	put_certificate_problems(j, host);
 	for (uint32_t i = 0; i < n; i++)
@@ -192,6 +226,7 @@ void put_status(struct json *j, const struct admin_host *host, struct arena *are
 	put_listeners(j, &s);
 	put_totals(j, &s);
 	put_tracing(j, &s);
+	put_logs(j, &s);
 	put_problems(j, &s, host);
 }
 

@@ -8,11 +8,20 @@
 
 #include "control.h"
 
-static void print_diags(struct conf_diags *diags)
+#include "weir/base/sink.h"
+
+/* Who tests a configuration may read slowly; the daemon does not wait for it. */
+#define DIAGS_WAIT_MS 1000
+
+static void print_diags(const struct options *options, struct conf_diags *diags)
 {
 	struct str text = STR_INIT;
+	struct sink sink = {.fd = STDERR_FILENO, .piece = true};
 	conf_diags_format(diags, &text, isatty(STDERR_FILENO));
-	fwrite(text.ptr ? text.ptr : "", 1, text.len, stderr);
+	if (options->mode == OPTIONS_RUN)
+		sink_write(&sink, str_as_view(&text), DIAGS_WAIT_MS);
+	else
+		fwrite(text.ptr ? text.ptr : "", 1, text.len, stderr);
 	str_fini(&text);
 }
 
@@ -52,7 +61,7 @@ static int with_conf(struct options *options)
 	conf_diags_init(&diags);
 	tls_set_checks();
 	struct conf *conf = options_load(options, &diags);
-	print_diags(&diags);
+	print_diags(options, &diags);
 	conf_diags_fini(&diags);
 	if (!conf)
 		return 1;

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "control.h"
+#include "log_writer.h"
+#include "stop.h"
 #include "tracer.h"
 
 #include <errno.h>
@@ -52,6 +54,56 @@ static void warn_fixed(const struct conf *old, const struct conf *next)
 	str_fini(&names);
 }
 
+/* ---- parts that follow a new configuration ---- */
+
+enum part { PART_ADMIN, PART_TRACER, PART_LOG, N_PARTS };
+
+static enum err prepare_part(struct control *control, enum part part, const struct conf *conf,
+			     struct str *why)
+{
+	switch (part) {
+	case PART_ADMIN:
+		return admin_prepare(control->admin, conf, why);
+	case PART_TRACER:
+		return tracer_prepare(control->tracer, conf, why);
+	case PART_LOG:
+		return log_writer_prepare(control->log_writer, conf, why);
+	case N_PARTS:
+		break;
+	}
+	return ERR_OK;
+}
+
+/* The first n of them, the latest first. */
+static void cancel_parts(struct control *control, unsigned n)
+{
+	if (n > PART_LOG)
+		log_writer_cancel(control->log_writer);
+	if (n > PART_TRACER)
+		tracer_cancel(control->tracer);
+	if (n > PART_ADMIN)
+		admin_cancel(control->admin);
+}
+
+/* All of them are ready, or none. */
+static enum err prepare_parts(struct control *control, const struct conf *conf, struct str *why)
+{
+	enum err err = ERR_OK;
+	unsigned n = 0;
+	while (n < N_PARTS && !(err = prepare_part(control, (enum part)n, conf, why)))
+		n++;
+	if (err)
+		cancel_parts(control, n);
+	return err;
+}
+
+static void commit_parts(struct control *control)
+{
+	admin_commit(control->admin);
+	tracer_commit(control->tracer);
+	log_writer_commit(control->log_writer);
+}
+
 /* Everything that can fail first; nothing has changed when it does. */
 static enum err try_reload(struct control *control, struct conf *conf, struct str *why)
 {
@@ -60,24 +112,12 @@ static enum err try_reload(struct control *control, struct conf *conf, struct st
 		conf_free(conf);
 		return ERR_SYNTAX;
 	}
-	enum err err = admin_prepare(control->admin, conf, why);
+	enum err err = prepare_parts(control, conf, why);
 	if (err)
 		goto out;
-	err = log_writer_follow(control->log_writer, conf, why);
-	if (!err) {
-		err = tracer_follow(control->tracer, conf, why);
-		if (err)
-			log_writer_follow(control->log_writer, control->current->conf, why);
-	}
-	if (err) {
-		admin_cancel(control->admin);
-		goto out;
-	}
 	struct generation *gen = generation_new(control, shared, why);
 	if (!gen) {
-		log_writer_follow(control->log_writer, control->current->conf, why);
-		tracer_follow(control->tracer, control->current->conf, why);
-		admin_cancel(control->admin);
+		cancel_parts(control, N_PARTS);
 		err = ERR_IO;
 		goto out;
 	}
@@ -85,7 +125,7 @@ static enum err try_reload(struct control *control, struct conf *conf, struct st
 	log_set_level(conf->log.level);
 	generation_publish(control, gen);
 	runtime_settle(control);
-	admin_commit(control->admin);
+	commit_parts(control);
 out:
 	shared_conf_put(shared);
 	return err;
@@ -293,6 +333,7 @@ static void watch_signals(struct control *control)
 		control->signals[i].data = control;
 		ev_signal_start(control->loop.ev, &control->signals[i]);
 	}
+	stop_watch();
 	if (getpid() != 1)
 		return;
 	ev_signal *orphans = &control->signals[ARRAY_LEN(numbers)];
@@ -334,6 +375,7 @@ static void on_tick(struct ev_loop *ev, ev_timer *w, int revents)
 {
 	struct control *control = w->data;
 	(void)revents;
+	host_watch_logs(control);
 	pool_registry_tick(&control->registry, clock_us());
 	for (uint32_t i = 0; i < control->current->n_pools; i++)
 		pool_typical(&control->current->pools[i]);
@@ -378,9 +420,10 @@ static enum err start(struct control *control, struct conf *conf, struct str *wh
 	tls_tick(control);
 	pool_registry_init(&control->registry, control->n_workers, control->pool_workers);
 	control->tracer = tracer_new(control);
-	err = tracer_follow(control->tracer, conf, why);
+	err = tracer_prepare(control->tracer, conf, why);
 	if (err)
 		goto out;
+	tracer_commit(control->tracer);
 	struct generation *gen = generation_new(control, shared, why);
 	if (!gen) {
 		err = ERR_IO;
@@ -426,6 +469,14 @@ static void free_generations(struct control *control)
 	control->current = NULL;
 }
 
+/* The writer of the access log hangs in the kernel: what it may still touch is not freed. */
+static _Noreturn void leave_at_once(struct control *control)
+{
+	listeners_close(control);
+	log_stop();
+	_exit(1);
+}
+
 static void finish(struct control *control)
 {
 	if (control->current)
@@ -433,9 +484,11 @@ static void finish(struct control *control)
 	tracer_free(control->tracer);       /* its letters are read with those of the workers */
 	if (control->n_workers)
 		workers_stop(control);
-	log_writer_free(control->log_writer);
+	bool ended = log_writer_free(control->log_writer);
 	if (control->admin)
 		admin_free(control->admin);
+	if (!ended)
+		leave_at_once(control);
 	runtime_free(control);
 	health_free(control->health);
 	free_generations(control);
@@ -472,6 +525,7 @@ int control_run(struct options *options, struct conf *conf)
 	control_init(&control, options);
 	log_set_level(conf->log.level);
 	privileges_raise_fds();
+	log_start();
 	if (loop_init(&control.loop, "control"))
 		return 1;
 	control.loop.owner = &control;
@@ -480,7 +534,10 @@ int control_run(struct options *options, struct conf *conf)
 	handover_init();
 	enum err err = start(&control, conf, &why);
 	if (err) {
-		fprintf(stderr, "weir: " VIEW_FMT, VIEW_ARG(str_as_view(&why)));
+		struct str text = STR_INIT;
+		str_printf(&text, "weir: " VIEW_FMT, VIEW_ARG(str_as_view(&why)));
+		log_text(str_as_view(&text));
+		str_fini(&text);
 	} else {
 		ev_timer_init(&control.tick, on_tick, 1.0, 1.0);
 		control.tick.data = &control;
@@ -496,5 +553,6 @@ int control_run(struct options *options, struct conf *conf)
 	if (err)
 		inherit_done();
 	str_fini(&why);
+	log_stop();
 	return err ? 1 : 0;
 }

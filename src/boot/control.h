@@ -73,6 +73,9 @@ struct control {
 	struct timer announce_timer; /* changes of state that workers do not know yet */
 	uint64_t announced_us;
 	struct log_writer *log_writer;
+	struct log_losses {
+		uint64_t n, at_us; /* lines lost so far, and when that was noted */
+	} log_losses[N_ADMIN_LOGS];
 	struct tracer *tracer;
 	struct tls_ticket_ring *tickets; /* counted */
 	uint64_t tickets_us;             /* when they were made */
@@ -158,6 +161,8 @@ void workers_free(struct control *control);
 /* host.c */
 struct admin_host host_of(struct control *control);
 struct health_host health_host_of(struct control *control);
+/* Notes when lines of logs are lost. */
+void host_watch_logs(struct control *control);
 
 /* runtime.c: what admin_host changes about backends; `ctx` is the control */
 enum err runtime_set_state(void *ctx, struct backend *b, enum backend_state state, struct str *why);
@@ -174,15 +179,6 @@ size_t runtime_count(const struct control *control);
 /* Removes backends that have drained. */
 void runtime_tick(struct control *control);
 void runtime_free(struct control *control);
-
-/* log_writer.c: a thread of its own, so that a slow disk holds up nobody. */
-struct log_writer *log_writer_new(struct control *control, const struct conf *conf,
-				  struct str *why);
-/* Follows a new configuration; on failure the old file stays. */
-enum err log_writer_follow(struct log_writer *writer, const struct conf *conf, struct str *why);
-void log_writer_reopen(struct log_writer *writer);
-/* Writes what is left and ends the thread. */
-void log_writer_free(struct log_writer *writer);
 
 /* handover.c */
 /* At the start of the process: are we the one that takes over? */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "control.h"
+#include "log_writer.h"
 #include "tracer.h"
 
 #include "weir/base/check.h"
@@ -143,6 +144,39 @@ static void fill_listeners(struct control *control, struct arena *arena, struct 
 	}
 }
 
+/* How long a loss is a problem, not only a number. */
+#define LATELY_US UINT64_C(600000000)
+
+static void fill_logs(struct control *control, struct arena *arena, struct admin_log *logs)
+{
+	struct admin_log *messages = &logs[ADMIN_LOG_MESSAGES];
+	log_writer_status(control->log_writer, arena, &logs[ADMIN_LOG_ACCESS]);
+	*messages = (struct admin_log){
+	    .path = VIEW("stderr"),
+	    .trouble = view_str(log_trouble()),
+	    .dropped = log_dropped(),
+	};
+	logs[ADMIN_LOG_ACCESS].name = "access";
+	messages->name = "messages";
+	for (unsigned i = 0; i < N_ADMIN_LOGS; i++) {
+		const struct log_losses *seen = &control->log_losses[i];
+		logs[i].dropped_lately =
+		    logs[i].dropped != seen->n || (seen->n && clock_us() - seen->at_us < LATELY_US);
+	}
+}
+
+void host_watch_logs(struct control *control)
+{
+	struct admin_log logs[N_ADMIN_LOGS];
+	struct arena *arena = arena_new();
+	fill_logs(control, arena, logs);
+	for (unsigned i = 0; i < N_ADMIN_LOGS; i++)
+		if (logs[i].dropped != control->log_losses[i].n)
+			control->log_losses[i] =
+			    (struct log_losses){.n = logs[i].dropped, .at_us = clock_us()};
+	arena_free(arena);
+}
+
 static void host_status(void *ctx, struct arena *arena, struct admin_status *out)
 {
 	struct control *control = ctx;
@@ -159,6 +193,7 @@ static void host_status(void *ctx, struct arena *arena, struct admin_status *out
 	fill_counters(control, arena, out);
 	fill_workers(control, arena, out);
 	fill_listeners(control, arena, out);
+	fill_logs(control, arena, out->logs);
 	tracer_status(control->tracer, arena, out);
 }
 

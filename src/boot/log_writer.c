@@ -1,19 +1,21 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * The access log's second half: one thread takes lines out of the workers'
- * rings and writes them.  It may block on a disk; nobody waits for it.
- */
+#include "log_writer.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "control.h"
 
 #include "weir/base/check.h"
+#include "weir/base/sink.h"
 #include "weir/net/socket.h"
 
 /* A line is at most this old when it is written. */
@@ -21,165 +23,344 @@
 /* Rings that fill at this rate are looked at more often. */
 #define BUSY_BYTES (LOG_RING_BYTES / 16)
 #define BUSY_FLUSH_MS 5
+/* Room for the longest line, and for enough of the others. */
+#define WRITE_BYTES (128 * 1024)
+/* Without a reader, how often what is left at the end is tried. */
+#define STOP_TRIES 3
+#define STOP_JOIN_S 2
 
 struct log_writer {
 	struct control *control; /* workers do not change while it runs */
 	pthread_t thread;
 	int wake_fd;
-	pthread_mutex_t lock; /* guards path and next_fd; never taken by a worker */
+	/* the control thread's: what a reload has made ready */
+	struct prepared {
+		char *path; /* owned; NULL: nothing changes */
+		int fd;
+		bool created; /* the file was not there before */
+	} prepared;
+	pthread_mutex_t lock; /* guards path and next_fd; nobody blocks while he holds it */
 	char *path;           /* "off", "stdout" or a file */
 	int next_fd;          /* to switch to, -1: none */
+	bool has_next;
 	_Atomic bool stop, reopen;
-	int fd; /* the thread's own */
-	bool failed;
+	_Atomic int reopen_error; /* errno, 0: the last time it went well */
+	_Atomic uint64_t reopen_failures;
+	/* the thread's own */
+	struct sink sink;
+	size_t from, len; /* lines in `lines` that are still to be written */
+	char lines[WRITE_BYTES];
 };
 
-static int open_path(const char *path)
+/* ---- files ---- */
+
+static bool is_off(const char *path)
 {
-	if (strcmp(path, "off") == 0)
+	return strcmp(path, "off") == 0;
+}
+
+/*
+ * Never waits: a FIFO is opened for reading as well, so that none has to be there
+ * to read it, now or at any time.  `created` may be NULL.
+ */
+static int open_file(const char *path, bool *created)
+{
+	const int flags = O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
+	int fd = open(path, O_RDWR | O_EXCL | flags, 0640);
+	if (created)
+		*created = fd >= 0;
+	if (fd < 0)
+		fd = open(path, O_RDWR | flags, 0640);
+	return fd < 0 && errno == EACCES ? open(path, O_WRONLY | flags, 0640) : fd;
+}
+
+static int open_path(const char *path, bool *created)
+{
+	if (is_off(path))
 		return -1;
-	if (strcmp(path, "stdout") == 0)
+	if (strcmp(path, "stdout") == 0 || strcmp(path, "/dev/stdout") == 0)
 		return fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
-	return open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
+	if (strcmp(path, "/dev/stderr") == 0)
+		return fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+	return open_file(path, created);
 }
 
-static bool write_all(struct log_writer *writer, struct view bytes)
+/* ---- the thread ---- */
+
+/* Whole lines of one ring, as many as there is room for. */
+static size_t take_lines(struct log_writer *w, struct ring *ring)
 {
-	while (bytes.len) {
-		ssize_t n = write(writer->fd, bytes.ptr, bytes.len);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0) {
-			if (!writer->failed)
-				log_error("cannot write the access log: %s", strerror(errno));
-			writer->failed = true;
-			return false;
-		}
-		bytes = view_skip(bytes, (size_t)n);
-	}
-	writer->failed = false;
-	return true;
+	size_t n = ring_len(ring), room = sizeof(w->lines) - w->len;
+	n = n < room ? n : room;
+	ring_copy(ring, w->lines + w->len, n);
+	const char *end = n ? memrchr(w->lines + w->len, '\n', n) : NULL;
+	n = end ? (size_t)(end + 1 - (w->lines + w->len)) : 0;
+	ring_took(ring, n);
+	w->len += n;
+	return n;
 }
 
-/* Bytes of the fullest ring. */
-static size_t drain_rings(struct log_writer *writer)
+/* Adds to *most what came out of the fullest ring; false: there is nothing. */
+static bool fill(struct log_writer *w, size_t *most)
+{
+	w->from = w->len = 0;
+	for (unsigned i = 0; i < w->control->n_workers; i++) {
+		size_t n = take_lines(w, &w->control->workers[i]->log.ring);
+		*most = n > *most ? n : *most;
+	}
+	return w->len > 0;
+}
+
+static void note_trouble(struct log_writer *w, int before)
+{
+	int now = atomic_load(&w->sink.error);
+	if (now && now != before)
+		log_error("cannot write the access log: %s", strerror(now));
+}
+
+/* Writes all there is, as far as it goes now; the bytes of the fullest ring. */
+static size_t drain(struct log_writer *w)
 {
 	size_t most = 0;
-	for (unsigned i = 0; i < writer->control->n_workers; i++) {
-		struct ring *ring = &writer->control->workers[i]->log.ring;
-		struct view run;
-		size_t n = 0;
-		while ((run = ring_peek(ring)).len) {
-			if (writer->fd >= 0)
-				write_all(writer, run);
-			ring_took(ring, run.len);
-			n += run.len;
-		}
-		most = n > most ? n : most;
+	while (w->from < w->len || fill(w, &most)) {
+		int before = atomic_load(&w->sink.error);
+		w->from +=
+		    sink_write(&w->sink, view_of(w->lines + w->from, w->len - w->from), FLUSH_MS);
+		note_trouble(w, before);
+		if (w->from < w->len)
+			break;
 	}
 	return most;
 }
 
-static void switch_file(struct log_writer *writer)
+static bool is_same_file(int a, int b)
 {
-	pthread_mutex_lock(&writer->lock);
-	int fd = writer->next_fd;
-	writer->next_fd = -1;
-	if (atomic_exchange(&writer->reopen, false) && fd < 0)
-		fd = open_path(writer->path);
-	bool off = strcmp(writer->path, "off") == 0;
-	pthread_mutex_unlock(&writer->lock);
-	if (fd < 0 && !off)
+	struct stat x, y;
+	return fstat(a, &x) == 0 && fstat(b, &y) == 0 && x.st_dev == y.st_dev &&
+	       x.st_ino == y.st_ino;
+}
+
+/* What of a line has not been written stays away: its beginning is in the other file. */
+static void drop_rest_of_line(struct log_writer *w)
+{
+	struct view rest = view_of(w->lines + w->from, w->len - w->from);
+	struct view line = view_head(rest, (size_t)(view_chr(rest, '\n') + 1));
+	sink_drop(&w->sink, line);
+	w->from += line.len;
+}
+
+static void switch_to(struct log_writer *w, int fd)
+{
+	bool cut = w->sink.mid && is_same_file(w->sink.fd, fd);
+	if (w->sink.mid && !w->sink.cut)
+		drop_rest_of_line(w);
+	sink_close(&w->sink);
+	sink_open(&w->sink, fd);
+	w->sink.cut |= cut;
+}
+
+/* True when there is a descriptor to go on with, perhaps -1 for none. */
+static bool take_next(struct log_writer *w, int *fd)
+{
+	pthread_mutex_lock(&w->lock);
+	bool has = w->has_next;
+	*fd = w->next_fd;
+	w->next_fd = -1;
+	w->has_next = false;
+	pthread_mutex_unlock(&w->lock);
+	return has;
+}
+
+static char *current_path(struct log_writer *w)
+{
+	pthread_mutex_lock(&w->lock);
+	char *path = strdup(w->path);
+	pthread_mutex_unlock(&w->lock);
+	check(path != NULL);
+	return path;
+}
+
+/* To open may take its time: not under the lock. */
+static void reopen(struct log_writer *w)
+{
+	char *path = current_path(w);
+	int fd = open_path(path, NULL), error = errno;
+	if (fd >= 0) {
+		switch_to(w, fd);
+		atomic_store(&w->reopen_error, 0);
+	} else if (!is_off(path)) {
+		atomic_fetch_add(&w->reopen_failures, 1);
+		atomic_store(&w->reopen_error, error);
+		log_error("cannot reopen the access log %s: %s; lines go where they went before",
+			  path, strerror(error));
+	}
+	free(path);
+}
+
+static void follow(struct log_writer *w)
+{
+	int fd;
+	if (atomic_exchange(&w->reopen, false))
+		reopen(w);
+	if (!take_next(w, &fd))
 		return;
-	socket_close(writer->fd);
-	writer->fd = fd;
+	switch_to(w, fd);
+	atomic_store(&w->reopen_error, 0);
+}
+
+static void finish_lines(struct log_writer *w)
+{
+	for (unsigned i = 0; i < STOP_TRIES; i++) {
+		drain(w);
+		if (w->from == w->len)
+			return;
+	}
+	do
+		sink_drop(&w->sink, view_of(w->lines + w->from, w->len - w->from));
+	while (fill(w, &(size_t){0}));
 }
 
 static void *writer_main(void *arg)
 {
-	struct log_writer *writer = arg;
+	struct log_writer *w = arg;
 	pthread_setname_np(pthread_self(), "access log");
 	int wait_ms = FLUSH_MS;
-	for (;;) {
-		struct pollfd p = {.fd = writer->wake_fd, .events = POLLIN};
-		bool stop = atomic_load(&writer->stop);
-		if (!stop && poll(&p, 1, wait_ms) > 0) {
+	while (!atomic_load(&w->stop)) {
+		struct pollfd p = {.fd = w->wake_fd, .events = POLLIN};
+		if (poll(&p, 1, wait_ms) > 0) {
 			uint64_t n;
-			ssize_t ignored = read(writer->wake_fd, &n, sizeof(n));
+			ssize_t ignored = read(w->wake_fd, &n, sizeof(n));
 			(void)ignored;
 		}
-		wait_ms = drain_rings(writer) > BUSY_BYTES ? BUSY_FLUSH_MS : FLUSH_MS;
-		if (stop)
-			return NULL;
-		switch_file(writer);
+		wait_ms = drain(w) > BUSY_BYTES ? BUSY_FLUSH_MS : FLUSH_MS;
+		follow(w);
 	}
+	finish_lines(w);
+	return NULL;
 }
 
-static void wake(struct log_writer *writer)
+static void wake(struct log_writer *w)
 {
 	uint64_t one = 1;
-	ssize_t ignored = write(writer->wake_fd, &one, sizeof(one));
+	ssize_t ignored = write(w->wake_fd, &one, sizeof(one));
 	(void)ignored;
 }
 
-enum err log_writer_follow(struct log_writer *writer, const struct conf *conf, struct str *why)
+/* ---- configuration ---- */
+
+enum err log_writer_prepare(struct log_writer *w, const struct conf *conf, struct str *why)
 {
 	const char *path = conf->log.access.path.ptr;
-	if (writer->path && strcmp(path, writer->path) == 0)
+	w->prepared = (struct prepared){.fd = -1};
+	if (w->path && strcmp(path, w->path) == 0)
 		return ERR_OK;
-	int fd = open_path(path);
-	if (fd < 0 && strcmp(path, "off") != 0) {
+	w->prepared.fd = open_path(path, &w->prepared.created);
+	if (w->prepared.fd < 0 && !is_off(path)) {
 		str_printf(why, "cannot open the access log %s: %s\n", path, strerror(errno));
 		return ERR_IO;
 	}
-	char *copy = strdup(path);
-	check(copy != NULL);
-	pthread_mutex_lock(&writer->lock);
-	free(writer->path);
-	writer->path = copy;
-	socket_close(writer->next_fd);
-	writer->next_fd = fd;
-	pthread_mutex_unlock(&writer->lock);
-	wake(writer);
+	w->prepared.path = strdup(path);
+	check(w->prepared.path != NULL);
 	return ERR_OK;
 }
 
-void log_writer_reopen(struct log_writer *writer)
+void log_writer_cancel(struct log_writer *w)
 {
-	atomic_store(&writer->reopen, true);
-	wake(writer);
+	if (w->prepared.created)
+		unlink(w->prepared.path);
+	socket_close(w->prepared.fd);
+	free(w->prepared.path);
+	w->prepared = (struct prepared){.fd = -1};
+}
+
+void log_writer_commit(struct log_writer *w)
+{
+	if (!w->prepared.path)
+		return;
+	pthread_mutex_lock(&w->lock);
+	free(w->path);
+	w->path = w->prepared.path;
+	socket_close(w->next_fd);
+	w->next_fd = w->prepared.fd;
+	w->has_next = true;
+	pthread_mutex_unlock(&w->lock);
+	w->prepared = (struct prepared){.fd = -1};
+	wake(w);
+}
+
+void log_writer_reopen(struct log_writer *w)
+{
+	atomic_store(&w->reopen, true);
+	wake(w);
+}
+
+/* ---- life ---- */
+
+static void release(struct log_writer *w)
+{
+	socket_close(w->next_fd);
+	socket_close(w->wake_fd);
+	pthread_mutex_destroy(&w->lock);
+	free(w->path);
+	free(w);
 }
 
 struct log_writer *log_writer_new(struct control *control, const struct conf *conf, struct str *why)
 {
-	struct log_writer *writer = calloc(1, sizeof(*writer));
-	check(writer != NULL);
-	writer->control = control;
-	writer->fd = writer->next_fd = -1;
-	pthread_mutex_init(&writer->lock, NULL);
-	writer->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (writer->wake_fd < 0 || log_writer_follow(writer, conf, why)) {
-		socket_close(writer->wake_fd);
-		free(writer);
+	struct log_writer *w = calloc(1, sizeof(*w));
+	sigset_t all, before;
+	int fd;
+	check(w != NULL);
+	w->control = control;
+	w->next_fd = -1;
+	pthread_mutex_init(&w->lock, NULL);
+	w->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (w->wake_fd < 0 || log_writer_prepare(w, conf, why)) {
+		release(w);
 		return NULL;
 	}
-	writer->fd = writer->next_fd; /* no line may be lost before the thread's first turn */
-	writer->next_fd = -1;
-	check(pthread_create(&writer->thread, NULL, writer_main, writer) == 0);
-	return writer;
+	log_writer_commit(w);
+	take_next(w, &fd); /* no line may be lost before the thread's first turn */
+	sink_open(&w->sink, fd);
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, &before); /* signals are the control thread's */
+	check(pthread_create(&w->thread, NULL, writer_main, w) == 0);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return w;
 }
 
-void log_writer_free(struct log_writer *writer)
+bool log_writer_free(struct log_writer *w)
 {
-	if (!writer)
-		return;
-	atomic_store(&writer->stop, true);
-	wake(writer);
-	pthread_join(writer->thread, NULL);
-	socket_close(writer->fd);
-	socket_close(writer->next_fd);
-	socket_close(writer->wake_fd);
-	pthread_mutex_destroy(&writer->lock);
-	free(writer->path);
-	free(writer);
+	struct timespec until;
+	if (!w)
+		return true;
+	atomic_store(&w->stop, true);
+	wake(w);
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += STOP_JOIN_S;
+	if (pthread_timedjoin_np(w->thread, NULL, &until)) {
+		log_warn("the access log hangs: what was left for it is lost");
+		return false;
+	}
+	sink_close(&w->sink);
+	release(w);
+	return true;
+}
+
+void log_writer_status(struct log_writer *w, struct arena *arena, struct admin_log *out)
+{
+	const char *trouble = sink_trouble(&w->sink);
+	int error = atomic_load(&w->reopen_error);
+	*out = (struct admin_log){
+	    .path = view_str(arena_strdup(arena, w->path)), /* changed by this thread only */
+	    .dropped = atomic_load(&w->sink.dropped),
+	    .trouble = view_str(trouble),
+	    .reopen_error = view_str(error ? arena_strdup(arena, strerror(error)) : NULL),
+	    .reopen_failures = atomic_load(&w->reopen_failures),
+	};
+	for (unsigned i = 0; i < w->control->n_workers; i++) {
+		struct worker *worker = w->control->workers[i];
+		out->dropped += counter_get(&worker->log.dropped);
+		out->waiting_bytes += ring_len(&worker->log.ring);
+	}
 }

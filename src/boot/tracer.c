@@ -50,7 +50,7 @@ struct tracer {
 	uint32_t magic;
 	enum tracer_state state;
 	struct control *control;
-	struct settings now;
+	struct settings now, next; /* next: of a configuration that is being prepared */
 	struct timer timer;
 	struct buf_pool bufs;
 	struct tls_local tls;
@@ -626,22 +626,32 @@ static bool make_rings(struct control *control)
 	return true;
 }
 
-enum err tracer_follow(struct tracer *t, const struct conf *conf, struct str *why)
+enum err tracer_prepare(struct tracer *t, const struct conf *conf, struct str *why)
 {
-	struct settings next = {.arena = NULL};
-	if (conf->tracing.on) {
-		if (!settings_make(t, &conf->tracing, &next, why))
-			return ERR_IO;
-		if (!make_rings(t->control)) {
-			settings_fini(&next);
-			str_text(why, "no memory for tracing\n");
-			return ERR_NOMEM;
-		}
-	}
-	/* what is under way begins anew with the new settings, unless they are none */
+	t->next = (struct settings){.arena = NULL};
+	if (!conf->tracing.on)
+		return ERR_OK;
+	if (!settings_make(t, &conf->tracing, &t->next, why))
+		return ERR_IO;
+	if (make_rings(t->control))
+		return ERR_OK;
+	tracer_cancel(t);
+	str_text(why, "no memory for tracing\n");
+	return ERR_NOMEM;
+}
+
+void tracer_cancel(struct tracer *t)
+{
+	settings_fini(&t->next);
+}
+
+/* What is under way begins anew with the new settings, unless they are none. */
+void tracer_commit(struct tracer *t)
+{
 	disconnect(t);
 	settings_fini(&t->now);
-	t->now = next;
+	t->now = t->next;
+	t->next = (struct settings){.arena = NULL};
 	timer_clear(&t->timer);
 	if (!t->now.conf.on) {
 		t->counters.spans_lost += t->n_spans;
@@ -652,7 +662,6 @@ enum err tracer_follow(struct tracer *t, const struct conf *conf, struct str *wh
 		begin(t);
 	else if (t->now.conf.on)
 		set_state(t, TRACER_IDLE, t->now.conf.interval_us);
-	return ERR_OK;
 }
 
 bool tracer_is_done(struct tracer *t)

@@ -34,9 +34,12 @@ struct tracer;
 struct tracer *tracer_new(struct control *control);
 /*
  * Makes ready for a configuration: files are read, rings are there when it
- * returns.  On failure nothing changes and `why` says what is wrong.
+ * returns.  On failure nothing changes and `why` says what is wrong; else commit
+ * or cancel has to follow.
  */
-enum err tracer_follow(struct tracer *tracer, const struct conf *conf, struct str *why);
+enum err tracer_prepare(struct tracer *tracer, const struct conf *conf, struct str *why);
+void tracer_commit(struct tracer *tracer);
+void tracer_cancel(struct tracer *tracer);
 /* Everything is sent, or cannot be now: nothing is lost by stopping that waiting would save. */
 bool tracer_is_done(struct tracer *tracer);
 void tracer_free(struct tracer *tracer); /* NULL is fine */

@@ -59,6 +59,11 @@ static const struct zero total_zeros[] = {
      "lower tracing.sample, or give the collector more to work with"},
 };
 
+static const struct zero message_zeros[] = {
+    {"dropped", "lines of its own log were dropped",
+     "what reads weir's standard error has to keep up: see systemctl status, or the pipe's end"},
+};
+
 static const struct zero pool_zeros[] = {
     {"queue_full", "exchanges were refused because the queue was full",
      "add a backend or raise limits.requests; a longer queue only makes the wait longer"},
@@ -357,6 +362,8 @@ enum ctl_exit cmd_doctor(struct ctl *ctl)
 		check_problems(&d);
 		check_zeros(&d, json_object_get(d.status, "totals"), "weir", total_zeros,
 			    ARRAY_LEN(total_zeros));
+		check_zeros(&d, json_object_get(json_object_get(d.status, "logs"), "messages"),
+			    "weir", message_zeros, ARRAY_LEN(message_zeros));
 		check_listeners(&d);
 		check_pools(&d);
 		check_timeouts(&d);

@@ -142,7 +142,7 @@ void access_log_note(struct exchange *ex, const struct exchange_request *req,
 		break;
 	}
 	if (s.overflow || !buf_append(&ex->worker->pool.bufs, &ex->note, s.ptr, s.len))
-		counter_add(&ex->worker->counters.log_dropped, 1);
+		counter_add(&ex->worker->log.dropped, 1);
 }
 
 /* ---- lines ---- */
@@ -296,7 +296,7 @@ void access_log_write(struct exchange *ex)
 	}
 	str_char(&s, '\n');
 	if (s.overflow || !ring_put(&w->log.ring, str_as_view(&s)))
-		counter_add(&w->counters.log_dropped, 1);
+		counter_add(&w->log.dropped, 1);
 }
 
 /* ---- requests that never became an exchange ---- */
@@ -348,5 +348,5 @@ void access_log_reject(struct client *c, const struct reply_page *page, size_t b
 	}
 	str_char(&s, '\n');
 	if (s.overflow || !ring_put(&w->log.ring, str_as_view(&s)))
-		counter_add(&w->counters.log_dropped, 1);
+		counter_add(&w->log.dropped, 1);
 }

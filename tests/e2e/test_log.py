@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: MIT
 """The access log: three formats, reopened on USR1, sampled."""
 import json
+import os
 import re
 import signal
 import time
 
 import pytest
 
+from backends import free_port
 from wire import TIMEOUT, request, wait_for
 
 
@@ -210,3 +212,108 @@ def test_a_log_that_blocks_does_not_hold_up_workers(weir, app, tmp_path):
         return time.monotonic() > end or daemon.is_idle()
     wait_for(drain)
     os.close(reader)
+
+
+# ---- what cannot be written ----
+
+def dropped(daemon, log):
+    return daemon.admin.metrics()[f'weir_log_dropped_total{{log="{log}"}}']
+
+
+def ask_until(daemon, condition, target="/"):
+    """Many requests, all of them answered, until the condition holds."""
+    client = daemon.connect()
+
+    def more():
+        client.send(request(target=target) * 50)
+        assert all(client.response().status == 200 for _ in range(50))
+        return condition()
+    return wait_for(more, what=str(condition))
+
+
+@pytest.fixture
+def stalled_pipe():
+    """The end of a full pipe that nobody reads."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with pytest.raises(BlockingIOError):
+        while True:
+            os.write(writer, b"x" * 4096)
+    os.set_blocking(writer, True)
+    yield writer
+    os.close(reader)
+    os.close(writer)
+
+
+def test_an_unread_fifo_holds_up_neither_start_nor_reload_nor_stop(weir, app, tmp_path):
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    daemon = weir(app().addresses, log={"access": {"path": str(fifo)}})
+    ask_until(daemon, lambda: dropped(daemon, "access"), "/" + "x" * 2000)
+    wait_for(lambda: "lines of the access log were dropped: nobody reads what is written" in
+             " ".join(daemon.admin.get("/v1/status")["problems"]))
+    assert "access log" in daemon.ctl("check", check=1).stdout
+    daemon.reload(daemon.conf)
+
+
+def test_a_full_disk_costs_lines_not_requests(weir, app):
+    daemon = weir(app().addresses, log={"access": {"path": "/dev/full"}})
+    ask_until(daemon, lambda: dropped(daemon, "access"))
+    problems = daemon.admin.get("/v1/status")["problems"]
+    assert any("No space left on device" in p for p in problems), problems
+
+
+def test_full_stderr_stops_neither_workers_nor_control(weir, app, stalled_pipe):
+    """Mistakes in a configuration are worth a line each; none of them finds room."""
+    backend = app()
+    daemon = weir(pools={"app": {"backends": backend.addresses},
+                         "dead": {"backends": [f"127.0.0.1:{free_port()}"]}},
+                  routes=[{"match": {"path": "/dead"}, "pool": "dead"},
+                          {"match": {"path": "/"}, "pool": "app"}],
+                  wrapper=["/bin/sh", "-c",
+                           f'exec "$@" 2>/proc/{os.getpid()}/fd/{stalled_pipe}', "sh"])
+    mistakes = "".join(f"mistake-{i}: 1\n" for i in range(100))
+
+    def say_much():
+        daemon.ask(target="/dead")
+        assert daemon.ask().status == 200
+        daemon.reload(mistakes, status=422)
+        return dropped(daemon, "messages")
+    wait_for(say_much)
+    daemon.write(daemon.conf)
+    daemon.reload()
+    said = "lines of the messages log were dropped: nobody reads"
+    wait_for(lambda: said in daemon.ctl("status").stdout)
+
+
+def test_a_failed_reload_makes_no_log_file(logged, tmp_path):
+    import copy
+    daemon = logged()
+    conf = copy.deepcopy(daemon.conf)
+    conf["log"]["access"]["path"] = str(tmp_path / "new.log")
+    conf["listeners"][0]["bind"] = "192.0.2.1:1"
+    daemon.write(conf)
+    daemon.admin.post("/v1/reload", status=422)
+    assert not (tmp_path / "new.log").exists()
+    daemon.ask(target="/still")
+    lines(daemon, 1)
+
+
+def test_a_failed_reopen_is_said(logged, tmp_path):
+    daemon = logged()
+    daemon.ask(target="/before")
+    lines(daemon, 1)
+    moved = daemon.log.rename(tmp_path / "moved.log")
+    daemon.log.mkdir()
+    daemon.kill(signal.SIGUSR1)
+    name = "weir_log_reopen_failures_total"
+    wait_for(lambda: daemon.admin.metrics()[name] == 1)
+    problems = daemon.admin.get("/v1/status")["problems"]
+    assert any("cannot be reopened" in p and "directory" in p for p in problems), problems
+    daemon.ask(target="/after")
+    assert "/after" in lines(daemon, 2, moved)[1]
+    daemon.log.rmdir()
+    daemon.kill(signal.SIGUSR1)
+    wait_for(lambda: not daemon.admin.get("/v1/status")["problems"])
+    daemon.ask(target="/new")
+    assert "/new" in lines(daemon, 1)[0]

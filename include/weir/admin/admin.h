@@ -39,6 +39,18 @@ struct admin_listener {
 	uint64_t accepted, refused;
 };
 
+/* The access log, or the daemon's own messages. */
+struct admin_log {
+	const char *name;
+	struct view path;
+	struct view trouble;      /* why lines do not go now; empty: they do */
+	struct view reopen_error; /* why the last USR1 did not lead to a new file */
+	uint64_t dropped, waiting_bytes, reopen_failures;
+	bool dropped_lately;
+};
+
+enum { ADMIN_LOG_ACCESS, ADMIN_LOG_MESSAGES, N_ADMIN_LOGS };
+
 struct admin_status {
 	uint64_t generation;
 	uint64_t started_wall_us, started_us; /* wall and monotonic clock */
@@ -62,6 +74,7 @@ struct admin_status {
 		size_t n_counters;
 		uint64_t waiting_bytes; /* in the rings of all workers */
 	} tracing;
+	struct admin_log logs[N_ADMIN_LOGS];
 	const struct admin_counter *outcomes; /* tbl/outcomes.def */
 	size_t n_outcomes;
 	const struct admin_counter *rejects; /* tbl/rejects.def */

@@ -14,6 +14,7 @@
 #include "weir/base/view.h"
 #include "weir/conf/conf.h"
 #include "weir/http/message.h"
+#include "weir/stats/counter.h"
 
 struct exchange;
 struct exchange_request;
@@ -25,6 +26,7 @@ struct reply_page;
 
 struct access_log {
 	struct ring ring;
+	struct counter dropped; /* lines without room in it */
 };
 
 /*

@@ -93,8 +93,7 @@ static void get_status(void *ctx, struct arena *arena, struct admin_status *out)
 						      {"responses_2xx", "2xx", 40},
 						      {"responses_5xx", "5xx", 2},
 						      {"bytes_in", "received", 1000},
-						      {"fd_exhausted", "out of descriptors", 3},
-						      {"log_dropped", "lines dropped", 0}};
+						      {"fd_exhausted", "out of descriptors", 3}};
 	static const struct admin_counter outcomes[] = {{"ok", "fine", 40},
 							{"no_route", "none", 0}};
 	static const struct admin_counter rejects[] = {{"none", "accepted", 0},
@@ -112,6 +111,8 @@ static void get_status(void *ctx, struct arena *arena, struct admin_status *out)
 	    .n_rejects = ARRAY_LEN(rejects),
 	    .n_workers = 2,
 	    .n_listeners = 1,
+	    .logs = {{.name = "access", .path = VIEW("/var/log/access")},
+		     {.name = "messages", .path = VIEW("stderr")}},
 	};
 	out->workers = arena_array(arena, 2, sizeof(*out->workers));
 	out->workers[0] = (struct admin_worker){0, 3, 1, 2, 850};
