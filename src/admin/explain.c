@@ -9,13 +9,16 @@
 #include <string.h>
 
 #include "weir/http/h1.h"
+#include "weir/route/identity.h"
 
 struct probe {
 	const struct conf_listener *listener;
+	struct identity who;
+	char peer_ip[ADDR_IP_TEXT_MAX];
 	struct view method, scheme, authority, target;
 	struct view host; /* without the port */
 	struct addr client;
-	struct str head; /* the request as HTTP/1; the message borrows from it */
+	struct str head, room; /* the request as HTTP/1, and what is put together of it */
 	struct message *msg;
 };
 
@@ -105,6 +108,21 @@ static bool write_request(struct call *call, struct probe *p, const struct body 
 	return ok;
 }
 
+/* What this client may say, and what weir says of it. */
+static void claim(struct probe *p)
+{
+	const struct conf_cidrs *trusted = &p->listener->trusted_proxies;
+	p->who.peer_ip = view_of(p->peer_ip, addr_format_ip(&p->client, p->peer_ip));
+	p->who.scheme = p->scheme;
+	p->who.trusted = cidr_any(trusted->rows, trusted->n, &p->client);
+	if (p->who.trusted)
+		identity_believe(&p->who, p->msg, trusted, &p->client);
+	/* views borrow from it: it must not move */
+	str_reserve(&p->room, p->head.len + 256);
+	identity_claim(&p->who, p->msg, p->msg->upgrade, &p->room);
+	p->scheme = p->who.scheme;
+}
+
 static bool parse_request(struct call *call, struct probe *p)
 {
 	const struct h1_limits limits = {
@@ -125,6 +143,7 @@ static bool parse_request(struct call *call, struct probe *p)
 			   reject_sentence(REJECT_BAD_HOST));
 		return false;
 	}
+	claim(p);
 	return true;
 }
 
@@ -340,11 +359,12 @@ void api_explain(struct call *call)
 {
 	static const char *const keys[] = {"method", "url", "headers", "client", NULL};
 	struct body *body = call_body(call, keys);
-	struct probe probe = {.msg = &call->api->probe, .head = STR_INIT};
+	struct probe probe = {.msg = &call->api->probe, .head = STR_INIT, .room = STR_INIT};
 	if (!body)
 		return;
 	if (read_probe(call, body, &probe))
 		put_explanation(call, &probe);
 	str_fini(&probe.head);
+	str_fini(&probe.room);
 	body_free(body);
 }

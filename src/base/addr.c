@@ -92,7 +92,7 @@ size_t addr_format_ip(const struct addr *addr, char out[ADDR_IP_TEXT_MAX])
 	else if (addr->len && addr->sa.sa_family == AF_INET6)
 		text = inet_ntop(AF_INET6, &addr->in6.sin6_addr, out, ADDR_IP_TEXT_MAX);
 	if (!text)
-		memcpy(out, "unix", 5);
+		strcpy(out, addr->len ? "unix" : "unknown");
 	return strlen(out);
 }
 

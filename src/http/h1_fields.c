@@ -325,20 +325,24 @@ enum h1_result h1_fields_read(struct h1_head *head, struct message *msg)
 	struct walk walk = walk_init(head);
 	const uint32_t n_max = head->n_headers_max;
 	uint32_t n = 0;
+	uint64_t ids = 0;
 	for (;; n++) {
 		struct header beyond;
 		struct header *hdr = likely(n < n_max) ? &msg->headers[n] : &beyond;
 		enum h1_result result = field_read(head, &walk, hdr);
 		if (result != H1_OK || !hdr->name.ptr) {
 			msg->n_headers = n;
+			msg->ids = ids;
 			return result;
 		}
 		if (unlikely(n == n_max))
 			return h1_head_bad(head, REJECT_TOO_MANY_HEADERS);
 		if (hdr->id == HDR_OTHER) {
 			msg->n_underscore += hdr->drop;
+			ids |= (*hdr->name.ptr | 0x20) == 'x';
 			continue;
 		}
+		ids |= UINT64_C(1) << hdr->id;
 		if (!(FRAMING_FIELDS >> hdr->id & 1))
 			continue;
 		result = field_meaning(head, msg, hdr);

@@ -258,7 +258,7 @@ static int on_close(nghttp2_session *session, int32_t id, uint32_t code, void *u
 
 static int submit_trailers(struct h2_client *h2, int32_t id, const struct message *msg)
 {
-	nghttp2_nv fields[HEADERS_MAX];
+	nghttp2_nv fields[HEADERS_ROOM];
 	size_t n = 0;
 	for (uint32_t i = 0; i < msg->n_headers; i++) {
 		const struct header *h = &msg->headers[i];
@@ -429,7 +429,7 @@ int32_t h2_client_request(struct h2_client *h2, const struct h2_client_request *
 			  struct h2_client_stream *stream)
 {
 	const struct message *msg = req->msg;
-	nghttp2_nv nv[HEADERS_MAX + 6];
+	nghttp2_nv nv[HEADERS_ROOM + 6];
 	nghttp2_data_provider source = {.read_callback = on_source};
 	size_t n = 0;
 	nv[n++] = field(VIEW(":method"), msg->method_text);

@@ -145,6 +145,8 @@ static void add_regular(struct h2_head *head, struct header *line)
 		line->drop = true;
 		msg->n_underscore++;
 	}
+	if (line->id != HDR_OTHER || line->name.ptr[0] == 'x')
+		msg->ids |= UINT64_C(1) << line->id;
 	if (line->id != HDR_OTHER && !head->trailers)
 		field_meaning(head, line);
 	msg->headers[msg->n_headers++] = *line;
@@ -237,6 +239,7 @@ static bool append_line(struct h2_head *head, enum hdr_id id, struct view name, 
 	if (msg->n_headers == HEADERS_MAX || !put_line(head, name, value, &line))
 		return false;
 	line.id = (uint8_t)id;
+	msg->ids |= UINT64_C(1) << id;
 	msg->headers[msg->n_headers++] = line;
 	return true;
 }

@@ -23,7 +23,7 @@ static void tell(struct h2_server *s, struct h2_stream *st)
 
 /* ---- name-value pairs ---- */
 
-#define NV_MAX (HEADERS_MAX + 1)
+#define NV_MAX (HEADERS_ROOM + 1)
 
 static nghttp2_nv nv_of(struct view name, struct view value)
 {

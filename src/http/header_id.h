@@ -5,9 +5,6 @@
 
 #include "weir/http/message.h"
 
-/* Set of header ids: bit i stands for id i. */
-#define HDR_BIT(id) (UINT64_C(1) << HDR_##id)
-
 /*
  * Known names, found through a small open hash of length, first and last
  * letter.  HDR_OTHER marks a free slot; a quarter is taken, so runs are short.

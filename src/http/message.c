@@ -151,6 +151,8 @@ static void drop_connection(struct message *msg, struct view value)
 void message_drop_hop_by_hop(struct message *msg, bool keep_upgrade)
 {
 	uint64_t hop = hop_fields | (keep_upgrade ? 0 : HDR_BIT(UPGRADE));
+	if (!(msg->ids & hop))
+		return;
 	for (uint32_t i = 0; i < msg->n_headers; i++) {
 		struct header *hdr = &msg->headers[i];
 		if (!(hop >> hdr->id & 1))

@@ -36,7 +36,7 @@ static const struct conf_access_log *conf_of(const struct exchange *ex)
 static struct view value_of(const struct message *msg, enum hdr_id id)
 {
 	for (uint32_t i = 0; i < msg->n_headers; i++)
-		if (msg->headers[i].id == id)
+		if (msg->headers[i].id == id && !msg->headers[i].drop)
 			return view_head(msg->headers[i].value, FIELD_MAX);
 	return VIEW_NONE;
 }

@@ -251,33 +251,6 @@ static bool is_secure(const struct client *c)
 	return c->stream.transport != &transport_plain;
 }
 
-/*
- * The client as far as we trust what is said about it: the right-most address in
- * X-Forwarded-For that is not a trusted proxy's itself; the left-most when all
- * are.  What is no address ends the search; `out` stays as it is when nothing usable was said.
- */
-static void forwarded_client(const struct client *c, const struct message *msg, struct addr *out)
-{
-	const struct conf_cidrs *trusted = &c->conf->trusted_proxies;
-	for (uint32_t i = msg->n_headers; i-- > 0;) {
-		struct view list = msg->headers[i].value;
-		if (msg->headers[i].id != HDR_X_FORWARDED_FOR)
-			continue;
-		while (list.len) {
-			size_t from = list.len;
-			while (from > 0 && list.ptr[from - 1] != ',')
-				from--;
-			struct addr addr;
-			if (!addr_parse_ip(view_trim(view_skip(list, from)), &addr))
-				return;
-			*out = addr;
-			if (!cidr_any(trusted->rows, trusted->n, &addr))
-				return;
-			list = view_head(list, from ? from - 1 : 0);
-		}
-	}
-}
-
 struct exchange_request client_request(struct client *c, const struct message *msg,
 				       struct addr *client)
 {
@@ -286,16 +259,20 @@ struct exchange_request client_request(struct client *c, const struct message *m
 	    .client = c,
 	    .listener = c->conf,
 	    .peer = client,
-	    .peer_ip = view_of(c->ip, c->ip_len),
-	    .scheme = is_secure(c) || c->tls_before ? VIEW("https") : VIEW("http"),
-	    .tls = is_secure(c) ? tls_info(c->stream.transport, c->stream.transport_state) : NULL,
-	    .peer_trusted = c->trusted,
+	    .who.peer_ip = view_of(c->ip, c->ip_len),
+	    .who.scheme = is_secure(c) || c->tls_before ? VIEW("https") : VIEW("http"),
+	    .who.trusted = c->trusted,
 	    .start_us = c->head_from_us,
 	    .bytes_in = msg->head_len,
 	};
+	if (is_secure(c)) {
+		req.tls = tls_info(c->stream.transport, c->stream.transport_state);
+		req.who.subject = req.tls->subject;
+		req.who.fingerprint = req.tls->fingerprint;
+	}
 	addr_unpack(&c->peer, client);
 	if (unlikely(c->trusted))
-		forwarded_client(c, msg, client);
+		identity_believe(&req.who, msg, &c->conf->trusted_proxies, client);
 	return req;
 }
 

@@ -44,7 +44,7 @@ static const char *type_of(enum outcome outcome)
 
 static void add(struct message *resp, struct view name, struct view value)
 {
-	if (resp->n_headers < HEADERS_MAX)
+	if (resp->n_headers < HEADERS_ROOM)
 		resp->headers[resp->n_headers++] = (struct header){.name = name, .value = value};
 }
 

@@ -288,8 +288,7 @@ struct exchange *exchange_new(struct worker *w, const struct exchange_request *r
 }
 
 /* The rewritten head and the body so far into a buffer, to be sent and sent again. */
-static bool keep_request(struct exchange *ex, const struct exchange_request *req, struct span body,
-			 bool complete)
+static bool keep_request(struct exchange *ex, struct span body, bool complete)
 {
 	struct worker *w = ex->worker;
 	bool framed = ex->req_chunked && (body.len || complete);
@@ -301,7 +300,7 @@ static bool keep_request(struct exchange *ex, const struct exchange_request *req
 		if (!buf)
 			return false;
 		struct h1_out out = h1_out_init(buf->data, buf->cap);
-		if (policy_request(ex, req, &out) && out.len + body.len + framing <= buf->cap) {
+		if (policy_request(ex, &out) && out.len + body.len + framing <= buf->cap) {
 			/* not before: the framing overwrites the end of the head */
 			if (framed)
 				body = chunk_frame(body, complete);
@@ -317,12 +316,11 @@ static bool keep_request(struct exchange *ex, const struct exchange_request *req
 }
 
 /* The rewritten head in front of the body where that lies: nothing is copied twice. */
-static bool lay_request(struct exchange *ex, const struct exchange_request *req, struct span body,
-			bool complete)
+static bool lay_request(struct exchange *ex, struct span body, bool complete)
 {
 	struct worker *w = ex->worker;
 	struct h1_out out = h1_out_init(w->head, HEAD_ROOM - H1_CHUNK_HEAD_MAX);
-	if (!policy_request(ex, req, &out))
+	if (!policy_request(ex, &out))
 		return false;
 	if (ex->req_chunked)
 		body = chunk_frame(body, complete);
@@ -365,7 +363,7 @@ void exchange_begin(struct exchange *ex, const struct exchange_request *req, str
 	ex->req_complete = complete;
 	if (unlikely(ex->start_us < w->loop.turn_began_us)) /* the head came in pieces */
 		ex->upload_us = w->loop.now_us - ex->start_us;
-	policy_scan(ex, &w->req);
+	policy_take(ex, req, &w->req);
 	if (unlikely(ex->gl->gen->tracing))
 		trace_begin(ex, req, &w->req);
 	if (ex->gl->gen->access_log)
@@ -394,14 +392,14 @@ void exchange_begin(struct exchange *ex, const struct exchange_request *req, str
 		ex->total_deadline_us = ex->start_us + ex->route->timeouts.total_us;
 	if (unlikely(deadline_applies(ex)) && !deadline_request(ex, &w->req))
 		return;
-	ex->secure = view_eq(req->scheme, VIEW("https"));
+	ex->secure = view_eq(req->who.scheme, VIEW("https"));
 	if (unlikely(pin_applies(ex)))
 		pin_request(ex, &w->req);
 	if (unlikely(ex->view->pool->fallback != NULL))
 		ex->hash_key = hash_key_of(ex, req, &w->req);
 	ex->req_chunked = w->req.body == BODY_CHUNKED;
 	bool direct = body.len > DIRECT_MIN && !method_is_idempotent(ex->method);
-	if (unlikely(!(direct ? lay_request : keep_request)(ex, req, body, complete))) {
+	if (unlikely(!(direct ? lay_request : keep_request)(ex, body, complete))) {
 		reply_error(ex, OUTCOME_head_too_large, NULL);
 		return;
 	}

@@ -59,8 +59,8 @@ static void look_up(struct exchange *ex, struct view session)
 	ex->pin = ex->pin_given = (uint32_t)(index + 1);
 }
 
-/* One Cookie field; what is left of it goes to the scratch at *used. */
-static void scan_field(struct exchange *ex, struct header *h, size_t *used)
+/* One Cookie field; what is left of it goes to the texts of the worker. */
+static void scan_field(struct exchange *ex, struct header *h)
 {
 	const struct conf_pool *conf = pool_of(ex)->conf;
 	struct view rest = h->value;
@@ -74,21 +74,21 @@ static void scan_field(struct exchange *ex, struct header *h, size_t *used)
 			ours = true;
 		}
 	}
-	if (!ours || *used + h->value.len > AREA_DATA)
+	struct str *texts = &ex->worker->texts;
+	if (!ours || !str_reserve(texts, h->value.len))
 		return;
-	char *at = ex->worker->cookies + *used;
+	char *at = texts->ptr + texts->len;
 	h->value = view_of(at, cookie_without(h->value, conf->sticky.cookie, at));
 	h->line_len = 0;
 	h->drop = h->value.len == 0;
-	*used += h->value.len;
+	texts->len += h->value.len;
 }
 
 void pin_request(struct exchange *ex, struct message *msg)
 {
-	size_t used = 0;
 	for (uint32_t i = 0; i < msg->n_headers; i++)
 		if (msg->headers[i].id == HDR_COOKIE && !msg->headers[i].drop)
-			scan_field(ex, &msg->headers[i], &used);
+			scan_field(ex, &msg->headers[i]);
 }
 
 /* ---- attempts ---- */
@@ -141,7 +141,7 @@ bool pin_take_elsewhere(struct exchange *ex)
 
 static void add_field(struct message *resp, enum hdr_id id, struct view name, struct view value)
 {
-	if (resp->n_headers < HEADERS_MAX)
+	if (resp->n_headers < HEADERS_ROOM)
 		resp->headers[resp->n_headers++] =
 		    (struct header){.name = name, .value = value, .id = (uint8_t)id};
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What weir changes in heads on their way (design section 10): hop-by-hop fields
- * go, Host stays, X-Forwarded-* are ours unless a trusted proxy set them, a
- * request id is there in any case, and the route's own edits come last.
+ * What weir changes in heads and trailers on their way: what this client may not
+ * say goes and what weir says comes before anything looks at a request (see
+ * weir/route/identity.h), a request id is there in any case, and the route's own
+ * edits come last.
  */
 #include <stdio.h>
 #include <string.h>
@@ -73,29 +74,60 @@ bool policy_prefers_json(struct view accept)
 	return json > text;
 }
 
-void policy_scan(struct exchange *ex, struct message *msg)
+static void note(struct exchange *ex, struct header *h, struct view *id)
 {
-	struct view id = VIEW_NONE;
-	for (uint32_t i = 0; i < msg->n_headers; i++) {
-		const struct header *h = &msg->headers[i];
-		if (h->id == HDR_X_REQUEST_ID)
-			id = h->value;
-		else if (h->id == HDR_TE)
-			ex->te_trailers = view_ieq(h->value, VIEW("trailers"));
-		else if (h->id == HDR_CONTENT_TYPE)
-			ex->grpc = view_istarts(h->value, VIEW("application/grpc"));
-		else if (h->id == HDR_GRPC_TIMEOUT)
-			ex->has_grpc_timeout = true;
-		else if (h->id == HDR_ACCEPT && h->value.len > 5 &&
-			 memmem(h->value.ptr, h->value.len, "json", 4))
+	switch (h->id) {
+	case HDR_X_REQUEST_ID:
+		*id = h->value;
+		h->drop = true; /* written anew */
+		break;
+	case HDR_TE:
+		ex->te_trailers = view_ieq(h->value, VIEW("trailers"));
+		break;
+	case HDR_CONTENT_TYPE:
+		ex->grpc = view_istarts(h->value, VIEW("application/grpc"));
+		break;
+	case HDR_GRPC_TIMEOUT:
+		ex->has_grpc_timeout = true;
+		break;
+	case HDR_ACCEPT:
+		if (h->value.len > 5 && memmem(h->value.ptr, h->value.len, "json", 4))
 			ex->wants_json = policy_prefers_json(h->value);
+		break;
+	default:
+		break;
 	}
+}
+
+/* Notes what is needed later. */
+static void scan(struct exchange *ex, struct message *msg)
+{
+	const uint64_t noted = HDR_BIT(X_REQUEST_ID) | HDR_BIT(TE) | HDR_BIT(CONTENT_TYPE) |
+			       HDR_BIT(GRPC_TIMEOUT) | HDR_BIT(ACCEPT);
+	struct view id = VIEW_NONE;
+	for (uint32_t i = 0; (msg->ids & noted) && i < msg->n_headers; i++)
+		if (noted >> msg->headers[i].id & 1)
+			note(ex, &msg->headers[i], &id);
 	if (is_request_id(id)) {
 		memcpy(ex->request_id, id.ptr, id.len);
 		ex->request_id_len = (uint8_t)id.len;
 	} else {
 		ex->request_id_len = (uint8_t)policy_make_id(ex->worker, ex->request_id);
 	}
+}
+
+void policy_take(struct exchange *ex, const struct exchange_request *req, struct message *msg)
+{
+	struct worker *w = ex->worker;
+	scan(ex, msg);
+	w->texts = str_fixed(w->texts.ptr, TEXTS_ROOM);
+	identity_claim(&req->who, msg, ex->wants_upgrade, &w->texts);
+	ex->ends_trailers = msg->names_fields;
+	msg->headers[msg->n_headers++] = (struct header){
+	    .name = VIEW("X-Request-ID"),
+	    .value = view_of(ex->request_id, ex->request_id_len),
+	    .id = HDR_X_REQUEST_ID,
+	};
 }
 
 /* The name without its port; those who sent no name mean the default. */
@@ -130,69 +162,6 @@ static void drop_trailers(struct message *msg, const struct conf_header_edits *e
 
 /* ---- requests ---- */
 
-/* What the client's own forwarding fields said, when it may say so. */
-struct forwarded {
-	struct view proto, host;
-	bool has_for;
-};
-
-static void drop_request_fields(struct message *msg, const struct exchange_request *req,
-				bool new_host, struct forwarded *fwd)
-{
-	for (uint32_t i = 0; i < msg->n_headers; i++) {
-		struct header *h = &msg->headers[i];
-		switch (h->id) {
-		case HDR_X_FORWARDED_FOR:
-			fwd->has_for = true;
-			h->drop = true; /* written anew, joined with what a trusted peer said */
-			break;
-		case HDR_X_FORWARDED_PROTO:
-			fwd->proto = h->value;
-			h->drop = !req->peer_trusted;
-			break;
-		case HDR_X_FORWARDED_HOST:
-			fwd->host = h->value;
-			h->drop = !req->peer_trusted;
-			break;
-		case HDR_X_FORWARDED_PORT:
-		case HDR_X_REAL_IP:
-		case HDR_FORWARDED:
-			h->drop |= !req->peer_trusted;
-			break;
-		case HDR_HOST:
-			h->drop = new_host;
-			break;
-		case HDR_X_CLIENT_CERT_SUBJECT:
-		case HDR_X_CLIENT_CERT_FINGERPRINT:
-			h->drop |= !req->peer_trusted || (req->tls && req->tls->subject.ptr);
-			break;
-		case HDR_X_REQUEST_ID:
-		case HDR_PROXY:
-			h->drop = true;
-			break;
-		default:
-			break;
-		}
-	}
-	if (!req->peer_trusted)
-		*fwd = (struct forwarded){VIEW_NONE, VIEW_NONE, false};
-}
-
-/* All X-Forwarded-For values of a trusted peer in order, then the peer itself. */
-static void put_forwarded_for(struct h1_out *out, const struct message *msg,
-			      const struct exchange_request *req, bool has_for)
-{
-	h1_put(out, VIEW("X-Forwarded-For: "));
-	for (uint32_t i = 0; has_for && i < msg->n_headers; i++) {
-		if (msg->headers[i].id == HDR_X_FORWARDED_FOR && msg->headers[i].value.len) {
-			h1_put(out, msg->headers[i].value);
-			h1_put(out, VIEW(", "));
-		}
-	}
-	h1_put(out, req->peer_ip);
-	h1_put(out, VIEW("\r\n"));
-}
-
 static void put_edits(struct h1_out *out, const struct conf_header_edits *edits)
 {
 	for (size_t i = 0; i < edits->set.n; i++)
@@ -215,50 +184,44 @@ static bool put_request_line(struct exchange *ex, const struct message *msg, str
 	return true;
 }
 
-static void put_own_fields(struct exchange *ex, const struct message *msg,
-			   const struct exchange_request *req, const struct forwarded *fwd,
-			   struct h1_out *out)
+/* What depends on the attempt, or is for this connection alone. */
+static void put_own_fields(struct exchange *ex, const struct message *msg, struct h1_out *out)
 {
-	put_forwarded_for(out, msg, req, fwd->has_for);
-	if (unlikely(req->tls && req->tls->subject.ptr)) {
-		h1_put_header(out, VIEW("X-Client-Cert-Subject"), req->tls->subject);
-		h1_put_header(out, VIEW("X-Client-Cert-Fingerprint"), req->tls->fingerprint);
-	}
-	if (!fwd->proto.ptr)
-		h1_put_header(out, VIEW("X-Forwarded-Proto"), req->scheme);
-	if (!fwd->host.ptr && msg->authority.len)
-		h1_put_header(out, VIEW("X-Forwarded-Host"), msg->authority);
-	h1_put_header(out, VIEW("X-Request-ID"), view_of(ex->request_id, ex->request_id_len));
 	if (unlikely(ex->client_deadline))
 		deadline_put(ex, out);
 	if (unlikely(ex->trace != NULL))
 		trace_put(ex, out);
 	if (msg->body == BODY_CHUNKED)
 		h1_put(out, VIEW("Transfer-Encoding: chunked\r\n"));
-	if (ex->wants_upgrade)
-		h1_put(out, VIEW("Connection: upgrade\r\n"));
 }
 
-bool policy_request(struct exchange *ex, const struct exchange_request *req, struct h1_out *out)
+/* Host comes first (RFC 9110 7.2) where it is not the client's line; NULL: it is, or goes. */
+static struct header *own_host(struct message *msg, const struct conf_route *route)
+{
+	struct header *host = message_find(msg, HDR_HOST);
+	if (host && unlikely(route->rewrite.host.ptr != NULL)) {
+		host->value = route->rewrite.host;
+		host->line_len = 0;
+	}
+	return host && host->line_len == 0 ? host : NULL;
+}
+
+bool policy_request(struct exchange *ex, struct h1_out *out)
 {
 	struct message *msg = &ex->worker->req;
 	const struct conf_route *route = ex->route;
-	struct forwarded fwd = {VIEW_NONE, VIEW_NONE, false};
-	struct view host = route->rewrite.host.ptr ? route->rewrite.host : msg->authority;
-	struct header *sent_host = message_find(msg, HDR_HOST);
-	/* absolute form: its authority is the Host (RFC 9112 3.2.2); HTTP/1.0 may lack it */
-	bool new_host = !sent_host || route->rewrite.host.ptr || !view_eq(sent_host->value, host);
-
-	message_drop_hop_by_hop(msg, ex->wants_upgrade);
-	ex->ends_trailers |= msg->names_fields;
-	drop_request_fields(msg, req, new_host, &fwd);
 	drop_edited(msg, &route->request_headers);
 	if (!put_request_line(ex, msg, out))
 		return false;
-	if (new_host)
-		h1_put_header(out, VIEW("Host"), host);
+	struct header *host = own_host(msg, route);
+	if (host) {
+		h1_put_header(out, host->name, host->value);
+		host->drop = true;
+	}
 	h1_put_headers(out, msg);
-	put_own_fields(ex, msg, req, &fwd, out);
+	if (host)
+		host->drop = false; /* a head may be put together twice */
+	put_own_fields(ex, msg, out);
 	put_edits(out, &route->request_headers);
 	h1_put(out, VIEW("\r\n"));
 	return !out->overflow;
@@ -278,7 +241,7 @@ void policy_request_trailers(struct exchange *ex, struct message *msg)
 
 static void append(struct message *msg, const struct conf_pairs *pairs)
 {
-	for (size_t i = 0; i < pairs->n && msg->n_headers < HEADERS_MAX; i++)
+	for (size_t i = 0; i < pairs->n && msg->n_headers < HEADERS_ROOM; i++)
 		msg->headers[msg->n_headers++] = (struct header){
 		    .name = pairs->rows[i].name,
 		    .value = pairs->rows[i].value,

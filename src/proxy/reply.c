@@ -165,7 +165,7 @@ static void reply_redirect(struct exchange *ex, const struct exchange_request *r
 {
 	struct worker *w = ex->worker;
 	struct str to = str_fixed(w->from_backend.base, AREA_FRONT);
-	route_redirect_to(ex->route, req->scheme, w->req.authority, w->req.path, &to);
+	route_redirect_to(ex->route, req->who.scheme, w->req.authority, w->req.path, &to);
 	if (to.overflow) {
 		reply_error(ex, OUTCOME_head_too_large, NULL);
 		return;

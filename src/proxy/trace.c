@@ -55,7 +55,7 @@ static void begin_new(struct exchange *ex, struct trace *t, double share)
 static bool may_continue(const struct exchange *ex, const struct exchange_request *req)
 {
 	enum conf_trace_continue who = ex->gl->gen->conf->tracing.continues;
-	return who == CONF_CONTINUE_ALL || (who == CONF_CONTINUE_TRUSTED && req->peer_trusted);
+	return who == CONF_CONTINUE_ALL || (who == CONF_CONTINUE_TRUSTED && req->who.trusted);
 }
 
 /* Several traceparent fields are as bad as a malformed one. */
@@ -110,9 +110,9 @@ static void note(struct exchange *ex, const struct exchange_request *req, struct
 	    [TRACE_METHOD] = msg->method_text,
 	    [TRACE_TARGET] = msg->path,
 	    [TRACE_HOST] = msg->authority,
-	    [TRACE_SCHEME] = req->scheme,
+	    [TRACE_SCHEME] = req->who.scheme,
 	    [TRACE_CLIENT] = view_of(ip, addr_format_ip(req->peer, ip)),
-	    [TRACE_PEER] = req->peer_ip,
+	    [TRACE_PEER] = req->who.peer_ip,
 	    [TRACE_AGENT] = agent ? agent->value : VIEW_NONE,
 	};
 	for (unsigned i = 0; i < ARRAY_LEN(texts); i++)

@@ -56,11 +56,11 @@ enum err worker_init(struct worker *w, unsigned id, const struct worker_limits *
 	slab_init(&w->traces, sizeof(struct trace), limits->conns);
 	w->h2 = client_h2_worker_new(w, limits);
 	w->head = malloc(HEAD_ROOM);
-	w->cookies = malloc(AREA_DATA);
+	w->texts.ptr = malloc(TEXTS_ROOM);
 	w->routes = route_scratch_new();
 	w->backends_h2 = backend_h2_new(w, limits);
 	w->loop.on_turn_end = on_turn_end;
-	if (!w->h2 || !w->backends_h2 || !w->head || !w->cookies || !w->routes ||
+	if (!w->h2 || !w->backends_h2 || !w->head || !w->texts.ptr || !w->routes ||
 	    !area_init(&w->from_client) || !area_init(&w->from_backend) ||
 	    !ring_init(&w->log.ring, LOG_RING_BYTES))
 		return ERR_NOMEM;
@@ -85,7 +85,7 @@ void worker_fini(struct worker *w)
 		ring_fini(w->trace_ring);
 	free(w->trace_ring);
 	free(w->head);
-	free(w->cookies);
+	free(w->texts.ptr);
 	free(w->from_client.base);
 	free(w->from_backend.base);
 }

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Who may say what: fields that belong to weir or to the route cannot be forged."""
+import json
+
 import pytest
 
 from h2peer import H2Server
@@ -89,3 +91,72 @@ def test_trailers_of_a_request_that_was_answered_already(weir):
     assert client.response().status == 404
     client.send(chunked([b"body"], TRAILERS))
     client.assert_closed()
+
+
+# ---- what routes, keys and logs see is what the backend sees ----
+
+TRUSTED = {"trusted_proxies": ["127.0.0.0/8"]}
+
+
+def teapot(**match):
+    return {"match": match, "respond": {"status": 418}}
+
+
+def status_of(daemon, *headers):
+    return daemon.ask(headers=headers).status
+
+
+def test_routes_do_not_believe_strangers(weir, app):
+    daemon = weir(app().addresses, routes=[
+        teapot(header={"X-Client-Cert-Subject": "*"}), teapot(header={"X-Forwarded-Proto": "https"}),
+        teapot(header={"X-Forwarded-User": "*"}), teapot(header={"X-Hop": "*"}),
+        {"match": {"header": {"X-Forwarded-Proto": "http", "X-Forwarded-For": "127.0.0.1"}},
+         "pool": "app"}])
+    assert status_of(daemon) == 200
+    for name, value in (("X-Client-Cert-Subject", "CN=root"), ("X-Forwarded-Proto", "https"),
+                        ("X-Forwarded-User", "root"), ("X-Forwarded-For", "6.6.6.6")):
+        assert status_of(daemon, (name, value)) == 200, name
+    assert status_of(daemon, ("Connection", "X-Hop"), ("X-Hop", "1")) == 200
+
+
+def test_routes_see_what_weir_and_trusted_proxies_say(weir, app):
+    daemon = weir(app().addresses, listener=TRUSTED, routes=[
+        {"match": {"client": ["192.0.2.0/24", "2001:db8::/32"]}, "respond": {"status": 403}},
+        teapot(header={"X-Forwarded-Proto": "https"}),
+        {"match": {"client": ["127.0.0.0/8"]}, "pool": "app"}])
+    assert status_of(daemon) == 200
+    for value in ("192.0.2.7:4711", "[2001:db8::7]:80", "6.6.6.6, 192.0.2.7, ,"):
+        assert status_of(daemon, ("X-Forwarded-For", value)) == 403, value
+    assert status_of(daemon, ("Forwarded", "for=\"192.0.2.7:80\";proto=https")) == 403
+    assert status_of(daemon, ("X-Forwarded-For", "unknown")) == 404
+    assert status_of(daemon, ("X-Forwarded-Proto", "https")) == 418
+    assert status_of(daemon, ("Forwarded", "for=127.0.0.9;proto=https")) == 418
+
+
+def test_hash_keys_are_what_the_backend_sees(weir, scripted):
+    peers = [scripted() for _ in range(4)]
+    daemon = weir([peer.address for peer in peers],
+                  pool={"balance": "maglev", "hash": {"on": "header:X-Forwarded-For"}})
+    for i in range(16):
+        daemon.ask(headers=[("X-Forwarded-For", f"6.6.6.{i}")])
+    assert sorted(len(peer.requests) for peer in peers) == [0, 0, 0, 16]
+
+
+def test_the_log_names_the_client(weir, app, tmp_path):
+    path = tmp_path / "access.log"
+    daemon = weir(app().addresses, listener=TRUSTED, log={"access": {"path": str(path)}})
+    for value in ("192.0.2.7:80", "unknown"):
+        daemon.ask(headers=[("X-Forwarded-For", value), ("Connection", "User-Agent"),
+                            ("User-Agent", "dropped")])
+    daemon.finish()
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert sorted(line["client"] for line in lines) == ["192.0.2.7", "unknown"]
+    assert not any("user_agent" in line for line in lines)
+
+
+def test_a_route_has_the_last_word(weir, app):
+    """What a route sets or removes is so once, weir's own fields included."""
+    daemon = weir(app().addresses, routes=[{"pool": "app", "request_headers": {
+        "set": {"X-Forwarded-Proto": "https"}, "remove": ["X-Forwarded-Host"]}}])
+    headers = Headers(map(tuple, daemon.ask(target="/echo").json()["headers"]))
+    assert headers.get("X-Forwarded-Proto") == "https" and "X-Forwarded-Host" not in headers

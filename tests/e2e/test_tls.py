@@ -348,6 +348,16 @@ def refused(daemon, ca, **kwargs):
     return False
 
 
+@pytest.mark.parametrize("name,status", [("good", 200), ("other", 404), (None, 404)])
+def test_routes_see_the_certificate_that_was_shown(weir, scripted, ca, site, name, status):
+    listener = tls_listener(site, client_auth="optional", client_ca=str(ca.pem))
+    daemon = weir([scripted().address], listener=listener, routes=[
+        {"match": {"header": {"X-Client-Cert-Subject": "CN=good"}}, "pool": "app"}])
+    with TlsClient(daemon.port, ca, pair=name and ca.issue(name)) as client:
+        forged = [("X-Client-Cert-Subject", "CN=good")]
+        assert client.ask(headers=forged, host="a.example").status == status
+
+
 def test_client_certificates(mutual, ca, tmp_path_factory):
     good = ca.issue("good", subject="/O=Weir Tests/CN=good, one")
     revoked = ca.issue("revoked")

@@ -43,7 +43,8 @@ void addr_unpack(const struct addr_packed *packed, struct addr *out);
 bool addr_parse(struct view text, struct addr *out);
 /* "host:port" or "unix:/path"; returns the length. */
 size_t addr_format(const struct addr *addr, char out[ADDR_TEXT_MAX]);
-/* Only the IP, without brackets and port; v4-mapped v6 as v4; "unix" for a unix socket. */
+/* Only the IP, without brackets and port; v4-mapped v6 as v4; "unix" for a unix socket; "unknown".
+ */
 size_t addr_format_ip(const struct addr *addr, char out[ADDR_IP_TEXT_MAX]);
 uint16_t addr_port(const struct addr *addr);
 bool addr_eq(const struct addr *a, const struct addr *b);

@@ -15,8 +15,10 @@
 
 #include "weir/base/view.h"
 
-/* Capacity of a header table; limits.header_count may not exceed it. */
+/* Fields of one message; limits.header_count may not exceed it. */
 #define HEADERS_MAX 256
+/* Capacity of a header table: room for what weir and routes add. */
+#define HEADERS_ROOM (HEADERS_MAX + 64)
 
 enum hdr_id {
 	HDR_OTHER,
@@ -25,6 +27,9 @@ enum hdr_id {
 #undef HEADER
 	HDR_N,
 };
+
+/* Set of header ids: bit i stands for id i. */
+#define HDR_BIT(id) (UINT64_C(1) << HDR_##id)
 
 /* Lower-case name of a known header. */
 struct view hdr_name(enum hdr_id id);
@@ -92,8 +97,13 @@ struct message {
 	bool names_fields;       /* Connection names fields of its own: trailers end here, too */
 	size_t head_len;         /* bytes of the head in the input, blank line included */
 	uint32_t n_underscore;   /* fields dropped because of '_' in the name */
+	/*
+	 * Ids of the fields as they were parsed; HDR_OTHER is in it when the name of one
+	 * that is not known begins with an x, as those of families do (field.h).
+	 */
+	uint64_t ids;
 	uint32_t n_headers;
-	struct header headers[HEADERS_MAX];
+	struct header headers[HEADERS_ROOM];
 };
 
 /* First header with this id that is not dropped, or NULL. */

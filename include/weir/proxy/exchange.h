@@ -36,6 +36,7 @@
 
 #include "weir/proxy/attempt.h"
 #include "weir/proxy/generation.h"
+#include "weir/route/identity.h"
 
 #define EXCHANGE_MAGIC 0x45584331
 
@@ -192,10 +193,8 @@ struct exchange_request {
 	void *client;
 	const struct conf_listener *listener;
 	const struct addr *peer; /* the client, as far as what proxies say is trusted */
-	struct view peer_ip;     /* who connected */
-	struct view scheme;
+	struct identity who;
 	const struct tls_info *tls; /* NULL: no TLS; lives as long as the connection */
-	bool peer_trusted;
 	uint64_t start_us;
 	uint64_t bytes_in;
 };
@@ -256,15 +255,19 @@ void reply_error(struct exchange *ex, enum outcome outcome, const char *detail);
 void reply_route(struct exchange *ex, const struct exchange_request *req);
 
 /* policy.c: what is changed in heads on their way. */
-bool policy_request(struct exchange *ex, const struct exchange_request *req, struct h1_out *out);
+/*
+ * First of all: what the client may not say goes, what weir says comes (see
+ * weir/route/identity.h), and what is needed later is noted: the request id (made when
+ * missing), wants_json.
+ */
+void policy_take(struct exchange *ex, const struct exchange_request *req, struct message *msg);
+bool policy_request(struct exchange *ex, struct h1_out *out);
 void policy_response(struct exchange *ex, struct message *resp);
 /* And in trailer sections, parsed into `msg`. */
 void policy_request_trailers(struct exchange *ex, struct message *msg);
 void policy_response_trailers(struct exchange *ex, struct message *msg);
 /* Whether a request for this authority belongs on a connection made for tls->sni. */
 bool policy_is_for(const struct tls_info *tls, struct view authority);
-/* Notes what is needed later: the request id (made when missing), wants_json. */
-void policy_scan(struct exchange *ex, struct message *msg);
 /* Whether an Accept field asks for JSON rather than text. */
 bool policy_prefers_json(struct view accept);
 /* A request id for answers that belong to no exchange. */

@@ -36,6 +36,8 @@ struct worker_counters {
  * goes in one send.  All of it still fits a buffer (BUF_MAX) with what weir adds. */
 #define AREA_ANSWER (AREA_DATA + 2048)
 #define AREA_BACK 64
+/* What is rewritten of a head is no longer than the head, and what weir says itself. */
+#define TEXTS_ROOM (AREA_DATA + 1024)
 
 struct area {
 	char *base; /* owns */
@@ -67,8 +69,9 @@ struct worker {
 	struct pipe_pool pipes; /* large bodies pass through one */
 	char *head;             /* where heads are put together, HEAD_ROOM bytes; owns */
 	struct message req, resp;
-	char *cookies;        /* where Cookie fields are rewritten, AREA_DATA bytes; owns */
-	char set_cookie[256]; /* the pin of the response head at hand */
+	/* where fields of the request head at hand are rewritten, TEXTS_ROOM bytes; owns */
+	struct str texts;
+	char set_cookie[256];                       /* the pin of the response head at hand */
 	char server_timing[160], proxy_status[256]; /* diagnose.c, of the same head */
 	struct route_scratch *routes;
 	struct slab conns, exchanges;

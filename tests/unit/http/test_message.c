@@ -13,6 +13,7 @@ static void add(struct view name, struct view value)
 {
 	msg.headers[msg.n_headers++] =
 	    (struct header){.name = name, .value = value, .id = (uint8_t)hdr_lookup(name)};
+	msg.ids |= UINT64_C(1) << hdr_lookup(name);
 }
 
 static bool kept(struct view name)
