@@ -181,19 +181,30 @@ static enum h1_result finish_request(struct h1_head *head, struct message *msg)
 	return H1_OK;
 }
 
+static inline enum h1_result read_head(struct h1_head *head, struct message *msg)
+{
+	h1_message_reset(msg);
+	head->too_long = REJECT_TARGET_TOO_LONG;
+	enum h1_result result = skip_empty_line(head);
+	if (result == H1_OK)
+		result = read_request_line(head, msg);
+	head->too_long = REJECT_LINE_TOO_LONG;
+	if (result == H1_OK)
+		result = h1_fields_read(head, msg);
+	return result == H1_OK ? finish_request(head, msg) : result;
+}
+
 enum h1_result h1_parse_request(struct view in, const struct h1_limits *limits, struct message *msg,
 				enum reject *why)
 {
 	struct h1_head head = h1_head_init(in, limits, true);
-	h1_message_reset(msg);
-	head.too_long = REJECT_TARGET_TOO_LONG;
-	enum h1_result result = skip_empty_line(&head);
-	if (result == H1_OK)
-		result = read_request_line(&head, msg);
-	head.too_long = REJECT_LINE_TOO_LONG;
-	if (result == H1_OK)
-		result = h1_fields_read(&head, msg);
-	if (result == H1_OK)
-		result = finish_request(&head, msg);
-	return h1_verdict(&head, result, in, limits, why);
+	return h1_verdict(&head, read_head(&head, msg), in, limits, why);
+}
+
+enum h1_result h1_parse_own_request(struct view in, struct message *msg, enum reject *why)
+{
+	static const struct h1_limits any = {UINT32_MAX, UINT32_MAX, HEADERS_MAX};
+	struct h1_head head = h1_head_init(in, &any, true);
+	head.drops_underscore = false;
+	return h1_verdict(&head, read_head(&head, msg), in, &any, why);
 }

@@ -26,6 +26,8 @@ struct h2_client {
 	int32_t told;            /* stream whose end was told along with its last bytes */
 	size_t data_left;        /* of the DATA frame at hand; SIZE_MAX: not known */
 	uint32_t idle_frames;    /* since the last one that brought something */
+	int32_t too_large;       /* the stream whose fields were, last */
+	int32_t reset;           /* the stream the backend reset, last */
 	const char *pending;     /* serialized by nghttp2, not yet taken by h2_client_write */
 	size_t n_pending;
 };
@@ -85,7 +87,6 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 		    v = view_of((const char *)value, n_value);
 	bool ok;
 	(void)session;
-	(void)frame;
 	(void)flags;
 	if (n.len && n.ptr[0] == ':') {
 		h2->is_head = true;
@@ -93,7 +94,10 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 	} else {
 		ok = put(h2, n) && put(h2, VIEW(": ")) && put(h2, v) && put(h2, VIEW("\r\n"));
 	}
-	return ok ? 0 : NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; /* resets the stream */
+	if (ok)
+		return 0;
+	h2->too_large = frame->hd.stream_id;
+	return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; /* resets the stream */
 }
 
 /* nghttp2 would pass over a malformed field: the response is refused instead. */
@@ -223,6 +227,9 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
 		if (!(frame->hd.flags & NGHTTP2_FLAG_ACK))
 			h2->on->settings(h2->owner);
 		return 0;
+	case NGHTTP2_RST_STREAM:
+		h2->reset = frame->hd.stream_id;
+		return 0;
 	case NGHTTP2_GOAWAY:
 		h2->on->goaway(h2->owner);
 		return 0;
@@ -249,8 +256,11 @@ static int on_close(nghttp2_session *session, int32_t id, uint32_t code, void *u
 	(void)session;
 	if (h2->text_of == id)
 		drop_text(h2);
-	h2->on->closed(h2->owner, stream, code,
-		       code == NGHTTP2_REFUSED_STREAM || h2->not_sent == id);
+	enum h2_end end = code == NGHTTP2_REFUSED_STREAM || h2->not_sent == id ? H2_END_UNSEEN
+			  : h2->too_large == id                                ? H2_END_TOO_LARGE
+			  : h2->reset == id                                    ? H2_END_RESET
+									       : H2_END_PLAIN;
+	h2->on->closed(h2->owner, stream, code, end);
 	return 0;
 }
 

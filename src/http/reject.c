@@ -8,10 +8,12 @@ struct reject_row {
 	char name[24]; /* lower case from start-up on */
 	const char *sentence;
 	unsigned status;
+	bool field;
 };
 
 static struct reject_row rows[REJECT_N] = {
-#define REJECT(name, status, sentence) [REJECT_##name] = {#name, (sentence), (status)},
+#define REJECT(name, status, field, sentence) \
+	[REJECT_##name] = {#name, (sentence), (status), (field)},
 #include "weir/tbl/rejects.def"
 #undef REJECT
 };
@@ -34,6 +36,12 @@ const char *reject_sentence(enum reject why)
 {
 	check(why < REJECT_N);
 	return rows[why].sentence;
+}
+
+bool reject_is_of_field(enum reject why)
+{
+	check(why < REJECT_N);
+	return rows[why].field;
 }
 
 const char *reject_name(enum reject why)

@@ -125,7 +125,9 @@ enum err socket_connect(const struct addr *addr, int *out_fd, bool *done)
 	}
 	if (errno == EINPROGRESS)
 		return ERR_OK;
-	enum err err = err_from_errno(errno);
+	/* no local port is free: we lack something, the backend does not */
+	bool no_port = errno == EADDRNOTAVAIL || (errno == EAGAIN && !addr_is_unix(addr));
+	enum err err = no_port ? ERR_FDS : err_from_errno(errno);
 	close(*out_fd);
 	*out_fd = -1;
 	return err;

@@ -518,6 +518,20 @@ static bool hangs(struct attempt *at)
 	return waited > HANGS_TIMES * typical;
 }
 
+static bool is_to_blame(struct attempt *at, const struct outcome_row *row)
+{
+	switch (row->fault) {
+	case OUTCOME_FAULT_ALWAYS:
+		return true;
+	case OUTCOME_FAULT_WHOLE:
+		return at->unsent || (at->ex->req_complete && at->sent_us);
+	case OUTCOME_FAULT_LATE:
+		return hangs(at);
+	default:
+		return false;
+	}
+}
+
 /* Client, limits and memory are not the backend's doing. */
 void attempt_judge(struct attempt *at, enum outcome outcome)
 {
@@ -526,7 +540,7 @@ void attempt_judge(struct attempt *at, enum outcome outcome)
 		trace_outcome(at, outcome);
 	if (!at->lease.backend)
 		return;
-	if (outcome_blames_backend(outcome) || (unlikely(row->when == 'T') && hangs(at)))
+	if (is_to_blame(at, row))
 		lease_fault(&at->lease, row->sentence, 0);
 }
 
@@ -645,12 +659,29 @@ static bool minds_load(const struct attempt *at, unsigned status)
 	       (status == 503 && message_find(&at->ex->worker->resp, HDR_RETRY_AFTER));
 }
 
+/* It speaks of the request, not of the server: whoever asks so gets it from any. */
+static bool is_of_request(unsigned status)
+{
+	switch (status) {
+	case 501: /* the method is not known */
+	case 505:
+	case 506:
+	case 507: /* the client's own quota, in WebDAV */
+	case 508:
+	case 510:
+	case 511:
+		return true;
+	default:
+		return false;
+	}
+}
+
 /* As Envoy counts: any 5xx; but 503 with Retry-After is a backend that minds its load. */
 static void judge_status(struct attempt *at, unsigned status)
 {
 	if (minds_load(at, status))
 		at->mark = ATTEMPT_BUSY;
-	else if (status >= 500)
+	else if (status >= 500 && !is_of_request(status))
 		lease_fault(&at->lease, NULL, (uint16_t)status);
 	else if (status == 101 || (status >= 200 && lease_is_usual(&at->lease)))
 		lease_prove(&at->lease);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "backend_h2.h"
+#include "refused.h"
 
 #include "weir/base/check.h"
 #include "weir/base/clock.h"
@@ -178,11 +179,10 @@ static bool relay_trailers(struct attempt *at, struct view raw)
 {
 	struct exchange *ex = at->ex;
 	struct worker *w = ex->worker;
-	struct h1_limits limits = head_limits(ex->listener);
+	struct h1_limits limits = response_limits(ex);
 	enum reject why;
 	if (h1_parse_trailers(raw, &limits, &w->resp, &why) != H1_OK) {
-		counter_add(&w->counters.rejects[why], 1);
-		exchange_end(ex, OUTCOME_backend_bad_body);
+		response_refused(at, why);
 		return false;
 	}
 	policy_response_trailers(ex, &w->resp);
@@ -212,11 +212,7 @@ static bool relay_body(struct attempt *at, struct message *resp, char *ptr, size
 	enum reject why;
 	enum h1_result result = h1_body_read(&at->resp_body, ptr, len, &piece, &why);
 	if (unlikely(result == H1_BAD)) {
-		counter_add(&ex->worker->counters.rejects[why], 1);
-		if (resp)
-			attempt_failed(at, OUTCOME_bad_response);
-		else
-			exchange_end(ex, OUTCOME_backend_bad_body);
+		response_refused(at, why);
 		return false;
 	}
 	bool over = result == H1_OK, trailers = over && piece.trailers.len;
@@ -268,7 +264,7 @@ static bool upgraded(struct attempt *at, struct message *resp, char *rest, size_
 static bool final_head(struct attempt *at, struct message *resp, char *rest, size_t len)
 {
 	struct exchange *ex = at->ex;
-	struct h1_limits limits = head_limits(ex->listener);
+	struct h1_limits limits = response_limits(ex);
 	if (unlikely(resp->status >= 500) && attempt_retries_status(at, resp))
 		return false;
 	ex->status = resp->status;
@@ -283,7 +279,7 @@ static bool relay_head(struct attempt *at, char *ptr, size_t len, size_t seen)
 {
 	struct exchange *ex = at->ex;
 	struct worker *w = ex->worker;
-	struct h1_limits limits = head_limits(ex->listener);
+	struct h1_limits limits = response_limits(ex);
 	while (len) {
 		enum reject why;
 		enum h1_result result = H1_MORE;
@@ -291,8 +287,7 @@ static bool relay_head(struct attempt *at, char *ptr, size_t len, size_t seen)
 			result = h1_parse_response(view_of(ptr, len), &limits, ex->method, &w->resp,
 						   &why);
 		if (result == H1_BAD) {
-			counter_add(&w->counters.rejects[why], 1);
-			attempt_failed(at, OUTCOME_bad_response);
+			response_refused(at, why);
 			return false;
 		}
 		if (result == H1_MORE)

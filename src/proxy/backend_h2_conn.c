@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 #include "backend_h2_conn.h"
+#include "refused.h"
 
 #include "weir/base/check.h"
 
@@ -141,21 +142,33 @@ void backend_stream_lost(struct backend_stream *s, enum outcome outcome)
 		attempt_failed(at, outcome);
 }
 
+/* A backend that resets with these found fault with the request, as nghttp2 does with a
+ * field that it takes for malformed: a client can have that from any of them. */
+static enum outcome outcome_of(const struct backend_stream *s)
+{
+	bool by_backend = s->end == H2_END_RESET;
+	if (by_backend && (s->code == H2_PROTOCOL_ERROR || s->code == H2_ENHANCE_YOUR_CALM ||
+			   s->code == H2_HTTP_1_1_REQUIRED))
+		return OUTCOME_request_refused;
+	return s->code == H2_PROTOCOL_ERROR ? OUTCOME_bad_response : OUTCOME_backend_reset;
+}
+
 static void stream_closed(struct backend_stream *s)
 {
 	struct attempt *at = s->at;
 	if (s->held_end) /* it is whole, the client only has to take it */
 		return;
-	if (s->unseen) {
+	if (s->end == H2_END_UNSEEN) {
 		at->unsent = true;             /* as good as */
 		at->reused = s->conn->closing; /* the backend itself takes more, elsewhere */
 		/* as often as it takes: there is an answer for each connection it costs */
 		if (s->conn->closing && s->conn->answered)
 			at->stale_retried = false;
 		backend_stream_lost(s, OUTCOME_refused_stream);
+	} else if (s->end == H2_END_TOO_LARGE) {
+		response_refused(at, REJECT_HEAD_TOO_LARGE);
 	} else {
-		backend_stream_lost(s, s->code == H2_PROTOCOL_ERROR ? OUTCOME_bad_response
-								    : OUTCOME_backend_reset);
+		backend_stream_lost(s, outcome_of(s));
 	}
 }
 
@@ -231,7 +244,7 @@ void backend_h2_turn_end(struct backend_h2 *h2)
 
 /* ---- events of the session ---- */
 
-static void on_closed(void *owner, struct h2_client_stream *stream, uint32_t code, bool unseen)
+static void on_closed(void *owner, struct h2_client_stream *stream, uint32_t code, enum h2_end end)
 {
 	struct h2_conn *conn = owner;
 	conn->n_streams--;
@@ -241,7 +254,7 @@ static void on_closed(void *owner, struct h2_client_stream *stream, uint32_t cod
 	struct backend_stream *s = backend_stream_of(stream);
 	s->closed = true;
 	s->code = code;
-	s->unseen = unseen;
+	s->end = end;
 	h2_conn_note(s);
 }
 

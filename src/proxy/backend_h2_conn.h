@@ -39,9 +39,9 @@ struct backend_stream {
 	bool body_over;        /* and was framed */
 	bool paused;
 	bool held_end;
-	bool drained; /* news: `out` is empty now */
-	bool closed;  /* news: there are no further events */
-	bool unseen;  /* the backend did nothing with it */
+	bool drained;    /* news: `out` is empty now */
+	bool closed;     /* news: there are no further events */
+	enum h2_end end; /* with `closed` */
 };
 
 struct h2_conn {

@@ -7,13 +7,19 @@
 #include <string.h>
 
 #include "backend_h2_conn.h"
+#include "refused.h"
 
-static void refuse(struct backend_stream *s)
+static void reset(struct backend_stream *s)
 {
 	struct h2_conn *conn = s->conn;
 	h2_client_reset(conn->session, s->id, H2_PROTOCOL_ERROR);
 	s->closed = true; /* already reset */
 	h2_conn_touch(conn);
+}
+
+static void refuse(struct backend_stream *s)
+{
+	reset(s);
 	backend_stream_lost(s, OUTCOME_bad_response);
 }
 
@@ -72,13 +78,13 @@ void backend_h2_head(struct h2_client_stream *stream, struct view text, char *bo
 	struct backend_stream *s = backend_stream_of(stream);
 	struct exchange *ex = s->at->ex;
 	struct worker *w = ex->worker;
-	struct h1_limits limits = head_limits(ex->listener);
+	struct h1_limits limits = response_limits(ex);
 	enum reject why;
 	s->conn->answered = true;
 	attempt_answered(s->at);
 	if (h1_parse_response(text, &limits, ex->method, &w->resp, &why) != H1_OK) {
-		counter_add(&w->counters.rejects[why], 1);
-		refuse(s);
+		reset(s);
+		response_refused(s->at, why);
 		return;
 	}
 	attempt_count_status(s->at, w->resp.status);
@@ -115,12 +121,12 @@ static void give_trailers(struct backend_stream *s, struct view text)
 {
 	struct exchange *ex = s->at->ex;
 	struct worker *w = ex->worker;
-	struct h1_limits limits = head_limits(ex->listener);
+	struct h1_limits limits = response_limits(ex);
 	enum reject why;
 	w->resp.n_headers = 0;
 	if (text.len && h1_parse_trailers(text, &limits, &w->resp, &why) != H1_OK) {
-		counter_add(&w->counters.rejects[why], 1);
-		refuse(s);
+		reset(s);
+		response_refused(s->at, why);
 		return;
 	}
 	policy_response_trailers(ex, &w->resp);

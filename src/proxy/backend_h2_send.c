@@ -37,17 +37,26 @@ static bool take_body(struct backend_stream *s, const struct exchange *ex, struc
 	return true;
 }
 
-/* Opens the stream with what the exchange has of its request. */
-static bool submit(struct backend_stream *s, struct exchange *ex)
+/* What cannot be told in HTTP/2 is no fault of the backend's, which has not heard of it. */
+static enum outcome untold(enum reject why)
 {
-	static const struct h1_limits wide = {BUF_MAX, BUF_MAX, HEADERS_MAX};
+	if (why == REJECT_NO_HOST || why == REJECT_BAD_HOST) /* of HTTP/1.0 */
+		return OUTCOME_no_host;
+	return reject_status(why) == 431 || reject_status(why) == 414 ? OUTCOME_head_too_large
+								      : OUTCOME_bad_request;
+}
+
+/* Opens the stream with what the exchange has of its request. */
+static enum outcome submit(struct backend_stream *s, struct exchange *ex)
+{
 	struct message *msg = &s->conn->owner->msg;
 	struct view all =
 	    ex->direct.len ? view_of(ex->direct.ptr, ex->direct.len) : buf_view(ex->req);
-	enum reject why;
-	if (h1_parse_request(view_head(all, ex->req_head_len), &wide, msg, &why) != H1_OK ||
-	    !take_body(s, ex, view_skip(all, ex->req_head_len)))
-		return false;
+	enum reject why = REJECT_NONE;
+	if (h1_parse_own_request(view_head(all, ex->req_head_len), msg, &why) != H1_OK)
+		return untold(why);
+	if (!take_body(s, ex, view_skip(all, ex->req_head_len)))
+		return OUTCOME_no_memory;
 	s->out_end = ex->req_complete;
 	s->body_over = s->out_end && !(s->out && s->out->len) && !s->out_tail;
 	struct h2_client_request req = {
@@ -57,7 +66,7 @@ static bool submit(struct backend_stream *s, struct exchange *ex)
 	    .has_body = !s->body_over,
 	};
 	s->id = h2_client_request(s->conn->session, &req, &s->st);
-	return true;
+	return s->id ? OUTCOME_ok : OUTCOME_refused_stream;
 }
 
 size_t backend_h2_pending(const struct attempt *at)
@@ -84,12 +93,13 @@ void backend_h2_send(struct attempt *at)
 	struct exchange *ex = at->ex;
 	struct backend_stream *s = at->h2;
 	struct h2_conn *conn = s->conn;
-	if (!submit(s, ex) || s->id == 0) {
-		bool full = s->id == 0 && !s->out;
-		if (full)
+	enum outcome outcome = submit(s, ex);
+	if (unlikely(outcome != OUTCOME_ok)) {
+		if (outcome == OUTCOME_refused_stream) { /* none more on this connection */
 			h2_conn_stop(conn);
-		at->reused = true;
-		attempt_failed(at, full ? OUTCOME_refused_stream : OUTCOME_no_memory);
+			at->reused = true;
+		}
+		attempt_failed(at, outcome);
 		return;
 	}
 	conn->n_waiting--;

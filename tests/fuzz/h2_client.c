@@ -104,11 +104,11 @@ static const struct message *on_source_trailers(struct h2_client_stream *stream)
 	return &trailers;
 }
 
-static void on_closed(void *owner, struct h2_client_stream *stream, uint32_t code, bool unseen)
+static void on_closed(void *owner, struct h2_client_stream *stream, uint32_t code, enum h2_end end)
 {
 	check(owner == &bufs);
 	(void)code;
-	(void)unseen;
+	(void)end;
 	if (stream)
 		of(stream)->over = true;
 }

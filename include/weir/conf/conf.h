@@ -311,6 +311,7 @@ struct conf_pool {
 		uint32_t connections;     /* per backend, 0: none */
 		uint32_t connecting;      /* of them not usable yet, 0: any number */
 		uint32_t interim_responses;
+		uint32_t response_header_bytes, response_header_count;
 	} limits;
 	struct {
 		bool written;

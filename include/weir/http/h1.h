@@ -21,7 +21,7 @@
 enum h1_result { H1_OK, H1_MORE, H1_BAD };
 
 enum reject {
-#define REJECT(name, status, sentence) REJECT_##name,
+#define REJECT(name, status, field, sentence) REJECT_##name,
 #include "weir/tbl/rejects.def"
 #undef REJECT
 	REJECT_N,
@@ -29,6 +29,7 @@ enum reject {
 
 unsigned reject_status(enum reject why);
 const char *reject_sentence(enum reject why);
+bool reject_is_of_field(enum reject why);
 /* "bad_chunk": the row's name in lower case, for counters and logs. */
 const char *reject_name(enum reject why);
 
@@ -48,6 +49,10 @@ struct h1_limits {
  */
 enum h1_result h1_parse_request(struct view in, const struct h1_limits *limits, struct message *msg,
 				enum reject *why) __attribute__((warn_unused_result));
+
+/* A head that weir has written: of any size, and with the names that it was to have. */
+enum h1_result h1_parse_own_request(struct view in, struct message *msg, enum reject *why)
+    __attribute__((warn_unused_result));
 
 /*
  * Reads one response head.  `request_method` decides whether there is a body:

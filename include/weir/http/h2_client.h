@@ -42,6 +42,14 @@ struct h2_client_stream {
 	struct h2_window window;
 };
 
+/* What ended a stream. */
+enum h2_end {
+	H2_END_PLAIN,
+	H2_END_UNSEEN,    /* the backend says that it did nothing with it */
+	H2_END_TOO_LARGE, /* its head or trailers pass H2_CLIENT_HEAD_MAX */
+	H2_END_RESET,     /* by the backend */
+};
+
 struct h2_client_events {
 	/*
 	 * A head, final or interim, and what came with it of the body; `end`: that
@@ -62,9 +70,10 @@ struct h2_client_events {
 	const struct message *(*source_trailers)(struct h2_client_stream *stream);
 	/*
 	 * The stream is over on both sides; `stream` is NULL when it was reset or
-	 * let go before.  `unseen`: the backend says that it did nothing with it.
+	 * let go before.
 	 */
-	void (*closed)(void *owner, struct h2_client_stream *stream, uint32_t code, bool unseen);
+	void (*closed)(void *owner, struct h2_client_stream *stream, uint32_t code,
+		       enum h2_end end);
 	/* The backend's SETTINGS are here: h2_client_max_streams is what it allows. */
 	void (*settings)(void *owner);
 	/* GOAWAY: no further requests. */

@@ -11,6 +11,7 @@ enum h2_code {
 	H2_REFUSED_STREAM = 7,
 	H2_CANCEL = 8,
 	H2_ENHANCE_YOUR_CALM = 11,
+	H2_HTTP_1_1_REQUIRED = 13,
 };
 
 #endif

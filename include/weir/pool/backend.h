@@ -65,8 +65,9 @@ struct backend_local {
 	uint8_t refused_row;
 	uint64_t avoid_until_us;
 	uint64_t avoid_logged_us;
-	bool retired;        /* no generation in use names it: connections are not kept */
-	struct tls_slot tls; /* its last session */
+	uint64_t limit_logged_us; /* a response of it passed a limit */
+	bool retired;             /* no generation in use names it: connections are not kept */
+	struct tls_slot tls;      /* its last session */
 	struct backend_counters counters;
 	struct fault_local fault;
 	struct odd_local odd;

@@ -231,11 +231,20 @@ void exchange_end(struct exchange *ex, enum outcome outcome);
 
 /* ---- inside proxy/ ---- */
 
-/* How large heads and trailers may be, either side. */
+/* How large heads and trailers of clients may be. */
 static inline struct h1_limits head_limits(const struct conf_listener *conf)
 {
 	return (struct h1_limits){conf->limits.header_bytes, conf->limits.line_bytes,
 				  conf->limits.header_count};
+}
+
+/* The same for what comes from the backend. */
+static inline struct h1_limits response_limits(const struct exchange *ex)
+{
+	const struct conf_pool *conf = ex->view->pool->conf;
+	return (struct h1_limits){.head_bytes = conf->limits.response_header_bytes,
+				  .line_bytes = conf->limits.response_header_bytes,
+				  .n_headers = conf->limits.response_header_count};
 }
 
 /* What is still in the receive area goes to `req`, because it has to wait. */

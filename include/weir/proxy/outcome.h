@@ -6,10 +6,18 @@
 #include <stdbool.h>
 
 enum outcome {
-#define OUTCOME(name, who, when, status, is_error, sentence) OUTCOME_##name,
+#define OUTCOME(name, who, when, status, is_error, fault, sentence) OUTCOME_##name,
 #include "weir/tbl/outcomes.def"
 #undef OUTCOME
 	N_OUTCOMES,
+};
+
+/* Whether it counts against the backend: see outcomes.def. */
+enum outcome_fault {
+	OUTCOME_FAULT_NEVER,
+	OUTCOME_FAULT_ALWAYS,
+	OUTCOME_FAULT_WHOLE,
+	OUTCOME_FAULT_LATE,
 };
 
 struct outcome_row {
@@ -17,15 +25,10 @@ struct outcome_row {
 	char who, when;
 	unsigned status;
 	bool is_error;
+	enum outcome_fault fault;
 	const char *sentence;
 };
 
 const struct outcome_row *outcome_row(enum outcome outcome);
-/*
- * An error, and the backend's doing: not the client's, not of weir's own limits.
- * The time of the whole exchange (`when` is T) is no single backend's: whoever
- * held it when it was over may have got it a moment ago.
- */
-bool outcome_blames_backend(enum outcome outcome);
 
 #endif

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+#include "refused.h"
+
+#include "weir/base/log.h"
+#include "weir/proxy/exchange.h"
+
+/* A line a minute and backend, as for connects that fail. */
+#define LOG_US 60000000
+
+static enum outcome outcome_of(enum reject why)
+{
+	switch (why) {
+	case REJECT_HEAD_TOO_LARGE:
+	case REJECT_LINE_TOO_LONG:
+	case REJECT_TRAILER_TOO_LARGE:
+		return OUTCOME_response_header_bytes;
+	case REJECT_TOO_MANY_HEADERS:
+		return OUTCOME_response_header_count;
+	default:
+		return reject_is_of_field(why) ? OUTCOME_bad_response_field : OUTCOME_bad_response;
+	}
+}
+
+/* Which limit of which pool, for whoever has to raise it. */
+static void log_limit(struct attempt *at, enum outcome outcome)
+{
+	const struct backend *b = at->lease.backend;
+	uint64_t now = at->ex->worker->loop.now_us;
+	if (outcome != OUTCOME_response_header_bytes && outcome != OUTCOME_response_header_count)
+		return;
+	if (at->local->limit_logged_us && now - at->local->limit_logged_us < LOG_US)
+		return;
+	at->local->limit_logged_us = now;
+	const struct conf_pool *conf = at->ex->view->pool->conf;
+	bool bytes = outcome == OUTCOME_response_header_bytes;
+	log_warn("backend " VIEW_FMT "/" VIEW_FMT " (" VIEW_FMT
+		 "): a response passes pools." VIEW_FMT ".limits.%s (%u); the client got 502",
+		 VIEW_ARG(b->pool_name), VIEW_ARG(b->name), VIEW_ARG(b->address_text),
+		 VIEW_ARG(b->pool_name), outcome_row(outcome)->name,
+		 bytes ? conf->limits.response_header_bytes : conf->limits.response_header_count);
+}
+
+void response_refused(struct attempt *at, enum reject why)
+{
+	struct exchange *ex = at->ex;
+	enum outcome outcome = outcome_of(why);
+	counter_add(&ex->worker->counters.rejects[why], 1);
+	log_limit(at, outcome);
+	if (!ex->head_relayed)
+		attempt_failed(at, outcome);
+	else
+		exchange_end(ex,
+			     outcome == OUTCOME_bad_response ? OUTCOME_backend_bad_body : outcome);
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT */
+/* Responses that are not passed on: why, and what comes of it. */
+#ifndef WEIR_PROXY_REFUSED_H
+#define WEIR_PROXY_REFUSED_H
+
+#include "weir/http/h1.h"
+#include "weir/proxy/attempt.h"
+
+/*
+ * The head, the body's framing or the trailers of its response were refused: ends the
+ * attempt, or the exchange when the client has the head.  Names the limit in the log,
+ * when it is one.
+ */
+void response_refused(struct attempt *at, enum reject why);
+
+#endif

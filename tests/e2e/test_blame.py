@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: MIT
+"""What clients can bring about at will is not held against a backend."""
+import pytest
+
+from backends import answer_all
+from h2peer import H2Server, answering
+from wire import chunked, request
+
+STRICT = {"balance": "round-robin", "outlier": {"consecutive_errors": 3, "eject": "300s"}}
+
+
+@pytest.fixture
+def pair(weir, scripted):
+    """pair(handler, ...) -> a daemon with two backends of that handler"""
+    def start(handler, protocol="http1", **pool):
+        backends = [scripted(handler) for _ in range(2)]
+        named = [{"address": each.address, "name": f"b{i}"} for i, each in enumerate(backends)]
+        daemon = weir(named, pool={**STRICT, "protocol": protocol, **pool}, workers=1)
+        daemon.peers = backends
+        return daemon
+    return start
+
+
+def nobody_is_blamed(daemon):
+    rows = daemon.backends()
+    assert {r["state"] for r in rows.values()} == {"up"}, rows
+    assert {r["errors"] for r in rows.values()} == {0}, rows
+
+
+def blamed(daemon):
+    return [r["state"] for r in daemon.backends().values()].count("ejected")
+
+
+def head(peer, text):
+    peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n" + text + b"\r\n")
+
+
+@pytest.mark.parametrize("status", [501, 505, 506, 507, 508, 510, 511])
+def test_a_status_that_speaks_of_the_request(pair, status):
+    def handler(peer):
+        while peer.request():
+            peer.respond(status=status)
+    daemon = pair(handler)
+    client = daemon.connect()
+    assert {client.ask("BREW").status for _ in range(10)} == {status}
+    nobody_is_blamed(daemon)
+
+
+def test_a_status_that_does_not(pair):
+    def handler(peer):
+        while peer.request():
+            peer.respond(status=500)
+    daemon = pair(handler)
+    client = daemon.connect()
+    assert {client.ask().status for _ in range(10)} == {500}
+    assert blamed(daemon) == 1
+
+
+FIELDS = {
+    "a long redirect": b"Location: /%s\r\n" % (b"x" * 70000),
+    "many": b"".join(b"Set-Cookie: c%d=1\r\n" % i for i in range(257)),
+    "a control byte": b"Location: /\x01\r\n",
+    "a line feed": b"Location: /\nX: y\r\n",
+    "a fold": b"Location: /\r\n y\r\n",
+}
+LIMITS = {"a long redirect": "response_header_bytes (65536)",
+          "many": "response_header_count (256)"}
+
+
+@pytest.mark.parametrize("kind", FIELDS)
+def test_fields_that_a_client_may_have_sent(pair, kind):
+    def handler(peer):
+        while peer.request():
+            head(peer, FIELDS[kind])
+    daemon = pair(handler)
+    for _ in range(8):
+        response = daemon.ask()
+        assert response.status == 502
+    nobody_is_blamed(daemon)
+    if kind in LIMITS:
+        assert LIMITS[kind].partition(" ")[0].encode() in response.body
+        assert f"passes pools.app.limits.{LIMITS[kind]}" in daemon.stderr
+
+
+@pytest.mark.parametrize("text", [b"Content-Length: 1\r\n", b"Transfer-Encoding: chunked\r\n"])
+def test_framing_is_its_own_fault(pair, text):
+    def handler(peer):
+        while peer.request():
+            head(peer, text)
+    daemon = pair(handler)
+    for _ in range(8):
+        assert daemon.ask().status == 502
+    assert blamed(daemon) == 1
+
+
+def fields(peer, n, size):
+    while peer.request():
+        head(peer, b"".join(b"X-%d: %s\r\n" % (i, b"v" * size) for i in range(n)))
+
+
+@pytest.mark.parametrize("n,size", [(250, 10), (1, 60000), (3, 20000)])
+def test_a_large_head_passes(pair, n, size):
+    """More than a listener's limits for requests, which are none for responses."""
+    daemon = pair(lambda peer: fields(peer, n, size))
+    response = daemon.ask()
+    assert response.status == 200
+    assert sum(1 for name, _ in response.headers if name.startswith("X-")) >= n
+    nobody_is_blamed(daemon)
+
+
+@pytest.mark.parametrize("n,size", [(250, 10), (1, 50000), (3, 15000)])
+def test_a_large_head_passes_over_http2(pair, n, size):
+    def handler(peer):
+        server = H2Server(peer)
+        while (found := server.request())[0]:
+            stream, _ = found
+            server.streams.pop(stream)
+            server.head(stream, headers=[(f"x-{i}", "v" * size) for i in range(n)], end=True)
+    daemon = pair(handler, "h2")
+    response = daemon.ask()
+    assert response.status == 200
+    assert sum(1 for name, _ in response.headers if name.startswith("x-")) >= n
+    nobody_is_blamed(daemon)
+
+
+@pytest.mark.parametrize("n,size,limit", [(257, 1, b"response_header_count"),
+                                          (5, 15000, b"response_header_bytes")])
+def test_too_large_over_http2(pair, n, size, limit):
+    def handler(peer):
+        server = H2Server(peer)
+        while (found := server.request())[0]:
+            stream, _ = found
+            server.streams.pop(stream)
+            server.head(stream, headers=[(f"x-{i}", "v" * size) for i in range(n)], end=True)
+    daemon = pair(handler, "h2")
+    for _ in range(8):
+        response = daemon.ask()
+        assert response.status == 502 and limit in response.body, response
+    nobody_is_blamed(daemon)
+
+
+def test_the_limits_are_settings(pair):
+    daemon = pair(lambda peer: fields(peer, 5, 300),
+                  limits={"response_header_bytes": "1KiB"})
+    response = daemon.ask()
+    assert response.status == 502 and b"limits.response_header_bytes" in response.body
+    daemon = pair(lambda peer: fields(peer, 5, 300), limits={"response_header_count": 4})
+    response = daemon.ask()
+    assert response.status == 502 and b"limits.response_header_count" in response.body
+
+
+def test_http10_without_host_to_http2(pair):
+    seen = []
+    daemon = pair(answering(seen), "h2")
+    for _ in range(8):
+        client = daemon.connect()
+        client.send(b"GET /a HTTP/1.0\r\n\r\n")
+        response = client.response()
+        assert response.status == 400 and b"no host" in response.body, response
+    assert seen == []
+    nobody_is_blamed(daemon)
+    client = daemon.connect()
+    client.send(b"GET /a HTTP/1.0\r\nHost: weir.test\r\n\r\n")
+    assert client.response().status == 200 and seen[0].get(":authority") == "weir.test"
+
+
+def test_a_request_that_the_backend_hates(pair):
+    def handler(peer):
+        server = H2Server(peer)
+        while (found := server.request())[0]:
+            server.streams.pop(found[0])
+            server.reset(found[0], 1)
+    daemon = pair(handler, "h2", retry="off")
+    for _ in range(8):
+        assert daemon.ask().status == 502
+    nobody_is_blamed(daemon)
+
+
+@pytest.mark.parametrize("end", ["close", "reset"])
+def test_a_body_that_is_held_back(pair, end):
+    """Backends have time-outs of their own for it."""
+    def handler(peer):
+        while peer.request_head():
+            if end == "reset":
+                peer.reset()
+            return
+    daemon = pair(handler)
+    for _ in range(8):
+        client = daemon.connect()
+        client.send(request("POST", headers=[("Transfer-Encoding", "chunked")]))
+        client.send(chunked([b"x"])[:-5])
+        assert client.response().status == 502
+    nobody_is_blamed(daemon)
+
+
+def test_closing_on_a_whole_request_is_a_fault(pair):
+    daemon = pair(lambda peer: peer.request_head(), retry="off")
+    for _ in range(8):
+        assert daemon.ask("POST", body=b"x").status == 502
+    assert blamed(daemon) == 1
+
+
+def test_nothing_at_all(pair):
+    daemon = pair(answer_all)
+    assert daemon.ask().status == 200
+    nobody_is_blamed(daemon)
