@@ -16,6 +16,7 @@
 
 #include "weir/base/clock.h"
 #include "weir/base/parse.h"
+#include "weir/health/health.h"
 
 #define WORDS_MAX 8
 #define FRONTENDS 1
@@ -153,7 +154,7 @@ static void fill_server(struct line *l, const struct pool *pool, uint32_t i)
 	const struct backend *b = pool->backends[i];
 	uint64_t now_us = clock_wall_us();
 	*l = (struct line){
-	    .px = pool->conf->name, .sv = b->name, .status = status_of(backend_state(b))};
+	    .px = pool->conf->name, .sv = b->name, .status = status_of(health_state(b))};
 	for (size_t k = 0; k < ARRAY_LEN(counted); k++)
 		set(l, counted[k].column, backend_counter_named(b, counted[k].counter));
 	uint64_t errors = backend_counter_named(b, "errors");

@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "weir/health/health.h"
 #include "weir/http/h1.h"
 #include "weir/route/identity.h"
 
@@ -193,7 +194,7 @@ static unsigned load_of(const struct pool *pool, uint32_t i, const uint8_t *load
 static bool is_candidate(const struct pool *pool, uint32_t i, unsigned load, struct str *why)
 {
 	const struct backend *b = pool->backends[i];
-	enum backend_state state = backend_state(b);
+	enum backend_state state = health_state(b);
 	uint32_t limit = pool_limit(pool, i);
 	uint32_t in_flight = atomic_load_explicit(&b->in_flight, memory_order_relaxed);
 	if (!backend_state_takes_new(state))
@@ -223,7 +224,7 @@ static void put_candidate(struct json *j, const struct pool *pool, uint32_t i, u
 	json_object(j);
 	json_member_view(j, "pool", pool->conf->name);
 	json_member_view(j, "name", b->name);
-	json_member_text(j, "state", backend_state_name(backend_state(b)));
+	json_member_text(j, "state", backend_state_name(health_state(b)));
 	json_member_u64(j, "priority", pool->priorities[i]);
 	json_member_u64(j, "weight", pool->weights[i]);
 	json_member_u64(j, "in_flight", atomic_load_explicit(&b->in_flight, memory_order_relaxed));

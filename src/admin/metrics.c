@@ -320,7 +320,7 @@ static void put_states(struct scene *s)
 				metric_label(
 				    &s->m, "state",
 				    view_str(backend_state_name((enum backend_state)state)));
-				metric_u64(&s->m, (int)backend_state(b) == state);
+				metric_u64(&s->m, (int)health_state(b) == state);
 			}
 		}
 	}

@@ -95,7 +95,7 @@ void put_backend(struct json *j, const struct pool *pool, uint32_t i)
 	json_object(j);
 	json_member_view(j, "name", b->name);
 	json_member_view(j, "address", b->address_text);
-	json_member_text(j, "state", backend_state_name(backend_state(b)));
+	json_member_text(j, "state", backend_state_name(health_state(b)));
 	json_member_text(j, "reason", b->reason);
 	/* of the last handshake, while it failed */
 	json_member_optional(j, "tls_error",
@@ -106,7 +106,7 @@ void put_backend(struct json *j, const struct pool *pool, uint32_t i)
 	json_member_u64(j, "limit", pool_limit(pool, i));
 	if (pool->adaptive)
 		put_adaptive(j, b);
-	if (pool->conf->sticky.on && backend_state(b) == BACKEND_draining)
+	if (pool->conf->sticky.on && health_state(b) == BACKEND_draining)
 		put_sessions(j, pool, i);
 	json_member_double(j, "share",
 			   (double)atomic_load_explicit(&b->health_share, memory_order_relaxed) /

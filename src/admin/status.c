@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "weir/base/clock.h"
+#include "weir/health/health.h"
 
 /* A worker that was busy for longer in one turn delays everybody it serves. */
 #define LAG_PROBLEM_US 100000
@@ -128,7 +129,7 @@ static void put_pool_problems(struct json *j, const struct pool *pool)
 		json_textf(j, "pool " VIEW_FMT ": %s", VIEW_ARG(pool->conf->name), s->sentence);
 	for (uint32_t i = 0; i < pool->n; i++) {
 		const struct backend *b = pool->backends[i];
-		enum backend_state state = backend_state(b);
+		enum backend_state state = health_state(b);
 		if (state != BACKEND_down && state != BACKEND_ejected)
 			continue;
 		json_textf(j, "backend " VIEW_FMT "/" VIEW_FMT " is %s%s%s", VIEW_ARG(b->pool_name),

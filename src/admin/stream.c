@@ -16,6 +16,7 @@
 #include "counters.h"
 
 #include "weir/base/clock.h"
+#include "weir/health/health.h"
 
 static void put_latency(struct json *j, const struct hist_summary *s)
 {
@@ -34,7 +35,7 @@ static void put_row(struct json *j, const struct pool *pool, uint32_t i, uint64_
 	json_object(j);
 	json_member_view(j, "name", b->name);
 	json_member_view(j, "address", b->address_text);
-	json_member_text(j, "state", backend_state_name(backend_state(b)));
+	json_member_text(j, "state", backend_state_name(health_state(b)));
 	json_member_text(j, "reason", b->reason);
 	json_member_text(
 	    j, "verdict",

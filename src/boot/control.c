@@ -20,10 +20,6 @@
 #define DRAIN_POLL_S 0.02
 /* The last spans get two seconds. */
 #define FLUSH_POLLS 100
-/* A refresh looks at every backend: a flapping pool must not ask for one at each
- * flap.  So much time for each backend, 100 ms at most, lies between two. */
-#define ANNOUNCE_BACKEND_US 100
-#define ANNOUNCE_MAX_US 100000
 
 /* ---- generations ---- */
 
@@ -173,44 +169,6 @@ enum err control_reload(struct control *control, struct str *why)
 	event_add(EVENT_RELOAD, VIEW_NONE, VIEW_NONE, "configuration loaded, generation %llu",
 		  (unsigned long long)control->current->id);
 	return ERR_OK;
-}
-
-static void refresh_views(struct worker *w, void *arg)
-{
-	(void)arg;
-	worker_refresh(w);
-}
-
-void control_announce(struct control *control)
-{
-	timer_clear(&control->announce_timer);
-	control->announced_us = control->loop.now_us;
-	workers_call(control, refresh_views, NULL);
-}
-
-static void on_announce_timer(struct timer *timer)
-{
-	control_announce(container_of(timer, struct control, announce_timer));
-}
-
-static uint64_t announce_gap_us(const struct control *control)
-{
-	uint64_t n = 0;
-	for (uint32_t i = 0; i < control->current->n_pools; i++)
-		n += control->current->pools[i].n;
-	n *= ANNOUNCE_BACKEND_US;
-	return n < ANNOUNCE_MAX_US ? n : ANNOUNCE_MAX_US;
-}
-
-void control_announce_soon(struct control *control)
-{
-	uint64_t now = control->loop.now_us;
-	uint64_t next = control->announced_us + announce_gap_us(control);
-	control->announce_timer.fn = on_announce_timer;
-	if (next <= now)
-		control_announce(control);
-	else if (!timer_is_set(&control->announce_timer))
-		loop_timer(&control->loop, &control->announce_timer, next - now);
 }
 
 /* ---- the end ---- */
@@ -408,7 +366,6 @@ static void make_socket_dir(struct view path)
 static enum err start(struct control *control, struct conf *conf, struct str *why)
 {
 	struct admin_host host = host_of(control);
-	struct health_host health_host = health_host_of(control);
 	struct shared_conf *shared = shared_conf_new(conf, why);
 	if (!shared) {
 		conf_free(conf);
@@ -431,7 +388,7 @@ static enum err start(struct control *control, struct conf *conf, struct str *wh
 	}
 	control->current = gen;
 	control->shared = gen->shared;
-	control->health = health_new(&control->loop, &health_host);
+	control->probing = probing_new(control);
 	make_socket_dir(conf->status.socket);
 	control->admin = admin_new(&control->loop, conf, &host, why);
 	control->log_writer = control->admin ? log_writer_new(control, conf, why) : NULL;
@@ -439,6 +396,8 @@ static enum err start(struct control *control, struct conf *conf, struct str *wh
 	if (err)
 		goto out;
 	err = workers_run(control);
+	if (!err)
+		err = probing_run(control->probing);
 	if (err)
 		str_printf(why, "cannot start threads: %s\n", err_text(err));
 	else
@@ -480,8 +439,10 @@ static _Noreturn void leave_at_once(struct control *control)
 static void finish(struct control *control)
 {
 	if (control->current)
-		control->current->n_live++; /* health names its backends until health_free */
-	tracer_free(control->tracer);       /* its letters are read with those of the workers */
+		control->current->n_live++; /* health names its backends until probing_free */
+	if (control->probing)
+		probing_stop(control->probing);
+	tracer_free(control->tracer); /* its letters are read with those of the workers */
 	if (control->n_workers)
 		workers_stop(control);
 	bool ended = log_writer_free(control->log_writer);
@@ -490,7 +451,8 @@ static void finish(struct control *control)
 	if (!ended)
 		leave_at_once(control);
 	runtime_free(control);
-	health_free(control->health);
+	if (control->probing)
+		probing_free(control->probing);
 	free_generations(control);
 	listeners_free(control);
 	if (control->n_workers) {

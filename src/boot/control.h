@@ -28,6 +28,7 @@ struct shared_conf {
 };
 
 struct log_writer;
+struct probing;
 struct tracer;
 
 /*
@@ -69,9 +70,7 @@ struct control {
 		struct str error;
 	} last_reload;
 	struct admin *admin;
-	struct health *health;
-	struct timer announce_timer; /* changes of state that workers do not know yet */
-	uint64_t announced_us;
+	struct probing *probing;
 	struct log_writer *log_writer;
 	struct log_losses {
 		uint64_t n, at_us; /* lines lost so far, and when that was noted */
@@ -100,10 +99,6 @@ enum err control_reload(struct control *control, struct str *why);
 enum err control_rebuild(struct control *control, struct str *why);
 void control_drain(struct control *control);
 void control_stop(struct control *control);
-/* A backend's state changed: workers look again. */
-void control_announce(struct control *control);
-/* The same a little later, at most 100 ms: many backends may change at a time. */
-void control_announce_soon(struct control *control);
 
 /* generation.c */
 struct generation *generation_new(struct control *control, struct shared_conf *shared,
@@ -150,7 +145,7 @@ void tls_tick(struct control *control);
 /* workers.c */
 enum err workers_start(struct control *control, const struct conf *conf, struct str *why);
 enum err workers_run(struct control *control);
-/* Runs fn(worker, arg) on each worker's thread, some time from now. */
+/* Runs fn(worker, arg) on each worker's thread, some time from now.  Any thread. */
 void workers_call(struct control *control, void (*fn)(struct worker *w, void *arg), void *arg);
 /* Calls fn(control) here once every worker has read all letters posted so far. */
 void workers_barrier(struct control *control, void (*fn)(struct control *control));
@@ -160,7 +155,6 @@ void workers_free(struct control *control);
 
 /* host.c */
 struct admin_host host_of(struct control *control);
-struct health_host health_host_of(struct control *control);
 /* Notes when lines of logs are lost. */
 void host_watch_logs(struct control *control);
 
@@ -179,6 +173,20 @@ size_t runtime_count(const struct control *control);
 /* Removes backends that have drained. */
 void runtime_tick(struct control *control);
 void runtime_free(struct control *control);
+
+/* probing.c: health on a thread of its own; the functions here are the control thread's. */
+struct probing *probing_new(struct control *control);
+enum err probing_run(struct probing *probing);
+/* Until then, and in tests: whoever turns it is the health thread. */
+struct loop *probing_loop(struct probing *probing);
+/* Its pools are those of `gen` from now on; what it knew of others is forgotten. */
+void probing_follow(struct probing *probing, const struct generation *gen);
+/* As health_set_admin; workers hear of it at once. */
+void probing_set_admin(struct probing *probing, struct backend *b, enum backend_state state);
+/* Ends the thread: no letter leaves it any more. */
+void probing_stop(struct probing *probing);
+/* After the workers have ended. */
+void probing_free(struct probing *probing);
 
 /* handover.c */
 /* At the start of the process: are we the one that takes over? */

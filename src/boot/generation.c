@@ -141,7 +141,7 @@ void generation_publish(struct control *control, struct generation *gen)
 	gen->n_live = gen->n_workers;
 	control->current = gen;
 	control->shared = gen->shared;
-	health_follow(control->health, gen->pools, gen->n_pools);
+	probing_follow(control->probing, gen);
 	listeners_retire(control);
 	for (unsigned w = 0; w < gen->n_workers; w++) {
 		struct gen_local *gl = &gen->local[w];

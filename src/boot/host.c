@@ -344,40 +344,6 @@ static enum err host_reload(void *ctx, struct str *diagnostics)
 	return control_reload(ctx, diagnostics);
 }
 
-static void on_health_change(void *ctx, struct backend *b, enum backend_state was, const char *why)
-{
-	const char *name = backend_state_name(backend_state(b));
-	bool worse = backend_state_takes_new(was) && !backend_state_takes_new(backend_state(b));
-	event_add(EVENT_STATE, b->pool_name, b->name, "%s: %s", name, why);
-	log_line(worse ? LOG_LEVEL_WARN : LOG_LEVEL_INFO,
-		 "backend " VIEW_FMT "/" VIEW_FMT " (" VIEW_FMT "): %s: %s", VIEW_ARG(b->pool_name),
-		 VIEW_ARG(b->name), VIEW_ARG(b->address_text), name, why);
-	control_announce_soon(ctx);
-}
-
-static void on_health_note(void *ctx, struct backend *b, const char *what)
-{
-	event_add(EVENT_STATE, b->pool_name, b->name, "%s", what);
-	log_info("backend " VIEW_FMT "/" VIEW_FMT " (" VIEW_FMT "): %s", VIEW_ARG(b->pool_name),
-		 VIEW_ARG(b->name), VIEW_ARG(b->address_text), what);
-	control_announce_soon(ctx);
-}
-
-static void on_health_reopened(void *ctx)
-{
-	control_announce_soon(ctx);
-}
-
-struct health_host health_host_of(struct control *control)
-{
-	return (struct health_host){
-	    .ctx = control,
-	    .changed = on_health_change,
-	    .noted = on_health_note,
-	    .reopened = on_health_reopened,
-	};
-}
-
 static void host_drain(void *ctx)
 {
 	control_drain(ctx);

@@ -200,8 +200,7 @@ enum err runtime_set_state(void *ctx, struct backend *b, enum backend_state stat
 	o->at_wall_us = clock_wall_us();
 	if (state == BACKEND_up)
 		o->leaving = o->forget = false;
-	health_set_admin(control->health, b, state);
-	control_announce(control); /* at once: who drains a backend wants to see it drain */
+	probing_set_admin(control->probing, b, state);
 	drop_empty(o);
 	return ERR_OK;
 }
@@ -267,8 +266,7 @@ static void begin_leaving(struct control *control, struct pool_override *o, stru
 {
 	o->leaving = true;
 	o->at_wall_us = clock_wall_us();
-	health_set_admin(control->health, b, BACKEND_draining);
-	control_announce(control);
+	probing_set_admin(control->probing, b, BACKEND_draining);
 }
 
 enum err runtime_remove(void *ctx, struct view pool, struct view backend, struct str *why)
@@ -365,7 +363,7 @@ static void forget(struct control *control, struct pool_override *o)
 {
 	struct backend *b = find_backend(control, o->pool, o->backend);
 	if (b && (o->has_state || o->leaving))
-		health_set_admin(control->health, b, BACKEND_up);
+		probing_set_admin(control->probing, b, BACKEND_up);
 	note(EVENT_STATE, o, "what was changed at run time is taken back");
 	override_free(o);
 }
@@ -392,7 +390,6 @@ enum err runtime_reset(void *ctx, struct view pool, struct view backend, struct 
 		if (!err)
 			forget(control, o);
 	}
-	control_announce(control);
 	return err;
 }
 

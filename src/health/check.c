@@ -91,10 +91,14 @@ void check_fail(struct check *c, const char *fmt, ...)
 	va_end(ap);
 }
 
+/* An answer that is there in time counts, however busy this thread was since. */
 static void on_timeout(struct timer *timer)
 {
-	struct check *c = container_of(timer, struct check, timer);
+	struct check *c = container_of(timer, struct check, timer), **running = c->running;
 	check_magic(c, CHECK_MAGIC);
+	stream_catch_up(&c->stream);
+	if (*running != c)
+		return;
 	uint64_t us = c->settings->conf.timeout_us;
 	if (us % 1000000)
 		check_fail(c, "timed out after %llu ms %s", (unsigned long long)(us / 1000),

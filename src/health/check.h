@@ -76,7 +76,7 @@ struct check_result {
 	const char *reason; /* valid during the call */
 };
 
-/* What all checks share; control thread. */
+/* What all checks share; health thread. */
 struct prober {
 	struct loop *loop;
 	struct buf_pool bufs;

@@ -129,7 +129,7 @@ static void reopen(struct health_target *t)
 	if (t->ejected && t->health->loop->now_us < t->open_at_us)
 		return;
 	if (atomic_compare_exchange_strong(&t->backend->fault.trial, &closed, TRIAL_OFF))
-		t->health->host.reopened(t->health->host.ctx);
+		t->health->host.look(t->health->host.ctx);
 }
 
 static void on_row(struct health_target *t)
@@ -172,8 +172,7 @@ static void on_letter(struct loop *loop, struct mail *mail)
 	}
 	if (news & FAULT_NEWS_TRIAL_PASSED && t->on_trial) {
 		t->on_trial = false;
-		t->health->host.noted(t->health->host.ctx, t->backend,
-				      "the request that tried it succeeded: in service again");
+		target_note(t, "the request that tried it succeeded: in service again");
 	}
 	if (news & FAULT_NEWS_TRIAL_FAILED)
 		on_trial_failed(t);
@@ -186,7 +185,6 @@ static void on_letter(struct loop *loop, struct mail *mail)
 static void take_sample(struct health_target *t, struct outlier_sample *s)
 {
 	const struct backend *b = t->backend;
-	struct hist_total wait;
 	uint64_t served = 0, faults = 0;
 	for (unsigned i = 0; i < b->n_workers; i++) {
 		served += counter_get(&b->local[i]->fault.served);
@@ -197,11 +195,10 @@ static void take_sample(struct health_target *t, struct outlier_sample *s)
 	t->swept_served = served;
 	t->swept_faults = faults;
 	s->n_latency = 0;
-	if (!t->pool->outlier.latency_factor || !b->windows)
+	if (!t->pool->outlier.latency_factor)
 		return;
-	windows_read(b->windows, PHASE_wait, WINDOW_10S, &wait);
-	s->n_latency = wait.n;
-	s->p50_us = hist_total_quantile(&wait, 0.5);
+	s->n_latency = atomic_load_explicit(&b->n_waits, memory_order_relaxed);
+	s->p50_us = atomic_load_explicit(&b->wait_p50_us, memory_order_relaxed);
 }
 
 static void eject_outlier(struct health_target *t, enum outlier_cause cause,
@@ -218,7 +215,7 @@ static void eject_outlier(struct health_target *t, enum outlier_cause cause,
 static void set_share(struct health_target *t, uint32_t share, const char *what)
 {
 	atomic_store_explicit(&t->backend->health_share, (uint16_t)share, memory_order_relaxed);
-	t->health->host.noted(t->health->host.ctx, t->backend, what);
+	target_note(t, what);
 }
 
 static void slow_down(struct health_target *t, const struct outlier_sample *s, uint64_t median_us)

@@ -60,18 +60,22 @@ void target_settle(struct health_target *t, const char *why)
 	enum backend_state was = backend_state(b), now = state_of(t);
 	/* even in the same state: it may be down for another reason by now */
 	if (now == BACKEND_down)
-		down_reason(t, b->reason, sizeof(b->reason));
+		down_reason(t, t->reason, sizeof(t->reason));
 	else
-		snprintf(b->reason, sizeof(b->reason), "%s", reason_of(t, now));
-	if (now == was)
+		snprintf(t->reason, sizeof(t->reason), "%s", reason_of(t, now));
+	if (now == was) {
+		target_tell(t);
 		return;
+	}
 	/* back from outside; at the start of the process nobody is, and nobody ramps */
 	if (now == BACKEND_up && !backend_state_takes_new(was))
 		atomic_store_explicit(&b->ramp_from_us, t->health->loop->now_us,
 				      memory_order_relaxed);
-	b->since_us = clock_wall_us();
+	t->since_us = clock_wall_us();
+	snprintf(t->why, sizeof(t->why), "%s", why);
 	atomic_store_explicit(&b->state, (uint8_t)now, memory_order_relaxed);
-	t->health->host.changed(t->health->host.ctx, b, was, why);
+	t->health->host.look(t->health->host.ctx);
+	target_tell(t);
 }
 
 /* ---- active checks ---- */
@@ -201,6 +205,8 @@ static struct health_target *target_new(struct health_pool *hp, struct backend *
 	t->backend = b;
 	t->admin = state == BACKEND_draining || state == BACKEND_maintenance ? state : BACKEND_up;
 	t->due.fn = on_due;
+	t->since_us = b->since_us;
+	target_news_init(t);
 	list_init(&t->waiting);
 	list_push_back(&hp->targets, &t->link);
 	b->health = t;
@@ -215,7 +221,7 @@ static void target_free(struct health_target *t)
 	target_unwatch_traffic(t);
 	list_del(&t->link);
 	t->backend->health = NULL;
-	free(t);
+	target_news_fini(t);
 }
 
 static void pool_free(struct health_pool *hp)
@@ -229,6 +235,11 @@ static void pool_free(struct health_pool *hp)
 	tls_client_put(hp->load_tls);
 	free((char *)hp->name.ptr);
 	free(hp);
+}
+
+static bool asks_load(const struct pool *pool)
+{
+	return pool->conf->prequal.path.ptr && pool->wants_reports;
 }
 
 static struct tls_client *new_client(struct health *h, const struct conf_pool *pool,
@@ -253,24 +264,64 @@ static struct tls_client *new_client(struct health *h, const struct conf_pool *p
 	return client;
 }
 
-/* Checks use the TLS of real traffic; true when it is another one now. */
-static bool follow_tls(struct health_pool *hp, const struct conf_pool *pool)
+struct health_clients {
+	size_t n;
+	struct pool_clients {
+		struct tls_client *check, *load; /* counted; NULL: plain TCP */
+	} of[];                                  /* [n], as the pools */
+};
+
+static void clients_of(struct health *h, const struct pool *pool, struct pool_clients *out)
 {
-	struct tls_client *old = hp->tls;
-	bool is_grpc = check_kinds[pool->health.type] == &check_grpc;
-	struct view alpn = is_grpc ? VIEW("\x02h2") : VIEW("\x08http/1.1");
-	hp->tls = pool->health.on && pool->tls.on ? new_client(hp->health, pool, alpn) : NULL;
-	bool same = old && hp->tls ? tls_client_id(old) == tls_client_id(hp->tls) : old == hp->tls;
-	tls_client_put(old);
-	return !same;
+	const struct conf_pool *conf = pool->conf;
+	bool is_grpc = check_kinds[conf->health.type] == &check_grpc;
+	if (conf->health.on)
+		out->check = new_client(h, conf, is_grpc ? VIEW("\x02h2") : VIEW("\x08http/1.1"));
+	if (asks_load(pool))
+		out->load = new_client(h, conf, VIEW("\x08http/1.1"));
+}
+
+struct health_clients *health_clients_new(struct health *h, const struct pool *pools, uint32_t n)
+{
+	struct health_clients *clients = must_calloc(sizeof(*clients) + n * sizeof(clients->of[0]));
+	clients->n = n;
+	for (uint32_t i = 0; i < n; i++)
+		if (pools[i].conf->tls.on)
+			clients_of(h, &pools[i], &clients->of[i]);
+	return clients;
+}
+
+void health_clients_free(struct health_clients *clients)
+{
+	for (size_t i = 0; i < clients->n; i++) {
+		tls_client_put(clients->of[i].check);
+		tls_client_put(clients->of[i].load);
+	}
+	free(clients);
+}
+
+static void swap(struct tls_client **a, struct tls_client **b)
+{
+	struct tls_client *c = *a;
+	*a = *b;
+	*b = c;
+}
+
+/* Checks use the TLS of real traffic; true when it is another one now. */
+static bool follow_tls(struct health_pool *hp, struct pool_clients *next)
+{
+	swap(&hp->tls, &next->check);
+	const struct tls_client *old = next->check;
+	return old && hp->tls ? tls_client_id(old) != tls_client_id(hp->tls) : old != hp->tls;
 }
 
 /* Other settings: checks begin anew.  A backend that served without any is taken
  * to be up until they say otherwise; a verdict they gave before stays. */
-static void follow_settings(struct health_pool *hp, const struct conf_pool *pool)
+static void follow_settings(struct health_pool *hp, const struct conf_pool *pool,
+			    struct pool_clients *clients)
 {
 	const struct conf_health *conf = &pool->health;
-	bool new_way = follow_tls(hp, pool) | (hp->send_proxy != pool->send_proxy);
+	bool new_way = follow_tls(hp, clients) | (hp->send_proxy != pool->send_proxy);
 	hp->send_proxy = pool->send_proxy;
 	if (hp->settings ? health_settings_same(hp->settings, conf) && !new_way : !conf->on)
 		return;
@@ -294,15 +345,12 @@ static void follow_settings(struct health_pool *hp, const struct conf_pool *pool
 	hp->settings = next;
 }
 
-static void follow_load(struct health_pool *hp, const struct pool *pool)
+static void follow_load(struct health_pool *hp, const struct pool *pool,
+			struct pool_clients *clients)
 {
 	const struct conf_pool *conf = pool->conf;
-	bool asks = conf->prequal.path.ptr && pool->wants_reports;
-	struct tls_client *old = hp->load_tls;
-	hp->load_tls = NULL;
-	if (asks && conf->tls.on)
-		hp->load_tls = new_client(hp->health, conf, VIEW("\x08http/1.1"));
-	asks &= !conf->tls.on || hp->load_tls;
+	swap(&hp->load_tls, &clients->load);
+	bool asks = asks_load(pool) && (!conf->tls.on || hp->load_tls);
 	list_each (it, &hp->targets) {
 		struct health_target *t = list_entry(it, struct health_target, link);
 		t->facts.asked_load = asks;
@@ -310,15 +358,15 @@ static void follow_load(struct health_pool *hp, const struct pool *pool)
 			load_follow(t, conf, hp->load_tls);
 		else
 			load_stop(t);
+		target_tell(t);
 	}
-	tls_client_put(old);
 }
 
-static void follow_pool(struct health *h, const struct pool *pool)
+static void follow_pool(struct health *h, const struct pool *pool, struct pool_clients *clients)
 {
 	struct health_pool *hp = pool_of(h, pool->conf->name);
 	hp->seen = true;
-	follow_settings(hp, pool->conf);
+	follow_settings(hp, pool->conf, clients);
 	hp->n_targets = pool->n;
 	for (uint32_t i = 0; i < pool->n; i++) {
 		struct backend *b = pool->backends[i];
@@ -333,7 +381,7 @@ static void follow_pool(struct health *h, const struct pool *pool)
 		target_settle(t, state_of(t) == BACKEND_unknown ? "not checked yet"
 								: "no health checks any more");
 	}
-	follow_load(hp, pool);
+	follow_load(hp, pool, clients);
 	pool_follow_outlier(hp, &pool->conf->outlier);
 }
 
@@ -355,10 +403,12 @@ static void forget_unseen(struct health *h)
 	}
 }
 
-void health_follow(struct health *h, const struct pool *pools, uint32_t n)
+void health_follow(struct health *h, const struct pool *pools, uint32_t n,
+		   struct health_clients *clients)
 {
+	check(clients->n == n);
 	for (uint32_t i = 0; i < n; i++)
-		follow_pool(h, &pools[i]);
+		follow_pool(h, &pools[i], &clients->of[i]);
 	forget_unseen(h);
 }
 
@@ -390,11 +440,6 @@ void health_set_admin(struct health *h, struct backend *b, enum backend_state ad
 	check(t != NULL);
 	t->admin = admin;
 	target_settle(t, "set by an operator");
-}
-
-const struct health_facts *health_facts(const struct backend *b)
-{
-	return b->health ? &b->health->facts : NULL;
 }
 
 struct health *health_new(struct loop *loop, const struct health_host *host)

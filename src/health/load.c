@@ -59,23 +59,18 @@ static void disconnect(struct load_probe *p)
 	p->asked = p->has_head = false;
 }
 
-static void note(struct load_probe *p, const char *what)
-{
-	struct health *h = p->target->health;
-	h->host.noted(h->host.ctx, p->target->backend, what);
-}
-
 /* Picks go by weir's own counts then, which are never wrong, only incomplete. */
 static void lose(struct load_probe *p, const char *why)
 {
 	char what[BACKEND_REASON_MAX];
 	disconnect(p);
 	p->target->facts.n_loads_lost++;
+	target_tell(p->target);
 	if (++p->lost_row != LOST_ROW)
 		return;
 	struct str text = str_fixed(what, sizeof(what));
 	str_printf(&text, "asked for its load %d times in vain: %s", LOST_ROW, why);
-	note(p, what);
+	target_note(p->target, what);
 }
 
 static void report(struct load_probe *p, struct view value)
@@ -85,8 +80,9 @@ static void report(struct load_probe *p, struct view value)
 		return;
 	}
 	p->target->facts.n_loads++;
+	target_tell(p->target);
 	if (p->lost_row >= LOST_ROW)
-		note(p, "says its load again");
+		target_note(p->target, "says its load again");
 	p->lost_row = 0;
 }
 
@@ -252,7 +248,9 @@ static void connect_and_ask(struct load_probe *p)
 /* More or less 5 %, so that backends do not fall into step. */
 static uint64_t next_us(const struct load_probe *p)
 {
-	double rate = rate_per_s(&p->target->backend->rate);
+	double rate =
+	    (double)atomic_load_explicit(&p->target->backend->rate_milli, memory_order_relaxed) /
+	    1000;
 	uint64_t us = rate > 0 ? (uint64_t)(REQUESTS_EACH * 1e6 / rate) : IDLE_US;
 	if (rate > 0 && us > p->interval_us)
 		us = p->interval_us;

@@ -2,7 +2,7 @@
 /*
  * Load probes: a backend of a pool that balances by prequal is asked again and
  * again how much it has to do (prequal.path), so that its load is known although
- * other balancers use it as well.  One prober for all workers, on the control
+ * other balancers use it as well.  One prober for all workers, on the health
  * thread; what it learns goes to the backend's memory, where every pick sees it.
  *
  *   idle --due--> asked --report--> idle, the connection is kept

@@ -4,7 +4,7 @@
 
 #include <pcre2.h>
 
-/* A pattern that goes wild must not hold up the control thread: some milliseconds. */
+/* A pattern that goes wild must not hold up other checks: some milliseconds. */
 #define MATCH_LIMIT 500000
 #define DEPTH_LIMIT 10000
 #define HEAP_LIMIT_KIB 4096

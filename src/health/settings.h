@@ -2,7 +2,7 @@
 /*
  * The `health` settings of a pool made ready: a copy of its own, because checks
  * under way outlive the generation they came from, with the regular expression
- * compiled.  Private to health/; control thread.
+ * compiled.  Private to health/; health thread.
  */
 #ifndef WEIR_HEALTH_SETTINGS_H
 #define WEIR_HEALTH_SETTINGS_H

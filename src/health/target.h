@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What health keeps about a pool and about a backend.  Private to health/;
- * control thread.
+ * health thread.
  */
 #ifndef WEIR_HEALTH_TARGET_H
 #define WEIR_HEALTH_TARGET_H
@@ -28,6 +28,29 @@ struct health_pool {
 	struct timer sweep;
 };
 
+/*
+ * What the control thread is to know of a target: a letter that goes to and fro, so that
+ * there is one a target at most, however long nobody reads it.
+ *
+ *   HOME --target_tell--> AWAY --control has read it--> HOME, or AWAY again when stale
+ */
+struct health_news {
+	struct mail mail;
+	atomic_bool away; /* its content is the control thread's */
+	bool stale;       /* AWAY: something has changed since; health thread */
+	bool gone;        /* AWAY: the target is; whoever reads it frees it */
+	/* content */
+	struct health_facts facts;
+	struct health_change change;
+	uint64_t since_us;
+	char reason[BACKEND_REASON_MAX];
+	char why[BACKEND_REASON_MAX];
+	char note[BACKEND_REASON_MAX]; /* empty: none */
+	/* control thread */
+	struct health_facts shown;
+	enum backend_state shown_state;
+};
+
 struct health_target {
 	struct list link;
 	struct health *health;
@@ -44,6 +67,11 @@ struct health_target {
 	uint32_t n_runs;       /* since the settings changed */
 	struct vitals vitals;
 	struct health_facts facts;
+	char reason[BACKEND_REASON_MAX]; /* of its state */
+	char why[BACKEND_REASON_MAX];    /* it became so */
+	char note[BACKEND_REASON_MAX];   /* not told yet */
+	uint64_t since_us;
+	struct health_news news;
 	struct load_probe *load; /* owns; NULL: not asked for its load */
 	/* what live traffic says */
 	bool ejected, on_trial;
@@ -76,5 +104,15 @@ void target_unwatch_traffic(struct health_target *t);
 
 /* Works out the state anew and publishes it when it changed; `why` is a sentence. */
 void target_settle(struct health_target *t, const char *why);
+
+/* news.c */
+
+/* Something about it is to be known: the control thread hears of it. */
+void target_tell(struct health_target *t);
+/* The same, and workers are to look again; `what` is a sentence for people. */
+void target_note(struct health_target *t, const char *what);
+void target_news_init(struct health_target *t);
+/* Frees it: now, or once its letter has been read. */
+void target_news_fini(struct health_target *t);
 
 #endif

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <linux/sockios.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -164,6 +165,22 @@ static void on_io(struct ev_loop *ev, ev_io *w, int revents)
 	if (unlikely(s->transport->buffered != NULL)) /* in case the callback leaves some */
 		stream_feed(s);
 	s->on->readable(s);
+}
+
+void stream_catch_up(struct stream *s)
+{
+	if (!ev_is_active(&s->io))
+		return;
+	struct pollfd fd = {
+	    .fd = s->io.fd,
+	    .events = (short)((s->io.events & EV_READ ? POLLIN : 0) |
+			      (s->io.events & EV_WRITE ? POLLOUT : 0)),
+	};
+	if (poll(&fd, 1, 0) != 1)
+		return;
+	int broken = fd.revents & (POLLERR | POLLHUP) ? EV_READ | EV_WRITE : 0;
+	int revents = (fd.revents & POLLIN ? EV_READ : 0) | (fd.revents & POLLOUT ? EV_WRITE : 0);
+	on_io(s->loop->ev, &s->io, (revents | broken) & s->io.events);
 }
 
 /* Paused meanwhile, it comes when reading goes on: see watch. */

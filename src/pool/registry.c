@@ -323,6 +323,8 @@ static void backend_tick(struct backend *b, uint64_t now_us)
 	if (b->failed)
 		windows_fold(b->failed, failed, n, now_us);
 	rate_push(&b->rate, requests, now_us);
+	atomic_store_explicit(&b->rate_milli, (uint64_t)(rate_per_s(&b->rate) * 1000),
+			      memory_order_relaxed);
 	insight_backend_tick(b, requests, errors, now_us);
 }
 

@@ -3,7 +3,7 @@
  * How long an answer of the pool takes: the medians of its backends, each for
  * its part of the traffic.  Good enough to see that a deadline cannot be met.
  * And when an answer is late: the quantile that hedging goes by, exact for the
- * last second, smoothed over some.
+ * last second, smoothed over some.  And how long backends take beside each other.
  */
 #include "weir/pool/pool.h"
 
@@ -30,8 +30,24 @@ static void work_out_hedge(struct pool *pool)
 			      memory_order_relaxed);
 }
 
+/* Whom health finds slow beside the others: it goes by this. */
+static void publish_waits(struct pool *pool)
+{
+	for (uint32_t i = 0; i < pool->n; i++) {
+		struct backend *b = pool->backends[i];
+		struct hist_total wait = {0};
+		if (b->windows)
+			windows_read(b->windows, PHASE_wait, WINDOW_10S, &wait);
+		atomic_store_explicit(&b->n_waits, wait.n, memory_order_relaxed);
+		atomic_store_explicit(&b->wait_p50_us, hist_total_quantile(&wait, 0.5),
+				      memory_order_relaxed);
+	}
+}
+
 void pool_typical(struct pool *pool)
 {
+	if (pool->conf->outlier.on && pool->conf->outlier.latency_factor)
+		publish_waits(pool);
 	if (pool->conf->retry.hedge.on && pool->conf->retry.hedge.after_share > 0)
 		work_out_hedge(pool);
 	static const double half[] = {0.5};

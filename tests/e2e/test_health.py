@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Health checks with real app servers: who is asked, judged, left out and taken back."""
+import contextlib
+import ctypes
 import http.server
+import os
 import re
 import signal
 import ssl
@@ -619,7 +622,7 @@ def test_a_deadline_far_beyond_the_usual_is_the_backends_fault(weir, app):
 
 def test_off_is_off(weir, app):
     backends = app(2, overrides=["1:status=500"])
-    daemon = weir(named(backends.addresses), pool={"balance": "round-robin", "outlier": "off"})
+    daemon = weir(named(backends.addresses), pool={"balance": "round-robin", "outlier": "off", "retry": "off"})
     counts = load(daemon, n=50)
     assert counts == {200: 100, 500: 100}
     conf = daemon.conf
@@ -719,3 +722,39 @@ def test_flapping(weir, app):
     for i in range(0, 30, 3):
         backends.set(i, status=200)
     wait_for(lambda: all(r["state"] != "down" for r in daemon.backends().values()))
+
+
+# ---- whatever else happens ----
+
+@contextlib.contextmanager
+def frozen(pid):
+    """The control thread, which is the process's first, does not run at all meanwhile: no reader
+    of the API, no reload and no disk can keep it busier than that."""
+    seize, interrupt, detach, wall = 0x4206, 0x4207, 17, 0x40000000
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+    if libc.ptrace(seize, pid, None, None):
+        pytest.skip(f"no ptrace here: {os.strerror(ctypes.get_errno())}")
+    try:
+        assert libc.ptrace(interrupt, pid, None, None) == 0
+        os.waitpid(pid, wall)
+        yield
+    finally:
+        libc.ptrace(detach, pid, None, None)
+
+
+def test_verdicts_without_the_control_thread(weir, app):
+    backends = app(2)
+    daemon = weir(named(backends.addresses), workers=1, pool={
+        "health": health(), "balance": "round-robin", "outlier": "off", "retry": "off"})
+    only(daemon, ["app-0", "app-1"])
+    with frozen(daemon.pid):
+        backends.set(0, status=503)
+        only(daemon, ["app-1"])
+        backends.set(0, status=200)
+        backends.set(1, status=503)
+        only(daemon, ["app-0"])
+    until(daemon, "b0", "up")
+    assert until(daemon, "b1", "down")["reason"] == "status 503, expected 200-399"
+    wait_for(lambda: any(e["message"].startswith("down: ") and e["backend"] == "b1"
+                         for e in daemon.events()), what="people hear of it afterwards")

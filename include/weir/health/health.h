@@ -7,14 +7,20 @@
  *   checks     up, down, unknown     active: weir asks (pool key `health`)
  *   traffic    ejected               passive: weir watches (pool key `outlier`)
  *
- *   struct health *h = health_new(&control->loop, &host);
- *   health_follow(h, gen->pools, gen->n_pools);      // before a generation is published
+ *   struct health *h = health_new(&loop, &host);
+ *   clients = health_clients_new(h, gen->pools, gen->n_pools);
+ *   health_follow(h, gen->pools, gen->n_pools, clients); // before a generation is published
+ *   health_clients_free(clients);
  *   health_set_admin(h, backend, BACKEND_draining);
- *   health_free(h);                                  // before backends go
+ *   health_free(h);                                      // before backends go
  *
- * One prober a process, on the control thread's loop, however many workers there
- * are.  At most CHECKS_MAX checks run at once; what is due meanwhile waits its
- * turn.  Nothing here blocks.  Thread: control.
+ * One prober a process, on a thread of its own, however many workers there are: no
+ * reader of the API, no reload and no slow disk makes it late, since none of them
+ * happens there, and nothing here blocks.  At most CHECKS_MAX checks run at once; what
+ * is due meanwhile waits its turn.
+ *
+ * Thread: that of `loop`, unless a function says otherwise; health_follow,
+ * health_set_admin and health_free while the control thread waits (boot/probing.c).
  */
 #ifndef WEIR_HEALTH_HEALTH_H
 #define WEIR_HEALTH_HEALTH_H
@@ -29,17 +35,24 @@
 
 struct health;
 
+/* What has become of a state since it was told the last time. */
+struct health_change {
+	enum backend_state was, now;
+	const char *why; /* a sentence */
+};
+
 struct health_host {
 	void *ctx;
-	/*
-	 * The state of `b` is another one than `was`; `why` is a sentence.  Workers are
-	 * to look again, soon: many changes may come together.
-	 */
-	void (*changed)(void *ctx, struct backend *b, enum backend_state was, const char *why);
-	/* Its state is the same, but workers are to look again; `what` is a sentence. */
+	struct loop *loop; /* of the control thread */
+	/* Control thread, for people. */
+	void (*changed)(void *ctx, struct backend *b, const struct health_change *change);
+	/* The same; `what` is a sentence.  Of many in no time the last. */
 	void (*noted)(void *ctx, struct backend *b, const char *what);
-	/* A backend that was passed over for a moment takes requests: who waits may go on. */
-	void (*reopened)(void *ctx);
+	/*
+	 * Health thread: workers are to look at states and shares again, soon; many changes
+	 * may come together.
+	 */
+	void (*look)(void *ctx);
 };
 
 /* `host` is copied. */
@@ -50,10 +63,20 @@ void health_free(struct health *h); /* NULL is fine */
 bool health_accepts(const struct conf *conf, struct str *why);
 
 /*
+ * TLS for the checks and load probes of these pools.  It takes reading files: control
+ * thread.
+ */
+struct health_clients;
+struct health_clients *health_clients_new(struct health *h, const struct pool *pools, uint32_t n);
+/* After health_follow, which leaves there what it no longer needs.  Control thread. */
+void health_clients_free(struct health_clients *clients);
+
+/*
  * These are the pools from now on.  Backends that stay keep what is known about
  * them; checks whose settings changed begin anew, their verdicts stay.
  */
-void health_follow(struct health *h, const struct pool *pools, uint32_t n);
+void health_follow(struct health *h, const struct pool *pools, uint32_t n,
+		   struct health_clients *clients);
 
 /* draining, maintenance, or up: as checks and traffic say. */
 void health_set_admin(struct health *h, struct backend *b, enum backend_state admin);
@@ -94,7 +117,16 @@ struct health_facts {
 	uint64_t ejections[N_EJECTIONS];
 };
 
-/* NULL when health does not know the backend. */
+/* Tells at once what is on its way to the control thread.  Control thread. */
+void health_show(struct backend *b);
+
+/*
+ * The state as it was told the last time: what its reason and facts belong to, while
+ * backend_state may be ahead of them.  Control thread.
+ */
+enum backend_state health_state(const struct backend *b);
+
+/* NULL when health does not know the backend.  Control thread. */
 const struct health_facts *health_facts(const struct backend *b);
 
 #endif

@@ -125,6 +125,12 @@ static inline enum io stream_read(struct stream *s, void *ptr, size_t cap, size_
 	return io;
 }
 
+/*
+ * Does what the descriptor's events call for right now, without waiting for the loop to
+ * look: before a deadline is held against the peer.  It may close the stream.
+ */
+void stream_catch_up(struct stream *s);
+
 /* Bytes the peer has not acknowledged: pending here and in the kernel's queue.  A
  * system call: for timeouts, not for requests. */
 size_t stream_unsent(const struct stream *s);

@@ -98,7 +98,7 @@ struct backend {
 	/* control thread only */
 	struct list registry_link;
 	unsigned refs;
-	uint64_t since_us; /* wall clock of the last change of state */
+	uint64_t since_us; /* wall clock of the last change of state, as health told it */
 	char reason[BACKEND_REASON_MAX];
 	struct windows *windows;      /* owns; latency of successes, folded once a second */
 	struct windows *failed;       /* owns; the same of failures */
@@ -108,7 +108,10 @@ struct backend {
 	uint64_t ticked_requests, ticked_errors; /* totals at its last row */
 	uint64_t ticked_area_us, ticked_us;
 	struct health_target *health; /* of health/; NULL: nobody watches it */
-	/* control writes, workers read (relaxed; followed by a letter to each worker) */
+	/* control writes, health reads (relaxed): requests in 1000 s, and where the pool has
+	 * outlier.latency_factor waits of the last 10 s and their median */
+	_Atomic uint64_t rate_milli, n_waits, wait_p50_us;
+	/* health writes, workers read (relaxed; followed by a letter to each worker) */
 	_Atomic uint8_t state; /* enum backend_state */
 	/* 0..256: the share of its picks it keeps, 256 = all; less for one that is slow
 	 * beside the others */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What live traffic says about a backend, from workers to whoever watches it
- * (health/, on the control thread), which alone decides.
+ * (health/, on its own thread), which alone decides.
  *
  *   served     an attempt brought a whole response, and no error
  *   faults     an attempt failed by the backend's doing

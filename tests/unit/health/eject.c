@@ -12,13 +12,14 @@ static struct world world;
 static struct world_gen gen;
 static struct loop watcher;
 static struct health *health;
-static unsigned n_changed, n_noted, n_reopened;
+static unsigned n_changed, n_noted, n_looked;
 
-static void on_changed(void *ctx, struct backend *b, enum backend_state was, const char *why)
+static void on_changed(void *ctx, struct backend *b, const struct health_change *change)
 {
 	(void)ctx;
-	(void)why;
-	cr_assert_neq(backend_state(b), was);
+	(void)b;
+	cr_assert_neq(change->now, change->was);
+	cr_assert(*change->why);
 	n_changed++;
 }
 
@@ -30,17 +31,24 @@ static void on_noted(void *ctx, struct backend *b, const char *what)
 	n_noted++;
 }
 
-static void on_reopened(void *ctx)
+static void on_look(void *ctx)
 {
 	(void)ctx;
-	n_reopened++;
+	n_looked++;
+}
+
+static void follow(void)
+{
+	struct health_clients *clients = health_clients_new(health, &gen.pool, 1);
+	health_follow(health, &gen.pool, 1, clients);
+	health_clients_free(clients);
 }
 
 static void begin(size_t n, double max_ejected)
 {
 	static const struct health_host host = {
-	    .changed = on_changed, .noted = on_noted, .reopened = on_reopened};
-	n_changed = n_noted = n_reopened = 0;
+	    .changed = on_changed, .noted = on_noted, .look = on_look, .loop = &watcher};
+	n_changed = n_noted = n_looked = 0;
 	world_init(&world, 1, n);
 	world.conf.slow_start_us = 60 * S;
 	world.conf.outlier = (struct conf_outlier){
@@ -56,12 +64,13 @@ static void begin(size_t n, double max_ejected)
 	watcher.now_us = 1000 * S;
 	timer_wheel_init(&watcher.timers, watcher.now_us);
 	health = health_new(&watcher, &host);
-	health_follow(health, &gen.pool, 1);
+	follow();
 }
 
 static void end(void)
 {
 	health_free(health);
+	loop_read_mail(&watcher);
 	world_release(&world, &gen);
 	loop_fini(&watcher);
 	world_fini(&world);
@@ -143,13 +152,13 @@ Test(eject, never_the_last_that_has_a_weight)
 {
 	begin(3, 1);
 	gen.pool.weights[1] = gen.pool.weights[2] = 0;
-	health_follow(health, &gen.pool, 1);
+	follow();
 	fail(0, 5, false);
 	read_mail();
 	cr_assert(!is_ejected(0));
 	cr_assert_eq(trial_of(0), TRIAL_OFF, "nor does its gate stay shut");
 	gen.pool.weights[2] = 1;
-	health_follow(health, &gen.pool, 1);
+	follow();
 	fail(0, 5, false);
 	read_mail();
 	cr_assert(is_ejected(0));
@@ -220,7 +229,7 @@ Test(eject, no_more_than_the_share_and_the_gate_opens_again)
 		cr_assert(!is_ejected(i));
 		cr_assert_eq(trial_of(i), TRIAL_OFF, "it serves on");
 	}
-	cr_assert_eq(n_reopened, 2, "whoever waits is told");
+	cr_assert_eq(n_looked, 3, "whoever waits is told, too");
 	end();
 }
 
@@ -251,7 +260,7 @@ Test(eject, a_success_before_the_letter_is_read)
 	read_mail();
 	cr_assert(!is_ejected(0));
 	cr_assert_eq(trial_of(0), TRIAL_OFF);
-	cr_assert_eq(n_reopened, 1);
+	cr_assert_eq(n_looked, 1);
 	end();
 }
 
@@ -285,7 +294,7 @@ Test(eject, switched_off_brings_everybody_back)
 	fail(0, 5, false);
 	read_mail();
 	world.conf.outlier.on = false;
-	health_follow(health, &gen.pool, 1);
+	follow();
 	cr_assert(!is_ejected(0));
 	cr_assert_eq(trial_of(0), TRIAL_OFF);
 	fail(0, 50, false);

@@ -187,6 +187,50 @@ Test(stream, unread_bytes_come_again)
 
 /* ---- closing inside callbacks ---- */
 
+Test(stream, once_more_in_the_next_turn)
+{
+	fixture_pair();
+	stream_again(&fx.s);
+	stream_again(&fx.s);
+	fixture_until(&fx.n_readable);
+	cr_expect_eq(fx.n_readable, 1, "although nothing came");
+	cr_expect_eq(fx.n_read, 0);
+	cr_assert_eq(send(fx.peer, "abc", 3, 0), 3);
+	stream_again(&fx.s);
+	fx.n_readable = 1;
+	for (int i = 0; i < 100 && !fx.n_read; i++)
+		fixture_turn();
+	cr_expect_eq(fx.n_readable, 2, "instead of the descriptor's own event");
+	stream_again(&fx.s);
+	stream_close(&fx.s);
+	fixture_turn();
+	cr_expect_eq(fx.n_readable, 2);
+	fixture_fini();
+}
+
+/* Without a turn of the loop in between. */
+Test(stream, catches_up_with_what_is_there)
+{
+	fixture_pair();
+	stream_catch_up(&fx.s);
+	cr_expect_eq(fx.n_readable, 0);
+	cr_assert_eq(send(fx.peer, "abc", 3, 0), 3);
+	stream_catch_up(&fx.s);
+	cr_expect_eq(fx.n_read, 3);
+	stream_pause(&fx.s);
+	cr_assert_eq(send(fx.peer, "abc", 3, 0), 3);
+	stream_catch_up(&fx.s);
+	cr_expect_eq(fx.n_read, 3, "paused is paused");
+	stream_resume(&fx.s);
+	shutdown(fx.peer, SHUT_WR);
+	stream_catch_up(&fx.s);
+	stream_catch_up(&fx.s);
+	cr_expect(fx.eof);
+	stream_close(&fx.s);
+	stream_catch_up(&fx.s);
+	fixture_fini();
+}
+
 Test(stream, closed_when_readable)
 {
 	fixture_pair();

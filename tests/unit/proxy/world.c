@@ -50,7 +50,6 @@ static struct conf *load(const char *yaml, const char *dir)
 /* What control.c does, but for signals, the status socket, the log and threads. */
 static bool start(struct control *control, struct conf *conf)
 {
-	struct health_host health_host = health_host_of(control);
 	struct str why = STR_INIT;
 	struct shared_conf *shared = shared_conf_new(conf, &why);
 	if (!shared || workers_start(control, conf, &why))
@@ -60,7 +59,7 @@ static bool start(struct control *control, struct conf *conf)
 	struct generation *gen = generation_new(control, shared, &why);
 	if (!gen)
 		goto out;
-	control->health = health_new(&control->loop, &health_host);
+	control->probing = probing_new(control);
 	generation_publish(control, gen);
 out:
 	fwrite(str_as_view(&why).ptr, 1, str_as_view(&why).len, stderr);
@@ -115,6 +114,7 @@ static bool turn(struct loop *loop)
 bool world_turn(struct world *w)
 {
 	bool any = turn(&w->worker->loop);
+	any |= turn(probing_loop(w->control.probing));
 	return turn(&w->control.loop) || any;
 }
 
@@ -137,6 +137,7 @@ static void second(struct control *control)
 static uint64_t next_step(const struct world *w, uint64_t now, uint64_t end)
 {
 	const uint64_t at[] = {w->worker->loop.wake_us, w->control.loop.wake_us,
+			       probing_loop(w->control.probing)->wake_us,
 			       (now / 1000000 + 1) * 1000000};
 	for (size_t i = 0; i < ARRAY_LEN(at); i++)
 		if (at[i] < end)
@@ -181,9 +182,9 @@ const char *world_leftover(struct world *w)
 void world_free(struct world *w)
 {
 	struct control *control = &w->control;
-	control->current->n_live++; /* health names its backends until health_free */
+	control->current->n_live++; /* health names its backends until probing_free */
 	workers_stop(control);
-	health_free(control->health);
+	probing_free(control->probing);
 	while (!list_is_empty(&control->generations))
 		generation_free(list_first(&control->generations, struct generation, link));
 	listeners_free(control);

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * From the health thread to the control thread: what was found out about a backend.
+ * Nobody waits for anybody: workers are told of a state by health itself, and people
+ * whenever the control thread comes round to it.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "target.h"
+
+#include "weir/base/check.h"
+
+static void put(struct health_target *t)
+{
+	struct health_news *n = &t->news;
+	n->stale = false;
+	n->facts = t->facts;
+	n->since_us = t->since_us;
+	n->change.now = backend_state(t->backend);
+	memcpy(n->reason, t->reason, sizeof(n->reason));
+	memcpy(n->why, t->why, sizeof(n->why));
+	memcpy(n->note, t->note, sizeof(n->note));
+	t->note[0] = '\0';
+	atomic_store_explicit(&n->away, true, memory_order_release);
+	loop_post(t->health->host.loop, &n->mail);
+}
+
+void target_tell(struct health_target *t)
+{
+	if (atomic_load_explicit(&t->news.away, memory_order_relaxed))
+		t->news.stale = true;
+	else
+		put(t);
+}
+
+void target_note(struct health_target *t, const char *what)
+{
+	snprintf(t->note, sizeof(t->note), "%s", what);
+	target_tell(t);
+	t->health->host.look(t->health->host.ctx);
+}
+
+/* ---- control thread ---- */
+
+static void show(struct health_target *t)
+{
+	struct health_news *n = &t->news;
+	struct backend *b = t->backend;
+	const struct health_host *host = &t->health->host;
+	n->shown = n->facts;
+	b->since_us = n->since_us;
+	memcpy(b->reason, n->reason, sizeof(b->reason));
+	if (n->change.now != n->shown_state) {
+		n->change.was = n->shown_state;
+		n->change.why = n->why;
+		n->shown_state = n->change.now;
+		host->changed(host->ctx, b, &n->change);
+	}
+	if (n->note[0])
+		host->noted(host->ctx, b, n->note);
+	n->note[0] = '\0';
+}
+
+void health_show(struct backend *b)
+{
+	if (b->health && atomic_load_explicit(&b->health->news.away, memory_order_acquire))
+		show(b->health);
+}
+
+enum backend_state health_state(const struct backend *b)
+{
+	return b->health ? b->health->news.shown_state : backend_state(b);
+}
+
+const struct health_facts *health_facts(const struct backend *b)
+{
+	return b->health ? &b->health->news.shown : NULL;
+}
+
+/* ---- the letter's way ---- */
+
+static void on_news(struct loop *loop, struct mail *mail);
+
+/* Home again; health thread. */
+static void on_home(struct loop *loop, struct mail *mail)
+{
+	struct health_target *t = container_of(mail, struct health_target, news.mail);
+	(void)loop;
+	if (t->news.gone) {
+		free(t);
+		return;
+	}
+	mail->fn = on_news;
+	atomic_store_explicit(&t->news.away, false, memory_order_relaxed);
+	if (t->news.stale)
+		put(t);
+}
+
+static void on_news(struct loop *loop, struct mail *mail)
+{
+	struct health_target *t = container_of(mail, struct health_target, news.mail);
+	(void)loop;
+	if (t->news.gone) {
+		free(t);
+		return;
+	}
+	show(t);
+	mail->fn = on_home;
+	loop_post(t->health->loop, mail);
+}
+
+void target_news_init(struct health_target *t)
+{
+	t->news.mail.fn = on_news;
+	t->news.shown_state = backend_state(t->backend);
+}
+
+void target_news_fini(struct health_target *t)
+{
+	if (atomic_load_explicit(&t->news.away, memory_order_relaxed))
+		t->news.gone = true;
+	else
+		free(t);
+}
