@@ -271,7 +271,10 @@ static void put_rewrite(struct json *j, struct api *api, const struct conf_route
 {
 	const struct route_table *table = api->host.routes(api->host.ctx);
 	struct str path = STR_INIT;
-	if (route_rewrite_path(table, api->scratch, route, p->msg->path, &path))
+	enum rewrite rewrite = route_rewrite_path(table, api->scratch, route, p->msg->path, &path);
+	if (rewrite == REWRITE_FAILED)
+		json_member_text(j, "rewrite_failed", "the regular expression reached its limit");
+	if (rewrite == REWRITE_DONE)
 		json_member_view(j, "rewrite_path", str_as_view(&path));
 	if (route->rewrite.host.len)
 		json_member_view(j, "rewrite_host", route->rewrite.host);
@@ -348,9 +351,15 @@ static void put_explanation(struct call *call, const struct probe *p)
 	if (route) {
 		put_action(&j, call, route, p);
 	} else {
+		const struct conf_route *gave_up = route_gave_up(api->scratch);
 		json_member_text(&j, "action", "refuse");
-		json_member_u64(&j, "status", 404);
-		json_member_text(&j, "why", "no route matches the request");
+		json_member_u64(&j, "status", gave_up ? 500 : 404);
+		json_member_text(&j, "why",
+				 gave_up ? arena_printf(call->arena,
+							"the regular expression of route " VIEW_FMT
+							" reached its limit",
+							VIEW_ARG(gave_up->name))
+					 : "no route matches the request");
 	}
 	put_backends(&j, host, route);
 	json_object_end(&j);

@@ -56,11 +56,19 @@ static void begin(struct check *c)
 static void judge_body(struct check *c)
 {
 	struct view body = c->in ? buf_view(c->in) : VIEW_NONE;
-	if (health_settings_match(c->settings, body))
+	switch (health_settings_match(c->settings, body)) {
+	case BODY_MATCHES:
 		check_pass(c, "status %u, the body matches", c->status);
-	else
+		break;
+	case BODY_DIFFERS:
 		check_fail(c, "status %u, but the body does not match '" VIEW_FMT "'", c->status,
 			   VIEW_ARG(c->settings->conf.body));
+		break;
+	case BODY_UNDECIDED:
+		check_fail(c, "status %u, but health.body '" VIEW_FMT "' reached its limit",
+			   c->status, VIEW_ARG(c->settings->conf.body));
+		break;
+	}
 }
 
 static void read_body(struct check *c, char *ptr, size_t len)

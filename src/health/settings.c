@@ -152,8 +152,13 @@ bool health_settings_expect(const struct health_settings *s, unsigned status)
 	return false;
 }
 
-bool health_settings_match(const struct health_settings *s, struct view body)
+enum body_match health_settings_match(const struct health_settings *s, struct view body)
 {
-	return !s->regex || pcre2_match(s->regex, (PCRE2_SPTR)(body.ptr ? body.ptr : ""), body.len,
-					0, 0, s->match_data, s->match_limits) >= 0;
+	if (!s->regex)
+		return BODY_MATCHES;
+	int rc = pcre2_match(s->regex, (PCRE2_SPTR)(body.ptr ? body.ptr : ""), body.len, 0, 0,
+			     s->match_data, s->match_limits);
+	if (rc >= 0)
+		return BODY_MATCHES;
+	return rc == PCRE2_ERROR_NOMATCH ? BODY_DIFFERS : BODY_UNDECIDED;
 }

@@ -26,6 +26,7 @@ void health_settings_free(struct health_settings *s); /* NULL is fine */
 bool health_settings_same(const struct health_settings *s, const struct conf_health *conf);
 
 bool health_settings_expect(const struct health_settings *s, unsigned status);
-bool health_settings_match(const struct health_settings *s, struct view body);
+enum body_match { BODY_DIFFERS, BODY_MATCHES, BODY_UNDECIDED /* the regex reached its limit */ };
+enum body_match health_settings_match(const struct health_settings *s, struct view body);
 
 #endif

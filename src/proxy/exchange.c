@@ -12,10 +12,13 @@
 
 #include "weir/base/check.h"
 #include "weir/base/clock.h"
+#include "weir/base/log.h"
 #include "weir/proxy/trace.h"
 
 /* A request that waits for a backend keeps at most this much of its body. */
 #define WAITING_BODY_MAX (64 * 1024)
+/* A warning about the same regex at most so often. */
+#define REGEX_LOG_US 10000000
 
 const char *exchange_state_name(enum exchange_state state)
 {
@@ -356,6 +359,25 @@ static void route_exchange(struct exchange *ex, const struct exchange_request *r
 	ex->route = route_find(ex->gl->gen->routes, w->routes, &rr);
 }
 
+/* No way is known for it; because of a regex that gave up rather than for `outcome`? */
+static void refuse_route(struct exchange *ex, enum outcome outcome)
+{
+	struct worker *w = ex->worker;
+	const struct conf_route *route = route_gave_up(w->routes);
+	if (!route) {
+		reply_error(ex, outcome, NULL);
+		return;
+	}
+	if (w->regex_logged_us == 0 || w->loop.now_us - w->regex_logged_us > REGEX_LOG_US) {
+		w->regex_logged_us = w->loop.now_us;
+		log_warn("route " VIEW_FMT ": a regular expression reached its limit for a path of "
+			 "%zu bytes; such requests are answered 500 (write it without nested "
+			 "repetitions, or with atomic groups)",
+			 VIEW_ARG(route->name), w->req.path.len);
+	}
+	reply_error(ex, OUTCOME_regex_limit, NULL);
+}
+
 void exchange_begin(struct exchange *ex, const struct exchange_request *req, struct span body,
 		    bool complete)
 {
@@ -375,7 +397,7 @@ void exchange_begin(struct exchange *ex, const struct exchange_request *req, str
 	}
 	route_exchange(ex, req);
 	if (unlikely(!ex->route)) {
-		reply_error(ex, OUTCOME_no_route, NULL);
+		refuse_route(ex, OUTCOME_no_route);
 		return;
 	}
 	if (unlikely(ex->route->action == CONF_ACTION_REDIRECT ||
@@ -400,7 +422,7 @@ void exchange_begin(struct exchange *ex, const struct exchange_request *req, str
 	ex->req_chunked = w->req.body == BODY_CHUNKED;
 	bool direct = body.len > DIRECT_MIN && !method_is_idempotent(ex->method);
 	if (unlikely(!(direct ? lay_request : keep_request)(ex, body, complete))) {
-		reply_error(ex, OUTCOME_head_too_large, NULL);
+		refuse_route(ex, OUTCOME_head_too_large);
 		return;
 	}
 	ex->replayable = true;

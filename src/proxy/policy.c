@@ -179,9 +179,11 @@ static bool put_request_line(struct exchange *ex, const struct message *msg, str
 		return true;
 	}
 	struct str path = str_fixed(w->from_backend.base, AREA_FRONT);
-	bool changed = route_rewrite_path(ex->gl->gen->routes, w->routes, route, msg->path, &path);
-	h1_put_request_line(out, msg->method_text, changed ? str_as_view(&path) : msg->path);
-	return true;
+	enum rewrite rewrite =
+	    route_rewrite_path(ex->gl->gen->routes, w->routes, route, msg->path, &path);
+	h1_put_request_line(out, msg->method_text,
+			    rewrite == REWRITE_DONE ? str_as_view(&path) : msg->path);
+	return rewrite != REWRITE_FAILED; /* the path as it came may lead elsewhere */
 }
 
 /* What depends on the attempt, or is for this connection alone. */

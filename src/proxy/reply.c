@@ -90,14 +90,14 @@ static unsigned grpc_status(unsigned status)
 	static const struct {
 		uint16_t status, grpc;
 	} rows[] = {
-	    {400, 13},                                 /* INTERNAL */
-	    {401, 16},                                 /* UNAUTHENTICATED */
-	    {403, 7},                                  /* PERMISSION_DENIED */
-	    {404, 12},                                 /* UNIMPLEMENTED */
-	    {408, 1},                                  /* CANCELLED: the client did not go on */
-	    {413, 8},                                  /* RESOURCE_EXHAUSTED */
-	    {429, 14},                                 /* UNAVAILABLE */
-	    {431, 8},  {502, 14}, {503, 14}, {504, 4}, /* DEADLINE_EXCEEDED */
+	    {400, 13}, /* INTERNAL */
+	    {401, 16}, /* UNAUTHENTICATED */
+	    {403, 7},  /* PERMISSION_DENIED */
+	    {404, 12}, /* UNIMPLEMENTED */
+	    {408, 1},  /* CANCELLED: the client did not go on */
+	    {413, 8},  /* RESOURCE_EXHAUSTED */
+	    {429, 14}, /* UNAVAILABLE */
+	    {500, 13}, {431, 8}, {502, 14}, {503, 14}, {504, 4}, /* DEADLINE_EXCEEDED */
 	};
 	for (unsigned i = 0; i < ARRAY_LEN(rows); i++)
 		if (rows[i].status == status)

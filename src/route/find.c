@@ -13,15 +13,25 @@ struct find {
 	const struct route_request *req;
 	struct view path; /* normalised, without the query */
 	struct view query;
-	uint32_t best; /* n_routes: none yet */
+	uint32_t best;    /* n_routes: none yet */
+	uint32_t gave_up; /* the first route whose regex reached its limit; n_routes: none */
 };
 
-static bool route_holds(const struct find *f, uint32_t index)
+/*
+ * A regex that reached its limit decides nothing, so the route stands in for all that
+ * come behind it: only one before it may still win.
+ */
+static bool route_holds(struct find *f, uint32_t index)
 {
 	const struct compiled *route = &f->table->routes[index];
-	return conditions_hold(route->conf, f->req, f->query) &&
-	       (!route->path_regex ||
-		regex_matches(route->path_regex, &f->scratch->regex, f->path));
+	if (!conditions_hold(route->conf, f->req, f->query))
+		return false;
+	if (!route->path_regex)
+		return true;
+	enum regex_result result = regex_match(route->path_regex, &f->scratch->regex, f->path);
+	if (unlikely(result == REGEX_GAVE_UP))
+		f->gave_up = index;
+	return result != REGEX_NO;
 }
 
 static inline void try_list(struct find *f, const struct entry_list *list)
@@ -77,7 +87,8 @@ const struct conf_route *route_find(const struct route_table *table, struct rout
 				    const struct route_request *req)
 {
 	struct find f = {.table = table, .scratch = scratch, .req = req};
-	f.best = (uint32_t)table->conf->n_routes;
+	f.best = f.gave_up = (uint32_t)table->conf->n_routes;
+	scratch->gave_up = NULL;
 	target_split(req->path, &f.path, &f.query);
 	if (!path_is_normal(f.path, SLASHES_MERGE)) {
 		char *room = scratch_room(scratch, f.path.len);
@@ -92,5 +103,16 @@ const struct conf_route *route_find(const struct route_table *table, struct rout
 		walk_path(&f, exact);
 	walk_wildcards(&f, host);
 	walk_path(&f, NODE_ANY);
-	return f.best < table->conf->n_routes ? table->routes[f.best].conf : NULL;
+	if (f.best == table->conf->n_routes)
+		return NULL;
+	const struct conf_route *route = table->routes[f.best].conf;
+	if (likely(f.best != f.gave_up))
+		return route;
+	scratch->gave_up = route;
+	return NULL;
+}
+
+const struct conf_route *route_gave_up(const struct route_scratch *scratch)
+{
+	return scratch->gave_up;
 }

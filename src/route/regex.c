@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "regex.h"
 
+#include "weir/base/defs.h"
+
 /*
  * PCRE2's own limit of 10 million steps lets one request hold up a worker for
  * a second.  100 000 steps are about a millisecond, far above any sane pattern.
@@ -61,11 +63,23 @@ pcre2_code *regex_new(struct view pattern, struct arena *arena, struct str *erro
 	return code;
 }
 
-bool regex_matches(const pcre2_code *regex, struct regex_scratch *scratch, struct view subject)
+static int run(const pcre2_code *regex, struct regex_scratch *scratch, struct view subject,
+	       uint32_t options)
 {
-	int rc = pcre2_match(regex, (PCRE2_SPTR)subject.ptr, subject.len, 0, 0, scratch->data,
-			     scratch->context);
-	return rc >= 0; /* 0: more groups than data has room for, a match nevertheless */
+	return pcre2_match(regex, (PCRE2_SPTR)subject.ptr, subject.len, 0, options, scratch->data,
+			   scratch->context);
+}
+
+enum regex_result regex_match(const pcre2_code *regex, struct regex_scratch *scratch,
+			      struct view subject)
+{
+	int rc = run(regex, scratch, subject, 0);
+	if (unlikely(rc == PCRE2_ERROR_JIT_STACKLIMIT)) /* the interpreter has the heap */
+		rc = run(regex, scratch, subject, PCRE2_NO_JIT);
+	/* 0: more groups than data has room for, a match nevertheless */
+	if (rc >= 0)
+		return REGEX_YES;
+	return rc == PCRE2_ERROR_NOMATCH ? REGEX_NO : REGEX_GAVE_UP;
 }
 
 /* A group as offsets; empty at 0 when it took no part. */

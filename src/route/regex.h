@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * PCRE2 with everything bounded: patterns are compiled once, on the control
- * thread, into an arena; a worker matches them in its own scratch, and a match
- * that would take too long counts as no match.
+ * thread, into an arena; a worker matches them in its own scratch, and gives up on
+ * a match that would take too long.  That is no answer: whoever asked must not go
+ * on as if it were one.
  */
 #ifndef WEIR_ROUTE_REGEX_H
 #define WEIR_ROUTE_REGEX_H
@@ -31,7 +32,14 @@ void regex_scratch_fini(struct regex_scratch *scratch);
 /* NULL when it does not compile: the reason and the place are appended to `error`. */
 pcre2_code *regex_new(struct view pattern, struct arena *arena, struct str *error);
 
-bool regex_matches(const pcre2_code *regex, struct regex_scratch *scratch, struct view subject);
+enum regex_result {
+	REGEX_NO,
+	REGEX_YES,
+	REGEX_GAVE_UP, /* it reached a limit: nobody knows */
+};
+
+enum regex_result regex_match(const pcre2_code *regex, struct regex_scratch *scratch,
+			      struct view subject);
 
 /* Where the last match stands in its subject. */
 void regex_span(const struct regex_scratch *scratch, struct view subject, size_t *from, size_t *to);

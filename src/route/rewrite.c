@@ -164,23 +164,28 @@ static void put_query(struct view query, size_t from, struct str *out)
 	str_view(out, query);
 }
 
-bool route_rewrite_path(const struct route_table *table, struct route_scratch *scratch,
-			const struct conf_route *route, struct view path, struct str *out)
+enum rewrite route_rewrite_path(const struct route_table *table, struct route_scratch *scratch,
+				const struct conf_route *route, struct view path, struct str *out)
 {
 	const struct compiled *compiled = &table->routes[route->index];
 	struct view query;
+	scratch->gave_up = NULL;
 	if (!compiled->pieces)
-		return false;
+		return REWRITE_NONE;
 	target_split(path, &path, &query);
 	if (!path_is_normal(path, SLASHES_KEEP)) {
 		char *room = scratch_room(scratch, path.len);
 		if (!room)
-			return false;
+			return REWRITE_FAILED;
 		path = path_normalise(path, room, SLASHES_KEEP);
 	}
-	if (compiled->rewrite_regex &&
-	    !regex_matches(compiled->rewrite_regex, &scratch->regex, path))
-		return false;
+	enum regex_result result = REGEX_YES;
+	if (compiled->rewrite_regex)
+		result = regex_match(compiled->rewrite_regex, &scratch->regex, path);
+	if (result == REGEX_GAVE_UP)
+		scratch->gave_up = route;
+	if (result != REGEX_YES)
+		return result == REGEX_NO ? REWRITE_NONE : REWRITE_FAILED;
 	const size_t from = out->len;
 	const bool overflow = out->overflow;
 	out->overflow = false;
@@ -188,11 +193,12 @@ bool route_rewrite_path(const struct route_table *table, struct route_scratch *s
 	put_query(query, from, out);
 	if (!out->overflow && may_be_path(view_of(out->ptr + from, out->len - from))) {
 		out->overflow = overflow;
-		return true;
+		return REWRITE_DONE;
 	}
+	enum rewrite failed = out->overflow ? REWRITE_FAILED : REWRITE_NONE;
 	out->len = from;
 	out->overflow = overflow;
 	if (out->ptr)
 		out->ptr[from] = '\0';
-	return false;
+	return failed;
 }

@@ -80,7 +80,8 @@ struct route_table {
 
 struct route_scratch {
 	struct regex_scratch regex;
-	char *room; /* owns: normalised path */
+	const struct conf_route *gave_up; /* see route_gave_up; of the last call */
+	char *room;                       /* owns: normalised path */
 	size_t room_size;
 };
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Routes: every match, every action, in the order of the file."""
+import json
 from collections import Counter
 
 import pytest
@@ -284,3 +285,25 @@ def test_routes_are_counted(weir, scripted):
     assert {row["name"]: row["requests"] for row in rows} == {"fixed": 2, "rest": 1}
     metrics = daemon.admin.metrics()
     assert metrics['weir_route_requests_total{route="fixed"}'] == 2
+
+
+# ---- regular expressions that take too long ----
+
+WILD = r"^/(?:(?:\w+)+\.php|\w*admin)$"
+
+
+@pytest.mark.parametrize("routes", [
+    [{"match": {"path_regex": WILD}, "respond": {"status": 403}}, {"pool": "app"}],
+    [{"rewrite": {"path_regex": WILD, "path": "/denied"}, "pool": "app"}]])
+def test_a_regex_at_its_limit_lets_nobody_pass(weir, scripted, routes):
+    backend = scripted()
+    daemon = weir([backend.address], routes=routes, workers=1)
+    assert daemon.ask(target="/index").status == 200
+    for _ in range(3):
+        assert daemon.ask(target="/" + "x" * 40 + "admin").status == 500
+    assert backend.n_requests == 1
+    wait_for(lambda: daemon.admin.metrics()['weir_exchanges_total{outcome="regex_limit"}'] == 3)
+    said = [line for line in daemon.stderr.splitlines() if "reached its limit" in line]
+    assert len(said) == 1 and "route-1" in said[0]
+    explained = daemon.admin.post("/v1/explain", {"url": "/" + "x" * 40 + "admin"})
+    assert "reached its limit" in json.dumps(explained)

@@ -31,7 +31,7 @@ static void try_actions(const struct route_table *table, struct route_scratch *s
 			const struct conf_route *route, const struct route_request *req)
 {
 	struct str out = STR_INIT;
-	if (route_rewrite_path(table, scratch, route, req->path, &out)) {
+	if (route_rewrite_path(table, scratch, route, req->path, &out) == REWRITE_DONE) {
 		check(out.len && out.ptr[0] == '/');
 		for (size_t i = 0; i < out.len; i++)
 			check((unsigned char)out.ptr[i] > ' ' && out.ptr[i] != 0x7f);

@@ -51,9 +51,15 @@ struct route_request {
 	const struct addr *client; /* after trusted_proxies */
 };
 
-/* The route that decides, or NULL. */
+/*
+ * The route that decides, or NULL: none does, or the regex of one reached its limit
+ * before it was known whether it matches (route_gave_up).
+ */
 const struct conf_route *route_find(const struct route_table *table, struct route_scratch *scratch,
 				    const struct route_request *req);
+
+/* The route whose regex reached its limit in the last route_find or route_rewrite_path. */
+const struct conf_route *route_gave_up(const struct route_scratch *scratch);
 
 /*
  * The pool of a split: `random` is 64 random bits.  For CONF_ACTION_POOL the
@@ -66,11 +72,15 @@ uint32_t route_pool(const struct conf_route *route, uint64_t random);
  * of the path without one) is replaced by rewrite.path, in which $0 .. $9 and
  * ${name} stand for groups and $$ for a dollar sign; the rest of the path and
  * the query are kept.  The regex sees the normal form, with runs of slashes left
- * alone.  False when the regex does not match, or the result does not fit or is
- * no path: `out` is untouched then.
+ * alone.  `out` is touched by REWRITE_DONE only.
  */
-bool route_rewrite_path(const struct route_table *table, struct route_scratch *scratch,
-			const struct conf_route *route, struct view path, struct str *out);
+enum rewrite {
+	REWRITE_NONE, /* the regex does not match, or the result is no path */
+	REWRITE_DONE,
+	REWRITE_FAILED, /* it does not fit, or the regex reached its limit (route_gave_up) */
+};
+enum rewrite route_rewrite_path(const struct route_table *table, struct route_scratch *scratch,
+				const struct conf_route *route, struct view path, struct str *out);
 
 /*
  * redirect.to with {scheme} {host} {uri} {path} {query} filled in; {host} has no

@@ -20,7 +20,8 @@ static void assert_rewrite(const struct rewritten *c)
 	cr_assert_not_null(table, "%s", error.ptr);
 	struct route_scratch *scratch = route_scratch_new();
 	str_text(&out, "GET ");
-	bool done = route_rewrite_path(table, scratch, conf->routes, view_str(c->path), &out);
+	bool done = route_rewrite_path(table, scratch, conf->routes, view_str(c->path), &out) ==
+		    REWRITE_DONE;
 	cr_expect_eq(done, c->result != NULL, "%s: %s", c->path, out.ptr);
 	cr_expect_str_eq(out.ptr + 4, c->result ? c->result : "");
 	cr_expect_eq(strlen(out.ptr), out.len);
@@ -88,11 +89,13 @@ Test(rewrite, what_does_not_fit_leaves_the_output_alone)
 	struct route_table *table = route_table_new(conf, &error);
 	struct route_scratch *scratch = route_scratch_new();
 	str_text(&out, "keep");
-	cr_assert(!route_rewrite_path(table, scratch, conf->routes, VIEW("/12345"), &out));
+	cr_assert_eq(route_rewrite_path(table, scratch, conf->routes, VIEW("/12345"), &out),
+		     REWRITE_FAILED);
 	cr_assert_str_eq(out.ptr, "keep");
 	cr_assert_eq(out.len, 4);
 	cr_assert(!out.overflow);
-	cr_assert(route_rewrite_path(table, scratch, conf->routes, VIEW("/12"), &out));
+	cr_assert_eq(route_rewrite_path(table, scratch, conf->routes, VIEW("/12"), &out),
+		     REWRITE_DONE);
 	cr_assert_str_eq(out.ptr, "keep/12/12/12");
 	route_scratch_free(scratch);
 	route_table_free(table);
@@ -158,4 +161,25 @@ Test(split, one_pool)
 {
 	struct conf_route route = {.action = CONF_ACTION_POOL, .pool = 3};
 	cr_assert_eq(route_pool(&route, UINT64_MAX), 3);
+}
+
+/* What was not rewritten may lead where the route is to keep clients away from. */
+Test(rewrite, a_regex_at_its_limit_fails)
+{
+	struct row row = {
+	    .name = "r", .rewrite_regex = "^/((a|aa|aaa)+$|a*!)", .rewrite_path = "/x"};
+	struct str error = STR_INIT, out = STR_INIT;
+	struct conf *conf = fixture_conf(&row, 1);
+	struct route_table *table = route_table_new(conf, &error);
+	struct route_scratch *scratch = route_scratch_new();
+	struct view path = VIEW("/aaaaaaaaaaaaaaaaaaaaaa!");
+	cr_assert_eq(route_rewrite_path(table, scratch, conf->routes, path, &out), REWRITE_FAILED);
+	cr_assert_eq(route_gave_up(scratch), conf->routes);
+	cr_assert_eq(route_rewrite_path(table, scratch, conf->routes, VIEW("/b"), &out),
+		     REWRITE_NONE);
+	cr_assert_null(route_gave_up(scratch));
+	cr_assert_eq(out.len, 0);
+	route_scratch_free(scratch);
+	route_table_free(table);
+	arena_free(conf->arena);
 }
