@@ -407,9 +407,11 @@ void health_follow(struct health *h, const struct pool *pools, uint32_t n,
 		   struct health_clients *clients)
 {
 	check(clients->n == n);
+	h->control_waits = true;
 	for (uint32_t i = 0; i < n; i++)
 		follow_pool(h, &pools[i], &clients->of[i]);
 	forget_unseen(h);
+	h->control_waits = false;
 }
 
 /* ---- the rest ---- */
@@ -436,10 +438,11 @@ bool health_accepts(const struct conf *conf, struct str *why)
 void health_set_admin(struct health *h, struct backend *b, enum backend_state admin)
 {
 	struct health_target *t = b->health;
-	(void)h;
 	check(t != NULL);
+	h->control_waits = true;
 	t->admin = admin;
 	target_settle(t, "set by an operator");
+	h->control_waits = false;
 }
 
 struct health *health_new(struct loop *loop, const struct health_host *host)

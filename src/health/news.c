@@ -12,27 +12,36 @@
 
 #include "weir/base/check.h"
 
-static void put(struct health_target *t)
+static void write_news(struct health_target *t)
 {
 	struct health_news *n = &t->news;
-	n->stale = false;
 	n->facts = t->facts;
 	n->since_us = t->since_us;
 	n->change.now = backend_state(t->backend);
 	memcpy(n->reason, t->reason, sizeof(n->reason));
 	memcpy(n->why, t->why, sizeof(n->why));
-	memcpy(n->note, t->note, sizeof(n->note));
+	if (t->note[0])
+		memcpy(n->note, t->note, sizeof(n->note));
 	t->note[0] = '\0';
-	atomic_store_explicit(&n->away, true, memory_order_release);
-	loop_post(t->health->host.loop, &n->mail);
+}
+
+static void put(struct health_target *t)
+{
+	write_news(t);
+	t->news.stale = false;
+	atomic_store_explicit(&t->news.away, true, memory_order_release);
+	loop_post(t->health->host.loop, &t->news.mail);
 }
 
 void target_tell(struct health_target *t)
 {
-	if (atomic_load_explicit(&t->news.away, memory_order_relaxed))
-		t->news.stale = true;
-	else
+	if (!atomic_load_explicit(&t->news.away, memory_order_relaxed)) {
 		put(t);
+		return;
+	}
+	t->news.stale = true;
+	if (t->health->control_waits) /* and reads nothing meanwhile */
+		write_news(t);
 }
 
 void target_note(struct health_target *t, const char *what)

@@ -90,6 +90,7 @@ struct health {
 	struct list pools;
 	struct list waiting; /* struct health_target, longest first */
 	bool starting;
+	bool control_waits; /* for the call at hand: what is away is not being read */
 	struct prober prober;
 };
 

@@ -103,6 +103,8 @@ static void round_of(unsigned i)
 		world_release(&world, old);
 	probing_set_admin(control.probing, next->pool.backends[i % next->pool.n],
 			  i % 2 ? BACKEND_draining : BACKEND_up);
+	check(i % 2 == 0 ||
+	      strcmp(next->pool.backends[i % next->pool.n]->reason, "set by an operator") == 0);
 	look_at(&next->pool);
 	usleep(1000);
 	loop_read_mail(&control.loop);
