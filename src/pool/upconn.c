@@ -81,11 +81,25 @@ void upconn_opened(struct upconn *up)
 bool upconn_has_way(const struct pool *pool, const struct pool_worker *pw, struct backend *backend)
 {
 	const struct backend_local *local = backend->local[pw->id];
+	enum upconn_way way = pw->way ? pw->way(local) : WAY_OPEN;
+	if (way != WAY_OPEN)
+		return way == WAY_JOIN;
 	uint32_t most = opening_max(pool, backend);
 	if (!most || atomic_load(&backend->n_opening) < most)
 		return true;
-	return (!pool->conf->send_proxy && local->n_idle > 0) ||
-	       (pw->has_room && pw->has_room(local));
+	return !pool->conf->send_proxy && local->n_idle > 0;
+}
+
+void upconn_way_closed(struct backend *backend)
+{
+	atomic_store(&backend->crowded, true);
+}
+
+void upconn_way_opened(struct backend *backend, struct pool_state_local *sl)
+{
+	atomic_store(&backend->crowded, false);
+	if (atomic_load(&sl->state->n_queued) > 0)
+		registry_wake(sl);
 }
 
 /* ---- idle ones ---- */
@@ -302,8 +316,9 @@ out:
  * Connections beyond the ones in use count as idle, over all workers.  The one
  * in question is still in use: its lease is dropped after it is released.
  */
-static bool has_too_many_idle(const struct backend *b, uint32_t max_idle)
+bool upconn_is_surplus(const struct upconn *up, uint32_t max_idle)
 {
+	const struct backend *b = up->backend;
 	uint32_t open = atomic_load_explicit(&b->n_upconns, memory_order_relaxed);
 	uint32_t busy = atomic_load_explicit(&b->in_flight, memory_order_relaxed);
 	uint32_t idle = open > busy ? open - busy : 0;
@@ -328,7 +343,7 @@ void upconn_release(struct upconn *up, const struct conf_pool *conf)
 	bool used_up = conf->keepalive.requests && up->n_requests >= conf->keepalive.requests;
 	uint64_t limit = idle_limit(up, conf);
 	if (used_up || limit == 0 || local->retired || stream_pending(&up->stream) ||
-	    has_too_many_idle(up->backend, conf->keepalive.max_idle) ||
+	    upconn_is_surplus(up, conf->keepalive.max_idle) ||
 	    locks_others_out(up->backend, conf)) {
 		upconn_close(up);
 		return;

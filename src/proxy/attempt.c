@@ -58,6 +58,8 @@ static enum outcome outcome_of(enum err err)
 		return OUTCOME_tls_untrusted;
 	case ERR_HANDSHAKE:
 		return OUTCOME_tls_failed;
+	case ERR_PROTOCOL:
+		return OUTCOME_http2_failed;
 	default:
 		return OUTCOME_connect_failed;
 	}
@@ -353,6 +355,7 @@ static unsigned retry_kind(enum outcome outcome)
 	case OUTCOME_connect_limit:
 	case OUTCOME_tls_untrusted:
 	case OUTCOME_tls_failed:
+	case OUTCOME_http2_failed:
 		return CONF_RETRY_CONNECT;
 	case OUTCOME_backend_closed:
 	case OUTCOME_backend_reset:

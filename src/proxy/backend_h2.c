@@ -45,6 +45,7 @@ static struct h2_conn *alloc_conn(struct backend_h2 *h2, const struct conf_pool 
 	conn->idle_us = conf->keepalive.idle_us;
 	conn->ping_us = conf->keepalive.ping_us;
 	conn->max_requests = conf->keepalive.requests;
+	conn->max_idle = conf->keepalive.max_idle;
 	conn->may_be_http1 = conf->protocol == CONF_PROTOCOL_AUTO;
 	conn->read_us = h2->worker->loop.now_us;
 	list_init(&conn->dirty);
@@ -70,6 +71,7 @@ static struct h2_conn *alloc_conn(struct backend_h2 *h2, const struct conf_pool 
 static void share(struct h2_conn *conn, const struct attempt *at)
 {
 	list_push_back(&conn->owner->all, &conn->all);
+	conn->sl = at->ex->view->sl;
 	if (at->local->retired) { /* for this one exchange of an old generation */
 		conn->gl = gen_get(at->ex->gl);
 		conn->max_requests = 1;
@@ -116,13 +118,22 @@ static bool is_fresh(const struct h2_conn *conn)
 	return conn->n_requests + conn->n_waiting < (known ? known : STREAMS_FIRST);
 }
 
-/* For the pool's pick: an exchange can join. */
-static bool any_has_room(const struct backend_local *local)
+/*
+ * A backend that allows no streams may allow some later on: it says so on the
+ * connection there is, until that has been idle for too long.  More of them would
+ * only be more of the same.
+ */
+static enum upconn_way way_to(const struct backend_local *local)
 {
-	list_each (it, &local->shared)
-		if (has_room(list_entry(it, struct upconn, idle_link)->owner))
-			return true;
-	return false;
+	enum upconn_way way = WAY_OPEN;
+	list_each (it, &local->shared) {
+		const struct h2_conn *conn = list_entry(it, struct upconn, idle_link)->owner;
+		if (has_room(conn))
+			return WAY_JOIN;
+		if (h2_conn_is_barren(conn))
+			way = WAY_NONE;
+	}
+	return way;
 }
 
 static struct h2_conn *find_conn(const struct attempt *at, bool may_reuse)
@@ -156,6 +167,10 @@ enum err backend_h2_take(struct attempt *at, bool may_reuse, bool *connected)
 {
 	struct backend_h2 *h2 = at->ex->worker->backends_h2;
 	struct h2_conn *conn = find_conn(at, may_reuse);
+	if (!conn && way_to(at->local) == WAY_NONE) {
+		upconn_way_closed(at->lease.backend);
+		return ERR_BUSY;
+	}
 	struct backend_stream *s = slab_get(&h2->streams);
 	at->reused = conn && conn->n_requests > 0;
 	if (!s)
@@ -228,6 +243,8 @@ static void free_stream(struct backend_stream *s)
 		return;
 	if (!conn->ready)
 		h2_conn_kill(conn); /* nobody waits for it any more */
+	else if (upconn_is_surplus(conn->up, conn->max_idle) && !h2_conn_is_barren(conn))
+		h2_conn_stop(conn);
 	conn->unused_us = conn->owner->worker->loop.now_us;
 	if (!h2_conn_owes(conn))
 		loop_timer(&conn->owner->worker->loop, &conn->timer, conn->idle_us);
@@ -310,7 +327,7 @@ struct backend_h2 *backend_h2_new(struct worker *w, const struct worker_limits *
 	if (!h2)
 		return NULL;
 	h2->worker = w;
-	w->pool.has_room = any_has_room;
+	w->pool.way = way_to;
 	slab_init(&h2->conns, sizeof(struct h2_conn), limits->upconns);
 	slab_init(&h2->streams, sizeof(struct backend_stream), limits->conns);
 	list_init(&h2->all);

@@ -11,6 +11,8 @@
 #include "weir/base/check.h"
 
 #define READS_PER_EVENT 4
+/* A connection that allows no streams stands for those that are not opened so long at least. */
+#define BARREN_US 1000000
 
 void h2_conn_touch(struct h2_conn *conn)
 {
@@ -41,6 +43,11 @@ void h2_conn_kill(struct h2_conn *conn)
 bool h2_conn_is_unused(const struct h2_conn *conn)
 {
 	return list_is_empty(&conn->waiting) && list_is_empty(&conn->streams);
+}
+
+bool h2_conn_is_barren(const struct h2_conn *conn)
+{
+	return conn->ready && !conn->closing && h2_client_max_streams(conn->session) == 0;
 }
 
 /* What the session has to say goes to the kernel, as far as that takes it. */
@@ -103,6 +110,11 @@ void h2_conn_asked(struct h2_conn *conn)
 	loop_timer(loop, &conn->timer, conn->ping_us);
 }
 
+static uint64_t idle_limit(const struct h2_conn *conn)
+{
+	return conn->idle_us < BARREN_US && h2_conn_is_barren(conn) ? BARREN_US : conn->idle_us;
+}
+
 /* Deadlines are far apart, so one timer looks after all of them. */
 void h2_conn_on_timer(struct timer *timer)
 {
@@ -110,11 +122,11 @@ void h2_conn_on_timer(struct timer *timer)
 	struct loop *loop = &conn->owner->worker->loop;
 	check_magic(conn, H2_CONN_MAGIC);
 	if (h2_conn_is_unused(conn) && !h2_conn_owes(conn)) {
-		uint64_t idle = loop->now_us - conn->unused_us;
-		if (idle >= conn->idle_us)
+		uint64_t idle = loop->now_us - conn->unused_us, limit = idle_limit(conn);
+		if (idle >= limit)
 			h2_conn_stop(conn);
 		else
-			loop_timer(loop, timer, conn->idle_us - idle);
+			loop_timer(loop, timer, limit - idle);
 		return;
 	}
 	if (silent_for(conn) < conn->ping_us) {
@@ -186,10 +198,15 @@ static void request_drained(struct backend_stream *s)
 		ex->client_ops->resume(ex);
 }
 
-/* The connect of those who wait is over. */
+/*
+ * The connect of those who wait is over.  A backend that says goodbye before it
+ * has served anybody would do so again on the next connection.
+ */
 static void tell_waiting(struct h2_conn *conn, enum err err)
 {
 	uint32_t max = conn->up->local->h2_streams;
+	if (!err && conn->left && conn->n_requests == 0)
+		err = ERR_PROTOCOL;
 	while (!list_is_empty(&conn->waiting)) {
 		struct backend_stream *s = list_first(&conn->waiting, struct backend_stream, link);
 		list_del(&s->link);
@@ -213,7 +230,7 @@ static void see_to(struct h2_conn *conn)
 		if (!conn->dead && conn->connected && h2_client_is_over(conn->session))
 			h2_conn_kill(conn);
 		if (conn->dead)
-			tell_waiting(conn, ERR_HANDSHAKE);
+			tell_waiting(conn, conn->connected ? ERR_PROTOCOL : ERR_HANDSHAKE);
 		else if (conn->ready)
 			tell_waiting(conn, ERR_OK);
 		while (!list_is_empty(&conn->news)) {
@@ -263,13 +280,18 @@ static void on_settings(void *owner)
 	struct h2_conn *conn = owner;
 	uint32_t max = h2_client_max_streams(conn->session);
 	conn->ready = true;
+	upconn_opened(conn->up);
 	conn->up->local->h2_streams = max < H2_CONN_STREAMS_MAX ? max : H2_CONN_STREAMS_MAX;
 	h2_conn_touch(conn);
+	if (!conn->closing && max > conn->n_streams)
+		upconn_way_opened(conn->up->backend, conn->sl);
 }
 
 static void on_goaway(void *owner)
 {
-	h2_conn_stop(owner);
+	struct h2_conn *conn = owner;
+	conn->left = true;
+	h2_conn_stop(conn);
 }
 
 const struct h2_client_events h2_session_events = {

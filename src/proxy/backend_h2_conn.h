@@ -49,17 +49,19 @@ struct h2_conn {
 	struct timer timer;
 	uint32_t magic;
 	struct backend_h2 *owner;
-	struct upconn *up;         /* owns; linked in backend_local->shared while it has room */
-	struct h2_client *session; /* owns */
-	struct gen_local *gl;      /* counted; set when its backend is retired */
-	struct list all;           /* owner->all */
-	struct list dirty;         /* owner->dirty */
-	struct list waiting;       /* struct backend_stream, until connected */
-	struct list streams;       /* struct backend_stream */
+	struct upconn *up;           /* owns; linked in backend_local->shared while it has room */
+	struct h2_client *session;   /* owns */
+	struct gen_local *gl;        /* counted; set when its backend is retired */
+	struct pool_state_local *sl; /* valid while its backend is not retired */
+	struct list all;             /* owner->all */
+	struct list dirty;           /* owner->dirty */
+	struct list waiting;         /* struct backend_stream, until connected */
+	struct list streams;         /* struct backend_stream */
 	struct list news;
 	uint32_t n_waiting;
 	uint32_t n_streams; /* as the session counts */
 	uint32_t n_requests, max_requests;
+	uint32_t max_idle;
 	uint64_t idle_us, ping_us;
 	uint64_t read_us, unused_us;
 	uint64_t asked_us; /* the first request since `read_us` */
@@ -67,6 +69,7 @@ struct h2_conn {
 	bool ready;        /* requests can: its SETTINGS are here */
 	bool may_be_http1; /* ALPN offered both */
 	bool closing;      /* takes no further request */
+	bool left;         /* GOAWAY has come */
 	bool answered;     /* it brought a response */
 	bool dead;         /* nothing can be sent or received */
 	bool pinged;
@@ -93,6 +96,8 @@ void h2_conn_stop(struct h2_conn *conn);
 /* Nothing can be sent or received any more; its streams are told later. */
 void h2_conn_kill(struct h2_conn *conn);
 bool h2_conn_is_unused(const struct h2_conn *conn);
+/* The backend allows no streams on it. */
+bool h2_conn_is_barren(const struct h2_conn *conn);
 /* What the session has to say goes to the kernel, as far as that takes it. */
 void h2_conn_flush(struct h2_conn *conn);
 /* Must be unused. */

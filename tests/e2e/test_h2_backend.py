@@ -169,6 +169,79 @@ def test_a_window_that_has_grown_holds_what_the_client_does_not_take(serve):
     assert client.response().body == body
 
 
+def no_streams(allow, first=0):
+    """A handler that answers `first` requests, then allows no streams until it is to."""
+    def handler(peer):
+        server = H2Server(peer, {3: first})
+        for _ in range(first):
+            server.answer(server.request()[0])
+            server.h2.update_settings({3: 0})
+            server.flush()
+        peer.sock.settimeout(0.05)
+        while not allow.is_set():
+            try:
+                server.turn()
+            except TimeoutError:
+                pass
+        server.h2.update_settings({3: 10})
+        server.flush()
+        peer.sock.settimeout(20)
+        while (stream := server.request()[0]) is not None:
+            server.answer(stream)
+    return handler
+
+
+@pytest.mark.parametrize("first, max_idle", [(0, 128), (0, 0), (1, 128)])
+def test_a_backend_that_allows_no_streams(serve, first, max_idle):
+    """It is a limit like others: the queue, then 503, and no further connections."""
+    daemon = serve(no_streams(threading.Event(), first), queue={"timeout": "300ms"},
+                   keepalive={"max_idle": max_idle})
+    for _ in range(first):
+        assert daemon.connect().ask().status == 200
+    clients = [daemon.connect() for _ in range(20)]
+    for client in clients:
+        client.send(request())
+    assert [client.response().status for client in clients] == [503] * 20
+    assert daemon.admin.get("/v1/status")["outcomes"]["queue_timeout"] == 20
+    assert daemon.peers[0].connections == 1
+
+
+def test_streams_that_are_allowed_later(serve):
+    allow = threading.Event()
+    daemon = serve(no_streams(allow), queue={"timeout": "20s"})
+    clients = [daemon.connect() for _ in range(5)]
+    for client in clients:
+        client.send(request())
+    wait_for(lambda: daemon.sum("queued") == 5)
+    allow.set()
+    assert [client.response().status for client in clients] == [200] * 5
+    assert daemon.peers[0].connections == 1
+
+
+def test_a_backend_that_says_goodbye_at_once(serve):
+    def handler(peer):
+        server = H2Server(peer)
+        server.close(last=0)
+        server.until_end()
+    daemon = serve(handler)
+    for _ in range(10):
+        assert daemon.connect().ask().status == 502
+    # twice, and that for one retry
+    assert daemon.peers[0].connections <= 40
+    # the second: a request was on its way already
+    assert {"http2_failed", "refused_stream"} >= set(daemon.admin.get("/v1/status")["outcomes"])
+
+
+def test_a_backend_that_speaks_http1_only(serve):
+    """No TLS is spoken, so none has failed."""
+    def handler(peer):
+        peer.fill()
+        peer.respond(status=400)
+    daemon = serve(handler)
+    assert daemon.connect().ask().status == 502
+    assert set(daemon.admin.get("/v1/status")["outcomes"]) == {"http2_failed"}
+
+
 def test_streams_share_connections_within_the_peers_limit(serve):
     lock, seen, most = threading.Lock(), [], []
 

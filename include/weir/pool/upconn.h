@@ -76,6 +76,14 @@ void upconn_opened(struct upconn *up);
  */
 bool upconn_has_way(const struct pool *pool, const struct pool_worker *pw, struct backend *backend);
 
+/* WAY_NONE was found, which the pick did not see: from now on it looks. */
+void upconn_way_closed(struct backend *backend);
+/* That has changed: those who wait on this worker are to try. */
+void upconn_way_opened(struct backend *backend, struct pool_state_local *sl);
+
+/* It is unused, and there are more such than keepalive.max_idle. */
+bool upconn_is_surplus(const struct upconn *up, uint32_t max_idle);
+
 /* Back into the idle list, or closed when it cannot be kept; before lease_drop. */
 void upconn_release(struct upconn *up, const struct conf_pool *conf);
 void upconn_close(struct upconn *up);

@@ -15,14 +15,20 @@
 
 struct backend_local;
 
+/* How a worker reaches a backend, as far as it is about HTTP/2 connections that it has. */
+enum upconn_way {
+	WAY_OPEN, /* by a connection that is to be opened */
+	WAY_JOIN, /* one has room for one more exchange */
+	WAY_NONE, /* the backend allows no exchange on the one there is: others would be like it */
+};
+
 struct pool_worker {
 	unsigned id; /* index into every `local` array */
 	struct loop *loop;
 	struct buf_pool bufs;
 	struct slab upconns;
 	struct rng rng;
-	/* HTTP/2: a connection to the backend has room for one more exchange; NULL: never */
-	bool (*has_room)(const struct backend_local *local);
+	enum upconn_way (*way)(const struct backend_local *local); /* NULL: WAY_OPEN */
 	uint64_t *mask; /* scratch bitset for picks; owns */
 	uint32_t mask_words;
 };

@@ -41,6 +41,7 @@ static const struct {
     {OUTCOME_connect_timeout, OUTCOME_FAULT_ALWAYS, "no"},
     {OUTCOME_tls_untrusted, OUTCOME_FAULT_ALWAYS, "no"},
     {OUTCOME_tls_failed, OUTCOME_FAULT_ALWAYS, "no"},
+    {OUTCOME_http2_failed, OUTCOME_FAULT_ALWAYS, "no"},
     {OUTCOME_connect_limit, OUTCOME_FAULT_NEVER, "yes: by many requests"},
     {OUTCOME_backend_closed, OUTCOME_FAULT_WHOLE, "yes: it holds back its body"},
     {OUTCOME_backend_reset, OUTCOME_FAULT_WHOLE, "yes: by a body that no backend takes"},
