@@ -25,6 +25,19 @@ static void print_diags(const struct options *options, struct conf_diags *diags)
 	str_fini(&text);
 }
 
+static void warn_of_descriptors(const struct options *options, const struct conf *conf)
+{
+	struct str why = STR_INIT;
+	if (!descriptors_suffice(conf, &why)) {
+		if (options->mode == OPTIONS_RUN)
+			log_warn(VIEW_FMT, VIEW_ARG(str_as_view(&why)));
+		else
+			fprintf(stderr, "%s: warning: " VIEW_FMT "\n", conf->path.ptr,
+				VIEW_ARG(str_as_view(&why)));
+	}
+	str_fini(&why);
+}
+
 /* Regexes are compiled, nothing is bound. */
 static int test_conf(const struct options *options, const struct conf *conf)
 {
@@ -65,6 +78,7 @@ static int with_conf(struct options *options)
 	conf_diags_fini(&diags);
 	if (!conf)
 		return 1;
+	warn_of_descriptors(options, conf);
 	if (options->mode == OPTIONS_RUN)
 		return control_run(options, conf);
 	int code = test_conf(options, conf);

@@ -202,6 +202,12 @@ enum err privileges_drop(const struct conf *conf, struct str *why);
 /* As many descriptors as the hard limit gives. */
 void privileges_raise_fds(void);
 
+/* descriptors.c */
+/* Of `n` that the process may open, where accepting stops. */
+uint32_t descriptors_for_clients(uint32_t n);
+/* False and a sentence when listeners may take more clients than that. */
+bool descriptors_suffice(const struct conf *conf, struct str *why);
+
 /* notify.c: the service manager's protocol; without one nothing happens. */
 bool notify_wanted(void);
 /* False and errno when there is one and it cannot be told; never waits for it. */

@@ -14,9 +14,6 @@ static struct worker_limits limits_of_process(uint32_t pipes)
 	uint32_t n = 65536;
 	if (getrlimit(RLIMIT_NOFILE, &fds) == 0 && fds.rlim_cur < UINT32_MAX / 4)
 		n = (uint32_t)fds.rlim_cur;
-	/* one descriptor in eight, up to a thousand, is kept for connections to
-	 * backends: clients alone must not use them up */
-	uint32_t reserve = n / 8 < 1024 ? n / 8 : 1024;
 	/* a connection or upstream connection needs a descriptor, and at most two
 	 * buffers each: waiting bytes and a kept request */
 	return (struct worker_limits){
@@ -24,7 +21,7 @@ static struct worker_limits limits_of_process(uint32_t pipes)
 	    .upconns = n,
 	    .bufs = 2 * n,
 	    .pipes = pipes,
-	    .fds = (int)(n - reserve),
+	    .fds = (int)descriptors_for_clients(n),
 	};
 }
 

@@ -9,6 +9,8 @@
 #include "weir/net/inherit.h"
 
 #define BACKLOG 16384 /* the kernel cuts it to net.core.somaxconn */
+/* Connections that died before they were accepted, in a row. */
+#define ABORTED_MAX 16
 #define SOCK_FLAGS (SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC)
 
 static void set_flag(int fd, int level, int option)
@@ -88,7 +90,7 @@ bool socket_local_addr(int fd, struct addr *out)
 
 enum err socket_accept(int listen_fd, struct addr *peer, int *out_fd)
 {
-	for (;;) {
+	for (unsigned tries = 0;; tries++) {
 		peer->len = sizeof(*peer) - offsetof(struct addr, sa);
 		int fd = accept4(listen_fd, &peer->sa, &peer->len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 		*out_fd = fd;
@@ -106,7 +108,9 @@ enum err socket_accept(int listen_fd, struct addr *peer, int *out_fd)
 		case EINVAL:
 		case ENOTSOCK:
 			return ERR_IO;
-		default: /* the connection died in the queue: take the next */
+		default: /* the connection died in the queue: take the next, but not for ever */
+			if (tries == ABORTED_MAX)
+				return ERR_IO;
 			break;
 		}
 	}

@@ -8,6 +8,7 @@
 #include "deadline.h"
 #include "hedge.h"
 #include "pin.h"
+#include "room.h"
 
 #include "weir/base/check.h"
 #include "weir/base/clock.h"
@@ -101,6 +102,7 @@ void attempt_connected(struct attempt *at, enum err err)
 }
 
 static void wait_for_slot(struct exchange *ex);
+static void connect_or_reuse(struct attempt *at, bool may_reuse);
 
 /*
  * As many connections to it are being opened as may be, which the pick did not see
@@ -130,6 +132,9 @@ static void connecting(struct attempt *at, enum err err, bool connected)
 	} else if (err == ERR_OK) {
 		if (likely(at == ex->at)) /* a second one changes no state */
 			exchange_set_state(ex, EXCHANGE_CONNECTING);
+	} else if (unlikely(err == ERR_FDS) && !at->made_room && room_make(ex->worker)) {
+		at->made_room = true;
+		connect_or_reuse(at, true);
 	} else if (unlikely(err == ERR_BUSY)) {
 		step_back(at);
 	} else if (err == ERR_FULL) {

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "weir/proxy/listen.h"
 
-#include <fcntl.h>
+#include <errno.h>
 #include <stdlib.h>
-#include <unistd.h>
+#include <string.h>
+
+#include "room.h"
 
 #include "weir/base/check.h"
 #include "weir/net/socket.h"
@@ -107,7 +109,7 @@ static void accepted(struct accept_watch *a, int fd, const struct addr *peer, bo
 		client_open(w, fd, peer, a->conf);
 }
 
-/* ---- running out of descriptors ---- */
+/* ---- when accepting fails ---- */
 
 static void watch_all(struct worker *w, bool on)
 {
@@ -127,18 +129,10 @@ static void accept_again(struct worker *w)
 	watch_all(w, true);
 }
 
-/* The lowest free descriptor number says how many are in use. */
-static bool has_fds(const struct worker *w)
-{
-	int fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0);
-	socket_close(fd);
-	return fd >= 0 && fd < w->fd_limit;
-}
-
 static void on_accept_timer(struct timer *timer)
 {
 	struct worker *w = container_of(timer, struct worker, accept_timer);
-	if (has_fds(w))
+	if (room_is_there(w) || (room_make(w) && room_is_there(w)))
 		accept_again(w);
 	else
 		loop_timer(&w->loop, timer, FD_PAUSE_US);
@@ -146,25 +140,52 @@ static void on_accept_timer(struct timer *timer)
 
 void worker_fd_freed(struct worker *w)
 {
-	if (unlikely(w->accept_blocked_us != 0) && has_fds(w))
+	if (unlikely(w->accept_blocked_us != 0) && room_is_there(w))
 		accept_again(w);
 }
 
-static void out_of_fds(struct worker *w)
+/* Accepting is tried again in a moment: a listening socket that stays readable would
+ * keep the loop busy with nothing. */
+static void pause_accepting(struct worker *w)
 {
-	/* once a minute is enough to be seen and too little to fill a disk */
-	if (w->accept_logged_us == 0 || w->loop.now_us - w->accept_logged_us > 60000000) {
-		log_warn(
-		    "worker %u: out of file descriptors; accepting goes on as soon as some are "
-		    "free (raise LimitNOFILE or lower limits.connections)",
-		    w->pool.id);
-		w->accept_logged_us = w->loop.now_us;
-	}
-	counter_add(&w->counters.fd_exhausted, 1);
 	w->accept_blocked_us = w->loop.now_us;
 	w->accept_timer.fn = on_accept_timer;
 	watch_all(w, false);
 	loop_timer(&w->loop, &w->accept_timer, FD_PAUSE_US);
+}
+
+/* Once a minute is enough to be seen and too little to fill a disk. */
+static bool may_log(struct worker *w)
+{
+	if (w->accept_logged_us && w->loop.now_us - w->accept_logged_us <= 60000000)
+		return false;
+	w->accept_logged_us = w->loop.now_us;
+	return true;
+}
+
+/* Idle clients make room; while there are none, accepting waits. */
+static void out_of_fds(struct worker *w)
+{
+	unsigned n = room_make(w);
+	if (may_log(w))
+		log_warn("worker %u: out of file descriptors; %s (raise LimitNOFILE or lower "
+			 "limits.connections)",
+			 w->pool.id,
+			 n ? "idle client connections are closed to make room"
+			   : "accepting goes on as soon as some are free");
+	if (n && room_is_there(w))
+		return;
+	counter_add(&w->counters.fd_exhausted, 1);
+	pause_accepting(w);
+}
+
+static void cannot_accept(struct worker *w, const char *why)
+{
+	if (may_log(w))
+		log_warn("worker %u: accepting fails: %s; tried again ten times a second",
+			 w->pool.id, why);
+	counter_add(&w->counters.accept_errors, 1);
+	pause_accepting(w);
 }
 
 /* False when there is nothing more to accept now. */
@@ -175,6 +196,8 @@ static bool accept_one(struct accept_watch *a, bool leaving)
 	enum err err = socket_accept(a->io.fd, &peer, &fd);
 	if (err == ERR_FDS)
 		out_of_fds(a->worker);
+	else if (err)
+		cannot_accept(a->worker, strerror(errno));
 	if (err || fd < 0)
 		return false;
 	bool last = fd >= a->worker->fd_limit;

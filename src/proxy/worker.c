@@ -7,6 +7,7 @@
 
 #include "backend_h2.h"
 #include "client_h2.h"
+#include "room.h"
 
 #include "weir/base/check.h"
 #include "weir/proxy/client.h"
@@ -47,6 +48,7 @@ enum err worker_init(struct worker *w, unsigned id, const struct worker_limits *
 		return err;
 	w->loop.owner = w;
 	w->fd_limit = limits->fds;
+	room_init(w);
 	pool_worker_init(&w->pool, id, &w->loop, limits->upconns, limits->bufs);
 	tls_local_init(&w->tls, &w->loop, &w->pool.bufs, limits->conns + limits->upconns);
 	pipe_pool_init(&w->pipes, limits->pipes);

@@ -266,3 +266,15 @@ def test_two_daemons_do_not_share_a_status_socket(two):
     assert done.returncode == 1 and two.sock in done.stderr
     with Client(two.sock) as client:
         assert client.ask(target="/livez", host="weir").status == 200
+
+
+def test_more_clients_than_descriptors_is_said_before_the_start(tmp_path):
+    conf = tmp_path / "weir.yaml"
+    conf.write_text("listeners: [{bind: 127.0.0.1:1, limits: {connections: %d}}]\n"
+                    "pools: {app: {backends: [127.0.0.1:2]}}\n" % 900)
+    for most, said in ((1024, True), (1200, False)):
+        done = subprocess.run(["prlimit", f"--nofile={most}:{most}", binary("weir"), "-t", "-c",
+                               str(conf)], capture_output=True, text=True)
+        assert done.returncode == 0
+        assert ("warning: limits.connections of the listeners allow 900 clients, but the process "
+                "may open 1024 descriptors" in done.stderr) == said

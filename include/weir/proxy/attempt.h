@@ -82,6 +82,7 @@ struct attempt {
 	bool reused;                 /* the connection served others before */
 	bool stale_retried;          /* this lease has had its second connection */
 	bool stepped_back;           /* its backend opened too many connections: it waited */
+	bool made_room;              /* clients were closed for its descriptor */
 	bool unsent;                 /* not one byte of the request went out */
 	bool counted;                /* it is in the backend's request counter */
 	bool upload_dead;            /* the backend stopped reading: drop what still comes */

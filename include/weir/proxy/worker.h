@@ -91,8 +91,10 @@ struct worker {
 	uint64_t accept_blocked_us; /* out of descriptors since; 0: no */
 	struct timer refresh_timer;
 	struct timer accept_timer;
-	struct list accepts;   /* struct accept_watch */
-	struct worker **peers; /* all workers, this one too; for hand-over; borrowed */
+	struct mail room_mail;   /* another worker needs descriptors: see src/proxy/room.h */
+	_Atomic bool room_asked; /* the letter is on its way */
+	struct list accepts;     /* struct accept_watch */
+	struct worker **peers;   /* all workers, this one too; for hand-over; borrowed */
 	unsigned n_peers;
 	struct loop *control;                          /* where reports go */
 	void (*on_gen_released)(struct gen_local *gl); /* posted to control by gen_put */
