@@ -11,4 +11,9 @@
 	}
 
 FLOW(exchange)
+FLOW(hedge)
+FLOW(keepalive)
+FLOW(queue)
 FLOW(retry)
+FLOW(timeouts)
+FLOW(tunnel)

@@ -38,20 +38,22 @@ struct peer {
 	bool is_backend;
 	int fd;            /* -1: closed by us */
 	bool at_end;       /* weir ended its direction, or reset it */
+	bool gone_told;    /* the script has asked for that */
 	struct str in;     /* received, not understood yet; of HTTP/1 */
 	struct str unsent; /* said, but the socket is full */
 	struct peer_message heard;
-	bool chunked;    /* HTTP/1: what is being said has no length */
-	bool no_body;    /* HTTP/1: the answer to HEAD */
-	bool until_end;  /* HTTP/1: the body that is heard goes on until the end */
-	bool is_tunnel;  /* HTTP/1: raw bytes */
-	size_t left;     /* HTTP/1: of the body that is heard */
-	bool in_chunks;  /* HTTP/1: it comes in chunks */
-	void *session;   /* HTTP/2: nghttp2_session */
-	int32_t stream;  /* HTTP/2: the one talked about */
-	struct str out;  /* HTTP/2: body bytes to be sent */
-	size_t out_sent; /* of them */
-	bool out_end;    /* and that is all */
+	bool chunked;     /* HTTP/1: what is being said has no length */
+	bool no_body;     /* HTTP/1: the answer to HEAD */
+	bool until_end;   /* HTTP/1: the body that is heard goes on until the end */
+	bool is_tunnel;   /* HTTP/1: raw bytes */
+	size_t left;      /* HTTP/1: of the body that is heard */
+	bool in_chunks;   /* HTTP/1: it comes in chunks */
+	void *session;    /* HTTP/2: nghttp2_session */
+	unsigned n_reset; /* HTTP/2: requests that were, before the one that is heard */
+	int32_t stream;   /* HTTP/2: the one talked about */
+	struct str out;   /* HTTP/2: body bytes to be sent */
+	size_t out_sent;  /* of them */
+	bool out_end;     /* and that is all */
 };
 
 /* What is to be said: a head and what there is of the body. */

@@ -38,8 +38,9 @@ static void frame(struct peer *peer)
 	struct view status = str_as_view(&peer->heard.start);
 	peer->in_chunks = peer_field(peer, VIEW("transfer-encoding")).ptr != NULL;
 	peer->left = length.ptr ? strtoul(length.ptr, NULL, 10) : 0;
-	bool none = !peer->is_backend &&
-		    (peer->no_body || view_eq(status, VIEW("204")) || view_eq(status, VIEW("304")));
+	bool none =
+	    !peer->is_backend && (peer->no_body || peer->is_tunnel ||
+				  view_eq(status, VIEW("204")) || view_eq(status, VIEW("304")));
 	peer->until_end = !peer->is_backend && !none && !length.ptr && !peer->in_chunks;
 	if (none || (!peer->in_chunks && !peer->until_end && peer->left == 0))
 		peer->heard.has_end = true;

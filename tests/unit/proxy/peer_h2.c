@@ -26,8 +26,11 @@ static int on_begin(nghttp2_session *session, const nghttp2_frame *frame, void *
 {
 	struct peer *peer = user;
 	(void)session;
-	if (peer->is_backend && frame->headers.cat == NGHTTP2_HCAT_REQUEST)
-		peer->stream = frame->hd.stream_id;
+	if (!peer->is_backend || frame->headers.cat != NGHTTP2_HCAT_REQUEST)
+		return 0;
+	peer->n_reset += peer->heard.is_broken;
+	peer_forget(peer);
+	peer->stream = frame->hd.stream_id;
 	return 0;
 }
 

@@ -216,9 +216,11 @@ static void settle(struct script *s)
 /* A connection of this backend that has something to say about a message. */
 static struct peer *newest_heard(struct place *place)
 {
-	for (unsigned k = place->n_conns; k-- > 0;)
-		if (place->conns[k]->heard.has_head || place->conns[k]->heard.is_broken)
+	for (unsigned k = place->n_conns; k-- > 0;) {
+		const struct peer_message *m = &place->conns[k]->heard;
+		if (m->has_head || m->is_broken)
 			return place->conns[k];
+	}
 	return NULL;
 }
 
@@ -381,6 +383,19 @@ static void hear_nothing(struct script *s, struct peer *peer, struct place *plac
 		fail(s, "heard '" VIEW_FMT "'", VIEW_ARG(str_as_view(&heard->heard.start)));
 }
 
+static _Noreturn void not_come(const struct script *s, const struct peer *peer,
+			       const struct str *wanted)
+{
+	if (!peer)
+		fail(s, "'" VIEW_FMT "' has not come, nor anything", VIEW_ARG(str_as_view(wanted)));
+	const struct peer_message *m = &peer->heard;
+	fail(s,
+	     "'" VIEW_FMT "' has not come, but '" VIEW_FMT "' with %zu bytes, then '" VIEW_FMT
+	     "'%s",
+	     VIEW_ARG(str_as_view(wanted)), VIEW_ARG(str_as_view(&m->start)), m->body.len,
+	     VIEW_ARG(str_as_view(&peer->in)), peer->at_end ? ", and the end" : "");
+}
+
 static void hear(struct script *s, struct peer *peer, struct place *place, struct words *w)
 {
 	if (skip_word(w, "nothing")) {
@@ -399,9 +414,10 @@ static void hear(struct script *s, struct peer *peer, struct place *place, struc
 		str_char(&start, ' ');
 		str_view(&start, next_word(w));
 	}
-	peer = listen_for(s, peer, place, head_only ? has_head : has_all, NULL);
-	if (!peer)
-		fail(s, "'" VIEW_FMT "' has not come", VIEW_ARG(str_as_view(&start)));
+	struct peer *heard = listen_for(s, peer, place, head_only ? has_head : has_all, NULL);
+	if (!heard)
+		not_come(s, peer, &start);
+	peer = heard;
 	if (peer->heard.is_broken)
 		fail(s, "was cut off");
 	expect_view(s, "what came", str_as_view(&peer->heard.start), str_as_view(&start));
@@ -414,22 +430,39 @@ static void hear(struct script *s, struct peer *peer, struct place *place, struc
 static bool is_gone(const struct peer *peer, const void *arg)
 {
 	(void)arg;
-	return peer->at_end || peer->heard.is_broken;
+	return (peer->at_end && !peer->gone_told) || peer->heard.is_broken || peer->n_reset;
+}
+
+/* One of a backend's connections that has gone, and was not asked for yet. */
+static struct peer *find_gone(struct script *s, struct peer *peer, struct place *place)
+{
+	for (unsigned quiet = 0; quiet < 3;) {
+		quiet = round_of_all(s) ? 0 : quiet + 1;
+		for (unsigned k = 0; place && k < place->n_conns; k++)
+			if (is_gone(place->conns[k], NULL))
+				return place->conns[k];
+		if (!place && is_gone(peer, NULL))
+			return peer;
+	}
+	return NULL;
 }
 
 static void be(struct script *s, struct peer *peer, struct place *place, struct words *w)
 {
-	bool cut = skip_word(w, "cut"), gone_somehow = !cut && skip_word(w, "gone");
-	if (!cut && !gone_somehow && !skip_word(w, "closed"))
+	bool cut = skip_word(w, "cut"), either = !cut && skip_word(w, "gone");
+	if (!cut && !either && !skip_word(w, "closed"))
 		fail(s, "is what?");
-	struct peer *gone = listen_for(s, peer, place, is_gone, NULL);
+	struct peer *gone = find_gone(s, peer, place);
 	if (!gone)
 		fail(s, "is still there");
 	if (cut && !gone->heard.is_broken)
 		fail(s, "ended, but was not cut");
-	if (!cut && !gone_somehow && (gone->heard.is_broken || gone->heard.has_head))
+	if (!cut && !either && (gone->heard.is_broken || gone->heard.has_head))
 		fail(s, "was closed in the middle");
-	if (!gone->at_end)
+	gone->gone_told = gone->at_end;
+	if (gone->n_reset)
+		gone->n_reset--;
+	else
 		peer_forget(gone);
 }
 

@@ -179,6 +179,17 @@ const char *world_leftover(struct world *w)
 						   : NULL;
 }
 
+static void remove_folder(const struct world *w)
+{
+	static const char *const names[] = {"web", "b1", "b2", "b3", "b4"};
+	char path[sizeof(w->dir) + 8];
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		snprintf(path, sizeof(path), "%s/%s", w->dir, names[i]);
+		unlink(path);
+	}
+	check(rmdir(w->dir) == 0);
+}
+
 void world_free(struct world *w)
 {
 	struct control *control = &w->control;
@@ -192,9 +203,7 @@ void world_free(struct world *w)
 	workers_free(control);
 	tls_tickets_put(control->tickets);
 	loop_fini(&control->loop);
-	char command[96];
-	snprintf(command, sizeof(command), "rm -rf %s", w->dir);
-	check(system(command) == 0);
+	remove_folder(w);
 	free(w);
 }
 
