@@ -9,6 +9,10 @@
 
 #define PAGE_BYTES (64 * 1024)
 
+#ifdef WEIR_CHECK_SLOW
+bool (*slab_refuses)(const struct slab *slab);
+#endif
+
 struct slab_page {
 	struct slab_page *next;
 	_Alignas(WEIR_CACHE_LINE) char data[];

@@ -11,6 +11,7 @@
 #ifndef WEIR_BASE_SLAB_H
 #define WEIR_BASE_SLAB_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -29,6 +30,11 @@ struct slab {
 void slab_init(struct slab *slab, size_t size, uint32_t max);
 void slab_fini(struct slab *slab);
 
+#ifdef WEIR_CHECK_SLOW
+/* For tests of what happens without memory: true makes slab_get fail.  NULL: never. */
+extern bool (*slab_refuses)(const struct slab *slab);
+#endif
+
 /* Slow path of slab_get: takes a page from the heap. */
 void *slab_get_page(struct slab *slab);
 
@@ -36,6 +42,10 @@ void *slab_get_page(struct slab *slab);
  * it except for its first word, which is zero too (so no stale magic survives). */
 static inline void *slab_get(struct slab *slab)
 {
+#ifdef WEIR_CHECK_SLOW
+	if (slab_refuses && slab_refuses(slab))
+		return NULL;
+#endif
 	void *obj = slab->free;
 	if (__builtin_expect(obj == NULL || slab->n_live >= slab->max, 0)) {
 		if (slab->n_live >= slab->max)

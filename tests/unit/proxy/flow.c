@@ -17,3 +17,8 @@ FLOW(queue)
 FLOW(retry)
 FLOW(timeouts)
 FLOW(tunnel)
+
+Test(flow, without_memory)
+{
+	script_run_without_memory(WEIR_SOURCE_DIR "/tests/unit/proxy/cases/memory.txt");
+}

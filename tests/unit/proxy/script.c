@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "script.h"
 
+#include "memory.h"
+
+#include "memory.h"
+
+#include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +19,7 @@
 #define CLIENTS_MAX 8
 #define BACKENDS_MAX 4
 #define CONNS_MAX 64
+#define SCRATCHES 8
 /* Where longer things are cut in two: at the first places, then here and there. */
 #define CUT_ALL 160
 #define CUT_STEP 37
@@ -25,6 +31,8 @@ struct place {
 	struct peer *at; /* the one talked about */
 };
 
+struct plan;
+
 struct script {
 	const char *path;
 	unsigned line;
@@ -34,6 +42,13 @@ struct script {
 	/* of this run */
 	enum peer_version versions[2]; /* of clients, of backends */
 	struct peer_cut cut;
+	void (*run)(struct script *s, const struct plan *plan);
+	bool has_refused;
+	size_t refuse_at; /* the allocation that fails, 0: none */
+	bool lenient;     /* memory runs out: a script may end early, but not in a lie */
+	jmp_buf early;
+	struct str scratch[SCRATCHES];
+	unsigned n_scratch;
 	struct world *world;
 	struct peer *clients[CLIENTS_MAX];
 	struct place places[BACKENDS_MAX];
@@ -44,15 +59,19 @@ struct words {
 	struct view rest;
 };
 
-static _Noreturn void __attribute__((format(printf, 2, 3))) fail(const struct script *s,
-								 const char *fmt, ...)
+static _Noreturn void __attribute__((format(printf, 2, 3))) fail(struct script *s, const char *fmt,
+								 ...)
 {
 	va_list ap;
+	if (s->lenient && memory_has_refused())
+		longjmp(s->early, 1);
 	fflush(stdout);
 	fprintf(stderr, "%s:%u: " VIEW_FMT " (client h%d, backend h%d, ", s->path, s->line,
 		VIEW_ARG(s->title), s->versions[0] + 1, s->versions[1] + 1);
 	if (s->cut.mode == CUT_AT)
 		fprintf(stderr, "cut behind %zu bytes): ", s->cut.at);
+	else if (s->refuse_at)
+		fprintf(stderr, "allocation %zu fails): ", s->refuse_at);
 	else
 		fprintf(stderr, "%s): ", s->cut.mode == CUT_NOWHERE ? "whole" : "byte by byte");
 	va_start(ap, fmt);
@@ -60,6 +79,14 @@ static _Noreturn void __attribute__((format(printf, 2, 3))) fail(const struct sc
 	va_end(ap);
 	fputc('\n', stderr);
 	exit(1);
+}
+
+/* Text for as long as a line is worked on; an end in the middle of that loses nothing. */
+static struct str *scratch(struct script *s)
+{
+	struct str *text = &s->scratch[s->n_scratch++ % SCRATCHES];
+	str_reset(text);
+	return text;
 }
 
 /* ---- words ---- */
@@ -91,7 +118,7 @@ static bool skip_word(struct words *w, const char *word)
 	return true;
 }
 
-static void unescape(const struct script *s, struct str *out, struct view in)
+static void unescape(struct script *s, struct str *out, struct view in)
 {
 	for (size_t i = 0; i < in.len; i++) {
 		if (in.ptr[i] != '\\') {
@@ -107,7 +134,7 @@ static void unescape(const struct script *s, struct str *out, struct view in)
 }
 
 /* "text", with escapes. */
-static void quoted(const struct script *s, struct words *w, struct str *out)
+static void quoted(struct script *s, struct words *w, struct str *out)
 {
 	w->rest = trim(w->rest);
 	size_t end = 1;
@@ -119,7 +146,7 @@ static void quoted(const struct script *s, struct words *w, struct str *out)
 	w->rest = view_skip(w->rest, end + 1);
 }
 
-static uint64_t number(const struct script *s, struct words *w)
+static uint64_t number(struct script *s, struct words *w)
 {
 	struct view word = next_word(w);
 	uint64_t n;
@@ -129,7 +156,7 @@ static uint64_t number(const struct script *s, struct words *w)
 }
 
 /* "text" or `bytes N`, which are a pattern. */
-static void payload(const struct script *s, struct words *w, struct str *out)
+static void payload(struct script *s, struct words *w, struct str *out)
 {
 	if (!skip_word(w, "bytes")) {
 		quoted(s, w, out);
@@ -141,7 +168,7 @@ static void payload(const struct script *s, struct words *w, struct str *out)
 
 /* ---- peers ---- */
 
-static void address_of(const struct script *s, const char *name, struct sockaddr_un *out)
+static void address_of(struct script *s, const char *name, struct sockaddr_un *out)
 {
 	*out = (struct sockaddr_un){.sun_family = AF_UNIX};
 	snprintf(out->sun_path, sizeof(out->sun_path), "%s/%s", s->world->dir, name);
@@ -246,40 +273,36 @@ static struct peer *who(struct script *s, struct view name, struct place **place
 
 static void say(struct script *s, struct peer *peer, struct words *w)
 {
-	struct str fields = STR_INIT, body = STR_INIT, start = STR_INIT;
+	struct str *fields = scratch(s), *body = scratch(s), *start = scratch(s);
 	struct peer_words words = {0};
-	str_view(&start, next_word(w));
+	str_view(start, next_word(w));
 	if (!peer->is_backend) {
-		str_char(&start, ' ');
-		str_view(&start, next_word(w));
+		str_char(start, ' ');
+		str_view(start, next_word(w));
 	}
 	while (trim(w->rest).len) {
 		if (skip_word(w, "with")) {
-			quoted(s, w, &fields);
-			str_char(&fields, '\n');
+			quoted(s, w, fields);
+			str_char(fields, '\n');
 		} else if (skip_word(w, "body")) {
-			payload(s, w, &body);
+			payload(s, w, body);
 		} else if (skip_word(w, "unfinished")) {
 			words.unfinished = true;
 		} else {
 			fail(s, "what is '" VIEW_FMT "'?", VIEW_ARG(w->rest));
 		}
 	}
-	words.start = str_as_view(&start);
-	words.fields = str_as_view(&fields);
-	words.body = str_as_view(&body);
+	words.start = str_as_view(start);
+	words.fields = str_as_view(fields);
+	words.body = str_as_view(body);
 	peer_say(peer, &words);
-	str_fini(&fields);
-	str_fini(&body);
-	str_fini(&start);
 }
 
 static void say_more(struct script *s, struct peer *peer, struct words *w)
 {
-	struct str body = STR_INIT;
-	payload(s, w, &body);
-	peer_say_body(peer, str_as_view(&body), false);
-	str_fini(&body);
+	struct str *body = scratch(s);
+	payload(s, w, body);
+	peer_say_body(peer, str_as_view(body), false);
 }
 
 /* ---- hearing ---- */
@@ -317,8 +340,7 @@ static bool has_body(const struct peer *peer, const void *arg)
 	return peer->heard.body.len >= *(const size_t *)arg || peer->heard.is_broken;
 }
 
-static void expect_view(const struct script *s, const char *what, struct view is,
-			struct view wanted)
+static void expect_view(struct script *s, const char *what, struct view is, struct view wanted)
 {
 	if (!view_eq(is, wanted))
 		fail(s, "%s is '%.*s'%s, not '%.*s'", what, (int)(is.len < 200 ? is.len : 200),
@@ -326,7 +348,7 @@ static void expect_view(const struct script *s, const char *what, struct view is
 		     wanted.ptr);
 }
 
-static void expect_field(const struct script *s, const struct peer *peer, struct view field)
+static void expect_field(struct script *s, const struct peer *peer, struct view field)
 {
 	struct view name, value;
 	if (!peer_next_field(&field, &name, &value))
@@ -338,21 +360,29 @@ static void expect_field(const struct script *s, const struct peer *peer, struct
 		expect_view(s, "the field", is, value);
 }
 
+/* Whatever happens, a message that says it is whole is. */
+static void expect_body(struct script *s, const struct peer *peer, struct view wanted)
+{
+	bool lenient = s->lenient;
+	s->lenient = false;
+	expect_view(s, "the body", str_as_view(&peer->heard.body), wanted);
+	s->lenient = lenient;
+}
+
 static void expect_details(struct script *s, const struct peer *peer, struct words *w)
 {
 	while (trim(w->rest).len) {
-		struct str text = STR_INIT;
+		struct str *text = scratch(s);
 		if (skip_word(w, "with")) {
-			quoted(s, w, &text);
-			expect_field(s, peer, str_as_view(&text));
+			quoted(s, w, text);
+			expect_field(s, peer, str_as_view(text));
 		} else if (skip_word(w, "without")) {
 			struct view name = next_word(w);
 			if (peer_field(peer, name).ptr)
 				fail(s, "there is a field '" VIEW_FMT "'", VIEW_ARG(name));
 		} else if (skip_word(w, "body")) {
-			payload(s, w, &text);
-			expect_view(s, "the body", str_as_view(&peer->heard.body),
-				    str_as_view(&text));
+			payload(s, w, text);
+			expect_body(s, peer, str_as_view(text));
 		} else if (skip_word(w, "interim")) {
 			uint64_t n = number(s, w);
 			if (peer->heard.n_interim != n)
@@ -360,19 +390,17 @@ static void expect_details(struct script *s, const struct peer *peer, struct wor
 		} else {
 			fail(s, "what is '" VIEW_FMT "'?", VIEW_ARG(w->rest));
 		}
-		str_fini(&text);
 	}
 }
 
 static void hear_body(struct script *s, struct peer *peer, struct place *place, struct words *w)
 {
-	struct str text = STR_INIT;
-	payload(s, w, &text);
-	peer = listen_for(s, peer, place, has_body, &text.len);
+	struct str *text = scratch(s);
+	payload(s, w, text);
+	peer = listen_for(s, peer, place, has_body, &text->len);
 	if (!peer)
 		fail(s, "the body has not come");
-	expect_view(s, "the body", str_as_view(&peer->heard.body), str_as_view(&text));
-	str_fini(&text);
+	expect_view(s, "the body", str_as_view(&peer->heard.body), str_as_view(text));
 }
 
 static void hear_nothing(struct script *s, struct peer *peer, struct place *place)
@@ -383,8 +411,7 @@ static void hear_nothing(struct script *s, struct peer *peer, struct place *plac
 		fail(s, "heard '" VIEW_FMT "'", VIEW_ARG(str_as_view(&heard->heard.start)));
 }
 
-static _Noreturn void not_come(const struct script *s, const struct peer *peer,
-			       const struct str *wanted)
+static _Noreturn void not_come(struct script *s, const struct peer *peer, const struct str *wanted)
 {
 	if (!peer)
 		fail(s, "'" VIEW_FMT "' has not come, nor anything", VIEW_ARG(str_as_view(wanted)));
@@ -408,21 +435,20 @@ static void hear(struct script *s, struct peer *peer, struct place *place, struc
 	}
 	bool head_only = skip_word(w, "head");
 	struct view first = next_word(w);
-	struct str start = STR_INIT;
-	str_view(&start, first);
+	struct str *start = scratch(s);
+	str_view(start, first);
 	if (place) {
-		str_char(&start, ' ');
-		str_view(&start, next_word(w));
+		str_char(start, ' ');
+		str_view(start, next_word(w));
 	}
 	struct peer *heard = listen_for(s, peer, place, head_only ? has_head : has_all, NULL);
 	if (!heard)
-		not_come(s, peer, &start);
+		not_come(s, peer, start);
 	peer = heard;
 	if (peer->heard.is_broken)
 		fail(s, "was cut off");
-	expect_view(s, "what came", str_as_view(&peer->heard.start), str_as_view(&start));
+	expect_view(s, "what came", str_as_view(&peer->heard.start), str_as_view(start));
 	expect_details(s, peer, w);
-	str_fini(&start);
 	if (!head_only)
 		peer_forget(peer);
 }
@@ -480,23 +506,21 @@ static bool has_bytes(const struct peer *peer, const void *arg)
 
 static void raw_in(struct script *s, struct peer *peer, struct place *place, struct view text)
 {
-	struct str bytes = STR_INIT;
-	unescape(s, &bytes, text);
-	struct expected expected = {str_as_view(&bytes)};
+	struct str *bytes = scratch(s);
+	unescape(s, bytes, text);
+	struct expected expected = {str_as_view(bytes)};
 	struct peer *heard = listen_for(s, peer, place, has_bytes, &expected);
 	if (!heard)
 		fail(s, "only '" VIEW_FMT "' has come", VIEW_ARG(str_as_view(&peer->in)));
-	expect_view(s, "what came", view_head(str_as_view(&heard->in), bytes.len), expected.bytes);
-	str_cut_front(&heard->in, bytes.len);
-	str_fini(&bytes);
+	expect_view(s, "what came", view_head(str_as_view(&heard->in), bytes->len), expected.bytes);
+	str_cut_front(&heard->in, bytes->len);
 }
 
 static void raw_out(struct script *s, struct peer *peer, struct view text)
 {
-	struct str bytes = STR_INIT;
-	unescape(s, &bytes, text);
-	peer_raw(peer, str_as_view(&bytes));
-	str_fini(&bytes);
+	struct str *bytes = scratch(s);
+	unescape(s, bytes, text);
+	peer_raw(peer, str_as_view(bytes));
 }
 
 /* ---- lines ---- */
@@ -583,7 +607,7 @@ struct plan {
 	struct str listener, route, pool;
 };
 
-static void only(const struct script *s, bool allowed[2], struct view word)
+static void only(struct script *s, bool allowed[2], struct view word)
 {
 	if (view_eq(word, VIEW("any")))
 		return;
@@ -623,7 +647,7 @@ static bool plan_line(struct script *s, struct plan *plan, struct view line)
 	return true;
 }
 
-static void write_conf(const struct script *s, const struct plan *plan, struct str *yaml)
+static void write_conf(struct script *s, const struct plan *plan, struct str *yaml)
 {
 	str_printf(yaml,
 		   "workers: 1\n"
@@ -695,14 +719,25 @@ static void end(struct script *s)
 	world_free(s->world);
 }
 
-static void run_once(struct script *s, const struct plan *plan)
+static void run_lines(struct script *s)
 {
 	struct view text = s->text, line;
-	s->line = s->first_line;
-	begin(s, plan);
 	while (next_line(s, &text, &line))
 		if (!is_comment(line))
 			run_line(s, line);
+}
+
+static void run_once(struct script *s, const struct plan *plan)
+{
+	s->line = s->first_line;
+	begin(s, plan);
+	memory_refuse(s->refuse_at);
+	s->lenient = s->refuse_at > 0;
+	if (!setjmp(s->early))
+		run_lines(s);
+	s->lenient = false;
+	s->has_refused = memory_has_refused();
+	memory_refuse(0);
 	end(s);
 }
 
@@ -721,6 +756,18 @@ static void run_cuts(struct script *s, const struct plan *plan)
 		s->cut = (struct peer_cut){.mode = CUT_AT, .at = at};
 		run_once(s, plan);
 	}
+}
+
+/* The n-th allocation fails: n = 1, 2, ... until there are not so many. */
+static void run_without_memory(struct script *s, const struct plan *plan)
+{
+	s->cut = (struct peer_cut){.mode = CUT_NOWHERE};
+	for (s->refuse_at = 1;; s->refuse_at++) {
+		run_once(s, plan);
+		if (!s->has_refused)
+			break;
+	}
+	s->refuse_at = 0;
 }
 
 /* Takes it off the script's text. */
@@ -748,7 +795,7 @@ static void run_script(struct script *s)
 			s->versions[0] = (enum peer_version)c;
 			s->versions[1] = (enum peer_version)b;
 			if (plan.allowed[0][c] && plan.allowed[1][b])
-				run_cuts(s, &plan);
+				s->run(s, &plan);
 		}
 	}
 	str_fini(&plan.listener);
@@ -774,11 +821,11 @@ static bool is_asked_for(struct view title)
 	return !part || memmem(title.ptr, title.len, part, strlen(part));
 }
 
-void script_run_file(const char *path)
+static void run_file(const char *path, void (*run)(struct script *s, const struct plan *plan))
 {
 	struct str file = read_file(path);
 	struct view text = str_as_view(&file), line;
-	struct script s = {.path = path};
+	struct script s = {.path = path, .run = run};
 	unsigned n = 0;
 	for (unsigned i = 0; i < BACKENDS_MAX; i++)
 		s.places[i].listener = -1;
@@ -796,4 +843,16 @@ void script_run_file(const char *path)
 	}
 	check(n > 0);
 	str_fini(&file);
+	for (unsigned i = 0; i < SCRATCHES; i++)
+		str_fini(&s.scratch[i]);
+}
+
+void script_run_file(const char *path)
+{
+	run_file(path, run_cuts);
+}
+
+void script_run_without_memory(const char *path)
+{
+	run_file(path, run_without_memory);
 }

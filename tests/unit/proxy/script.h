@@ -41,5 +41,10 @@
 
 /* Runs all scripts of a file; ends the process with a message when one fails. */
 void script_run_file(const char *path);
+/*
+ * The same whole and once for each time that weir asks for memory, which it does not get: a
+ * script may then end early, but nothing may be left over, broken or wrongly called whole.
+ */
+void script_run_without_memory(const char *path);
 
 #endif

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "memory.h"
 
 #include "weir/base/check.h"
 
@@ -107,7 +108,9 @@ static bool turn(struct loop *loop)
 {
 	had_events = ev_pending_count(loop->ev) > 0;
 	ev_set_invoke_pending_cb(loop->ev, on_pending);
+	memory_watch(true);
 	ev_run(loop->ev, EVRUN_NOWAIT);
+	memory_watch(false);
 	return had_events;
 }
 
