@@ -34,6 +34,7 @@ bool api_init(struct api *api, const struct admin_host *host)
 	api->host = *host;
 	api->token = STR_INIT;
 	api->backlog = 0;
+	api->cache = (struct cache){0};
 	api->scratch = route_scratch_new();
 	return api->scratch != NULL;
 }
@@ -41,6 +42,7 @@ bool api_init(struct api *api, const struct admin_host *host)
 void api_fini(struct api *api)
 {
 	str_fini(&api->token);
+	cache_clear(&api->cache);
 	if (api->scratch)
 		route_scratch_free(api->scratch);
 	api->scratch = NULL;
@@ -187,6 +189,12 @@ static bool may_ask(struct call *call, const struct row *row)
 	return false;
 }
 
+static bool is_probe(const struct row *row)
+{
+	return row->handler == api_livez || row->handler == api_readyz ||
+	       row->handler == api_metrics;
+}
+
 void api_dispatch(struct call *call)
 {
 	call->answer.status = 200;
@@ -194,8 +202,16 @@ void api_dispatch(struct call *call)
 	const struct row *row = find_row(call);
 	if (!row || !may_ask(call, row))
 		return;
+	if (call->only_probes && !is_probe(row)) {
+		call_error(call, 503,
+			   "too many API connections: only /livez, /readyz and /metrics are "
+			   "answered now");
+		return;
+	}
 	if (row->access == CHANGE && !may_change(call))
 		return;
+	if (row->access == CHANGE)
+		cache_clear(&call->api->cache);
 	if (row->method != METHOD_GET && !type_is_json(call))
 		return;
 	row->handler(call);

@@ -11,6 +11,7 @@
 #define WEIR_ADMIN_API_H
 
 #include "body.h"
+#include "cache.h"
 
 #include "weir/admin/admin.h"
 #include "weir/base/json.h"
@@ -26,6 +27,7 @@ struct api {
 	struct str token;              /* owns; empty: nobody may change things over TCP */
 	size_t backlog;                /* bytes of answers not sent yet, over all sessions */
 	unsigned n_streams;            /* sessions that listen to GET /v1/stream */
+	struct cache cache;            /* large answers, for a moment */
 	struct message msg;            /* the request being handled */
 	struct message probe;          /* the request being explained */
 };
@@ -54,6 +56,7 @@ struct call {
 	struct view query;            /* as sent */
 	struct view body;
 	bool trusted;        /* came over the unix socket */
+	bool only_probes;    /* no place for anything else */
 	struct arena *arena; /* dies with the call */
 	struct answer answer;
 	struct session *session; /* for call_later */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The sockets of the API: accepts, reads into sessions, sends what they say.
- * Numbers, sizes and times are bounded, since status.bind may face anybody:
- * at most CONNS_MAX connections, some of them kept for the unix socket, and one
- * answer a turn of the loop for each.
+ * Numbers, sizes and times are bounded, since status.bind may face anybody (places.c),
+ * and of the control thread's time readers get a share: one answer a turn of the loop
+ * at once, what else was asked by then in the turns that follow.
  *
  * What a connection waits for, and how long:
  *
@@ -24,30 +24,20 @@
 #include <unistd.h>
 
 #include "listen.h"
+#include "places.h"
 #include "session.h"
 
 #include "weir/base/check.h"
 #include "weir/base/list.h"
 #include "weir/net/socket.h"
 
-#define CONNS_MAX 256
-#define REMOTE_CONNS_MAX 224
+#define ACCEPTS_MAX 16
 #define READ_BYTES ((size_t)16 * 1024)
 #define LINGER_BYTES ((size_t)1 << 20)
 #define RETRY_ACCEPT_US 200000
 #define STREAM_US 1000000
 
 #define CONN_MAGIC 0x41444d43
-
-enum conn_wait {
-	WAIT_IDLE,
-	WAIT_HEAD,
-	WAIT_BODY,
-	WAIT_ANSWER,
-	WAIT_SEND,
-	WAIT_LINGER,
-	WAIT_STREAM
-};
 
 static const uint64_t wait_us[] = {
     [WAIT_IDLE] = 30000000,   [WAIT_HEAD] = 10000000, [WAIT_BODY] = 30000000,
@@ -64,19 +54,19 @@ struct admin {
 	struct timer accept_timer; /* out of descriptors: when to try again */
 	struct timer stream_timer; /* set while somebody listens to GET /v1/stream */
 	int spare_fd;              /* given up for one client when descriptors run out */
-	struct list conns;
-	unsigned n_conns, n_remote;
+	struct timer cache_timer;  /* set while there are answers to be forgotten */
+	uint64_t answered_in;      /* the last turn in which there was an answer */
+	struct places places;
 };
 
 struct conn {
 	uint32_t magic;
 	struct admin *admin;
-	struct list link;
 	int fd;
-	bool remote;
-	enum conn_wait wait;
-	uint64_t wait_request; /* n_requests when `wait` began */
+	struct place place;
+	uint64_t wait_request; /* n_requests when place.wait began */
 	struct timer timer;
+	struct deferred again; /* it has more to ask than this turn has answers */
 	ev_io read_io, write_io;
 	struct session session;
 	size_t lingered;
@@ -96,11 +86,10 @@ static void conn_close(struct conn *c)
 	ev_io_stop(admin->loop->ev, &c->read_io);
 	ev_io_stop(admin->loop->ev, &c->write_io);
 	timer_del(&c->timer);
-	list_del(&c->link);
+	deferred_clear(&c->again);
+	places_leave(&admin->places, &c->place);
 	session_fini(&c->session);
 	socket_close(c->fd);
-	admin->n_conns--;
-	admin->n_remote -= c->remote;
 	take_spare(admin);
 	c->magic = 0;
 	free(c);
@@ -122,10 +111,10 @@ static void watch(struct conn *c, bool reads, bool writes)
 /* The deadline stays where it was while the same thing of the same request is waited for. */
 static void wait_for(struct conn *c, enum conn_wait wait, bool progress)
 {
-	if (wait == c->wait && c->wait_request == c->session.n_requests && !progress &&
+	if (wait == c->place.wait && c->wait_request == c->session.n_requests && !progress &&
 	    timer_is_set(&c->timer))
 		return;
-	c->wait = wait;
+	place_waits(&c->place, wait, c->admin->loop->now_us);
 	c->wait_request = c->session.n_requests;
 	bool first = wait == WAIT_IDLE && c->session.n_requests == 0;
 	loop_timer(c->admin->loop, &c->timer, wait_us[first ? WAIT_HEAD : wait]);
@@ -169,10 +158,22 @@ static enum conn_wait wait_of(const struct session *s)
 static void wait_for_tick(struct conn *c)
 {
 	struct admin *admin = c->admin;
-	c->wait = WAIT_STREAM;
+	place_waits(&c->place, WAIT_STREAM, admin->loop->now_us);
 	timer_clear(&c->timer);
 	if (!timer_is_set(&admin->stream_timer))
 		loop_timer(admin->loop, &admin->stream_timer, STREAM_US);
+}
+
+/* What was kept for others is not kept for long. */
+static void watch_cache(struct admin *admin)
+{
+	if (admin->api.cache.n && !timer_is_set(&admin->cache_timer))
+		loop_timer(admin->loop, &admin->cache_timer, CACHE_FRESH_US);
+}
+
+static void on_cache_timer(struct timer *timer)
+{
+	cache_clear(&container_of(timer, struct admin, cache_timer)->api.cache);
 }
 
 /* As far as it goes in this turn. */
@@ -180,7 +181,11 @@ static void conn_run(struct conn *c)
 {
 	struct session *s = &c->session;
 	bool progress;
+	uint64_t n_before = s->n_requests;
 	bool more = session_run(s);
+	if (s->n_requests != n_before)
+		c->admin->answered_in = c->admin->loop->n_turns;
+	watch_cache(c->admin);
 	if (!send_some(c, &progress)) {
 		conn_close(c);
 		return;
@@ -191,16 +196,34 @@ static void conn_run(struct conn *c)
 		return;
 	}
 	enum conn_wait wait = wait_of(s);
-	if (wait == WAIT_LINGER && c->wait != WAIT_LINGER)
+	if (wait == WAIT_LINGER && c->place.wait != WAIT_LINGER)
 		shutdown(c->fd, SHUT_WR);
 	if (wait == WAIT_STREAM) {
 		watch(c, true, false);
 		wait_for_tick(c);
 		return;
 	}
-	/* a pipelined request has to wait for the next turn: writable means now */
-	watch(c, !more && wait != WAIT_ANSWER, more);
+	if (more)
+		loop_next_turn(c->admin->loop, &c->again);
+	watch(c, !more && wait != WAIT_ANSWER, false);
 	wait_for(c, wait, false);
+}
+
+static void on_again(struct deferred *again)
+{
+	conn_run(container_of(again, struct conn, again));
+}
+
+/* Bytes have come: at once when nobody has got an answer in this turn. */
+static void conn_run_soon(struct conn *c)
+{
+	struct admin *admin = c->admin;
+	if (admin->answered_in != admin->loop->n_turns) {
+		conn_run(c);
+		return;
+	}
+	watch(c, false, false);
+	loop_next_turn(admin->loop, &c->again);
 }
 
 static void on_ready(struct session *session)
@@ -222,14 +245,14 @@ static void on_read(struct ev_loop *ev, ev_io *w, int revents)
 		conn_close(c);
 		return;
 	}
-	if (c->wait == WAIT_LINGER || c->session.state == SESSION_STREAM) {
+	if (c->place.wait == WAIT_LINGER || c->session.state == SESSION_STREAM) {
 		c->lingered += (size_t)n;
 		if (c->lingered > LINGER_BYTES)
 			conn_close(c);
 		return;
 	}
 	session_put(&c->session, view_of(room, (size_t)n));
-	conn_run(c);
+	conn_run_soon(c);
 }
 
 static void on_stream_timer(struct timer *timer)
@@ -239,8 +262,8 @@ static void on_stream_timer(struct timer *timer)
 	if (admin->api.n_streams == 0)
 		return;
 	stream_put(&admin->api, &text);
-	list_each_safe (it, tmp, &admin->conns) {
-		struct conn *c = list_entry(it, struct conn, link);
+	list_each_safe (it, tmp, &admin->places.all) {
+		struct conn *c = list_entry(it, struct conn, place.link);
 		if (text.overflow || c->session.state != SESSION_STREAM)
 			continue;
 		session_push(&c->session, str_as_view(&text));
@@ -263,7 +286,7 @@ static void on_timeout(struct timer *timer)
 {
 	struct conn *c = container_of(timer, struct conn, timer);
 	check_magic(c, CONN_MAGIC);
-	if (c->wait == WAIT_HEAD || c->wait == WAIT_BODY) {
+	if (c->place.wait == WAIT_HEAD || c->place.wait == WAIT_BODY) {
 		session_time_out(&c->session);
 		conn_run(c);
 	} else {
@@ -271,7 +294,7 @@ static void on_timeout(struct timer *timer)
 	}
 }
 
-static void conn_new(struct admin *admin, int fd, bool remote)
+static void conn_new(struct admin *admin, int fd, const struct place *place)
 {
 	struct conn *c = calloc(1, sizeof(*c));
 	if (!c) {
@@ -281,16 +304,16 @@ static void conn_new(struct admin *admin, int fd, bool remote)
 	c->magic = CONN_MAGIC;
 	c->admin = admin;
 	c->fd = fd;
-	c->remote = remote;
+	c->place = *place;
 	c->timer.fn = on_timeout;
-	session_init(&c->session, &admin->api, !remote);
+	deferred_init(&c->again, on_again);
+	session_init(&c->session, &admin->api, !place->remote);
 	c->session.ready = on_ready;
+	c->session.only_probes = place->only_probes;
 	ev_io_init(&c->read_io, on_read, fd, EV_READ);
 	ev_io_init(&c->write_io, on_write, fd, EV_WRITE);
 	c->read_io.data = c->write_io.data = c;
-	list_push_back(&admin->conns, &c->link);
-	admin->n_conns++;
-	admin->n_remote += remote;
+	places_take(&admin->places, &c->place);
 	watch(c, true, false);
 	wait_for(c, WAIT_IDLE, false);
 }
@@ -329,35 +352,44 @@ static void on_accept_timer(struct timer *timer)
 }
 
 /* The API is needed most when descriptors have run out: one is kept for it. */
-static enum err accept_one(struct admin *admin, int listen_fd, int *fd)
+static enum err accept_one(struct admin *admin, int listen_fd, struct addr *peer, int *fd)
 {
-	struct addr peer;
-	enum err err = socket_accept(listen_fd, &peer, fd);
+	enum err err = socket_accept(listen_fd, peer, fd);
 	if (err != ERR_FDS || admin->spare_fd < 0)
 		return err;
 	socket_close(admin->spare_fd);
 	admin->spare_fd = -1;
-	return socket_accept(listen_fd, &peer, fd);
+	return socket_accept(listen_fd, peer, fd);
+}
+
+static void seat(struct admin *admin, int fd, const struct addr *peer, bool remote)
+{
+	struct place place = place_of(peer, remote), *leaver;
+	bool stays = places_find(&admin->places, &place, &leaver);
+	if (leaver)
+		conn_close(container_of(leaver, struct conn, place));
+	if (stays)
+		conn_new(admin, fd, &place);
+	else
+		turn_away(fd);
 }
 
 static void on_accept(struct ev_loop *ev, ev_io *w, int revents)
 {
 	struct admin *admin = w->data;
 	bool remote = w == &admin->accept_io[END_TCP];
+	struct addr peer;
 	int fd;
 	(void)ev;
 	(void)revents;
-	for (;;) {
-		if (accept_one(admin, w->fd, &fd) != ERR_OK) {
+	for (unsigned i = 0; i < ACCEPTS_MAX; i++) {
+		if (accept_one(admin, w->fd, &peer, &fd) != ERR_OK) {
 			pause_accepting(admin);
 			return;
 		}
 		if (fd < 0)
 			return;
-		if (admin->n_conns >= CONNS_MAX || (remote && admin->n_remote >= REMOTE_CONNS_MAX))
-			turn_away(fd);
-		else
-			conn_new(admin, fd, remote);
+		seat(admin, fd, &peer, remote);
 	}
 }
 
@@ -420,7 +452,8 @@ struct admin *admin_new(struct loop *loop, const struct conf *conf, const struct
 	}
 	admin->loop = loop;
 	admin->spare_fd = -1;
-	list_init(&admin->conns);
+	places_init(&admin->places);
+	admin->cache_timer.fn = on_cache_timer;
 	listening_init(&admin->now);
 	listening_init(&admin->next);
 	admin->accept_timer.fn = on_accept_timer;
@@ -459,8 +492,8 @@ void admin_free(struct admin *admin)
 	if (!admin)
 		return;
 	admin_cancel(admin);
-	list_each_safe (it, tmp, &admin->conns)
-		conn_close(list_entry(it, struct conn, link));
+	list_each_safe (it, tmp, &admin->places.all)
+		conn_close(list_entry(it, struct conn, place.link));
 	for (int i = 0; i < N_ENDS; i++) {
 		ev_io_stop(admin->loop->ev, &admin->accept_io[i]);
 		admin->now.ends[i].kept = false;
@@ -468,6 +501,7 @@ void admin_free(struct admin *admin)
 	listening_close(&admin->now);
 	timer_del(&admin->accept_timer);
 	timer_del(&admin->stream_timer);
+	timer_del(&admin->cache_timer);
 	socket_close(admin->spare_fd);
 	api_fini(&admin->api);
 	free(admin);

@@ -30,7 +30,26 @@ struct later {
 void session_init(struct session *s, struct api *api, bool trusted)
 {
 	*s = (struct session){.api = api, .trusted = trusted};
-	s->in = s->content = s->out = s->rest = STR_INIT;
+	s->in = s->content = s->out = s->later_key = STR_INIT;
+}
+
+/* A text counts once, however many send it. */
+static void take_rest(struct session *s, struct text *text)
+{
+	if (text->n_senders++ == 0)
+		s->api->backlog += text->str.len;
+	s->rest = text_get(text);
+	s->rest_sent = 0;
+}
+
+static void drop_rest(struct session *s)
+{
+	if (!s->rest)
+		return;
+	if (--s->rest->n_senders == 0)
+		s->api->backlog -= s->rest->str.len;
+	text_put(s->rest);
+	s->rest = NULL;
 }
 
 void session_fini(struct session *s)
@@ -38,11 +57,12 @@ void session_fini(struct session *s)
 	if (s->later)
 		s->later->session = NULL;
 	s->api->n_streams -= s->state == SESSION_STREAM;
-	s->api->backlog -= s->out.len - s->sent + s->rest.len;
+	s->api->backlog -= s->out.len - s->sent;
 	str_fini(&s->in);
 	str_fini(&s->content);
 	str_fini(&s->out);
-	str_fini(&s->rest);
+	str_fini(&s->later_key);
+	drop_rest(s);
 }
 
 void session_put(struct session *s, struct view bytes)
@@ -96,7 +116,7 @@ static void put_page_policy(struct h1_out *out)
 	h1_put_header(out, VIEW("Referrer-Policy"), VIEW("no-referrer"));
 }
 
-static void put_head(struct session *s, const struct answer *answer)
+static void put_head(struct session *s, const struct answer *answer, size_t body_len)
 {
 	char room[HEAD_BYTES];
 	struct h1_out out = h1_out_init(room, sizeof(room));
@@ -104,7 +124,7 @@ static void put_head(struct session *s, const struct answer *answer)
 	put_date(&out);
 	h1_put_header(&out, VIEW("Content-Type"), view_str(answer->type));
 	if (!answer->goes_on)
-		h1_put_header_u64(&out, VIEW("Content-Length"), answer->body.len);
+		h1_put_header_u64(&out, VIEW("Content-Length"), body_len);
 	h1_put_header(&out, VIEW("Cache-Control"), VIEW("no-store"));
 	h1_put_header(&out, VIEW("X-Content-Type-Options"), VIEW("nosniff"));
 	if (view_starts(view_str(answer->type), VIEW("text/html")))
@@ -130,20 +150,21 @@ static void put_out(struct session *s, struct answer *answer)
 	if (!view_ends(body, VIEW("\n"))) /* for people with curl */
 		str_char(&answer->body, '\n');
 	bool large = answer->body.len > KEEP_BYTES && !s->head_only && !answer->goes_on;
-	if (answer->body.overflow ||
-	    !str_reserve(&s->out, (large ? 0 : answer->body.len) + HEAD_BYTES)) {
+	size_t len = answer->body.len;
+	if (answer->body.overflow || !str_reserve(&s->out, (large ? 0 : len) + HEAD_BYTES)) {
 		answer_error(answer, 503, "out of memory for this answer");
 		large = false;
+		len = answer->body.len;
 	}
-	put_head(s, answer);
-	if (large) { /* not copied: a thousand backends make megabytes */
-		s->rest = answer->body;
-		answer->body = STR_INIT;
-	} else if (!s->head_only) {
+	struct text *text = large ? text_new(&answer->body) : NULL;
+	put_head(s, answer, len);
+	if (text) /* not copied: a thousand backends make megabytes */
+		take_rest(s, text);
+	else if (!s->head_only)
 		str_view(&s->out, str_as_view(&answer->body));
-	}
+	text_put(text);
 	str_fini(&answer->body);
-	s->api->backlog += s->out.len + s->rest.len - before;
+	s->api->backlog += s->out.len - before;
 	s->n_requests++;
 	/* cut short, it cannot be told from a whole answer: end without it */
 	if (s->out.overflow)
@@ -153,6 +174,20 @@ static void put_out(struct session *s, struct answer *answer)
 		s->state = SESSION_STREAM;
 		s->api->n_streams++;
 	}
+}
+
+/* What was made for somebody else a moment ago. */
+static void put_text(struct session *s, const struct cached *made)
+{
+	struct answer answer = {.status = 200, .type = made->type, .body = STR_INIT};
+	size_t before = s->out.len;
+	put_head(s, &answer, made->text->str.len);
+	take_rest(s, made->text);
+	s->api->backlog += s->out.len - before;
+	s->n_requests++;
+	if (s->out.overflow)
+		s->keep_alive = false;
+	s->state = s->keep_alive ? SESSION_HEAD : SESSION_CLOSING;
 }
 
 void session_push(struct session *s, struct view bytes)
@@ -191,18 +226,30 @@ void session_time_out(struct session *s)
 
 void session_sent(struct session *s, size_t n)
 {
+	if (s->sent == s->out.len) {
+		s->rest_sent += n;
+		if (s->rest_sent == s->rest->str.len)
+			drop_rest(s);
+		return;
+	}
 	s->sent += n;
 	s->api->backlog -= n;
 	if (s->sent < s->out.len)
 		return;
 	s->sent = 0;
-	if (s->out.cap > KEEP_BYTES || s->rest.len)
+	if (s->out.cap > KEEP_BYTES)
 		str_fini(&s->out);
 	s->out.len = 0;
-	if (s->rest.len) {
-		s->out = s->rest;
-		s->rest = STR_INIT;
-	}
+}
+
+/* With a key, for whoever asks for the same in a moment, if it is worth it. */
+static void put_and_keep(struct session *s, struct answer *answer, struct view key)
+{
+	const char *type = answer->type;
+	bool keeps = key.len && answer->status == 200;
+	put_out(s, answer);
+	if (keeps && s->rest)
+		cache_add(&s->api->cache, key, s->rest, type);
 }
 
 /* ---- answers that come later ---- */
@@ -227,12 +274,47 @@ void later_answer(struct later *later, struct answer *answer)
 	}
 	bool waited = s->state == SESSION_WAITING;
 	s->later = NULL;
-	put_out(s, answer);
+	put_and_keep(s, answer, str_as_view(&s->later_key));
+	str_fini(&s->later_key);
 	if (waited && s->ready)
 		s->ready(s);
 }
 
 /* ---- requests ---- */
+
+/* What an answer depends on, beside the state of the daemon; empty: it is made anew. */
+static struct view key_of(const struct call *call)
+{
+	struct message *msg = call->msg;
+	struct str key = STR_INIT;
+	if (msg->method != METHOD_GET || call->body.len ||
+	    message_find_name(msg, VIEW("authorization")))
+		return VIEW_NONE;
+	const struct header *accept = message_find_name(msg, VIEW("accept"));
+	str_printf(&key, "%d%d " VIEW_FMT "\n" VIEW_FMT "\n" VIEW_FMT, call->trusted,
+		   call->only_probes, VIEW_ARG(msg->path), VIEW_ARG(msg->authority),
+		   VIEW_ARG(accept ? accept->value : VIEW_NONE));
+	struct view v = arena_view(call->arena, str_as_view(&key));
+	str_fini(&key);
+	return v;
+}
+
+static void make_answer(struct session *s, struct call *call, uint64_t n_before)
+{
+	struct api *api = s->api;
+	const void *conf = api->host.conf(api->host.ctx);
+	struct view key = key_of(call);
+	const struct cached *made = key.len ? cache_find(&api->cache, key, conf) : NULL;
+	if (made) {
+		put_text(s, made);
+		return;
+	}
+	str_reset(&s->later_key);
+	str_view(&s->later_key, key); /* it may be there before api_dispatch returns */
+	api_dispatch(call);
+	if (!s->later && s->n_requests == n_before)
+		put_and_keep(s, &call->answer, key);
+}
 
 static void answer_request(struct session *s)
 {
@@ -242,18 +324,22 @@ static void answer_request(struct session *s)
 		refuse(s, why);
 		return;
 	}
-	struct call call = {.api = api, .msg = &api->msg, .trusted = s->trusted, .session = s};
+	struct call call = {.api = api,
+			    .msg = &api->msg,
+			    .trusted = s->trusted,
+			    .only_probes = s->only_probes,
+			    .session = s};
 	call.arena = arena_new();
 	call.answer.body = STR_INIT;
 	call.body = str_as_view(&s->content);
-	s->keep_alive = api->msg.keep_alive;
+	s->keep_alive = api->msg.keep_alive && !s->only_probes;
 	s->version_minor = api->msg.version_minor;
 	s->head_only = api->msg.method == METHOD_HEAD;
 	uint64_t n_before = s->n_requests;
 	if (!s->trusted && api->backlog > BACKLOG_MAX)
 		call_error(&call, 503, "too many answers wait to be read");
 	else
-		api_dispatch(&call);
+		make_answer(s, &call, n_before);
 	if (s->later)
 		s->state = SESSION_WAITING;
 	else if (s->n_requests == n_before)
@@ -352,7 +438,7 @@ bool session_run(struct session *s)
 		answer_error(&answer, 503, "out of memory for this request");
 		end_with(s, &answer);
 	}
-	while (more && s->sent == s->out.len) {
+	while (more && !session_out(s).len) {
 		if (s->state == SESSION_HEAD)
 			more = read_head(s);
 		else if (s->state == SESSION_BODY)

@@ -43,8 +43,11 @@ struct session {
 	uint8_t version_minor;
 	struct str out; /* owns; to be sent, from `sent` on */
 	size_t sent;
-	struct str rest;     /* owns; what becomes `out` when that is sent: a large body */
-	struct later *later; /* while WAITING */
+	struct text *rest; /* counted; what is sent after `out`: a large body */
+	size_t rest_sent;
+	bool only_probes;                       /* and each is the last */
+	struct later *later;                    /* while WAITING */
+	struct str later_key;                   /* owns; for the cache */
 	void (*ready)(struct session *session); /* may be NULL */
 	uint64_t n_requests;
 };
@@ -64,7 +67,9 @@ bool session_run(struct session *s);
 /* What to send; after sending n bytes of it: session_sent. */
 static inline struct view session_out(const struct session *s)
 {
-	return view_skip(str_as_view(&s->out), s->sent);
+	if (s->sent < s->out.len || !s->rest)
+		return view_skip(str_as_view(&s->out), s->sent);
+	return view_skip(str_as_view(&s->rest->str), s->rest_sent);
 }
 void session_sent(struct session *s, size_t n);
 

@@ -232,3 +232,77 @@ Test(admin_protocol, unread_answers_are_bounded_over_tcp)
 	reply_fini(&r);
 	f.api.backlog = 0;
 }
+
+/* ---- large answers are kept for a moment ---- */
+
+static struct str large_yaml(void)
+{
+	struct str yaml = STR_INIT;
+	str_text(&yaml, "listeners: [{bind: '127.0.0.1:1'}]\npools:\n  app:\n    backends:\n");
+	for (int i = 0; i < 100; i++)
+		str_printf(&yaml, "      - 10.0.0.%d:80\n", i);
+	return yaml;
+}
+
+static const struct text *text_of(const char *request)
+{
+	session_put(&s, view_str(request));
+	session_run(&s);
+	const struct text *text = s.rest;
+	session_take(&s, &out);
+	cr_assert_eq(next_status(), 200);
+	return text;
+}
+
+#define POOLS(fields) "GET /v1/pools HTTP/1.1\r\nHost: a\r\n" fields "\r\n"
+
+Test(admin_protocol, the_same_large_answer_is_made_once_in_a_moment)
+{
+	struct str yaml = large_yaml();
+	teardown();
+	fixture_init(&f, yaml.ptr);
+	session_init(&s, &f.api, true);
+	const struct text *first = text_of(POOLS(""));
+	cr_assert(first);
+	cr_assert_eq(f.api.cache.n, 1);
+	cr_assert_eq(text_of(POOLS("")), first);
+	cr_assert_eq(f.api.backlog, 0);
+	/* not for who asks otherwise: for another type, under another name, with a token */
+	text_of(POOLS("Accept: text/html\r\n"));
+	cr_assert_eq(f.api.cache.n, 2);
+	text_of("GET /v1/pools HTTP/1.1\r\nHost: b\r\n\r\n");
+	cr_assert_eq(f.api.cache.n, 3);
+	s.trusted = false;
+	text_of("GET /v1/pools HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n");
+	cr_assert_eq(f.api.cache.n, 4);
+	text_of("GET /v1/pools HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer x\r\n\r\n");
+	cr_assert_eq(f.api.cache.n, 4);
+	/* nor when it is too old */
+	s.trusted = true;
+	f.api.cache.rows[0].made_us -= CACHE_FRESH_US;
+	uint64_t old_us = f.api.cache.rows[0].made_us;
+	text_of(POOLS(""));
+	cr_assert_gt(f.api.cache.rows[0].made_us, old_us);
+	cr_assert_eq(f.api.cache.n, 4);
+	str_fini(&yaml);
+}
+
+Test(admin_protocol, who_changes_something_sees_it)
+{
+	struct str yaml = large_yaml();
+	teardown();
+	fixture_init(&f, yaml.ptr);
+	session_init(&s, &f.api, true);
+	text_of(POOLS(""));
+	feed("POST /v1/pools/app/backends/10.0.0.1:80 HTTP/1.1\r\nHost: a\r\n"
+	     "Content-Length: 14\r\n\r\n{\"weight\": 50}",
+	     0);
+	cr_assert_eq(f.api.cache.n, 0);
+	str_fini(&yaml);
+}
+
+Test(admin_protocol, small_answers_are_always_new)
+{
+	cr_assert(!text_of("GET /v1/pools HTTP/1.1\r\nHost: a\r\n\r\n"));
+	cr_assert_eq(f.api.cache.n, 0);
+}

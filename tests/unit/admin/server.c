@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "admin/places.h"
 #include "fixture.h"
 
 #include "weir/net/socket.h"
@@ -283,33 +284,32 @@ Test(admin_server, clients_may_leave_at_any_moment)
 	close(fd);
 }
 
-Test(admin_server, connections_are_bounded)
+/* How many of them are still open; closes all. */
+static size_t count_open(const int *fds, size_t n)
 {
-	int fds[300];
-	unsigned n_served = 0, n_refused = 0;
+	size_t n_open = 0;
+	for (int i = 0; i < 3; i++)
+		turn();
+	for (size_t i = 0; i < n; i++) {
+		char byte;
+		n_open += recv(fds[i], &byte, 1, MSG_DONTWAIT) < 0 && errno == EAGAIN;
+		close(fds[i]);
+	}
+	return n_open;
+}
+
+Test(admin_server, idle_connections_make_room)
+{
+	int fds[100];
 	start("");
 	for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
-		struct str in = STR_INIT;
 		fds[i] = dial_unix();
-		for (int k = 0; k < 3; k++)
-			hear(fds[i], &in, SIZE_MAX);
-		if (in.len) {
-			cr_assert_eq(status_of_next(fds[i], &in), 503);
-			n_refused++;
-		} else {
-			n_served++;
-		}
-		str_fini(&in);
+		cr_assert_eq(get_once(fds[i], GET("/v1/status")), 200);
 	}
-	cr_assert_eq(n_served, 256);
-	cr_assert_eq(n_refused, 44);
-	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
-		close(fds[i]);
-	turn();
-	turn();
-	int fd = dial_unix();
-	cr_assert_eq(get_once(fd, GET("/livez")), 200);
-	close(fd);
+	char byte;
+	cr_assert_eq(recv(fds[0], &byte, 1, MSG_DONTWAIT), 0, "the oldest has left");
+	cr_assert_eq(get_once(fds[99], GET("/v1/status")), 200);
+	cr_assert_eq(count_open(fds, ARRAY_LEN(fds)), UNIX_PLACES);
 }
 
 /* All descriptors but those in use are taken; the number that were. */
@@ -491,25 +491,102 @@ Test(admin_server, tcp_with_a_token)
 	str_fini(&why);
 }
 
-Test(admin_server, tcp_clients_leave_room_for_the_unix_socket)
+static void start_with_tcp(struct addr *addr)
+{
+	char more[100];
+	snprintf(more, sizeof(more), ", bind: '127.0.0.1:%u'", free_port(addr));
+	start(more);
+}
+
+/* Out of 127.0.0.`host`. */
+static int dial_from(const struct addr *addr, unsigned host)
+{
+	struct sockaddr_in from = {.sin_family = AF_INET,
+				   .sin_addr.s_addr = htonl(0x7f000000 + host)};
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	cr_assert_eq(bind(fd, (struct sockaddr *)&from, sizeof(from)), 0);
+	cr_assert(connect(fd, &addr->sa, addr->len) == 0 || errno == EINPROGRESS);
+	turn();
+	return fd;
+}
+
+Test(admin_server, one_address_has_half_of_the_places_and_none_of_the_unix_socket)
 {
 	struct addr addr;
-	char more[100];
-	int fds[300], n_refused = 0;
-	snprintf(more, sizeof(more), ", bind: '127.0.0.1:%u'", free_port(&addr));
-	start(more);
+	int fds[300];
+	start_with_tcp(&addr);
+	int unix_fd = dial_unix(), other = dial_from(&addr, 2);
+	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
+		fds[i] = dial_from(&addr, 1);
+	cr_assert_eq(get_once(unix_fd, GET("/v1/status")), 200);
+	cr_assert_eq(get_once(other, GET("/v1/status")), 200);
+	cr_assert_eq(get_once(fds[299], GET("/v1/status")), 200);
+	cr_assert_eq(count_open(fds, ARRAY_LEN(fds)), ADDRESS_PLACES);
+	close(unix_fd);
+	close(other);
+}
+
+/* Clients that take no byte of a large answer. */
+Test(admin_server, probes_get_through_whoever_has_the_places)
+{
+	struct str yaml = STR_INIT;
+	int fds[UNIX_PLACES];
+	str_text(&yaml, "listeners: [{bind: '127.0.0.1:1'}]\npools:\n  app:\n    backends:\n");
+	for (int i = 0; i < 100; i++)
+		str_printf(&yaml, "      - 10.0.0.%d:80\n", i);
+	fixture_fini(&f);
+	fixture_init(&f, yaml.ptr);
+	start("");
 	for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
-		struct str in = STR_INIT;
-		fds[i] = dial(&addr);
-		for (int k = 0; k < 3; k++)
-			hear(fds[i], &in, SIZE_MAX);
-		n_refused += in.len > 0;
-		str_fini(&in);
+		fds[i] = dial_unix();
+		say(fds[i], GET("/v1/pools") GET("/v1/pools") GET("/v1/pools"));
 	}
-	cr_assert_eq(n_refused, 300 - 224);
-	int fd = dial_unix();
-	cr_assert_eq(get_once(fd, GET("/livez")), 200);
-	close(fd);
+	for (size_t i = 0; i < 10 * ARRAY_LEN(fds); i++)
+		turn();
+	for (int round = 0; round < 2 * PROBE_PLACES; round++) {
+		int probe = dial_unix(), other = dial_unix();
+		cr_assert_eq(get_once(probe, GET("/livez")), 200);
+		cr_assert_eq(get_once(other, GET("/v1/status")), 503);
+		cr_assert(has_ended(probe), "and leaves the place to the next");
+		close(probe);
+		close(other);
+	}
+	int probe = dial_unix();
+	cr_assert_eq(get_once(probe, GET("/metrics")), 200);
+	close(probe);
+	cr_assert_eq(count_open(fds, 0), 0);
+	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
+		close(fds[i]);
+	str_fini(&yaml);
+}
+
+/* Nobody's wish is all that a turn has time for. */
+Test(admin_server, answers_are_spread_over_turns)
+{
+	int fds[10];
+	start("");
+	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
+		fds[i] = dial_unix();
+	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
+		for (int k = 0; k < 20; k++)
+			cr_assert_gt(send(fds[i], GET("/v1/events"), strlen(GET("/v1/events")), 0),
+				     0);
+	int all[2];
+	for (int turns = 0; turns < 2; turns++) {
+		uint64_t before = f.loop.n_turns;
+		turn();
+		cr_assert_eq(f.loop.n_turns, before + 1);
+		all[turns] = 0;
+		for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
+			char room[4096];
+			all[turns] += recv(fds[i], room, sizeof(room), MSG_DONTWAIT) > 0;
+		}
+	}
+	cr_assert_eq(all[0], 1, "one at once");
+	struct str in = STR_INIT;
+	for (int k = 0; k < 18; k++)
+		cr_assert_eq(status_of_next(fds[9], &in), 200);
+	str_fini(&in);
 	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
 		close(fds[i]);
 }
