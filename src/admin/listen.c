@@ -2,11 +2,9 @@
 #include "listen.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
+#include "weir/base/file.h"
 #include "weir/net/inherit.h"
 #include "weir/net/socket.h"
 
@@ -19,22 +17,13 @@ void listening_init(struct listening *l)
 		l->ends[i].fd = -1;
 }
 
-/* A socket file that somebody else has put in place meanwhile is not ours to remove. */
-static void remove_file(const struct endpoint *end)
-{
-	struct stat st;
-	const char *path = end->addr.un.sun_path;
-	if (!inherit_has(&end->addr) && lstat(path, &st) == 0 && S_ISSOCK(st.st_mode) &&
-	    st.st_dev == end->dev && st.st_ino == end->ino)
-		unlink(path);
-}
-
 void endpoint_close(struct endpoint *end)
 {
 	if (end->fd < 0)
 		return;
-	if (addr_is_unix(&end->addr))
-		remove_file(end);
+	/* a socket file that somebody else has put in place meanwhile is not ours to remove */
+	if (addr_is_unix(&end->addr) && !inherit_has(&end->addr))
+		file_remove_socket(end->addr.un.sun_path, end->file);
 	socket_close(end->fd);
 	end->fd = -1;
 }
@@ -50,18 +39,6 @@ void listening_close(struct listening *l)
 
 /* ---- opening ---- */
 
-/* The directory of the default path does not outlive a reboot: /run is in memory. */
-static void make_directory(const char *path)
-{
-	char dir[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
-	const char *slash = strrchr(path, '/');
-	if (!slash || slash == path)
-		return;
-	memcpy(dir, path, (size_t)(slash - path));
-	dir[slash - path] = '\0';
-	mkdir(dir, 0755);
-}
-
 static enum err refuse(const struct endpoint *end, enum err err, struct str *why)
 {
 	int error = errno;
@@ -73,52 +50,49 @@ static enum err refuse(const struct endpoint *end, enum err err, struct str *why
 	return err;
 }
 
+/* The directory of the default path does not outlive a reboot: /run is in memory. */
 static enum err open_endpoint(struct endpoint *end, struct str *why)
 {
-	struct stat st;
-	enum err err = socket_listen(&end->addr, false, end->mode, &end->fd);
-	if (err != ERR_OK && errno == ENOENT && addr_is_unix(&end->addr)) {
-		make_directory(end->addr.un.sun_path);
-		err = socket_listen(&end->addr, false, end->mode, &end->fd);
-	}
-	if (err != ERR_OK)
+	bool is_unix = addr_is_unix(&end->addr);
+	enum err err = is_unix ? file_make_directory(end->addr.un.sun_path, why) : ERR_OK;
+	if (err)
+		return err;
+	err = socket_listen(&end->addr, false, end->mode, &end->fd);
+	if (err)
 		return refuse(end, err, why);
-	if (addr_is_unix(&end->addr) && lstat(end->addr.un.sun_path, &st) == 0) {
-		end->dev = st.st_dev;
-		end->ino = st.st_ino;
-	}
+	if (is_unix)
+		end->file = file_identify(end->addr.un.sun_path);
 	return ERR_OK;
 }
 
-static enum err read_token(struct view path, struct str *token, struct str *why)
+/* Without blanks and line ends around it. */
+static struct view trim(struct view v)
 {
-	char name[4096], text[TOKEN_FILE_MAX + 1];
-	if (path.len >= sizeof(name)) {
-		str_text(why, "the name in status.token_file is too long");
-		return ERR_RANGE;
-	}
-	memcpy(name, path.ptr, path.len);
-	name[path.len] = '\0';
-	int fd = open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text));
-	int error = errno;
-	socket_close(fd);
-	if (n < 0) {
-		str_printf(why, "cannot read status.token_file %s: %s", name, strerror(error));
-		return ERR_IO;
-	}
-	struct view v = view_of(text, (size_t)n);
 	while (v.len && strchr(" \t\r\n", v.ptr[v.len - 1]))
 		v.len--;
 	while (v.len && strchr(" \t\r\n", v.ptr[0]))
 		v = view_skip(v, 1);
-	if (!v.len || n > TOKEN_FILE_MAX) {
-		str_printf(why, "status.token_file %s %s", name,
-			   v.len ? "is larger than 4096 bytes" : "is empty");
-		return ERR_RANGE;
+	return v;
+}
+
+static enum err read_token(struct view path, struct str *token, struct str *why)
+{
+	struct str text = STR_INIT, reason = STR_INIT;
+	enum err err = file_read(path.ptr, TOKEN_FILE_MAX, 0, &text, &reason);
+	struct view v = trim(str_as_view(&text));
+	if (err) {
+		str_printf(why, "cannot read status.token_file " VIEW_FMT ": " VIEW_FMT,
+			   VIEW_ARG(path), VIEW_ARG(str_as_view(&reason)));
+	} else if (!v.len) {
+		str_printf(why, "status.token_file " VIEW_FMT " is empty", VIEW_ARG(path));
+		err = ERR_RANGE;
 	}
 	str_view(token, v);
-	return ERR_OK;
+	if (text.ptr)
+		explicit_bzero(text.ptr, text.cap);
+	str_fini(&text);
+	str_fini(&reason);
+	return err;
 }
 
 /* The addresses that `conf` wants; len 0 where it wants none. */

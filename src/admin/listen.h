@@ -3,23 +3,20 @@
 #ifndef WEIR_ADMIN_LISTEN_H
 #define WEIR_ADMIN_LISTEN_H
 
-#include <sys/types.h>
-
 #include "weir/base/addr.h"
 #include "weir/base/err.h"
+#include "weir/base/file.h"
 #include "weir/base/str.h"
 #include "weir/conf/conf.h"
 
 enum { END_UNIX, END_TCP, N_ENDS };
 
 struct endpoint {
-	struct addr addr; /* len 0: off */
-	unsigned mode;    /* of a unix socket */
-	int fd;           /* owns; -1: off, or to be taken over from the one before */
-	bool kept;        /* the address is the same: fd comes from the one before */
-	/* of the socket file: only our own is removed */
-	dev_t dev;
-	ino_t ino;
+	struct addr addr;    /* len 0: off */
+	unsigned mode;       /* of a unix socket */
+	int fd;              /* owns; -1: off, or to be taken over from the one before */
+	bool kept;           /* the address is the same: fd comes from the one before */
+	struct file_id file; /* of a unix socket: only our own is removed */
 };
 
 struct listening {

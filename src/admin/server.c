@@ -409,7 +409,7 @@ static void commit_endpoint(struct admin *admin, int i)
 	struct endpoint *next = &admin->next.ends[i];
 	if (next->kept) {
 		if (addr_is_unix(&next->addr) && next->mode != now->mode && next->mode)
-			chmod(next->addr.un.sun_path, next->mode);
+			file_chmod_socket(next->addr.un.sun_path, now->file, next->mode);
 		now->mode = next->mode;
 		return;
 	}

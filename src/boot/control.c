@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -348,21 +347,6 @@ static void on_tick(struct ev_loop *ev, ev_timer *w, int revents)
 
 /* ---- start ---- */
 
-/* /run/weir does not outlive a boot: make it. */
-static void make_socket_dir(struct view path)
-{
-	char dir[256];
-	size_t n = path.len;
-	while (n > 1 && path.ptr[n - 1] != '/')
-		n--;
-	if (n <= 1 || n >= sizeof(dir))
-		return;
-	memcpy(dir, path.ptr, n - 1);
-	dir[n - 1] = '\0';
-	if (mkdir(dir, 0755) && errno != EEXIST)
-		log_warn("cannot make %s: %s", dir, strerror(errno));
-}
-
 static enum err start(struct control *control, struct conf *conf, struct str *why)
 {
 	struct admin_host host = host_of(control);
@@ -371,7 +355,9 @@ static enum err start(struct control *control, struct conf *conf, struct str *wh
 		conf_free(conf);
 		return ERR_SYNTAX;
 	}
-	enum err err = workers_start(control, conf, why);
+	enum err err = privileges_prepare(conf, why);
+	if (!err)
+		err = workers_start(control, conf, why);
 	if (err)
 		goto out;
 	tls_tick(control);
@@ -389,7 +375,6 @@ static enum err start(struct control *control, struct conf *conf, struct str *wh
 	control->current = gen;
 	control->shared = gen->shared;
 	control->probing = probing_new(control);
-	make_socket_dir(conf->status.socket);
 	control->admin = admin_new(&control->loop, conf, &host, why);
 	control->log_writer = control->admin ? log_writer_new(control, conf, why) : NULL;
 	err = control->log_writer ? privileges_drop(conf, why) : ERR_IO;
@@ -485,6 +470,7 @@ int control_run(struct options *options, struct conf *conf)
 	struct str why = STR_INIT;
 	struct control control;
 	control_init(&control, options);
+	options->serving = true;
 	log_set_level(conf->log.level);
 	privileges_raise_fds();
 	log_start();

@@ -198,6 +198,8 @@ void handover_begin(struct control *control);
 void handover_cancel(struct control *control);
 
 /* privileges.c */
+/* At the start: files are made for the user that this process is going to be. */
+enum err privileges_prepare(const struct conf *conf, struct str *why);
 enum err privileges_drop(const struct conf *conf, struct str *why);
 /* As many descriptors as the hard limit gives. */
 void privileges_raise_fds(void);

@@ -9,6 +9,7 @@
 #include "control.h"
 
 #include "weir/base/check.h"
+#include "weir/base/file.h"
 #include "weir/net/inherit.h"
 #include "weir/net/socket.h"
 
@@ -21,7 +22,7 @@ static void close_sockets(struct listener *l)
 	for (unsigned i = 0; i < l->n_workers; i++)
 		socket_close(atomic_exchange(&l->fds[i], -1));
 	if (addr_is_unix(&l->addr) && !l->unlinked && !inherit_has(&l->addr))
-		unlink(l->addr.un.sun_path);
+		file_remove_socket(l->addr.un.sun_path, l->file);
 	l->unlinked = true;
 }
 
@@ -46,6 +47,8 @@ static enum err open_sockets(struct listener *l)
 		if (i == 0 && !is_unix && !socket_local_addr(fd, &bound))
 			return ERR_IO;
 	}
+	if (is_unix)
+		l->file = file_identify(l->addr.un.sun_path);
 	addr_format(&bound, l->text);
 	return ERR_OK;
 }

@@ -2,7 +2,6 @@
 #include "log_writer.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -13,6 +12,7 @@
 #include <unistd.h>
 
 #include "control.h"
+#include "log_file.h"
 
 #include "weir/base/check.h"
 #include "weir/base/sink.h"
@@ -52,37 +52,9 @@ struct log_writer {
 	char lines[WRITE_BYTES];
 };
 
-/* ---- files ---- */
-
 static bool is_off(const char *path)
 {
 	return strcmp(path, "off") == 0;
-}
-
-/*
- * Never waits: a FIFO is opened for reading as well, so that none has to be there
- * to read it, now or at any time.  `created` may be NULL.
- */
-static int open_file(const char *path, bool *created)
-{
-	const int flags = O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
-	int fd = open(path, O_RDWR | O_EXCL | flags, 0640);
-	if (created)
-		*created = fd >= 0;
-	if (fd < 0)
-		fd = open(path, O_RDWR | flags, 0640);
-	return fd < 0 && errno == EACCES ? open(path, O_WRONLY | flags, 0640) : fd;
-}
-
-static int open_path(const char *path, bool *created)
-{
-	if (is_off(path))
-		return -1;
-	if (strcmp(path, "stdout") == 0 || strcmp(path, "/dev/stdout") == 0)
-		return fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
-	if (strcmp(path, "/dev/stderr") == 0)
-		return fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
-	return open_file(path, created);
 }
 
 /* ---- the thread ---- */
@@ -184,7 +156,8 @@ static char *current_path(struct log_writer *w)
 static void reopen(struct log_writer *w)
 {
 	char *path = current_path(w);
-	int fd = open_path(path, NULL), error = errno;
+	bool created;
+	int fd = is_off(path) ? -1 : log_file_open(path, &created), error = errno;
 	if (fd >= 0) {
 		switch_to(w, fd);
 		atomic_store(&w->reopen_error, 0);
@@ -254,8 +227,7 @@ enum err log_writer_prepare(struct log_writer *w, const struct conf *conf, struc
 	w->prepared = (struct prepared){.fd = -1};
 	if (w->path && strcmp(path, w->path) == 0)
 		return ERR_OK;
-	w->prepared.fd = open_path(path, &w->prepared.created);
-	if (w->prepared.fd < 0 && !is_off(path)) {
+	if (!is_off(path) && (w->prepared.fd = log_file_open(path, &w->prepared.created)) < 0) {
 		str_printf(why, "cannot open the access log %s: %s\n", path, strerror(errno));
 		return ERR_IO;
 	}
@@ -267,7 +239,7 @@ enum err log_writer_prepare(struct log_writer *w, const struct conf *conf, struc
 void log_writer_cancel(struct log_writer *w)
 {
 	if (w->prepared.created)
-		unlink(w->prepared.path);
+		log_file_remove(w->prepared.path);
 	socket_close(w->prepared.fd);
 	free(w->prepared.path);
 	w->prepared = (struct prepared){.fd = -1};

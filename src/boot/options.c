@@ -180,5 +180,6 @@ struct conf *options_load(const struct options *options, struct conf_diags *diag
 {
 	if (options->from_args)
 		return conf_from_args(&options->args, diags);
-	return conf_load(options->file, diags);
+	return options->serving ? conf_load(options->file, diags)
+				: conf_load_first(options->file, diags);
 }

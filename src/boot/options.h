@@ -23,6 +23,7 @@ struct options {
 	enum options_mode mode;
 	int exit_code; /* with OPTIONS_EXIT */
 	const char *file;
+	bool serving;   /* from now on nobody may be waited for */
 	bool from_args; /* command-line mode: no file */
 	struct conf_args args;
 	char **argv; /* as given, for the program that takes over */

@@ -9,6 +9,8 @@
 
 #include "control.h"
 
+#include "weir/base/file.h"
+
 void privileges_raise_fds(void)
 {
 	struct rlimit fds;
@@ -16,6 +18,28 @@ void privileges_raise_fds(void)
 		return;
 	fds.rlim_cur = fds.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &fds);
+}
+
+/*
+ * Before anything is bound or opened: files that are made from now on are for the
+ * user that this process is going to be.
+ */
+enum err privileges_prepare(const struct conf *conf, struct str *why)
+{
+	if (!conf->user.len || geteuid() != 0)
+		return ERR_OK;
+	const struct passwd *user = getpwnam(conf->user.ptr);
+	if (!user) {
+		str_printf(why, "user '" VIEW_FMT "' does not exist\n", VIEW_ARG(conf->user));
+		return ERR_NOENT;
+	}
+	/* his groups decide as well where he may go */
+	if (initgroups(user->pw_name, user->pw_gid)) {
+		str_printf(why, "cannot become user '%s': %s\n", user->pw_name, strerror(errno));
+		return ERR_IO;
+	}
+	file_owner_set(user->pw_uid, user->pw_gid);
+	return ERR_OK;
 }
 
 static enum err become(const struct passwd *user, struct str *why)
@@ -34,7 +58,6 @@ static enum err become(const struct passwd *user, struct str *why)
 
 enum err privileges_drop(const struct conf *conf, struct str *why)
 {
-	enum err err = ERR_OK;
 	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 	if (conf->user.len == 0) {
 		if (geteuid() == 0)
@@ -42,18 +65,16 @@ enum err privileges_drop(const struct conf *conf, struct str *why)
 			    "running as root: set 'user' to switch to another user after binding");
 		return ERR_OK;
 	}
-	if (geteuid() != 0) {
-		log_warn("'user' has no effect: weir was not started as root");
+	const struct passwd *user = getpwnam(conf->user.ptr);
+	if (geteuid() != 0) { /* after a hand-over this process is that user already */
+		if (!user || user->pw_uid != geteuid())
+			log_warn("'user' has no effect: weir was not started as root");
 		return ERR_OK;
 	}
-	const struct passwd *user = getpwnam(conf->user.ptr);
 	if (!user) {
 		str_printf(why, "user '" VIEW_FMT "' does not exist\n", VIEW_ARG(conf->user));
 		return ERR_NOENT;
 	}
-	if (chown(conf->status.socket.ptr, user->pw_uid, user->pw_gid))
-		log_warn("cannot give " VIEW_FMT " to user %s: %s", VIEW_ARG(conf->status.socket),
-			 user->pw_name, strerror(errno));
-	err = become(user, why);
-	return err;
+	file_owner_clear();
+	return become(user, why);
 }

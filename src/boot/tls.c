@@ -5,14 +5,12 @@
  */
 #include "weir/net/tls.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
-#include <unistd.h>
+#include <string.h>
 
 #include "control.h"
 
 #include "weir/base/check.h"
+#include "weir/base/file.h"
 
 #define ROTATE_US (12 * UINT64_C(3600000000))
 #define KEY_FILE_MAX 4096
@@ -60,15 +58,18 @@ static void check_certificate(const struct conf_certificate *c, struct conf_sink
 
 static struct tls_ticket_ring *read_ring(struct view path, struct str *why)
 {
-	char text[KEY_FILE_MAX];
-	int fd = open(path.ptr, O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd >= 0 ? read(fd, text, sizeof(text)) : -1;
+	struct str text = STR_INIT, reason = STR_INIT;
+	struct tls_ticket_ring *ring = NULL;
 	str_printf(why, "'" VIEW_FMT "': ", VIEW_ARG(path));
-	if (n < 0)
-		str_printf(why, "cannot be read: %s", strerror(errno));
-	if (fd >= 0)
-		close(fd);
-	return n < 0 ? NULL : tls_tickets_read(view_of(text, (size_t)n), why);
+	if (file_read(path.ptr, KEY_FILE_MAX, 0, &text, &reason) == ERR_OK)
+		ring = tls_tickets_read(str_as_view(&text), why);
+	else
+		str_printf(why, "cannot be read: " VIEW_FMT, VIEW_ARG(str_as_view(&reason)));
+	if (text.ptr)
+		explicit_bzero(text.ptr, text.cap);
+	str_fini(&text);
+	str_fini(&reason);
+	return ring;
 }
 
 static void check_listener(const struct conf_listener_tls *tls, struct conf_sink *sink)

@@ -2,10 +2,8 @@
 #include "tracer.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "control.h"
 #include "otlp.h"
@@ -14,6 +12,7 @@
 
 #include "weir/base/check.h"
 #include "weir/base/clock.h"
+#include "weir/base/file.h"
 #include "weir/http/retry_after.h"
 #include "weir/net/socket.h"
 #include "weir/net/stream.h"
@@ -558,17 +557,19 @@ static bool read_fields(struct settings *s, struct view text, struct str *why)
 
 static bool read_headers(struct settings *s, struct str *why)
 {
-	char text[HEADERS_FILE_MAX];
+	struct str text = STR_INIT, reason = STR_INIT;
 	struct view path = s->conf.headers_file;
 	if (!path.len)
 		return true;
-	int fd = open(path.ptr, O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd >= 0 ? read(fd, text, sizeof(text)) : -1;
-	if (n < 0)
-		str_printf(why, "'" VIEW_FMT "': cannot be read: %s\n", VIEW_ARG(path),
-			   strerror(errno));
-	socket_close(fd);
-	return n >= 0 && read_fields(s, view_of(text, (size_t)n), why);
+	bool ok = file_read(path.ptr, HEADERS_FILE_MAX, 0, &text, &reason) == ERR_OK;
+	if (ok)
+		ok = read_fields(s, str_as_view(&text), why);
+	else
+		str_printf(why, "'" VIEW_FMT "': cannot be read: " VIEW_FMT "\n", VIEW_ARG(path),
+			   VIEW_ARG(str_as_view(&reason)));
+	str_fini(&text);
+	str_fini(&reason);
+	return ok;
 }
 
 static bool make_tls(struct tracer *t, struct settings *s, struct str *why)

@@ -345,7 +345,7 @@ static struct view default_socket(struct decoder *d)
 		return VIEW("/run/weir/weir.sock");
 	if (dir && dir[0] == '/')
 		return view_str(arena_printf(d->arena, "%s/weir.sock", dir));
-	return view_str(arena_printf(d->arena, "/tmp/weir-%u.sock", (unsigned)geteuid()));
+	return view_str(arena_printf(d->arena, "/tmp/weir-%u/weir.sock", (unsigned)geteuid()));
 }
 
 static void finish_status(struct decoder *d, struct node *root)

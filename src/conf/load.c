@@ -3,8 +3,6 @@
  * From a file, a text or the command line to a configuration.  All three give
  * a tree of nodes, and everything after that is the same.
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -14,10 +12,13 @@
 #include "row.h"
 #include "text.h"
 #include "weir/base/check.h"
+#include "weir/base/file.h"
 #include "weir/conf/conf.h"
 #include "yaml.h"
 
 #define FILE_MAX (8u << 20)
+/* Who writes the first configuration into a pipe, as a shell does, has so long. */
+#define PIPE_WAIT_MS 10000
 
 /* Absolute: relative files keep their meaning wherever the process goes. */
 static const char *dir_of(struct arena *arena, const char *path)
@@ -99,41 +100,31 @@ struct conf *conf_load_text(struct view text, const char *name, struct conf_diag
 	return conf;
 }
 
-/* One byte more than allowed is enough to see that it is too much. */
-static bool read_all(int fd, struct str *text)
+static struct conf *load(const char *path, int wait_ms, struct conf_diags *diags)
 {
-	while (text->len <= FILE_MAX) {
-		if (!str_reserve(text, 65536)) {
-			errno = ENOMEM;
-			return false;
-		}
-		ssize_t n = read(fd, text->ptr + text->len, 65536);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n == 0;
-		text->len += (size_t)n;
+	struct str text = STR_INIT, reason = STR_INIT;
+	struct conf *conf = NULL;
+	if (file_read(path, FILE_MAX, wait_ms, &text, &reason) == ERR_OK) {
+		conf = conf_load_text(str_as_view(&text), path, diags);
+	} else {
+		struct report report;
+		report_init(&report, diags, VIEW(""), path);
+		report_at(&report, CONF_ERROR, NULL, NULL, "cannot be read: " VIEW_FMT,
+			  VIEW_ARG(str_as_view(&reason)));
 	}
-	return true;
+	str_fini(&text);
+	str_fini(&reason);
+	return conf;
 }
 
 struct conf *conf_load(const char *path, struct conf_diags *diags)
 {
-	struct str text = STR_INIT;
-	struct conf *conf = NULL;
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd >= 0 && read_all(fd, &text)) {
-		conf = conf_load_text(str_as_view(&text), path, diags);
-	} else {
-		struct report report;
-		int error = errno;
-		report_init(&report, diags, VIEW(""), path);
-		report_at(&report, CONF_ERROR, NULL, NULL, "cannot be read: %s", strerror(error));
-	}
-	if (fd >= 0)
-		close(fd);
-	str_fini(&text);
-	return conf;
+	return load(path, 0, diags);
+}
+
+struct conf *conf_load_first(const char *path, struct conf_diags *diags)
+{
+	return load(path, PIPE_WAIT_MS, diags);
 }
 
 /* ---- command line ---- */

@@ -4,13 +4,12 @@
  * read while the configuration is loaded, so that what is wrong with it is
  * reported like any other mistake, and a reload brings new keys.
  */
-#include <errno.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "http.h"
 #include "type.h"
+
+#include "weir/base/file.h"
 
 #define KEYS_MAX 2
 #define KEY_MIN_LEN 16
@@ -52,27 +51,6 @@ const struct conf_type conf_type_cookie_name = {
 
 /* ---- files of secrets ---- */
 
-/* The whole file into `out`; reports what is wrong. */
-static bool read_secrets(struct decoder *d, const struct node *node, struct view path, char *out,
-			 size_t *len)
-{
-	struct stat st;
-	FILE *file = fopen(path.ptr, "re");
-	if (!file) {
-		decode_error(d, node, "cannot read '" VIEW_FMT "': %s", VIEW_ARG(path),
-			     strerror(errno));
-		return false;
-	}
-	bool is_file = fstat(fileno(file), &st) == 0 && S_ISREG(st.st_mode);
-	*len = is_file ? fread(out, 1, KEY_FILE_MAX, file) : 0;
-	bool ok = is_file && !ferror(file) && *len < KEY_FILE_MAX;
-	fclose(file);
-	if (!ok)
-		decode_error(d, node, "'" VIEW_FMT "' is no file of at most %d bytes",
-			     VIEW_ARG(path), KEY_FILE_MAX - 1);
-	return ok;
-}
-
 static void take_secrets(struct decoder *d, const struct node *node, struct view text,
 			 struct conf_views *keys)
 {
@@ -105,16 +83,21 @@ static void take_secrets(struct decoder *d, const struct node *node, struct view
 
 static void key_file_decode(struct decoder *d, const struct row *row, struct node *node, void *base)
 {
-	char text[KEY_FILE_MAX];
-	size_t len;
+	struct str text = STR_INIT, reason = STR_INIT;
 	if (!want_scalar(d, row, node))
 		return;
 	struct view path = decode_path(d, node->text);
 	*(struct view *)member_of(row, base) = path;
-	if (read_secrets(d, node, path, text, &len))
-		take_secrets(d, node, view_of(text, len),
+	if (file_read(path.ptr, KEY_FILE_MAX, 0, &text, &reason))
+		decode_error(d, node, "cannot read '" VIEW_FMT "': " VIEW_FMT, VIEW_ARG(path),
+			     VIEW_ARG(str_as_view(&reason)));
+	else
+		take_secrets(d, node, str_as_view(&text),
 			     (struct conf_views *)(void *)((char *)base + row->aux));
-	explicit_bzero(text, sizeof(text));
+	if (text.ptr)
+		explicit_bzero(text.ptr, text.cap);
+	str_fini(&text);
+	str_fini(&reason);
 }
 
 static void key_file_schema(struct json *j, const struct row *row)

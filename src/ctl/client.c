@@ -10,10 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "weir/base/file.h"
 #include "weir/base/parse.h"
 
 #define LINE_BYTES 8192
@@ -176,6 +178,30 @@ static bool read_answer(struct reader *r, int *status, struct str *body)
 	return read_to_end(r, body);
 }
 
+/*
+ * Where everybody may put a socket, the one who answers has to be us or root: he sees
+ * what we ask for, and what we are told is his.
+ */
+static bool is_trusted(int fd, const char *path, struct str *why)
+{
+	struct ucred peer;
+	struct stat st;
+	socklen_t len = sizeof(peer);
+	char dir[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
+	file_directory(path, dir, sizeof(dir));
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) || peer.uid == 0 ||
+	    peer.uid == geteuid())
+		return true;
+	if (stat(dir, &st) == 0 && !(st.st_mode & 002))
+		return true;
+	str_printf(
+	    why,
+	    "%s is answered by user %u, who is neither you nor root, and everybody may put a "
+	    "socket there: it may not be weir's",
+	    path, (unsigned)peer.uid);
+	return false;
+}
+
 static bool send_all(int fd, const char *p, size_t n)
 {
 	while (n) {
@@ -264,6 +290,10 @@ enum client_result client_call(const char *socket_path, const struct client_requ
 	struct reader r = {.fd = connect_to(socket_path, req->timeout_s)};
 	if (r.fd < 0)
 		return say_unreachable(socket_path, errno, why);
+	if (!is_trusted(r.fd, socket_path, why)) {
+		close(r.fd);
+		return CLIENT_FORBIDDEN;
+	}
 	/* a refusal may arrive although the request could not be sent in full: read anyway */
 	send_request(r.fd, req);
 	bool ok = read_answer(&r, status, body);

@@ -84,7 +84,7 @@ void commands_help(struct str *out)
 	    "\noptions:\n"
 	    "  -s, --socket SOCKET   weir's status socket (default: $WEIR_SOCKET; else as root\n"
 	    "                        /run/weir/weir.sock, else $XDG_RUNTIME_DIR/weir.sock, else\n"
-	    "                        /tmp/weir-UID.sock)\n"
+	    "                        /tmp/weir-UID/weir.sock)\n"
 	    "      --json            print the API's JSON instead of tables\n"
 	    "  -w, --watch[=SECONDS] repeat every SECONDS (default 2) until interrupted\n"
 	    "  -h, --help            this text; after a command, more about it\n"

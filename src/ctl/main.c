@@ -292,7 +292,7 @@ static const char *usual_socket(char *room, size_t size)
 	if (dir && *dir)
 		snprintf(room, size, "%s/weir.sock", dir);
 	else
-		snprintf(room, size, "/tmp/weir-%u.sock", (unsigned)geteuid());
+		snprintf(room, size, "/tmp/weir-%u/weir.sock", (unsigned)geteuid());
 	return room;
 }
 

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "weir/base/file.h"
 #include "weir/net/inherit.h"
 
 #define BACKLOG 16384 /* the kernel cuts it to net.core.somaxconn */
@@ -40,14 +41,56 @@ static bool unix_is_stale(const struct addr *addr)
 	return stale;
 }
 
-static int bind_to(int fd, const struct addr *addr)
+static int bind_unix(int fd, const struct addr *addr)
 {
 	if (bind(fd, &addr->sa, addr->len) == 0)
 		return 0;
-	if (errno != EADDRINUSE || !addr_is_unix(addr) || !unix_is_stale(addr))
+	struct file_id id = file_identify(addr->un.sun_path);
+	if (errno != EADDRINUSE || !unix_is_stale(addr))
 		return -1;
-	unlink(addr->un.sun_path);
+	file_remove_socket(addr->un.sun_path, id);
 	return bind(fd, &addr->sa, addr->len);
+}
+
+/* In a directory of root's where the owner may make nothing: no path there is anybody else's. */
+static int bind_as_root(int fd, const struct addr *addr)
+{
+	char dir[sizeof(addr->un.sun_path)];
+	uid_t uid;
+	gid_t gid;
+	int error = errno;
+	file_directory(addr->un.sun_path, dir, sizeof(dir));
+	if (!file_owner(&uid, &gid) || error != EACCES || !file_is_roots(dir)) {
+		errno = error;
+		return -1;
+	}
+	return bind_unix(fd, addr) ? -1 : lchown(addr->un.sun_path, uid, gid);
+}
+
+/*
+ * The file has its owner and its mode from the first moment: to set them by path
+ * afterwards would be to set them for whatever somebody has put there meanwhile.
+ */
+static int bind_for_owner(int fd, const struct addr *addr, unsigned mode)
+{
+	mode_t before = umask(mode ? 0777 & ~mode : 0);
+	if (!mode)
+		umask(before);
+	file_owner_begin();
+	int result = bind_unix(fd, addr), error = errno;
+	file_owner_end();
+	errno = error;
+	if (result)
+		result = bind_as_root(fd, addr);
+	error = errno;
+	umask(before);
+	errno = error;
+	return result;
+}
+
+static int bind_to(int fd, const struct addr *addr, unsigned mode)
+{
+	return addr_is_unix(addr) ? bind_for_owner(fd, addr, mode) : bind(fd, &addr->sa, addr->len);
 }
 
 enum err socket_listen(const struct addr *addr, bool share, unsigned mode, int *out_fd)
@@ -69,9 +112,7 @@ enum err socket_listen(const struct addr *addr, bool share, unsigned mode, int *
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only6, sizeof(only6));
 	}
 	set_no_delay(fd, addr);
-	if (bind_to(fd, addr) || listen(fd, BACKLOG))
-		goto fail;
-	if (addr_is_unix(addr) && mode && chmod(addr->un.sun_path, mode))
+	if (bind_to(fd, addr, mode) || listen(fd, BACKLOG))
 		goto fail;
 	*out_fd = fd;
 	return ERR_OK;

@@ -14,15 +14,39 @@
 #include "tls.h"
 
 #include "weir/base/check.h"
+#include "weir/base/file.h"
 
 /* A clock that is a little wrong must not make a fresh OCSP response invalid. */
 #define OCSP_SKEW_S 300
+/* Lists of revocations are the largest of these files. */
+#define TLS_FILE_MAX (64u << 20)
+
+/* A copy, which ends as a file does. */
+static BIO *bio_of(struct view text)
+{
+	BIO *bio = BIO_new(BIO_s_mem());
+	if (!bio)
+		return NULL;
+	BIO_set_mem_eof_return(bio, 0);
+	if (!text.len || BIO_write(bio, text.ptr, (int)text.len) == (int)text.len)
+		return bio;
+	BIO_free(bio);
+	return NULL;
+}
 
 static BIO *open_file(struct view path, struct str *why)
 {
-	BIO *bio = BIO_new_file(path.ptr, "r");
-	if (!bio)
-		str_printf(why, "cannot read '" VIEW_FMT "': %s", VIEW_ARG(path), strerror(errno));
+	struct str text = STR_INIT, reason = STR_INIT;
+	BIO *bio = NULL;
+	if (file_read(path.ptr, TLS_FILE_MAX, 0, &text, &reason))
+		str_printf(why, "cannot read '" VIEW_FMT "': " VIEW_FMT, VIEW_ARG(path),
+			   VIEW_ARG(str_as_view(&reason)));
+	else if (!(bio = bio_of(str_as_view(&text))))
+		str_printf(why, "no memory for '" VIEW_FMT "'", VIEW_ARG(path));
+	if (text.ptr) /* it may hold a key */
+		OPENSSL_cleanse(text.ptr, text.cap);
+	str_fini(&text);
+	str_fini(&reason);
 	return bio;
 }
 
@@ -39,7 +63,8 @@ static int no_passphrase(char *to, int size, int writing, void *arg)
 /* Whether a file has the frame of a key, whatever is in it. */
 static bool has_key_block(struct view path)
 {
-	BIO *bio = BIO_new_file(path.ptr, "r");
+	struct str ignored = STR_INIT;
+	BIO *bio = open_file(path, &ignored);
 	char *name, *head;
 	unsigned char *data;
 	long len;
@@ -51,6 +76,7 @@ static bool has_key_block(struct view path)
 		OPENSSL_free(data);
 	}
 	BIO_free(bio);
+	str_fini(&ignored);
 	return found;
 }
 

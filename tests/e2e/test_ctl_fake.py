@@ -846,7 +846,7 @@ def test_the_default_socket():
     else:
         assert "no socket at /nowhere/weir.sock" in ctl(
             "status", env=environment(XDG_RUNTIME_DIR="/nowhere")).stderr
-        assert f"/tmp/weir-{os.geteuid()}.sock" in ctl("status").stderr
+        assert f"/tmp/weir-{os.geteuid()}/weir.sock" in ctl("status").stderr
     assert "no socket at /else" in ctl("status", env=environment(WEIR_SOCKET="/else")).stderr
 
 

@@ -452,6 +452,8 @@ void conf_set_checks(const struct conf_checks *checks);
 
 /* NULL when there is any error; `diags` says what, warnings included. */
 struct conf *conf_load(const char *path, struct conf_diags *diags);
+/* The same at the start of a process, when a pipe may be waited for. */
+struct conf *conf_load_first(const char *path, struct conf_diags *diags);
 struct conf *conf_load_text(struct view text, const char *name, struct conf_diags *diags);
 
 /* The command line's own mode: no file. */

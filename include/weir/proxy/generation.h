@@ -13,6 +13,7 @@
 
 #include <stdatomic.h>
 
+#include "weir/base/file.h"
 #include "weir/conf/conf.h"
 #include "weir/net/tls.h"
 #include "weir/pool/pool.h"
@@ -32,8 +33,9 @@ struct listener {
 	struct addr addr;
 	char text[ADDR_TEXT_MAX];
 	unsigned n_workers;
-	bool unlinked; /* control thread: a unix socket's file is gone */
-	bool retired;  /* control thread: workers close it, no generation may take it up */
+	struct file_id file; /* control thread: of a unix socket */
+	bool unlinked;       /* control thread: a unix socket's file is gone */
+	bool retired;        /* control thread: workers close it, no generation may take it up */
 	/* [n_workers]; -1 where a worker has none (unix sockets: only worker 0).  The
 	 * worker closes its own when it leaves; control those no worker took over. */
 	_Atomic int *fds;

@@ -392,7 +392,7 @@ Test(conf_load, socket_depends_on_who_runs)
 	unsetenv("XDG_RUNTIME_DIR");
 	conf = load(BASE);
 	char expected[64];
-	snprintf(expected, sizeof(expected), "/tmp/weir-%u.sock", (unsigned)geteuid());
+	snprintf(expected, sizeof(expected), "/tmp/weir-%u/weir.sock", (unsigned)geteuid());
 	cr_assert(says(conf->status.socket, expected));
 	conf_free(conf);
 }
@@ -432,7 +432,14 @@ Test(conf_load, files_that_cannot_be_read)
 {
 	expect_unreadable("/nonexistent/weir.yaml", "cannot be read: No such file or directory");
 	expect_unreadable("/", "cannot be read: Is a directory");
-	expect_unreadable("/dev/zero", "larger than 8 MiB");
+	expect_unreadable("/dev/zero", "cannot be read: it is a device, not a file");
+	char large[] = "/tmp/weir-large-XXXXXX";
+	int fd = mkstemp(large);
+	cr_assert(fd >= 0 && ftruncate(fd, (8 << 20) + 1) == 0);
+	expect_unreadable(
+	    large, "cannot be read: it is larger than 8388608 bytes, which it may have at most");
+	unlink(large);
+	close(fd);
 }
 
 /* ---- samples ---- */
