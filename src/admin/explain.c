@@ -11,6 +11,7 @@
 #include "weir/health/health.h"
 #include "weir/http/h1.h"
 #include "weir/route/identity.h"
+#include "weir/route/strict.h"
 
 struct probe {
 	const struct conf_listener *listener;
@@ -134,6 +135,12 @@ static bool parse_request(struct call *call, struct probe *p)
 	enum reject why = REJECT_BAD_REQUEST_LINE;
 	uint16_t port;
 	if (h1_parse_request(str_as_view(&p->head), &limits, p->msg, &why) != H1_OK) {
+		call_error(call, 400, "weir would refuse this request with %u: %s",
+			   reject_status(why), reject_sentence(why));
+		return false;
+	}
+	why = strict_request(p->listener, p->msg);
+	if (why != REJECT_NONE) {
 		call_error(call, 400, "weir would refuse this request with %u: %s",
 			   reject_status(why), reject_sentence(why));
 		return false;

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "http.h"
+#include "passed_by.h"
 
 /* Where to point at for a key of an element: its value, else the element. */
 static struct node *node_at(const struct element *element, const char *key)
@@ -391,4 +392,6 @@ void finish_conf(struct decoder *d, struct node *root)
 {
 	finish_status(d, root);
 	default_route(d, root);
+	if (!d->report.diags->n_errors)
+		warn_passed_by(d, root);
 }

@@ -321,6 +321,13 @@ static void take_request(struct client *c, char *ptr, size_t len)
 	struct h1_limits limits = head_limits(c->conf);
 	enum reject why;
 	enum h1_result result = h1_parse_request(view_of(ptr, len), &limits, &w->req, &why);
+	if (likely(result == H1_OK)) {
+		why = strict_request(c->conf, &w->req);
+		if (unlikely(why != REJECT_NONE)) {
+			reject(c, why);
+			return;
+		}
+	}
 	if (likely(result == H1_OK))
 		begin_exchange(c, ptr + w->req.head_len, len - w->req.head_len);
 	else if (result == H1_MORE)

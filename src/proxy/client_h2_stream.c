@@ -316,8 +316,9 @@ static void on_request(struct h2_stream *st, const struct h2_request *req)
 	struct client_stream *cs = stream_of(st);
 	const struct conf_listener *conf = cs->h2->conn->conf;
 	cs->h2->conn->n_requests++;
-	if (req->why != REJECT_NONE)
-		reject(cs, req->why);
+	enum reject why = req->why == REJECT_NONE ? strict_request(conf, req->msg) : req->why;
+	if (why != REJECT_NONE)
+		reject(cs, why);
 	else if (conf->limits.body_bytes && req->msg->body == BODY_LENGTH &&
 		 req->msg->content_length > conf->limits.body_bytes)
 		reject(cs, REJECT_BODY_TOO_LARGE);

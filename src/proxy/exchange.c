@@ -520,6 +520,13 @@ enum io exchange_body_trailers(struct exchange *ex, struct message *trailers)
 {
 	struct worker *w = ex->worker;
 	struct h1_out out = h1_out_init(w->head, HEAD_ROOM);
+	enum reject why = strict_fields(ex->listener->underscores, trailers);
+	if (unlikely(why != REJECT_NONE)) {
+		counter_add(&w->counters.rejects[why], 1);
+		exchange_body_failed(ex, OUTCOME_bad_body, reject_sentence(why));
+		return IO_ERR;
+	}
+	counter_add(&w->counters.underscore_headers_dropped, trailers->n_underscore);
 	policy_request_trailers(ex, trailers);
 	h1_put(&out, VIEW("0\r\n"));
 	h1_put_headers(&out, trailers);

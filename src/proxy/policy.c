@@ -280,6 +280,7 @@ void policy_response(struct exchange *ex, struct message *resp)
 
 void policy_response_trailers(struct exchange *ex, struct message *msg)
 {
+	(void)strict_fields(CONF_UNDERSCORES_PASS, msg); /* the app may, as in heads */
 	drop_trailers(msg, &ex->route->response_headers, ex->ends_resp_trailers);
 	if (unlikely(ex->view->pool->wants_reports))
 		take_report(ex, msg);

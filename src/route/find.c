@@ -90,11 +90,11 @@ const struct conf_route *route_find(const struct route_table *table, struct rout
 	f.best = f.gave_up = (uint32_t)table->conf->n_routes;
 	scratch->gave_up = NULL;
 	target_split(req->path, &f.path, &f.query);
-	if (!path_is_normal(f.path, SLASHES_MERGE)) {
+	if (!path_is_normal(f.path)) {
 		char *room = scratch_room(scratch, f.path.len);
 		if (!room)
 			return NULL;
-		f.path = path_normalise(f.path, room, SLASHES_MERGE);
+		f.path = path_normalise(f.path, room);
 	}
 	char lower[HOST_MAX];
 	struct view host = host_normalise(req->host, lower);

@@ -16,7 +16,7 @@ static bool is_unreserved(int c)
 	       c == '-' || c == '.' || c == '_' || c == '~';
 }
 
-bool path_is_normal(struct view path, enum slashes slashes)
+bool path_is_normal(struct view path)
 {
 	if (path.len == 0 || path.ptr[0] != '/')
 		return true;
@@ -25,7 +25,7 @@ bool path_is_normal(struct view path, enum slashes slashes)
 		char c = path.ptr[i];
 		if (c == '%')
 			return false;
-		if (after_slash && (c == '.' || (c == '/' && slashes == SLASHES_MERGE)))
+		if (after_slash && (c == '.' || c == '/'))
 			return false;
 		after_slash = c == '/';
 	}
@@ -57,11 +57,11 @@ static bool resolve_dots(struct out *out)
 	return true;
 }
 
-static void put_slash(struct out *out, enum slashes slashes)
+static void put_slash(struct out *out)
 {
 	bool empty = out->len == out->segment;
 	bool gone = resolve_dots(out);
-	if (!gone && !(empty && out->len > 0 && slashes == SLASHES_MERGE))
+	if (!gone && !(empty && out->len > 0))
 		out->room[out->len++] = '/';
 	out->segment = out->len;
 }
@@ -80,7 +80,7 @@ static void put_encoded(struct out *out, const char *p)
 	out->room[out->len++] = digits[byte & 15];
 }
 
-struct view path_normalise(struct view path, char *room, enum slashes slashes)
+struct view path_normalise(struct view path, char *room)
 {
 	if (path.len == 0 || path.ptr[0] != '/')
 		return path;
@@ -88,7 +88,7 @@ struct view path_normalise(struct view path, char *room, enum slashes slashes)
 	for (size_t i = 0; i < path.len; i++) {
 		const char *p = path.ptr + i;
 		if (*p == '/') {
-			put_slash(&out, slashes);
+			put_slash(&out);
 		} else if (*p == '%' && path.len - i > 2 && hex_value(p[1]) >= 0 &&
 			   hex_value(p[2]) >= 0) {
 			put_encoded(&out, p);

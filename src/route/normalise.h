@@ -5,7 +5,7 @@
  *
  * Path (RFC 3986 6.2.2): %XX of an unreserved byte is decoded, the hex digits of
  * others are put in upper case, "." and ".." segments are resolved, and runs of
- * slashes become one where asked for.  %2F, %5C and %00 stay encoded: they are
+ * slashes become one.  %2F, %5C and %00 stay encoded: they are
  * data, not structure.  A path that does not begin with '/' ("*") is left alone.
  */
 #ifndef WEIR_ROUTE_NORMALISE_H
@@ -15,13 +15,11 @@
 
 #include "weir/base/view.h"
 
-enum slashes { SLASHES_MERGE, SLASHES_KEEP };
-
 /* Most requests are normal already: a look at each byte, no copy. */
-bool path_is_normal(struct view path, enum slashes slashes);
+bool path_is_normal(struct view path);
 
 /* Into `room` of at least path.len bytes; the result never is longer. */
-struct view path_normalise(struct view path, char *room, enum slashes slashes);
+struct view path_normalise(struct view path, char *room);
 
 /* Names longer than this are no DNS names (RFC 1035 2.3.4) and match no host. */
 #define HOST_MAX 255

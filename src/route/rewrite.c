@@ -2,8 +2,8 @@
 /*
  * rewrite.path: the part of the path that rewrite.path_regex matches is replaced
  * by a template with $0 .. $9 and ${name}; without a regex all of the path is.
- * The regex sees the normalised path, but with runs of slashes kept, since a
- * path may hold a URL ("/img/https://...").
+ * The regex sees the path in the form in which routes are matched, runs of slashes
+ * made one: what led a request to this route must not keep it from being rewritten.
  *
  * The result goes into a request line, so it is checked as if a client had sent
  * it; one that fails is no rewrite at all.
@@ -173,11 +173,11 @@ enum rewrite route_rewrite_path(const struct route_table *table, struct route_sc
 	if (!compiled->pieces)
 		return REWRITE_NONE;
 	target_split(path, &path, &query);
-	if (!path_is_normal(path, SLASHES_KEEP)) {
+	if (!path_is_normal(path)) {
 		char *room = scratch_room(scratch, path.len);
 		if (!room)
 			return REWRITE_FAILED;
-		path = path_normalise(path, room, SLASHES_KEEP);
+		path = path_normalise(path, room);
 	}
 	enum regex_result result = REGEX_YES;
 	if (compiled->rewrite_regex)

@@ -109,7 +109,7 @@ static uint32_t host_root(struct route_table *table, struct view host)
 
 static struct view normal_path(struct route_table *table, struct view path)
 {
-	return path_normalise(path, arena_alloc(table->arena, path.len), SLASHES_MERGE);
+	return path_normalise(path, arena_alloc(table->arena, path.len));
 }
 
 /* Does the prefix `path` hold for `exact`, both normalised? */

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from h2peer import H2Server
-from h2wire import H2, post
-from wire import Headers, chunked, request
+from h2wire import GET, H2, post
+from wire import Headers, Truncated, chunked, request
 
 NAMES = ["X-Client-Cert-Subject", "X-Client-Cert-Fingerprint", "X-Client-Cert-Issuer",
          "X-Forwarded-For", "X-Forwarded-Prefix", "X-Forwarded", "Forwarded", "X-Real-IP",
@@ -33,9 +33,19 @@ def h2_backend(seen, trailers=()):
     return handler
 
 
-def h1_backend(seen, trailers=(), head=()):
+def whole(peer, cut):
+    """The next request; one that is cut off where that may be is none."""
+    try:
+        return peer.request()
+    except Truncated:
+        if cut:
+            return None
+        raise
+
+
+def h1_backend(seen, trailers=(), head=(), cut=False):
     def handler(peer):
-        while (req := peer.request()) is not None:
+        while (req := whole(peer, cut)) is not None:
             seen.append(req.trailers)
             lines = "".join(f"{n}: {v}\r\n" for n, v in head)
             peer.send(f"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n{lines}\r\n",
@@ -160,3 +170,50 @@ def test_a_route_has_the_last_word(weir, app):
         "set": {"X-Forwarded-Proto": "https"}, "remove": ["X-Forwarded-Host"]}}])
     headers = Headers(map(tuple, daemon.ask(target="/echo").json()["headers"]))
     assert headers.get("X-Forwarded-Proto") == "https" and "X-Forwarded-Host" not in headers
+
+
+# ---- what a listener lets in ----
+
+UNDER = [("x_own", "1"), ("x_route_sets", "evil"), ("x_forwarded_for", "6.6.6.6"), ("x-good", "2")]
+
+
+@pytest.mark.parametrize("how,status,names", [
+    (None, 200, ["x-good"]), ("drop", 200, ["x-good"]), ("pass", 200, ["x-good", "x_own"]),
+    ("refuse", 400, None)])
+def test_underscores(weir, scripted, how, status, names):
+    seen = []
+    daemon = weir([scripted(h1_backend(seen, cut=how == "refuse")).address], workers=1,
+                  listener={"underscores": how} if how else {}, routes=[{"pool": "app", **ROUTE}])
+
+    def came(headers):
+        return sorted(n.lower() for n, _ in headers if n.lower() in dict(UNDER))
+    client = daemon.connect()
+    client.send(request("POST", headers=[("Transfer-Encoding", "chunked")]), chunked([b"x"], UNDER))
+    assert client.response().status == status
+    with H2(daemon.port) as peer:
+        peer.send(peer.headers(1, post(), end=False) + peer.headers(1, UNDER, end=True))
+        assert peer.response(1).status == status
+        assert peer.ask(3, [*GET, *UNDER]).status == status
+    assert daemon.ask(headers=UNDER).status == status
+    assert all(came(trailers) == names for trailers in seen[:2] if names)
+    counted = daemon.admin.metrics()
+    if how == "refuse":
+        assert counted['weir_rejected_requests_total{reason="underscore"}'] == 4
+    else:
+        assert counted["weir_underscore_headers_dropped_total"] == (4 if how == "pass" else 12)
+
+
+@pytest.mark.parametrize("target", ["/a%00", "/%2fadmin", "/x%5c..%5Cadmin"])
+def test_paths_that_backends_read_differently(weir, scripted, target):
+    backend = scripted()
+    daemon = weir([backend.address], listener={"encoded_slash": "refuse"})
+    assert daemon.ask(target=target).status == 400
+    with H2(daemon.port) as peer:
+        assert peer.ask(1, [(n, target if n == ":path" else v) for n, v in GET]).status == 400
+    assert backend.n_requests == 0
+
+
+def test_encoded_slashes_go_on_as_they_came(weir, scripted):
+    backend = scripted()
+    assert weir([backend.address]).ask(target="/group%2fname%5C?%00").status == 200
+    assert backend.requests[0].target == "/group%2fname%5C?%00"

@@ -67,6 +67,13 @@ Test(h1_spec, byte_by_byte)
 	}
 }
 
+/* Not the parser's: see src/route/strict.c and src/proxy/attempt.c. */
+static bool is_judged_later(enum reject why)
+{
+	return why == REJECT_NUL_IN_PATH || why == REJECT_ENCODED_SLASH ||
+	       why == REJECT_UNDERSCORE || why == REJECT_TOO_MANY_INTERIM;
+}
+
 /* A way to refuse that no case shows is a way that nobody has seen work. */
 Test(h1_spec, each_reject_has_a_case)
 {
@@ -77,6 +84,7 @@ Test(h1_spec, each_reject_has_a_case)
 			 reject_status(why));
 		for (size_t i = 0; i < n_cases && !found; i++)
 			found = strstr(cases[i].events.ptr, line) != NULL;
-		cr_expect(found, "no case ends in \"%s\"", reject_name(why));
+		cr_expect_neq(found, is_judged_later((enum reject)why), "no case ends in \"%s\"",
+			      reject_name(why));
 	}
 }

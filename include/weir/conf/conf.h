@@ -119,6 +119,9 @@ struct conf_pool_tls {
 	struct view ca, sni, cert, key;
 };
 
+enum conf_encoded_slash { CONF_SLASH_KEEP, CONF_SLASH_REFUSE };
+enum conf_underscores { CONF_UNDERSCORES_DROP, CONF_UNDERSCORES_PASS, CONF_UNDERSCORES_REFUSE };
+
 struct conf_listener {
 	struct view name;
 	struct addr *binds; /* [n_binds] */
@@ -132,6 +135,8 @@ struct conf_listener {
 		struct conf_cidrs from;
 	} proxy_protocol;
 	struct view refusal_header; /* ptr NULL: none */
+	enum conf_encoded_slash encoded_slash;
+	enum conf_underscores underscores;
 	struct {
 		uint64_t handshake_us, header_us, body_idle_us, write_idle_us, keepalive_us,
 		    half_closed_us;

@@ -37,6 +37,7 @@
 #include "weir/proxy/attempt.h"
 #include "weir/proxy/generation.h"
 #include "weir/route/identity.h"
+#include "weir/route/strict.h"
 
 #define EXCHANGE_MAGIC 0x45584331
 

@@ -71,8 +71,8 @@ uint32_t route_pool(const struct conf_route *route, uint64_t random);
  * The rewritten path is appended to `out`: what rewrite.path_regex matches (all
  * of the path without one) is replaced by rewrite.path, in which $0 .. $9 and
  * ${name} stand for groups and $$ for a dollar sign; the rest of the path and
- * the query are kept.  The regex sees the normal form, with runs of slashes left
- * alone.  `out` is touched by REWRITE_DONE only.
+ * the query are kept.  The regex sees the path in the form that routes match.  `out` is touched by
+ * REWRITE_DONE only.
  */
 enum rewrite {
 	REWRITE_NONE, /* the regex does not match, or the result is no path */

@@ -189,3 +189,46 @@ Test(conf_diagnostics, doubtful_values_are_warned_about)
 	conf_free(conf);
 	conf_diags_fini(&diags);
 }
+
+/* What is said about a route that answers 403 before one that leads to a pool. */
+static void expect_way(const char *listener, const char *match, const char *way)
+{
+	struct conf_diags diags;
+	char yaml[512];
+	snprintf(yaml, sizeof(yaml),
+		 "listeners: [{bind: 0.0.0.0:80%s}]\n"
+		 "pools: {app: {backends: [10.0.0.1:80]}}\n"
+		 "routes:\n"
+		 "  - {name: open, pool: app, match: {path: /open}}\n"
+		 "  - {name: deny, respond: {status: 403}, match: {%s}}\n"
+		 "  - {pool: app}\n",
+		 listener, match);
+	struct conf *conf = load(yaml, &diags);
+	cr_assert_not_null(conf, "%s", yaml);
+	cr_expect_eq(diags.n, way != NULL, "%s", yaml);
+	if (diags.n && way) {
+		cr_expect_eq(diags.rows[0].severity, CONF_WARNING);
+		cr_expect_eq(diags.rows[0].line, 5);
+		cr_expect(strstr(diags.rows[0].message, "route 'deny' denies by path") != NULL);
+		cr_expect(strstr(diags.rows[0].message, way), "%s: %s", yaml,
+			  diags.rows[0].message);
+	}
+	conf_free(conf);
+	conf_diags_fini(&diags);
+}
+
+Test(conf_diagnostics, routes_that_deny_by_path_may_be_passed_by)
+{
+	const char *strict = ", encoded_slash: refuse";
+	expect_way("", "path: /1", "%2F or %5C");
+	expect_way(", encoded_slash: keep", "path_regex: ^/1", "%2F or %5C");
+	expect_way(strict, "path: /1", NULL);
+	expect_way(strict, "path: /admin", "in another case");
+	expect_way(strict, "path_exact: /1", "slash or more at the end");
+	expect_way(strict, "path: /1/", "without the slash");
+	expect_way(strict, "path_regex: ^/admin", "in another case");
+	expect_way(strict, "path_regex: '(?i)^/admin(/|$)'", NULL);
+	expect_way(strict, "path_regex: '(?i)^//admin'", "runs of slashes and dot segments");
+	expect_way(strict, "path_regex: '(?i)/\\.\\./admin'", "runs of slashes and dot segments");
+	expect_way("", "method: DELETE", NULL);
+}

@@ -49,7 +49,10 @@ Test(rewrite, cases)
 	    {NULL, "/f?x=1", "/any?q=1", "/f?x=1&q=1"},
 	    {NULL, "/caf\xc3\xa9 x", "/", "/caf%C3%A9%20x"},
 	    /* normalised first, but slashes are kept: a path may hold a URL */
-	    {"^/img/(.*)$", "/$1", "/img/https://x/y", "/https://x/y"},
+	    {"^/img/(.*)$", "/$1", "/img/https://x/y", "/https:/x/y"},
+	    /* matched and rewritten in one form */
+	    {"^/rw/(.*)$", "/$1", "//rw/x", "/x"},
+	    {"^/rw/(.*)$", "/$1", "/a/..//r%77/./x?a//b", "/x?a//b"},
 	    {"^/v1/(.*)$", "/$1", "/x/../%761/%2fa", "/%2Fa"},
 	    /* results that are no path */
 	    {"^/(.*)$", "$1", "/x", NULL},
