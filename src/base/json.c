@@ -106,14 +106,6 @@ void json_key(struct json *j, const char *key)
 	str_text(j->out, j->pretty ? "\": " : "\":");
 }
 
-/* Valid, but not harmless: as an escape it is neither lost nor shown. */
-static void quote_code_point(struct str *out, const unsigned char *p, size_t len)
-{
-	unsigned c = len == 2 ? (p[0] & 0x1fu) << 6 | (p[1] & 0x3fu)
-			      : (p[0] & 0x0fu) << 12 | (p[1] & 0x3fu) << 6 | (p[2] & 0x3fu);
-	str_printf(out, "\\u%04x", c);
-}
-
 static void quote_escape(struct str *out, unsigned char c)
 {
 	char text[8];
@@ -186,8 +178,8 @@ void json_quote(struct str *out, struct view v)
 		}
 		str_put(out, v.ptr + plain, i - plain);
 		len = utf8_len(v.ptr + i, v.len - i);
-		if (len > 1)
-			quote_code_point(out, p + i, len);
+		if (len > 1) /* as an escape it is neither lost nor shown */
+			str_printf(out, "\\u%04x", utf8_code_point(v.ptr + i, len));
 		else if (len == 0)
 			str_text(out, "\\ufffd");
 		else

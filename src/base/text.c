@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "weir/base/text.h"
 
-#include <stdint.h>
 #include <string.h>
 
 size_t utf8_len(const char *text, size_t n)
@@ -20,26 +19,27 @@ size_t utf8_len(const char *text, size_t n)
 	return len;
 }
 
-/* Of a sequence of two or three bytes; no longer one is hostile. */
-static bool is_hostile(const unsigned char *p, size_t len)
+unsigned utf8_code_point(const char *text, size_t len)
 {
-	if (len == 2) {
-		unsigned c = (p[0] & 0x1fu) << 6 | (p[1] & 0x3fu);
-		return c <= 0x9f || c == 0x061c; /* C1; Arabic letter mark */
-	}
-	unsigned c = (p[0] & 0x0fu) << 12 | (p[1] & 0x3fu) << 6 | (p[2] & 0x3fu);
-	return c == 0x200e || c == 0x200f ||   /* marks */
-	       (c >= 0x2028 && c <= 0x202e) || /* separators, embeddings, overrides */
-	       (c >= 0x2066 && c <= 0x206f);   /* isolates, deprecated shaping controls */
+	static const unsigned char lead[] = {0, 0x7f, 0x1f, 0x0f, 0x07};
+	unsigned c = (unsigned char)text[0] & lead[len];
+	for (size_t i = 1; i < len; i++)
+		c = c << 6 | ((unsigned char)text[i] & 0x3f);
+	return c;
+}
+
+static bool is_hostile(unsigned c)
+{
+	return c < 0x20 || (c >= 0x7f && c <= 0x9f) ||      /* C0, DEL, C1 */
+	       c == 0x061c || c == 0x200e || c == 0x200f || /* marks of direction */
+	       (c >= 0x2028 && c <= 0x202e) ||              /* separators, embeddings, overrides */
+	       (c >= 0x2066 && c <= 0x206f); /* isolates, deprecated shaping controls */
 }
 
 size_t text_harmless_len(const char *text, size_t n)
 {
-	const unsigned char *p = (const unsigned char *)text;
 	size_t len = utf8_len(text, n);
-	if (len == 1)
-		return p[0] >= 0x20 && p[0] != 0x7f;
-	return (len == 2 || len == 3) && is_hostile(p, len) ? 0 : len;
+	return len && is_hostile(utf8_code_point(text, len)) ? 0 : len;
 }
 
 size_t text_clean(char *text, size_t len, const char *allowed)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "client.h"
+#include "text.h"
 
 #define READ_TIMEOUT_S 10
 #define CHANGE_TIMEOUT_S 60 /* a reload opens certificates and compiles regexes */
@@ -113,7 +114,7 @@ void api_put_json(struct ctl *ctl, const json_t *answer)
 	char *text = json_dumps(answer, layout | JSON_REAL_PRECISION(15) | JSON_ENCODE_ANY);
 	if (!text)
 		return;
-	str_text(&ctl->out, text);
+	put_json(&ctl->out, text);
 	str_char(&ctl->out, '\n');
 	free(text);
 }

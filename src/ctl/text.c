@@ -85,6 +85,25 @@ void put_clean_lines(struct str *out, const char *text)
 	put_without_controls(out, text, "\n\t");
 }
 
+/* Outside of ASCII there is nothing but text in quotes. */
+void put_json(struct str *out, const char *json)
+{
+	size_t len = strlen(json);
+	for (size_t i = 0, n; i < len; i += n) {
+		n = (unsigned char)json[i] < 0x20 ? 1 : text_harmless_len(json + i, len - i);
+		if (n) {
+			str_put(out, json + i, n);
+			continue;
+		}
+		n = utf8_len(json + i, len - i);
+		if (n)
+			str_printf(out, "\\u%04x", utf8_code_point(json + i, n));
+		else
+			str_text(out, "\\ufffd");
+		n += !n;
+	}
+}
+
 size_t text_width(const char *text, size_t len)
 {
 	size_t n = 0;

@@ -25,6 +25,8 @@ void put_bytes(struct str *out, uint64_t bytes);
 void put_clean(struct str *out, const char *text);
 /* The same over several lines: line feeds and tabs stay. */
 void put_clean_lines(struct str *out, const char *text);
+/* JSON: what would drive a terminal is written as an escape. */
+void put_json(struct str *out, const char *json);
 
 /* Columns that `text` takes, one a code point. */
 size_t text_width(const char *text, size_t len);

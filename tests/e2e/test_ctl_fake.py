@@ -319,6 +319,8 @@ def test_connections_cannot_drive_the_terminal(fake):
     out = good(fake, "connections")
     assert ["9", "1", "web", "192.0.2.7:5555", "reading", "12", "2 m 5 s", "100 B", "4.88 KiB",
             "app/b1", "/a?[31m??"] in rows(out)
+    out = good(fake, "--json", "connections")
+    assert "\x1b" not in out and "\x9b" not in out and "\\u009b" in out
     fake.world["connections"] = []
     assert good(fake, "connections") == "no client is connected\n"
 

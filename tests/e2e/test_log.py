@@ -317,3 +317,37 @@ def test_a_failed_reopen_is_said(logged, tmp_path):
     wait_for(lambda: not daemon.admin.get("/v1/status")["problems"])
     daemon.ask(target="/new")
     assert "/new" in lines(daemon, 1)[0]
+
+
+# ---- what clients send is looked at by people ----
+
+HOSTILE = "\x1b\x7f\x80\x85\x9b\u061c\u200e\u200f\u2028\u2029\u202a\u202e\u2066\u2069"
+
+
+def harmless(text):
+    return not any(c in text for c in HOSTILE)
+
+
+@pytest.mark.parametrize("format", ["json", "combined", "haproxy"])
+def test_nothing_a_client_sends_drives_whoever_reads(weir, app, tmp_path, format):
+    log = tmp_path / "access.log"
+    daemon = weir(app().addresses, log={"access": {"path": str(log), "format": format}},
+                  pool={"balance": "round-robin"})
+    client = daemon.connect()
+    in_values = "".join(c for c in HOSTILE if c not in "\x1b\x7f").encode()
+    in_path = "".join(c for c in HOSTILE if ord(c) > 0x7f).encode()
+    for path in (b"/p" + in_path, b"/q"):
+        client.send(b"GET " + path + b" HTTP/1.1\r\nHost: h\r\nUser-Agent: a" + in_values +
+                    b"\xff\r\nReferer: r" + in_values + b"\r\nX-Request-ID: i" + in_values +
+                    b"\r\n\r\n")
+        if client.response().status == 400:
+            client = daemon.connect()
+    wait_for(lambda: log.exists() and log.read_text().count("\n") == 2)
+    assert harmless(log.read_text().replace("\n", ""))
+    for path in ("/v1/pools/app/slow", "/v1/connections", "/v1/events", "/v1/status", "/metrics"):
+        assert harmless(daemon.admin.call("GET", path).body.decode().replace("\n", "")), path
+    for words in (["slow", "app"], ["connections"], ["events"], ["status"]):
+        for more in ([], ["--json"]):
+            assert harmless(daemon.ctl(*words, *more, check=0).stdout), words
+    said = daemon.ctl("explain", "http://h/p\u202e\u2028\x9b", "-H", "X-A: \u2066\x85").stdout
+    assert harmless(said), ascii(said)

@@ -13,7 +13,9 @@
 
 /* Length of the valid UTF-8 sequence at p (RFC 3629), or 0. */
 size_t utf8_len(const char *p, size_t n);
-/* The same for what is harmless to look at; 0 for a hostile one as well. */
+/* Of a valid sequence. */
+unsigned utf8_code_point(const char *p, size_t len);
+/* The length for what is harmless to look at; 0 for a hostile one as well. */
 size_t text_harmless_len(const char *p, size_t n);
 /* Puts '?' in place of whatever is hostile but the controls in `allowed`; the new length. */
 size_t text_clean(char *text, size_t len, const char *allowed);

@@ -14,6 +14,13 @@ const all = new Set();            // pools that show all rows
 let snap = null, chosen = null, tab = "scaling", phase = "total", window_ = "1m", token = "";
 let sort = { key: "state", down: false }, lastEvent = 0, eventsSince = 0, previous = null;
 
+// ---- text ----
+
+// What turns the direction of text, ends lines or is a control, as clients may send it in paths.
+const HOSTILE = /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u206f]/g;
+const parse = text => JSON.parse(text, (key, value) =>
+  typeof value === "string" ? value.replace(HOSTILE, "\ufffd") : value);
+
 // ---- elements ----
 
 function el(name, props, ...children) {
@@ -277,7 +284,7 @@ function putPools() {
 
 async function get(url) {
   const answer = await fetch(url);
-  const body = await answer.json();
+  const body = parse(await answer.text());
   if (!answer.ok) throw new Error(body.error || answer.statusText);
   return body;
 }
@@ -453,7 +460,7 @@ function changes() {
 async function change(body) {
   const answer = await fetch(`${base()}/backends/${encodeURIComponent(chosen.backend)}`, { method: "POST",
     headers: { "Content-Type": "application/json", Authorization: "Bearer " + token }, body: JSON.stringify(body) });
-  if (!answer.ok) alert((await answer.json()).error);
+  if (!answer.ok) alert(parse(await answer.text()).error);
 }
 
 // ---- events ----
@@ -473,7 +480,7 @@ async function putEvents() {
 
 function onTick(message) {
   previous = snap;
-  snap = JSON.parse(message.data);
+  snap = parse(message.data);
   for (const p of snap.pools)
     for (const b of p.backends) remember(`${p.name}/${b.name}`, { rate: b.rate, p99: b.p99_us || 0 });
   setText($("about"), `${snap.version}, up ${age(snap.uptime_s)}, generation ${snap.generation}${snap.draining ? ", draining" : ""}`);
