@@ -38,6 +38,21 @@ static struct view append(char **at, struct view v)
 	return copy;
 }
 
+static void event_add_at(uint64_t wall_us, enum event_kind kind, struct view pool,
+			 struct view backend, struct view message)
+{
+	last_at[kind] = wall_us;
+	char *block = malloc(pool.len + backend.len + message.len + 1);
+	if (!block)
+		return;
+	struct event *e = &ring[++last_id % EVENTS_MAX];
+	free((char *)e->pool.ptr);
+	*e = (struct event){.id = last_id, .at_wall_us = wall_us, .kind = kind};
+	e->pool = append(&block, pool);
+	e->backend = append(&block, backend);
+	e->message = append(&block, message);
+}
+
 void event_add(enum event_kind kind, struct view pool, struct view backend, const char *fmt, ...)
 {
 	struct str message = STR_INIT;
@@ -45,16 +60,7 @@ void event_add(enum event_kind kind, struct view pool, struct view backend, cons
 	va_start(ap, fmt);
 	str_vprintf(&message, fmt, ap);
 	va_end(ap);
-	last_at[kind] = clock_wall_us();
-	char *block = malloc(pool.len + backend.len + message.len + 1);
-	if (block) {
-		struct event *e = &ring[++last_id % EVENTS_MAX];
-		free((char *)e->pool.ptr);
-		*e = (struct event){.id = last_id, .at_wall_us = clock_wall_us(), .kind = kind};
-		e->pool = append(&block, pool);
-		e->backend = append(&block, backend);
-		e->message = append(&block, str_as_view(&message));
-	}
+	event_add_at(clock_wall_us(), kind, pool, backend, str_as_view(&message));
 	str_fini(&message);
 }
 
@@ -67,6 +73,55 @@ uint64_t event_last_id(void)
 {
 	return last_id;
 }
+
+/* ---- for the process that takes over ---- */
+
+void events_pack(struct str *out)
+{
+	pack_u64(out, last_id);
+	for (uint64_t id = last_id < EVENTS_MAX ? 1 : last_id - EVENTS_MAX + 1; id <= last_id;
+	     id++) {
+		const struct event *e = &ring[id % EVENTS_MAX];
+		pack_view(out, view_str(kind_names[e->kind]));
+		pack_u64(out, e->at_wall_us);
+		pack_view(out, e->pool);
+		pack_view(out, e->backend);
+		pack_view(out, e->message);
+	}
+}
+
+static bool kind_of(struct view name, enum event_kind *kind)
+{
+	for (size_t i = 0; i < ARRAY_LEN(kind_names); i++) {
+		if (view_eq(name, view_str(kind_names[i]))) {
+			*kind = (enum event_kind)i;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Ids go on where they were, for those who ask what came since. */
+void events_unpack(struct unpack *in)
+{
+	uint64_t last = unpack_u64(in), n = last < EVENTS_MAX ? last : EVENTS_MAX;
+	if (in->bad || last_id)
+		return;
+	for (last_id = last - n; in->left && !in->bad && last_id < last;) {
+		enum event_kind kind = EVENT_STATE;
+		bool known = kind_of(unpack_view(in), &kind);
+		uint64_t at_us = unpack_u64(in);
+		struct view pool = unpack_view(in), backend = unpack_view(in),
+			    message = unpack_view(in);
+		if (!in->bad && known)
+			event_add_at(at_us, kind, pool, backend, message);
+		else
+			last_id++;
+	}
+	last_id = last;
+}
+
+/* ---- for the API ---- */
 
 static void put_event(struct json *j, const struct event *e)
 {

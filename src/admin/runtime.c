@@ -74,7 +74,10 @@ void api_runtime_reset(struct call *call)
 	json_object_end(&j);
 	enum err err = host->reset(host->ctx, pool, backend, &why);
 	if (err)
-		call_error(call, err == ERR_NOENT ? 404 : 500, "%s",
-			   why.len ? why.ptr : err_text(err));
+		call_error(call,
+			   err == ERR_NOENT  ? 404
+			   : err == ERR_FULL ? 409
+					     : 500,
+			   "%s", why.len ? why.ptr : err_text(err));
 	str_fini(&why);
 }

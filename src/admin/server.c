@@ -49,7 +49,7 @@ struct admin {
 	struct api api;
 	struct listening now;
 	struct listening next; /* between admin_prepare and commit or cancel */
-	bool prepared;
+	bool prepared, paused;
 	ev_io accept_io[N_ENDS];
 	struct timer accept_timer; /* out of descriptors: when to try again */
 	struct timer stream_timer; /* set while somebody listens to GET /v1/stream */
@@ -98,7 +98,7 @@ static void conn_close(struct conn *c)
 static void watch(struct conn *c, bool reads, bool writes)
 {
 	struct ev_loop *ev = c->admin->loop->ev;
-	if (reads)
+	if (reads && !c->admin->paused)
 		ev_io_start(ev, &c->read_io);
 	else
 		ev_io_stop(ev, &c->read_io);
@@ -182,7 +182,7 @@ static void conn_run(struct conn *c)
 	struct session *s = &c->session;
 	bool progress;
 	uint64_t n_before = s->n_requests;
-	bool more = session_run(s);
+	bool more = !c->admin->paused && session_run(s);
 	if (s->n_requests != n_before)
 		c->admin->answered_in = c->admin->loop->n_turns;
 	watch_cache(c->admin);
@@ -342,7 +342,7 @@ static void pause_accepting(struct admin *admin)
 static void start_accepting(struct admin *admin)
 {
 	for (int i = 0; i < N_ENDS; i++)
-		if (admin->now.ends[i].fd >= 0)
+		if (admin->now.ends[i].fd >= 0 && !admin->paused)
 			ev_io_start(admin->loop->ev, &admin->accept_io[i]);
 }
 
@@ -477,8 +477,30 @@ void admin_sockets(const struct admin *admin, int fds[2])
 	fds[1] = admin->now.ends[END_TCP].fd;
 }
 
+void admin_pause(struct admin *admin, bool paused)
+{
+	admin->paused = paused;
+	if (!paused)
+		start_accepting(admin);
+	for (int i = 0; paused && i < N_ENDS; i++)
+		ev_io_stop(admin->loop->ev, &admin->accept_io[i]);
+	list_each_safe (it, tmp, &admin->places.all) {
+		struct conn *c = list_entry(it, struct conn, place.link);
+		if (paused)
+			ev_io_stop(admin->loop->ev, &c->read_io);
+		else
+			conn_run(c);
+	}
+}
+
 void admin_leave(struct admin *admin)
 {
+	/* who is not in the midst of an answer asks the other process */
+	list_each_safe (it, tmp, &admin->places.all) {
+		struct conn *c = list_entry(it, struct conn, place.link);
+		if (c->place.wait != WAIT_ANSWER && c->place.wait != WAIT_SEND)
+			conn_close(c);
+	}
 	for (int i = 0; i < N_ENDS; i++) {
 		ev_io_stop(admin->loop->ev, &admin->accept_io[i]);
 		socket_close(admin->now.ends[i].fd);

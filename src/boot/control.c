@@ -360,8 +360,9 @@ static enum err start(struct control *control, struct conf *conf, struct str *wh
 		err = workers_start(control, conf, why);
 	if (err)
 		goto out;
-	tls_tick(control);
 	pool_registry_init(&control->registry, control->n_workers, control->pool_workers);
+	handover_inherit_early(control);
+	tls_tick(control);
 	control->tracer = tracer_new(control);
 	err = tracer_prepare(control->tracer, conf, why);
 	if (err)
@@ -380,13 +381,19 @@ static enum err start(struct control *control, struct conf *conf, struct str *wh
 	err = control->log_writer ? privileges_drop(conf, why) : ERR_IO;
 	if (err)
 		goto out;
+	bool inherited = handover_inherit(control);
 	err = workers_run(control);
 	if (!err)
 		err = probing_run(control->probing);
-	if (err)
+	if (err) {
 		str_printf(why, "cannot start threads: %s\n", err_text(err));
-	else
-		generation_publish(control, gen);
+		goto out;
+	}
+	generation_publish(control, gen);
+	if (inherited) {
+		handover_inherit_health(control);
+		look_at_pools(control);
+	}
 out:
 	shared_conf_put(shared);
 	return err;
@@ -457,7 +464,7 @@ void control_init(struct control *control, struct options *options)
 	    .started_us = clock_us(),
 	    .started_wall_us = clock_wall_us(),
 	    .last_reload = {.ok = true, .error = STR_INIT},
-	    .handover = {.error = STR_INIT},
+	    .handover = {.error = STR_INIT, .state_fd = -1},
 	};
 	list_init(&control->listeners);
 	list_init(&control->generations);

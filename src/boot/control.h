@@ -42,8 +42,9 @@ enum handover_state { HANDOVER_NONE, HANDOVER_WAITING, HANDOVER_DONE };
 
 struct handover {
 	enum handover_state state;
-	pid_t pid;   /* of the other */
-	ev_io ready; /* a byte: it is; the end: it never will be */
+	pid_t pid;    /* of the other */
+	ev_io ready;  /* what it says: see handover.c; the end: it never will be ready */
+	int state_fd; /* owns; what it is told, while WAITING; -1: nothing */
 	ev_timer late;
 	struct str error; /* owns; why the last one failed or was refused; else empty */
 };
@@ -115,6 +116,8 @@ void meters_get(struct control *control, struct generation *gen);
 void meters_put(struct generation *gen);
 /* Once a second: what was recorded goes into windows. */
 void meters_tick(struct control *control, uint64_t now_us);
+void meters_pack(const struct control *control, struct str *out);
+void meters_unpack(struct unpack *in, struct control *control);
 
 /* listeners.c */
 struct listener *listener_get(struct control *control, const struct addr *addr, struct view text,
@@ -141,6 +144,8 @@ bool tls_build(struct control *control, struct generation *gen, struct str *why)
 void tls_release(struct generation *gen);
 /* Makes ticket keys when it is time, and gives them to the workers. */
 void tls_tick(struct control *control);
+void tls_pack(const struct control *control, struct str *out);
+void tls_unpack(struct unpack *in, struct control *control);
 
 /* workers.c */
 enum err workers_start(struct control *control, const struct conf *conf, struct str *why);
@@ -172,6 +177,8 @@ void runtime_settle(struct control *control);
 size_t runtime_count(const struct control *control);
 /* Removes backends that have drained. */
 void runtime_tick(struct control *control);
+void runtime_pack(const struct control *control, struct str *out);
+void runtime_unpack(struct unpack *in, struct control *control);
 void runtime_free(struct control *control);
 
 /* probing.c: health on a thread of its own; the functions here are the control thread's. */
@@ -182,6 +189,8 @@ struct loop *probing_loop(struct probing *probing);
 /* Its pools are those of `gen` from now on; what it knew of others is forgotten. */
 void probing_follow(struct probing *probing, const struct generation *gen);
 /* As health_set_admin; workers hear of it at once. */
+void probing_pack(struct probing *probing, struct str *out);
+void probing_unpack(struct unpack *in, struct probing *probing);
 void probing_set_admin(struct probing *probing, struct backend *b, enum backend_state state);
 /* Ends the thread: no letter leaves it any more. */
 void probing_stop(struct probing *probing);
@@ -196,6 +205,11 @@ void handover_ready(void);
 void handover_begin(struct control *control);
 /* This process is about to stop: so is the one that is not ready yet. */
 void handover_cancel(struct control *control);
+/* What the process before gives, if it gives something: what pools are built with; then
+ * what was learned, before any worker runs; then verdicts, once health follows the pools. */
+void handover_inherit_early(struct control *control);
+bool handover_inherit(struct control *control);
+void handover_inherit_health(struct control *control);
 
 /* privileges.c */
 /* At the start: files are made for the user that this process is going to be. */

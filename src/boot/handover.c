@@ -2,21 +2,32 @@
 /*
  * Handing over to a new process, so that weir itself can be replaced without a
  * refused connection.  The new one is started with our command line and gets
- * the listening sockets (net/inherit.h); once it serves, it writes a byte into
- * a pipe, and we drain.  Both have the same queues in the kernel: whatever
- * arrives meanwhile is accepted by one of them.
+ * the listening sockets (net/inherit.h); once it serves, it says so, and we drain.
+ * Both have the same queues in the kernel: whatever arrives meanwhile is accepted
+ * by one of them.
+ *
+ *   this process                          the new one
+ *   what pools are built with  --file-->  reads it, builds its generation
+ *   answers no API call any more <--S---
+ *   what was learned           --file, D-->  reads it, runs its workers
+ *   drains                       <--R---
+ *
+ * An older weir says R alone, and one that gives no file is not asked.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "control.h"
+#include "handover_state.h"
 #include "supervisor.h"
 
 #include "weir/base/check.h"
@@ -24,16 +35,86 @@
 #include "weir/net/socket.h"
 
 #define READY_ENV "WEIR_READY_FD"
+#define STATE_ENV "WEIR_STATE_FD"
 #define PATIENCE_S 60.0
 
-static int ready_fd = -1;
+/* So long the new process waits for what was learned; it serves nobody meanwhile. */
+#define STATE_PATIENCE_MS 10000
+
+/* ---- the new process ---- */
+
+static int ready_fd = -1, state_fd = -1;
+static struct str legacy; /* owns; blocks of what was learned, until all are read */
+
+static int take_fd(const char *name)
+{
+	const char *text = getenv(name);
+	int fd = text ? atoi(text) : -1;
+	if (fd >= 0 && fcntl(fd, F_SETFD, FD_CLOEXEC))
+		fd = -1;
+	unsetenv(name);
+	return fd;
+}
 
 void handover_init(void)
 {
-	const char *fd = getenv(READY_ENV);
-	if (fd && fcntl(atoi(fd), F_SETFD, FD_CLOEXEC) == 0)
-		ready_fd = atoi(fd);
-	unsetenv(READY_ENV);
+	ready_fd = take_fd(READY_ENV);
+	state_fd = take_fd(STATE_ENV);
+}
+
+void handover_inherit_early(struct control *control)
+{
+	struct str blocks = STR_INIT, why = STR_INIT;
+	if (state_fd >= 0 && state_load(state_fd, &blocks, &why))
+		state_unpack_early(str_as_view(&blocks), control);
+	else if (state_fd >= 0)
+		log_warn("what was changed at run time before the hand-over is lost: %s", why.ptr);
+	if (blocks.len)
+		explicit_bzero(blocks.ptr, blocks.len); /* keys */
+	str_fini(&blocks);
+	str_fini(&why);
+}
+
+/* True when the process before has put into the file what it knows. */
+static bool ask_for_state(void)
+{
+	struct pollfd p = {.fd = ready_fd, .events = POLLIN};
+	char answer = 0;
+	if (ready_fd < 0 || write(ready_fd, "S", 1) != 1)
+		return false;
+	return poll(&p, 1, STATE_PATIENCE_MS) == 1 && read(ready_fd, &answer, 1) == 1 &&
+	       answer == 'D';
+}
+
+bool handover_inherit(struct control *control)
+{
+	struct str said = STR_INIT;
+	bool has = false;
+	if (state_fd < 0) {
+		if (ready_fd >= 0)
+			log_info("the process before gives no statistics: starting afresh");
+		return false;
+	}
+	if (!ask_for_state()) {
+		log_warn("the process before did not tell what it has learned: starting afresh");
+	} else if (state_load(state_fd, &legacy, &said)) {
+		has = true;
+		state_unpack(str_as_view(&legacy), control, &said);
+		log_info("taken over: %s", said.ptr);
+	} else {
+		log_warn("what the process before has learned is lost, starting afresh: %s",
+			 said.ptr);
+	}
+	str_fini(&said);
+	socket_close(state_fd);
+	state_fd = -1;
+	return has;
+}
+
+void handover_inherit_health(struct control *control)
+{
+	state_unpack_health(str_as_view(&legacy), control);
+	str_fini(&legacy);
 }
 
 void handover_ready(void)
@@ -54,8 +135,8 @@ void handover_ready(void)
 
 struct estate {
 	posix_spawn_file_actions_t files;
-	struct str sockets, ready; /* variables of its environment */
-	char **env;                /* owns the array */
+	struct str sockets, ready, state; /* variables of its environment */
+	char **env;                       /* owns the array */
 };
 
 /* The same number there: to "duplicate" it onto itself only drops close-on-exec. */
@@ -72,12 +153,8 @@ static void leave_socket(struct estate *e, int fd)
 	str_printf(&e->sockets, "%d,", fd);
 }
 
-static void estate_init(struct estate *e, struct control *control, int ready)
+static void leave_sockets(struct estate *e, struct control *control)
 {
-	extern char **environ;
-	size_t n = 0, at = 0;
-	*e = (struct estate){.sockets = STR_INIT, .ready = STR_INIT};
-	check(posix_spawn_file_actions_init(&e->files) == 0);
 	str_text(&e->sockets, INHERIT_ENV "=");
 	list_each (it, &control->listeners) {
 		struct listener *l = list_entry(it, struct listener, registry_link);
@@ -88,16 +165,49 @@ static void estate_init(struct estate *e, struct control *control, int ready)
 	admin_sockets(control->admin, status);
 	leave_socket(e, status[0]);
 	leave_socket(e, status[1]);
+}
+
+/* A file without a name that has what pools are built with; -1: there is none. */
+static int make_state(struct control *control)
+{
+	struct str blocks = STR_INIT, why = STR_INIT;
+	int fd = memfd_create("weir state", MFD_CLOEXEC);
+	state_pack_early(control, &blocks);
+	if (fd < 0)
+		str_text(&why, strerror(errno));
+	if (fd < 0 || !state_store(fd, str_as_view(&blocks), &why)) {
+		log_warn("the new process starts without what this one knows: %s", why.ptr);
+		socket_close(fd);
+		fd = -1;
+	}
+	explicit_bzero(blocks.ptr, blocks.len); /* keys */
+	str_fini(&blocks);
+	str_fini(&why);
+	return fd;
+}
+
+static void estate_init(struct estate *e, struct control *control, int ready)
+{
+	extern char **environ;
+	size_t n = 0, at = 0;
+	*e = (struct estate){.sockets = STR_INIT, .ready = STR_INIT, .state = STR_INIT};
+	check(posix_spawn_file_actions_init(&e->files) == 0);
+	leave_sockets(e, control);
 	leave_open(e, ready);
 	str_printf(&e->ready, READY_ENV "=%d", ready);
 	while (environ[n])
 		n++;
-	e->env = calloc(n + 3, sizeof(*e->env));
+	e->env = calloc(n + 4, sizeof(*e->env));
 	check(e->env != NULL);
 	for (size_t i = 0; i < n; i++)
 		e->env[at++] = environ[i];
 	e->env[at++] = e->sockets.ptr;
-	e->env[at] = e->ready.ptr;
+	e->env[at++] = e->ready.ptr;
+	if (control->handover.state_fd < 0)
+		return;
+	leave_open(e, control->handover.state_fd);
+	str_printf(&e->state, STATE_ENV "=%d", control->handover.state_fd);
+	e->env[at] = e->state.ptr;
 }
 
 static void estate_fini(struct estate *e)
@@ -105,6 +215,7 @@ static void estate_fini(struct estate *e)
 	posix_spawn_file_actions_destroy(&e->files);
 	str_fini(&e->sockets);
 	str_fini(&e->ready);
+	str_fini(&e->state);
 	free(e->env);
 }
 
@@ -116,6 +227,8 @@ static void stop_waiting(struct control *control, enum handover_state state)
 	ev_io_stop(control->loop.ev, &h->ready);
 	ev_timer_stop(control->loop.ev, &h->late);
 	socket_close(h->ready.fd);
+	socket_close(h->state_fd);
+	h->state_fd = -1;
 	h->state = state;
 }
 
@@ -140,6 +253,7 @@ static void failed(struct control *control, const char *why)
 	int status = 0;
 	pid_t pid = control->handover.pid;
 	stop_waiting(control, HANDOVER_NONE);
+	admin_pause(control->admin, false);
 	notify_state("STATUS=");
 	kill(pid, SIGKILL);
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
@@ -169,6 +283,25 @@ static void succeeded(struct control *control)
 	control_drain(control);
 }
 
+/* It is about to serve, and asks for what was learned.  Numbers of the API must not fall
+ * when it answers: from now on this process does not. */
+static void tell(struct control *control)
+{
+	struct handover *h = &control->handover;
+	struct str blocks = STR_INIT, why = STR_INIT;
+	admin_pause(control->admin, true);
+	state_pack(control, &blocks);
+	if (blocks.overflow)
+		str_text(&why, "no memory");
+	bool told = !why.len && state_store(h->state_fd, str_as_view(&blocks), &why);
+	if (!told)
+		log_warn("the new process starts without what this one has learned: %s", why.ptr);
+	if (write(h->ready.fd, told ? "D" : "N", 1) != 1)
+		log_warn("the new process cannot be told: %s", strerror(errno));
+	str_fini(&blocks);
+	str_fini(&why);
+}
+
 static void on_ready(struct ev_loop *ev, ev_io *w, int revents)
 {
 	struct control *control = w->data;
@@ -176,7 +309,9 @@ static void on_ready(struct ev_loop *ev, ev_io *w, int revents)
 	(void)ev;
 	(void)revents;
 	ssize_t n = read(w->fd, &byte, 1);
-	if (n == 1)
+	if (n == 1 && byte == 'S')
+		tell(control);
+	else if (n == 1)
 		succeeded(control);
 	else if (n == 0 || errno != EAGAIN)
 		failed(control, "the new process ended before it was ready");
@@ -225,10 +360,11 @@ void handover_begin(struct control *control)
 	int ends[2];
 	if (!may_begin(control))
 		return;
-	if (pipe2(ends, O_CLOEXEC | O_NONBLOCK)) {
-		note_failure(control, "no pipe: %s", strerror(errno));
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends)) {
+		note_failure(control, "no socket: %s", strerror(errno));
 		return;
 	}
+	control->handover.state_fd = make_state(control);
 	struct estate estate;
 	char **argv = control->options->argv;
 	estate_init(&estate, control, ends[1]);
@@ -238,6 +374,7 @@ void handover_begin(struct control *control)
 	close(ends[1]);
 	if (error) {
 		close(ends[0]);
+		socket_close(control->handover.state_fd);
 		note_failure(control, "cannot start %s: %s", argv[0], strerror(error));
 		return;
 	}

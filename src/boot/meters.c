@@ -8,6 +8,10 @@
 #include "control.h"
 
 #include "weir/base/check.h"
+#include "weir/stats/pack.h"
+
+/* As many as there can be (workers in tbl/directives.def). */
+#define WORKERS_MAX 256
 
 /* A control thread's own: never touched by workers, who see the meter alone. */
 struct named_meter {
@@ -83,4 +87,77 @@ void meters_tick(struct control *control, uint64_t now_us)
 {
 	list_each (it, &control->meters)
 		meter_fold(list_entry(it, struct named_meter, link)->meter, now_us);
+}
+
+/* ---- for the process that takes over ---- */
+
+enum { BLOCK_METER = 1 };
+
+static const struct counter_field meter_fields[] = {
+    {"exchanges", offsetof(struct meter_local, exchanges)},
+};
+
+static void put_meter(const struct named_meter *n, struct str *out)
+{
+	const struct meter *m = n->meter;
+	const void *bases[WORKERS_MAX];
+	for (unsigned i = 0; i < m->n_workers; i++)
+		bases[i] = &m->local[i];
+	size_t at = pack_begin(out, BLOCK_METER);
+	pack_u64(out, (unsigned char)n->kind);
+	pack_view(out, view_of(n->name, n->name_len));
+	windows_pack(m->ok, out);
+	windows_pack(m->failed, out);
+	counters_pack(out, meter_fields, ARRAY_LEN(meter_fields), bases, m->n_workers);
+	pack_end(out, at);
+}
+
+void meters_pack(const struct control *control, struct str *out)
+{
+	list_each (it, &control->meters) {
+		const struct named_meter *n = list_entry(it, struct named_meter, link);
+		if (n->meter->ok && n->meter->failed)
+			put_meter(n, out);
+	}
+}
+
+static struct meter *find_meter(const struct control *control, char kind, struct view name)
+{
+	list_each (it, &control->meters) {
+		struct named_meter *n = list_entry(it, struct named_meter, link);
+		if (n->kind == kind && view_eq(view_of(n->name, n->name_len), name))
+			return n->meter;
+	}
+	return NULL;
+}
+
+static void take_meter(struct unpack *in, struct control *control)
+{
+	char kind = (char)unpack_max(in, 127);
+	struct meter *m = find_meter(control, kind, unpack_view(in));
+	uint64_t now = clock_us();
+	struct windows *ok = windows_unpack(in, now), *failed = windows_unpack(in, now);
+	if (!m || !ok || !failed) {
+		windows_free(ok);
+		windows_free(failed);
+		return;
+	}
+	windows_seed(ok, &m->local[0].ok);
+	windows_seed(failed, &m->local[0].failed);
+	windows_free(m->ok);
+	windows_free(m->failed);
+	m->ok = ok;
+	m->failed = failed;
+	counters_unpack(in, meter_fields, ARRAY_LEN(meter_fields), &m->local[0]);
+}
+
+void meters_unpack(struct unpack *in, struct control *control)
+{
+	struct unpack block;
+	uint32_t id;
+	while (unpack_block(in, &id, &block)) {
+		if (id == BLOCK_METER)
+			take_meter(&block, control);
+		in->bad |= block.bad;
+	}
 }

@@ -104,6 +104,8 @@ struct call {
 	struct health_clients *clients;
 	struct backend *backend;
 	enum backend_state state;
+	struct str *out;
+	struct unpack *in;
 	sem_t done;
 };
 
@@ -135,15 +137,41 @@ static void follow(struct probing *p, struct call *call)
 	health_follow(p->health, gen->pools, gen->n_pools, call->clients);
 }
 
+static void show_all(const struct generation *gen)
+{
+	for (uint32_t i = 0; i < gen->n_pools; i++)
+		for (uint32_t k = 0; k < gen->pools[i].n; k++)
+			health_show(gen->pools[i].backends[k]);
+}
+
 void probing_follow(struct probing *p, const struct generation *gen)
 {
 	struct call call = {.fn = follow, .gen = gen};
 	call.clients = health_clients_new(p->health, gen->pools, gen->n_pools);
 	call_and_wait(p, &call);
 	health_clients_free(call.clients);
-	for (uint32_t i = 0; i < gen->n_pools; i++)
-		for (uint32_t k = 0; k < gen->pools[i].n; k++)
-			health_show(gen->pools[i].backends[k]);
+	show_all(gen);
+}
+
+static void pack(struct probing *p, struct call *call)
+{
+	health_pack(p->health, call->out);
+}
+
+void probing_pack(struct probing *p, struct str *out)
+{
+	call_and_wait(p, &(struct call){.fn = pack, .out = out});
+}
+
+static void unpack(struct probing *p, struct call *call)
+{
+	health_unpack(call->in, p->health);
+}
+
+void probing_unpack(struct unpack *in, struct probing *p)
+{
+	call_and_wait(p, &(struct call){.fn = unpack, .in = in});
+	show_all(p->control->current);
 }
 
 static void set_admin(struct probing *p, struct call *call)

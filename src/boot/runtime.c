@@ -105,16 +105,29 @@ static bool says_nothing(const struct pool_override *o)
 	return !o->add && !o->remove && !o->leaving && !o->has_weight && !o->has_state;
 }
 
+/* Another process is about to take over: what it has not been told would be lost. */
+static bool is_frozen(const struct control *control, struct str *why)
+{
+	if (control->handover.state != HANDOVER_WAITING)
+		return false;
+	str_printf(why, "process %d is about to take over: ask again in a moment",
+		   (int)control->handover.pid);
+	return true;
+}
+
 static void drop_empty(struct pool_override *o)
 {
 	if (says_nothing(o))
 		override_free(o);
 }
 
-/* The override of a backend, made when there is none; NULL when there are too many. */
+/* The override of a backend, made when there is none; NULL when there are too many, or now
+ * that another process has been told of those there are. */
 static struct pool_override *override_get(struct control *control, struct view pool,
 					  struct view backend, struct str *why)
 {
+	if (is_frozen(control, why))
+		return NULL;
 	struct pool_override *o = override_find(control, pool, backend);
 	if (o)
 		return o;
@@ -373,6 +386,8 @@ enum err runtime_reset(void *ctx, struct view pool, struct view backend, struct 
 	struct control *control = ctx;
 	struct list aside;
 	list_init(&aside);
+	if (is_frozen(control, why))
+		return ERR_FULL;
 	if (set_aside(control, pool, backend, &aside) == 0) {
 		if (backend.len)
 			str_printf(why,
@@ -408,6 +423,66 @@ void runtime_settle(struct control *control)
 		}
 		drop_empty(o);
 	}
+}
+
+/* ---- for the process that takes over ---- */
+
+void runtime_pack(const struct control *control, struct str *out)
+{
+	list_each (it, &control->overrides) {
+		const struct pool_override *o = list_entry(it, struct pool_override, link);
+		pack_view(out, o->pool);
+		pack_view(out, o->backend);
+		pack_u64(out, o->at_wall_us);
+		pack_u64(out, o->has_weight);
+		pack_u64(out, o->weight);
+		pack_view(out, o->has_state ? view_str(backend_state_name(o->state)) : VIEW_NONE);
+		pack_u64(out, o->remove);
+		pack_u64(out, o->leaving);
+		pack_u64(out, o->forget);
+		pack_view(out, o->add ? o->added.address_text : VIEW_NONE);
+		pack_u64(out, o->added.weight);
+	}
+}
+
+static void take_state(struct unpack *in, struct pool_override *o)
+{
+	struct view state = unpack_view(in);
+	o->has_state = state.len;
+	o->state = view_eq(state, VIEW("draining")) ? BACKEND_draining : BACKEND_maintenance;
+}
+
+static void take_added(struct unpack *in, struct pool_override *o)
+{
+	struct view address = unpack_view(in);
+	o->added = (struct conf_backend){.weight = (uint32_t)unpack_max(in, UINT16_MAX)};
+	o->add = address.len;
+	in->bad |= o->add && !addr_parse(address, &o->added.address);
+	o->added.name = o->backend;
+	o->added.address_text = in->bad ? VIEW_NONE : heap_view(address);
+}
+
+void runtime_unpack(struct unpack *in, struct control *control)
+{
+	struct str why = STR_INIT;
+	while (in->left && !in->bad) {
+		struct view pool = unpack_view(in), backend = unpack_view(in);
+		struct pool_override *o =
+		    in->bad ? NULL : override_get(control, pool, backend, &why);
+		if (!o)
+			break;
+		o->at_wall_us = unpack_u64(in);
+		o->has_weight = unpack_bool(in);
+		o->weight = (uint32_t)unpack_max(in, UINT16_MAX);
+		take_state(in, o);
+		o->remove = unpack_bool(in);
+		o->leaving = unpack_bool(in);
+		o->forget = unpack_bool(in);
+		take_added(in, o);
+		if (in->bad)
+			override_free(o);
+	}
+	str_fini(&why);
 }
 
 void runtime_free(struct control *control)

@@ -5,6 +5,7 @@
  */
 #include "weir/net/tls.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "control.h"
@@ -286,17 +287,47 @@ static void take_tickets(struct worker *w, void *arg)
 	tls_local_set_tickets(&w->tls, arg);
 }
 
+static void set_tickets(struct control *control, struct tls_ticket_ring *ring, uint64_t made_us)
+{
+	tls_tickets_put(control->tickets);
+	control->tickets = ring;
+	control->tickets_us = made_us;
+	tls_tickets_get(ring, control->n_workers);
+	workers_call(control, take_tickets, ring);
+}
+
 void tls_tick(struct control *control)
 {
 	uint64_t now = clock_us();
 	if (control->tickets && now - control->tickets_us < ROTATE_US)
 		return;
 	struct tls_ticket_ring *ring = tls_tickets_rotate(control->tickets);
-	if (!ring)
-		return; /* the next second brings another try */
-	tls_tickets_put(control->tickets);
-	control->tickets = ring;
-	control->tickets_us = now;
-	tls_tickets_get(ring, control->n_workers);
-	workers_call(control, take_tickets, ring);
+	if (ring) /* else the next second brings another try */
+		set_tickets(control, ring, now);
+}
+
+void tls_pack(const struct control *control, struct str *out)
+{
+	const struct tls_ticket_ring *ring = control->tickets;
+	pack_u64(out, control->tickets_us);
+	for (unsigned i = 0; ring && i < ring->n; i++)
+		pack_view(out, view_of((const char *)&ring->keys[i], sizeof(ring->keys[i])));
+}
+
+void tls_unpack(struct unpack *in, struct control *control)
+{
+	struct tls_ticket_ring *ring = calloc(1, sizeof(*ring));
+	uint64_t made_us = unpack_max(in, clock_us());
+	check(ring != NULL);
+	ring->refs = 1;
+	while (in->left && !in->bad) {
+		struct view key = unpack_view(in);
+		in->bad |= key.len != sizeof(ring->keys[0]) || ring->n == TLS_TICKET_KEYS_MAX;
+		if (!in->bad)
+			memcpy(&ring->keys[ring->n++], key.ptr, key.len);
+	}
+	if (in->bad || !ring->n)
+		tls_tickets_put(ring);
+	else
+		set_tickets(control, ring, made_us);
 }

@@ -723,3 +723,27 @@ void tracer_status(const struct tracer *t, struct arena *arena, struct admin_sta
 		if (t->control->workers[i]->trace_ring)
 			out->tracing.waiting_bytes += ring_len(t->control->workers[i]->trace_ring);
 }
+
+/* ---- for the process that takes over ---- */
+
+void tracer_pack(const struct tracer *t, struct str *out)
+{
+#define COUNTER(name, sentence)          \
+	pack_view(out, view_str(#name)); \
+	pack_u64(out, t->counters.name);
+#include "weir/tbl/trace_counters.def"
+#undef COUNTER
+}
+
+void tracer_unpack(struct unpack *in, struct tracer *t)
+{
+	while (in->left && !in->bad) {
+		struct view of = unpack_view(in);
+		uint64_t n = unpack_u64(in);
+#define COUNTER(name, sentence)           \
+	if (view_eq(of, view_str(#name))) \
+		t->counters.name += n;
+#include "weir/tbl/trace_counters.def"
+#undef COUNTER
+	}
+}

@@ -44,6 +44,9 @@ void tracer_cancel(struct tracer *tracer);
 bool tracer_is_done(struct tracer *tracer);
 void tracer_free(struct tracer *tracer); /* NULL is fine */
 
+/* Its counters, for the process that takes over. */
+void tracer_pack(const struct tracer *tracer, struct str *out);
+void tracer_unpack(struct unpack *in, struct tracer *tracer);
 /* For GET /v1/status and /metrics. */
 void tracer_status(const struct tracer *tracer, struct arena *arena, struct admin_status *out);
 

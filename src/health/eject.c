@@ -348,3 +348,17 @@ void pool_follow_outlier(struct health_pool *hp, const struct conf_outlier *conf
 	else if (!was_on || !same_interval)
 		loop_timer(hp->health->loop, &hp->sweep, conf->interval_us);
 }
+
+/* ---- for the process that takes over ---- */
+
+void target_stay_ejected(struct health_target *t, uint64_t back_at_us)
+{
+	uint64_t now = t->health->loop->now_us;
+	if (!t->pool->outlier.on)
+		return;
+	t->ejected = true;
+	t->open_at_us = now;
+	t->back_at_us = back_at_us;
+	loop_timer(t->health->loop, &t->back, back_at_us > now ? back_at_us - now : 1);
+	target_settle(t, t->eject_reason);
+}

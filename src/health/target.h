@@ -103,6 +103,9 @@ void pool_stop_outlier(struct health_pool *hp);
 void target_watch_traffic(struct health_target *t);
 void target_unwatch_traffic(struct health_target *t);
 
+/* The process before has ejected it, until then. */
+void target_stay_ejected(struct health_target *t, uint64_t back_at_us);
+
 /* Works out the state anew and publishes it when it changed; `why` is a sentence. */
 void target_settle(struct health_target *t, const char *why);
 

@@ -74,6 +74,22 @@ uint64_t learn_key(struct view session)
 	return key ? key : 1;
 }
 
+void learn_secret_pack(struct str *out)
+{
+	pthread_once(&secret_once, draw_secret);
+	pack_view(out, view_of((const char *)secret, sizeof(secret)));
+}
+
+void learn_secret_unpack(struct unpack *in)
+{
+	struct view v = unpack_view(in);
+	in->bad |= v.len != sizeof(secret);
+	if (in->bad)
+		return;
+	pthread_once(&secret_once, draw_secret);
+	memcpy(secret, v.ptr, sizeof(secret));
+}
+
 /* ---- slots ---- */
 
 static struct slot *bucket_of(struct learned *table, uint64_t key)
@@ -167,4 +183,29 @@ uint32_t learned_count(const struct learned *table, uint32_t serial, uint64_t no
 		n += value >> 32 == serial && value && !is_expired(value, now_s, ttl_s);
 	}
 	return n;
+}
+
+/* ---- for the process that takes over ---- */
+
+void learned_pack(const struct learned *table, struct str *out)
+{
+	for (uint32_t i = 0; i < table->n_buckets * LEARN_BUCKET; i++) {
+		uint64_t value, key = read_slot(&table->slots[i], &value);
+		if (!value)
+			continue;
+		pack_u64(out, key);
+		pack_u64(out, value);
+	}
+}
+
+void learned_unpack(struct unpack *in, struct learned *table, uint64_t now_s,
+		    uint32_t (*serial_now)(void *arg, uint32_t serial), void *arg)
+{
+	while (in->left && !in->bad) {
+		uint64_t key = unpack_u64(in), value = unpack_u64(in);
+		uint32_t serial = in->bad ? 0 : serial_now(arg, (uint32_t)(value >> 32));
+		if (serial && (uint32_t)value <= (uint32_t)now_s)
+			put_value(table, key, make_value(serial, (uint32_t)value), now_s,
+				  UINT32_MAX);
+	}
 }

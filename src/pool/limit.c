@@ -208,3 +208,28 @@ void limiter_note(struct limiter *limiter, unsigned worker, uint32_t limit, uint
 	if (others <= limit / 4)
 		hist_record(&local->low, latency_us);
 }
+
+/* ---- for the process that takes over ---- */
+
+void limiter_pack(const struct limiter *limiter, struct str *out)
+{
+	const struct limit *limit = &limiter->limit;
+	pack_double(out, limit->value);
+	pack_u64(out, limit->latency_us);
+	pack_u64(out, limit->baseline_us);
+	pack_u64(out, limit->baseline_at_us);
+	pack_u64(out, limit->n_at_min);
+}
+
+uint32_t limiter_unpack(struct unpack *in, struct limiter *limiter, uint64_t now_us)
+{
+	struct limit next = {.max = limiter->limit.max, .value = unpack_double(in)};
+	next.latency_us = unpack_u64(in);
+	next.baseline_us = unpack_u64(in);
+	next.baseline_at_us = unpack_max(in, now_us);
+	next.n_at_min = (uint8_t)unpack_max(in, UINT8_MAX);
+	next.value = fmin(next.value, next.max);
+	if (!in->bad && next.value >= 1)
+		limiter->limit = next;
+	return limit_now(&limiter->limit);
+}

@@ -10,7 +10,7 @@
  * wraps, and so is the low half of our own u64 sum; their difference is what
  * came since the last fold.  No copy of the workers' last counts is needed.
  */
-#include "weir/stats/window.h"
+#include "windows.h"
 
 #include <math.h>
 #include <stddef.h>
@@ -19,62 +19,11 @@
 
 #include "weir/base/check.h"
 
-/* One u32 an entry: bucket above, count below; large counts take several entries. */
-#define ENTRY_COUNT_BITS 22
-#define ENTRY_COUNT_MAX ((UINT32_C(1) << ENTRY_COUNT_BITS) - 1)
-_Static_assert(HIST_BUCKETS <= 1u << (32 - ENTRY_COUNT_BITS), "a bucket fits an entry");
-
-/*
- * The samples of some time, of all phases in one block: a reader of a thousand
- * backends pays for each block that it finds out of its cache.
- */
-struct slot {
-	uint64_t sum_us[N_PHASES];
-	uint32_t overflow[N_PHASES];
-	uint32_t end[N_PHASES]; /* entries of a phase: from the end of the one before to here */
-	uint32_t entries[];
-};
-
-/* How slots are kept: level 0 a second each, level 1 ten seconds, level 2 a minute. */
-#define N_LEVELS 3
-#define MAX_SLOTS 10
 /* As many as there can be (workers in tbl/directives.def). */
 #define WORKERS_MAX 256
-static const struct {
-	uint32_t n_slots; /* kept for windows */
-	uint32_t n_below; /* slots of the level below that make one of these */
-} levels[N_LEVELS] = {
-    {.n_slots = 10, .n_below = 1},
-    {.n_slots = 6, .n_below = 10},
-    {.n_slots = 5, .n_below = 6},
-};
-
-struct ring {
-	uint64_t span_us[MAX_SLOTS]; /* of each slot, the same for all phases */
-	uint64_t n_closed;           /* slots ever closed; the newest is (n_closed - 1) % n_slots */
-	uint32_t n_open;             /* of them, those that no slot of the level above holds */
-};
-
-/* A phase since start. */
-struct series {
-	struct hist_total start;       /* span_us unused */
-	uint64_t group_n[HIST_GROUPS]; /* the same, 32 buckets a number */
-};
-
 /* All but the buckets. */
 #define SERIES_LINES \
 	((sizeof(struct series) - offsetof(struct series, start.n)) / WEIR_CACHE_LINE + 1)
-
-struct windows {
-	struct series *phases[N_PHASES]; /* owns; NULL until the first sample */
-	struct ring rings[N_LEVELS];
-	struct slot *slots[N_LEVELS][MAX_SLOTS]; /* owns; NULL without samples */
-	uint16_t lines[N_LEVELS][MAX_SLOTS];     /* cache lines that a slot is long */
-	uint32_t groups[N_PHASES];               /* that were ever used */
-	uint64_t start_us;
-	uint64_t last_us;
-	uint64_t n_lost;
-};
 
 static const char *const names[N_WINDOWS] = {
 #define WINDOW_TEXT(symbol, name) [WINDOW_##symbol] = (name),
@@ -218,7 +167,7 @@ static inline struct span slot_span(const struct slot *slot, enum phase phase)
 /* Index of the slot that was closed `age` slots ago; 0 is the newest. */
 static uint32_t ring_index(const struct windows *w, unsigned level, uint32_t age)
 {
-	return (uint32_t)((w->rings[level].n_closed - 1 - age) % levels[level].n_slots);
+	return (uint32_t)((w->rings[level].n_closed - 1 - age) % window_levels[level].n_slots);
 }
 
 /* Makes room for a slot that covers span_us; its index comes back. */
@@ -276,7 +225,7 @@ static void part_close(struct part *part)
 static void roll_up(struct windows *w, unsigned level)
 {
 	struct part parts[N_PHASES];
-	uint32_t n = levels[level].n_below;
+	uint32_t n = window_levels[level].n_below;
 	uint32_t i = ring_advance(w, level, ring_span_us(w, level - 1, n));
 	for (int p = 0; p < N_PHASES; p++) {
 		part_clear(&parts[p]);
@@ -407,7 +356,7 @@ static bool close_second(struct windows *w, const struct part parts[N_PHASES], u
 				w->groups[p] |= parts[p].groups;
 			}
 	for (unsigned level = 1; level < N_LEVELS; level++)
-		if (w->rings[level - 1].n_open == levels[level].n_below)
+		if (w->rings[level - 1].n_open == window_levels[level].n_below)
 			roll_up(w, level);
 	return stored;
 }
@@ -487,7 +436,7 @@ void windows_prefetch(const struct windows *w)
 	for (int p = 0; p < N_PHASES; p++)
 		prefetch_start(w, (enum phase)p);
 	for (unsigned level = 0; level < N_LEVELS; level++) {
-		for (uint32_t i = 0; i < levels[level].n_slots; i++) {
+		for (uint32_t i = 0; i < window_levels[level].n_slots; i++) {
 			if (w->slots[level][i])
 				prefetch(w->slots[level][i], w->lines[level][i]);
 		}
@@ -505,7 +454,7 @@ static void window_slots(const struct windows *w, enum window window, uint32_t n
 	unsigned top = (unsigned)window;
 	for (unsigned level = 0; level < N_LEVELS; level++)
 		n[level] = level < top ? w->rings[level].n_open : 0;
-	n[top] = min_u32(w->rings[top].n_closed, levels[top].n_slots);
+	n[top] = min_u32(w->rings[top].n_closed, window_levels[top].n_slots);
 }
 
 /* What is in a window of a phase. */

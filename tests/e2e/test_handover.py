@@ -189,6 +189,79 @@ def test_the_stop_ends_a_hand_over_under_way(two):
     two.checked = True
 
 
+def test_what_was_learned_is_handed_over(lineage, app):
+    """Counters never fall, windows and history go on, pins and changes at run time hold."""
+    backend = app(3, overrides=["1:service=40ms"])
+    rows = [{"name": f"web{i}", "address": a} for i, a in enumerate(backend.addresses)]
+    daemon = lineage(rows, pool={"sticky": {}, "balance": "peak-ewma"})
+    daemon.ctl("drain", "app/web2", check=0)
+    daemon.ctl("weight", "app/web0", "7", check=0)
+    cookies = [daemon.ask().get("Set-Cookie").partition(";")[0] for _ in range(30)]
+    rows = wait_for(lambda: daemon.admin.get("/v1/history?pool=app")["rows"])
+    before = daemon.admin.metrics()
+    events = daemon.admin.get("/v1/events")["events"]
+    keeps = Client(daemon.sock)  # as a scraper has: it never gets older numbers again
+    assert keeps.ask("GET", "/v1/status", host="weir").status == 200
+    hand_over(daemon, daemon.pid)
+    after = daemon.admin.metrics()
+    fallen = {k: (v, after.get(k)) for k, v in before.items()
+              if ("_total" in k or "_count" in k or "_bucket" in k) and not
+              k.startswith("process_") and v > after.get(k, 0)}
+    assert not fallen, fallen
+    keeps.close()
+    ended(daemon)
+    pool = daemon.admin.get("/v1/pools/app")
+    assert sum(row["requests"] for row in pool["backends"]) == 30
+    assert pool["latency"]["start"]["total"]["n"] == 30
+    assert daemon.admin.get("/v1/history?pool=app")["rows"][:len(rows)] == rows
+    state = {row["name"]: (row["state"], row["weight"]) for row in pool["backends"]}
+    assert state == {"web0": ("up", 7), "web1": ("up", 1), "web2": ("draining", 1)}
+    assert len(daemon.admin.get("/v1/runtime")["changes"]) == 2
+    now = daemon.admin.get("/v1/events")["events"]
+    assert now[:len(events)] == events
+    with Client(daemon.port) as client:  # a pin of the old process, without a key_file
+        assert client.ask(headers=[("Cookie", cookies[0])]).get("Set-Cookie") is None
+    daemon.ctl("reset", check=0)
+    assert daemon.backends()["web0"]["weight"] == 1
+
+
+def test_learned_sessions_and_verdicts_are_handed_over(lineage, scripted, app):
+    """Pins that weir learned; who is ejected, and who is down."""
+    def session_server(letter):
+        def handler(peer):
+            while request := peer.request():
+                new = "SID" not in (request.get("Cookie") or "")
+                peer.respond(headers=[("Set-Cookie", f"SID={letter}1")] if new else [],
+                             body=letter.encode())
+        return scripted(handler)
+    servers = [session_server(letter) for letter in "xyz"]
+    bad = app(1, defaults="status=500")
+    rows = [{"name": "dead", "address": f"127.0.0.1:{free_port()}"},
+            {"name": "bad", "address": bad.addresses[0]},
+            *({"name": s.address, "address": s.address} for s in servers)]
+    daemon = lineage(rows, pool={
+        "sticky": {"learn": "SID"}, "balance": "round-robin",
+        "health": {"type": "tcp", "interval": "60s", "fast_interval": "100ms"},
+        "outlier": {"consecutive_errors": 3, "eject": "60s"}})
+    wait_for(lambda: daemon.backends()["dead"]["state"] == "down")
+    given = set()
+    wait_for(lambda: given.add(daemon.ask().get("Set-Cookie")) or
+             (len(given - {None}) == 3 and daemon.backends()["bad"]["state"] == "ejected"))
+    before = daemon.backends()
+    hand_over(daemon, daemon.pid)
+    ended(daemon)
+    after = daemon.backends()
+    for name in ("dead", "bad"):
+        assert after[name]["state"] == before[name]["state"]
+        assert after[name]["reason"] == before[name]["reason"]
+    for cookie in given - {None}:
+        for _ in range(3):
+            with Client(daemon.port) as client:
+                answer = client.ask(headers=[("Cookie", cookie)])
+            assert answer.body.decode() == cookie[4]
+    assert daemon.backends()["bad"]["requests"] == before["bad"]["requests"]
+
+
 def children(pid):
     with open(f"/proc/{pid}/task/{pid}/children") as listed:
         return [int(child) for child in listed.read().split()]

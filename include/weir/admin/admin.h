@@ -10,6 +10,7 @@
 #define WEIR_ADMIN_ADMIN_H
 
 #include "weir/base/err.h"
+#include "weir/base/pack.h"
 #include "weir/base/str.h"
 #include "weir/conf/conf.h"
 #include "weir/loop/loop.h"
@@ -155,6 +156,10 @@ enum event_kind {
 void event_add(enum event_kind kind, struct view pool, struct view backend, const char *fmt, ...)
     PRINTF_LIKE(4, 5);
 
+/* For the process that takes over; read before its first event. */
+void events_pack(struct str *out);
+void events_unpack(struct unpack *in);
+
 /* ---- the server ---- */
 
 struct admin;
@@ -175,6 +180,11 @@ void admin_commit(struct admin *admin);
 void admin_cancel(struct admin *admin);
 /* The descriptors of status.socket and status.bind, -1 where there is none. */
 void admin_sockets(const struct admin *admin, int fds[2]);
+/*
+ * Answers nobody until told otherwise: another process has been told what there is to
+ * know, and numbers must not fall when it answers.
+ */
+void admin_pause(struct admin *admin, bool paused);
 /* Another process has the sockets now: accepts no more, and leaves the file. */
 void admin_leave(struct admin *admin);
 /* Closes connections and sockets and removes the socket file. */

@@ -28,6 +28,7 @@
 
 #include "weir/base/arena.h"
 #include "weir/base/json.h"
+#include "weir/base/pack.h"
 #include "weir/base/view.h"
 
 #define STRATEGY_NONE UINT32_MAX
@@ -73,6 +74,10 @@ struct strategy_memory {
 	_Atomic uint64_t asked_us;              /* of the last answer, or of a try to get one */
 	_Atomic uint32_t tagged[STRATEGY_TAGS]; /* latency by in flight, in powers of two */
 };
+
+/* For the process that takes over; before any worker runs there. */
+void strategy_memory_pack(const struct strategy_memory *memory, struct str *out);
+void strategy_memory_unpack(struct unpack *in, struct strategy_memory *memory);
 
 /* What a backend said of itself in a load report. */
 struct strategy_report {

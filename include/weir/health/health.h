@@ -20,11 +20,13 @@
  * is due meanwhile waits its turn.
  *
  * Thread: that of `loop`, unless a function says otherwise; health_follow,
- * health_set_admin and health_free while the control thread waits (boot/probing.c).
+ * health_set_admin, health_pack, health_unpack and health_free while the control thread
+ * waits (boot/probing.c).
  */
 #ifndef WEIR_HEALTH_HEALTH_H
 #define WEIR_HEALTH_HEALTH_H
 
+#include "weir/base/pack.h"
 #include "weir/base/str.h"
 #include "weir/conf/conf.h"
 #include "weir/loop/loop.h"
@@ -80,6 +82,10 @@ void health_follow(struct health *h, const struct pool *pools, uint32_t n,
 
 /* draining, maintenance, or up: as checks and traffic say. */
 void health_set_admin(struct health *h, struct backend *b, enum backend_state admin);
+
+/* For the process that takes over, which reads it after its first health_follow. */
+void health_pack(const struct health *h, struct str *out);
+void health_unpack(struct unpack *in, struct health *h);
 
 /* ---- what is known, for the API ---- */
 

@@ -18,6 +18,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "weir/base/pack.h"
 #include "weir/base/view.h"
 
 struct learned;
@@ -48,5 +49,16 @@ void learn_put(struct learned *table, uint64_t key, uint32_t serial, uint64_t no
 /* Pins of one backend that are not expired; reads the whole table. */
 uint32_t learned_count(const struct learned *table, uint32_t serial, uint64_t now_s,
 		       uint64_t ttl_s);
+
+/*
+ * For the process that takes over: what keys are made with, and pins, whose backends
+ * have other serial numbers there; `serial_now` says which, or 0.  Both are read
+ * before any worker runs.
+ */
+void learn_secret_pack(struct str *out);
+void learn_secret_unpack(struct unpack *in);
+void learned_pack(const struct learned *table, struct str *out);
+void learned_unpack(struct unpack *in, struct learned *table, uint64_t now_s,
+		    uint32_t (*serial_now)(void *arg, uint32_t serial), void *arg);
 
 #endif

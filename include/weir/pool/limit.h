@@ -27,6 +27,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "weir/base/pack.h"
 #include "weir/stats/counter.h"
 #include "weir/stats/hist.h"
 
@@ -77,6 +78,10 @@ void limiter_set_max(struct limiter *limiter, uint32_t max);
 /* Every LIMIT_WINDOW_US; the limit from now on. */
 uint32_t limiter_tick(struct limiter *limiter, uint64_t now_us);
 const struct limit *limiter_limit(const struct limiter *limiter);
+
+/* For the process that takes over; the limit from now on comes back. */
+void limiter_pack(const struct limiter *limiter, struct str *out);
+uint32_t limiter_unpack(struct unpack *in, struct limiter *limiter, uint64_t now_us);
 
 /* Worker: an attempt that met `others` is over. */
 void limiter_note(struct limiter *limiter, unsigned worker, uint32_t limit, uint32_t others,

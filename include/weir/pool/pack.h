@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What is known of backends and pools as bytes for the process that takes over
+ * (base/pack.h): counters, latency, curves, history, what strategies remember,
+ * adaptive limits, learned pins.  Found again by pool, name and address.
+ *
+ * Control thread; it is read after the first pools are built and before any worker
+ * runs.  A part that is damaged, or of another version, is left out alone.
+ */
+#ifndef WEIR_POOL_PACK_H
+#define WEIR_POOL_PACK_H
+
+#include "weir/base/pack.h"
+#include "weir/pool/pool.h"
+
+/* How much came over. */
+struct pool_inherited {
+	uint32_t n_backends, n_pools; /* that were found again */
+	uint32_t n_lost;              /* parts of them that could not be read */
+};
+
+void pool_registry_pack(const struct pool_registry *reg, uint64_t now_us, struct str *out);
+/* `outcome` as for slow_unpack. */
+struct pool_inherited pool_registry_unpack(struct unpack *in, struct pool_registry *reg,
+					   uint64_t now_us,
+					   const char *(*outcome)(struct view name));
+
+/* What pins are signed with and found by: before any pool is built. */
+void pool_secrets_pack(const struct pool_registry *reg, struct str *out);
+void pool_secrets_unpack(struct unpack *in, struct pool_registry *reg);
+
+#endif

@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: MIT */
+#include "handover_state.h"
+#include "tracer.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "weir/base/check.h"
+#include "weir/base/hash.h"
+#include "weir/pool/pack.h"
+#include "weir/stats/pack.h"
+
+#define MAGIC "weir state \n"
+#define VERSION 1
+/* More than the largest pools need: a bound on what a reader takes. */
+#define STATE_MAX ((size_t)1 << 30)
+
+/* Numbers of the format: one that is given away is never used for anything else. */
+enum block {
+	BLOCK_RUNTIME = 1,
+	BLOCK_SECRETS = 2,
+	BLOCK_TICKETS = 3,
+	BLOCK_POOLS = 4,
+	BLOCK_METERS = 5,
+	BLOCK_COUNTERS = 6,
+	BLOCK_OUTCOMES = 7,
+	BLOCK_REJECTS = 8,
+	BLOCK_LISTENERS = 9,
+	BLOCK_EVENTS = 10,
+	BLOCK_HEALTH = 11,
+	BLOCK_TRACER = 12,
+};
+
+#define PUT(out, id, put)                                  \
+	do {                                               \
+		size_t block_at = pack_begin((out), (id)); \
+		put;                                       \
+		pack_end((out), block_at);                 \
+	} while (0)
+
+/* ---- counters of workers and listeners ---- */
+
+static const struct counter_field worker_fields[] = {
+#define COUNTER(name, sentence) {#name, offsetof(struct worker_counters, name)},
+#include "weir/tbl/worker_counters.def"
+#undef COUNTER
+};
+
+static const struct counter_field listener_fields[] = {
+    {"accepted", offsetof(struct listener_local, accepted)},
+    {"refused", offsetof(struct listener_local, refused)},
+};
+
+/* An array of counters, by the names of its members. */
+static void name_fields(struct counter_field *fields, size_t n, size_t offset,
+			const char *(*name)(size_t i))
+{
+	for (size_t i = 0; i < n; i++)
+		fields[i] = (struct counter_field){name(i), offset + i * sizeof(struct counter)};
+}
+
+static const char *outcome_name(size_t i)
+{
+	return outcome_row((enum outcome)i)->name;
+}
+
+static const char *name_of_reject(size_t i)
+{
+	return reject_name((enum reject)i);
+}
+
+struct fields {
+	struct counter_field outcomes[N_OUTCOMES], rejects[REJECT_N];
+};
+
+static void fields_init(struct fields *f)
+{
+	name_fields(f->outcomes, N_OUTCOMES, offsetof(struct worker_counters, outcomes),
+		    outcome_name);
+	name_fields(f->rejects, REJECT_N, offsetof(struct worker_counters, rejects),
+		    name_of_reject);
+}
+
+static void put_workers(const struct control *control, struct str *out)
+{
+	struct fields f;
+	struct arena *arena = arena_new();
+	unsigned n = control->n_workers;
+	const void **bases = arena_array(arena, n, sizeof(const void *));
+	fields_init(&f);
+	for (unsigned i = 0; i < n; i++)
+		bases[i] = &control->workers[i]->counters;
+	PUT(out, BLOCK_COUNTERS,
+	    counters_pack(out, worker_fields, ARRAY_LEN(worker_fields), bases, n));
+	PUT(out, BLOCK_OUTCOMES, counters_pack(out, f.outcomes, N_OUTCOMES, bases, n));
+	PUT(out, BLOCK_REJECTS, counters_pack(out, f.rejects, REJECT_N, bases, n));
+	arena_free(arena);
+}
+
+static void put_listeners(const struct control *control, struct str *out)
+{
+	const struct generation *gen = control->current;
+	for (uint32_t i = 0; i < gen->n_listeners; i++) {
+		const struct listener *l = gen->listeners[i].listener;
+		struct arena *arena = arena_new();
+		const void **bases = arena_array(arena, l->n_workers, sizeof(const void *));
+		for (unsigned w = 0; w < l->n_workers; w++)
+			bases[w] = &l->local[w];
+		pack_view(out, view_str(l->text));
+		PUT(out, 0,
+		    counters_pack(out, listener_fields, ARRAY_LEN(listener_fields), bases,
+				  l->n_workers));
+		arena_free(arena);
+	}
+}
+
+static void take_listeners(struct unpack *in, struct control *control)
+{
+	while (in->left && !in->bad) {
+		struct view text = unpack_view(in);
+		struct unpack counters;
+		uint32_t id;
+		if (!unpack_block(in, &id, &counters))
+			return;
+		list_each (it, &control->listeners) {
+			struct listener *l = list_entry(it, struct listener, registry_link);
+			if (view_eq(view_str(l->text), text))
+				counters_unpack(&counters, listener_fields,
+						ARRAY_LEN(listener_fields), &l->local[0]);
+		}
+	}
+}
+
+/* The text of its own that names an outcome. */
+static const char *static_outcome(struct view name)
+{
+	for (size_t i = 0; i < N_OUTCOMES; i++)
+		if (view_eq(name, view_str(outcome_name(i))))
+			return outcome_name(i);
+	return NULL;
+}
+
+/* ---- all of it ---- */
+
+void state_pack_early(const struct control *control, struct str *out)
+{
+	PUT(out, BLOCK_RUNTIME, runtime_pack(control, out));
+	PUT(out, BLOCK_SECRETS, pool_secrets_pack(&control->registry, out));
+	PUT(out, BLOCK_TICKETS, tls_pack(control, out));
+}
+
+void state_unpack_early(struct view blocks, struct control *control)
+{
+	struct unpack in = unpack_of(blocks), block;
+	uint32_t id;
+	while (unpack_block(&in, &id, &block)) {
+		if (id == BLOCK_RUNTIME)
+			runtime_unpack(&block, control);
+		else if (id == BLOCK_SECRETS)
+			pool_secrets_unpack(&block, &control->registry);
+		else if (id == BLOCK_TICKETS)
+			tls_unpack(&block, control);
+		if (block.bad)
+			log_warn("part %u of what the process before changed at run time cannot be "
+				 "read",
+				 id);
+	}
+}
+
+void state_pack(struct control *control, struct str *out)
+{
+	uint64_t now = clock_us();
+	/* windows and rows have all that there is */
+	pool_registry_tick(&control->registry, now);
+	meters_tick(control, now);
+	PUT(out, BLOCK_POOLS, pool_registry_pack(&control->registry, now, out));
+	PUT(out, BLOCK_METERS, meters_pack(control, out));
+	put_workers(control, out);
+	PUT(out, BLOCK_LISTENERS, put_listeners(control, out));
+	PUT(out, BLOCK_EVENTS, events_pack(out));
+	PUT(out, BLOCK_TRACER, tracer_pack(control->tracer, out));
+	PUT(out, BLOCK_HEALTH, probing_pack(control->probing, out));
+}
+
+static void take_block(struct unpack *in, uint32_t id, struct control *control,
+		       struct pool_inherited *pools)
+{
+	struct fields f;
+	void *counters = &control->workers[0]->counters;
+	fields_init(&f);
+	switch (id) {
+	case BLOCK_POOLS:
+		*pools = pool_registry_unpack(in, &control->registry, clock_us(), static_outcome);
+		break;
+	case BLOCK_METERS:
+		meters_unpack(in, control);
+		break;
+	case BLOCK_COUNTERS:
+		counters_unpack(in, worker_fields, ARRAY_LEN(worker_fields), counters);
+		break;
+	case BLOCK_OUTCOMES:
+		counters_unpack(in, f.outcomes, N_OUTCOMES, counters);
+		break;
+	case BLOCK_REJECTS:
+		counters_unpack(in, f.rejects, REJECT_N, counters);
+		break;
+	case BLOCK_LISTENERS:
+		take_listeners(in, control);
+		break;
+	case BLOCK_TRACER:
+		tracer_unpack(in, control->tracer);
+		break;
+	case BLOCK_EVENTS:
+		events_unpack(in);
+		break;
+	default: /* for state_unpack_health, or of another version */
+		break;
+	}
+}
+
+void state_unpack(struct view blocks, struct control *control, struct str *said)
+{
+	struct unpack in = unpack_of(blocks), block;
+	struct pool_inherited pools = {0};
+	uint32_t id, n_lost = 0;
+	while (unpack_block(&in, &id, &block)) {
+		take_block(&block, id, control, &pools);
+		n_lost += block.bad;
+	}
+	str_printf(said, "statistics of %u backend%s in %u pool%s, counters and events",
+		   pools.n_backends, pools.n_backends == 1 ? "" : "s", pools.n_pools,
+		   pools.n_pools == 1 ? "" : "s");
+	if (n_lost + pools.n_lost + in.bad)
+		str_printf(said, "; %u parts could not be read and start afresh",
+			   n_lost + pools.n_lost + in.bad);
+}
+
+void state_unpack_health(struct view blocks, struct control *control)
+{
+	struct unpack in = unpack_of(blocks), block;
+	uint32_t id;
+	while (unpack_block(&in, &id, &block))
+		if (id == BLOCK_HEALTH)
+			probing_unpack(&block, control->probing);
+}
+
+/* ---- the file ---- */
+
+struct head { /* without gaps */
+	char magic[sizeof(MAGIC) - 1];
+	uint32_t version;
+	uint64_t len, hash;
+};
+
+static bool write_all(int fd, const void *from, size_t n, off_t at)
+{
+	for (size_t done = 0; done < n;) {
+		ssize_t some = pwrite(fd, (const char *)from + done, n - done, at + (off_t)done);
+		if (some < 0 && errno == EINTR)
+			continue;
+		if (some <= 0)
+			return false;
+		done += (size_t)some;
+	}
+	return true;
+}
+
+static bool read_all(int fd, void *to, size_t n, off_t at)
+{
+	for (size_t done = 0; done < n;) {
+		ssize_t some = pread(fd, (char *)to + done, n - done, at + (off_t)done);
+		if (some < 0 && errno == EINTR)
+			continue;
+		if (some <= 0)
+			return false;
+		done += (size_t)some;
+	}
+	return true;
+}
+
+bool state_store(int fd, struct view blocks, struct str *why)
+{
+	struct head head = {.version = VERSION, .len = blocks.len};
+	memcpy(head.magic, MAGIC, sizeof(head.magic));
+	head.hash = hash_bytes(blocks.ptr, blocks.len, VERSION);
+	if (blocks.len <= STATE_MAX && ftruncate(fd, 0) == 0 &&
+	    write_all(fd, &head, sizeof(head), 0) &&
+	    write_all(fd, blocks.ptr, blocks.len, sizeof(head)))
+		return true;
+	str_text(why, blocks.len > STATE_MAX ? "there is too much of it" : strerror(errno));
+	return false;
+}
+
+/* NULL, or what is wrong with it. */
+static const char *check_head(const struct head *head, off_t size)
+{
+	if (memcmp(head->magic, MAGIC, sizeof(head->magic)) != 0)
+		return "it is none of weir's";
+	if (head->version != VERSION)
+		return "it is of a version that is not known here";
+	if (head->len > STATE_MAX || size < 0 || head->len != (uint64_t)size - sizeof(*head))
+		return "it is cut";
+	return NULL;
+}
+
+bool state_load(int fd, struct str *out, struct str *why)
+{
+	struct head head;
+	struct stat st;
+	const char *wrong = NULL;
+	if (fstat(fd, &st) || st.st_size < (off_t)sizeof(head) ||
+	    !read_all(fd, &head, sizeof(head), 0))
+		wrong = "it is cut";
+	else
+		wrong = check_head(&head, st.st_size);
+	if (!wrong && !str_reserve(out, head.len))
+		wrong = "there is no memory for it";
+	if (!wrong && !read_all(fd, out->ptr, head.len, sizeof(head)))
+		wrong = "it cannot be read";
+	if (!wrong && hash_bytes(out->ptr, head.len, VERSION) != head.hash)
+		wrong = "it is damaged";
+	if (wrong)
+		str_text(why, wrong);
+	else
+		out->len = head.len;
+	return !wrong;
+}

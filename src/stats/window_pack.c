@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: MIT */
+/* Windows for the process that takes over; see window.c for how they are kept. */
+#include <stdlib.h>
+
+#include "windows.h"
+
+#include "weir/base/check.h"
+#include "weir/stats/pack.h"
+
+/* ---- out ---- */
+
+static void put_series(const struct series *s, struct str *out)
+{
+	pack_u64(out, s != NULL);
+	if (!s)
+		return;
+	pack_sparse(out, s->start.count, HIST_BUCKETS);
+	pack_u64(out, s->start.sum_us);
+	pack_u64(out, s->start.max_us);
+	pack_u64(out, s->start.overflow);
+}
+
+static void put_slot(const struct slot *slot, struct str *out)
+{
+	pack_u64(out, slot != NULL);
+	if (!slot)
+		return;
+	for (int p = 0; p < N_PHASES; p++) {
+		pack_u64(out, slot->sum_us[p]);
+		pack_u64(out, slot->overflow[p]);
+		pack_u64(out, slot->end[p]);
+	}
+	for (uint32_t i = 0; i < slot->end[N_PHASES - 1]; i++)
+		pack_u64(out, slot->entries[i]);
+}
+
+void windows_pack(const struct windows *w, struct str *out)
+{
+	pack_u64(out, N_PHASES);
+	pack_u64(out, HIST_BUCKETS);
+	pack_u64(out, w->start_us);
+	pack_u64(out, w->last_us);
+	pack_u64(out, w->n_lost);
+	for (int p = 0; p < N_PHASES; p++)
+		put_series(w->phases[p], out);
+	for (unsigned level = 0; level < N_LEVELS; level++) {
+		const struct ring *ring = &w->rings[level];
+		pack_u64(out, ring->n_closed);
+		pack_u64(out, ring->n_open);
+		for (uint32_t i = 0; i < window_levels[level].n_slots; i++) {
+			pack_u64(out, ring->span_us[i]);
+			put_slot(w->slots[level][i], out);
+		}
+	}
+}
+
+/* ---- in ---- */
+
+static struct series *take_series(struct unpack *in, uint32_t *groups)
+{
+	if (!unpack_bool(in))
+		return NULL;
+	struct series *s = calloc(1, sizeof(*s));
+	in->bad |= !s;
+	if (in->bad)
+		return s;
+	unpack_sparse(in, s->start.count, HIST_BUCKETS);
+	for (uint32_t i = 0; i < HIST_BUCKETS; i++) {
+		if (!s->start.count[i])
+			continue;
+		s->start.n += s->start.count[i];
+		s->group_n[i >> HIST_SUB_BITS] += s->start.count[i];
+		*groups |= hist_group(i);
+	}
+	s->start.sum_us = unpack_u64(in);
+	s->start.max_us = unpack_u64(in);
+	s->start.overflow = unpack_u64(in);
+	return s;
+}
+
+/* Of a phase, in the order of their buckets. */
+static void take_entries(struct unpack *in, uint32_t *entries, uint32_t n)
+{
+	uint32_t last = 0;
+	for (uint32_t i = 0; i < n && !in->bad; i++) {
+		entries[i] = (uint32_t)unpack_max(in, UINT32_MAX);
+		uint32_t bucket = entries[i] >> ENTRY_COUNT_BITS;
+		in->bad |= bucket >= HIST_BUCKETS || bucket < last;
+		last = bucket;
+	}
+}
+
+static struct slot *take_slot(struct unpack *in, uint16_t *lines)
+{
+	struct slot head;
+	if (!unpack_bool(in))
+		return NULL;
+	for (int p = 0; p < N_PHASES; p++) {
+		head.sum_us[p] = unpack_u64(in);
+		head.overflow[p] = (uint32_t)unpack_max(in, UINT32_MAX);
+		head.end[p] = (uint32_t)unpack_count(in, N_PHASES * HIST_BUCKETS * 64);
+		in->bad |= p && head.end[p] < head.end[p - 1];
+	}
+	if (in->bad)
+		return NULL;
+	uint32_t n = head.end[N_PHASES - 1];
+	size_t size = sizeof(head) + n * sizeof(uint32_t);
+	struct slot *slot = malloc(size);
+	in->bad |= !slot;
+	if (!slot)
+		return NULL;
+	*slot = head;
+	*lines = (uint16_t)(size / WEIR_CACHE_LINE + 1);
+	for (int p = 0; p < N_PHASES; p++) {
+		uint32_t from = p ? head.end[p - 1] : 0;
+		take_entries(in, slot->entries + from, head.end[p] - from);
+	}
+	return slot;
+}
+
+/* A slot has samples of phases only that have some since start. */
+static bool is_known(const struct windows *w, const struct slot *slot)
+{
+	for (int p = 0; slot && p < N_PHASES; p++)
+		if (slot->end[p] > (p ? slot->end[p - 1] : 0) && !w->phases[p])
+			return false;
+	return true;
+}
+
+static void take_ring(struct unpack *in, struct windows *w, unsigned level)
+{
+	struct ring *ring = &w->rings[level];
+	ring->n_closed = unpack_u64(in);
+	ring->n_open = (uint32_t)unpack_max(
+	    in, level + 1 < N_LEVELS ? window_levels[level + 1].n_below - 1 : UINT32_MAX);
+	in->bad |= ring->n_open > ring->n_closed;
+	for (uint32_t i = 0; i < window_levels[level].n_slots; i++) {
+		ring->span_us[i] = unpack_u64(in);
+		w->slots[level][i] = take_slot(in, &w->lines[level][i]);
+		in->bad |= !is_known(w, w->slots[level][i]);
+	}
+}
+
+struct windows *windows_unpack(struct unpack *in, uint64_t now_us)
+{
+	struct windows *w = windows_new(0);
+	in->bad |= !w || unpack_u64(in) != N_PHASES || unpack_u64(in) != HIST_BUCKETS;
+	if (in->bad) {
+		windows_free(w);
+		return NULL;
+	}
+	w->start_us = unpack_max(in, now_us);
+	w->last_us = unpack_max(in, now_us);
+	w->n_lost = unpack_u64(in);
+	for (int p = 0; p < N_PHASES; p++)
+		w->phases[p] = take_series(in, &w->groups[p]);
+	for (unsigned level = 0; level < N_LEVELS; level++)
+		take_ring(in, w, level);
+	if (!in->bad)
+		return w;
+	windows_free(w);
+	return NULL;
+}
+
+static void seed(const struct hist_total *start, struct hist *h)
+{
+	for (uint32_t i = 0; i < HIST_BUCKETS; i++) {
+		atomic_store(&h->count[i], (uint32_t)start->count[i]);
+		if (start->count[i])
+			atomic_fetch_or(&h->groups, hist_group(i));
+	}
+	atomic_store(&h->sum_us, start->sum_us);
+	atomic_store(&h->max_us, start->max_us);
+	atomic_store(&h->overflow, start->overflow);
+}
+
+void windows_seed(const struct windows *w, struct hist_set *set)
+{
+	for (int p = 0; p < N_PHASES; p++) {
+		if (!w->phases[p])
+			continue;
+		struct hist *h = hist_new();
+		check(h != NULL);
+		seed(&w->phases[p]->start, h);
+		atomic_store(&set->phase[p], h);
+	}
+}
