@@ -237,7 +237,7 @@ static const char *client_state_text(const struct client *c)
 	    [CLIENT_IDLE] = "idle",   [CLIENT_HEAD] = "head",
 	    [CLIENT_HTTP2] = "http2", [CLIENT_LINGER] = "lingering",
 	};
-	return c->ex ? exchange_state_name(c->ex->state) : names[c->state];
+	return c->ex ? exchange_state_name(c->ex) : names[c->state];
 }
 
 static void describe(struct worker *w, const struct client *c, struct arena *arena,

@@ -208,8 +208,8 @@ static void line_json(struct str *s, const struct exchange *ex, const struct fac
 	json_member_u64(&j, "retries", ex->n_retries);
 	if (unlikely(ex->n_replaced))
 		json_member_u64(&j, "replaced", ex->n_replaced);
-	if (unlikely(ex->hedged))
-		json_member_u64(&j, "hedges", 1);
+	if (unlikely(ex->n_hedges))
+		json_member_u64(&j, "hedges", ex->n_hedges);
 	char term[3] = {row->who, row->when, '\0'};
 	json_member_text(&j, "term", term);
 	json_member_text(&j, "outcome", row->name);

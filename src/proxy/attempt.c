@@ -1,14 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Attempts: from a pool to a backend to a connection, and what to do when that
- * fails.  A retry is a second attempt on another backend; a kept connection that
- * turns out to be closed is replaced on the same backend and is no retry.
+ * Attempts: states and deadlines, what every version does with what comes back,
+ * and the end.  What follows is for the exchange to say (retry.c).
  */
-#include "backend_h2.h"
-#include "deadline.h"
-#include "hedge.h"
-#include "pin.h"
-#include "room.h"
+#include "weir/proxy/attempt.h"
+
+#include <string.h>
 
 #include "weir/base/check.h"
 #include "weir/base/clock.h"
@@ -26,8 +23,162 @@
 /* As many times the pool's median without a byte of an answer is a fault, whoever gave up. */
 #define HANGS_TIMES 10
 
-/* The connection could not be opened. */
-static void connect_failed(struct attempt *at, enum outcome outcome)
+/* ---- states ---- */
+
+const char *attempt_state_name(enum attempt_state state)
+{
+	static const char *const names[] = {
+	    [ATTEMPT_IDLE] = "idle",          [ATTEMPT_CONNECTING] = "connecting",
+	    [ATTEMPT_SENDING] = "sending",    [ATTEMPT_WAITING] = "waiting",
+	    [ATTEMPT_RECEIVING] = "transfer", [ATTEMPT_OVER] = "over",
+	};
+	return (size_t)state < ARRAY_LEN(names) ? names[state] : "?";
+}
+
+/* Moves that make sense, as bits of the next state. */
+static const uint8_t moves[] = {
+#define TO(state) (1u << ATTEMPT_##state)
+    [ATTEMPT_IDLE] = TO(CONNECTING) | TO(SENDING) | TO(WAITING) | TO(OVER),
+    [ATTEMPT_CONNECTING] = TO(IDLE) | TO(SENDING) | TO(WAITING) | TO(OVER),
+    [ATTEMPT_SENDING] = TO(IDLE) | TO(WAITING) | TO(RECEIVING) | TO(OVER),
+    [ATTEMPT_WAITING] = TO(IDLE) | TO(RECEIVING) | TO(OVER),
+    [ATTEMPT_RECEIVING] = TO(OVER),
+    [ATTEMPT_OVER] = TO(IDLE),
+#undef TO
+};
+
+#ifdef WEIR_CHECK_SLOW
+static void attempt_verify(const struct attempt *at)
+{
+	const struct exchange *ex = at->ex;
+	bool connected = at->state >= ATTEMPT_SENDING && at->state <= ATTEMPT_RECEIVING;
+	check_magic(ex, EXCHANGE_MAGIC);
+	check(at == ex->at || at == ex->hedge || attempt_is_over(at));
+	check(!connected || (at->ops && at->up && at->lease.backend));
+	check(!at->ops == !at->up);
+	check(at->state != ATTEMPT_CONNECTING || at->ops);
+	check(!attempt_is_over(at) || (!at->ops && !at->lease.backend && !at->resp_in));
+	check(at->state != ATTEMPT_RECEIVING || at == ex->at);
+}
+#define verify(at) attempt_verify(at)
+#else
+#define verify(at) ((void)0)
+#endif
+
+static uint64_t deadline_of(const struct attempt *at)
+{
+	const struct exchange *ex = at->ex;
+	uint64_t now = ex->worker->loop.now_us;
+	switch (at->state) {
+	case ATTEMPT_CONNECTING:
+		return now + ex->view->pool->conf->timeouts.connect_us;
+	case ATTEMPT_SENDING:
+		return now + (attempt_upload_pending(at) ? exchange_idle_timeout(ex)
+							 : ex->listener->timeouts.body_idle_us);
+	case ATTEMPT_WAITING:
+		if (unlikely(at->late_us && !at->late))
+			return at->late_us;
+		return likely(at == ex->at) ? at->give_up_us : 0;
+	case ATTEMPT_RECEIVING:
+		if (unlikely(ex->state == EXCHANGE_TUNNEL))
+			return 0; /* the exchange has it */
+		return now + (ex->write_blocked ? ex->listener->timeouts.write_idle_us
+						: exchange_idle_timeout(ex));
+	default:
+		return 0;
+	}
+}
+
+void attempt_arm(struct attempt *at)
+{
+	uint64_t deadline = deadline_of(at);
+	if (deadline)
+		timer_set(&at->ex->worker->loop.timers, &at->timer, deadline);
+	else
+		timer_clear(&at->timer);
+}
+
+void attempt_set_state(struct attempt *at, enum attempt_state state)
+{
+	check(moves[at->state] & (1u << state));
+	at->state = (uint8_t)state;
+	verify(at);
+	attempt_arm(at);
+}
+
+/* As exchange_client_progress, of the backend. */
+static bool makes_progress(struct attempt *at)
+{
+	struct exchange *ex = at->ex;
+	if (ex->write_blocked)
+		return exchange_client_progress(ex);
+	if (at->state != ATTEMPT_SENDING || !attempt_upload_pending(at))
+		return false;
+	size_t left = at->ops->unsent(at);
+	bool progress = left < ex->unsent_mark;
+	ex->unsent_mark = left;
+	return progress;
+}
+
+static void waited(struct attempt *at)
+{
+	bool give_up = at == at->ex->at && at->give_up_us <= at->ex->worker->loop.now_us;
+	at->late = true;
+	if (give_up)
+		attempt_over(at, OUTCOME_backend_timeout);
+	else if (!at->on->may_end(at, OUTCOME_backend_timeout))
+		attempt_arm(at);
+}
+
+static void on_timeout(struct timer *timer)
+{
+	struct attempt *at = container_of(timer, struct attempt, timer);
+	struct exchange *ex = at->ex;
+	check_magic(ex, EXCHANGE_MAGIC);
+	if (makes_progress(at)) {
+		attempt_arm(at);
+		return;
+	}
+	switch (at->state) {
+	case ATTEMPT_CONNECTING:
+		attempt_connected(at, ERR_TIMEOUT);
+		break;
+	case ATTEMPT_SENDING:
+		attempt_over(at, attempt_upload_pending(at) ? OUTCOME_backend_send_timeout
+							    : OUTCOME_client_timeout_body);
+		break;
+	case ATTEMPT_WAITING:
+		waited(at);
+		break;
+	case ATTEMPT_RECEIVING:
+		attempt_over(at, ex->write_blocked ? OUTCOME_client_timeout_write
+						   : OUTCOME_backend_idle);
+		break;
+	default:
+		break;
+	}
+}
+
+void attempt_init(struct attempt *at, struct exchange *ex, const struct attempt_events *on)
+{
+	at->timer.fn = on_timeout;
+	at->ex = ex;
+	at->on = on;
+}
+
+void attempt_reset(struct attempt *at)
+{
+	attempt_set_state(at, ATTEMPT_IDLE);
+	at->mark = ATTEMPT_UNMARKED;
+	at->crowded = at->stepped_back = at->stale_retried = at->late = at->counted = false;
+	at->resp_started = at->upload_dead = false;
+	at->n_interim = 0;
+	at->first_byte_us = at->late_us = at->give_up_us = 0;
+}
+
+/* ---- connecting ---- */
+
+void attempt_connect_failed(struct attempt *at, enum outcome outcome)
 {
 	struct worker *w = at->ex->worker;
 	struct backend *b = at->lease.backend;
@@ -45,7 +196,7 @@ static void connect_failed(struct attempt *at, enum outcome outcome)
 				 POOL_REFUSED_MAX);
 		}
 	}
-	attempt_failed(at, outcome);
+	attempt_over(at, outcome);
 }
 
 static enum outcome outcome_of(enum err err)
@@ -83,17 +234,23 @@ static void note_tls(struct attempt *at, enum err err)
 			 VIEW_ARG(b->pool_name), VIEW_ARG(b->name), VIEW_ARG(b->address_text), why);
 }
 
-void attempt_connected(struct attempt *at, enum err err)
+/* How long it took is the exchange's, if it is the one that counts. */
+static void connect_took(struct attempt *at)
 {
-	if (likely(at == at->ex->at))
+	if (likely(at == at->ex->at) && at->connect_from_us)
 		at->ex->connect_us += clock_us() - at->connect_from_us;
 	at->connect_from_us = 0;
+}
+
+void attempt_connected(struct attempt *at, enum err err)
+{
+	connect_took(at);
 	if (unlikely(at->ex->trace != NULL && err == ERR_OK))
 		trace_connected(at);
 	if (unlikely(at->up && at->up->tls_id))
 		note_tls(at, err);
 	if (err) {
-		connect_failed(at, outcome_of(err));
+		attempt_connect_failed(at, outcome_of(err));
 		return;
 	}
 	pool_note_connected(at->local);
@@ -101,212 +258,13 @@ void attempt_connected(struct attempt *at, enum err err)
 	at->ops->send(at);
 }
 
-static void wait_for_slot(struct exchange *ex);
-static void connect_or_reuse(struct attempt *at, bool may_reuse);
-
-/*
- * As many connections to it are being opened as may be, which the pick did not see
- * (limits.connecting).  Once it goes back into the queue, which wakes it when there
- * is a way.
- */
-static void step_back(struct attempt *at)
+void attempt_moved(struct attempt *at)
 {
-	struct exchange *ex = at->ex;
-	if (at != ex->at || at->stepped_back || !ex->view->pool->conf->queue.on) {
-		attempt_failed(at, OUTCOME_connect_limit);
-		return;
-	}
-	at->stepped_back = true;
-	lease_drop(&at->lease, false, 0);
-	wait_for_slot(ex);
+	connect_took(at);
+	at->on->moved(at);
 }
 
-/* A connect has begun, or could not. */
-static void connecting(struct attempt *at, enum err err, bool connected)
-{
-	struct exchange *ex = at->ex;
-	if (!exchange_keep_request(ex)) {
-		reply_error(ex, OUTCOME_no_memory, NULL);
-	} else if (err == ERR_OK && connected) {
-		attempt_connected(at, ERR_OK);
-	} else if (err == ERR_OK) {
-		if (likely(at == ex->at)) /* a second one changes no state */
-			exchange_set_state(ex, EXCHANGE_CONNECTING);
-	} else if (unlikely(err == ERR_FDS) && !at->made_room && room_make(ex->worker)) {
-		at->made_room = true;
-		connect_or_reuse(at, true);
-	} else if (unlikely(err == ERR_BUSY)) {
-		step_back(at);
-	} else if (err == ERR_FULL) {
-		attempt_failed(at, OUTCOME_connect_limit);
-	} else if (err == ERR_NOMEM || err == ERR_FDS) {
-		attempt_failed(at, OUTCOME_no_memory);
-	} else {
-		connect_failed(at, err == ERR_REFUSED ? OUTCOME_connect_refused
-						      : OUTCOME_connect_failed);
-	}
-}
-
-/* A stream of a shared connection, which may have to be opened first. */
-static void connect_h2(struct attempt *at, bool may_reuse)
-{
-	bool connected = false;
-	enum err err = backend_h2_take(at, may_reuse, &connected);
-	at->ops = err ? NULL : &backend_h2_ops;
-	if (err == ERR_OK && connected && at->reused) {
-		counter_add(&at->local->counters.reuses, 1);
-		at->ops->send(at);
-		return;
-	}
-	at->connect_from_us = clock_us();
-	connecting(at, err, connected);
-}
-
-/* `protocol: auto` is what the backend chose the last time; HTTP/2 until that is known. */
-static bool wants_h2(const struct attempt *at)
-{
-	const struct exchange *ex = at->ex;
-	const struct backend_local *local = at->local;
-	if (ex->view->pool->conf->protocol == CONF_PROTOCOL_H2)
-		return true;
-	if (!ex->view->tls || local->speaks == BACKEND_SPEAKS_HTTP1)
-		return false;
-	return !ex->wants_upgrade ||
-	       (local->speaks == BACKEND_SPEAKS_H2 && local->h2_tunnels && ex->wants_websocket);
-}
-
-static void connect_or_reuse(struct attempt *at, bool may_reuse)
-{
-	struct exchange *ex = at->ex;
-	struct worker *w = ex->worker;
-	struct backend *b = at->lease.backend;
-	struct upconn_intro intro;
-	bool connected = false;
-	if (likely(at == ex->at))
-		ex->backend = b;
-	at->local = b->local[w->pool.id];
-	if (unlikely(ex->client_deadline) && !deadline_stamp(ex)) {
-		reply_error(ex, OUTCOME_deadline_passed, NULL);
-		return;
-	}
-	if (unlikely(ex->trace != NULL))
-		trace_attempt(at);
-	at->unsent = true;
-	const struct conf_pool *conf = ex->view->pool->conf;
-	if (unlikely(conf->protocol != CONF_PROTOCOL_HTTP1) && wants_h2(at)) {
-		connect_h2(at, may_reuse);
-		return;
-	}
-	intro.key = 0;
-	intro.only_http1 = conf->protocol != CONF_PROTOCOL_HTTP1 && ex->wants_upgrade;
-	if (unlikely(conf->send_proxy))
-		send_proxy_intro(ex, &intro);
-	if (may_reuse && (at->up = upconn_take(ex->view, &w->pool, b, intro.key, &backend_h1_events,
-					       at)) != NULL) {
-		at->ops = &backend_h1_ops;
-		at->reused = true;
-		counter_add(&at->local->counters.reuses, 1);
-		backend_h1_send(at);
-		return;
-	}
-	at->reused = false;
-	at->connect_from_us = clock_us();
-	enum err err = upconn_connect(&w->pool, b, ex->view, &intro, &backend_h1_events, at,
-				      &at->up, &connected);
-	at->ops = at->up ? &backend_h1_ops : NULL;
-	connecting(at, err, connected);
-}
-
-void attempt_move(struct attempt *at)
-{
-	const struct backend_ops *ops = at->ops;
-	if (at->connect_from_us && at == at->ex->at)
-		at->ex->connect_us += clock_us() - at->connect_from_us;
-	at->connect_from_us = 0;
-	at->ops = NULL;
-	ops->finish(at, false);
-	connect_or_reuse(at, true);
-}
-
-/* Out of the queue with a lease. */
-static void on_lease(struct waiter *waiter, struct lease *lease)
-{
-	struct exchange *ex = container_of(waiter, struct exchange, waiter);
-	check_magic(ex, EXCHANGE_MAGIC);
-	ex->at->lease = *lease;
-	/* QUEUED means a place in the queue, which is gone */
-	exchange_set_state(ex, EXCHANGE_CONNECTING);
-	connect_or_reuse(ex->at, true);
-}
-
-bool attempt_elsewhere(struct exchange *ex)
-{
-	if (!pin_take_elsewhere(ex))
-		return false;
-	exchange_set_state(ex, EXCHANGE_CONNECTING);
-	connect_or_reuse(ex->at, true);
-	return true;
-}
-
-/* Out of the queue without one. */
-static void on_shed(struct waiter *waiter)
-{
-	struct exchange *ex = container_of(waiter, struct exchange, waiter);
-	check_magic(ex, EXCHANGE_MAGIC);
-	reply_error(ex, OUTCOME_queue_shed, NULL);
-}
-
-static void wait_for_slot(struct exchange *ex)
-{
-	if (!exchange_keep_request(ex)) {
-		reply_error(ex, OUTCOME_no_memory, NULL);
-		return;
-	}
-	ex->waiter.ready = on_lease;
-	ex->waiter.tried = &ex->tried;
-	ex->waiter.key = ex->hash_key;
-	ex->waiter.only = ex->pin;
-	ex->waiter.shed = on_shed;
-	ex->waiter.class = ex->pin_waits ? QUEUE_CLASS_PATIENT : (uint8_t)ex->route->priority;
-	ex->queue_from_us = ex->worker->loop.now_us;
-	if (pool_queue_push(ex->view, &ex->waiter, ex->queue_from_us)) {
-		if (attempt_elsewhere(ex))
-			return;
-		counter_add(&ex->view->sl->counters.queue_full, 1);
-		reply_error(ex, OUTCOME_queue_full, NULL);
-		return;
-	}
-	counter_add(&ex->view->sl->counters.queued, 1);
-	ex->queue_met =
-	    atomic_load_explicit(&ex->view->pool->state->n_queued, memory_order_relaxed);
-	exchange_set_state(ex, EXCHANGE_QUEUED);
-}
-
-static enum pool_verdict take(struct exchange *ex)
-{
-	if (unlikely(ex->pin))
-		return pin_take(ex);
-	return pool_take(ex->view, &ex->worker->pool, &ex->tried, ex->hash_key, &ex->at->lease);
-}
-
-/* False when nobody is there; else the exchange may have ended already. */
-static bool go_or_wait(struct exchange *ex)
-{
-	enum pool_verdict verdict = take(ex);
-	if (likely(verdict == POOL_TAKEN))
-		connect_or_reuse(ex->at, true);
-	else if (verdict == POOL_FULL)
-		wait_for_slot(ex);
-	return verdict != POOL_EMPTY;
-}
-
-void attempt_begin(struct exchange *ex)
-{
-	if (go_or_wait(ex))
-		return;
-	counter_add(&ex->view->sl->counters.no_backend, 1);
-	reply_error(ex, ex->pin ? OUTCOME_pin_lost : OUTCOME_no_backend, NULL);
-}
+/* ---- the end ---- */
 
 /* 2xx, and nothing in it. */
 static bool is_empty(const struct exchange *ex)
@@ -338,173 +296,40 @@ static void drop_lease(struct attempt *at, bool error)
 	lease_drop(&at->lease, blamed, to > from ? to - from : to ? 1 : 0);
 }
 
+static void let_go(struct attempt *at, bool keep)
+{
+	const struct backend_ops *ops = at->ops;
+	if (!ops)
+		return;
+	at->ops = NULL;
+	ops->finish(at, keep);
+}
+
+void attempt_disconnect(struct attempt *at)
+{
+	let_go(at, false);
+	attempt_set_state(at, ATTEMPT_IDLE);
+}
+
 void attempt_finish(struct attempt *at, bool keep, bool error)
 {
+	if (attempt_is_over(at))
+		return;
 	if (unlikely(at->ex->trace != NULL))
 		trace_attempt_end(at);
-	if (at->ops) {
-		const struct backend_ops *ops = at->ops;
-		at->ops = NULL;
-		ops->finish(at, keep);
-	}
+	let_go(at, keep);
 	if (at->lease.backend)
 		drop_lease(at, error);
+	attempt_set_state(at, ATTEMPT_OVER);
 }
 
-static unsigned retry_kind(enum outcome outcome)
-{
-	switch (outcome) {
-	case OUTCOME_connect_refused:
-	case OUTCOME_connect_failed:
-	case OUTCOME_connect_timeout:
-	case OUTCOME_connect_limit:
-	case OUTCOME_tls_untrusted:
-	case OUTCOME_tls_failed:
-	case OUTCOME_http2_failed:
-		return CONF_RETRY_CONNECT;
-	case OUTCOME_backend_closed:
-	case OUTCOME_backend_reset:
-		return CONF_RETRY_RESET;
-	case OUTCOME_backend_timeout:
-		return CONF_RETRY_TIMEOUT;
-	case OUTCOME_refused_stream:
-		return CONF_RETRY_REFUSED_STREAM;
-	default:
-		return 0;
-	}
-}
-
-static unsigned status_kind(unsigned status)
-{
-	switch (status) {
-	case 500:
-		return CONF_RETRY_500;
-	case 502:
-		return CONF_RETRY_502;
-	case 503:
-		return CONF_RETRY_503;
-	case 504:
-		return CONF_RETRY_504;
-	default:
-		return 0;
-	}
-}
-
-/* Sending it a second time can do no harm. */
-static bool may_repeat(const struct attempt *at)
-{
-	const struct exchange *ex = at->ex;
-	return ex->replayable && !at->resp_started &&
-	       (at->unsent || method_is_idempotent(ex->method));
-}
-
-/* Another attempt is provided for, and has not been made yet. */
-static bool has_tries_left(const struct exchange *ex)
-{
-	const struct conf_pool *conf = ex->view->pool->conf;
-	return conf->retry.on && ex->n_retries < conf->retry.attempts &&
-	       ex->tried.n < POOL_TRIED_MAX;
-}
-
-static bool may_retry(const struct attempt *at, enum outcome outcome)
-{
-	const struct exchange *ex = at->ex;
-	return has_tries_left(ex) && (ex->view->pool->conf->retry.on_what & retry_kind(outcome)) &&
-	       may_repeat(at);
-}
-
-/* It will be repeated: what it took is kept apart. */
-static void attempt_over(struct attempt *at)
+void attempt_keep_times(struct attempt *at)
 {
 	if (at->sent_us)
 		at->ex->failed_wait_us += clock_us() - at->sent_us;
 	else if (at->send_from_us)
 		at->ex->upload_us += clock_us() - at->send_from_us;
 	at->sent_us = at->send_from_us = 0;
-}
-
-/* With `retry: off` no byte of a request is sent a second time. */
-static bool may_replace(const struct attempt *at)
-{
-	bool was_sent = !at->unsent || at->counted;
-	return may_repeat(at) && (at->ex->view->pool->conf->retry.on || !was_sent);
-}
-
-/* The kept connection was closed already: the same backend, a fresh connection. */
-static bool replace_stale(struct attempt *at, enum outcome outcome)
-{
-	unsigned kind = retry_kind(outcome);
-	if ((kind != CONF_RETRY_RESET && kind != CONF_RETRY_REFUSED_STREAM) || !at->ops ||
-	    !at->reused || at->stale_retried || !may_replace(at))
-		return false;
-	const struct backend_ops *ops = at->ops;
-	at->ops = NULL;
-	counter_add(&at->local->counters.stale_reuses, 1);
-	at->ex->n_replaced++;
-	attempt_over(at);
-	ops->finish(at, false);
-	if (unlikely(at->ex->trace != NULL))
-		trace_replaced(at);
-	at->stale_retried = true;
-	connect_or_reuse(at, false);
-	return true;
-}
-
-/* Lets go of what failed, and of all that is known of it. */
-static void retry_finish(struct attempt *at)
-{
-	if (unlikely(at->ex->trace != NULL))
-		trace_attempt_end(at);
-	attempt_over(at);
-	attempt_finish(at, false, true);
-	at->stepped_back = at->stale_retried = at->counted = at->resp_started = at->upload_dead =
-	    false;
-	at->first_byte_us = 0;
-	at->n_interim = 0;
-	at->mark = ATTEMPT_UNMARKED;
-	at->ex->waited_us = 0;
-}
-
-static void count_retry(struct exchange *ex, struct backend_local *bl)
-{
-	ex->n_retries++;
-	counter_add(&bl->counters.retries, 1);
-	counter_add(&ex->view->sl->counters.retries, 1);
-}
-
-/* Others have failed, too: no hurry to add to it. */
-static void retry_later(struct attempt *at, enum outcome outcome)
-{
-	struct exchange *ex = at->ex;
-	struct backend_local *bl = at->local;
-	retry_finish(at);
-	count_retry(ex, bl);
-	ex->outcome = outcome; /* in case there is nobody left to try */
-	exchange_set_state(ex, EXCHANGE_BACKOFF);
-}
-
-/*
- * On another backend at once, if there is one.  The one that failed is let go
- * only when there is: until then its answer may still be relayed.
- */
-static bool retry_now(struct attempt *at)
-{
-	struct exchange *ex = at->ex;
-	struct lease old = at->lease;
-	struct backend_local *bl = at->local;
-	enum pool_verdict verdict = take(ex);
-	struct lease new = at->lease;
-	at->lease = old;
-	if (verdict == POOL_EMPTY)
-		return false;
-	retry_finish(at);
-	at->lease = new;
-	count_retry(ex, bl);
-	if (verdict == POOL_TAKEN)
-		connect_or_reuse(at, true);
-	else
-		wait_for_slot(ex);
-	return true;
 }
 
 /*
@@ -552,102 +377,32 @@ void attempt_judge(struct attempt *at, enum outcome outcome)
 		lease_fault(&at->lease, row->sentence, 0);
 }
 
-/* Elsewhere, now or soon, if the budget allows. */
-static bool retry(struct attempt *at, enum outcome outcome)
+void attempt_over(struct attempt *at, enum outcome outcome)
 {
-	struct exchange *ex = at->ex;
-	struct pool_state *state = ex->view->pool->state;
-	bool soon = ex->n_retries > 0 && ex->view->pool->conf->retry.backoff_us > 0;
-	/* the budget first: a pick that is not used would skew the strategy */
-	if (!pool_retry_allowed(state)) {
-		counter_add(&ex->view->sl->counters.retries_denied, 1);
-		return false;
-	}
-	ex->tried.index[ex->tried.n++] = at->lease.index;
-	if (soon && exchange_keep_request(ex)) {
-		retry_later(at, outcome);
-		return true;
-	}
-	if (retry_now(at))
-		return true;
-	ex->tried.n--;
-	pool_retry_unused(state);
-	return false;
-}
-
-void attempt_again(struct exchange *ex)
-{
-	if (!go_or_wait(ex))
-		reply_error(ex, ex->outcome, NULL);
-}
-
-void attempt_failed(struct attempt *at, enum outcome outcome)
-{
-	struct exchange *ex = at->ex;
-	if (replace_stale(at, outcome))
-		return;
-	attempt_judge(at, outcome);
-	if (unlikely(ex->hedge != NULL) && hedge_took_over(at))
-		return;
-	if (may_retry(at, outcome) && retry(at, outcome))
-		return;
-	attempt_finish(at, false, true);
-	if (ex->head_relayed)
-		exchange_end(ex, outcome);
-	else
-		reply_error(ex, outcome, NULL);
-}
-
-bool attempt_moves_on(struct attempt *at)
-{
-	attempt_judge(at, OUTCOME_backend_timeout);
-	return has_tries_left(at->ex) && may_repeat(at) && retry(at, OUTCOME_backend_timeout);
-}
-
-void attempt_connect(struct attempt *at)
-{
-	connect_or_reuse(at, true);
-}
-
-/* It wants to be left alone. */
-static void note_retry_after(struct attempt *at, struct message *resp)
-{
-	struct worker *w = at->ex->worker;
-	struct header *h = message_find(resp, HDR_RETRY_AFTER);
-	uint64_t seconds = h ? retry_after_s(h->value, clock_wall_us() / 1000000) : 0;
-	if (seconds == 0)
-		return;
-	if (seconds > POOL_ASKED_MAX_US / 1000000)
-		seconds = POOL_ASKED_MAX_US / 1000000;
-	pool_note_asked(at->ex->view, &w->pool, at->lease.backend, seconds * 1000000);
-	worker_refresh_later(w, ASKED_LOOK_US);
-}
-
-bool attempt_retries_status(struct attempt *at, struct message *resp)
-{
-	struct exchange *ex = at->ex;
-	const struct conf_pool *conf = ex->view->pool->conf;
-	unsigned kind = status_kind(resp->status);
-	if (!conf->retry.on || !(conf->retry.on_what & kind))
-		return false;
-	if (kind == CONF_RETRY_503)
-		note_retry_after(at, resp);
-	return has_tries_left(ex) && ex->replayable && ex->req_complete &&
-	       method_is_idempotent(ex->method) && retry(at, OUTCOME_backend_refused);
+	check(!attempt_is_over(at));
+	at->on->over(at, outcome);
 }
 
 /* ---- what every version does with what comes back ---- */
+
+void attempt_waits(struct attempt *at)
+{
+	const struct exchange *ex = at->ex;
+	uint64_t now = ex->worker->loop.now_us, response = exchange_response_timeout(ex);
+	uint64_t one = ex->view->pool->conf->retry.attempt_timeout_us;
+	at->late_us = unlikely(one && one < response) ? now + one : 0;
+	at->give_up_us = now + response;
+	attempt_set_state(at, ATTEMPT_WAITING);
+}
 
 void attempt_sent(struct attempt *at)
 {
 	at->sent_us = clock_us();
 	if (unlikely(at->send_from_us))
 		at->ex->upload_us += at->sent_us - at->send_from_us;
-	if (unlikely(at != at->ex->at))
-		return;
+	attempt_waits(at);
 	if (unlikely(at->ex->view->pool->conf->retry.hedge.on))
-		at->ex->hedge_us = hedge_delay(at->ex);
-	exchange_set_state(at->ex, EXCHANGE_WAITING);
+		at->on->sent(at);
 }
 
 void attempt_answered(struct attempt *at)
@@ -657,7 +412,7 @@ void attempt_answered(struct attempt *at)
 	at->resp_started = true;
 	at->first_byte_us = clock_us();
 	if (unlikely(at->ex->hedge != NULL))
-		hedge_settle(at);
+		at->on->answered(at);
 }
 
 /* 429, but not to the clients that are bound to it: they may be what it has too much of. */
@@ -708,48 +463,72 @@ void attempt_count_status(struct attempt *at, unsigned status)
 	counter_add(classes[status / 100 - 1], 1);
 }
 
+/* It wants to be left alone. */
+static void note_retry_after(struct attempt *at, struct message *resp)
+{
+	struct worker *w = at->ex->worker;
+	struct header *h = message_find(resp, HDR_RETRY_AFTER);
+	uint64_t seconds = h ? retry_after_s(h->value, clock_wall_us() / 1000000) : 0;
+	if (seconds == 0)
+		return;
+	if (seconds > POOL_ASKED_MAX_US / 1000000)
+		seconds = POOL_ASKED_MAX_US / 1000000;
+	pool_note_asked(at->ex->view, &w->pool, at->lease.backend, seconds * 1000000);
+	worker_refresh_later(w, ASKED_LOOK_US);
+}
+
+static unsigned status_kind(unsigned status)
+{
+	switch (status) {
+	case 500:
+		return CONF_RETRY_500;
+	case 502:
+		return CONF_RETRY_502;
+	case 503:
+		return CONF_RETRY_503;
+	case 504:
+		return CONF_RETRY_504;
+	default:
+		return 0;
+	}
+}
+
+bool attempt_retries_status(struct attempt *at, struct message *resp)
+{
+	const struct conf_pool *conf = at->ex->view->pool->conf;
+	unsigned kind = status_kind(resp->status);
+	if (!conf->retry.on || !(conf->retry.on_what & kind))
+		return false;
+	if (kind == CONF_RETRY_503)
+		note_retry_after(at, resp);
+	return at->on->may_end(at, OUTCOME_backend_refused);
+}
+
 bool attempt_interim(struct attempt *at)
 {
 	struct exchange *ex = at->ex;
 	struct worker *w = ex->worker;
 	if (at->n_interim++ >= ex->view->pool->conf->limits.interim_responses) {
 		counter_add(&w->counters.rejects[REJECT_TOO_MANY_INTERIM], 1);
-		attempt_failed(at, OUTCOME_bad_response);
+		attempt_over(at, OUTCOME_bad_response);
 		return false;
 	}
 	policy_response(ex, &w->resp);
 	if (ex->client_ops->interim(ex, &w->resp) != IO_ERR)
 		return true;
-	exchange_client_gone(ex);
+	attempt_over(at, exchange_outcome_gone(ex));
 	return false;
-}
-
-static void response_done(struct attempt *at)
-{
-	struct exchange *ex = at->ex;
-	bool keep = at->resp_keep && ex->req_complete && !at->upload_dead;
-	ex->resp_complete = true;
-	attempt_finish(at, keep, ex->status >= 500);
-	if (ex->client_ops->pending(ex)) {
-		ex->outcome = OUTCOME_ok;
-		if (!ex->blocked_from_us)
-			ex->blocked_from_us = clock_us();
-		ex->unsent_mark = ex->client_ops->unsent(ex);
-		exchange_set_state(ex, EXCHANGE_FLUSH);
-	} else {
-		exchange_end(ex, OUTCOME_ok);
-	}
 }
 
 bool attempt_relayed(struct attempt *at, enum io io, bool end)
 {
 	struct exchange *ex = at->ex;
 	if (unlikely(io == IO_ERR)) {
-		exchange_client_gone(ex);
+		attempt_over(at, exchange_outcome_gone(ex));
 		return false;
 	}
 	if (end) {
-		response_done(at);
+		attempt_over(at, OUTCOME_ok);
 		return false;
 	}
 	if (io == IO_WAIT) {
@@ -758,9 +537,9 @@ bool attempt_relayed(struct attempt *at, enum io io, bool end)
 		ex->unsent_mark = ex->client_ops->unsent(ex);
 		at->ops->pause(at);
 	}
-	if (ex->state == EXCHANGE_WAITING || ex->state == EXCHANGE_SENDING)
-		exchange_set_state(ex, EXCHANGE_TRANSFER);
+	if (at->state != ATTEMPT_RECEIVING)
+		attempt_set_state(at, ATTEMPT_RECEIVING);
 	else
-		exchange_arm(ex);
+		exchange_progress(ex);
 	return io == IO_OK;
 }

@@ -55,7 +55,7 @@ void backend_h1_send(struct attempt *at)
 	if (unlikely(io == IO_ERR)) {
 		bool closed = errno == EPIPE || errno == ECONNRESET;
 		ex->replayable = exchange_keep_request(ex);
-		attempt_failed(at, closed ? OUTCOME_backend_reset : OUTCOME_no_memory);
+		attempt_over(at, closed ? OUTCOME_backend_reset : OUTCOME_no_memory);
 		return;
 	}
 	attempt_count(at);
@@ -70,7 +70,7 @@ void backend_h1_send(struct attempt *at)
 	if (io == IO_WAIT)
 		ex->unsent_mark = stream_unsent(&at->up->stream);
 	at->send_from_us = clock_us();
-	exchange_set_state(ex, EXCHANGE_SENDING);
+	attempt_set_state(at, ATTEMPT_SENDING);
 	if (io == IO_OK)
 		ex->client_ops->resume(ex);
 }
@@ -154,20 +154,14 @@ static void on_drained(struct stream *stream)
 {
 	struct attempt *at = attempt_of(stream);
 	struct exchange *ex = at->ex;
-	switch (ex->state) {
-	case EXCHANGE_SENDING:
-		if (ex->req_complete)
-			attempt_sent(at);
-		else
-			exchange_arm(ex);
-		break;
-	case EXCHANGE_TUNNEL:
-		exchange_arm(ex);
+	if (at->state == ATTEMPT_SENDING && ex->req_complete)
+		attempt_sent(at);
+	else if (at->state == ATTEMPT_SENDING)
+		attempt_arm(at);
+	if (ex->state == EXCHANGE_TUNNEL) {
+		exchange_progress(ex);
 		if (ex->client_eof)
 			stream_shutdown(stream);
-		break;
-	default:
-		break;
 	}
 	if (!ex->req_complete || ex->state == EXCHANGE_TUNNEL)
 		ex->client_ops->resume(ex);
@@ -200,7 +194,7 @@ static bool keep_rest(struct attempt *at, const char *ptr, size_t len)
 		return true;
 	if (buf_append(&ex->worker->pool.bufs, &at->resp_in, ptr, len))
 		return true;
-	exchange_end(ex, OUTCOME_no_memory);
+	attempt_over(at, OUTCOME_no_memory);
 	return false;
 }
 
@@ -250,7 +244,7 @@ static bool upgraded(struct attempt *at, struct message *resp, char *rest, size_
 {
 	struct exchange *ex = at->ex;
 	if (!ex->wants_upgrade || !resp->upgrade) {
-		attempt_failed(at, OUTCOME_bad_response);
+		attempt_over(at, OUTCOME_bad_response);
 		return false;
 	}
 	ex->status = 101;
@@ -326,7 +320,7 @@ static void connection_over(struct attempt *at, bool reset)
 	if (ex->state == EXCHANGE_TUNNEL) {
 		ex->backend_eof = true;
 		if (reset || ex->client_eof)
-			exchange_end(ex, OUTCOME_tunnel);
+			attempt_over(at, OUTCOME_tunnel);
 		else {
 			stream_pause(&at->up->stream);
 			ex->client_ops->raw_end(ex);
@@ -334,12 +328,12 @@ static void connection_over(struct attempt *at, bool reset)
 		return;
 	}
 	if (!ex->head_relayed) {
-		attempt_failed(at, reset ? OUTCOME_backend_reset : OUTCOME_backend_closed);
+		attempt_over(at, reset ? OUTCOME_backend_reset : OUTCOME_backend_closed);
 		return;
 	}
 	at->resp_keep = false;
 	if (reset || !h1_body_may_end(&at->resp_body)) {
-		exchange_end(ex, OUTCOME_backend_cut);
+		attempt_over(at, OUTCOME_backend_cut);
 		return;
 	}
 	char *area = ex->worker->from_backend.data;
@@ -415,7 +409,7 @@ static void on_broken(struct stream *stream)
 	struct attempt *at = attempt_of(stream);
 	struct exchange *ex = at->ex;
 	if (ex->state == EXCHANGE_TUNNEL) {
-		exchange_end(ex, OUTCOME_tunnel);
+		attempt_over(at, OUTCOME_tunnel);
 		return;
 	}
 	/* it may have answered before it stopped reading: the answer is read first */
@@ -425,8 +419,8 @@ static void on_broken(struct stream *stream)
 	stream_resume(stream);
 	if (!ex->req_complete)
 		ex->client_ops->resume(ex);
-	else if (ex->state == EXCHANGE_SENDING)
-		exchange_set_state(ex, EXCHANGE_WAITING);
+	else if (at->state == ATTEMPT_SENDING)
+		attempt_waits(at);
 }
 
 const struct stream_events backend_h1_events = {

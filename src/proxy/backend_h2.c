@@ -197,7 +197,7 @@ void backend_h2_adopt(struct attempt *at)
 			h2_conn_drop(conn);
 		if (s)
 			slab_put(&h2->streams, s);
-		attempt_failed(at, OUTCOME_no_memory);
+		attempt_over(at, OUTCOME_no_memory);
 		return;
 	}
 	at->local->speaks = BACKEND_SPEAKS_H2;
@@ -276,7 +276,7 @@ void backend_h2_turn_http1(struct h2_conn *conn)
 	up->local->speaks = BACKEND_SPEAKS_HTTP1;
 	/* it can serve one of those who wait */
 	while (conn->n_waiting > 1)
-		attempt_move(list_last(&conn->waiting, struct backend_stream, link)->at);
+		attempt_moved(list_last(&conn->waiting, struct backend_stream, link)->at);
 	if (conn->n_waiting == 0) {
 		h2_conn_kill(conn);
 		return;

@@ -148,10 +148,9 @@ void backend_stream_lost(struct backend_stream *s, enum outcome outcome)
 {
 	struct attempt *at = s->at;
 	if (at->ex->head_relayed)
-		exchange_end(at->ex, outcome == OUTCOME_bad_response ? OUTCOME_backend_bad_body
-								     : OUTCOME_backend_cut);
-	else
-		attempt_failed(at, outcome);
+		outcome = outcome == OUTCOME_bad_response ? OUTCOME_backend_bad_body
+							  : OUTCOME_backend_cut;
+	attempt_over(at, outcome);
 }
 
 /* A backend that resets with these found fault with the request, as nghttp2 does with a
@@ -188,12 +187,10 @@ static void request_drained(struct backend_stream *s)
 {
 	struct attempt *at = s->at;
 	struct exchange *ex = at->ex;
-	if (ex->state == EXCHANGE_SENDING) {
-		if (ex->req_complete)
-			attempt_sent(at);
-		else
-			exchange_arm(ex);
-	}
+	if (at->state == ATTEMPT_SENDING && ex->req_complete)
+		attempt_sent(at);
+	else if (at->state == ATTEMPT_SENDING)
+		attempt_arm(at);
 	if (!ex->req_complete)
 		ex->client_ops->resume(ex);
 }
@@ -212,7 +209,7 @@ static void tell_waiting(struct h2_conn *conn, enum err err)
 		list_del(&s->link);
 		list_push_back(&conn->streams, &s->link);
 		if (!err && (conn->closing || conn->n_streams >= max))
-			attempt_move(s->at);
+			attempt_moved(s->at);
 		else
 			attempt_connected(s->at, err);
 	}

@@ -111,7 +111,7 @@ void backend_h2_data(struct h2_client_stream *stream, char *body, size_t len, bo
 	if (s->paused) {
 		s->held_end |= end;
 		if (!buf_queue_put(backend_stream_bufs(s), &s->held, body, len))
-			exchange_end(s->at->ex, OUTCOME_no_memory);
+			attempt_over(s->at, OUTCOME_no_memory);
 	} else if (len || end) {
 		give(s, body ? body : s->conn->owner->in.data, len, end);
 	}
@@ -144,7 +144,7 @@ void backend_h2_trailers(struct h2_client_stream *stream, struct view text)
 		s->held_end = true;
 		if (text.len &&
 		    !buf_append(backend_stream_bufs(s), &s->held_tail, text.ptr, text.len))
-			exchange_end(s->at->ex, OUTCOME_no_memory);
+			attempt_over(s->at, OUTCOME_no_memory);
 	}
 }
 

@@ -99,7 +99,7 @@ void backend_h2_send(struct attempt *at)
 			h2_conn_stop(conn);
 			at->reused = true;
 		}
-		attempt_failed(at, outcome);
+		attempt_over(at, outcome);
 		return;
 	}
 	conn->n_waiting--;
@@ -120,7 +120,7 @@ void backend_h2_send(struct attempt *at)
 	if (io == IO_WAIT)
 		ex->unsent_mark = SIZE_MAX;
 	at->send_from_us = clock_us();
-	exchange_set_state(ex, EXCHANGE_SENDING);
+	attempt_set_state(at, ATTEMPT_SENDING);
 	if (io == IO_OK)
 		ex->client_ops->resume(ex);
 }

@@ -19,7 +19,7 @@
 
 static const struct stream_events client_events;
 
-static void client_next(struct client *c);
+static void take_note(struct client *c);
 static void handshake_over(struct client *c);
 static void on_timeout(struct timer *timer);
 
@@ -29,7 +29,7 @@ void client_close(struct client *c)
 {
 	struct worker *w = c->worker;
 	check_magic(c, CLIENT_MAGIC);
-	check(c->ex == NULL);
+	check(c->ex == NULL && c->state != CLIENT_CLOSED);
 	if (c->state == CLIENT_HANDSHAKE)
 		handshake_over(c);
 	timer_clear(&c->timer);
@@ -38,13 +38,24 @@ void client_close(struct client *c)
 	buf_put(&w->pool.bufs, c->proxy);
 	c->in = c->proxy = NULL;
 	list_del(&c->link);
+	list_push_back(&w->closed, &c->link);
 	atomic_fetch_sub_explicit(&c->listener->n_conns, 1, memory_order_relaxed);
-	atomic_store_explicit(&w->n_conns, w->conns.n_live - 1, memory_order_relaxed);
+	atomic_store_explicit(&w->n_conns, --w->n_clients, memory_order_relaxed);
 	counter_add(&w->counters.closed, 1);
-	c->magic = 0;
+	c->state = CLIENT_CLOSED;
 	gen_put(c->gl);
-	slab_put(&w->conns, c);
 	worker_fd_freed(w);
+}
+
+void client_turn_end(struct worker *w)
+{
+	while (!list_is_empty(&w->closed)) {
+		struct client *c = list_first(&w->closed, struct client, link);
+		check_magic(c, CLIENT_MAGIC);
+		list_del(&c->link);
+		c->magic = 0;
+		slab_put(&w->conns, c);
+	}
 }
 
 void client_linger(struct client *c)
@@ -69,11 +80,14 @@ static void linger_read(struct client *c)
 void client_abort(struct client *c)
 {
 	c->keep = false;
-	if (c->h2)
+	if (c->h2) {
 		client_h2_abort(c);
-	else if (c->ex)
-		exchange_end(c->ex, OUTCOME_stopped); /* closes */
-	else
+		return;
+	}
+	if (c->ex)
+		exchange_end(c->ex, OUTCOME_stopped);
+	take_note(c);
+	if (c->state != CLIENT_CLOSED)
 		client_close(c);
 }
 
@@ -174,9 +188,9 @@ static void body_refused(struct client *c, enum reject why)
 {
 	counter_add(&c->worker->counters.rejects[why], 1);
 	c->keep = false;
-	exchange_body_failed(
-	    c->ex, why == REJECT_BODY_TOO_LARGE ? OUTCOME_body_too_large : OUTCOME_bad_body,
-	    reject_sentence(why));
+	exchange_refuse(c->ex,
+			why == REJECT_BODY_TOO_LARGE ? OUTCOME_body_too_large : OUTCOME_bad_body,
+			reject_sentence(why));
 }
 
 static enum io give_trailers(struct client *c, struct view raw)
@@ -206,9 +220,9 @@ static void feed_body(struct client *c, char *ptr, size_t len)
 	enum io io = IO_OK;
 	if (piece.data.len || (over && !trailers))
 		io = exchange_body(c->ex, (struct span){ptr, piece.data.len}, over && !trailers);
-	if (trailers && io != IO_ERR && c->ex)
+	if (trailers && io != IO_ERR && !exchange_is_over(c->ex))
 		io = give_trailers(c, piece.trailers);
-	if (io == IO_WAIT && !over && c->ex)
+	if (io == IO_WAIT && !over && !exchange_is_over(c->ex))
 		client_pause_body(c);
 }
 
@@ -310,7 +324,7 @@ static void begin_exchange(struct client *c, char *rest, size_t len)
 	if (!keep_in(c, rest + piece.consumed, len - piece.consumed))
 		return;
 	exchange_begin(ex, &req, (struct span){rest, piece.data.len}, over && !trailers);
-	if (trailers && c->ex == ex)
+	if (trailers && !exchange_is_over(ex))
 		give_trailers(c, piece.trailers);
 }
 
@@ -340,7 +354,6 @@ static void take_request(struct client *c, char *ptr, size_t len)
 static void client_next(struct client *c)
 {
 	struct worker *w = c->worker;
-	c->in_loop = true;
 	for (unsigned i = 0; c->state == CLIENT_IDLE && c->in; i++) {
 		if (i == REQUESTS_PER_TURN) {
 			stream_again(&c->stream);
@@ -353,10 +366,8 @@ static void client_next(struct client *c)
 		c->in = NULL;
 		c->head_from_us = clock_us();
 		take_request(c, at, len);
-		if (c->magic != CLIENT_MAGIC)
-			return;
+		take_note(c);
 	}
-	c->in_loop = false;
 }
 
 /*
@@ -401,11 +412,8 @@ static void read_request(struct client *c)
 		c->head_from_us = clock_us();
 	else if (!join_head(c, at, n, &n))
 		return;
-	c->in_loop = true;
 	take_request(c, at, n);
-	if (c->magic != CLIENT_MAGIC)
-		return;
-	c->in_loop = false;
+	take_note(c); /* it may be answered already */
 	if (unlikely(c->state == CLIENT_IDLE && c->in))
 		client_next(c);
 }
@@ -484,6 +492,7 @@ static void on_readable(struct stream *stream)
 {
 	struct client *c = container_of(stream, struct client, stream);
 	check_magic(c, CLIENT_MAGIC);
+	take_note(c);
 	switch (c->state) {
 	case CLIENT_PROXY:
 		client_proxy_read(c);
@@ -500,8 +509,11 @@ static void on_readable(struct stream *stream)
 		else
 			read_body(c);
 		break;
-	default:
+	case CLIENT_LINGER:
 		linger_read(c);
+		break;
+	default: /* closed by now */
+		break;
 	}
 }
 
@@ -517,7 +529,7 @@ static void on_drained(struct stream *stream)
 		return;
 	if (c->ex->state == EXCHANGE_TUNNEL && c->ex->backend_eof)
 		stream_shutdown(&c->stream);
-	exchange_client_drained(c->ex);
+	exchange_client_drained(c->ex); /* its end is noted at the end of the turn */
 }
 
 static void on_broken(struct stream *stream)
@@ -619,8 +631,8 @@ static void on_timeout(struct timer *timer)
 		client_proxy_refuse(c, "no PROXY header within timeouts.header");
 		return;
 	}
-	if (c->state == CLIENT_BUSY) { /* half closed */
-		if (!c->ex->head_relayed) {
+	if (c->state == CLIENT_BUSY) {      /* half closed */
+		if (!c->ex->head_relayed) { /* else it is known to read, or will be */
 			c->keep = false;
 			exchange_client_gone(c->ex);
 		}
@@ -637,21 +649,17 @@ static void on_timeout(struct timer *timer)
 
 /* ---- the end of an exchange ---- */
 
-void client_exchange_ended(void *client, bool complete)
+/* Keep-alive, lingering close, or close. */
+static void exchange_over(struct client *c, bool complete)
 {
-	struct client *c = client;
 	bool body_left = c->body.state != H1_BODY_DONE;
-	check_magic(c, CLIENT_MAGIC);
-	c->ex = NULL;
-	c->body_paused = false;
 	bool last = (c->worker->draining || c->half_closed) && !c->in;
+	c->body_paused = false;
 	if (complete && c->keep && !body_left && !last) {
 		c->state = CLIENT_IDLE;
 		loop_timer(&c->worker->loop, &c->timer, c->conf->timeouts.keepalive_us);
 		if (c->stream.paused)
 			stream_resume(&c->stream);
-		if (unlikely(c->in && !c->in_loop))
-			client_next(c);
 	} else if (complete && (body_left || c->in)) {
 		client_linger(c);
 	} else {
@@ -661,6 +669,27 @@ void client_exchange_ended(void *client, bool complete)
 			stream_reset_on_close(&c->stream);
 		client_close(c);
 	}
+}
+
+/* If its exchange has ended, gives that back and goes on: IDLE, LINGER or CLOSED. */
+static void take_note(struct client *c)
+{
+	struct exchange *ex = c->ex;
+	if (!ex || !exchange_is_over(ex))
+		return;
+	bool complete = ex->resp_complete;
+	c->ex = NULL;
+	exchange_free(ex);
+	exchange_over(c, complete);
+}
+
+void client_exchange_ended(struct exchange *ex)
+{
+	struct client *c = ex->client;
+	check_magic(c, CLIENT_MAGIC);
+	take_note(c);
+	if (unlikely(c->state == CLIENT_IDLE && c->in))
+		client_next(c);
 }
 
 /* ---- birth ---- */
@@ -696,7 +725,7 @@ struct client *client_open(struct worker *w, int fd, const struct addr *peer,
 	}
 	c->magic = CLIENT_MAGIC;
 	c->state = CLIENT_IDLE;
-	c->keep = c->in_loop = c->body_paused = c->retired = c->tls_before = false;
+	c->keep = c->body_paused = c->retired = c->tls_before = false;
 	c->half_closed = false;
 	c->ex = NULL;
 	c->h2 = NULL;
@@ -713,7 +742,7 @@ struct client *client_open(struct worker *w, int fd, const struct addr *peer,
 	c->trusted = cidr_any(c->conf->trusted_proxies.rows, c->conf->trusted_proxies.n, peer);
 	c->timer.fn = on_timeout;
 	list_push_back(&w->all_conns, &c->link);
-	atomic_store_explicit(&w->n_conns, w->conns.n_live, memory_order_relaxed);
+	atomic_store_explicit(&w->n_conns, ++w->n_clients, memory_order_relaxed);
 	counter_add(&listener->listener->local[w->pool.id].accepted, 1);
 	stream_open(&c->stream, &w->loop, &w->pool.bufs, fd, &client_events, 0);
 	if (unlikely(client_proxy_expected(c->conf, peer))) {
@@ -722,7 +751,7 @@ struct client *client_open(struct worker *w, int fd, const struct addr *peer,
 	} else {
 		client_start(c);
 	}
-	return c->magic == CLIENT_MAGIC ? c : NULL;
+	return c->state == CLIENT_CLOSED ? NULL : c;
 }
 
 void client_adopt(struct client *c)

@@ -5,7 +5,7 @@
 
 #include "weir/proxy/client.h"
 
-/* Closes the connection and gives it back; no exchange may be under way. */
+/* Closes the connection (CLOSED); no exchange may be under way. */
 void client_close(struct client *c);
 /*
  * Closing while the client still sends would answer its bytes with RST, and RST
@@ -18,8 +18,8 @@ struct exchange_request client_request(struct client *c, const struct message *m
 
 /* Reads no more of the request until client_ops->resume. */
 void client_pause_body(struct client *c);
-/* client_ops->ended: keep-alive, lingering close, or close. */
-void client_exchange_ended(void *client, bool complete);
+/* client_ops->ended: keep-alive and the next request, lingering close, or close. */
+void client_exchange_ended(struct exchange *ex);
 
 /* The connection's own bytes may come: TLS or requests. */
 void client_start(struct client *c);

@@ -18,6 +18,14 @@ static struct client_stream *stream_of(struct h2_stream *st)
 
 /* ---- birth and death ---- */
 
+static void op_ended(struct exchange *ex);
+
+/* Its exchange goes on. */
+static bool is_live(const struct client_stream *cs)
+{
+	return cs->ex && !exchange_is_over(cs->ex);
+}
+
 static struct h2_stream *on_open(struct h2_server *s)
 {
 	struct client_h2 *h2 = container_of(s, struct client_h2, server);
@@ -41,7 +49,8 @@ static void drop_input(struct client_stream *cs)
 
 void client_stream_free(struct client_stream *cs)
 {
-	check(cs->ex == NULL);
+	if (cs->ex) /* which has ended */
+		op_ended(cs->ex);
 	drop_input(cs);
 	list_del(&cs->todo);
 	h2_stream_fini(&cs->h2->server, &cs->st);
@@ -101,7 +110,7 @@ static bool keep(struct client_stream *cs, const char *ptr, size_t len)
 {
 	if (buf_queue_put(&cs->h2->worker->pool.bufs, &cs->in, ptr, len))
 		return true;
-	exchange_body_failed(cs->ex, OUTCOME_no_memory, NULL);
+	exchange_refuse(cs->ex, OUTCOME_no_memory, NULL);
 	return false;
 }
 
@@ -129,7 +138,7 @@ static void give(struct client_stream *cs, char *ptr, size_t len, bool last)
 		io = exchange_body(cs->ex, (struct span){ptr, n}, last && n == len);
 		memcpy(ptr + n, behind, sizeof(behind));
 	}
-	if (!cs->ex)
+	if (!is_live(cs))
 		return;
 	if (n < len)
 		io = IO_WAIT;
@@ -142,7 +151,7 @@ static void give_raw(struct client_stream *cs, char *ptr, size_t len)
 	if (len == 0)
 		return;
 	enum io io = exchange_raw(cs->ex, (struct span){ptr, len});
-	if (cs->ex && io != IO_ERR)
+	if (is_live(cs) && io != IO_ERR)
 		take_io(cs, io, len);
 }
 
@@ -156,7 +165,7 @@ static void give_trailers(struct client_stream *cs)
 	if (h1_parse_trailers(buf_view(lines), &limits, &w->req, &why) == H1_OK)
 		exchange_body_trailers(cs->ex, &w->req);
 	else
-		exchange_body_failed(cs->ex, OUTCOME_bad_body, reject_sentence(why));
+		exchange_refuse(cs->ex, OUTCOME_bad_body, reject_sentence(why));
 	buf_put(&w->pool.bufs, lines);
 }
 
@@ -177,9 +186,9 @@ static void give_kept(struct client_stream *cs)
 
 void client_stream_go_on(struct client_stream *cs)
 {
-	while (cs->ex && !cs->paused && cs->in.len)
+	while (is_live(cs) && !cs->paused && cs->in.len)
 		give_kept(cs);
-	if (!cs->ex || cs->in.len || cs->paused || !cs->ended)
+	if (!is_live(cs) || cs->in.len || cs->paused || !cs->ended)
 		return;
 	if (cs->open)
 		exchange_raw_end(cs->ex);
@@ -208,15 +217,14 @@ static bool count_body(struct client_stream *cs, size_t n)
 	cs->refused = true;
 	h2_server_blame(&cs->h2->server);
 	counter_add(&cs->h2->worker->counters.rejects[REJECT_BODY_TOO_LARGE], 1);
-	exchange_body_failed(cs->ex, OUTCOME_body_too_large,
-			     reject_sentence(REJECT_BODY_TOO_LARGE));
+	exchange_refuse(cs->ex, OUTCOME_body_too_large, reject_sentence(REJECT_BODY_TOO_LARGE));
 	return false;
 }
 
 static void on_data(struct h2_stream *st, char *ptr, size_t len, bool last)
 {
 	struct client_stream *cs = stream_of(st);
-	if (!cs->ex)
+	if (!is_live(cs))
 		return;
 	cs->ex->bytes_in += len;
 	if (!count_body(cs, len))
@@ -227,7 +235,7 @@ static void on_data(struct h2_stream *st, char *ptr, size_t len, bool last)
 		keep(cs, ptr, len);
 	} else if (cs->open) {
 		give_raw(cs, ptr, len);
-		if (last && cs->ex && !cs->paused)
+		if (last && is_live(cs) && !cs->paused)
 			exchange_raw_end(cs->ex);
 	} else if (!cs->ex->req_complete) {
 		give(cs, ptr, len, last);
@@ -237,7 +245,7 @@ static void on_data(struct h2_stream *st, char *ptr, size_t len, bool last)
 static void on_end(struct h2_stream *st)
 {
 	struct client_stream *cs = stream_of(st);
-	if (!cs->ex)
+	if (!is_live(cs))
 		return;
 	cs->ended = true;
 	if (must_wait(cs))
@@ -252,11 +260,11 @@ static void on_trailers(struct h2_stream *st, struct message *msg, enum reject w
 {
 	struct client_stream *cs = stream_of(st);
 	struct worker *w = cs->h2->worker;
-	if (!cs->ex)
+	if (!is_live(cs))
 		return;
 	if (why != REJECT_NONE) {
 		counter_add(&w->counters.rejects[why], 1);
-		exchange_body_failed(cs->ex, OUTCOME_bad_body, reject_sentence(why));
+		exchange_refuse(cs->ex, OUTCOME_bad_body, reject_sentence(why));
 		return;
 	}
 	if (!cs->chunked || cs->tunnel) { /* there is no place for them */
@@ -270,7 +278,7 @@ static void on_trailers(struct h2_stream *st, struct message *msg, enum reject w
 	struct h1_out out = h1_out_init(w->head, HEAD_ROOM);
 	h1_put_headers(&out, msg);
 	if (out.len && !buf_append(&w->pool.bufs, &cs->trailers, out.ptr, out.len))
-		exchange_body_failed(cs->ex, OUTCOME_no_memory, NULL);
+		exchange_refuse(cs->ex, OUTCOME_no_memory, NULL);
 	else
 		cs->ended = true;
 }
@@ -306,7 +314,7 @@ static void begin(struct client_stream *cs, const struct h2_request *req)
 	exchange_begin(ex, &er, (struct span){at, len}, complete);
 	memcpy(at + len, behind, sizeof(behind));
 	h2_server_taken(&h2->server, &cs->st, len);
-	if (cs->tunnel && cs->ex && req->len)
+	if (cs->tunnel && is_live(cs) && req->len)
 		on_data(&cs->st, at, req->len, false);
 	cs->ended |= end;
 }
@@ -464,11 +472,13 @@ static void op_resume(struct exchange *ex)
 	client_h2_dirty(cs->h2);
 }
 
-static void op_ended(void *client, bool complete)
+static void op_ended(struct exchange *ex)
 {
-	struct client_stream *cs = client;
+	struct client_stream *cs = ex->client;
 	struct h2_stream *st = &cs->st;
+	bool complete = ex->resp_complete;
 	cs->ex = NULL;
+	exchange_free(ex);
 	cs->h2->n_live--;
 	drop_input(cs);
 	client_h2_dirty(cs->h2);

@@ -79,10 +79,7 @@ bool deadline_request(struct exchange *ex, struct message *msg)
 		return true;
 	uint64_t now = clock_us(), typical;
 	typical = atomic_load_explicit(&ex->view->pool->state->typical_us, memory_order_relaxed);
-	if (ex->total_deadline_us > now + (typical > MARGIN_US ? typical : MARGIN_US))
-		return true;
-	reply_error(ex, OUTCOME_deadline_short, NULL);
-	return false;
+	return ex->total_deadline_us > now + (typical > MARGIN_US ? typical : MARGIN_US);
 }
 
 static uint16_t put_room(struct h1_out *out, struct view name)

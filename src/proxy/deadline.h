@@ -13,10 +13,7 @@
 /* "250m", "1S": 1 to 8 digits and one of H M S m u n; microseconds. */
 bool deadline_parse_grpc(struct view text, uint64_t *us);
 
-/*
- * Takes the deadline out of the request.  False: it cannot be met, and an answer
- * was given.
- */
+/* Takes the deadline out of the request.  False: it cannot be met. */
 bool deadline_request(struct exchange *ex, struct message *msg);
 /* Room for what is left in the head at hand. */
 void deadline_put(struct exchange *ex, struct h1_out *out);

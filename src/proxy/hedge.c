@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "hedge.h"
 
+#include <stddef.h>
 #include <string.h>
 
 #include "weir/base/clock.h"
@@ -12,19 +13,23 @@ uint64_t hedge_delay(const struct exchange *ex)
 	bool fits = !ex->hedged && !ex->pin && !ex->client_deadline && !ex->wants_upgrade &&
 		    (ex->method == METHOD_GET || ex->method == METHOD_HEAD) && ex->replayable &&
 		    ex->req_complete && ex->req && ex->req->len == ex->req_head_len &&
-		    ex->tried.n < POOL_TRIED_MAX;
-	if (!fits || !conf->retry.hedge.on)
+		    ex->tried.n + 1 < POOL_TRIED_MAX;
+	if (!fits)
 		return 0;
-	if (conf->retry.hedge.after_us)
-		return conf->retry.hedge.after_us;
-	return atomic_load_explicit(&pool->state->hedge_after_us, memory_order_relaxed);
+	uint64_t after = conf->retry.hedge.after_us;
+	if (!after)
+		after = atomic_load_explicit(&pool->state->hedge_after_us, memory_order_relaxed);
+	return after < exchange_response_timeout(ex) ? after : 0;
 }
 
-/* Back to where it came from. */
-static void put_attempt(struct attempt *at)
+static struct attempt *new_attempt(struct exchange *ex)
 {
-	if (at != &at->ex->first)
-		slab_put(&at->ex->worker->attempts, at);
+	struct attempt *at = slab_get(&ex->worker->attempts);
+	if (!at)
+		return NULL;
+	memset(&at->ex, 0, sizeof(*at) - offsetof(struct attempt, ex));
+	attempt_init(at, ex, ex->at->on);
+	return at;
 }
 
 void hedge_begin(struct exchange *ex)
@@ -34,21 +39,20 @@ void hedge_begin(struct exchange *ex)
 	ex->hedged = true;
 	if (!pool_hedge_allowed(state))
 		return;
-	struct attempt *at = slab_get(&w->attempts);
+	struct attempt *at = ex->second = new_attempt(ex);
 	if (!at)
 		return;
-	memset(at, 0, sizeof(*at));
-	at->ex = ex;
 	ex->tried.index[ex->tried.n++] = ex->at->lease.index;
 	if (pool_take(ex->view, &w->pool, &ex->tried, ex->hash_key, &at->lease) != POOL_TAKEN) {
 		ex->tried.n--;
 		pool_hedge_unused(state);
-		slab_put(&w->attempts, at);
 		return;
 	}
+	ex->tried.index[ex->tried.n++] = at->lease.index;
 	counter_add(&ex->view->sl->counters.hedges, 1);
+	ex->n_hedges++;
 	ex->hedge = at;
-	attempt_connect(at);
+	attempt_connect(at, true);
 }
 
 void hedge_drop(struct exchange *ex, bool error)
@@ -56,7 +60,22 @@ void hedge_drop(struct exchange *ex, bool error)
 	struct attempt *at = ex->hedge;
 	ex->hedge = NULL;
 	attempt_finish(at, false, error);
-	put_attempt(at);
+}
+
+/* `at` counts from now on.  What was waited for an answer, the exchange has waited. */
+static void put_first(struct exchange *ex, struct attempt *at)
+{
+	struct attempt *other = ex->at;
+	if (at == other)
+		return;
+	ex->at = at;
+	ex->hedge = other;
+	ex->backend = at->lease.backend;
+	if (at->state != ATTEMPT_WAITING)
+		return;
+	if (other->give_up_us)
+		at->give_up_us = other->give_up_us;
+	attempt_arm(at);
 }
 
 void hedge_settle(struct attempt *winner)
@@ -65,28 +84,18 @@ void hedge_settle(struct attempt *winner)
 	struct attempt *loser = winner == ex->at ? ex->hedge : ex->at;
 	if (winner == ex->hedge) {
 		counter_add(&ex->view->sl->counters.hedges_won, 1);
-		ex->backend = winner->lease.backend;
 		if (winner->sent_us > loser->sent_us) /* no time of our own */
 			ex->failed_wait_us += winner->sent_us - loser->sent_us;
 	}
-	ex->at = winner;
-	ex->hedge = loser;
+	put_first(ex, winner);
 	/* it took at least as long as this: no good mark for a backend that is late */
 	if (loser->sent_us)
 		loser->first_byte_us = clock_us();
 	hedge_drop(ex, false);
 }
 
-bool hedge_took_over(struct attempt *failed)
+void hedge_take_over(struct exchange *ex, bool error)
 {
-	struct exchange *ex = failed->ex;
-	if (!ex->hedge)
-		return false;
-	if (failed == ex->at) {
-		ex->at = ex->hedge;
-		ex->hedge = failed;
-		ex->backend = ex->at->lease.backend;
-	}
-	hedge_drop(ex, true);
-	return true;
+	put_first(ex, ex->hedge);
+	hedge_drop(ex, error);
 }

@@ -6,10 +6,14 @@
  *
  *   ex->at      the attempt that counts; ex->hedge the other one, or NULL
  *   settle      the first byte of an answer: its attempt becomes ex->at
- *   take over   ex->at failed: the other one becomes ex->at
+ *   take over   ex->at failed, and is not tried again: the other one becomes ex->at
  *
- * Only GET and HEAD without a body, at most one other attempt an exchange, and
- * as many as the budget allows (the retry budget on top).
+ * Each has deadlines of its own, but for timeouts.response, which is that of ex->at:
+ * the exchange does not wait longer because it asked two.  The second one takes no
+ * retry away: what may follow the failure of the first is the same without it.
+ *
+ * Only GET and HEAD without a body, at most one hedge an exchange, and as many as the
+ * budget allows (the retry budget on top).
  */
 #ifndef WEIR_PROXY_HEDGE_H
 #define WEIR_PROXY_HEDGE_H
@@ -18,12 +22,11 @@
 
 /* How long to wait for an answer before; 0: not for this exchange. */
 uint64_t hedge_delay(const struct exchange *ex);
-/* The time is over: asks another backend, if there is one. */
+/* The time is over: asks another backend, if there is one.  Once an exchange. */
 void hedge_begin(struct exchange *ex);
 /* Only with ex->hedge: */
 void hedge_settle(struct attempt *winner);
-/* True: there was another one, which goes on in place of `failed`. */
-bool hedge_took_over(struct attempt *failed);
+void hedge_take_over(struct exchange *ex, bool error);
 /* Gives up the one that does not count. */
 void hedge_drop(struct exchange *ex, bool error);
 

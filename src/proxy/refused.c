@@ -46,9 +46,7 @@ void response_refused(struct attempt *at, enum reject why)
 	enum outcome outcome = outcome_of(why);
 	counter_add(&ex->worker->counters.rejects[why], 1);
 	log_limit(at, outcome);
-	if (!ex->head_relayed)
-		attempt_failed(at, outcome);
-	else
-		exchange_end(ex,
-			     outcome == OUTCOME_bad_response ? OUTCOME_backend_bad_body : outcome);
+	if (ex->head_relayed && outcome == OUTCOME_bad_response)
+		outcome = OUTCOME_backend_bad_body;
+	attempt_over(at, outcome);
 }

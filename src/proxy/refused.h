@@ -7,9 +7,8 @@
 #include "weir/proxy/attempt.h"
 
 /*
- * The head, the body's framing or the trailers of its response were refused: ends the
- * attempt, or the exchange when the client has the head.  Names the limit in the log,
- * when it is one.
+ * The head, the body's framing or the trailers of its response were refused: the
+ * attempt is over.  Names the limit in the log, when it is one.
  */
 void response_refused(struct attempt *at, enum reject why);
 

@@ -5,10 +5,8 @@
 #include "reply.h"
 
 #include "diagnose.h"
-#include "hedge.h"
 
 #include "weir/base/check.h"
-#include "weir/base/clock.h"
 #include "weir/base/json.h"
 
 /* Longest body of an error page. */
@@ -59,8 +57,8 @@ static void add_refusal(struct exchange *ex, const struct outcome_row *row)
 			  view_str(row->name));
 }
 
-/* Gives w->resp and the body to the client and ends the exchange. */
-static void send_reply(struct exchange *ex, struct span body, enum outcome outcome)
+/* Gives w->resp and the body to the client. */
+static enum io send_reply(struct exchange *ex, struct span body)
 {
 	struct message *resp = &ex->worker->resp;
 	char length[24];
@@ -71,17 +69,7 @@ static void send_reply(struct exchange *ex, struct span body, enum outcome outco
 	if (ex->method == METHOD_HEAD || resp->body == BODY_NONE)
 		body.len = 0;
 	ex->status = resp->status;
-	ex->resp_complete = true;
-	enum io io = ex->client_ops->head(ex, resp, body, true);
-	if (io == IO_WAIT && ex->client_ops->pending(ex)) {
-		ex->outcome = outcome;
-		ex->blocked_from_us = clock_us();
-		exchange_set_state(ex, EXCHANGE_FLUSH);
-		return;
-	}
-	if (io == IO_ERR)
-		ex->resp_complete = false;
-	exchange_end(ex, outcome);
+	return ex->client_ops->head(ex, resp, body, true);
 }
 
 /* The status of gRPC that says what ours of HTTP says. */
@@ -106,7 +94,7 @@ static unsigned grpc_status(unsigned status)
 }
 
 /* An error as gRPC tells it: status 200, and its own in the place of trailers. */
-static void reply_grpc(struct exchange *ex, enum outcome outcome, const char *sentence)
+static enum io reply_grpc(struct exchange *ex, enum outcome outcome, const char *sentence)
 {
 	struct worker *w = ex->worker;
 	char code[8];
@@ -118,28 +106,17 @@ static void reply_grpc(struct exchange *ex, enum outcome outcome, const char *se
 	add_field(&w->resp, HDR_X_REQUEST_ID, VIEW("X-Request-ID"),
 		  view_of(ex->request_id, ex->request_id_len));
 	add_refusal(ex, outcome_row(outcome));
-	send_reply(ex, (struct span){w->from_backend.data, 0}, outcome);
+	return send_reply(ex, (struct span){w->from_backend.data, 0});
 }
 
-void reply_error(struct exchange *ex, enum outcome outcome, const char *detail)
+enum io reply_error(struct exchange *ex, enum outcome outcome, const char *detail)
 {
 	const struct outcome_row *row = outcome_row(outcome);
 	struct worker *w = ex->worker;
-	attempt_judge(ex->at, outcome);
-	if (unlikely(ex->hedge != NULL))
-		hedge_drop(ex, false);
-	if (ex->at->lease.backend)
-		attempt_finish(ex->at, false, row->is_error);
-	if (ex->head_relayed || ex->state == EXCHANGE_FLUSH || row->status == 0) {
-		exchange_end(ex, outcome);
-		return;
-	}
 	if (row->status == 400 || row->status == 408 || row->status == 413)
 		ex->close_client = true;
-	if (unlikely(ex->grpc)) {
-		reply_grpc(ex, outcome, detail ? detail : row->sentence);
-		return;
-	}
+	if (unlikely(ex->grpc))
+		return reply_grpc(ex, outcome, detail ? detail : row->sentence);
 	struct view id = view_of(ex->request_id, ex->request_id_len);
 	struct reply_page page = {
 	    .status = row->status,
@@ -158,25 +135,26 @@ void reply_error(struct exchange *ex, enum outcome outcome, const char *detail)
 	diagnose_error(ex, outcome);
 	if (row->status == 503)
 		add_field(&w->resp, HDR_RETRY_AFTER, VIEW("Retry-After"), VIEW("1"));
-	send_reply(ex, (struct span){at, len}, outcome);
+	return send_reply(ex, (struct span){at, len});
 }
 
-static void reply_redirect(struct exchange *ex, const struct exchange_request *req)
+static enum io reply_redirect(struct exchange *ex, const struct exchange_request *req,
+			      enum outcome *outcome)
 {
 	struct worker *w = ex->worker;
 	struct str to = str_fixed(w->from_backend.base, AREA_FRONT);
 	route_redirect_to(ex->route, req->who.scheme, w->req.authority, w->req.path, &to);
 	if (to.overflow) {
-		reply_error(ex, OUTCOME_head_too_large, NULL);
-		return;
+		*outcome = OUTCOME_head_too_large;
+		return reply_error(ex, *outcome, NULL);
 	}
 	begin_response(&w->resp, ex->route->redirect.status, 0);
 	add_field(&w->resp, HDR_LOCATION, VIEW("Location"), str_as_view(&to));
 	policy_response(ex, &w->resp);
-	send_reply(ex, (struct span){w->from_backend.data, 0}, OUTCOME_local);
+	return send_reply(ex, (struct span){w->from_backend.data, 0});
 }
 
-static void reply_respond(struct exchange *ex)
+static enum io reply_respond(struct exchange *ex)
 {
 	struct worker *w = ex->worker;
 	struct view body = ex->route->respond.body;
@@ -189,13 +167,13 @@ static void reply_respond(struct exchange *ex)
 		add_field(&w->resp, HDR_CONTENT_TYPE, VIEW("Content-Type"),
 			  ex->route->respond.content_type);
 	policy_response(ex, &w->resp);
-	send_reply(ex, (struct span){at, body.len}, OUTCOME_local);
+	return send_reply(ex, (struct span){at, body.len});
 }
 
-void reply_route(struct exchange *ex, const struct exchange_request *req)
+enum io reply_route(struct exchange *ex, const struct exchange_request *req, enum outcome *outcome)
 {
+	*outcome = OUTCOME_local;
 	if (ex->route->action == CONF_ACTION_REDIRECT)
-		reply_redirect(ex, req);
-	else
-		reply_respond(ex);
+		return reply_redirect(ex, req, outcome);
+	return reply_respond(ex);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Private to proxy/: the text of an error answer. */
+/* Private to proxy/: answers that weir gives by itself. */
 #ifndef WEIR_PROXY_REPLY_H
 #define WEIR_PROXY_REPLY_H
 
@@ -17,5 +17,13 @@ struct reply_page {
 
 /* Writes the page; returns its length, less than `cap`. */
 size_t reply_page(const struct reply_page *page, char *out, size_t cap);
+
+/*
+ * Gives the client an answer of weir itself, as client_ops->head does; the caller ends
+ * the exchange.
+ */
+enum io reply_error(struct exchange *ex, enum outcome outcome, const char *detail);
+/* For a route that redirects or responds; *outcome is what the exchange ends with. */
+enum io reply_route(struct exchange *ex, const struct exchange_request *req, enum outcome *outcome);
 
 #endif

@@ -3,8 +3,6 @@
 
 #include <string.h>
 
-#include "backend_h2.h"
-
 #include "weir/base/check.h"
 #include "weir/base/clock.h"
 
@@ -252,7 +250,7 @@ void trace_attempt_end(struct attempt *at)
 	struct trace_attempt *slot = slot_of(at);
 	if (!slot)
 		return;
-	slot->h2 = at->ops == &backend_h2_ops;
+	slot->h2 = at->h2 != NULL;
 	slot->reused = at->reused;
 	slot->sent_us = at->sent_us;
 	slot->first_us = at->resp_started ? at->first_byte_us : 0;

@@ -24,14 +24,16 @@ static bool area_init(struct area *area)
 	return area->base != NULL;
 }
 
-/* What one side puts off may lead to something for the other: until none is left. */
+/* What one side puts off may lead to something for the others: until none is left. */
 static void on_turn_end(struct loop *loop)
 {
 	struct worker *w = loop->owner;
 	do {
+		exchange_turn_end(w);
 		client_h2_turn_end(w);
 		backend_h2_turn_end(w->backends_h2);
-	} while (unlikely(!list_is_empty(&w->h2->dirty)));
+	} while (unlikely(!list_is_empty(&w->ended) || !list_is_empty(&w->h2->dirty)));
+	client_turn_end(w);
 }
 
 enum err worker_init(struct worker *w, unsigned id, const struct worker_limits *limits)
@@ -43,6 +45,8 @@ enum err worker_init(struct worker *w, unsigned id, const struct worker_limits *
 	list_init(&w->all_conns);
 	list_init(&w->accepts);
 	list_init(&w->gens);
+	list_init(&w->ended);
+	list_init(&w->closed);
 	enum err err = loop_init(&w->loop, name);
 	if (err)
 		return err;
@@ -176,15 +180,13 @@ void worker_adopt(struct worker *w, struct gen_local *gl)
 void worker_refresh(struct worker *w)
 {
 	bool avoided = false;
-	for (struct list *it = w->gens.next; it != &w->gens;) {
-		/* counted: whoever is served may be its last exchange, and end at once */
-		struct gen_local *gl = gen_get(list_entry(it, struct gen_local, link));
+	/* no generation goes meanwhile: whoever is served and ends has it until the turn's end */
+	list_each (it, &w->gens) {
+		struct gen_local *gl = list_entry(it, struct gen_local, link);
 		for (uint32_t p = 0; p < gl->gen->n_pools; p++) {
 			avoided |= pool_view_refresh(&gl->views[p]);
 			pool_queue_serve(gl->views[p].sl);
 		}
-		it = it->next;
-		gen_put(gl);
 	}
 	if (avoided)
 		worker_refresh_later(w, REFRESH_AGAIN_US);

@@ -562,6 +562,29 @@ def test_connect_timeout_goes_to_another_backend(weir, deaf, app):
     assert spread(client, 6) == {"app-0": 6}
 
 
+def test_a_hedge_has_a_connect_timeout_of_its_own(weir, deaf, scripted):
+    """The second attempt never connects, the first is late and then breaks: tried again at once."""
+    asked = []
+
+    def handler(peer):
+        while peer.request():
+            asked.append(peer)
+            if len(asked) == 1:
+                wait_for(lambda: daemon.pools()[0]["hedges"] == 1)
+                wait_for(lambda: daemon.backends()["deaf"]["connect_failures"] == 1)
+                return
+            peer.respond(b"again")
+    first, third = scripted(handler), scripted(handler)
+    daemon = weir([{"address": first.address, "priority": 0},
+                   {"address": deaf, "name": "deaf", "priority": 1},
+                   {"address": third.address, "priority": 2}], workers=1,
+                  pool={"retry": {"hedge": {"after": "20ms", "budget": "100%"}, "budget": "100%"},
+                        "timeouts": {"connect": "150ms", "response": "25s"}})
+    assert daemon.ask().body == b"again"
+    row = daemon.pools()[0]
+    assert (row["hedges"], row["hedges_won"], row["retries"]) == (1, 0, 1)
+
+
 def test_idle_timeout_in_the_middle_of_a_body(weir, app):
     backend = app()
     daemon = weir(backend.addresses, pool={"timeouts": {"idle": "200ms"}})

@@ -2,19 +2,33 @@
 /*
  * An attempt: one try of an exchange on one backend.  It holds the lease, the
  * way to the backend (a connection, or a stream of one) and what is known of the
- * response so far.  The exchange embeds its first; each attempt points back to
- * its exchange, so there may be a second one beside it.
+ * response so far.  The exchange embeds its first; a hedge is a second one beside
+ * it, with deadlines of its own.
  *
- *   attempt_begin --> lease --> connection --> ops->send --> events of the response
- *                       |           |             |                |
- *                       +-----------+-- failed ---+                |
- *                                       |                          |
- *                        attempt_failed: retry or give up          |
- *                                                                  v
- *                                                           attempt_finish
+ *                           a kept connection, or one that is shared
+ *             +----------------------------------+
+ *             |                                  v
+ *           IDLE ----> CONNECTING ----------> SENDING -----> WAITING ----> RECEIVING
+ *           ^  ^            |                   |               |              |
+ *           |  +-- afresh, elsewhere, queued ---+---------------+              |
+ *    tried  |               |                   |               |              |
+ *    again  |               v                   v               v              |
+ *           +------------ OVER <----------------+---------------+--------------+
  *
- * What happens on the way to the backend goes through struct backend_ops, so
- * that nothing else asks which HTTP version a connection speaks.
+ *   IDLE        no connection yet, or none any more; what needs no wait is skipped
+ *   CONNECTING  the connection is being opened           timeouts.connect
+ *   SENDING     request bytes are on their way           timeouts.idle; body_idle while the
+ *                                                        client has to send more
+ *   WAITING     all of the request is out, nothing of    retry.attempt_timeout, once;
+ *               the final response was given on          timeouts.response
+ *   RECEIVING   the client has the head, the body        timeouts.idle; write_idle while the
+ *               follows; a tunnel is open                client has to take bytes
+ *   OVER        connection and lease are let go of
+ *
+ * What becomes of it is told by events (struct attempt_events), and the exchange
+ * decides what follows: an attempt never answers the client or ends an exchange.
+ * What happens on the way to the backend goes through struct backend_ops, so that
+ * nothing else asks which HTTP version a connection speaks.
  *
  * Thread: the worker of the exchange.
  */
@@ -41,8 +55,8 @@ struct request_part {
 /* The backend's side of an attempt, whatever HTTP version the connection speaks. */
 struct backend_ops {
 	/*
-	 * Sends what the exchange has of its request (ex->direct or ex->req) and
-	 * moves the exchange to SENDING or WAITING; or fails the attempt.
+	 * Sends what the exchange has of its request (ex->direct or ex->req): the
+	 * attempt is SENDING or WAITING, or over and perhaps begun anew.
 	 */
 	void (*send)(struct attempt *at);
 	/*
@@ -65,6 +79,35 @@ struct backend_ops {
 	void (*finish)(struct attempt *at, bool keep);
 };
 
+enum attempt_state {
+	ATTEMPT_IDLE,
+	ATTEMPT_CONNECTING,
+	ATTEMPT_SENDING,
+	ATTEMPT_WAITING,
+	ATTEMPT_RECEIVING,
+	ATTEMPT_OVER,
+};
+
+const char *attempt_state_name(enum attempt_state state);
+
+/* What it tells the exchange, which may begin it anew, let go of it, or end. */
+struct attempt_events {
+	/* It ended with this outcome; its connection and lease are still held. */
+	void (*over)(struct attempt *at, enum outcome outcome);
+	/*
+	 * It would end so, but can go on: its answer is late (backend_timeout), or of a
+	 * status that another backend may spare the client (backend_refused).  True: it
+	 * was given up, or begun anew; the caller must not go on with it.
+	 */
+	bool (*may_end)(struct attempt *at, enum outcome outcome);
+	/* Its connection cannot serve it, through no fault of anybody. */
+	void (*moved)(struct attempt *at);
+	/* All of the request is out; only told where retry.hedge is on. */
+	void (*sent)(struct attempt *at);
+	/* The first byte of an answer is here, and there is a second attempt. */
+	void (*answered)(struct attempt *at);
+};
+
 /* What an attempt says of the backend, beside its lease's fault. */
 enum attempt_mark {
 	ATTEMPT_UNMARKED,
@@ -73,57 +116,78 @@ enum attempt_mark {
 };
 
 struct attempt {
+	void *slab_link;    /* only while free */
+	struct timer timer; /* of the state; stays filed while free */
+	/* from here on: zeroed for each exchange */
 	struct exchange *ex;
+	const struct attempt_events *on;
 	const struct backend_ops *ops; /* NULL: no connection */
 	struct upconn *up;             /* owns while `ops` is set; shared with HTTP/2 */
 	struct backend_stream *h2;     /* HTTP/2: owns while `ops` is set */
 	struct lease lease;
 	struct backend_local *local; /* of the backend; valid while ex->gl is held */
-	bool reused;                 /* the connection served others before */
-	bool stale_retried;          /* this lease has had its second connection */
-	bool stepped_back;           /* its backend opened too many connections: it waited */
-	bool made_room;              /* clients were closed for its descriptor */
-	bool unsent;                 /* not one byte of the request went out */
-	bool counted;                /* it is in the backend's request counter */
-	bool upload_dead;            /* the backend stopped reading: drop what still comes */
-	bool resp_started;           /* a byte of the response has been seen */
-	bool resp_keep;              /* the connection may be used again */
+	uint8_t state;               /* enum attempt_state */
 	uint8_t mark;                /* enum attempt_mark */
-	uint32_t n_interim;          /* responses with 1xx so far */
 	uint8_t trace_slot;          /* of ex->trace: index + 1 of its span, 0: none */
+	bool reused;                 /* the connection served others before */
+	/* of this try; attempt_reset forgets them */
+	bool crowded;       /* too many connections to its backend are being opened */
+	bool stepped_back;  /* which it has waited for */
+	bool made_room;     /* clients were closed for its descriptor */
+	bool stale_retried; /* this lease has had its second connection */
+	bool late;          /* retry.attempt_timeout is over, and it goes on */
+	bool unsent;        /* not one byte of the request went out */
+	bool counted;       /* it is in the backend's request counter */
+	bool upload_dead;   /* the backend stopped reading: drop what still comes */
+	bool resp_started;  /* a byte of the response has been seen */
+	bool resp_keep;     /* the connection may be used again */
+	uint32_t n_interim; /* responses with 1xx so far */
 	struct h1_body resp_body;
 	struct buf *resp_in;      /* an incomplete head; owns */
 	uint64_t connect_from_us; /* 0: not connecting */
 	uint64_t send_from_us;    /* its first part was sent, 0: it went in one piece */
 	uint64_t sent_us;         /* request handed to the kernel */
 	uint64_t first_byte_us;   /* of the response */
+	uint64_t late_us;         /* WAITING: when retry.attempt_timeout is over, 0: never */
+	uint64_t give_up_us;      /* WAITING: when timeouts.response is over, 0: not known yet */
 };
 
 /* ---- for the exchange ---- */
 
-/* Picks a backend and sends the request. */
-void attempt_begin(struct exchange *ex);
-/* Waiting for the backend of its pin is over: true when another one has it now. */
-bool attempt_elsewhere(struct exchange *ex);
-/* Its connection cannot serve it, through no fault of anybody: takes another one. */
-void attempt_move(struct attempt *at);
-/* The connect of this attempt has ended. */
-void attempt_connected(struct attempt *at, enum err err);
-/* It failed before any response byte; tries again or gives up. */
-void attempt_failed(struct attempt *at, enum outcome outcome);
-/* No answer within the time for one attempt: true when it goes on elsewhere. */
-bool attempt_moves_on(struct attempt *at);
-/* With a lease: takes a connection and sends the request. */
-void attempt_connect(struct attempt *at);
-/* The back-off is over. */
-void attempt_again(struct exchange *ex);
+/* `at` is of a slab, or of an exchange from there; zeroed from `ex` on. */
+void attempt_init(struct attempt *at, struct exchange *ex, const struct attempt_events *on);
+/* OVER, and to be tried again: forgets all that is known of it. */
+void attempt_reset(struct attempt *at);
+/* It will be repeated: what it took is kept apart. */
+void attempt_keep_times(struct attempt *at);
+/* The only way to change its state; sets the deadline that fits. */
+void attempt_set_state(struct attempt *at, enum attempt_state state);
+/* There was progress: the deadline of its state begins anew. */
+void attempt_arm(struct attempt *at);
 /* Before the lease goes: tells the pool when this outcome is the backend's doing. */
 void attempt_judge(struct attempt *at, enum outcome outcome);
+/* Lets go of its connection and keeps the lease: another one is to follow. */
+void attempt_disconnect(struct attempt *at);
 /*
- * Lets go of the connection and the lease.  `error`: it failed, which says
+ * OVER: lets go of the connection and the lease.  `error`: it failed, which says
  * something about the backend only if it was judged so, or by its own answer.
+ * More than once is fine.
  */
 void attempt_finish(struct attempt *at, bool keep, bool error);
+
+static inline bool attempt_is_over(const struct attempt *at)
+{
+	return at->state == ATTEMPT_OVER;
+}
+
+/* Bytes of the request that wait for the backend to take them. */
+static inline size_t attempt_upload_pending(const struct attempt *at)
+{
+	return at->ops ? at->ops->pending(at) : 0;
+}
+
+/* connect.c, with a lease: takes a connection, or opens one, and sends the request. */
+void attempt_connect(struct attempt *at, bool may_reuse);
 
 /* ---- for the versions: backend_*.c ---- */
 
@@ -139,12 +203,22 @@ static inline void attempt_count(struct attempt *at)
 		counter_add(&at->local->counters.requests, 1);
 	at->counted = true;
 }
+/* It ended.  The exchange may be over after this, or the attempt begun anew. */
+void attempt_over(struct attempt *at, enum outcome outcome);
+/* The connect of this attempt has ended: sends the request, or is over. */
+void attempt_connected(struct attempt *at, enum err err);
+/* The connection could not be opened. */
+void attempt_connect_failed(struct attempt *at, enum outcome outcome);
+/* Its connection takes no further requests, and did nothing with this one. */
+void attempt_moved(struct attempt *at);
 /*
  * The head of a final answer is here.  True when it is not for the client: another
- * backend is asked, because of its status (retry.on); the attempt is gone.
+ * backend is asked, because of its status (retry.on); the attempt is given up.
  */
 bool attempt_retries_status(struct attempt *at, struct message *resp);
-/* All of the request is out. */
+/* Nothing more is sent: from now on an answer is waited for. */
+void attempt_waits(struct attempt *at);
+/* The same, because all of the request is out. */
 void attempt_sent(struct attempt *at);
 /* The first byte of the response is here. */
 void attempt_answered(struct attempt *at);
@@ -157,7 +231,7 @@ void attempt_count_status(struct attempt *at, unsigned status);
 bool attempt_interim(struct attempt *at);
 /*
  * After bytes were given to the client.  True when reading may go on; false
- * when the exchange is over, moved on, or has to wait for the client.
+ * when it is over, or has to wait for the client.
  */
 bool attempt_relayed(struct attempt *at, enum io io, bool end);
 

@@ -12,7 +12,7 @@
  *                                                   | close, but the peer may still send
  *                                                   v
  *                                                +--------+
- *                                                | LINGER | --> closed
+ *                                                | LINGER | --> CLOSED
  *                                                +--------+
  *
  *   PROXY   the peer must say first who the client is (client_proxy.c); the header
@@ -26,6 +26,8 @@
  *           has ended its direction          timeouts.half_closed, until its answer begins
  *   HTTP2   the session has the deadlines
  *   LINGER  our direction is shut, what comes is thrown away    2 s
+ *   CLOSED  the descriptor is closed, nothing refers to it; from any state.  Its memory
+ *           goes at the end of the turn, so whoever is still in its functions may ask
  *
  * An idle connection holds no buffer.
  */
@@ -47,6 +49,7 @@ enum client_state {
 	CLIENT_BUSY,
 	CLIENT_HTTP2,
 	CLIENT_LINGER,
+	CLIENT_CLOSED,
 };
 
 struct client_h2;
@@ -63,7 +66,6 @@ struct client {
 	bool keep : 1;       /* the connection goes on after this exchange */
 	bool trusted : 1;    /* the peer is in trusted_proxies */
 	bool tls_before : 1; /* the PROXY header says that the client came over TLS */
-	bool in_loop : 1;    /* client_next is running: it takes the next request */
 	bool body_paused : 1;
 	bool half_closed : 1; /* the client has ended its direction: no more requests come */
 	bool retired : 1;     /* its listener is gone from the configuration */
@@ -85,13 +87,13 @@ struct client {
 	struct addr_packed peer;
 	uint64_t id;
 	uint64_t opened_us;
-	struct list link; /* worker->all_conns */
+	struct list link; /* worker->all_conns; CLOSED: worker->closed */
 	char ip[ADDR_IP_TEXT_MAX];
 };
 
 extern const struct client_ops client_h1_ops;
 
-/* Takes over an accepted descriptor; NULL, with it closed, when memory is out. */
+/* Takes over an accepted descriptor; NULL when it is closed already. */
 struct client *client_open(struct worker *w, int fd, const struct addr *peer,
 			   const struct gen_listener *listener);
 /* Requests under way on an HTTP/2 connection. */
@@ -102,6 +104,8 @@ void client_origin(const struct client *c, struct proxy_header *out);
 void client_abort(struct client *c);
 /* Closes when there is nothing under way. */
 void client_drain(struct client *c);
+/* The memory of all that were closed in this turn. */
+void client_turn_end(struct worker *w);
 /* Follows a new generation: the listener's new configuration, or its absence. */
 void client_adopt(struct client *c);
 

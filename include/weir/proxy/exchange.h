@@ -3,33 +3,35 @@
  * The exchange: one request and its response, the unit of everything.  Born and
  * ended on one worker.
  *
- *                    local answer, error
- *        +-------------------------------------------+
- *        |                                           v
- *   NEW -+-> QUEUED --> CONNECTING --> SENDING --> FLUSH --> (ended)
- *        |      ^           |  ^          |          ^
- *        |      +--- retry -+--+- retry --+          |
- *        |                  |             v          |
- *        +------------------+--------> WAITING ------+
- *                                         |          |
- *                                         v          |
- *                                      TRANSFER -----+
- *                                         |
- *                                         v
- *                                       TUNNEL --> (ended)
+ *                       local answer, error
+ *        +--------------------------------------------+
+ *        |                                            v
+ *   NEW -+-> QUEUED ----> RUNNING ------------------> FLUSH --> ENDED
+ *        |    ^  |        ^ |  | |                                ^
+ *        |    |  +--------|-|--|-|--------------------------------+
+ *        |    +---retry---|-+  | +-----> TUNNEL ------------------+
+ *        |                |    v                                  |
+ *        +----------------+-- BACKOFF ----------------------------+
  *
  *   NEW         the head is here, nothing decided
  *   QUEUED      in the pool queue; no lease            deadline queue.timeout
- *   BACKOFF     no lease, waits before another attempt    retry.backoff
- *   CONNECTING  lease taken, connect in progress       timeouts.connect
- *   SENDING     request bytes are on their way         body_idle / timeouts.idle
- *   WAITING     request sent, no final response head   timeouts.response
- *   TRANSFER    response head relayed, body follows    timeouts.idle / write_idle
+ *   BACKOFF     no lease, waits before another try        retry.backoff
+ *   RUNNING     its attempt (attempt.h) is under way   that of the attempt; retry.hedge.after
  *   TUNNEL      101 relayed, bytes both ways           timeouts.idle
  *   FLUSH       backend done, lease dropped, the client still has to take bytes
  *                                                      write_idle
+ *   ENDED       counted and logged; its memory goes when its client has taken note
  *
- * Everything that ends it goes through exchange_end with one outcome.
+ * Besides, timeouts.total holds in every state.  An end marks: exchange_end may be called
+ * by anybody at any time, the exchange stays where it is until its client's side frees it
+ * (client_ops->ended, at the end of the turn, or in the client's own code).  Once it has
+ * ended, whatever the client's side still says to it is ignored.
+ *
+ *   exchange.c        birth, request body, tunnel, deadlines: what the client's side says
+ *   place.c           a backend, or a place in the queue
+ *   retry.c           what follows when an attempt is over
+ *   end.c             the end
+ *   exchange_state.c  states
  */
 #ifndef WEIR_PROXY_EXCHANGE_H
 #define WEIR_PROXY_EXCHANGE_H
@@ -45,20 +47,13 @@ enum exchange_state {
 	EXCHANGE_NEW,
 	EXCHANGE_QUEUED,
 	EXCHANGE_BACKOFF,
-	EXCHANGE_CONNECTING,
-	EXCHANGE_SENDING,
-	EXCHANGE_WAITING,
-	EXCHANGE_TRANSFER,
+	EXCHANGE_RUNNING,
 	EXCHANGE_TUNNEL,
 	EXCHANGE_FLUSH,
 	EXCHANGE_ENDED,
 };
 
-const char *exchange_state_name(enum exchange_state state);
-
 #define REQUEST_ID_MAX 128
-/* A longer body of a request that may not be repeated is sent from where it was received. */
-#define DIRECT_MIN 2048
 
 struct exchange;
 struct trace;
@@ -85,10 +80,11 @@ struct client_ops {
 	/* The request body may flow again. */
 	void (*resume)(struct exchange *ex);
 	/*
-	 * The exchange is over and its memory gone; `complete`: the client has a
-	 * whole response.  May begin the next exchange.
+	 * At the end of the turn in which the exchange has ended: takes note of that
+	 * (ex->resp_complete: the client has a whole response) and calls exchange_free.
+	 * May begin the next exchange.
 	 */
-	void (*ended)(void *client, bool complete);
+	void (*ended)(struct exchange *ex);
 	size_t (*pending)(const struct exchange *ex); /* bytes the kernel has not taken */
 	size_t (*unsent)(const struct exchange *ex);  /* and those the peer has not */
 	/* Who the client is, for the PROXY protocol; borrows until the callback ends. */
@@ -96,9 +92,10 @@ struct client_ops {
 };
 
 struct exchange {
-	void *slab_link;    /* only while free */
-	struct timer timer; /* stays filed while free */
-	/* from here to request_id: zeroed for each exchange */
+	void *slab_link;      /* only while free */
+	struct timer timer;   /* stays filed while free */
+	struct attempt first; /* with a timer likewise */
+	/* from the rest of `first` to request_id: zeroed for each exchange */
 	uint32_t magic;
 	enum exchange_state state;
 	struct worker *worker;
@@ -111,9 +108,10 @@ struct exchange {
 
 	/* the way to a backend */
 	struct pool_view *view;
-	struct attempt *at; /* the one that serves the client; never NULL */
-	struct attempt first;
-	struct attempt *hedge; /* a second one beside it, see src/proxy/hedge.h; owns */
+	struct list link;       /* ENDED: worker->ended */
+	struct attempt *at;     /* the one that serves the client; never NULL */
+	struct attempt *hedge;  /* the other one while it is under way, see src/proxy/hedge.h */
+	struct attempt *second; /* beside `first`; either may be either; owns */
 	struct waiter waiter;
 	struct pool_tried tried;
 	uint64_t hash_key;    /* for a hashing strategy; 0: none */
@@ -126,8 +124,8 @@ struct exchange {
 	bool secure;          /* the client speaks TLS */
 	bool has_grpc_timeout;
 	bool hedged;          /* there has been a second one */
-	uint64_t hedge_us;    /* when the answer is late enough for one, 0: never */
-	uint64_t waited_us;   /* WAITING: what earlier steps of the deadline took */
+	uint8_t n_hedges;     /* sent to one more backend at the same time */
+	uint64_t hedge_at_us; /* RUNNING: when the answer is late enough for one, 0: never */
 	bool client_deadline; /* total_deadline_us is the client's */
 	uint16_t stamp_at[2]; /* where in the head what is left is written, 0: nowhere */
 	uint16_t n_retries;
@@ -212,13 +210,11 @@ size_t exchange_body_room(const struct exchange *ex);
 /* Bytes of the request that wait for the backend to take them. */
 static inline size_t exchange_upload_pending(const struct exchange *ex)
 {
-	return ex->at->ops ? ex->at->ops->pending(ex->at) : 0;
+	return attempt_upload_pending(ex->at);
 }
 /* Raw bytes of a tunnel, and their end. */
 enum io exchange_raw(struct exchange *ex, struct span bytes);
 void exchange_raw_end(struct exchange *ex);
-/* The request body cannot be read on: refused or timed out. */
-void exchange_body_failed(struct exchange *ex, enum outcome outcome, const char *detail);
 /* The client is gone. */
 void exchange_client_gone(struct exchange *ex);
 /* Everything the client had pending is out. */
@@ -227,8 +223,25 @@ void exchange_client_drained(struct exchange *ex);
 /* measure.c: the phases of an exchange that has ended, into histograms and rings. */
 void exchange_measure(struct exchange *ex);
 
-/* Ends it, whatever its state. */
+/*
+ * Ends it, whatever its state; the first end counts.  A client that can still be told
+ * is told, in the words of `detail` if there are any.  What is given back here: the
+ * connection, the lease; the exchange itself only by exchange_free.
+ */
 void exchange_end(struct exchange *ex, enum outcome outcome);
+void exchange_refuse(struct exchange *ex, enum outcome outcome, const char *detail);
+/* ENDED: its memory goes. */
+void exchange_free(struct exchange *ex);
+/* Tells the clients' sides of all that have ended. */
+void exchange_turn_end(struct worker *w);
+
+static inline bool exchange_is_over(const struct exchange *ex)
+{
+	return ex->state == EXCHANGE_ENDED;
+}
+
+/* What it does, in a word: its state, or that of its attempt. */
+const char *exchange_state_name(const struct exchange *ex);
 
 /* ---- inside proxy/ ---- */
 
@@ -251,18 +264,34 @@ static inline struct h1_limits response_limits(const struct exchange *ex)
 /* What is still in the receive area goes to `req`, because it has to wait. */
 bool exchange_keep_request(struct exchange *ex);
 
-/* timeouts.response as it applies to this exchange. */
+/* exchange_state.c: timeouts.response and timeouts.idle as they apply to this exchange. */
 uint64_t exchange_response_timeout(const struct exchange *ex);
+uint64_t exchange_idle_timeout(const struct exchange *ex);
+/* The only way to change its state; sets the deadline that fits. */
 void exchange_set_state(struct exchange *ex, enum exchange_state state);
-/* Sets the deadline that fits the state. */
 void exchange_arm(struct exchange *ex);
+/* Bytes moved: the deadline begins anew, that of the attempt while it is RUNNING. */
+void exchange_progress(struct exchange *ex);
+/*
+ * A peer that takes bytes slowly is not a peer that stopped: what the kernel still
+ * holds counts as well.  Whether the client has taken some since the last look.
+ */
+bool exchange_client_progress(struct exchange *ex);
+/* What it ends with when the client leaves now. */
+enum outcome exchange_outcome_gone(const struct exchange *ex);
+
+/* retry.c */
+extern const struct attempt_events exchange_attempt_events;
+
+/* end.c: an answer of weir itself was given to the client, with this result. */
+void exchange_answered(struct exchange *ex, enum io io, enum outcome outcome);
+/* The whole response was. */
+void exchange_delivered(struct exchange *ex);
+/* For status only; this worker alone writes it. */
+void exchange_show(struct worker *w);
 
 /* send_proxy.c: how to introduce the client to a backend. */
 void send_proxy_intro(const struct exchange *ex, struct upconn_intro *intro);
-
-/* reply.c: answers of weir itself. */
-void reply_error(struct exchange *ex, enum outcome outcome, const char *detail);
-void reply_route(struct exchange *ex, const struct exchange_request *req);
 
 /* policy.c: what is changed in heads on their way. */
 /*

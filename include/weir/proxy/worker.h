@@ -76,7 +76,10 @@ struct worker {
 	struct route_scratch *routes;
 	struct slab conns, exchanges;
 	struct slab attempts;           /* second ones of exchanges (hedging) */
+	struct list ended;              /* struct exchange: to be freed at the end of the turn */
+	struct list closed;             /* struct client: the same */
 	struct list all_conns;          /* struct client */
+	uint32_t n_clients;             /* in it */
 	struct client_h2_worker *h2;    /* owns */
 	struct backend_h2 *backends_h2; /* HTTP/2 towards backends; owns */
 	struct h2_budget h2_windows;    /* of all streams of HTTP/2, both sides */

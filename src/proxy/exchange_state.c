@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: MIT */
+/* States and deadlines of an exchange; what becomes of them is in exchange.c. */
+#include "weir/base/check.h"
+#include "weir/proxy/exchange.h"
+
+const char *exchange_state_name(const struct exchange *ex)
+{
+	static const char *const names[] = {
+	    [EXCHANGE_NEW] = "new",         [EXCHANGE_QUEUED] = "queued",
+	    [EXCHANGE_BACKOFF] = "backoff", [EXCHANGE_RUNNING] = "running",
+	    [EXCHANGE_TUNNEL] = "tunnel",   [EXCHANGE_FLUSH] = "flush",
+	    [EXCHANGE_ENDED] = "ended",
+	};
+	if (ex->state == EXCHANGE_RUNNING)
+		return attempt_state_name(ex->at->state);
+	return (size_t)ex->state < ARRAY_LEN(names) ? names[ex->state] : "?";
+}
+
+/* Moves that make sense, as bits of the next state. */
+static const uint8_t moves[] = {
+#define TO(state) (1u << EXCHANGE_##state)
+    [EXCHANGE_NEW] = TO(QUEUED) | TO(RUNNING) | TO(FLUSH) | TO(ENDED),
+    [EXCHANGE_QUEUED] = TO(RUNNING) | TO(FLUSH) | TO(ENDED),
+    [EXCHANGE_BACKOFF] = TO(QUEUED) | TO(RUNNING) | TO(FLUSH) | TO(ENDED),
+    [EXCHANGE_RUNNING] = TO(QUEUED) | TO(BACKOFF) | TO(TUNNEL) | TO(FLUSH) | TO(ENDED),
+    [EXCHANGE_TUNNEL] = TO(ENDED),
+    [EXCHANGE_FLUSH] = TO(ENDED),
+#undef TO
+};
+
+#ifdef WEIR_CHECK_SLOW
+static void exchange_verify(const struct exchange *ex)
+{
+	check_magic(ex, EXCHANGE_MAGIC);
+	check(ex->at == &ex->first || ex->at == ex->second);
+	check(!ex->hedge || (ex->second && ex->hedge != ex->at));
+	check(!ex->hedge || ex->state == EXCHANGE_RUNNING);
+	check(ex->state != EXCHANGE_QUEUED || list_is_linked(&ex->waiter.link));
+	bool idle = ex->at->state == ATTEMPT_IDLE || attempt_is_over(ex->at);
+	if (ex->state == EXCHANGE_QUEUED || ex->state == EXCHANGE_BACKOFF)
+		check(idle && !ex->at->lease.backend && ex->req);
+	if (ex->state == EXCHANGE_FLUSH || ex->state == EXCHANGE_ENDED)
+		check(attempt_is_over(ex->at));
+	check(ex->head_relayed || !ex->resp_complete || ex->state == EXCHANGE_ENDED);
+}
+#define verify(ex) exchange_verify(ex)
+#else
+#define verify(ex) ((void)0)
+#endif
+
+void exchange_set_state(struct exchange *ex, enum exchange_state state)
+{
+	check(moves[ex->state] & (1u << state));
+	if (unlikely(ex->state == EXCHANGE_QUEUED)) {
+		ex->queue_us += ex->worker->loop.now_us - ex->queue_from_us;
+		if (list_is_linked(&ex->waiter.link))
+			pool_queue_remove(&ex->waiter);
+	}
+	ex->state = state;
+	verify(ex);
+	exchange_arm(ex);
+}
+
+/* ---- deadlines ---- */
+
+uint64_t exchange_idle_timeout(const struct exchange *ex)
+{
+	if (ex->route && ex->route->timeouts.idle_set)
+		return ex->route->timeouts.idle_us;
+	return ex->view->pool->conf->timeouts.idle_us;
+}
+
+uint64_t exchange_response_timeout(const struct exchange *ex)
+{
+	if (ex->route && ex->route->timeouts.response_set)
+		return ex->route->timeouts.response_us;
+	return ex->view->pool->conf->timeouts.response_us;
+}
+
+/* "Full jitter": between 0 and a bound that doubles. */
+static uint64_t backoff(const struct exchange *ex)
+{
+	uint64_t base = ex->view->pool->conf->retry.backoff_us;
+	unsigned doublings = ex->n_retries > 1 ? ex->n_retries - 1u : 0;
+	uint64_t most = doublings < 4 ? base << doublings : 10 * base;
+	most = most < 10 * base ? most : 10 * base;
+	return 1 + rng_next(&ex->worker->pool.rng) % (most + 1);
+}
+
+/* 0: none but timeouts.total, which holds in every state. */
+static uint64_t deadline_of(const struct exchange *ex)
+{
+	uint64_t now = ex->worker->loop.now_us;
+	switch (ex->state) {
+	case EXCHANGE_QUEUED:
+		return now + (ex->pin_waits ? ex->view->pool->conf->sticky.wait_us
+					    : ex->view->pool->conf->queue.timeout_us);
+	case EXCHANGE_BACKOFF:
+		return now + backoff(ex);
+	case EXCHANGE_RUNNING:
+		return ex->hedge_at_us;
+	case EXCHANGE_TUNNEL:
+		return now + exchange_idle_timeout(ex);
+	case EXCHANGE_FLUSH:
+		return now + ex->listener->timeouts.write_idle_us;
+	default:
+		return 0;
+	}
+}
+
+void exchange_arm(struct exchange *ex)
+{
+	uint64_t deadline = deadline_of(ex);
+	if (ex->total_deadline_us && ex->state != EXCHANGE_ENDED &&
+	    (!deadline || ex->total_deadline_us < deadline))
+		deadline = ex->total_deadline_us;
+	if (deadline)
+		timer_set(&ex->worker->loop.timers, &ex->timer, deadline);
+	else
+		timer_clear(&ex->timer);
+}
+
+void exchange_progress(struct exchange *ex)
+{
+	if (likely(ex->state == EXCHANGE_RUNNING))
+		attempt_arm(ex->at);
+	else
+		exchange_arm(ex);
+}
+
+bool exchange_client_progress(struct exchange *ex)
+{
+	size_t left = ex->client_ops->unsent(ex);
+	bool progress = left < ex->unsent_mark;
+	ex->unsent_mark = left;
+	return progress;
+}
+
+enum outcome exchange_outcome_gone(const struct exchange *ex)
+{
+	if (ex->state == EXCHANGE_QUEUED)
+		return OUTCOME_client_gone_queue;
+	if (ex->state == EXCHANGE_TUNNEL)
+		return OUTCOME_tunnel;
+	if (ex->state == EXCHANGE_BACKOFF)
+		return OUTCOME_client_gone_connect;
+	if (ex->state != EXCHANGE_RUNNING)
+		return OUTCOME_client_gone_transfer;
+	switch (ex->at->state) {
+	case ATTEMPT_IDLE:
+	case ATTEMPT_CONNECTING:
+		return OUTCOME_client_gone_connect;
+	case ATTEMPT_SENDING:
+		return OUTCOME_client_gone_request;
+	case ATTEMPT_WAITING:
+		return OUTCOME_client_gone_wait;
+	default:
+		return OUTCOME_client_gone_transfer;
+	}
+}

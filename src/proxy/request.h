@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Private to proxy/: the bytes of an exchange's request.
+ *
+ *   ex->direct   head and body in the receive area; until the callback ends
+ *   ex->req      a buffer with all that has come, while the exchange has no backend;
+ *                then as long as it may be sent again (ex->replayable)
+ */
+#ifndef WEIR_PROXY_REQUEST_H
+#define WEIR_PROXY_REQUEST_H
+
+#include "weir/proxy/exchange.h"
+
+/* The rewritten head and what came along of the body.  False: there is no room for it. */
+bool request_put(struct exchange *ex, struct span body, bool complete);
+/* How much more of the body may be kept while there is no backend. */
+size_t request_room(const struct exchange *ex);
+/* More of the body, framed.  False: no memory. */
+bool request_append(struct exchange *ex, struct span body);
+/* What is sent can be sent again only while all of it is kept. */
+void request_keep_for_replay(struct exchange *ex, struct span body);
+void request_drop(struct exchange *ex);
+
+#endif
