@@ -4,6 +4,9 @@
 
 #include "control.h"
 
+/* So many clients at once surprise nobody. */
+#define FEW 4096
+
 /* One in eight, up to a thousand, is kept for connections to backends: clients alone must
  * not use them up. */
 uint32_t descriptors_for_clients(uint32_t n)
@@ -20,18 +23,24 @@ static uint64_t may_open(void)
 	return fds.rlim_max;
 }
 
-static uint64_t clients_of(const struct conf *conf)
+/*
+ * What listeners may take.  The limit of those that do not write it is high enough
+ * for anybody: it counts where few clients are possible at all.
+ */
+static uint64_t clients_of(const struct conf *conf, bool few)
 {
 	uint64_t n = 0;
 	for (size_t i = 0; i < conf->n_listeners; i++)
-		n += conf->listeners[i].limits.connections;
+		if (few || conf->listeners[i].limits.connections_set)
+			n += conf->listeners[i].limits.connections;
 	return n;
 }
 
 bool descriptors_suffice(const struct conf *conf, struct str *why)
 {
-	uint64_t most = may_open(), clients = clients_of(conf);
+	uint64_t most = may_open();
 	uint32_t room = descriptors_for_clients((uint32_t)most);
+	uint64_t clients = clients_of(conf, room < FEW);
 	if (clients <= room)
 		return true;
 	str_printf(why,

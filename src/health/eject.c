@@ -80,6 +80,10 @@ static void eject(struct health_target *t, enum ejection cause)
 	if (t->n_ejected < UINT32_MAX / 2)
 		t->n_ejected++;
 	t->ejected = true;
+	t->ejected_us = t->health->loop->now_us;
+	t->was_down = false;
+	t->eject_broken = atomic_load(&t->backend->fault.broken);
+	t->eject_cause = cause;
 	t->facts.ejections[cause]++;
 	set_trial(t, TRIAL_CLOSED);
 	uint64_t us = eject_time_us(t), closed = us / 2 < CLOSED_US ? us / 2 : CLOSED_US;
@@ -105,9 +109,24 @@ static void on_back(struct timer *timer)
 	if (now < t->back_at_us) { /* workers pass it over by now; panic may want it */
 		set_trial(t, TRIAL_OFF);
 		loop_timer(t->health->loop, &t->back, t->back_at_us - now);
+		t->health->host.look(t->health->host.ctx); /* who has nobody else may be waiting */
 		return;
 	}
 	bring_back(t, TRIAL_FREE, "the ejection is over, one request tries it");
+}
+
+/*
+ * What connections said, a check that began later answers: the backend was restarted,
+ * or is within reach again.  Not a second time in a row, unless checks have seen it
+ * down meanwhile: then they ask for something else than traffic does.
+ */
+void target_checked(struct health_target *t, bool ok, uint64_t began_us)
+{
+	t->was_down |= t->vitals.is == VITALS_DOWN;
+	if (!t->ejected || !t->eject_broken || !ok || t->vitals.is != VITALS_UP ||
+	    began_us < t->ejected_us || (t->eject_cause == EJECTION_trial && !t->was_down))
+		return;
+	bring_back(t, TRIAL_FREE, "its check passes again, one request tries it");
 }
 
 /* ---- letters of workers ---- */

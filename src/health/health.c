@@ -54,6 +54,14 @@ static const char *reason_of(const struct health_target *t, enum backend_state s
 	}
 }
 
+/* Ejected, and nothing but traffic speaks against it: see pool/eligible.c.  True when new. */
+static bool set_resort(struct health_target *t, enum backend_state now)
+{
+	bool resort = now == BACKEND_ejected && (!t->pool->settings || t->vitals.is == VITALS_UP);
+	return atomic_exchange_explicit(&t->backend->resort, resort, memory_order_relaxed) !=
+	       resort;
+}
+
 void target_settle(struct health_target *t, const char *why)
 {
 	struct backend *b = t->backend;
@@ -63,7 +71,10 @@ void target_settle(struct health_target *t, const char *why)
 		down_reason(t, t->reason, sizeof(t->reason));
 	else
 		snprintf(t->reason, sizeof(t->reason), "%s", reason_of(t, now));
+	bool new_resort = set_resort(t, now);
 	if (now == was) {
+		if (new_resort)
+			t->health->host.look(t->health->host.ctx);
 		target_tell(t);
 		return;
 	}
@@ -149,8 +160,10 @@ static uint64_t next_check_us(struct health_target *t)
 static void on_done(struct health_target *t, const struct check_result *result)
 {
 	keep(&t->facts, result);
-	if (!result->local)
+	if (!result->local) {
 		vitals_note(&t->vitals, result->ok, &t->pool->settings->conf);
+		target_checked(t, result->ok, t->health->loop->now_us - result->duration_us);
+	}
 	schedule(t, next_check_us(t));
 	target_settle(t, result->reason);
 	start_waiting(t->health);

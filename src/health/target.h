@@ -78,6 +78,10 @@ struct health_target {
 	uint32_t n_ejected; /* ejections in a row; a good interval takes one away */
 	struct timer back;  /* first when all workers know of the ejection, then its end */
 	uint64_t open_at_us, back_at_us;
+	uint64_t ejected_us; /* since */
+	enum ejection eject_cause;
+	bool eject_broken; /* about connections: a check that passes ends it */
+	bool was_down;     /* checks failed since */
 	char eject_reason[BACKEND_REASON_MAX];
 	uint64_t swept_served, swept_faults; /* totals at the last sweep */
 	uint32_t n_slow;                     /* sweeps in a row that found it slow */
@@ -99,6 +103,8 @@ struct health {
 /* The pool's settings are these, and its backends. */
 void pool_follow_outlier(struct health_pool *hp, const struct conf_outlier *conf);
 void pool_stop_outlier(struct health_pool *hp);
+/* A check of an ejected one is over; it began at this time. */
+void target_checked(struct health_target *t, bool ok, uint64_t began_us);
 /* A target that is new, or about to be freed. */
 void target_watch_traffic(struct health_target *t);
 void target_unwatch_traffic(struct health_target *t);

@@ -6,6 +6,8 @@
  *
  * Worked out on a change, never on the request path; a pick reads the result.
  */
+#include <string.h>
+
 #include "weir/base/bitset.h"
 #include "weir/pool/pool.h"
 
@@ -37,8 +39,24 @@ static bool is_in_state(const struct pool *pool, uint32_t i, enum backend_state 
 }
 
 /*
- * All that are known to be good; those not checked yet only when there is none.
- * True when there is any.
+ * Ejected ones that may be well: their check passes, or there is none.  Traffic spoke
+ * against them, but when nobody else is left, or nobody else can be reached, they
+ * are better than no backend at all.
+ */
+static bool fill_resort(const struct pool *pool, uint64_t *bits)
+{
+	for (uint32_t i = 0; i < pool->n; i++)
+		bitset_assign(
+		    bits, i,
+		    is_in_state(pool, i, BACKEND_ejected) &&
+			atomic_load_explicit(&pool->backends[i]->resort, memory_order_relaxed));
+	return !bitset_is_empty(bits, pool->n);
+}
+
+/*
+ * All that are known to be good; those not checked yet only when there is none, and
+ * ejected ones only when there is none of these either: a tier that stands by comes
+ * before them.  True when there is any.
  */
 static bool fill_usable(const struct pool *pool, uint64_t *bits)
 {
@@ -48,7 +66,7 @@ static bool fill_usable(const struct pool *pool, uint64_t *bits)
 		return true;
 	for (uint32_t i = 0; i < pool->n; i++)
 		bitset_assign(bits, i, is_in_state(pool, i, BACKEND_unknown));
-	return !bitset_is_empty(bits, pool->n);
+	return !bitset_is_empty(bits, pool->n) || fill_resort(pool, bits);
 }
 
 /* Adds those that only health keeps out; false when the tier is in no state to panic. */
@@ -57,9 +75,10 @@ static bool panic_tier(const struct pool *pool, const uint64_t *members, uint64_
 	uint32_t n_sick = 0, n_good = 0;
 	for (uint32_t i = bitset_next(members, pool->n, 0); i < pool->n;
 	     i = bitset_next(members, pool->n, i + 1)) {
-		n_sick +=
-		    is_in_state(pool, i, BACKEND_down) || is_in_state(pool, i, BACKEND_ejected);
-		n_good += bitset_has(bits, i);
+		bool good = bitset_has(bits, i);
+		n_sick += !good && (is_in_state(pool, i, BACKEND_down) ||
+				    is_in_state(pool, i, BACKEND_ejected));
+		n_good += good;
 	}
 	uint32_t n = n_sick + n_good;
 	if (n < PANIC_MIN_BACKENDS || n_good >= pool->conf->panic * n)
@@ -216,23 +235,50 @@ static bool fill_shares(struct pool_view *view)
 
 /* ---- the whole ---- */
 
+static bool is_avoided(const struct pool_view *view, uint32_t i)
+{
+	return view->pool->backends[i]->local[view->sl->pw->id]->avoid_until_us > now_of(view);
+}
+
+static bool any_reachable(const struct pool_view *view, const uint64_t *bits)
+{
+	for (uint32_t i = bitset_next(bits, view->pool->n, 0); i < view->pool->n;
+	     i = bitset_next(bits, view->pool->n, i + 1))
+		if (!is_avoided(view, i))
+			return true;
+	return false;
+}
+
+/* Nobody who is up can be reached: the ejected take over; true when they do. */
+static bool resort(struct pool_view *view)
+{
+	if (!view->has_resort || any_reachable(view, view->eligible) ||
+	    !any_reachable(view, view->resort))
+		return false;
+	memcpy(view->eligible, view->resort, words_of(view->pool) * sizeof(uint64_t));
+	return true;
+}
+
 /* Takes out whom this worker avoids, unless that leaves nobody; true when there is one. */
 static bool drop_avoided(struct pool_view *view)
 {
 	const struct pool *pool = view->pool;
-	unsigned id = view->sl->pw->id;
 	uint32_t n_avoided = 0, n_left = 0;
 	for (uint32_t i = 0; i < pool->n; i++) {
 		if (!bitset_has(view->eligible, i))
 			continue;
-		if (pool->backends[i]->local[id]->avoid_until_us > now_of(view))
+		if (is_avoided(view, i))
 			n_avoided++;
 		else
 			n_left++;
 	}
-	for (uint32_t i = 0; n_avoided && n_left && i < pool->n; i++)
-		if (pool->backends[i]->local[id]->avoid_until_us > now_of(view))
-			bitset_del(view->eligible, i);
+	for (uint32_t i = 0; n_avoided && n_left && i < pool->n; i++) {
+		if (!bitset_has(view->eligible, i) || !is_avoided(view, i))
+			continue;
+		bitset_del(view->eligible, i);
+		bitset_put(view->resort, i);
+		view->has_resort = true;
+	}
 	return n_avoided > 0;
 }
 
@@ -240,6 +286,9 @@ static bool refresh(struct pool_view *view, bool avoiding)
 {
 	bool again = false;
 	fill_usable(view->pool, view->eligible);
+	view->has_resort = fill_resort(view->pool, view->resort);
+	if (avoiding)
+		again |= resort(view); /* those who are avoided are looked at again */
 	find_tiers(view);
 	if (avoiding) {
 		again |= drop_avoided(view);
@@ -268,6 +317,7 @@ void pool_view_init(struct pool_view *view, struct pool *pool, struct pool_worke
 	*view = (struct pool_view){.pool = pool, .sl = pool->state->local[pw->id]};
 	view->eligible = arena_array(arena, BITSET_WORDS(pool->n) + 1, sizeof(uint64_t));
 	view->to_try = arena_array(arena, BITSET_WORDS(pool->n) + 1, sizeof(uint64_t));
+	view->resort = arena_array(arena, BITSET_WORDS(pool->n) + 1, sizeof(uint64_t));
 	view->shares = arena_array(arena, pool->n, sizeof(uint16_t));
 	view->tier_load = arena_array(arena, pool->n_tiers, sizeof(uint8_t));
 	view->locals = arena_array(arena, pool->n_tiers, sizeof(void *));

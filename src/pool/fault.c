@@ -24,6 +24,7 @@ void fault_note(struct fault_shared *shared, struct fault_local *local,
 	uint32_t limit = atomic_load_explicit(&shared->limit, memory_order_relaxed);
 	counter_add(&local->faults, 1);
 	atomic_store_explicit(&shared->status, facts->status, memory_order_relaxed);
+	atomic_store_explicit(&shared->broken, facts->broken, memory_order_relaxed);
 	atomic_store_explicit(&shared->why, facts->why, memory_order_relaxed);
 	/* at each multiple: an ejection that was not possible may be by then */
 	unsigned news = limit && row % limit == 0 ? FAULT_NEWS_ROW : 0;

@@ -337,19 +337,14 @@ static uint32_t draw_tier(const struct pool_view *view, struct pool_worker *pw, 
 	return t;
 }
 
-/*
- * Candidates into `mask`: those of `*tier`, else of the next one that has
- * any, going round; `*tier` says which.  A tier that is only busy does not call
- * another.
- */
-static bool candidates(const struct pool_view *view, const struct pool_tried *tried, uint32_t *tier,
-		       uint64_t *mask)
+static bool candidates_of(const struct pool_view *view, const uint64_t *eligible,
+			  const struct pool_tried *tried, uint32_t *tier, uint64_t *mask)
 {
 	const struct pool *pool = view->pool;
 	uint32_t words = (uint32_t)BITSET_WORDS(pool->n);
 	for (uint32_t k = 0; k < pool->n_tiers; k++, *tier = (*tier + 1) % pool->n_tiers) {
 		for (uint32_t w = 0; w < words; w++)
-			mask[w] = view->eligible[w] & pool->tiers[*tier].members[w];
+			mask[w] = eligible[w] & pool->tiers[*tier].members[w];
 		for (uint32_t x = 0; tried && x < tried->n; x++)
 			if (tried->index[x] < pool->n)
 				bitset_del(mask, tried->index[x]);
@@ -357,6 +352,19 @@ static bool candidates(const struct pool_view *view, const struct pool_tried *tr
 			return true;
 	}
 	return false;
+}
+
+/*
+ * Candidates into `mask`: those of `*tier`, else of the next one that has
+ * any, going round; `*tier` says which.  A tier that is only busy does not call
+ * another.  When this exchange has tried them all, those that are ejected.
+ */
+static bool candidates(const struct pool_view *view, const struct pool_tried *tried, uint32_t *tier,
+		       uint64_t *mask)
+{
+	return candidates_of(view, view->eligible, tried, tier, mask) ||
+	       (unlikely(view->has_resort) && !(tried && tried->choosy) &&
+		candidates_of(view, view->resort, tried, tier, mask));
 }
 
 /* One that keeps a share of its picks lets the others go; those of a key by the key's own draw. */
@@ -458,9 +466,7 @@ enum pool_verdict pool_take(struct pool_view *view, struct pool_worker *pw,
 		return POOL_TAKEN;
 	if (likely(view->plain && (!tried || tried->n == 0))) {
 		uint32_t i = pick(view, pw, 0, key, tried, view->eligible);
-		if (unlikely(i == STRATEGY_NONE))
-			return POOL_EMPTY;
-		if (likely(claim(pool, pw, i, 0)))
+		if (likely(i != STRATEGY_NONE && claim(pool, pw, i, 0)))
 			return taken(view, 0, i, key, lease);
 	}
 	return must_wait(view, pw, tried) ? POOL_FULL : pool_take_slot(view, pw, tried, key, lease);
@@ -510,6 +516,7 @@ void lease_fault(struct lease *lease, const char *why, uint16_t status)
 	    .status = status,
 	    .on_trial = lease->on_trial,
 	    .spare = can_spare(lease->view, lease->index),
+	    .broken = lease->broken,
 	};
 	if (lease->faulty)
 		return;

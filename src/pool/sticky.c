@@ -3,16 +3,21 @@
  * Pins in a pool: whether the backend of a pin still takes its client, and the
  * lease on it.
  *
- *              up, unknown, draining   ejected      down, maintenance
- *   prefer     yes                     no           no
- *   wait       yes                     no           no
- *   strict     yes                     yes          no
+ *              up, unknown, draining   ejected, down, maintenance
+ *   prefer     yes                     no
+ *   wait       yes                     no
+ *   strict     yes                     no
+ *
+ * An ejected one that is in use, because there is nobody else (eligible.c), takes
+ * its pins, too.  What strict changes is that nobody else is asked, not even while
+ * this worker avoids the backend for refusing connections.
  *
  * A weight of 0 is no reason to refuse a pin: it keeps away new clients only.
  * What "no" leads to is the exchange's business.
  */
 #include "registry.h"
 
+#include "weir/base/bitset.h"
 #include "weir/base/check.h"
 #include "weir/base/clock.h"
 
@@ -108,8 +113,9 @@ struct pool_sessions pool_sessions(const struct pool *pool, uint32_t i)
 
 /* ---- leases: workers ---- */
 
-static bool takes_pin(const struct pool *pool, const struct pool_worker *pw, uint32_t i)
+static bool takes_pin(const struct pool_view *view, const struct pool_worker *pw, uint32_t i)
 {
+	const struct pool *pool = view->pool;
 	struct backend *b = pool->backends[i];
 	bool strict = pool->conf->sticky.mode == CONF_STICKY_STRICT;
 	switch (backend_state(b)) {
@@ -120,7 +126,7 @@ static bool takes_pin(const struct pool *pool, const struct pool_worker *pw, uin
 		atomic_store_explicit(&b->pinned_us, pw->loop->now_us, memory_order_relaxed);
 		break;
 	case BACKEND_ejected:
-		return strict;
+		return bitset_has(view->eligible, i);
 	default:
 		return false;
 	}
@@ -133,7 +139,7 @@ enum pool_verdict pool_take_pinned(struct pool_view *view, struct pool_worker *p
 {
 	const struct pool *pool = view->pool;
 	lease->backend = NULL;
-	if (index >= pool->n || !takes_pin(pool, pw, index))
+	if (index >= pool->n || !takes_pin(view, pw, index))
 		return POOL_EMPTY;
 	/* others wait already: a slot that comes free is theirs */
 	if (unlikely(pool->limited && pool->conf->queue.on && queue_has_line(pool->state)))
@@ -146,7 +152,7 @@ enum pool_verdict pool_take_pinned_slot(struct pool_view *view, struct pool_work
 {
 	const struct pool *pool = view->pool;
 	lease->backend = NULL;
-	if (index >= pool->n || !takes_pin(pool, pw, index))
+	if (index >= pool->n || !takes_pin(view, pw, index))
 		return POOL_EMPTY;
 	enum pool_verdict verdict = pool_take_index(view, index, lease);
 	lease->bound = true;

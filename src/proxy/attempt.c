@@ -373,6 +373,7 @@ void attempt_judge(struct attempt *at, enum outcome outcome)
 		trace_outcome(at, outcome);
 	if (!at->lease.backend)
 		return;
+	at->lease.broken = row->when == 'C' || row->fault == OUTCOME_FAULT_WHOLE;
 	if (is_to_blame(at, row))
 		lease_fault(&at->lease, row->sentence, 0);
 }

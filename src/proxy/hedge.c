@@ -43,7 +43,11 @@ void hedge_begin(struct exchange *ex)
 	if (!at)
 		return;
 	ex->tried.index[ex->tried.n++] = ex->at->lease.index;
-	if (pool_take(ex->view, &w->pool, &ex->tried, ex->hash_key, &at->lease) != POOL_TAKEN) {
+	ex->tried.choosy = true;
+	enum pool_verdict verdict =
+	    pool_take(ex->view, &w->pool, &ex->tried, ex->hash_key, &at->lease);
+	ex->tried.choosy = false;
+	if (verdict != POOL_TAKEN) {
 		ex->tried.n--;
 		pool_hedge_unused(state);
 		return;

@@ -4,7 +4,7 @@ import pytest
 
 from backends import answer_all
 from h2peer import H2Server, answering
-from wire import chunked, request
+from wire import chunked, request, wait_for
 
 STRICT = {"balance": "round-robin", "outlier": {"consecutive_errors": 3, "eject": "300s"}}
 
@@ -204,3 +204,87 @@ def test_nothing_at_all(pair):
     daemon = pair(answer_all)
     assert daemon.ask().status == 200
     nobody_is_blamed(daemon)
+
+
+# ---- better than nobody ----
+
+CHECKS = {"interval": "50ms", "fast_interval": "50ms", "slow_interval": "50ms", "timeout": "1s"}
+
+
+def close_all(backend):
+    backend.close()
+    backend.thread.join(5)
+
+
+def eject(daemon, name, ask=lambda daemon: daemon.ask()):
+    def ejected():
+        ask(daemon)
+        return daemon.backends()[name]["state"] == "ejected"
+    wait_for(ejected)
+
+
+def statuses(daemon, n=40):
+    return {daemon.ask().status for _ in range(n)}
+
+
+@pytest.mark.parametrize("checked", [True, False])
+def test_the_last_one_is_gone_and_an_ejected_one_is_well(weir, scripted, checked):
+    """It answered 500; then the other is killed."""
+    status = [500]
+
+    def handler(peer):
+        while (msg := peer.request()):
+            peer.respond(status=200 if msg.start[1] == "/check" else status[0])
+    backends = [scripted(handler), scripted(answer_all)]
+    daemon = weir([{"address": each.address, "name": f"b{i}"} for i, each in enumerate(backends)],
+                  pool={**STRICT, **({"health": {**CHECKS, "path": "/check"}} if checked else {})})
+    eject(daemon, "b0")
+    status[0] = 200
+    assert statuses(daemon) == {200} and daemon.backends()["b0"]["state"] == "ejected"
+    close_all(backends[1])
+    assert statuses(daemon) == {200}
+    if checked:
+        wait_for(lambda: daemon.backends()["b1"]["state"] == "down")
+        assert statuses(daemon) == {200}
+        assert daemon.backends()["b0"]["state"] == "ejected"
+
+
+def test_a_restarted_one_is_back_when_its_check_passes(weir, scripted):
+    backends = [scripted(answer_all), scripted(answer_all)]
+    daemon = weir([{"address": each.address, "name": f"b{i}"} for i, each in enumerate(backends)],
+                  pool={**STRICT, "health": {**CHECKS, "fall": 1000}})
+    close_all(backends[0])
+    eject(daemon, "b0")
+    again = scripted(answer_all, address=("127.0.0.1", backends[0].port))
+    wait_for(lambda: daemon.backends()["b0"]["state"] == "up")
+    assert "its check passes again" in daemon.stderr
+    close_all(backends[1])
+    assert statuses(daemon) == {200} and again.n_requests > 0
+
+
+def test_a_strict_pin_to_an_ejected_one_is_answered_503(weir, scripted):
+    status = [200]
+
+    def handler(peer):
+        while peer.request():
+            peer.respond(status=status[0])
+    backends = [scripted(handler), scripted(answer_all)]
+    daemon = weir([{"address": each.address, "name": f"b{i}"} for i, each in enumerate(backends)],
+                  pool={**STRICT, "sticky": {"cookie": "lb", "mode": "strict"}}, workers=1)
+
+    def cookie():
+        return daemon.ask().get("Set-Cookie").partition(";")[0]
+    pins = {cookie(): None for _ in range(2)}
+    for pin in pins:
+        before = len(backends[0].requests)
+        assert daemon.ask(headers=[("Cookie", pin)]).status == 200
+        if len(backends[0].requests) > before:
+            mine = pin
+    status[0] = 500
+    eject(daemon, "b0", lambda daemon: daemon.ask(headers=[("Cookie", mine)]))
+    response = daemon.ask(headers=[("Cookie", mine)])
+    assert response.status == 503 and b"pinned" in response.body
+    close_all(backends[1])
+    status[0] = 200
+    assert statuses(daemon) == {200}
+    wait_for(lambda: daemon.ask(headers=[("Cookie", mine)]).status == 200)

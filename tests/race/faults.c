@@ -41,7 +41,8 @@ static void on_letter(struct loop *loop, struct mail *mail)
 static bool attempt(struct fault_local *local, unsigned round)
 {
 	if (!fault_take_trial(&shared)) {
-		fault_note(&shared, local, &(struct fault_facts){"it failed", 0, false, true});
+		fault_note(&shared, local,
+			   &(struct fault_facts){"it failed", 0, false, true, false});
 		return false;
 	}
 	check(atomic_fetch_add(&n_trying, 1) == 0);
@@ -49,7 +50,7 @@ static bool attempt(struct fault_local *local, unsigned round)
 	if (round % 3 == 0)
 		fault_leave_trial(&shared);
 	else if (round % 3 == 1)
-		fault_note(&shared, local, &(struct fault_facts){NULL, 500, true, true});
+		fault_note(&shared, local, &(struct fault_facts){NULL, 500, true, true, false});
 	else
 		fault_note_served(&shared, local);
 	return true;

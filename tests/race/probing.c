@@ -28,7 +28,7 @@ static unsigned n_facts, n_down;
 /* What workers and faults have a hand in: those that no round takes away. */
 static void *work(void *arg)
 {
-	static const struct fault_facts failed = {"it failed", 0, false, true};
+	static const struct fault_facts failed = {"it failed", 0, false, true, false};
 	struct backend *b = arg;
 	for (unsigned i = 0; !atomic_load(&stop); i++) {
 		if (i % 3 && backend_state(b) != BACKEND_draining)

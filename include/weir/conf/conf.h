@@ -143,6 +143,7 @@ struct conf_listener {
 	} timeouts;
 	struct {
 		uint32_t connections; /* 0: none */
+		bool connections_set;
 		uint32_t header_bytes, header_count, line_bytes;
 		uint64_t body_bytes; /* 0: none */
 		uint32_t h2_streams;

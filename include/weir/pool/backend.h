@@ -113,6 +113,8 @@ struct backend {
 	_Atomic uint64_t rate_milli, n_waits, wait_p50_us;
 	/* health writes, workers read (relaxed; followed by a letter to each worker) */
 	_Atomic uint8_t state; /* enum backend_state */
+	/* ejected, but its check passes or it has none: better than nobody */
+	_Atomic bool resort;
 	/* 0..256: the share of its picks it keeps, 256 = all; less for one that is slow
 	 * beside the others */
 	_Atomic uint16_t health_share;

@@ -59,11 +59,12 @@ struct fault_local {
 
 /* All workers' side; changes only when something fails. */
 struct fault_shared {
-	struct loop *watcher;      /* const while anything below is not 0 */
-	_Atomic uint32_t limit;    /* the watcher writes; 0: rows mean nothing */
-	_Atomic uint32_t row;      /* faults since the last success, over all workers */
-	_Atomic uint8_t trial;     /* enum trial */
-	_Atomic uint16_t status;   /* of the last fault; 0: there was no response */
+	struct loop *watcher;    /* const while anything below is not 0 */
+	_Atomic uint32_t limit;  /* the watcher writes; 0: rows mean nothing */
+	_Atomic uint32_t row;    /* faults since the last success, over all workers */
+	_Atomic uint8_t trial;   /* enum trial */
+	_Atomic uint16_t status; /* of the last fault; 0: there was no response */
+	_Atomic bool broken; /* it was about the connection: a passing check speaks against it */
 	_Atomic(const char *) why; /* a static sentence about the last fault, or NULL */
 };
 
@@ -86,6 +87,7 @@ struct fault_facts {
 	uint16_t status;
 	bool on_trial; /* it was the trial's attempt */
 	bool spare;    /* the pool has others: a row may close the gate */
+	bool broken;   /* it could not connect, or lost the connection */
 };
 void fault_note(struct fault_shared *shared, struct fault_local *local,
 		const struct fault_facts *facts);

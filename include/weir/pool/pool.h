@@ -191,6 +191,10 @@ int32_t pool_backend_index(const struct pool *pool, struct view name);
 struct pool_view {
 	struct pool *pool;
 	uint64_t *eligible; /* bitset: takes new exchanges, weight above 0 */
+	/* bitset: those who are ejected or avoided, for whom all others have failed; see
+	 * eligible.c */
+	uint64_t *resort;
+	bool has_resort;    /* there is one */
 	uint16_t *shares;   /* [n] of its picks a backend keeps, of SHARE_FULL; with `shared` */
 	uint8_t *tier_load; /* [n_tiers] percent of the exchanges that begin there */
 	uint32_t first_tier;
@@ -231,7 +235,8 @@ void pool_tier_loads(const struct pool *pool, uint8_t percent[]);
 struct pool_tried {
 	uint32_t index[POOL_TRIED_MAX];
 	uint32_t n;
-	bool wary; /* it cannot be repeated: see struct strategy_input */
+	bool choosy; /* rather nobody than one that is ejected */
+	bool wary;   /* it cannot be repeated: see struct strategy_input */
 };
 
 struct lease {
@@ -244,6 +249,7 @@ struct lease {
 	bool served;     /* set before the drop: a whole response, and no error */
 	bool faulty;     /* lease_fault was called */
 	bool proved;     /* lease_prove was */
+	bool broken;     /* set before lease_fault: it could not connect, or lost the connection */
 	bool on_trial;   /* holds the trial's place, see fault.h */
 	/* see odd.h */
 	bool is_try;

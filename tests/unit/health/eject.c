@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 
 #include "../pool/world.h"
+#include "health/target.h"
 #include "weir/base/bitset.h"
 #include "weir/health/health.h"
 
@@ -13,6 +14,7 @@ static struct world_gen gen;
 static struct loop watcher;
 static struct health *health;
 static unsigned n_changed, n_noted, n_looked;
+static bool broken; /* the faults are about connections */
 
 static void on_changed(void *ctx, struct backend *b, const struct health_change *change)
 {
@@ -49,6 +51,7 @@ static void begin(size_t n, double max_ejected)
 	static const struct health_host host = {
 	    .changed = on_changed, .noted = on_noted, .look = on_look, .loop = &watcher};
 	n_changed = n_noted = n_looked = 0;
+	broken = false;
 	world_init(&world, 1, n);
 	world.conf.slow_start_us = 60 * S;
 	world.conf.outlier = (struct conf_outlier){
@@ -108,7 +111,7 @@ static void pass(uint64_t us)
 
 static void fail(uint32_t i, unsigned times, bool on_trial)
 {
-	const struct fault_facts facts = {"it failed", 0, on_trial, true};
+	const struct fault_facts facts = {"it failed", 0, on_trial, true, broken};
 	for (unsigned k = 0; k < times; k++)
 		fault_note(&backend(i)->fault, &backend(i)->local[0]->fault, &facts);
 }
@@ -230,6 +233,68 @@ Test(eject, no_more_than_the_share_and_the_gate_opens_again)
 		cr_assert_eq(trial_of(i), TRIAL_OFF, "it serves on");
 	}
 	cr_assert_eq(n_looked, 3, "whoever waits is told, too");
+	end();
+}
+
+/* ---- what a check says ---- */
+
+static void checked(uint32_t i, bool ok, enum vitals_is is)
+{
+	backend(i)->health->vitals.is = is;
+	target_checked(backend(i)->health, ok, watcher.now_us);
+	read_mail();
+}
+
+static void eject_now(uint32_t i, bool about_connections)
+{
+	broken = about_connections;
+	fail(i, 5, false);
+	read_mail();
+	cr_assert(is_ejected(i));
+	pass(S);
+}
+
+Test(eject, a_check_ends_what_was_about_connections)
+{
+	begin(4, 0.3);
+	eject_now(0, true);
+	target_checked(backend(0)->health, true, watcher.now_us - 5 * S);
+	cr_assert(is_ejected(0), "it began before the ejection");
+	checked(0, false, VITALS_UP);
+	cr_assert(is_ejected(0));
+	checked(0, true, VITALS_DOWN);
+	cr_assert(is_ejected(0), "rise is not reached");
+	checked(0, true, VITALS_UP);
+	cr_assert(!is_ejected(0));
+	cr_assert_eq(trial_of(0), TRIAL_FREE, "one request tries it");
+	end();
+}
+
+Test(eject, a_check_does_not_end_what_was_about_answers)
+{
+	begin(4, 0.3);
+	eject_now(0, false);
+	checked(0, true, VITALS_UP);
+	cr_assert(is_ejected(0));
+	end();
+}
+
+/* A check that asks for something else than traffic does would bring it back for ever. */
+Test(eject, a_check_does_not_end_it_twice_in_a_row_unless_it_was_down)
+{
+	begin(4, 0.3);
+	eject_now(0, true);
+	checked(0, true, VITALS_UP);
+	cr_assert(fault_take_trial(&backend(0)->fault));
+	fail(0, 1, true);
+	read_mail();
+	cr_assert(is_ejected(0));
+	pass(S);
+	checked(0, true, VITALS_UP);
+	cr_assert(is_ejected(0));
+	checked(0, false, VITALS_DOWN);
+	checked(0, true, VITALS_UP);
+	cr_assert(!is_ejected(0));
 	end();
 }
 

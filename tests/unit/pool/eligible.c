@@ -90,6 +90,124 @@ Test(eligible, an_overflow_is_shared_in_proportion)
 	finish();
 }
 
+/* ---- ejected ones, when nobody else is left ---- */
+
+static void eject(uint32_t i, bool well)
+{
+	atomic_store(&gen.pool.backends[i]->resort, well);
+	set_state(i, BACKEND_ejected);
+}
+
+static enum pool_verdict take_but(const struct pool_tried *tried, uint32_t *index)
+{
+	struct lease lease;
+	enum pool_verdict verdict = pool_take(&gen.views[0], &world.pws[0], tried, 0, &lease);
+	if (verdict == POOL_TAKEN) {
+		*index = lease.index;
+		lease_drop(&lease, false, 1000);
+	}
+	return verdict;
+}
+
+Test(eligible, an_ejected_one_that_may_be_well_is_better_than_nobody)
+{
+	unsigned counts[4];
+	uint32_t index;
+	start(4);
+	world.backends[3].weight = 0;
+	world_build(&world, &gen);
+	set_state(0, BACKEND_down);
+	eject(1, true);
+	run(10, counts);
+	cr_expect_eq(counts[2], 10, "while there is another, it stays out");
+	eject(3, true); /* its weight is 0 */
+	set_state(2, BACKEND_draining);
+	run(10, counts);
+	cr_expect_eq(counts[1], 10);
+	eject(1, false); /* nobody knows whether it is well */
+	cr_expect_eq(take_but(NULL, &index), POOL_EMPTY);
+	eject(1, true);
+	set_state(2, BACKEND_up);
+	run(10, counts);
+	cr_expect_eq(counts[2], 10, "and goes when there is one again");
+	finish();
+}
+
+Test(eligible, those_who_stand_by_come_before_the_ejected)
+{
+	unsigned counts[4];
+	start(4);
+	world.backends[2].priority = world.backends[3].priority = 1;
+	world_build(&world, &gen);
+	eject(0, true);
+	set_state(1, BACKEND_down);
+	run(100, counts);
+	cr_expect_eq(counts[2] + counts[3], 100);
+	set_state(2, BACKEND_down);
+	eject(3, true);
+	run(100, counts);
+	cr_expect_eq(counts[0] + counts[3], 100);
+	cr_expect_geq(counts[0], 50, "the first tier is still the first");
+	finish();
+}
+
+/* The only one that is up refuses connections, and no check has found out yet. */
+Test(eligible, the_ejected_take_over_while_nobody_can_be_reached)
+{
+	unsigned counts[2];
+	start(2);
+	world_build(&world, &gen);
+	eject(0, true);
+	for (unsigned i = 0; i < POOL_REFUSED_MAX; i++)
+		pool_note_refused(&gen.views[0], &world.pws[0], gen.pool.backends[1]);
+	run(10, counts);
+	cr_expect_eq(counts[0], 10);
+	cr_expect(pool_view_refresh(&gen.views[0]), "it is looked at again");
+	world.loops[0].now_us += POOL_AVOID_US + 1;
+	cr_expect_not(pool_view_refresh(&gen.views[0]));
+	run(10, counts);
+	cr_expect_eq(counts[1], 10);
+	finish();
+}
+
+/* It refused connections a moment ago, and is back. */
+Test(eligible, who_has_tried_all_others_may_try_one_that_is_avoided)
+{
+	uint32_t index = 9;
+	start(2);
+	world_build(&world, &gen);
+	for (unsigned i = 0; i < POOL_REFUSED_MAX; i++)
+		pool_note_refused(&gen.views[0], &world.pws[0], gen.pool.backends[0]);
+	for (unsigned i = 0; i < 4; i++) {
+		cr_expect_eq(take_but(NULL, &index), POOL_TAKEN);
+		cr_expect_eq(index, 1);
+	}
+	struct pool_tried tried = {.index = {1}, .n = 1};
+	cr_expect_eq(take_but(&tried, &index), POOL_TAKEN);
+	cr_expect_eq(index, 0);
+	finish();
+}
+
+Test(eligible, who_has_tried_all_others_may_try_an_ejected_one)
+{
+	uint32_t index = 9;
+	start(3);
+	world.conf.balance = VIEW("least-request");
+	world_build(&world, &gen);
+	eject(0, true);
+	struct pool_tried tried = {.index = {1}, .n = 1};
+	cr_expect_eq(take_but(&tried, &index), POOL_TAKEN);
+	cr_expect_eq(index, 2);
+	tried = (struct pool_tried){.index = {1, 2}, .n = 2, .choosy = true};
+	cr_expect_eq(take_but(&tried, &index), POOL_EMPTY);
+	tried.choosy = false;
+	cr_expect_eq(take_but(&tried, &index), POOL_TAKEN);
+	cr_expect_eq(index, 0);
+	tried = (struct pool_tried){.index = {1, 2, 0}, .n = 3};
+	cr_expect_eq(take_but(&tried, &index), POOL_EMPTY);
+	finish();
+}
+
 Test(eligible, panic_below_half)
 {
 	unsigned counts[10];

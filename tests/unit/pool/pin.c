@@ -2,6 +2,7 @@
 /* Pins: texts that cannot be forged, the same for everybody who knows the secret. */
 #include <criterion/criterion.h>
 
+#include "weir/base/bitset.h"
 #include "world.h"
 
 #define NOW UINT64_C(1790000000)
@@ -233,7 +234,7 @@ Test(pool_pin, the_state_of_the_backend_decides)
 	    {BACKEND_up, POOL_TAKEN, POOL_TAKEN},
 	    {BACKEND_unknown, POOL_TAKEN, POOL_TAKEN},
 	    {BACKEND_draining, POOL_TAKEN, POOL_TAKEN},
-	    {BACKEND_ejected, POOL_EMPTY, POOL_TAKEN},
+	    {BACKEND_ejected, POOL_EMPTY, POOL_EMPTY},
 	    {BACKEND_down, POOL_EMPTY, POOL_EMPTY},
 	    {BACKEND_maintenance, POOL_EMPTY, POOL_EMPTY},
 	};
@@ -245,6 +246,12 @@ Test(pool_pin, the_state_of_the_backend_decides)
 		cr_expect_eq(take_in(rows[i].state, CONF_STICKY_WAIT), rows[i].prefer, "%zu", i);
 		cr_expect_eq(take_in(rows[i].state, CONF_STICKY_STRICT), rows[i].strict, "%zu", i);
 	}
+	/* in use for want of any other: it is there for its own clients, too */
+	gen.pool.backends[1]->state = BACKEND_ejected;
+	bitset_put(gen.views[0].eligible, 1);
+	cr_expect_eq(take_in(BACKEND_ejected, CONF_STICKY_STRICT), POOL_TAKEN);
+	cr_expect_eq(take_in(BACKEND_ejected, CONF_STICKY_PREFER), POOL_TAKEN);
+	bitset_del(gen.views[0].eligible, 1);
 	cr_expect_eq(in_flight_of(&gen, 1), 0);
 	cr_expect(gen.pool.backends[1]->pinned_us != 0, "a draining backend notes its last pin");
 	gen.pool.backends[1]->state = BACKEND_up;
