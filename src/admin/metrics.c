@@ -187,6 +187,18 @@ static void put_worker_gauge(struct scene *s, const char *name, const char *help
 	}
 }
 
+static void put_memory(struct scene *s)
+{
+	struct metric *m = &s->m;
+	metric_family(m, "weir_memory_bytes", "gauge",
+		      "Memory taken from the system by what it is for, room for reuse included.");
+	for (size_t i = 0; i < s->status.n_memory; i++) {
+		metric_begin(m, "weir_memory_bytes");
+		metric_label(m, "kind", view_str(s->status.memory[i].name));
+		metric_u64(m, s->status.memory[i].n);
+	}
+}
+
 static void put_workers(struct scene *s)
 {
 	struct metric *m = &s->m;
@@ -599,6 +611,7 @@ static void put_process_wide(struct scene *s)
 	put_reasons(s);
 	put_listeners(s);
 	put_workers(s);
+	put_memory(s);
 	put_process(s);
 }
 

@@ -36,6 +36,14 @@ static void put_workers(struct json *j, const struct admin_status *s)
 	json_array_end(j);
 }
 
+static void put_memory(struct json *j, const struct admin_status *s)
+{
+	json_key(j, "memory_bytes");
+	json_object(j);
+	put_counters(j, s->memory, s->n_memory, true);
+	json_object_end(j);
+}
+
 static void put_listeners(struct json *j, const struct admin_status *s)
 {
 	json_key(j, "listeners");
@@ -224,6 +232,7 @@ void put_status(struct json *j, const struct admin_host *host, struct arena *are
 	json_object_end(j);
 	json_member_bool(j, "draining", s.draining);
 	put_workers(j, &s);
+	put_memory(j, &s);
 	put_listeners(j, &s);
 	put_totals(j, &s);
 	put_tracing(j, &s);

@@ -3,7 +3,12 @@
 
 #include "weir/base/check.h"
 
-static const uint32_t capacity[BUF_CLASSES] = {1024 - 32, 4096 - 32, 16384 - 32, BUF_MAX};
+/* Whole objects, so many of which fill a page of a slab; the largest besides its head. */
+#define WHOLE(size) ((size) - sizeof(struct buf))
+static const uint32_t capacity[BUF_CLASSES] = {
+    WHOLE(1024),  WHOLE(2048),  WHOLE(4032),  WHOLE(8128), WHOLE(16320),
+    WHOLE(21824), WHOLE(32704), WHOLE(49152), BUF_MAX,
+};
 
 void buf_pool_init(struct buf_pool *pool, uint32_t max)
 {
@@ -15,6 +20,12 @@ void buf_pool_fini(struct buf_pool *pool)
 {
 	for (unsigned i = 0; i < BUF_CLASSES; i++)
 		slab_fini(&pool->classes[i]);
+}
+
+void buf_pool_watch(struct buf_pool *pool, struct slab_watch *watch, unsigned kind)
+{
+	for (unsigned i = 0; i < BUF_CLASSES; i++)
+		slab_watch_add(watch, &pool->classes[i], kind);
 }
 
 uint32_t buf_pool_live(const struct buf_pool *pool)

@@ -341,6 +341,7 @@ static void on_tick(struct ev_loop *ev, ev_timer *w, int revents)
 	if (control->registry.n_limiters && !ev_is_active(&control->limits_tick))
 		ev_timer_again(ev, &control->limits_tick);
 	tls_tick(control);
+	heap_tick(&control->heap);
 	listeners_tick(control);
 	runtime_tick(control);
 }

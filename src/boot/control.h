@@ -49,7 +49,15 @@ struct handover {
 	struct str error; /* owns; why the last one failed or was refused; else empty */
 };
 
+/* heap.c: gives back what a burst left free in the heap; once a second. */
+struct heap_watch {
+	size_t most; /* bytes in use, since the last time */
+	unsigned seconds, quiet;
+};
+void heap_tick(struct heap_watch *heap);
+
 struct control {
+	struct heap_watch heap;
 	struct loop loop;
 	struct options *options;
 	enum control_state state;

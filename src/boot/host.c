@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What the admin API may ask of and change in the running daemon. */
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -110,6 +111,26 @@ static void fill_counters(struct control *control, struct arena *arena, struct a
 	out->n_rejects = REJECT_N;
 }
 
+/* Slabs have their own pages, so what the heap holds comes on top. */
+static void fill_memory(struct control *control, struct arena *arena, struct admin_status *out)
+{
+	static const struct admin_counter rows[N_MEMORY_KINDS + 1] = {
+#define MEMORY(kind, sentence) {#kind, sentence, 0},
+#include "weir/tbl/memory.def"
+#undef MEMORY
+	    {"heap", "everything else, configuration and statistics above all", 0},
+	};
+	struct admin_counter *memory = arena_array(arena, ARRAY_LEN(rows), sizeof(*memory));
+	memcpy(memory, rows, sizeof(rows));
+	for (unsigned i = 0; i < control->n_workers; i++)
+		for (unsigned kind = 0; kind < N_MEMORY_KINDS; kind++)
+			memory[kind].n += slab_watch_bytes(&control->workers[i]->memory, kind);
+	struct mallinfo2 heap = mallinfo2();
+	memory[N_MEMORY_KINDS].n = heap.uordblks + heap.hblkhd;
+	out->memory = memory;
+	out->n_memory = ARRAY_LEN(rows);
+}
+
 static void fill_workers(struct control *control, struct arena *arena, struct admin_status *out)
 {
 	out->n_workers = control->n_workers;
@@ -192,6 +213,7 @@ static void host_status(void *ctx, struct arena *arena, struct admin_status *out
 	out->handover_error = str_as_view(&control->handover.error);
 	fill_counters(control, arena, out);
 	fill_workers(control, arena, out);
+	fill_memory(control, arena, out);
 	fill_listeners(control, arena, out);
 	fill_logs(control, arena, out->logs);
 	tracer_status(control->tracer, arena, out);

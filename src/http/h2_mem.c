@@ -32,6 +32,12 @@ void h2_mem_fini(struct h2_mem *mem)
 		slab_fini(&mem->classes[i]);
 }
 
+void h2_mem_watch(struct h2_mem *mem, struct slab_watch *watch, unsigned kind)
+{
+	for (unsigned i = 0; i < H2_MEM_CLASSES; i++)
+		slab_watch_add(watch, &mem->classes[i], kind);
+}
+
 void *h2_mem_alloc(size_t size, void *arg)
 {
 	struct h2_mem *mem = arg;

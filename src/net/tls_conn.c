@@ -556,6 +556,14 @@ void tls_local_fini(struct tls_local *local)
 	slab_fini(&local->conns);
 }
 
+void tls_local_watch(struct tls_local *local, struct slab_watch *watch, unsigned kind)
+{
+	if (!local->records || local->conns.watch)
+		return;
+	slab_watch_add(watch, &local->conns, kind);
+	slab_watch_add(watch, &local->records->slab, kind);
+}
+
 void tls_local_set_tickets(struct tls_local *local, struct tls_ticket_ring *ring)
 {
 	tls_tickets_put(local->tickets);

@@ -6,12 +6,18 @@
 
 #include "weir/pool/upconn.h"
 
+static void retire_upconn(void *obj)
+{
+	timer_del(&((struct upconn *)obj)->timer);
+}
+
 void pool_worker_init(struct pool_worker *pw, unsigned id, struct loop *loop, uint32_t max_upconns,
 		      uint32_t max_bufs)
 {
 	*pw = (struct pool_worker){.id = id, .loop = loop};
 	buf_pool_init(&pw->bufs, max_bufs);
 	slab_init(&pw->upconns, sizeof(struct upconn), max_upconns);
+	pw->upconns.retire = retire_upconn;
 	rng_init(&pw->rng, rng_entropy());
 }
 

@@ -342,6 +342,18 @@ struct backend_h2 *backend_h2_new(struct worker *w, const struct worker_limits *
 	return h2;
 }
 
+static void retire_conn(void *obj)
+{
+	timer_del(&((struct h2_conn *)obj)->timer);
+}
+
+void backend_h2_watch(struct backend_h2 *h2, struct slab_watch *watch)
+{
+	h2->conns.retire = retire_conn;
+	slab_watch_add(watch, &h2->conns, MEMORY_upstreams);
+	slab_watch_add(watch, &h2->streams, MEMORY_http2);
+}
+
 void backend_h2_free(struct backend_h2 *h2)
 {
 	if (!h2)

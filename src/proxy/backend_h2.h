@@ -9,6 +9,7 @@
 struct backend_h2 *backend_h2_new(struct worker *w, const struct worker_limits *limits);
 /* After backend_h2_leave. */
 void backend_h2_free(struct backend_h2 *h2); /* NULL is fine */
+void backend_h2_watch(struct backend_h2 *h2, struct slab_watch *watch);
 /*
  * Connections to a backend that is gone: closed once their streams are done.
  * They hold `gl` until then, and with it the backend.

@@ -350,6 +350,13 @@ struct client_h2_worker *client_h2_worker_new(struct worker *w, const struct wor
 	return NULL;
 }
 
+void client_h2_watch(struct client_h2_worker *h2w, struct slab_watch *watch)
+{
+	slab_watch_add(watch, &h2w->conns, MEMORY_http2);
+	slab_watch_add(watch, &h2w->streams, MEMORY_http2);
+	h2_mem_watch(&h2w->codec.mem, watch, MEMORY_http2);
+}
+
 void client_h2_worker_free(struct client_h2_worker *h2w)
 {
 	if (!h2w)

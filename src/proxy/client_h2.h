@@ -71,6 +71,7 @@ struct client_stream {
 
 struct client_h2_worker *client_h2_worker_new(struct worker *w, const struct worker_limits *limits);
 void client_h2_worker_free(struct client_h2_worker *h2w);
+void client_h2_watch(struct client_h2_worker *h2w, struct slab_watch *watch);
 /* All that was put off to the end of the turn. */
 void client_h2_turn_end(struct worker *w);
 

@@ -36,6 +36,60 @@ static void on_turn_end(struct loop *loop)
 	client_turn_end(w);
 }
 
+/* ---- memory ---- */
+
+static void memory_later(struct worker *w, enum slab_trim state)
+{
+	if (state != SLAB_TIGHT)
+		loop_timer(&w->loop, &w->memory_timer,
+			   state == SLAB_BUSY ? SLAB_STEP_US : SLAB_LOOK_US);
+}
+
+static void on_memory_timer(struct timer *timer)
+{
+	struct worker *w = container_of(timer, struct worker, memory_timer);
+	bool look = w->loop.now_us - w->memory_looked_us >= SLAB_LOOK_US;
+	if (look)
+		w->memory_looked_us = w->loop.now_us;
+	memory_later(w, slab_trim(&w->memory, look));
+}
+
+static void on_memory_grown(struct slab_watch *watch)
+{
+	struct worker *w = container_of(watch, struct worker, memory);
+	if (!timer_is_set(&w->memory_timer))
+		memory_later(w, SLAB_WAITING);
+}
+
+static void retire_client(void *obj)
+{
+	timer_del(&((struct client *)obj)->timer);
+}
+
+static void retire_exchange(void *obj)
+{
+	timer_del(&((struct exchange *)obj)->timer);
+}
+
+static void watch_memory(struct worker *w)
+{
+	struct slab_watch *watch = &w->memory;
+	slab_watch_init(watch, on_memory_grown);
+	w->memory_timer.fn = on_memory_timer;
+	w->conns.retire = retire_client;
+	w->exchanges.retire = retire_exchange;
+	buf_pool_watch(&w->pool.bufs, watch, MEMORY_buffers);
+	slab_watch_add(watch, &w->conns, MEMORY_connections);
+	slab_watch_add(watch, &w->exchanges, MEMORY_exchanges);
+	slab_watch_add(watch, &w->attempts, MEMORY_exchanges);
+	slab_watch_add(watch, &w->traces, MEMORY_exchanges);
+	slab_watch_add(watch, &w->pool.upconns, MEMORY_upstreams);
+	if (w->h2)
+		client_h2_watch(w->h2, watch);
+	if (w->backends_h2)
+		backend_h2_watch(w->backends_h2, watch);
+}
+
 enum err worker_init(struct worker *w, unsigned id, const struct worker_limits *limits)
 {
 	static char names[64][16];
@@ -66,6 +120,7 @@ enum err worker_init(struct worker *w, unsigned id, const struct worker_limits *
 	w->routes = route_scratch_new();
 	w->backends_h2 = backend_h2_new(w, limits);
 	w->loop.on_turn_end = on_turn_end;
+	watch_memory(w);
 	if (!w->h2 || !w->backends_h2 || !w->head || !w->texts.ptr || !w->routes ||
 	    !area_init(&w->from_client) || !area_init(&w->from_backend) ||
 	    !ring_init(&w->log.ring, LOG_RING_BYTES))
@@ -158,6 +213,7 @@ void worker_adopt(struct worker *w, struct gen_local *gl)
 	}
 	mark_retired(w, gl, false);
 	w->gen = gen_get(gl);
+	tls_local_watch(&w->tls, &w->memory, MEMORY_tls);
 	w->h2_windows.limit = gl->gen->conf->h2_window_bytes;
 	list_push_back(&w->gens, &gl->link);
 	for (uint32_t p = 0; p < gl->gen->n_pools; p++)

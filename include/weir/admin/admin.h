@@ -68,6 +68,8 @@ struct admin_status {
 	size_t n_listeners;
 	const struct admin_counter *totals; /* worker counters summed over all workers */
 	size_t n_totals;
+	const struct admin_counter *memory; /* bytes by kind, tbl/memory.def and the heap */
+	size_t n_memory;
 	struct {
 		bool on;
 		struct view endpoint, why;            /* why: the last request failed; else empty */

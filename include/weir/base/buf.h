@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Buffers for bytes that cannot go on at once: an incomplete head, what a slow
- * peer has not taken, a request kept for replay.  They come from slabs in four
+ * peer has not taken, a request kept for replay.  They come from slabs in a few
  * sizes, belong to one worker, and are given back as soon as they are empty.  A
  * queue of them holds more than one can.
  *
@@ -19,7 +19,7 @@
 #include "weir/base/slab.h"
 #include "weir/base/view.h"
 
-#define BUF_CLASSES 4
+#define BUF_CLASSES 9
 /* One full receive of 64 KiB plus the head or chunk framing weir adds. */
 #define BUF_MAX (72 * 1024)
 
@@ -39,6 +39,7 @@ struct buf_pool {
 /* `max` bounds the number of buffers of each size. */
 void buf_pool_init(struct buf_pool *pool, uint32_t max);
 void buf_pool_fini(struct buf_pool *pool);
+void buf_pool_watch(struct buf_pool *pool, struct slab_watch *watch, unsigned kind);
 /* Buffers given out. */
 uint32_t buf_pool_live(const struct buf_pool *pool);
 

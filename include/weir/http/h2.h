@@ -32,6 +32,7 @@ struct h2_mem {
 
 void h2_mem_init(struct h2_mem *mem);
 void h2_mem_fini(struct h2_mem *mem);
+void h2_mem_watch(struct h2_mem *mem, struct slab_watch *watch, unsigned kind);
 void *h2_mem_alloc(size_t size, void *mem);
 void h2_mem_free(void *ptr, void *mem); /* NULL is fine */
 void *h2_mem_calloc(size_t n, size_t size, void *mem);

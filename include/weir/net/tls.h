@@ -92,6 +92,8 @@ void tls_local_init(struct tls_local *local, struct loop *loop, struct buf_pool 
  * owns it knows of any connection. */
 enum err tls_local_prepare(struct tls_local *local);
 void tls_local_fini(struct tls_local *local);
+/* Once it is prepared; the owning thread, and no more than once counts. */
+void tls_local_watch(struct tls_local *local, struct slab_watch *watch, unsigned kind);
 /* Takes over one count of `ring`.  The owning thread. */
 void tls_local_set_tickets(struct tls_local *local, struct tls_ticket_ring *ring);
 

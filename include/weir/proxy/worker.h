@@ -17,6 +17,14 @@
 #include "weir/proxy/generation.h"
 #include "weir/proxy/outcome.h"
 
+/* What a worker takes memory for: weir_memory_bytes. */
+enum memory_kind {
+#define MEMORY(kind, sentence) MEMORY_##kind,
+#include "weir/tbl/memory.def"
+#undef MEMORY
+	N_MEMORY_KINDS,
+};
+
 struct worker_counters {
 #define COUNTER(name, sentence) struct counter name;
 #include "weir/tbl/worker_counters.def"
@@ -94,10 +102,13 @@ struct worker {
 	uint64_t accept_blocked_us; /* out of descriptors since; 0: no */
 	struct timer refresh_timer;
 	struct timer accept_timer;
-	struct mail room_mail;   /* another worker needs descriptors: see src/proxy/room.h */
-	_Atomic bool room_asked; /* the letter is on its way */
-	struct list accepts;     /* struct accept_watch */
-	struct worker **peers;   /* all workers, this one too; for hand-over; borrowed */
+	struct mail room_mail;     /* another worker needs descriptors: see src/proxy/room.h */
+	_Atomic bool room_asked;   /* the letter is on its way */
+	struct slab_watch memory;  /* all slabs; readers: any thread */
+	struct timer memory_timer; /* set while there may be something to give back */
+	uint64_t memory_looked_us;
+	struct list accepts;   /* struct accept_watch */
+	struct worker **peers; /* all workers, this one too; for hand-over; borrowed */
 	unsigned n_peers;
 	struct loop *control;                          /* where reports go */
 	void (*on_gen_released)(struct gen_local *gl); /* posted to control by gen_put */

@@ -166,6 +166,152 @@ Test(slab, objects_may_be_larger_than_a_page)
 	slab_fini(&slab);
 }
 
+/* ---- giving back ---- */
+
+#define MANY 20000
+
+static struct slab_watch watch;
+static unsigned n_grown, n_retired;
+
+static void on_grown(struct slab_watch *w)
+{
+	cr_assert_eq(w, &watch);
+	n_grown++;
+}
+
+static void on_retire(void *obj)
+{
+	/* 0: it was never given out */
+	n_retired += ((struct object *)obj)->bytes[99] == 7;
+}
+
+/* So many looks, and as many steps after each as it wants. */
+static enum slab_trim look(unsigned times)
+{
+	enum slab_trim state = SLAB_TIGHT;
+	for (unsigned i = 0; i < times; i++) {
+		state = slab_trim(&watch, true);
+		for (unsigned k = 0; state == SLAB_BUSY; k++) {
+			cr_assert(k < 1000);
+			state = slab_trim(&watch, false);
+		}
+	}
+	return state;
+}
+
+static struct object *objects[MANY];
+
+static void take(struct slab *slab, unsigned from, unsigned to)
+{
+	for (unsigned i = from; i < to; i++) {
+		objects[i] = slab_get(slab);
+		cr_assert_eq(objects[i]->magic, 0);
+		objects[i]->magic = i + 1;
+		objects[i]->bytes[99] = 7;
+	}
+}
+
+static void put(struct slab *slab, unsigned from, unsigned to)
+{
+	for (unsigned i = from; i < to; i++)
+		slab_put(slab, objects[i]);
+}
+
+static void watched(struct slab *slab)
+{
+	slab_watch_init(&watch, on_grown);
+	slab_init(slab, sizeof(struct object), MANY);
+	slab_watch_add(&watch, slab, 3);
+	slab->retire = on_retire;
+	n_grown = n_retired = 0;
+}
+
+Test(slab, gives_back_what_a_burst_took)
+{
+	struct slab slab;
+	watched(&slab);
+	take(&slab, 0, MANY);
+	size_t most = slab_watch_bytes(&watch, 3);
+	cr_assert(n_grown > 10 && most >= MANY * sizeof(struct object));
+	cr_assert_eq(slab_watch_bytes(&watch, 2), 0);
+	cr_assert_eq(look(2 * SLAB_LOOKS), SLAB_WAITING, "all of it is used");
+	put(&slab, 0, MANY);
+	cr_assert_eq(look(SLAB_LOOKS - 1), SLAB_WAITING, "not at once");
+	cr_assert_eq(slab_watch_bytes(&watch, 3), most);
+	cr_assert_eq(look(SLAB_LOOKS + 1), SLAB_TIGHT);
+	cr_assert_eq(slab_watch_bytes(&watch, 3), 0);
+	cr_assert(n_retired >= MANY);
+	/* the addresses are still there, and nothing behind them */
+	cr_assert_eq(objects[MANY / 2]->bytes[50], 0);
+	take(&slab, 0, MANY);
+	cr_assert_eq(slab_watch_bytes(&watch, 3), most);
+	for (unsigned i = 0; i < MANY; i++)
+		cr_assert_eq(objects[i]->magic, i + 1);
+	slab_fini(&slab);
+}
+
+Test(slab, keeps_what_is_live)
+{
+	struct slab slab;
+	watched(&slab);
+	take(&slab, 0, MANY);
+	size_t most = slab_watch_bytes(&watch, 3);
+	put(&slab, MANY / 4, MANY);
+	look(2 * SLAB_LOOKS);
+	size_t less = slab_watch_bytes(&watch, 3);
+	cr_assert(less < most / 3 && less > most / 5, "%zu of %zu", less, most);
+	for (unsigned i = 0; i < MANY / 4; i++)
+		cr_assert(objects[i]->magic == i + 1 && objects[i]->bytes[99] == 7);
+	slab_fini(&slab);
+}
+
+/* What is used up again while it is swept is not swept. */
+Test(slab, a_burst_during_a_sweep_calls_it_off)
+{
+	struct slab slab;
+	watched(&slab);
+	take(&slab, 0, MANY);
+	put(&slab, 100, MANY);
+	for (unsigned i = 0; !slab.trim.sweeps; i++) {
+		cr_assert(i < 2 * SLAB_LOOKS);
+		slab_trim(&watch, true);
+	}
+	slab_trim(&watch, false);
+	cr_assert(slab.trim.sweeps && slab.trim.n_swept > 0);
+	take(&slab, 100, MANY);
+	cr_assert_not(slab.trim.sweeps);
+	for (unsigned i = 0; i < MANY; i++)
+		cr_assert_eq(objects[i]->magic, i + 1);
+	cr_assert_null(slab_get(&slab));
+	slab_fini(&slab);
+}
+
+/* Random bursts: no object is handed out twice, none is lost. */
+Test(slab, bursts_and_looks_in_any_order)
+{
+	struct slab slab;
+	struct rng rng;
+	unsigned n = 0;
+	watched(&slab);
+	rng_init(&rng, 5);
+	for (unsigned i = 0; i < 400; i++) {
+		unsigned to = (unsigned)rng_below(&rng, rng_below(&rng, 3) ? MANY : 50);
+		if (to > n)
+			take(&slab, n, to);
+		else
+			put(&slab, to, n);
+		n = to;
+		for (unsigned k = (unsigned)rng_below(&rng, 12); k > 0; k--)
+			slab_trim(&watch, rng_below(&rng, 2));
+		for (unsigned k = 0; k < n; k += 97)
+			cr_assert_eq(objects[k]->magic, k + 1);
+	}
+	put(&slab, 0, n);
+	look(3 * SLAB_LOOKS);
+	cr_assert_eq(slab_watch_bytes(&watch, 3), 0);
+	slab_fini(&slab);
+}
+
 /* ---- list ---- */
 
 struct item {

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+/* Private to slab*.c: what lies at the beginning of a page. */
+#ifndef WEIR_BASE_SLAB_PAGE_H
+#define WEIR_BASE_SLAB_PAGE_H
+
+#include "weir/base/defs.h"
+#include "weir/base/slab.h"
+
+struct slab_page {
+	struct slab_page *next;
+	/* while the slab is swept: free objects that were found here */
+	void *first, *last;
+	uint32_t n_free;
+	_Alignas(WEIR_CACHE_LINE) char data[];
+};
+
+/* Everything swept is in the free list again. */
+void slab_cancel_sweep(struct slab *slab);
+
+#endif
