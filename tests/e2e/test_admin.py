@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The status socket: design section 8, and counters that are exact."""
+"""The status socket, and counters that are exact."""
 import json
 import os
 import shutil

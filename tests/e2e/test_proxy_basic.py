@@ -399,7 +399,7 @@ def test_slow_readers_each_cost_little(one):
     for client in clients:
         client.send(request(target=f"/bytes/{100 * MIB}"))
     wait_for(lambda: _stands_still(lambda: one.app.stats()["bytes_out"]), 8)
-    # design section 10: at most 64 KiB per direction
+    # at most 64 KiB per direction
     assert (one.rss() - before) / len(clients) < 160 * 1024
 
 

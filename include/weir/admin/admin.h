@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The status socket and its API (design section 8): HTTP/1.1 and JSON on a unix
+ * The status socket and its API: HTTP/1.1 and JSON on a unix
  * socket, and read-only (changes need a token) on status.bind.  It runs on the
  * control thread's loop, reads run-time state directly (relaxed atomics, const
  * generations) and changes things only through struct admin_host, which boot/

@@ -50,7 +50,7 @@ struct conf_cidrs {
 enum conf_log_format { CONF_LOG_JSON, CONF_LOG_COMBINED, CONF_LOG_HAPROXY };
 
 struct conf_status {
-	struct view socket; /* the default is filled in by conf, see design section 6 */
+	struct view socket; /* the default is filled in by conf */
 	unsigned mode;
 	struct addr bind; /* len 0: off */
 	struct view bind_text;

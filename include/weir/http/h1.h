@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * HTTP/1.0 and HTTP/1.1 between bytes and messages (RFC 9112), strict: what is
- * ambiguous is refused, never repaired (design section 10).  Pure functions: no
+ * ambiguous is refused, never repaired.  Pure functions: no
  * descriptor, no clock, no allocation, no lock.
  *
  *   switch (h1_parse_request(view_of(buf, n), &limits, &msg, &why)) {

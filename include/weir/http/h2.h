@@ -6,7 +6,7 @@
  * A head is put together as HTTP/1 lines in a scratch area of the worker, so
  * that it can be passed on to an HTTP/1 peer by copying runs of lines.  Whatever
  * nghttp2 has checked already is checked again: the bytes go into another
- * protocol (design section 10).
+ * protocol.
  *
  *   h2_head_begin(&head, ...);
  *   h2_head_add(&head, name, value);        // for each field
