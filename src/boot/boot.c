@@ -90,7 +90,6 @@ int boot_main(int argc, char **argv)
 {
 	struct options options;
 	int code;
-	tls_memory_init();
 	options_parse(&options, argc, argv);
 	switch (options.mode) {
 	case OPTIONS_EXIT:

@@ -134,8 +134,10 @@ static HOT enum h1_result field_read(struct h1_head *head, struct walk *walk, st
 	/* one space before the value and none behind is what nearly everybody writes */
 	value += *value == ' ';
 	hdr->value = view_of(value, (size_t)(stop - value));
-	if (unlikely((uint8_t)*value <= ' ' || (uint8_t)stop[-1] <= ' '))
+	if (unlikely((uint8_t)*value <= ' ' || (uint8_t)stop[-1] <= ' ')) {
 		hdr->value = view_trim(hdr->value);
+		hdr->line_len = 0; /* not everybody reads tabs as we do: written anew */
+	}
 	return H1_OK;
 }
 
@@ -165,14 +167,24 @@ static bool read_length(struct view digits, uint64_t *length)
 	return true;
 }
 
-static enum h1_result length_meaning(struct h1_head *head, struct view value)
+/* Without leading zeros, and nothing around it: what goes on is what was understood. */
+static void write_anew(struct header *hdr)
+{
+	while (unlikely(hdr->value.len > 1 && hdr->value.ptr[0] == '0'))
+		hdr->value = view_skip(hdr->value, 1);
+	if (unlikely(hdr->line_len != hdr->name.len + 2 + hdr->value.len + 2))
+		hdr->line_len = 0;
+}
+
+static enum h1_result length_meaning(struct h1_head *head, struct header *hdr)
 {
 	if (head->seen & HDR_BIT(CONTENT_LENGTH))
 		return h1_head_bad(head, REJECT_MANY_LENGTHS);
-	if (!read_length(value, &head->length))
+	if (!read_length(hdr->value, &head->length))
 		return h1_head_bad(head, REJECT_BAD_LENGTH);
 	if (head->seen & HDR_BIT(TRANSFER_ENCODING))
 		return h1_head_bad(head, REJECT_LENGTH_AND_CODING);
+	write_anew(hdr);
 	return H1_OK;
 }
 
@@ -296,7 +308,7 @@ static enum h1_result field_meaning(struct h1_head *head, struct message *msg, s
 	enum h1_result result = H1_OK;
 	switch (hdr->id) {
 	case HDR_CONTENT_LENGTH:
-		result = length_meaning(head, hdr->value);
+		result = length_meaning(head, hdr);
 		break;
 	case HDR_TRANSFER_ENCODING:
 		result = coding_meaning(head, msg, hdr->value);

@@ -112,6 +112,10 @@ static void field_meaning(struct h2_head *head, struct header *line)
 	case HDR_CONTENT_LENGTH:
 		if (head->length.ptr)
 			refuse(head, REJECT_MANY_LENGTHS);
+		while (line->value.len > 1 && line->value.ptr[0] == '0') {
+			line->value = view_skip(line->value, 1); /* written anew */
+			line->line_len = 0;
+		}
 		head->length = line->value;
 		break;
 	case HDR_COOKIE:

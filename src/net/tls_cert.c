@@ -539,3 +539,8 @@ bool tls_crl_check(struct view path, struct str *why)
 	X509_STORE_free(store);
 	return ok;
 }
+
+const char *tls_library(void)
+{
+	return tls_library_name();
+}

@@ -184,6 +184,20 @@ static inline bool tls_set_ticket_mac(HMAC_CTX *mac, const struct tls_ticket_key
 	return HMAC_Init_ex(mac, key->mac, sizeof(key->mac), EVP_sha256(), NULL) == 1;
 }
 
+/* The callback for the server's name comes before sessions are looked up. */
+#define TLS_HELLO_GOOD 1
+static inline void tls_set_hello_callback(SSL_CTX *ctx, int (*fn)(SSL *, int *, void *))
+{
+	(void)ctx;
+	(void)fn;
+}
+
+static inline struct view tls_hello_name(SSL *ssl)
+{
+	(void)ssl;
+	return VIEW_NONE;
+}
+
 #define tls_set_ticket_callback SSL_CTX_set_tlsext_ticket_key_cb
 
 /* AWS-LC gives the buffers of records back by itself. */
@@ -219,15 +233,6 @@ static inline long tls_verdict(const SSL *ssl)
 {
 	long verdict = SSL_get_verify_result(ssl);
 	return verdict == X509_V_ERR_INVALID_CALL ? X509_V_OK : verdict;
-}
-
-/* What asking for no bytes gets. */
-#define TLS_EMPTY_BLOCK 1
-
-/* AWS-LC leaves it to the allocator that no secret stays in what is freed. */
-static inline void tls_wipe(void *ptr, size_t len)
-{
-	OPENSSL_cleanse(ptr, len);
 }
 
 /* ---- OpenSSL 3 ---- */
@@ -341,6 +346,23 @@ static inline bool tls_set_ticket_mac(EVP_MAC_CTX *mac, const struct tls_ticket_
 	return EVP_MAC_CTX_set_params(mac, params) == 1;
 }
 
+#define TLS_HELLO_GOOD SSL_CLIENT_HELLO_SUCCESS
+static inline void tls_set_hello_callback(SSL_CTX *ctx, int (*fn)(SSL *, int *, void *))
+{
+	SSL_CTX_set_client_hello_cb(ctx, fn, NULL);
+}
+
+/* The one name of the extension (RFC 6066 3); what is malformed OpenSSL refuses later. */
+static inline struct view tls_hello_name(SSL *ssl)
+{
+	const unsigned char *p;
+	size_t n;
+	if (SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_server_name, &p, &n) != 1 || n < 5 ||
+	    p[2] != TLSEXT_NAMETYPE_host_name || (size_t)(p[3] << 8 | p[4]) != n - 5)
+		return VIEW_NONE;
+	return view_of((const char *)p + 5, n - 5);
+}
+
 #define tls_set_ticket_callback SSL_CTX_set_tlsext_ticket_key_evp_cb
 
 /* Gives back the buffers of records; none may be in use. */
@@ -364,16 +386,6 @@ static inline uint64_t tls_n_sealed(const SSL *ssl, uint64_t counted)
 static inline long tls_verdict(const SSL *ssl)
 {
 	return SSL_get_verify_result(ssl);
-}
-
-/* Asking for no bytes gets NULL. */
-#define TLS_EMPTY_BLOCK 0
-
-/* OpenSSL wipes what is secret before it frees it. */
-static inline void tls_wipe(void *ptr, size_t len)
-{
-	(void)ptr;
-	(void)len;
 }
 
 /* The client takes small records only (max_fragment_length, RFC 6066 4). */

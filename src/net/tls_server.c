@@ -96,21 +96,35 @@ static SSL_CTX *ctx_for(const struct tls_server *server, struct view name)
 	return server->sets[found ? found->set : 0].ctx;
 }
 
-static int on_server_name(SSL *ssl, int *alert, void *arg)
+/* False when the client names nobody. */
+static bool choose_ctx(SSL *ssl, struct view sent)
 {
-	struct tls_conn *c = conn_of(ssl);
-	struct view sent = view_str(SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name));
 	char name[256];
-	(void)alert;
-	(void)arg;
 	if (!sent.len || sent.len >= sizeof(name))
-		return SSL_TLSEXT_ERR_NOACK;
+		return false;
 	for (size_t i = 0; i < sent.len; i++)
 		name[i] = char_lower(sent.ptr[i]);
-	SSL_CTX *ctx = ctx_for(c->server, view_of(name, sent.len));
+	SSL_CTX *ctx = ctx_for(conn_of(ssl)->server, view_of(name, sent.len));
 	if (ctx != SSL_get_SSL_CTX(ssl))
 		SSL_set_SSL_CTX(ssl, ctx);
-	return SSL_TLSEXT_ERR_OK;
+	return true;
+}
+
+/* Before a session is looked up: it belongs to the certificates of one name. */
+static int on_hello(SSL *ssl, int *alert, void *arg)
+{
+	(void)alert;
+	(void)arg;
+	choose_ctx(ssl, tls_hello_name(ssl));
+	return TLS_HELLO_GOOD;
+}
+
+static int on_server_name(SSL *ssl, int *alert, void *arg)
+{
+	struct view sent = view_str(SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name));
+	(void)alert;
+	(void)arg;
+	return choose_ctx(ssl, sent) ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_NOACK;
 }
 
 /* ---- ALPN, staples ---- */
@@ -231,11 +245,24 @@ bool tls_ctx_use(SSL_CTX *ctx, const struct tls_pair *pair)
 	return SSL_CTX_use_cert_and_key(ctx, pair->cert, pair->key, pair->chain, 1) == 1;
 }
 
-/* Sessions know who the client was: they end with what that was decided by. */
-static void set_session_context(SSL_CTX *ctx, const struct tls_server_options *o)
+static void add_name(void *arg, struct view name)
 {
-	uint64_t id[2] = {hash_view(o->name, 1), (uint64_t)o->client_auth};
+	*(uint64_t *)arg += hash_view(name, 4);
+}
+
+/*
+ * Sessions know who the client was, and who it took us for: they end with what that was
+ * decided by.  Certificates count by their names: a renewed one is the same, also on
+ * another node that shares the keys of tickets.
+ */
+static void set_session_context(SSL_CTX *ctx, const struct tls_server *server,
+				const struct set *set, const struct tls_server_options *o)
+{
+	uint64_t id[3] = {hash_view(o->name, 1), (uint64_t)o->client_auth, 0};
 	id[1] += hash_view(o->client_ca, 2) ^ hash_view(o->client_crl, 3);
+	for (unsigned s = 0; s < N_SLOTS; s++)
+		if (set->pairs[s] >= 0)
+			tls_cert_names(server->pairs[set->pairs[s]].cert, add_name, &id[2]);
 	SSL_CTX_set_session_id_context(ctx, (const unsigned char *)id, sizeof(id));
 }
 
@@ -283,12 +310,14 @@ static bool make_ctx(struct tls_server *server, struct set *set, const struct tl
 	tls_set_session_life(ctx, TICKET_LIFE_S);
 	SSL_CTX_set_num_tickets(ctx, 1);
 	tls_set_ticket_callback(ctx, on_ticket);
+	tls_set_hello_callback(ctx, on_hello);
 	SSL_CTX_set_tlsext_servername_callback(ctx, on_server_name);
 	SSL_CTX_set_tlsext_status_cb(ctx, on_status_request);
 	if (server->alpn.len)
 		SSL_CTX_set_alpn_select_cb(ctx, on_alpn, NULL);
-	tls_own_prepare(ctx);
-	set_session_context(ctx, o);
+	if (!o->library_records)
+		tls_own_prepare(ctx);
+	set_session_context(ctx, server, set, o);
 	return set_client_auth(ctx, server, o, why);
 }
 

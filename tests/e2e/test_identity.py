@@ -217,3 +217,30 @@ def test_encoded_slashes_go_on_as_they_came(weir, scripted):
     backend = scripted()
     assert weir([backend.address]).ask(target="/group%2fname%5C?%00").status == 200
     assert backend.requests[0].target == "/group%2fname%5C?%00"
+
+
+# ---- what weir understood is what goes on ----
+
+@pytest.mark.parametrize("line", ["Content-Length:\t5", "Content-Length: 5\t ", "Content-Length:5",
+                                  "Content-Length:  \t 0005", "content-length: 05"])
+def test_lengths_are_written_anew(weir, scripted, line):
+    name = line.partition(":")[0].encode()
+    seen = []
+
+    def handler(peer):
+        while (req := peer.request()) is not None:
+            seen.append(req.raw_head)
+            peer.send(f"HTTP/1.1 200 OK\r\n{line}\r\n\r\nhello")
+    daemon = weir([scripted(handler).address])
+    client = daemon.connect()
+    client.send(f"POST / HTTP/1.1\r\nHost: a\r\n{line}\r\nX-Tab:\tx\r\n\r\nhello")
+    head = client.response()
+    assert head.body == b"hello" and b"\r\n" + name + b": 5\r\n" in head.raw_head
+    assert b"\r\n" + name + b": 5\r\n" in seen[0] and b"\r\nX-Tab: x\r\n" in seen[0]
+
+
+def test_lengths_of_http2_are_written_anew(weir, scripted):
+    backend = scripted()
+    with H2(weir([backend.address]).port) as peer:
+        assert peer.ask(1, [*post(), ("content-length", "005")], b"hello").status == 200
+    assert backend.requests[0].get("Content-Length") == "5"

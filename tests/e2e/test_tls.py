@@ -13,7 +13,7 @@ import pytest
 
 from backends import answer_all, pattern, pattern_sha256
 from certs import Authority, openssl
-from daemon import tls_library
+from daemon import SANITIZED, tls_library
 from wire import TIMEOUT, Client, Wire, connect_socket, request, wait_for
 
 BIG = 3 << 20
@@ -270,6 +270,24 @@ def test_resumption_over_workers_and_reloads(weir, scripted, ca, site, version):
         if i == 6:
             daemon.reload()
     assert totals(daemon)["tls_resumed"] == 12
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_session_is_for_the_certificates_it_was_made_with(weir, scripted, ca, site, version):
+    other, same = ca.issue("other", ["b.example"]), ca.issue("same", ["c.example", "d.example"])
+    daemon = weir([scripted().address], listener=tls_listener(site, other, same))
+    context = client_context(ca, version=version)
+
+    def connect(name, session=None):
+        with TlsClient(daemon.port, ca, name, session, context) as client:
+            assert client.ask(host=name).status == 200
+            return client.sock.session, client.sock.session_reused
+    sessions = {name: connect(name)[0] for name in ("a.example", "b.example", "c.example")}
+    for made in sessions:
+        for name in sessions:
+            assert connect(name, sessions[made])[1] == (made == name), (made, name)
+    if version == ssl.TLSVersion.TLSv1_3:
+        assert connect("d.example", sessions["c.example"])[1], "the same certificate"
 
 
 def test_each_connection_brings_the_next_ticket(weir, scripted, ca, site):
@@ -723,3 +741,58 @@ def test_a_root_of_the_system(weir, scripted, ca, tmp_path):
                   env={"SSL_CERT_DIR": str(roots)})
     row, = daemon.admin.get("/v1/certificates")["certificates"]
     assert row["chain"] == "complete"
+
+
+# ---- the client ends its direction ----
+
+class Raw:
+    """TLS whose records the test sends itself."""
+
+    def __init__(self, port, context):
+        self.into, self.out = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self.into, self.out, server_hostname="a.example")
+        self.sock = connect_socket(port)
+
+    def run(self, call, *args):
+        while True:
+            try:
+                return call(*args)
+            except ssl.SSLWantReadError:
+                self.sock.sendall(self.out.read())
+                data = self.sock.recv(65536)
+                assert data, "closed"
+                self.into.write(data)
+
+
+@pytest.mark.parametrize("records", ["own", "openssl"])
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize("body", [0, 100_000])
+def test_a_request_followed_by_close_notify_is_answered(weir, app, ca, site, version, records,
+                                                        body):
+    daemon = weir(app().addresses, listener=tls_listener(site, records=records))
+    raw = Raw(daemon.port, client_context(ca, version=version))
+    raw.run(raw.tls.do_handshake)
+    raw.tls.write(request("POST", f"/bytes/{body}"))
+    with pytest.raises(ssl.SSLWantReadError):
+        raw.tls.unwrap()  # close_notify is written; that of weir is not here
+    raw.sock.sendall(raw.out.read())
+    got = b""
+    while b"\r\n\r\n" not in got or len(got.partition(b"\r\n\r\n")[2]) < body:
+        got += raw.run(raw.tls.read, 65536)
+    assert got.startswith(b"HTTP/1.1 200 OK\r\n")
+    raw.sock.close()
+
+
+@pytest.mark.skipif(SANITIZED, reason="memory is not weir's own")
+def test_records_of_the_library_keep_its_object(weir, ca, site):
+    """What it costs is how one sees which of the two seals records."""
+    context, held = client_context(ca, version=ssl.TLSVersion.TLSv1_3), {}
+    for records in ("own", "openssl"):
+        daemon = weir(["127.0.0.1:1"], listener=tls_listener(site, records=records), workers=1,
+                      routes=[{"respond": {"status": 204}}])
+        clients = [TlsClient(daemon.port, ca, context=context) for _ in range(80)]
+        assert all(client.ask().status == 204 for client in clients)
+        held[records] = daemon.rss()
+        for client in clients:
+            client.close()
+    assert held["openssl"] - held["own"] > 80 * 6000

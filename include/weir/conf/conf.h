@@ -89,6 +89,7 @@ struct conf_tracing {
 };
 
 enum conf_tls_version { CONF_TLS_12, CONF_TLS_13 };
+enum conf_tls_records { CONF_RECORDS_OWN, CONF_RECORDS_OPENSSL };
 enum conf_client_auth { CONF_CLIENT_NONE, CONF_CLIENT_OPTIONAL, CONF_CLIENT_REQUIRED };
 enum conf_alpn { CONF_ALPN_HTTP11 = 1 << 0, CONF_ALPN_H2 = 1 << 1 };
 
@@ -108,6 +109,7 @@ struct conf_listener_tls {
 	struct conf_certificates certificates;
 	enum conf_tls_version min_version;
 	enum conf_client_auth client_auth;
+	enum conf_tls_records records;
 	struct view client_ca, client_crl;
 	unsigned alpn; /* enum conf_alpn */
 	struct view ticket_key_file;

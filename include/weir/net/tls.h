@@ -64,10 +64,6 @@ void tls_tickets_put(struct tls_ticket_ring *ring); /* NULL is fine */
 /* Name and version of the library, as it was loaded; static. */
 const char *tls_library(void);
 
-/* Blocks of OpenSSL are kept by threads instead of going through the heap.  First of all:
- * once OpenSSL has taken one it is too late, and nothing changes. */
-void tls_memory_init(void);
-
 /* ---- per thread ---- */
 
 struct tls_local {
@@ -155,6 +151,7 @@ struct tls_server_options {
 	const struct tls_files *files;
 	size_t n_files;
 	bool only_13;
+	bool library_records; /* records of TLS 1.3 stay with the TLS library */
 	enum tls_client_auth client_auth;
 	struct view client_ca, client_crl; /* files; empty: none */
 	struct view alpn;                  /* as on the wire: lengths and names; may be empty */
