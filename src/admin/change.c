@@ -154,9 +154,15 @@ static bool take_backend(struct call *call, const struct body *body, struct conf
 	*b = (struct conf_backend){.weight = 1};
 	b->address_text = text_member(call, body, "address");
 	if (!addr_parse(b->address_text, &b->address)) {
-		call_error(
-		    call, 400,
-		    "address must be an address with a port like 10.0.0.1:8000, or unix:PATH");
+		call_error(call, 400,
+			   "address must be an address with a port like 10.0.0.1:8000, or "
+			   "unix:PATH; names "
+			   "are not looked up");
+		return false;
+	}
+	const char *unreachable = addr_unreachable(&b->address);
+	if (unreachable) {
+		call_error(call, 400, VIEW_FMT " %s", VIEW_ARG(b->address_text), unreachable);
 		return false;
 	}
 	b->name = body_has(body, "name") ? text_member(call, body, "name") : b->address_text;

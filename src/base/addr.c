@@ -225,3 +225,30 @@ bool cidr_any(const struct cidr *nets, size_t n, const struct addr *addr)
 			return true;
 	return false;
 }
+
+const char *addr_unreachable(const struct addr *addr)
+{
+	static const char *const listens = "is where a server listens, on all of its addresses: "
+					   "name one that reaches it, such as 127.0.0.1";
+	uint32_t v4 = ntohl(addr->in4.sin_addr.s_addr);
+	const struct in6_addr *v6 = &addr->in6.sin6_addr;
+	bool is_v4 = addr->len && addr->sa.sa_family == AF_INET;
+	if (addr->len && addr->sa.sa_family == AF_INET6) {
+		if (IN6_IS_ADDR_UNSPECIFIED(v6))
+			return listens;
+		if (IN6_IS_ADDR_MULTICAST(v6))
+			return "is a multicast address: connections go to one machine";
+		if (!IN6_IS_ADDR_V4MAPPED(v6))
+			return NULL;
+		memcpy(&v4, v6->s6_addr + 12, sizeof(v4));
+		v4 = ntohl(v4);
+		is_v4 = true;
+	}
+	if (!is_v4)
+		return NULL;
+	if (v4 == INADDR_ANY)
+		return listens;
+	if (v4 == INADDR_BROADCAST)
+		return "is the broadcast address: connections go to one machine";
+	return IN_MULTICAST(v4) ? "is a multicast address: connections go to one machine" : NULL;
+}

@@ -39,13 +39,16 @@ enum err control_rebuild(struct control *control, struct str *why)
 	return ERR_OK;
 }
 
-/* What cannot change while running. */
-static void warn_fixed(const struct conf *old, const struct conf *next)
+/* What cannot change while running, until it is as at the start again. */
+static void warn_fixed(const struct control *control, const struct conf *next, struct str *why)
 {
 	struct str names = STR_INIT;
-	if (conf_needs_restart(old, next, &names))
+	if (conf_needs_restart(control->first->conf, next, &names)) {
 		log_warn("changed, but takes effect at the next start only: " VIEW_FMT,
 			 VIEW_ARG(str_as_view(&names)));
+		str_printf(why, "changed, but takes effect at the next start only: " VIEW_FMT "\n",
+			   VIEW_ARG(str_as_view(&names)));
+	}
 	str_fini(&names);
 }
 
@@ -116,7 +119,7 @@ static enum err try_reload(struct control *control, struct conf *conf, struct st
 		err = ERR_IO;
 		goto out;
 	}
-	warn_fixed(control->current->conf, conf);
+	warn_fixed(control, conf, why);
 	log_set_level(conf->log.level);
 	generation_publish(control, gen);
 	runtime_settle(control);
@@ -375,7 +378,8 @@ static enum err start(struct control *control, struct conf *conf, struct str *wh
 		goto out;
 	}
 	control->current = gen;
-	control->shared = gen->shared;
+	control->shared = control->first = gen->shared;
+	control->first->refs++;
 	control->probing = probing_new(control);
 	control->admin = admin_new(&control->loop, conf, &host, why);
 	control->log_writer = control->admin ? log_writer_new(control, conf, why) : NULL;
@@ -406,9 +410,10 @@ static void announce_start(struct control *control)
 	for (uint32_t i = 0; i < gen->n_listeners; i++)
 		log_info("listening on %s (" VIEW_FMT ")", gen->listeners[i].listener->text,
 			 VIEW_ARG(gen->listeners[i].conf->name));
+	struct view socket = gen->conf->status.socket;
 	log_info("weir %s ready: %u worker%s, status socket " VIEW_FMT, WEIR_VERSION,
 		 control->n_workers, control->n_workers == 1 ? "" : "s",
-		 VIEW_ARG(gen->conf->status.socket));
+		 VIEW_ARG(socket.len ? socket : VIEW("off")));
 	event_add(EVENT_START, VIEW_NONE, VIEW_NONE, "weir %s started", WEIR_VERSION);
 	handover_ready();
 }
@@ -447,6 +452,8 @@ static void finish(struct control *control)
 	if (control->probing)
 		probing_free(control->probing);
 	free_generations(control);
+	if (control->first)
+		shared_conf_put(control->first);
 	listeners_free(control);
 	if (control->n_workers) {
 		pool_registry_fini(&control->registry);

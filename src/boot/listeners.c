@@ -10,6 +10,7 @@
 
 #include "weir/base/check.h"
 #include "weir/base/file.h"
+#include "weir/net/holder.h"
 #include "weir/net/inherit.h"
 #include "weir/net/socket.h"
 
@@ -72,6 +73,36 @@ static struct listener *listener_new(struct control *control, const struct addr 
 	return l;
 }
 
+/* What this process has at the port, of whatever address and generation, is in nobody's way. */
+static bool is_ours(const struct control *control, const struct addr *addr)
+{
+	uint16_t port = addr_port(addr);
+	list_each (it, &control->listeners) {
+		const struct listener *l = list_entry(it, struct listener, registry_link);
+		if (!addr_is_unix(&l->addr) && addr_port(&l->addr) == port &&
+		    atomic_load(&l->fds[0]) >= 0)
+			return true;
+	}
+	return port == 0 || inherit_has_port(port);
+}
+
+/* Workers share a port, and would share it with any other process of the same user. */
+static bool is_taken(const struct control *control, const struct addr *addr)
+{
+	return !addr_is_unix(addr) && !is_ours(control, addr) && socket_is_taken(addr);
+}
+
+void listener_say_in_use(const struct addr *addr, struct str *why)
+{
+	struct holder holder;
+	str_text(why, "it is in use");
+	if (!holder_find(addr, &holder))
+		return;
+	str_printf(why, ": process %d (%s) listens there", (int)holder.pid, holder.name);
+	if (strcmp(holder.name, "weir") == 0)
+		str_text(why, "; a second weir cannot share the port, SIGUSR2 hands it over");
+}
+
 struct listener *listener_get(struct control *control, const struct addr *addr, struct view text,
 			      struct str *why)
 {
@@ -82,12 +113,17 @@ struct listener *listener_get(struct control *control, const struct addr *addr, 
 			return l;
 		}
 	}
+	bool taken = is_taken(control, addr);
 	struct listener *l = listener_new(control, addr);
 	errno = 0;
-	if (open_sockets(l)) {
-		int number = errno;
-		str_printf(why, "cannot listen on " VIEW_FMT ": %s\n", VIEW_ARG(text),
-			   number ? strerror(number) : "unknown error");
+	if (taken || open_sockets(l)) {
+		int number = taken ? EADDRINUSE : errno;
+		str_printf(why, "cannot listen on " VIEW_FMT ": ", VIEW_ARG(text));
+		if (number == EADDRINUSE)
+			listener_say_in_use(addr, why);
+		else
+			str_text(why, number ? strerror(number) : "unknown error");
+		str_char(why, '\n');
 		l->unlinked = true; /* whoever has it may be alive */
 		close_sockets(l);
 		listener_free(l);

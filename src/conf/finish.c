@@ -199,6 +199,11 @@ void finish_backend(struct decoder *d, const struct element *element)
 	struct conf_backend *backend = element->base;
 	if (!backend->name.len)
 		backend->name = backend->address_text;
+	const char *why = addr_unreachable(&backend->address);
+	struct node *address = node_get(element->node, VIEW("address"));
+	if (why)
+		decode_error(d, address ? address : element->node, "'" VIEW_FMT "' %s",
+			     VIEW_ARG(backend->address_text), why);
 	check_twice(d, &d->backends, "backend", backend->name, node_at(element, "name"));
 }
 

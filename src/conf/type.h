@@ -64,6 +64,7 @@ extern const struct conf_type conf_type_text;
 extern const struct conf_type conf_type_line;
 extern const struct conf_type conf_type_name;
 extern const struct conf_type conf_type_file;
+extern const struct conf_type conf_type_socket_file;
 extern const struct conf_type conf_type_output;
 extern const struct conf_type conf_type_path;
 extern const struct conf_type conf_type_regex;
@@ -148,5 +149,8 @@ struct rows_member {
 	void *rows;
 	size_t n;
 };
+
+/* A path with what a shell would replace. */
+void warn_of_shell(struct decoder *d, const struct node *node, struct view path);
 
 #endif

@@ -6,6 +6,7 @@
 
 #include "type.h"
 #include "weir/base/addr.h"
+#include "weir/base/parse.h"
 
 /* "unix:x.sock" is a file name too. */
 static struct view absolute_text(struct decoder *d, struct view text)
@@ -24,9 +25,59 @@ static bool has_control(struct view v)
 	return false;
 }
 
+static bool is_name(struct view v)
+{
+	bool letters = false;
+	for (size_t i = 0; i < v.len; i++) {
+		char c = char_lower(v.ptr[i]);
+		letters |= c >= 'a' && c <= 'z';
+		if (!(c >= 'a' && c <= 'z') && !char_is_digit(c) && c != '.' && c != '-' &&
+		    c != '_')
+			return false;
+	}
+	return letters;
+}
+
+static bool is_port(struct view v)
+{
+	uint64_t n;
+	return parse_u64(v, &n) && n <= UINT16_MAX;
+}
+
+/* What was meant, as far as one can guess; NULL: one cannot. */
+static const char *address_hint(struct decoder *d, struct view v)
+{
+	struct addr ip;
+	ptrdiff_t slashes = view_chr(v, '/'), colon = view_chr(v, ':');
+	if (slashes > 0 && v.ptr[slashes - 1] == ':') /* a URL: what is between its slashes */
+		return arena_printf(d->arena, "an address stands alone, without '" VIEW_FMT "//'%s",
+				    VIEW_ARG(view_head(v, (size_t)slashes)),
+				    view_starts(v, VIEW("https:")) ? "; TLS is the key 'tls'" : "");
+	if (view_starts(v, VIEW("/")) || view_starts(v, VIEW("./")))
+		return arena_printf(d->arena, "did you mean 'unix:" VIEW_FMT "'?", VIEW_ARG(v));
+	if (is_port(v) || (colon == 0 && is_port(view_skip(v, 1))))
+		return arena_printf(d->arena, "did you mean '127.0.0.1:" VIEW_FMT "'?",
+				    VIEW_ARG(colon == 0 ? view_skip(v, 1) : v));
+	if (addr_parse_ip(v, &ip))
+		return "a port is missing";
+	struct view host = view_head(v, colon < 0 ? v.len : (size_t)colon);
+	if (view_ieq(host, VIEW("localhost")))
+		return arena_printf(d->arena,
+				    "names are not looked up: write '127.0.0.1" VIEW_FMT "'",
+				    VIEW_ARG(view_skip(v, host.len)));
+	if (is_name(host))
+		return arena_printf(
+		    d->arena,
+		    "names are not looked up: write the address that 'getent hosts " VIEW_FMT
+		    "' shows",
+		    VIEW_ARG(host));
+	return NULL;
+}
+
 static bool read_address(struct decoder *d, const struct row *row, const struct node *node,
 			 struct addr *addr, struct view *text)
 {
+	bool ok = false;
 	if (!want_scalar(d, row, node))
 		return false;
 	*text = absolute_text(d, node->text);
@@ -34,15 +85,17 @@ static bool read_address(struct decoder *d, const struct row *row, const struct 
 		decode_error(d, node, "the path of a unix socket has at most %zu bytes, not %zu",
 			     sizeof(addr->un.sun_path) - 1, text->len - 5);
 	else if (has_control(*text) || !addr_parse(*text, addr))
-		decode_error(d, node,
-			     "'" VIEW_FMT
-			     "' is no address such as 10.0.0.1:8000, [::1]:8000 or unix:/path",
-			     VIEW_ARG(node->text));
+		decode_error_hint(d, node, address_hint(d, node->text),
+				  "'" VIEW_FMT
+				  "' is no address such as 10.0.0.1:8000, [::1]:8000 or unix:/path",
+				  VIEW_ARG(node->text));
 	else if (!addr_is_unix(addr) && addr_port(addr) < row->min)
 		decode_error(d, node, "the port must not be 0");
 	else
-		return true;
-	return false;
+		ok = true;
+	if (ok && addr_is_unix(addr))
+		warn_of_shell(d, node, view_skip(node->text, 5));
+	return ok;
 }
 
 static void address_decode(struct decoder *d, const struct row *row, struct node *node, void *base)

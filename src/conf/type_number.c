@@ -3,7 +3,6 @@
  * Numbers, with and without units.
  */
 #include <math.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -11,6 +10,7 @@
 #include "suggest.h"
 #include "type.h"
 #include "weir/base/check.h"
+#include "weir/base/cpus.h"
 #include "weir/base/parse.h"
 
 void member_store(const struct row *row, void *base, uint64_t value)
@@ -117,16 +117,6 @@ const struct conf_type conf_type_count = {
 
 /* ---- CPUs ---- */
 
-static unsigned usable_cpus(void)
-{
-	cpu_set_t set;
-	if (sched_getaffinity(0, sizeof(set), &set) == 0)
-		return (unsigned)CPU_COUNT(&set);
-	/* more CPUs than the set has room for */
-	long n = sysconf(_SC_NPROCESSORS_ONLN);
-	return n > 0 ? (unsigned)n : 1;
-}
-
 static void count_auto_decode(struct decoder *d, const struct row *row, struct node *node,
 			      void *base)
 {
@@ -134,7 +124,7 @@ static void count_auto_decode(struct decoder *d, const struct row *row, struct n
 		count_decode(d, row, node, base);
 		return;
 	}
-	uint64_t n = usable_cpus();
+	uint64_t n = cpus_usable();
 	member_store(row, base, n > row->max ? row->max : n);
 }
 

@@ -132,16 +132,49 @@ static bool check_file(struct decoder *d, const struct node *node)
 	return false;
 }
 
+void warn_of_shell(struct decoder *d, const struct node *node, struct view v)
+{
+	if (view_starts(v, VIEW("~")))
+		decode_warning(d, node,
+			       "'~' is no home directory here: the path is taken as it is, below "
+			       "the directory of this file");
+	else if (view_chr(v, '$') >= 0)
+		decode_warning(d, node, "'$' stands for nothing here: the path is taken as it is");
+}
+
 static void file_decode(struct decoder *d, const struct row *row, struct node *node, void *base)
 {
-	if (want_scalar(d, row, node) && check_file(d, node))
+	if (want_scalar(d, row, node) && check_file(d, node)) {
+		warn_of_shell(d, node, node->text);
 		*(struct view *)member_of(row, base) = decode_path(d, node->text);
+	}
 }
 
 const struct conf_type conf_type_file = {
     .syntax = "a file name",
     .decode = file_decode,
     .encode = text_encode,
+    .schema = text_schema,
+    .pattern = "^[^\\u0000-\\u001f\\u007f]+$",
+};
+
+static void socket_file_decode(struct decoder *d, const struct row *row, struct node *node,
+			       void *base)
+{
+	if (!node_is_text(node, "off"))
+		file_decode(d, row, node, base);
+}
+
+static struct node *socket_file_encode(struct encoder *e, const struct row *row, const void *base)
+{
+	struct view v = *(const struct view *)member_in(row, base);
+	return node_scalar(e->arena, v.len ? NODE_TEXT : NODE_WORD, v.len ? v : VIEW("off"));
+}
+
+const struct conf_type conf_type_socket_file = {
+    .syntax = "off or a file name",
+    .decode = socket_file_decode,
+    .encode = socket_file_encode,
     .schema = text_schema,
     .pattern = "^[^\\u0000-\\u001f\\u007f]+$",
 };

@@ -109,6 +109,14 @@ bool inherit_has(const struct addr *addr)
 	return false;
 }
 
+bool inherit_has_port(uint16_t port)
+{
+	for (size_t i = 0; i < n_rows; i++)
+		if (!addr_is_unix(&rows[i].addr) && addr_port(&rows[i].addr) == port)
+			return true;
+	return false;
+}
+
 void inherit_done(void)
 {
 	size_t kept = 0;

@@ -27,6 +27,15 @@ static void set_no_delay(int fd, const struct addr *addr)
 		set_flag(fd, IPPROTO_TCP, TCP_NODELAY);
 }
 
+/* "[::]" takes IPv4 as well, any other address does not. */
+static void set_only6(int fd, const struct addr *addr)
+{
+	if (addr->sa.sa_family != AF_INET6)
+		return;
+	int only6 = !IN6_IS_ADDR_UNSPECIFIED(&addr->in6.sin6_addr);
+	setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only6, sizeof(only6));
+}
+
 /* A unix socket file that nobody listens on any more. */
 static bool unix_is_stale(const struct addr *addr)
 {
@@ -106,11 +115,7 @@ enum err socket_listen(const struct addr *addr, bool share, unsigned mode, int *
 	set_flag(fd, SOL_SOCKET, SO_REUSEADDR);
 	if (share)
 		set_flag(fd, SOL_SOCKET, SO_REUSEPORT);
-	if (addr->sa.sa_family == AF_INET6) {
-		/* "[::]" takes IPv4 as well, any other address does not */
-		int only6 = !IN6_IS_ADDR_UNSPECIFIED(&addr->in6.sin6_addr);
-		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only6, sizeof(only6));
-	}
+	set_only6(fd, addr);
 	set_no_delay(fd, addr);
 	if (bind_to(fd, addr, mode) || listen(fd, BACKLOG))
 		goto fail;
@@ -121,6 +126,18 @@ fail:;
 	close(fd);
 	errno = why; /* callers print strerror */
 	return why == EADDRINUSE ? ERR_EXISTS : err_from_errno(why);
+}
+
+bool socket_is_taken(const struct addr *addr)
+{
+	int fd = socket(addr->sa.sa_family, SOCK_FLAGS, 0);
+	if (fd < 0)
+		return false;
+	set_flag(fd, SOL_SOCKET, SO_REUSEADDR);
+	set_only6(fd, addr);
+	bool taken = bind(fd, &addr->sa, addr->len) && errno == EADDRINUSE;
+	close(fd);
+	return taken;
 }
 
 bool socket_local_addr(int fd, struct addr *out)

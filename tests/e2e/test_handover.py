@@ -262,6 +262,30 @@ def test_learned_sessions_and_verdicts_are_handed_over(lineage, scripted, app):
     assert daemon.backends()["bad"]["requests"] == before["bad"]["requests"]
 
 
+def test_a_second_weir_is_refused(weir, app, tmp_path):
+    """It would share the port, and half of the requests would be answered by either."""
+    backend = app()
+    first = weir(backend.addresses)
+    conf = {**first.conf, "status": {"socket": f"{tmp_path}/second.sock"}}
+    second = weir(conf=conf, ready=False, status_socket=f"{tmp_path}/second.sock")
+    second.checked = True
+    assert second.wait() == 1
+    assert (f"cannot listen on {first.bind(0)}: it is in use: process {first.pid} (weir) listens "
+            "there") in second.stderr, second.stderr
+    assert first.ask().status == 200
+    port = first.port  # while it drains it listens no more, and another may begin
+    held = first.connect()
+    held.send(request(target="/?head_delay=2s"))
+    wait_for(lambda: first.sum("in_flight") == 1)
+    first.kill(signal.SIGTERM)
+    wait_for(lambda: not can_connect(port))
+    third = weir(conf=conf, status_socket=f"{tmp_path}/second.sock")
+    assert third.ask().status == 200
+    assert held.response().status == 200
+    first.checked = True
+    assert first.wait() == 0
+
+
 def children(pid):
     with open(f"/proc/{pid}/task/{pid}/children") as listed:
         return [int(child) for child in listed.read().split()]

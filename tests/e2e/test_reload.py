@@ -81,6 +81,32 @@ def test_hup_with_a_broken_file(one):
     assert one.ask().status == 200
 
 
+def test_what_needs_a_restart_is_said(one):
+    """Each time, until it is as at the start again; status.bind and the socket need none."""
+    port = free_port()
+    changed = {**one.conf, "workers": 3, "status": {**one.conf["status"], "bind": f"127.0.0.1:{port}"}}
+    one.write(changed)
+    said = "takes effect at the next start only: workers\n"
+    assert said in one.ctl("reload", check=0).stdout
+    with Client(port) as client:
+        assert client.ask("GET", "/livez").status == 200
+    assert said in one.ctl("reload", check=0).stdout
+    one.write(one.conf)
+    assert "next start" not in one.ctl("reload", check=0).stdout
+    with pytest.raises(ConnectionError):
+        Client(port)
+
+
+def test_the_status_socket_off_and_on(one):
+    one.write({**one.conf, "status": {"socket": "off"}})
+    one.admin.post("/v1/reload")
+    wait_for(lambda: not one.answers())
+    assert one.ask().status == 200 and "weirctl: " in one.ctl("status").stderr
+    one.write(one.conf)
+    one.kill(1)
+    wait_for(one.answers)
+
+
 def test_a_missing_file(one):
     one.conf_path.unlink()
     assert one.admin.call("POST", "/v1/reload").status == 422

@@ -47,6 +47,8 @@ size_t addr_format(const struct addr *addr, char out[ADDR_TEXT_MAX]);
  */
 size_t addr_format_ip(const struct addr *addr, char out[ADDR_IP_TEXT_MAX]);
 uint16_t addr_port(const struct addr *addr);
+/* Why nobody can be reached there by a connection, a sentence; NULL: that cannot be said. */
+const char *addr_unreachable(const struct addr *addr);
 bool addr_eq(const struct addr *a, const struct addr *b);
 static inline bool addr_is_unix(const struct addr *a)
 {

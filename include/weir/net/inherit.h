@@ -27,6 +27,9 @@ int inherit_take(const struct addr *addr);
  * this one until inherit_done, of the service manager for good. */
 bool inherit_has(const struct addr *addr);
 
+/* Some TCP socket that was handed over has this port. */
+bool inherit_has_port(uint16_t port);
+
 /* This process has succeeded, or ended: closes what nobody asked for. */
 void inherit_done(void);
 

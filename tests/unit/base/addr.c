@@ -223,3 +223,34 @@ Test(cidr, any_of_several)
 	cr_assert_not(cidr_any(nets, 2, &out));
 	cr_assert_not(cidr_any(nets, 2, &un));
 }
+
+Test(addr, nobody_can_be_reached_there)
+{
+	static const struct {
+		const char *text;
+		bool unreachable;
+	} rows[] = {
+	    {"0.0.0.0:80", true},
+	    {"[::]:80", true},
+	    {"*:80", true},
+	    {"255.255.255.255:80", true},
+	    {"224.0.0.1:80", true},
+	    {"239.255.255.255:80", true},
+	    {"[ff02::1]:80", true},
+	    {"[::ffff:224.0.0.1]:80", true},
+	    {"[::ffff:0.0.0.0]:80", true},
+	    {"127.0.0.1:80", false},
+	    {"223.255.255.255:80", false},
+	    {"240.0.0.1:80", false},
+	    {"[::1]:80", false},
+	    {"[fe80::1]:80", false},
+	    {"unix:/run/x", false},
+	    {"[::ffff:10.0.0.1]:80", false},
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct addr addr;
+		cr_assert(addr_parse(view_str(rows[i].text), &addr), "%s", rows[i].text);
+		cr_expect_eq(addr_unreachable(&addr) != NULL, rows[i].unreachable, "%s",
+			     rows[i].text);
+	}
+}

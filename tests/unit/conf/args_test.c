@@ -66,7 +66,7 @@ Test(conf_args, mistakes_name_the_option)
 					    "command line: error: --backend is missing\n");
 	args.listen = (struct conf_views){bad, 1};
 	expect_error(args, "command line: error: --listen: '127.0.0.1' is no address such as "
-			   "10.0.0.1:8000, [::1]:8000 or unix:/path\n");
+			   "10.0.0.1:8000, [::1]:8000 or unix:/path; a port is missing\n");
 	args = good;
 	args.backend = (struct conf_views){twice, 2};
 	expect_error(args, "command line: error: --backend: backend '127.0.0.1:9001' is there "
@@ -86,7 +86,8 @@ Test(conf_args, mistakes_name_the_option)
 	args = good;
 	args.status_bind = VIEW("8404");
 	expect_error(args, "command line: error: --status-bind: '8404' is no address such as "
-			   "10.0.0.1:8000, [::1]:8000 or unix:/path\n");
+			   "10.0.0.1:8000, [::1]:8000 or unix:/path; did you mean "
+			   "'127.0.0.1:8404'?\n");
 	args = good;
 	args.backend = (struct conf_views){broken, 1};
 	expect_error(args, "command line: error: --backend: byte 0xff is not UTF-8\n");

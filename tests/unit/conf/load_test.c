@@ -556,12 +556,12 @@ Test(conf_restart, names_what_a_reload_cannot_change)
 	struct conf *now = load(BASE "workers: 2\nstatus: {bind: 127.0.0.1:1}\n");
 	struct conf *same =
 	    load(BASE "workers: 2\nstatus: {bind: 127.0.0.1:1}\nlog: {level: warn}\n");
-	struct conf *next = load(BASE "workers: 3\nuser: me\n");
+	struct conf *next = load(BASE "workers: 3\nuser: me\nsplice_pipes: 1\n");
 	struct str names = STR_INIT;
 	cr_assert(!conf_needs_restart(now, same, &names));
 	cr_assert_eq(names.len, 0);
 	cr_assert(conf_needs_restart(now, next, &names));
-	cr_assert_str_eq(names.ptr, "workers, user, status.bind");
+	cr_assert_str_eq(names.ptr, "workers, user, splice_pipes");
 	str_fini(&names);
 	conf_free(now);
 	conf_free(same);
