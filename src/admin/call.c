@@ -5,23 +5,7 @@
 #include <string.h>
 
 #include "weir/base/clock.h"
-
-static int hex_digit(char c)
-{
-	if (char_is_digit(c))
-		return c - '0';
-	c = char_lower(c);
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* The byte that "%xx" at the front of `v` stands for, or -1. */
-static int escaped_byte(struct view v)
-{
-	if (v.len < 3)
-		return -1;
-	int high = hex_digit(v.ptr[1]), low = hex_digit(v.ptr[2]);
-	return high < 0 || low < 0 ? -1 : high << 4 | low;
-}
+#include "weir/base/hex.h"
 
 bool decode_percent(struct view v, struct arena *arena, struct view *out)
 {
@@ -29,7 +13,7 @@ bool decode_percent(struct view v, struct arena *arena, struct view *out)
 	size_t n = 0;
 	while (v.len) {
 		bool escaped = v.ptr[0] == '%';
-		int c = escaped ? escaped_byte(v) : (unsigned char)v.ptr[0];
+		int c = !escaped ? (unsigned char)v.ptr[0] : v.len < 3 ? -1 : hex_byte(v.ptr + 1);
 		if (c <= 0)
 			return false;
 		to[n++] = (char)c;

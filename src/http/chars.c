@@ -2,7 +2,6 @@
 #include "chars.h"
 
 #define ALNUM (CHAR_NAME | CHAR_TOKEN | CHAR_VALUE | CHAR_TARGET | CHAR_HOST)
-#define ALNUM_HEX (ALNUM | CHAR_HEX)
 #define TOKEN (CHAR_TOKEN | CHAR_VALUE | CHAR_TARGET)
 #define TOKEN_HOST (TOKEN | CHAR_HOST)
 #define VISIBLE (CHAR_VALUE | CHAR_TARGET)
@@ -26,19 +25,19 @@ const uint8_t char_classes[256] = {
     ['-'] = ALNUM,
     ['.'] = TOKEN_HOST,
     ['/'] = VISIBLE,
-    ['0' ... '9'] = ALNUM_HEX,
+    ['0' ... '9'] = ALNUM,
     [':'] = VISIBLE,
     [';'] = VISIBLE_HOST,
     ['<'] = VISIBLE,
     ['='] = VISIBLE_HOST,
     ['>' ... '@'] = VISIBLE,
-    ['A' ... 'F'] = ALNUM_HEX,
+    ['A' ... 'F'] = ALNUM,
     ['G' ... 'Z'] = ALNUM,
     ['[' ... ']'] = VISIBLE,
     ['^'] = TOKEN,
     ['_'] = TOKEN_HOST,
     ['`'] = TOKEN,
-    ['a' ... 'f'] = ALNUM_HEX,
+    ['a' ... 'f'] = ALNUM,
     ['g' ... 'z'] = ALNUM,
     ['{'] = VISIBLE,
     ['|'] = TOKEN,

@@ -20,7 +20,6 @@ enum char_class {
 	CHAR_VALUE = 4,  /* field-content: HTAB, SP, VCHAR, obs-text, RFC 9110 5.5 */
 	CHAR_TARGET = 8, /* VCHAR without '#' */
 	CHAR_HOST = 16,  /* reg-name without '%' and ',', see uri.c */
-	CHAR_HEX = 32,
 };
 
 extern const uint8_t char_classes[256];

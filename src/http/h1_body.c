@@ -10,6 +10,8 @@
  */
 #include "h1_head.h"
 
+#include "weir/base/hex.h"
+
 /* h1_body.sub inside a size line: 0 to 16 is the number of digits so far. */
 enum size_line { DIGITS_MAX = 16, SPACE_AFTER_SIZE, EXTENSION, CR_SEEN };
 /* h1_body.sub behind the data of a chunk */
@@ -65,13 +67,6 @@ struct cursor {
 };
 
 /* ---- chunk lines ---- */
-
-static int hex_value(char c)
-{
-	if (!char_is(c, CHAR_HEX))
-		return -1;
-	return char_is_digit(c) ? c - '0' : char_lower(c) - 'a' + 10;
-}
 
 /* One byte of a size line that is not its LF; false when it may not stand there. */
 static bool size_byte(struct h1_body *body, char c)

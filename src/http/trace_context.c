@@ -4,14 +4,14 @@
 
 #include <string.h>
 
+#include "weir/base/hex.h"
+
 #define FLAGS_KNOWN (TRACE_FLAG_SAMPLED | TRACE_FLAG_RANDOM)
 
 /* Upper case is not valid here; -1 for what is no digit. */
 static int digit(char c)
 {
-	if (char_is_digit(c))
-		return c - '0';
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+	return c >= 'A' && c <= 'F' ? -1 : hex_value(c);
 }
 
 static bool read_hex(const char *text, uint8_t *bytes, unsigned n)

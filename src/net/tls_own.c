@@ -14,6 +14,9 @@
 
 #include "tls.h"
 
+#include "weir/base/check.h"
+#include "weir/base/hex.h"
+
 /* Records in a row that bring nothing: more is a flood. */
 #define BARREN_MAX 32
 
@@ -32,15 +35,10 @@ enum alert {
 
 /* ---- what OpenSSL tells ---- */
 
-static int hex(char c)
-{
-	return char_is_digit(c) ? c - '0' : char_lower(c) - 'a' + 10;
-}
-
 static void read_secret(struct view text, unsigned char *secret)
 {
-	for (size_t i = 0; i < TLS_SECRET_MAX && 2 * i + 1 < text.len; i++)
-		secret[i] = (unsigned char)(hex(text.ptr[2 * i]) << 4 | hex(text.ptr[2 * i + 1]));
+	size_t n = text.len / 2;
+	check(hex_read(text.ptr, secret, n < TLS_SECRET_MAX ? n : TLS_SECRET_MAX));
 }
 
 /* A line of NSS' key log: what it is, the client's random, the secret. */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "weir/base/check.h"
+#include "weir/base/hex.h"
 #include "weir/net/tls.h"
 
 struct tls_ticket_ring *tls_tickets_rotate(const struct tls_ticket_ring *old)
@@ -22,25 +23,9 @@ struct tls_ticket_ring *tls_tickets_rotate(const struct tls_ticket_ring *old)
 	return ring;
 }
 
-static int hex_digit(char c)
+static bool read_key(struct view line, struct tls_ticket_key *to)
 {
-	if (char_is_digit(c))
-		return c - '0';
-	c = char_lower(c);
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-static bool read_key(struct view line, unsigned char *to)
-{
-	if (line.len != 2 * TLS_TICKET_KEY_LEN)
-		return false;
-	for (size_t i = 0; i < TLS_TICKET_KEY_LEN; i++) {
-		int high = hex_digit(line.ptr[2 * i]), low = hex_digit(line.ptr[2 * i + 1]);
-		if (high < 0 || low < 0)
-			return false;
-		to[i] = (unsigned char)(high << 4 | low);
-	}
-	return true;
+	return line.len == 2 * TLS_TICKET_KEY_LEN && hex_read(line.ptr, to, TLS_TICKET_KEY_LEN);
 }
 
 struct tls_ticket_ring *tls_tickets_read(struct view text, struct str *why)
@@ -55,8 +40,7 @@ struct tls_ticket_ring *tls_tickets_read(struct view text, struct str *why)
 		text = view_skip(text, end < 0 ? text.len : (size_t)end + 1);
 		if (!line.len)
 			continue;
-		if (ring->n < TLS_TICKET_KEYS_MAX &&
-		    read_key(line, (unsigned char *)&ring->keys[ring->n])) {
+		if (ring->n < TLS_TICKET_KEYS_MAX && read_key(line, &ring->keys[ring->n])) {
 			ring->n++;
 			continue;
 		}

@@ -3,6 +3,8 @@
 
 #include "normalise.h"
 
+#include "weir/base/hex.h"
+
 static bool method_holds(const struct conf_views *methods, struct view method)
 {
 	for (size_t i = 0; i < methods->n; i++)

@@ -1,13 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "normalise.h"
 
-int hex_value(char c)
-{
-	if (char_is_digit(c))
-		return c - '0';
-	c = char_lower(c);
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
+#include "weir/base/hex.h"
 
 /* RFC 3986 2.3 */
 static bool is_unreserved(int c)

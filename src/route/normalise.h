@@ -27,7 +27,4 @@ struct view path_normalise(struct view path, char *room);
 /* Lower case, without port and trailing dot; empty when longer than HOST_MAX. */
 struct view host_normalise(struct view host, char room[HOST_MAX]);
 
-/* Value of a hex digit, or -1. */
-int hex_value(char c);
-
 #endif

@@ -2,6 +2,7 @@
 #include "weir/route/strict.h"
 
 #include "normalise.h"
+#include "weir/base/hex.h"
 #include "weir/http/field.h"
 
 /* ---- paths ---- */

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* Hexadecimal digits without a loop: eight at a time, each in a byte of one word. */
+/* Hexadecimal digits: written without a loop, eight at a time, each in a byte of one word. */
 #ifndef WEIR_BASE_HEX_H
 #define WEIR_BASE_HEX_H
 
 #include <endian.h>
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -25,6 +27,34 @@ static inline void hex_u64(uint64_t v, char out[16])
 {
 	hex_u32((uint32_t)(v >> 32), out);
 	hex_u32((uint32_t)v, out + 8);
+}
+
+/* What a digit of either case stands for, or -1. */
+static inline int hex_value(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c = (char)(c | 0x20);
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* The byte that two digits stand for, or -1. */
+static inline int hex_byte(const char *digits)
+{
+	int high = hex_value(digits[0]), low = hex_value(digits[1]);
+	return high < 0 || low < 0 ? -1 : high << 4 | low;
+}
+
+/* `n` bytes out of 2 n digits; false, with `to` in no good state, when there is something else. */
+static inline bool hex_read(const char *digits, void *to, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		int byte = hex_byte(digits + 2 * i);
+		if (byte < 0)
+			return false;
+		((unsigned char *)to)[i] = (unsigned char)byte;
+	}
+	return true;
 }
 
 #endif
