@@ -119,9 +119,7 @@ void put_backend(struct json *j, const struct pool *pool, uint32_t i)
 	json_member_u64(j, "idle_upconns", n_idle(b));
 	put_counters(j, b);
 	json_member_double(j, "rate", rate_per_s(&b->rate));
-	json_member_text(
-	    j, "verdict",
-	    verdict_name(b->scaling ? b->scaling->opinion.verdict : VERDICT_not_enough_data));
+	json_member_text(j, "verdict", verdict_name(scaling_part_verdict(b->scaling)));
 	put_checks(j, health_facts(b));
 	put_load(j, health_facts(b));
 	json_key(j, "latency");
@@ -152,9 +150,8 @@ static void put_pool(struct json *j, const struct pool *pool, bool phases)
 	json_member_view(j, "name", pool->conf->name);
 	json_member_text(j, "strategy", pool->strategy->keyword);
 	const struct scaling *s = pool->state->scaling;
-	json_member_text(j, "verdict",
-			 verdict_name(s ? s->opinion.verdict : VERDICT_not_enough_data));
-	json_member_text(j, "verdict_sentence", s ? s->sentence : "");
+	json_member_text(j, "verdict", verdict_name(scaling_verdict(s)));
+	json_member_text(j, "verdict_sentence", scaling_sentence(s));
 	json_member_u64(j, "queued", load_u32(&pool->state->n_queued));
 	/* median time to an answer, by which deadlines are judged; 0: not known */
 	json_member_u64(j, "typical_us",

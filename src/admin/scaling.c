@@ -95,11 +95,11 @@ static void put_range(struct json *j, const char *key, const struct scaling_rang
 static void put_verdict(struct json *j, const struct pool *pool, const struct scaling *s,
 			const struct conf *conf)
 {
-	enum verdict verdict = s->opinion.verdict;
+	enum verdict verdict = scaling_verdict(s);
 	json_member_view(j, "pool", pool->conf->name);
 	json_member_text(j, "verdict", verdict_name(verdict));
 	json_member_bool(j, "problem", verdict_is_problem(verdict));
-	json_member_text(j, "sentence", s->sentence);
+	json_member_text(j, "sentence", scaling_sentence(s));
 	json_member_text(j, "meaning", verdict_sentence(verdict));
 	json_key(j, "next");
 	if (s->opinion.agreed) {
@@ -376,8 +376,9 @@ static void put_members(struct json *j, const struct pool *pool)
 		json_object(j);
 		json_member_view(j, "name", b->name);
 		if (b->scaling) {
-			json_member_text(j, "verdict", verdict_name(b->scaling->opinion.verdict));
-			json_member_text(j, "sentence", b->scaling->sentence);
+			json_member_text(j, "verdict",
+					 verdict_name(scaling_part_verdict(b->scaling)));
+			json_member_text(j, "sentence", scaling_part_sentence(b->scaling));
 			put_side(j, "alone", &b->scaling->alone, 0);
 			put_side(j, "now", &b->scaling->now, 0);
 			json_member_double(j, "rate", b->scaling->rate);

@@ -133,8 +133,9 @@ static void put_pool_problems(struct json *j, const struct pool *pool)
 		json_textf(j, "pool " VIEW_FMT " has no backend that takes requests",
 			   VIEW_ARG(pool->conf->name));
 	const struct scaling *s = pool->state->scaling;
-	if (s && verdict_is_problem(s->opinion.verdict))
-		json_textf(j, "pool " VIEW_FMT ": %s", VIEW_ARG(pool->conf->name), s->sentence);
+	if (verdict_is_problem(scaling_verdict(s)))
+		json_textf(j, "pool " VIEW_FMT ": %s", VIEW_ARG(pool->conf->name),
+			   scaling_sentence(s));
 	for (uint32_t i = 0; i < pool->n; i++) {
 		const struct backend *b = pool->backends[i];
 		enum backend_state state = health_state(b);

@@ -37,9 +37,7 @@ static void put_row(struct json *j, const struct pool *pool, uint32_t i, uint64_
 	json_member_view(j, "address", b->address_text);
 	json_member_text(j, "state", backend_state_name(health_state(b)));
 	json_member_text(j, "reason", b->reason);
-	json_member_text(
-	    j, "verdict",
-	    verdict_name(b->scaling ? b->scaling->opinion.verdict : VERDICT_not_enough_data));
+	json_member_text(j, "verdict", verdict_name(scaling_part_verdict(b->scaling)));
 	json_member_u64(j, "since_s", now_us > b->since_us ? (now_us - b->since_us) / 1000000 : 0);
 	json_member_u64(j, "weight", pool->weights[i]);
 	json_member_u64(j, "in_flight", atomic_load_explicit(&b->in_flight, memory_order_relaxed));
@@ -60,7 +58,7 @@ static void put_pool(struct json *j, const struct pool *pool, uint64_t now_us)
 	json_member_text(j, "strategy", pool->strategy->keyword);
 	const struct scaling *s = pool->state->scaling;
 	struct hist_summary latency = {0};
-	enum verdict verdict = s ? s->opinion.verdict : VERDICT_not_enough_data;
+	enum verdict verdict = scaling_verdict(s);
 	json_member_text(j, "verdict", verdict_name(verdict));
 	json_member_bool(j, "problem", verdict_is_problem(verdict));
 	json_member_text(j, "sentence", s ? s->sentence : "");

@@ -30,6 +30,25 @@ static const struct synonym {
 #undef SYNONYM
 };
 
+void strategy_forget(struct strategy_memory *memory)
+{
+	_Atomic uint64_t *const longs[] = {&memory->explored_us, &memory->peak, &memory->averse_us};
+	_Atomic uint32_t *const shorts[] = {&memory->level, &memory->errors};
+	for (size_t i = 0; i < ARRAY_LEN(longs); i++)
+		atomic_store_explicit(longs[i], 0, memory_order_relaxed);
+	for (size_t i = 0; i < ARRAY_LEN(shorts); i++)
+		atomic_store_explicit(shorts[i], 0, memory_order_relaxed);
+	for (size_t i = 0; i < STRATEGY_TAGS; i++)
+		atomic_store_explicit(&memory->tagged[i], 0, memory_order_relaxed);
+}
+
+void strategy_forgive(struct strategy_memory *memory)
+{
+	atomic_store_explicit(&memory->peak, 0, memory_order_relaxed);
+	atomic_store_explicit(&memory->averse_us, 0, memory_order_relaxed);
+	atomic_store_explicit(&memory->errors, 0, memory_order_relaxed);
+}
+
 uint64_t strategy_key(const struct strategy *strategy, struct view text)
 {
 	if (strategy->needs & NEEDS_CRC)

@@ -63,6 +63,8 @@ enum colour state_colour(const char *state)
 
 void put_verdict(struct str *out, const char *verdict)
 {
+	if (strcmp(verdict, "odd") == 0)
+		verdict = "one backend differs";
 	for (; *verdict; verdict++)
 		str_char(out, *verdict == '_' ? ' ' : *verdict);
 }

@@ -41,8 +41,7 @@ const char *ejection_name(enum ejection cause)
 
 /* ---- in and out ---- */
 
-/* One may always go, unless nobody is left then; more only up to max_ejected. */
-static bool may_eject(const struct health_target *t)
+bool target_may_eject(const struct health_target *t)
 {
 	const struct health_pool *hp = t->pool;
 	uint32_t n_out = 0, n_left = 0;
@@ -74,15 +73,14 @@ static void set_trial(struct health_target *t, enum trial trial)
 	atomic_store(&t->backend->fault.trial, trial);
 }
 
-/* `reason` is in t->eject_reason. */
-static void eject(struct health_target *t, enum ejection cause)
+void target_eject(struct health_target *t, enum ejection cause)
 {
 	if (t->n_ejected < UINT32_MAX / 2)
 		t->n_ejected++;
 	t->ejected = true;
 	t->ejected_us = t->health->loop->now_us;
 	t->was_down = false;
-	t->eject_broken = atomic_load(&t->backend->fault.broken);
+	t->eject_broken = cause != EJECTION_odd && atomic_load(&t->backend->fault.broken);
 	t->eject_cause = cause;
 	t->facts.ejections[cause]++;
 	set_trial(t, TRIAL_CLOSED);
@@ -90,15 +88,17 @@ static void eject(struct health_target *t, enum ejection cause)
 	t->back_at_us = t->health->loop->now_us + us;
 	t->open_at_us = t->health->loop->now_us + closed;
 	loop_timer(t->health->loop, &t->back, closed);
+	odd_ejected(t, cause);
 	target_settle(t, t->eject_reason);
 }
 
-static void bring_back(struct health_target *t, enum trial trial, const char *why)
+void target_bring_back(struct health_target *t, enum trial trial, const char *why)
 {
 	timer_clear(&t->back);
 	atomic_store(&t->backend->fault.row, 0);
 	set_trial(t, trial);
 	t->ejected = false;
+	odd_back(t);
 	target_settle(t, why);
 }
 
@@ -112,7 +112,14 @@ static void on_back(struct timer *timer)
 		t->health->host.look(t->health->host.ctx); /* who has nobody else may be waiting */
 		return;
 	}
-	bring_back(t, TRIAL_FREE, "the ejection is over, one request tries it");
+	if (odd_is_tried(t)) {
+		loop_timer(t->health->loop, &t->back, t->pool->outlier.eject_us);
+		return;
+	}
+	if (t->odd.is_cause) /* nobody came by who could have tried it */
+		target_bring_back(t, TRIAL_OFF, "the ejection is over");
+	else
+		target_bring_back(t, TRIAL_FREE, "the ejection is over, one request tries it");
 }
 
 /*
@@ -126,7 +133,7 @@ void target_checked(struct health_target *t, bool ok, uint64_t began_us)
 	if (!t->ejected || !t->eject_broken || !ok || t->vitals.is != VITALS_UP ||
 	    began_us < t->ejected_us || (t->eject_cause == EJECTION_trial && !t->was_down))
 		return;
-	bring_back(t, TRIAL_FREE, "its check passes again, one request tries it");
+	target_bring_back(t, TRIAL_FREE, "its check passes again, one request tries it");
 }
 
 /* ---- letters of workers ---- */
@@ -155,28 +162,28 @@ static void on_row(struct health_target *t)
 {
 	struct backend *b = t->backend;
 	uint32_t row = atomic_load(&b->fault.row), limit = atomic_load(&b->fault.limit);
-	if (t->ejected || !limit || row < limit || !may_eject(t)) {
+	if (t->ejected || !limit || row < limit || !target_may_eject(t)) {
 		reopen(t);
 		return;
 	}
 	struct str reason = str_fixed(t->eject_reason, sizeof(t->eject_reason));
 	str_printf(&reason, "%u errors in a row, ", row);
 	put_last_fault(&reason, b);
-	eject(t, EJECTION_consecutive_errors);
+	target_eject(t, EJECTION_consecutive_errors);
 }
 
 static void on_trial_failed(struct health_target *t)
 {
 	if (!t->on_trial || t->ejected)
 		return;
-	if (!may_eject(t)) { /* everybody else has gone meanwhile */
+	if (!target_may_eject(t)) { /* everybody else has gone meanwhile */
 		set_trial(t, TRIAL_FREE);
 		return;
 	}
 	struct str reason = str_fixed(t->eject_reason, sizeof(t->eject_reason));
 	str_text(&reason, "failed again when one request tried it, ");
 	put_last_fault(&reason, t->backend);
-	eject(t, EJECTION_trial);
+	target_eject(t, EJECTION_trial);
 }
 
 static void on_letter(struct loop *loop, struct mail *mail)
@@ -197,6 +204,8 @@ static void on_letter(struct loop *loop, struct mail *mail)
 		on_trial_failed(t);
 	if (news & FAULT_NEWS_ROW)
 		on_row(t);
+	if (news & (FAULT_NEWS_TRY_FAILED | FAULT_NEWS_TRY_PASSED))
+		odd_note_try(t, news & FAULT_NEWS_TRY_FAILED);
 }
 
 /* ---- sweeps ---- */
@@ -223,12 +232,12 @@ static void take_sample(struct health_target *t, struct outlier_sample *s)
 static void eject_outlier(struct health_target *t, enum outlier_cause cause,
 			  const struct outlier_sample *s)
 {
-	if (cause == OUTLIER_NONE || t->ejected || t->on_trial || !may_eject(t))
+	if (cause == OUTLIER_NONE || t->ejected || t->on_trial || !target_may_eject(t))
 		return;
 	snprintf(t->eject_reason, sizeof(t->eject_reason),
 		 "%.0f %% of %llu requests failed, far more than elsewhere",
 		 100.0 * (double)s->faults / (double)s->n, (unsigned long long)s->n);
-	eject(t, cause == OUTLIER_FAILURES ? EJECTION_failures : EJECTION_success_rate);
+	target_eject(t, cause == OUTLIER_FAILURES ? EJECTION_failures : EJECTION_success_rate);
 }
 
 static void set_share(struct health_target *t, uint32_t share, const char *what)
@@ -337,6 +346,7 @@ void target_watch_traffic(struct health_target *t)
 void target_unwatch_traffic(struct health_target *t)
 {
 	timer_del(&t->back);
+	target_free_odd(t);
 	atomic_store(&t->backend->fault.limit, 0);
 	atomic_store(&t->backend->fault.trial, TRIAL_OFF);
 	atomic_store(&t->backend->health_share, SHARE_FULL);
@@ -345,6 +355,7 @@ void target_unwatch_traffic(struct health_target *t)
 void pool_stop_outlier(struct health_pool *hp)
 {
 	timer_del(&hp->sweep);
+	timer_del(&hp->odd_look);
 }
 
 void pool_follow_outlier(struct health_pool *hp, const struct conf_outlier *conf)
@@ -359,7 +370,7 @@ void pool_follow_outlier(struct health_pool *hp, const struct conf_outlier *conf
 			continue;
 		atomic_store(&t->backend->health_share, SHARE_FULL);
 		if (t->ejected || t->on_trial)
-			bring_back(t, TRIAL_OFF, "outlier ejection was switched off");
+			target_bring_back(t, TRIAL_OFF, "outlier ejection was switched off");
 	}
 	hp->sweep.fn = on_sweep;
 	if (!conf->on)
@@ -378,6 +389,7 @@ void target_stay_ejected(struct health_target *t, uint64_t back_at_us)
 	t->ejected = true;
 	t->open_at_us = now;
 	t->back_at_us = back_at_us;
+	odd_ejected(t, EJECTION_trial);
 	loop_timer(t->health->loop, &t->back, back_at_us > now ? back_at_us - now : 1);
 	target_settle(t, t->eject_reason);
 }

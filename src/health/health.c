@@ -50,7 +50,7 @@ static const char *reason_of(const struct health_target *t, enum backend_state s
 	case BACKEND_unknown:
 		return "not checked yet";
 	default:
-		return "";
+		return t->odd.why;
 	}
 }
 
@@ -396,6 +396,7 @@ static void follow_pool(struct health *h, const struct pool *pool, struct pool_c
 	}
 	follow_load(hp, pool, clients);
 	pool_follow_outlier(hp, &pool->conf->outlier);
+	pool_follow_odd(hp, pool);
 }
 
 static void forget_unseen(struct health *h)

@@ -23,6 +23,7 @@ static void write_news(struct health_target *t)
 	if (t->note[0])
 		memcpy(n->note, t->note, sizeof(n->note));
 	t->note[0] = '\0';
+	odd_text(t, n->odd);
 }
 
 static void put(struct health_target *t)
@@ -61,6 +62,8 @@ static void show(struct health_target *t)
 	n->shown = n->facts;
 	b->since_us = n->since_us;
 	memcpy(b->reason, n->reason, sizeof(b->reason));
+	if (b->scaling)
+		scaling_part_odd(b->scaling, n->odd);
 	if (n->change.now != n->shown_state) {
 		n->change.was = n->shown_state;
 		n->change.why = n->why;

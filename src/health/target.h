@@ -26,6 +26,30 @@ struct health_pool {
 	bool seen; /* while following a generation */
 	struct conf_outlier outlier;
 	struct timer sweep;
+	/* odd.c */
+	struct pool_state *state; /* of the newest generation, which counts it */
+	struct timer odd_look;
+	uint64_t watched_until_us;
+	bool tries; /* ejected ones are tried once a second */
+};
+
+/* What odd.c knows of a backend. */
+struct odd_target {
+	uint64_t totals[N_ANSWERS];          /* at the last look */
+	double latest;                       /* answers since the look before */
+	double recent[ODD_SPANS][N_ANSWERS]; /* fading */
+	struct odd_case proof[ODD_SPANS];
+	odd_counts *strata; /* at the last look; owns; NULL: never watched */
+	bool is_cause;      /* ejected for it */
+	double bad;         /* its share of bad answers when it was */
+	bool is_suspect;    /* avoided by the strategy, and tried: see follow_suspect */
+	unsigned n_tries;
+	struct odd_trial trial;
+	uint64_t tried_us; /* the last try that came to something; 0: none */
+	uint64_t peace_until_us;
+	unsigned n_peace;
+	uint64_t named_us;
+	char why[BACKEND_REASON_MAX]; /* it is odd, but is not left alone */
 };
 
 /*
@@ -46,6 +70,7 @@ struct health_news {
 	char reason[BACKEND_REASON_MAX];
 	char why[BACKEND_REASON_MAX];
 	char note[BACKEND_REASON_MAX]; /* empty: none */
+	char odd[SCALING_ODD];
 	/* control thread */
 	struct health_facts shown;
 	enum backend_state shown_state;
@@ -85,6 +110,7 @@ struct health_target {
 	char eject_reason[BACKEND_REASON_MAX];
 	uint64_t swept_served, swept_faults; /* totals at the last sweep */
 	uint32_t n_slow;                     /* sweeps in a row that found it slow */
+	struct odd_target odd;
 };
 
 struct health {
@@ -111,6 +137,27 @@ void target_unwatch_traffic(struct health_target *t);
 
 /* The process before has ejected it, until then. */
 void target_stay_ejected(struct health_target *t, uint64_t back_at_us);
+
+/* One may always go, unless nobody is left then; more only up to max_ejected. */
+bool target_may_eject(const struct health_target *t);
+/* `reason` is in t->eject_reason. */
+void target_eject(struct health_target *t, enum ejection cause);
+void target_bring_back(struct health_target *t, enum trial trial, const char *why);
+
+/* odd.c */
+
+/* These are the settings of the pool, and its state. */
+void pool_follow_odd(struct health_pool *hp, const struct pool *pool);
+void target_free_odd(struct health_target *t);
+/* It has been ejected, for whatever cause; and is back. */
+void odd_ejected(struct health_target *t, enum ejection cause);
+void odd_back(struct health_target *t);
+/* A request that tried it has told. */
+void odd_note_try(struct health_target *t, bool failed);
+/* For the pool's verdict; "": it is not odd. */
+void odd_text(const struct health_target *t, char out[SCALING_ODD]);
+/* Its ejection ends when tries say so, not by time. */
+bool odd_is_tried(const struct health_target *t);
 
 /* Works out the state anew and publishes it when it changed; `why` is a sentence. */
 void target_settle(struct health_target *t, const char *why);

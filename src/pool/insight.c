@@ -3,6 +3,8 @@
  * What the control thread learns about backends and pools once a second: rows of
  * the flight recorder, state bins; and every insight.interval a verdict.
  */
+#include <stdio.h>
+
 #include "registry.h"
 
 #include "weir/base/check.h"
@@ -105,6 +107,22 @@ static void fold_windows(const struct pool_registry *reg, struct pool_state *s, 
 	arena_free(arena);
 }
 
+/* The first that health has named goes before every other verdict. */
+static void name_odd(const struct pool_registry *reg, struct pool_state *s)
+{
+	char who[SCALING_SENTENCE] = "";
+	list_each (it, &reg->backends) {
+		struct backend *b = list_entry(it, struct backend, registry_link);
+		if (b->health && b->scaling && b->scaling->odd[0] &&
+		    view_eq(b->pool_name, s->name)) {
+			snprintf(who, sizeof(who), VIEW_FMT "/" VIEW_FMT " %s", VIEW_ARG(s->name),
+				 VIEW_ARG(b->name), b->scaling->odd);
+			break;
+		}
+	}
+	scaling_odd(s->scaling, who);
+}
+
 /*
  * The pool's row: its backends' rows added up, with quantiles of all samples.  Who
  * waits does so for the pool: every backend's row shows the same queue.
@@ -133,8 +151,10 @@ void insight_state_tick(const struct pool_registry *reg, struct pool_state *s, u
 	row.p99_us = (uint32_t)us[1];
 	if (s->history)
 		history_push(s->history, &row);
-	if (s->scaling)
+	if (s->scaling) {
 		scaling_count(s->scaling, row.requests);
+		name_odd(reg, s);
+	}
 	list_each (it, &reg->backends) {
 		struct backend *b = list_entry(it, struct backend, registry_link);
 		if (is_of(b, s))

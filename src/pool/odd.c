@@ -5,12 +5,12 @@
 
 #include "weir/base/bitset.h"
 
+_Static_assert(ANSWER_full == 0, "lease_drop tells it from the others by that");
+
 /* A request that cannot be repeated is let off if another comes within this time. */
 #define WARY_US 500000
 /* One that came to nothing is repeated soon. */
 #define AGAIN_US 100000
-/* Part of an answer in the mean of what is usual: 1/16. */
-#define USUAL_SHIFT 4
 
 void odd_refresh(struct pool_view *view)
 {
@@ -21,7 +21,9 @@ void odd_refresh(struct pool_view *view)
 	for (uint32_t i = 0; i < pool->n; i++) {
 		const struct backend *b = pool->backends[i];
 		uint64_t due = atomic_load_explicit(&b->odd.try_us, memory_order_relaxed);
-		bool is_tried = due && pool->weights[i] > 0 && backend_state(b) == BACKEND_ejected;
+		enum backend_state state = backend_state(b);
+		bool is_tried = due && pool->weights[i] > 0 &&
+				(state == BACKEND_ejected || state == BACKEND_up);
 		bitset_assign(view->to_try, i, is_tried);
 		if (is_tried && due < view->try_us)
 			view->try_us = due;
@@ -98,7 +100,16 @@ static void count(const struct lease *lease, uint8_t answer)
 			      memory_order_relaxed);
 }
 
-uint64_t odd_note(struct lease *lease, uint64_t duration_us)
+/* Writes only when something changes: a success after a success is the rule. */
+static void note_row(struct odd_shared *odd, bool error)
+{
+	if (unlikely(error))
+		atomic_fetch_add_explicit(&odd->row, 1, memory_order_relaxed);
+	else if (unlikely(atomic_load_explicit(&odd->row, memory_order_relaxed)))
+		atomic_store_explicit(&odd->row, 0, memory_order_relaxed);
+}
+
+uint64_t odd_note(struct lease *lease, bool error, uint64_t duration_us)
 {
 	struct pool_state_local *sl = lease->view->sl;
 	uint8_t answer = lease->answer;
@@ -108,12 +119,12 @@ uint64_t odd_note(struct lease *lease, uint64_t duration_us)
 		end_try(lease, answer, duration_us);
 	if (unlikely(answer == ANSWER_NONE))
 		return duration_us;
+	note_row(&lease->backend->odd, error);
 	if (likely(!lease->bound))
 		count(lease, answer);
 	if (unlikely(!(lease->view->usual & ANSWER_BIT(answer))))
 		return duration_us && duration_us < sl->usual_us ? sl->usual_us : duration_us;
-	int64_t ahead = (int64_t)(duration_us - sl->usual_us);
-	if (likely(duration_us))
-		sl->usual_us += (uint64_t)(sl->usual_us ? ahead >> USUAL_SHIFT : ahead);
+	if (duration_us)
+		odd_learn(sl, duration_us);
 	return duration_us;
 }

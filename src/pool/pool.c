@@ -538,12 +538,23 @@ void lease_prove(struct lease *lease)
 static inline void judge(const struct lease *lease)
 {
 	struct backend *backend = lease->backend;
-	/* an answer that the others do not give is no success of a trial */
-	bool proves = likely(!lease->on_trial) || lease_is_usual(lease);
-	if (likely(lease->served && !lease->proved) && proves)
+	if (likely(lease->served && !lease->proved))
 		fault_note_served(&backend->fault, &backend->local[lease->view->sl->pw->id]->fault);
 	if (unlikely(lease->on_trial && !lease->faulty))
 		fault_leave_trial(&backend->fault);
+}
+
+/* What answers mean, the usual one at once: see odd.h. */
+static inline uint64_t learn_from(struct lease *lease, bool error, uint64_t duration_us)
+{
+	struct pool_state_local *sl = lease->view->sl;
+	struct backend *backend = lease->backend;
+	if (unlikely(lease->answer | lease->stratum | lease->bound | lease->is_try | error |
+		     !duration_us | atomic_load_explicit(&backend->odd.row, memory_order_relaxed)))
+		return odd_note(lease, error, duration_us);
+	counter_add(&backend->local[sl->pw->id]->odd.answers[ANSWER_full], 1);
+	odd_learn(sl, duration_us);
+	return duration_us;
 }
 
 void lease_drop(struct lease *lease, bool error, uint64_t duration_us)
@@ -552,7 +563,7 @@ void lease_drop(struct lease *lease, bool error, uint64_t duration_us)
 	const struct pool *pool = view->pool;
 	check(lease->backend != NULL);
 	judge(lease);
-	duration_us = odd_note(lease, duration_us);
+	duration_us = learn_from(lease, error, duration_us);
 	uint32_t before =
 	    atomic_fetch_sub_explicit(&lease->backend->in_flight, 1, memory_order_seq_cst);
 	check(before > 0);

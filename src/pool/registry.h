@@ -45,6 +45,15 @@ enum pool_verdict pool_take_index(struct pool_view *view, uint32_t i, struct lea
 void pool_build_pins(struct pool *pool, struct pool_registry *reg, struct arena *arena);
 void pool_release_pins(struct pool *pool);
 
+/* Part of an answer in the mean of what is usual: 1/16. */
+#define USUAL_SHIFT 4
+/* An answer that is usual came after so long, not 0. */
+static inline void odd_learn(struct pool_state_local *sl, uint64_t duration_us)
+{
+	int64_t ahead = (int64_t)(duration_us - sl->usual_us);
+	sl->usual_us += (uint64_t)(likely(sl->usual_us) ? ahead >> USUAL_SHIFT : ahead);
+}
+
 /* insight.c: the statistics of a second that has passed. */
 void insight_backend_tick(struct backend *b, uint64_t requests, uint64_t errors, uint64_t now_us);
 void insight_state_tick(const struct pool_registry *reg, struct pool_state *s, uint64_t now_us);

@@ -447,7 +447,7 @@ static void judge_status(struct attempt *at, unsigned status)
 		at->mark = ATTEMPT_BUSY;
 	else if (status >= 500 && !is_of_request(status))
 		lease_fault(&at->lease, NULL, (uint16_t)status);
-	else if (status == 101 || (status >= 200 && lease_is_usual(&at->lease)))
+	else if (status == 101 || (status >= 200 && status < 500))
 		lease_prove(&at->lease);
 }
 

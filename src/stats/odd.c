@@ -31,7 +31,7 @@ const char *answer_text(enum answer_kind answer)
 	return answers[answer].text;
 }
 
-/* 501 and 505 are about the request; 101 has opened a tunnel, 304 stands for a body. */
+/* Those without a kind speak of the request; 101 has opened a tunnel, 304 stands for a body. */
 uint8_t answer_of(unsigned status)
 {
 	switch (status) {
@@ -63,6 +63,11 @@ uint8_t answer_of(unsigned status)
 		return ANSWER_503;
 	case 501:
 	case 505:
+	case 506:
+	case 507:
+	case 508:
+	case 510:
+	case 511:
 		return ANSWER_NONE;
 	default:
 		break;
@@ -126,12 +131,11 @@ static void add(struct odd_case *c, const struct stratum *own, const struct stra
 	}
 }
 
-void odd_fold(struct odd_case *cases, const odd_counts *counts, size_t n, unsigned strata,
-	      double keep)
+void odd_fold(struct odd_case *cases, const odd_counts *counts, size_t n, double keep)
 {
 	for (size_t i = 0; i < n; i++)
 		forget(&cases[i], keep);
-	for (unsigned s = 0; s < strata; s++) {
+	for (unsigned s = 0; s < ODD_STRATA; s++) {
 		struct stratum all = {0};
 		for (size_t i = 0; i < n; i++) {
 			struct stratum own = of_backend(counts[i][s]);
@@ -148,8 +152,26 @@ void odd_fold(struct odd_case *cases, const odd_counts *counts, size_t n, unsign
 
 /* ---- verdict ---- */
 
-const struct odd_bar odd_suspicion = {.least = 5, .effect = 0.15, .chances = 100};
-const struct odd_bar odd_proof = {.least = 10, .effect = 0.2, .chances = 1e9};
+/* Own answers and those of others, and how far apart shares must lie: that far, and by a factor
+ * of two. */
+#define LEAST 4
+#define LEAST_OTHERS 10
+#define EFFECT 0.2
+/* One false alarm in so many looks at a pool. */
+#define CHANCES 1e9
+
+#define SUSPECT_LEAST 4
+#define SUSPECT_SIGMAS 3
+
+bool odd_is_suspect(double n, double bad, double others, double others_bad)
+{
+	if (n < SUSPECT_LEAST || others < SUSPECT_LEAST)
+		return false;
+	double share = others_bad / others, above = bad - n * share;
+	double variance = n * share * (1 - share) + 1;
+	return above >= n * EFFECT / 2 &&
+	       above * above >= SUSPECT_SIGMAS * SUSPECT_SIGMAS * variance;
+}
 
 /*
  * Bennett's inequality: how unlikely chance is to lead so far above the mean, as a
@@ -171,28 +193,26 @@ static double effect_of(const struct odd_case *c, unsigned a)
 	return (c->seen[a] - c->elsewhere[a]) / c->n;
 }
 
-static bool stands_out(const struct odd_case *c, unsigned a, const struct odd_bar *bar,
-		       double chances)
+static bool stands_out(const struct odd_case *c, unsigned a, double chances)
 {
-	return effect_of(c, a) >= bar->effect && c->elsewhere[a] <= c->seen[a] / 2 &&
+	return effect_of(c, a) >= EFFECT && c->elsewhere[a] <= c->seen[a] / 2 &&
 	       unlikely_by(c->seen[a] - c->expected[a], c->variance[a]) > log(chances);
 }
 
-bool odd_judge(const struct odd_case *of, const struct odd_bar *bar, size_t n,
-	       struct odd_finding *finding)
+bool odd_judge(const struct odd_case *of, size_t n, struct odd_finding *finding)
 {
 	/* as many questions are asked in a look: all backends, all kinds */
-	double chances = bar->chances * (double)n * (N_ANSWERS + 1);
+	double chances = CHANCES * (double)n * (N_ANSWERS + 1);
 	unsigned most = N_ANSWERS + 1;
 	/* one kind in place of another that is as bad does not make it worse */
-	if (of->n < bar->least || of->others < bar->least || effect_of(of, ODD_ANY) < bar->effect)
+	if (of->n < LEAST || of->others < LEAST_OTHERS || effect_of(of, ODD_ANY) < EFFECT)
 		return false;
 	for (unsigned a = 0; a < N_ANSWERS; a++)
-		if (answers[a].is_bad && stands_out(of, a, bar, chances) &&
+		if (answers[a].is_bad && stands_out(of, a, chances) &&
 		    (most > N_ANSWERS || effect_of(of, a) > effect_of(of, most)))
 			most = a;
 	bool mixed = most > N_ANSWERS || effect_of(of, most) < effect_of(of, ODD_ANY) / 2;
-	if (mixed && stands_out(of, ODD_ANY, bar, chances))
+	if (mixed && stands_out(of, ODD_ANY, chances))
 		most = ODD_ANY;
 	if (most > N_ANSWERS)
 		return false;

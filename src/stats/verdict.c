@@ -262,6 +262,44 @@ static bool is_balancer(struct scaling *s, const struct scaling_input *in, char 
 
 /* ---- opinions ---- */
 
+enum verdict scaling_part_verdict(const struct scaling_part *part)
+{
+	if (!part)
+		return VERDICT_not_enough_data;
+	return part->odd[0] ? VERDICT_odd : part->opinion.verdict;
+}
+
+const char *scaling_part_sentence(const struct scaling_part *part)
+{
+	if (!part)
+		return "";
+	return part->odd[0] ? part->odd : part->sentence;
+}
+
+void scaling_part_odd(struct scaling_part *part, const char *why)
+{
+	snprintf(part->odd, sizeof(part->odd), "%s", why);
+}
+
+enum verdict scaling_verdict(const struct scaling *s)
+{
+	if (!s)
+		return VERDICT_not_enough_data;
+	return s->odd[0] ? VERDICT_odd : s->opinion.verdict;
+}
+
+const char *scaling_sentence(const struct scaling *s)
+{
+	if (!s)
+		return "";
+	return s->odd[0] ? s->odd : s->sentence;
+}
+
+void scaling_odd(struct scaling *s, const char *who)
+{
+	snprintf(s->odd, sizeof(s->odd), "%s", who);
+}
+
 /* True when the sentence of this look belongs to the verdict that holds now. */
 static bool opine(struct scaling_opinion *o, enum verdict verdict)
 {

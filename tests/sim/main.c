@@ -9,6 +9,8 @@
  *                       50 ms slower a p99.9 below 10 ms, and its recovery noticed
  *                       within 2 s; next to nothing sent to one that fails fast
  *   weir-sim NAME       one situation
+ *   weir-sim --odd      a bad deploy under each strategy that looks at no key, and a
+ *                       hundred hours without one; --check has the same, shorter
  *   weir-sim --cost     nanoseconds of a pick and its end, by size of the pool
  *
  * Where recovery is not the question, a run is the mean of three seeds.
@@ -16,6 +18,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "deploy.h"
 #include "sim.h"
 #include "weir/base/defs.h"
 
@@ -176,6 +179,115 @@ static bool run_scenario(const struct scenario *sc)
 	return check_scenario(sc, &def, best);
 }
 
+/* ---- a bad deploy ---- */
+
+static const unsigned statuses[] = {400, 401, 403, 404, 410, 421, 429, 500, 502, 503, 200, 0};
+
+static const struct {
+	const char *name;
+	uint32_t clients;
+	double rate;
+} loads[] = {{"16 clients", 16, 0}, {"64 clients", 64, 0}, {"200/s", 0, 200}};
+
+static const char *kind_of(unsigned status)
+{
+	static char text[8];
+	snprintf(text, sizeof(text), "%u", status);
+	return status == 200 ? "empty" : status ? text : "reset";
+}
+
+/* At most 2 % of the answers after 5 s, named, and its share back within 2 s. */
+static bool check_deploy(const struct deploy *d, const char *load, bool shown)
+{
+	struct deployed o = deploy(d);
+	char where[64];
+	const char *name = d->weighted ? "weighted" : d->balance;
+	snprintf(where, sizeof(where), "%s, %s, %s", name, kind_of(d->status), load);
+	if (shown)
+		printf("%-14s %-6s %-10s %7.2f%% %7.2f s %7.2f s  %s\n", name, kind_of(d->status),
+		       load, o.share * 100, o.left_s, o.back_s, o.reason);
+	return expect(o.share <= 0.02, "share of bad answers", where, o.share) &
+	       expect(o.back_s >= 0 && o.back_s < 2, "seconds until it is back", where, o.back_s) &
+	       expect(o.reason[0] != '\0', "named", where, 0);
+}
+
+static bool check_strategy(const char *balance, bool weighted, bool all)
+{
+	bool good = true;
+	for (size_t k = 0; k < ARRAY_LEN(statuses); k++)
+		for (size_t l = 0; l < ARRAY_LEN(loads); l++) {
+			/* in short one load each, by turns */
+			if (!all && l != k % ARRAY_LEN(loads))
+				continue;
+			struct deploy d = {.balance = balance,
+					   .weighted = weighted,
+					   .status = statuses[k],
+					   .clients = loads[l].clients,
+					   .rate = loads[l].rate,
+					   .fails_us = 500,
+					   .from_s = 3,
+					   .until_s = 11,
+					   .end_s = 14,
+					   .seed = k + 1};
+			good &= check_deploy(&d, loads[l].name, all);
+		}
+	return good;
+}
+
+static bool check_peace(const char *balance, enum deploy_clients who, double hours)
+{
+	static const char *const whos[] = {[DEPLOY_ANY] = "equal",
+					   [DEPLOY_ROUTES] = "uneven routes",
+					   [DEPLOY_KEYS] = "keys",
+					   [DEPLOY_PINS] = "pins"};
+	struct deploy d = {.balance = balance,
+			   .status = 1,
+			   .who = who,
+			   .rate = 30,
+			   .end_s = hours * 3600,
+			   .seed = 5};
+	struct deployed o = deploy(&d);
+	printf("%-14s %-14s %6.1f hours, %9llu requests, false alarms: %u %s\n", balance, whos[who],
+	       hours, (unsigned long long)o.n, o.ejections, o.event);
+	return expect(o.ejections == 0, "false alarms", balance, o.ejections);
+}
+
+/* All are deployed so, one after the other: nobody is left out for it. */
+static bool check_together(void)
+{
+	struct deploy d = {.balance = "round-robin",
+			   .status = 404,
+			   .clients = 16,
+			   .fails_us = 500,
+			   .all = true,
+			   .from_s = 3,
+			   .until_s = 20,
+			   .end_s = 20};
+	struct deployed o = deploy(&d);
+	printf("%-14s all within a second: ejected %u times; in the end: '%s'\n", d.balance,
+	       o.ejections, o.reason);
+	return expect(o.ejections <= 1 && !o.reason[0], "ejections", "all together", o.ejections);
+}
+
+static bool run_deploys(bool all)
+{
+	bool good = check_together();
+	double hours = all ? 100 : 2;
+	printf("\n%-14s %-6s %-10s %8s %9s %9s  why\n", "strategy", "answer", "load", "after 5 s",
+	       "left", "back");
+	for (size_t s = 0; strategies[s]; s++) {
+		if (strategies[s]->needs & NEEDS_KEY)
+			continue;
+		good &= check_strategy(strategies[s]->keyword, false, all);
+	}
+	good &= check_strategy("round-robin", true, all);
+	for (size_t s = 0; strategies[s]; s++)
+		good &= check_peace(strategies[s]->keyword,
+				    strategies[s]->needs & NEEDS_KEY ? DEPLOY_KEYS : DEPLOY_ROUTES,
+				    hours / 10);
+	return good & check_peace("auto", DEPLOY_PINS, hours / 10);
+}
+
 static void print_costs(void)
 {
 	static const uint32_t sizes[] = {4, 64, 1000, 4000};
@@ -197,11 +309,15 @@ int main(int argc, char **argv)
 		print_costs();
 		return 0;
 	}
+	if (argc > 1 && strcmp(argv[1], "--odd") == 0)
+		return !run_deploys(true);
 	const char *only = argc > 1 && !checking ? argv[1] : NULL;
 	printf("%-10s %-14s %8s %9s %9s %7s %9s %9s\n", "situation", "strategy", "p50 ms", "p99 ms",
 	       "p99.9 ms", "queued", "failed", "to last");
 	for (size_t i = 0; i < ARRAY_LEN(scenarios); i++)
 		if (!only || strcmp(only, scenarios[i].name) == 0)
 			good &= run_scenario(&scenarios[i]);
+	if (checking)
+		good &= run_deploys(false);
 	return checking && !good;
 }

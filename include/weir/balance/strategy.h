@@ -79,6 +79,11 @@ struct strategy_memory {
 void strategy_memory_pack(const struct strategy_memory *memory, struct str *out);
 void strategy_memory_unpack(struct unpack *in, struct strategy_memory *memory);
 
+/* Nothing is known any more; any thread: a sample that comes meanwhile may stay. */
+void strategy_forget(struct strategy_memory *memory);
+/* The same of errors only: whoever is slow stays so. */
+void strategy_forgive(struct strategy_memory *memory);
+
 /* What a backend said of itself in a load report. */
 struct strategy_report {
 	uint32_t in_flight; /* requests from everybody */

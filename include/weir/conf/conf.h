@@ -284,7 +284,7 @@ struct conf_health {
 };
 
 struct conf_outlier {
-	bool on;
+	bool on, odd;
 	uint32_t consecutive_errors; /* 0: off */
 	uint32_t latency_factor;     /* 0: off */
 	uint64_t interval_us, eject_us, max_eject_us;

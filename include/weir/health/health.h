@@ -94,6 +94,7 @@ void health_unpack(struct unpack *in, struct health *h);
 	EJECTION(consecutive_errors, "errors in a row")               \
 	EJECTION(success_rate, "a success rate far below the others") \
 	EJECTION(failures, "nearly everything failed")                \
+	EJECTION(odd, "answers that the others do not give")          \
 	EJECTION(trial, "the one request that tried it afterwards failed")
 
 enum ejection {

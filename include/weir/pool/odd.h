@@ -43,6 +43,7 @@ struct odd_local {
 struct odd_shared {
 	_Atomic uint64_t try_us;  /* from when on somebody may try it; 0: nobody */
 	_Atomic uint64_t took_us; /* the last try */
+	_Atomic uint32_t row;     /* errors since the last attempt without one */
 };
 
 /* ---- workers ---- */
@@ -60,10 +61,11 @@ bool odd_take_try(struct pool_view *view, struct pool_worker *pw, const struct p
 		  uint64_t key, struct lease *lease);
 
 /*
- * What the attempt was answered, before its drop.  Returns the duration to learn from:
+ * What the attempt was answered, before its drop; `error`: strategies take it for
+ * one.  Returns the duration to learn from:
  * what the pool does not usually give says nothing of its speed, and counts as no
  * faster than what it does.
  */
-uint64_t odd_note(struct lease *lease, uint64_t duration_us);
+uint64_t odd_note(struct lease *lease, bool error, uint64_t duration_us);
 
 #endif

@@ -326,11 +326,6 @@ bool pool_note_report(struct backend *backend, struct view value, uint64_t now_u
  * that of the response or 0.  Once a lease: what fails later adds nothing.
  */
 void lease_fault(struct lease *lease, const char *why, uint16_t status);
-/* The pool usually answers so, as far as is known yet. */
-static inline bool lease_is_usual(const struct lease *lease)
-{
-	return lease->answer == ANSWER_NONE || lease->view->usual & ANSWER_BIT(lease->answer);
-}
 /* The head of an answer is here. */
 void lease_try_answered(struct lease *lease, bool has_body);
 static inline void lease_answered(struct lease *lease, unsigned status, bool has_body)

@@ -12,8 +12,8 @@
  * requests are dealt out without regard to what they ask: those of a key or a pin
  * must not be counted.
  *
- *   odd_fold(cases, counts, n, ODD_STRATA, keep);    // once a look
- *   if (odd_judge(&cases[i], &odd_proof, n, &finding)) ...
+ *   odd_fold(cases, counts, n, keep);    // once a look
+ *   if (odd_judge(&cases[i], n, &finding)) ...
  *
  * Pure arithmetic; any thread.
  */
@@ -36,10 +36,13 @@ enum answer_kind {
 /* Says nothing about the backend: interim, or what only the request is to blame for. */
 #define ANSWER_NONE UINT8_MAX
 
+/* Evidence is kept with two memories, a short and a long one. */
+#define ODD_SPANS 2
+
 /* Sets of answers have bit 1 << answer. */
 #define ANSWER_BIT(answer) (UINT32_C(1) << (answer))
 
-/* What a pool usually gives as long as nothing is known: it works. */
+/* What is always taken for usual: it works. */
 #define ANSWERS_GOOD (ANSWER_BIT(ANSWER_full) | ANSWER_BIT(ANSWER_3xx))
 
 /* By status: a whole 2xx is ANSWER_full until its body turns out to be empty. */
@@ -67,21 +70,14 @@ struct odd_case {
 	double elsewhere[N_ANSWERS + 1]; /* had its requests gone to the others */
 };
 
+/* Takes in a look; `keep` is how much of what was known is kept. */
+void odd_fold(struct odd_case *cases, const odd_counts *counts, size_t n, double keep);
+
 /*
- * Takes in a look: counts[i] is backend i's, of which the first `strata` count.
- * `keep` is how much of what was known is kept.
+ * At a glance, from totals: worth a closer look?  `bad` of `n` answers, and the same
+ * of all others.
  */
-void odd_fold(struct odd_case *cases, const odd_counts *counts, size_t n, unsigned strata,
-	      double keep);
-
-/* When a difference is one. */
-struct odd_bar {
-	double least;   /* answers on either side */
-	double effect;  /* shares differ by as much, and by a factor of two */
-	double chances; /* one false alarm in so many looks at a backend */
-};
-
-extern const struct odd_bar odd_suspicion, odd_proof;
+bool odd_is_suspect(double n, double bad, double others, double others_bad);
 
 struct odd_finding {
 	unsigned answer;        /* the kind that differs most, or ODD_ANY */
@@ -89,12 +85,11 @@ struct odd_finding {
 	double bad, others_bad; /* the same of all bad answers */
 };
 
-/* Whether backend `of`, of n, gives more bad answers than the others. */
-bool odd_judge(const struct odd_case *of, const struct odd_bar *bar, size_t n,
-	       struct odd_finding *finding);
+/* Whether this one of n backends gives more bad answers than the others. */
+bool odd_judge(const struct odd_case *of, size_t n, struct odd_finding *finding);
 
 /* "answers 404 to 98 %, the others to 0.1 %" */
-#define ODD_TEXT 96
+#define ODD_TEXT 68
 void odd_say(const struct odd_finding *finding, char out[ODD_TEXT]);
 
 /*

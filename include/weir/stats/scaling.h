@@ -10,7 +10,7 @@
  *   scaling_part_fold(part, levels, n_workers, others);  // once a second
  *   scaling_count(scaling, requests);                    // once a second
  *   scaling_look(scaling, &input);                       // once in ten
- *   printf("%s: %s\n", verdict_name(scaling->verdict), scaling->sentence);
+ *   printf("%s: %s\n", verdict_name(scaling_verdict(scaling)), scaling_sentence(scaling));
  *
  * Curves are forgotten with a time constant of ten minutes of traffic, service
  * times at low load with one of an hour.  Control thread only; no I/O.
@@ -63,8 +63,11 @@ struct scaling_opinion {
 	unsigned agreed; /* looks in a row for `next` */
 };
 
+#define SCALING_ODD 144
+
 struct scaling_part {
 	struct scaling_opinion opinion;
+	char odd[SCALING_ODD]; /* why it is the odd one out; goes before the opinion */
 	char sentence[SCALING_SENTENCE];
 	double time_s[LEVEL_BINS], done[LEVEL_BINS]; /* with forgetting */
 	struct scaling_side alone, now;              /* at the last look */
@@ -79,6 +82,12 @@ struct scaling_part {
 		double weight[HIST_BUCKETS];
 	} *served[LEVEL_CLASSES]; /* owns; NULL until the first sample */
 };
+
+/* What is said of it now; NULL is fine: nobody knows. */
+enum verdict scaling_part_verdict(const struct scaling_part *part);
+const char *scaling_part_sentence(const struct scaling_part *part);
+/* It is odd, and why; "": it is not. */
+void scaling_part_odd(struct scaling_part *part, const char *why);
 
 /* NULL without memory. */
 struct scaling_part *scaling_part_new(void);
@@ -136,6 +145,7 @@ enum { FORECAST_LESS, FORECAST_MORE, FORECAST_DOUBLE, N_FORECASTS };
 struct scaling {
 	struct scaling_opinion opinion;
 	char sentence[SCALING_SENTENCE]; /* of opinion.verdict */
+	char odd[SCALING_SENTENCE];      /* who is the odd one out; goes before the opinion */
 	uint64_t looked_us;              /* 0: never */
 	enum window window;              /* R is of this one */
 	struct scaling_side alone, now;  /* S and R */
@@ -185,6 +195,11 @@ struct scaling *scaling_new(void); /* NULL without memory; freed by free() */
 /* Once a second: requests of the pool in it. */
 void scaling_count(struct scaling *scaling, uint32_t requests);
 void scaling_look(struct scaling *scaling, const struct scaling_input *input);
+
+/* As for a part. */
+enum verdict scaling_verdict(const struct scaling *scaling);
+const char *scaling_sentence(const struct scaling *scaling);
+void scaling_odd(struct scaling *scaling, const char *who);
 
 /* Median of |actual - predicted| / actual over the comparable scores; < 0: none. */
 double scaling_median_error(const struct scaling *scaling);

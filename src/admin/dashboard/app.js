@@ -134,8 +134,8 @@ function legend(...items) {
 // ---- the head of the page: verdicts, problems, totals ----
 
 const CHIP = { healthy: "good", not_enough_data: "", performance: "bad", scalability: "warn",
-  scalability_shared: "bad", skewed: "warn", balancer: "bad" };
-const verdictText = v => v.replace(/_/g, " ");
+  scalability_shared: "bad", skewed: "warn", odd: "warn", balancer: "bad" };
+const verdictText = v => v === "odd" ? "one backend differs" : v.replace(/_/g, " ");
 
 function putVerdicts() {
   const rows = snap.problems.filter(p => !snap.pools.some(x => x.problem && p === `pool ${x.name}: ${x.sentence}`))

@@ -1,0 +1,512 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The odd one out, from counters to an ejection and back; stats/odd.h has the
+ * arithmetic.  One look every LOOK_US and pool:
+ *
+ *            somebody gives more bad answers       proof, by what was asked
+ *   calm ------------------------------> watching -------------------------> ejected
+ *    ^                                      |                                   |
+ *    +------ nobody for WATCH_US -----------+   tried once a second: as good    |
+ *    +----------------------------------------- as the others, or they as bad --+
+ *
+ * In calm only totals are read, a cache line or two a worker and backend; workers
+ * count by what was asked while the pool is watched.  What is watched begins anew
+ * whenever somebody goes or comes back.
+ *
+ * Any ejected backend is tried, unless requests go by keys: whose try would it be?
+ * For those, and without traffic, an ejection ends by time (eject.c).
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "target.h"
+
+#include "weir/base/check.h"
+
+#define LOOK_US 500000
+/* Watched for so long after the last suspicion. */
+#define WATCH_US 15000000
+
+/* What is kept of what was known, after a look: memories of 2 and of 20 seconds. */
+static const double keeps[ODD_SPANS] = {0.78, 0.975};
+
+/* Answers that make a share; the share from which on they are usual, and are no longer. */
+#define USUAL_LEAST 8
+#define USUAL_FROM 0.05
+#define USUAL_UNTIL 0.02
+
+/* A suspect that its strategy avoids so well that nothing proves or acquits it: it failed the
+ * last time, and has less than a quarter of what the others have on average, if that is
+ * enough to tell. */
+#define STARVED_PART 4
+#define STARVED_OTHERS 16
+/* It is tried more often for a while. */
+#define SUSPECT_TRY_US 250000
+#define SUSPECT_TRIES 16
+
+/* Between two tries; one that took long is made up for by as many times its time. */
+#define TRY_US 1000000
+#define TRY_TIMES 20
+/* How often over a backend must have shown that it is right again, at most. */
+#define TIMES_MAX 8
+/* Answers of the others that may acquit it, and how long it is left in peace then. */
+#define ACQUIT_LEAST 50
+#define PEACE_US 60000000
+#define PEACE_DOUBLED_MAX 6
+
+static void look_again(const struct health *h)
+{
+	h->host.look(h->host.ctx);
+}
+
+/* ---- reading ---- */
+
+static double bad_of(const double answers[N_ANSWERS], double *n)
+{
+	double bad = 0;
+	*n = 0;
+	for (unsigned a = 0; a < N_ANSWERS; a++) {
+		*n += answers[a];
+		bad += answer_is_bad((enum answer_kind)a) ? answers[a] : 0;
+	}
+	return bad;
+}
+
+static void read_totals(struct health_target *t)
+{
+	struct odd_target *odd = &t->odd;
+	odd->latest = 0;
+	for (unsigned a = 0; a < N_ANSWERS; a++) {
+		uint64_t now = 0;
+		for (unsigned i = 0; i < t->backend->n_workers; i++)
+			now += counter_get(&t->backend->local[i]->odd.answers[a]);
+		for (unsigned s = 0; s < ODD_SPANS; s++)
+			odd->recent[s][a] =
+			    odd->recent[s][a] * keeps[s] + (double)(now - odd->totals[a]);
+		odd->latest += (double)(now - odd->totals[a]);
+		odd->totals[a] = now;
+	}
+}
+
+static void sum_strata(const struct backend *b, odd_counts out)
+{
+	memset(out, 0, sizeof(odd_counts));
+	for (unsigned i = 0; i < b->n_workers; i++) {
+		struct odd_strata *strata =
+		    atomic_load_explicit(&b->local[i]->odd.strata, memory_order_relaxed);
+		for (unsigned s = 0; strata && s < ODD_STRATA; s++)
+			for (unsigned a = 0; a < N_ANSWERS; a++)
+				out[s][a] +=
+				    atomic_load_explicit(&strata->n[s][a], memory_order_relaxed);
+	}
+}
+
+/* What came since the last call. */
+static void read_strata(struct health_target *t, odd_counts out)
+{
+	odd_counts now;
+	sum_strata(t->backend, now);
+	for (unsigned s = 0; s < ODD_STRATA; s++)
+		for (unsigned a = 0; a < N_ANSWERS; a++)
+			out[s][a] = now[s][a] - (*t->odd.strata)[s][a];
+	memcpy(t->odd.strata, now, sizeof(now));
+}
+
+/* ---- watching ---- */
+
+/* Takes the traffic that is to be compared. */
+static bool takes_part(const struct health_target *t)
+{
+	return t->weighted && !t->ejected && backend_state(t->backend) == BACKEND_up;
+}
+
+static bool make_strata(struct health_target *t)
+{
+	struct backend *b = t->backend;
+	if (!t->odd.strata)
+		t->odd.strata = calloc(1, sizeof(*t->odd.strata));
+	for (unsigned i = 0; i < b->n_workers; i++)
+		if (!atomic_load_explicit(&b->local[i]->odd.strata, memory_order_relaxed))
+			/* release: whoever sees the pointer sees the zeroes behind it */
+			atomic_store_explicit(&b->local[i]->odd.strata,
+					      calloc(1, sizeof(struct odd_strata)),
+					      memory_order_release);
+	return t->odd.strata != NULL;
+}
+
+/* What was known is of other times: somebody went, came back, or is suspected anew. */
+static void begin_anew(struct health_pool *hp)
+{
+	odd_counts old;
+	if (!atomic_load_explicit(&hp->state->watched, memory_order_relaxed))
+		return;
+	list_each (it, &hp->targets) {
+		struct health_target *t = list_entry(it, struct health_target, link);
+		memset(t->odd.proof, 0, sizeof(t->odd.proof));
+		if (make_strata(t))
+			read_strata(t, old);
+	}
+}
+
+static void set_watched(struct health_pool *hp, bool watched)
+{
+	if (atomic_load_explicit(&hp->state->watched, memory_order_relaxed) == watched)
+		return;
+	atomic_store_explicit(&hp->state->watched, watched, memory_order_relaxed);
+	begin_anew(hp);
+	look_again(hp->health);
+}
+
+static bool anybody_suspect(const struct health_pool *hp)
+{
+	for (unsigned s = 0; s < ODD_SPANS; s++) {
+		double all = 0, all_bad = 0, n;
+		list_each (it, &hp->targets) {
+			struct health_target *t = list_entry(it, struct health_target, link);
+			if (!takes_part(t))
+				continue;
+			all_bad += bad_of(t->odd.recent[s], &n);
+			all += n;
+		}
+		list_each (it, &hp->targets) {
+			struct health_target *t = list_entry(it, struct health_target, link);
+			double bad = bad_of(t->odd.recent[s], &n);
+			if (takes_part(t) && odd_is_suspect(n, bad, all - n, all_bad - bad))
+				return true;
+		}
+	}
+	return false;
+}
+
+/* ---- what is usual ---- */
+
+static void find_usual(struct health_pool *hp)
+{
+	unsigned voters = 0, votes[N_ANSWERS] = {0};
+	uint32_t was = atomic_load_explicit(&hp->state->usual, memory_order_relaxed);
+	uint32_t usual = ANSWERS_GOOD;
+	list_each (it, &hp->targets) {
+		struct health_target *t = list_entry(it, struct health_target, link);
+		double n;
+		bad_of(t->odd.recent[0], &n);
+		if (!takes_part(t) || n < USUAL_LEAST)
+			continue;
+		voters++;
+		for (unsigned a = 0; a < N_ANSWERS; a++)
+			votes[a] += t->odd.recent[0][a] >=
+				    n * (was & ANSWER_BIT(a) ? USUAL_UNTIL : USUAL_FROM);
+	}
+	for (unsigned a = 0; a < N_ANSWERS; a++)
+		usual |= votes[a] * 2 > voters ? ANSWER_BIT(a) : 0;
+	if (!voters || usual == was)
+		return;
+	atomic_store_explicit(&hp->state->usual, usual, memory_order_relaxed);
+	look_again(hp->health);
+}
+
+/* ---- names ---- */
+
+void odd_text(const struct health_target *t, char out[SCALING_ODD])
+{
+	const char *why = t->ejected ? t->eject_reason : t->odd.why;
+	bool failed = t->ejected && !t->odd.is_cause;
+	snprintf(out, SCALING_ODD, "%s%.*s", failed ? "was ejected: " : "", BACKEND_REASON_MAX - 1,
+		 why);
+}
+
+/* ---- proof ---- */
+
+static void name(struct health_target *t, const char *finding)
+{
+	bool known = *t->odd.why != '\0';
+	snprintf(t->odd.why, sizeof(t->odd.why),
+		 "%.67s: outlier.max_ejected does not let it be left alone", finding);
+	t->odd.named_us = t->health->loop->now_us;
+	target_settle(t, t->odd.why);
+	if (!known)
+		target_note(t, t->odd.why);
+}
+
+static void unname(struct health_target *t)
+{
+	if (!*t->odd.why)
+		return;
+	*t->odd.why = '\0';
+	target_settle(t, "");
+}
+
+static void convict(struct health_target *t, const struct odd_finding *f)
+{
+	char finding[ODD_TEXT];
+	odd_say(f, finding);
+	if (!target_may_eject(t)) {
+		name(t, finding);
+		return;
+	}
+	snprintf(t->eject_reason, sizeof(t->eject_reason), "%.67s: left alone, tried once a second",
+		 finding);
+	t->odd.bad = f->bad;
+	t->odd.is_cause = true;
+	target_eject(t, EJECTION_odd);
+	begin_anew(t->pool);
+}
+
+/* The worst of those there is proof against; one a look, what is left is seen at the next. */
+static struct health_target *find_worst(struct health_target *const *of, size_t n,
+					struct odd_finding *worst)
+{
+	struct health_target *found = NULL;
+	for (unsigned s = 0; s < ODD_SPANS; s++) {
+		for (size_t i = 0; i < n; i++) {
+			struct odd_finding f;
+			if (of[i]->health->loop->now_us < of[i]->odd.peace_until_us ||
+			    !odd_judge(&of[i]->odd.proof[s], n, &f) ||
+			    (found && f.bad - f.others_bad <= worst->bad - worst->others_bad))
+				continue;
+			found = of[i];
+			*worst = f;
+		}
+	}
+	return found;
+}
+
+static void weigh(struct health_pool *hp, struct arena *arena)
+{
+	struct health_target **of =
+	    arena_array(arena, hp->n_targets, sizeof(struct health_target *));
+	odd_counts *counts = arena_array(arena, hp->n_targets, sizeof(odd_counts));
+	struct odd_case *cases = arena_array(arena, hp->n_targets, sizeof(*cases));
+	struct odd_finding f;
+	size_t n = 0;
+	list_each (it, &hp->targets) {
+		struct health_target *t = list_entry(it, struct health_target, link);
+		if (n == hp->n_targets || !takes_part(t) || !make_strata(t))
+			continue;
+		read_strata(t, counts[n]);
+		of[n++] = t;
+	}
+	for (unsigned s = 0; s < ODD_SPANS; s++) {
+		for (size_t i = 0; i < n; i++)
+			cases[i] = of[i]->odd.proof[s];
+		odd_fold(cases, (const odd_counts *)counts, n, keeps[s]);
+		for (size_t i = 0; i < n; i++)
+			of[i]->odd.proof[s] = cases[i];
+	}
+	struct health_target *worst = find_worst(of, n, &f);
+	if (worst)
+		convict(worst, &f);
+}
+
+/* ---- the way back ---- */
+
+/* Of those that take part: their share of bad answers lately, of `n`. */
+static double others_bad(const struct health_target *t, double *n)
+{
+	double bad = 0, own;
+	*n = 0;
+	list_each (it, &t->pool->targets) {
+		const struct health_target *other = list_entry(it, struct health_target, link);
+		if (other == t || !takes_part(other))
+			continue;
+		bad += bad_of(other->odd.recent[0], &own);
+		*n += own;
+	}
+	return *n > 0 ? bad / *n : 0;
+}
+
+/* The others answer so as well, now that they have its requests: then it was these. */
+static void acquit(struct health_target *t)
+{
+	double n;
+	uint64_t now = t->health->loop->now_us;
+	if (!t->ejected || !t->odd.is_cause || others_bad(t, &n) < t->odd.bad / 2 ||
+	    n < ACQUIT_LEAST)
+		return;
+	t->odd.peace_until_us = now + ((uint64_t)PEACE_US << t->odd.n_peace);
+	t->odd.n_peace += t->odd.n_peace < PEACE_DOUBLED_MAX;
+	target_bring_back(t, TRIAL_OFF, "the others answer so, too: it is what they are asked");
+	begin_anew(t->pool);
+}
+
+/* What was learned of it while it failed says nothing of it now. */
+static void forget(struct health_target *t)
+{
+	atomic_store_explicit(&t->backend->odd.try_us, 0, memory_order_relaxed);
+	strategy_forget(&t->backend->memory);
+	memset(t->odd.recent, 0, sizeof(t->odd.recent));
+}
+
+static void try_in(struct health_target *t, uint64_t us)
+{
+	atomic_store_explicit(&t->backend->odd.try_us, t->health->loop->now_us + us,
+			      memory_order_relaxed);
+}
+
+static bool is_starved(const struct health_target *t)
+{
+	double others = 0;
+	unsigned n = 0;
+	list_each (it, &t->pool->targets) {
+		const struct health_target *other = list_entry(it, struct health_target, link);
+		if (other == t || !takes_part(other))
+			continue;
+		others += other->odd.latest;
+		n++;
+	}
+	return others >= STARVED_OTHERS && t->odd.latest * STARVED_PART * n < others;
+}
+
+/* So that it is known what it answers, and not only what it answered. */
+static void follow_suspect(struct health_target *t)
+{
+	bool failed = atomic_load_explicit(&t->backend->odd.row, memory_order_relaxed) > 0;
+	bool suspect =
+	    failed && t->pool->tries && takes_part(t) && (t->odd.is_suspect || is_starved(t));
+	if (suspect == t->odd.is_suspect || t->ejected)
+		return;
+	t->odd.is_suspect = suspect;
+	t->odd.trial = (struct odd_trial){0};
+	t->odd.n_tries = 0;
+	if (suspect)
+		try_in(t, 0);
+	else
+		atomic_store_explicit(&t->backend->odd.try_us, 0, memory_order_relaxed);
+	look_again(t->health);
+}
+
+static void note_suspect(struct health_target *t, bool failed)
+{
+	double n, now = others_bad(t, &n);
+	if (odd_trial_note(&t->odd.trial, failed, 1, now, 1)) {
+		t->odd.is_suspect = false;
+		strategy_forgive(&t->backend->memory);
+		atomic_store_explicit(&t->backend->odd.try_us, 0, memory_order_relaxed);
+		return;
+	}
+	bool often = t->odd.n_tries++ < SUSPECT_TRIES;
+	try_in(t, !failed ? 0 : often ? SUSPECT_TRY_US : TRY_US);
+}
+
+void odd_ejected(struct health_target *t, enum ejection cause)
+{
+	struct odd_target *odd = &t->odd;
+	double n, bad = bad_of(odd->recent[ODD_SPANS - 1], &n);
+	bool by_share = cause == EJECTION_failures || cause == EJECTION_success_rate;
+	odd->trial.score = 0;
+	odd->tried_us = 0;
+	odd->is_suspect = false;
+	*odd->why = '\0';
+	if (!odd->is_cause)
+		odd->bad = by_share && n > 0 ? bad / n : 1;
+	if (t->pool->tries)
+		try_in(t, TRY_US);
+}
+
+void odd_back(struct health_target *t)
+{
+	t->odd.is_cause = false;
+	forget(t);
+}
+
+bool odd_is_tried(const struct health_target *t)
+{
+	uint64_t now = t->health->loop->now_us;
+	return t->odd.is_cause && t->odd.tried_us &&
+	       now - t->odd.tried_us < t->pool->outlier.eject_us;
+}
+
+static void on_failed_try(struct health_target *t)
+{
+	uint64_t took = atomic_load_explicit(&t->backend->odd.took_us, memory_order_relaxed);
+	uint64_t gap = took * TRY_TIMES, most = t->pool->outlier.max_eject_us;
+	gap = gap < most ? gap : most;
+	/* one that is often right is asked on */
+	try_in(t, t->odd.trial.score > 0 ? 0 : gap > TRY_US ? gap : TRY_US);
+}
+
+void odd_note_try(struct health_target *t, bool failed)
+{
+	double n, now = others_bad(t, &n);
+	unsigned times = t->n_ejected < TIMES_MAX ? t->n_ejected : TIMES_MAX;
+	if (!t->ejected && t->odd.is_suspect)
+		note_suspect(t, failed);
+	if (!t->ejected || !t->pool->tries)
+		return;
+	t->odd.tried_us = t->health->loop->now_us;
+	if (odd_trial_note(&t->odd.trial, failed, t->odd.bad, now, times ? times : 1)) {
+		target_bring_back(t, TRIAL_OFF, "it answers as the others do: in service again");
+		begin_anew(t->pool);
+	} else if (failed) {
+		on_failed_try(t);
+	} else {
+		try_in(t, 0);
+	}
+}
+
+/* ---- looks ---- */
+
+static void look(struct health_pool *hp)
+{
+	uint64_t now = hp->health->loop->now_us;
+	list_each (it, &hp->targets)
+		read_totals(list_entry(it, struct health_target, link));
+	find_usual(hp);
+	if (anybody_suspect(hp))
+		hp->watched_until_us = now + WATCH_US;
+	bool was = atomic_load_explicit(&hp->state->watched, memory_order_relaxed);
+	set_watched(hp, now < hp->watched_until_us);
+	if (was && now < hp->watched_until_us) {
+		struct arena *arena = arena_new();
+		weigh(hp, arena);
+		arena_free(arena);
+	}
+	list_each (it, &hp->targets) {
+		struct health_target *t = list_entry(it, struct health_target, link);
+		acquit(t);
+		follow_suspect(t);
+		if (now - t->odd.named_us > WATCH_US)
+			unname(t);
+	}
+}
+
+static void on_look(struct timer *timer)
+{
+	struct health_pool *hp = container_of(timer, struct health_pool, odd_look);
+	look(hp);
+	loop_timer(hp->health->loop, &hp->odd_look, LOOK_US);
+}
+
+static void stop(struct health_pool *hp)
+{
+	timer_clear(&hp->odd_look);
+	hp->watched_until_us = 0;
+	set_watched(hp, false);
+	list_each (it, &hp->targets) {
+		struct health_target *t = list_entry(it, struct health_target, link);
+		atomic_store_explicit(&t->backend->odd.try_us, 0, memory_order_relaxed);
+		unname(t);
+		if (t->ejected && t->odd.is_cause)
+			target_bring_back(t, TRIAL_OFF, "outlier.odd was switched off");
+	}
+}
+
+void pool_follow_odd(struct health_pool *hp, const struct pool *pool)
+{
+	const struct conf_outlier *conf = &pool->conf->outlier;
+	bool on = conf->on && conf->odd;
+	hp->state = pool->state;
+	hp->tries = on && !(pool->strategy->needs & NEEDS_KEY);
+	hp->odd_look.fn = on_look;
+	if (!on)
+		stop(hp);
+	else if (!timer_is_set(&hp->odd_look))
+		loop_timer(hp->health->loop, &hp->odd_look, LOOK_US);
+}
+
+void target_free_odd(struct health_target *t)
+{
+	atomic_store_explicit(&t->backend->odd.try_us, 0, memory_order_relaxed);
+	free(t->odd.strata);
+	t->odd.strata = NULL;
+}

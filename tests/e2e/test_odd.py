@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: MIT
+"""The odd one out: a backend that fails fast is left alone, named, tried, and taken back."""
+import json
+import threading
+
+import pytest
+from test_health import named, outlier, state_of
+from wire import wait_for
+
+
+class Clients:
+    """Closed-loop clients; what each answer was: status and body."""
+
+    def __init__(self, daemon, n=8):
+        self.answers, self._stop, self._lock = [], threading.Event(), threading.Lock()
+        self._daemon = daemon
+        self._threads = [threading.Thread(target=self._run) for _ in range(n)]
+
+    def _run(self):
+        client = self._daemon.connect(timeout=20)
+        while not self._stop.is_set():
+            answer = client.ask()
+            with self._lock:
+                self.answers.append((answer.status, answer.body))
+
+    def __enter__(self):
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def next(self, n):
+        """The next n answers."""
+        begin = len(self.answers)
+        wait_for(lambda: len(self.answers) >= begin + n, 20)
+        return self.answers[begin:begin + n]
+
+
+@pytest.mark.parametrize("balance, deploy, mend, said", [
+    ("auto", {"status": 404}, {"status": 200}, "answers 404"),
+    ("least-request", {"status": 429}, {"status": 200}, "answers 429"),
+    ("round-robin", {"body": 0}, {"body": 9}, "answers 2xx without a body"),
+    ("peak-ewma", {"status": 500}, {"status": 200}, "5 errors in a row"),
+])
+def test_a_bad_deploy_is_left_alone_named_and_taken_back(weir, app, balance, deploy, mend, said):
+    backends = app(4, "service=5ms")
+    daemon = weir(named(backends.addresses), workers=2, pool={"balance": balance})
+    with Clients(daemon) as clients:
+        clients.next(100)
+        backends.set(2, service=0, **deploy)
+        wait_for(lambda: state_of(daemon, "b2") == "ejected", 10)
+        assert said in daemon.backends()["b2"]["reason"]
+        good = (200, b"app-0\n"), (200, b"app-1\n"), (200, b"app-3\n")
+        clients.next(30)  # those on their way
+        late = clients.next(300)
+        # a try a second; this takes less than one, on a busy machine a few
+        assert sum(answer not in good for answer in late) <= 6, set(late)
+
+        def verdict():
+            scaling = daemon.admin.get("/v1/pools/app/scaling")
+            return scaling["verdict"] == "odd" and scaling
+        scaling = wait_for(verdict, 5)
+        assert scaling["problem"] and scaling["sentence"].startswith("app/b2 "), scaling
+        assert said in scaling["sentence"]
+        rows = {row["name"]: row for row in scaling["backends"]}
+        assert rows["b2"]["verdict"] == "odd" and rows["b1"]["verdict"] != "odd"
+        assert any(said in problem and "b2" in problem
+                   for problem in daemon.admin.get("/v1/status")["problems"])
+        doctor = daemon.ctl("doctor", check=1).stdout
+        assert "app/b2" in doctor and said in doctor, doctor
+        assert said in daemon.ctl("backends", check=0).stdout
+        assert "one backend differs" in daemon.ctl("scaling", "app", check=0).stdout
+        assert any(said in event["message"] for event in daemon.events())
+        backends.set(2, service="5ms", **mend)
+        wait_for(lambda: state_of(daemon, "b2") == "up", 10)
+        clients.next(30)
+        back = sum(answer not in good for answer in clients.next(400))
+        assert back >= 50, back  # of 100
+    wait_for(lambda: daemon.admin.get("/v1/pools/app")["verdict"] != "odd", 5)
+
+
+def test_all_alike_is_nobodys_fault(weir, app):
+    """What clients ask for and nobody has, a redeployed pool: no reason to leave anybody alone."""
+    backends = app(3, "service=2ms")
+    daemon = weir(named(backends.addresses), pool={"outlier": outlier()})
+    with Clients(daemon) as clients:
+        clients.next(100)
+        for i in range(3):
+            backends.set(i, status=404)
+        clients.next(1500)
+    assert not any("404" in event["message"] for event in daemon.events())
+    assert {row["state"] for row in daemon.backends().values()} == {"up"}
+
+
+def test_max_ejected_0_only_names_it(weir, app):
+    backends = app(3, "service=2ms")
+    daemon = weir(named(backends.addresses), pool={
+        "balance": "round-robin", "outlier": outlier(max_ejected="0%")})
+    with Clients(daemon) as clients:
+        backends.set(1, status=403)
+        clients.next(100)
+        wait_for(lambda: "answers 403" in daemon.backends()["b1"]["reason"], 10)
+        row = daemon.backends()["b1"]
+        assert row["state"] == "up" and "max_ejected" in row["reason"], json.dumps(row)
+        assert 403 in {status for status, _ in clients.next(100)}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A pool of four in simulated time, with all of weir's own code that decides who gets a
+ * request: pool, strategies, health.  One backend is deployed badly and mended again;
+ * or nothing happens at all, for a hundred hours.
+ */
+#ifndef TESTS_SIM_DEPLOY_H
+#define TESTS_SIM_DEPLOY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define DEPLOY_BACKENDS 4
+
+/* Who brings the requests. */
+enum deploy_clients {
+	DEPLOY_ANY,    /* all alike */
+	DEPLOY_ROUTES, /* what is asked for differs in how often it is refused, and swings */
+	DEPLOY_KEYS,   /* a tenth of the clients, each with a key, is refused everything */
+	DEPLOY_PINS,   /* the same with pins */
+};
+
+struct deploy {
+	const char *balance;
+	unsigned status;  /* of the bad one; 0: it resets; 200: an empty body; 1: none is bad */
+	uint32_t clients; /* closed loop; 0: open */
+	double rate;      /* open: requests a second */
+	uint64_t fails_us;
+	enum deploy_clients who;
+	bool weighted;                 /* the bad one has twice the weight */
+	bool all;                      /* all are deployed so, 300 ms one after the other */
+	double from_s, until_s, end_s; /* it is bad in between; 0: never */
+	uint64_t seed;
+};
+
+struct deployed {
+	uint64_t n;         /* requests */
+	double share;       /* of the answers from 5 s after the deploy on that are bad */
+	double left_s;      /* from the deploy until nobody sends it anything but tries */
+	double back_s;      /* from the mending until half its share is back; negative: never */
+	unsigned ejections; /* of anybody, by comparison */
+	char reason[120];   /* of the bad one, before it was mended */
+	char event[160];    /* the first */
+};
+
+struct deployed deploy(const struct deploy *what);
+
+#endif
