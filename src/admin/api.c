@@ -135,9 +135,24 @@ static bool token_is(const struct str *token, struct view given)
 	return !differs;
 }
 
+bool call_may_change(const struct call *call)
+{
+	const struct view scheme = VIEW("bearer ");
+	if (call->trusted || !call->api->token.len)
+		return call->trusted;
+	const struct header *auth = message_find_name(call->msg, VIEW("authorization"));
+	return auth && view_istarts(auth->value, scheme) &&
+	       token_is(&call->api->token, view_trim(view_skip(auth->value, scheme.len)));
+}
+
+struct view call_target(const struct call *call, struct view target)
+{
+	return call_may_change(call) ? target : mask_query(call->arena, target);
+}
+
 static bool may_change(struct call *call)
 {
-	if (call->trusted)
+	if (call_may_change(call))
 		return true;
 	if (call->api->token.len == 0) {
 		call_error(call, 403,
@@ -145,11 +160,6 @@ static bool may_change(struct call *call)
 			   "unix socket");
 		return false;
 	}
-	const struct header *auth = message_find_name(call->msg, VIEW("authorization"));
-	const struct view scheme = VIEW("bearer ");
-	if (auth && view_istarts(auth->value, scheme) &&
-	    token_is(&call->api->token, view_trim(view_skip(auth->value, scheme.len))))
-		return true;
 	call_error(call, 401,
 		   "changes over status.bind need the header Authorization: Bearer "
 		   "with the content of status.token_file");

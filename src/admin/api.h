@@ -62,6 +62,11 @@ struct call {
 	struct session *session; /* for call_later */
 };
 
+/* Who asks may change things: what is nobody else's business may be shown as well. */
+bool call_may_change(const struct call *call);
+/* A request's target or a URL: whole, or without its query for those who may not. */
+struct view call_target(const struct call *call, struct view target);
+
 /* Finds the endpoint and lets it answer. */
 void api_dispatch(struct call *call);
 
@@ -73,6 +78,8 @@ void answer_error(struct answer *answer, unsigned status, const char *fmt, ...) 
 
 /* The answer will come through later_answer, exactly once; NULL without memory. */
 struct later *call_later(struct call *call);
+/* call_may_change, and whether the client is still there. */
+bool later_may_change(const struct later *later);
 /* Takes the answer's body.  The client may have left meanwhile. */
 void later_answer(struct later *later, struct answer *answer);
 
@@ -112,8 +119,9 @@ void json_member_optional(struct json *j, const char *key, struct view v);
  */
 void put_windows(struct json *j, const struct windows *windows, bool total_only);
 void put_backend(struct json *j, const struct pool *pool, uint32_t i);
-/* The members of GET /v1/status, into an open object. */
-void put_status(struct json *j, const struct admin_host *host, struct arena *arena);
+/* The members of GET /v1/status, into an open object; `open`: what a reload said, too,
+ * which quotes the file. */
+void put_status(struct json *j, const struct admin_host *host, struct arena *arena, bool open);
 
 /*
  * Events since an instant as an array; of one pool and backend, when they are not

@@ -2,7 +2,7 @@
 /* GET /v1/connections: the workers know, so the answer comes later. */
 #include "api.h"
 
-static void put_connection(struct json *j, const struct admin_connection *c)
+static void put_connection(struct json *j, const struct admin_connection *c, struct view path)
 {
 	json_object(j);
 	json_member_u64(j, "id", c->id);
@@ -17,7 +17,7 @@ static void put_connection(struct json *j, const struct admin_connection *c)
 	json_member_u64(j, "bytes_out", c->bytes_out);
 	json_member_optional(j, "pool", c->pool);
 	json_member_optional(j, "backend", c->backend);
-	json_member_optional(j, "path", c->path);
+	json_member_optional(j, "path", path);
 	json_object_end(j);
 }
 
@@ -25,14 +25,17 @@ static void on_rows(void *arg, const struct admin_connection *rows, size_t n)
 {
 	struct answer answer = {.status = 200, .type = "application/json", .body = STR_INIT};
 	struct json j;
+	struct arena *arena = arena_new();
+	bool open = later_may_change(arg);
 	json_init(&j, &answer.body, false);
 	json_object(&j);
 	json_key(&j, "connections");
 	json_array(&j);
 	for (size_t i = 0; i < n; i++)
-		put_connection(&j, &rows[i]);
+		put_connection(&j, &rows[i], open ? rows[i].path : mask_query(arena, rows[i].path));
 	json_array_end(&j);
 	json_object_end(&j);
+	arena_free(arena);
 	later_answer(arg, &answer);
 }
 

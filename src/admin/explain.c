@@ -255,34 +255,37 @@ static void put_candidates(struct json *j, const struct admin_host *host, uint32
 	}
 }
 
-static void put_redirect(struct json *j, const struct conf_route *route, const struct probe *p)
+static void put_redirect(struct json *j, struct call *call, const struct conf_route *route,
+			 const struct probe *p)
 {
 	struct str to = STR_INIT;
 	route_redirect_to(route, p->scheme, p->msg->authority, p->msg->path, &to);
 	json_member_text(j, "action", "redirect");
 	json_member_u64(j, "status", route->redirect.status);
-	json_member_view(j, "redirect", str_as_view(&to));
+	json_member_view(j, "redirect", call_target(call, str_as_view(&to)));
 	str_fini(&to);
 }
 
-static void put_respond(struct json *j, const struct conf_route *route)
+static void put_respond(struct json *j, struct call *call, const struct conf_route *route)
 {
 	json_member_text(j, "action", "respond");
 	json_member_u64(j, "status", route->respond.status);
 	json_member_view(j, "content_type", route->respond.content_type);
-	json_member_view(j, "respond", route->respond.body);
+	if (call_may_change(call)) /* others ask the route itself, if it lets them */
+		json_member_view(j, "respond", route->respond.body);
 }
 
-static void put_rewrite(struct json *j, struct api *api, const struct conf_route *route,
+static void put_rewrite(struct json *j, struct call *call, const struct conf_route *route,
 			const struct probe *p)
 {
+	struct api *api = call->api;
 	const struct route_table *table = api->host.routes(api->host.ctx);
 	struct str path = STR_INIT;
 	enum rewrite rewrite = route_rewrite_path(table, api->scratch, route, p->msg->path, &path);
 	if (rewrite == REWRITE_FAILED)
 		json_member_text(j, "rewrite_failed", "the regular expression reached its limit");
 	if (rewrite == REWRITE_DONE)
-		json_member_view(j, "rewrite_path", str_as_view(&path));
+		json_member_view(j, "rewrite_path", call_target(call, str_as_view(&path)));
 	if (route->rewrite.host.len)
 		json_member_view(j, "rewrite_host", route->rewrite.host);
 	str_fini(&path);
@@ -316,13 +319,13 @@ static void put_action(struct json *j, struct call *call, const struct conf_rout
 		put_split(j, conf, route);
 		break;
 	case CONF_ACTION_REDIRECT:
-		put_redirect(j, route, p);
+		put_redirect(j, call, route, p);
 		return;
 	case CONF_ACTION_RESPOND:
-		put_respond(j, route);
+		put_respond(j, call, route);
 		return;
 	}
-	put_rewrite(j, call->api, route, p);
+	put_rewrite(j, call, route, p);
 }
 
 static void put_backends(struct json *j, const struct admin_host *host,

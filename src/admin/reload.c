@@ -5,7 +5,7 @@
 void api_config(struct call *call)
 {
 	const struct admin_host *host = &call->api->host;
-	conf_dump_json(host->conf(host->ctx), &call->answer.body);
+	conf_show_json(host->conf(host->ctx), &call->answer.body);
 }
 
 static void refuse_reload(struct call *call, struct view diagnostics)
@@ -34,7 +34,7 @@ void api_reload(struct call *call)
 	}
 	json_init(&j, &call->answer.body, false);
 	json_object(&j);
-	put_status(&j, &call->api->host, call->arena);
+	put_status(&j, &call->api->host, call->arena, true);
 	json_member_view(&j, "diagnostics", str_as_view(&diagnostics));
 	json_object_end(&j);
 	str_fini(&diagnostics);

@@ -25,6 +25,7 @@ static const struct h1_limits limits = {
 
 struct later {
 	struct session *session; /* NULL: the client has left */
+	bool may_change;
 };
 
 void session_init(struct session *s, struct api *api, bool trusted)
@@ -259,9 +260,15 @@ struct later *call_later(struct call *call)
 	struct later *later = malloc(sizeof(*later));
 	if (later) {
 		later->session = call->session;
+		later->may_change = call_may_change(call);
 		call->session->later = later;
 	}
 	return later;
+}
+
+bool later_may_change(const struct later *later)
+{
+	return later->may_change;
 }
 
 void later_answer(struct later *later, struct answer *answer)

@@ -10,7 +10,8 @@
  * "queue_length": 0, "phases": {"queue_us": 0, "connect_us": 0, "wait_us": 81234, ... "total_us":
  * 81301}}]}
  *
- * method, path (as sent to the backend, cut after 88 bytes), request_id and
+ * method, path (as sent to the backend, cut after 88 bytes; its query only for those who
+ * may change things), request_id and
  * trace_id are null when they are not known.  in_flight: others at the backend when the
  * request got there.  queue_length: waiters in the pool's queue when it joined
  * them, itself included; 0: it did not wait.
@@ -60,14 +61,15 @@ static size_t gather(const struct backend *b, uint64_t now_us, struct arena *are
 	return n;
 }
 
-static void put_row(struct json *j, const struct row *row, uint64_t wall_minus_mono)
+static void put_row(const struct call *call, struct json *j, const struct row *row,
+		    uint64_t wall_minus_mono)
 {
 	const struct slow_record *r = &row->record;
 	json_object(j);
 	json_member_view(j, "backend", row->backend->name);
 	json_member_time(j, "at", r->ended_us + wall_minus_mono);
 	json_member_optional(j, "method", view_of(r->method, r->method_len));
-	json_member_optional(j, "path", view_of(r->path, r->path_len));
+	json_member_optional(j, "path", call_target(call, view_of(r->path, r->path_len)));
 	json_member_u64(j, "status", r->status);
 	json_member_text(j, "outcome", r->outcome);
 	json_member_optional(j, "request_id", view_of(r->request_id, r->request_id_len));
@@ -117,7 +119,7 @@ void api_slow(struct call *call)
 	json_key(&j, "slow");
 	json_array(&j);
 	for (size_t i = 0; i < n && i < limit; i++)
-		put_row(&j, &rows[i], clock_wall_us() - now);
+		put_row(call, &j, &rows[i], clock_wall_us() - now);
 	json_array_end(&j);
 	json_object_end(&j);
 }

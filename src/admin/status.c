@@ -147,13 +147,23 @@ static void put_pool_problems(struct json *j, const struct pool *pool)
 	}
 }
 
-static void put_daemon_problems(struct json *j, const struct admin_status *s)
+/* Diagnostics quote the file, which may hold secrets: for everybody only where. */
+static struct view reload_error(const struct admin_status *s, bool open)
+{
+	struct view text = s->last_reload.error;
+	const char *at = memmem(text.ptr, text.len, ": error: ", 9);
+	if (open || !text.len)
+		return text;
+	return at ? view_head(text, (size_t)(at - text.ptr) + 7) : VIEW("see the log");
+}
+
+static void put_daemon_problems(struct json *j, const struct admin_status *s, bool open)
 {
 	uint64_t n;
 	if (!s->last_reload.ok) {
-		ptrdiff_t end = view_chr(s->last_reload.error, '\n');
-		struct view line =
-		    view_head(s->last_reload.error, end < 0 ? SIZE_MAX : (size_t)end);
+		struct view text = reload_error(s, open);
+		ptrdiff_t end = view_chr(text, '\n');
+		struct view line = view_head(text, end < 0 ? text.len : (size_t)end);
 		json_textf(j, "the last reload failed: " VIEW_FMT, VIEW_ARG(line));
 	}
 	if (s->handover_error.len)
@@ -196,13 +206,13 @@ static void put_tracing_problems(struct json *j, const struct admin_status *s)
 }
 
 static void put_problems(struct json *j, const struct admin_status *s,
-			 const struct admin_host *host)
+			 const struct admin_host *host, bool open)
 {
 	uint32_t n;
 	const struct pool *pools = host->pools(host->ctx, &n);
 	json_key(j, "problems");
 	json_array(j);
-	put_daemon_problems(j, s);
+	put_daemon_problems(j, s, open);
 	for (size_t i = 0; i < N_ADMIN_LOGS; i++)
 		put_log_problems(j, &s->logs[i]);
 	put_tracing_problems(j, s);
@@ -214,7 +224,7 @@ static void put_problems(struct json *j, const struct admin_status *s,
 
 /* ---- all of it ---- */
 
-void put_status(struct json *j, const struct admin_host *host, struct arena *arena)
+void put_status(struct json *j, const struct admin_host *host, struct arena *arena, bool open)
 {
 	struct admin_status s = {0};
 	host->status(host->ctx, arena, &s);
@@ -229,7 +239,7 @@ void put_status(struct json *j, const struct admin_host *host, struct arena *are
 		json_member_time(j, "at", s.last_reload.at_wall_us);
 	else
 		json_member_optional(j, "at", VIEW_NONE);
-	json_member_optional(j, "error", s.last_reload.error);
+	json_member_optional(j, "error", reload_error(&s, open));
 	json_object_end(j);
 	json_member_bool(j, "draining", s.draining);
 	put_workers(j, &s);
@@ -238,7 +248,7 @@ void put_status(struct json *j, const struct admin_host *host, struct arena *are
 	put_totals(j, &s);
 	put_tracing(j, &s);
 	put_logs(j, &s);
-	put_problems(j, &s, host);
+	put_problems(j, &s, host, open);
 }
 
 void api_status(struct call *call)
@@ -246,6 +256,6 @@ void api_status(struct call *call)
 	struct json j;
 	json_init(&j, &call->answer.body, false);
 	json_object(&j);
-	put_status(&j, &call->api->host, call->arena);
+	put_status(&j, &call->api->host, call->arena, call_may_change(call));
 	json_object_end(&j);
 }

@@ -88,7 +88,7 @@ void stream_put(struct api *api, struct str *out)
 	json_object(&j);
 	json_member_time(&j, "at", now_us);
 	json_member_u64(&j, "last_event", event_last_id());
-	put_status(&j, host, arena);
+	put_status(&j, host, arena, false); /* the same text for all */
 	json_key(&j, "pools");
 	json_array(&j);
 	for (uint32_t i = 0; i < n; i++)

@@ -50,7 +50,7 @@ static int test_conf(const struct options *options, const struct conf *conf)
 			VIEW_ARG(str_as_view(&text)));
 	} else if (options->mode == OPTIONS_DUMP) {
 		str_reset(&text);
-		conf_dump_yaml(conf, &text);
+		conf_show_yaml(conf, &text);
 		fwrite(text.ptr, 1, text.len, stdout);
 	} else {
 		printf("%s: configuration is ok\n", conf->path.ptr);

@@ -60,6 +60,7 @@ struct view decode_path(struct decoder *d, struct view path);
 struct encoder {
 	struct arena *arena;
 	const struct conf *conf;
+	bool masked; /* see mask.c */
 };
 
 /* All keys below `parent` that have something to show; NULL when none has. */

@@ -17,6 +17,8 @@ struct node *encode_map(struct encoder *e, const struct row *parent, const void 
 		if (!row_is_supported(r) || !is_chosen(r, base))
 			continue;
 		struct node *value = r->type->encode(e, r, base);
+		if (value && e->masked && r->type->secret)
+			value = mask_node(e, r, value);
 		if (value)
 			node_put(e->arena, map, node_scalar(e->arena, NODE_WORD, row_key(r)),
 				 value);

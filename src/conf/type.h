@@ -18,6 +18,13 @@
 #include "row.h"
 #include "weir/base/json.h"
 
+/* What of a value may be a secret, and is not shown (mask.c). */
+enum conf_secret {
+	SECRET_NONE,  /* names, addresses, files, words, numbers */
+	SECRET_VALUE, /* each text in it; not the keys of a map */
+	SECRET_QUERY, /* the query of a URL, and who logs in there */
+};
+
 struct conf_type {
 	const char *syntax; /* "a duration such as 250ms, 2s or 1m" */
 	void (*decode)(struct decoder *d, const struct row *row, struct node *node, void *base);
@@ -30,7 +37,8 @@ struct conf_type {
 	bool (*check_name)(struct decoder *d, const struct node *node);
 	bool (*check_text)(struct decoder *d, const struct node *node);
 	const char *pattern; /* of such a text, for the schema; or NULL */
-	bool is_plain;       /* values are JSON as they stand: numbers, true and false */
+	enum conf_secret secret;
+	bool is_plain; /* values are JSON as they stand: numbers, true and false */
 };
 
 /* Names of pools: they stand in paths of the API and in POOL/BACKEND. */
@@ -109,6 +117,9 @@ extern const struct conf_type conf_type_delay;
 /* type_sticky.c */
 extern const struct conf_type conf_type_cookie_name;
 extern const struct conf_type conf_type_key_file;
+
+/* mask.c: a copy of what `row` is encoded to */
+struct node *mask_node(struct encoder *e, const struct row *row, struct node *node);
 
 /* ---- for the types themselves ---- */
 

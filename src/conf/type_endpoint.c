@@ -84,4 +84,5 @@ const struct conf_type conf_type_endpoint = {
     .decode = endpoint_decode,
     .encode = endpoint_encode,
     .schema = endpoint_schema,
+    .secret = SECRET_QUERY,
 };

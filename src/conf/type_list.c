@@ -268,6 +268,7 @@ const struct conf_type conf_type_header_pairs = {
     .check_name = check_field,
     .check_text = http_check_value,
     .pattern = HTTP_VALUE_PATTERN,
+    .secret = SECRET_VALUE,
 };
 const struct conf_type conf_type_header_matches = {
     .syntax = "a map from header names to values",
@@ -277,6 +278,7 @@ const struct conf_type conf_type_header_matches = {
     .check_name = http_check_token,
     .check_text = http_check_value,
     .pattern = HTTP_VALUE_PATTERN,
+    .secret = SECRET_VALUE,
 };
 const struct conf_type conf_type_query_matches = {
     .syntax = "a map from parameters to values",
@@ -285,4 +287,5 @@ const struct conf_type conf_type_query_matches = {
     .schema = query_matches_schema,
     .check_name = check_any,
     .check_text = check_any,
+    .secret = SECRET_VALUE,
 };

@@ -57,6 +57,7 @@ const struct conf_type conf_type_text = {
     .decode = text_decode,
     .encode = text_encode,
     .schema = text_schema,
+    .secret = SECRET_VALUE,
 };
 
 /* ---- one line ---- */
@@ -253,6 +254,7 @@ const struct conf_type conf_type_regex = {
     .schema = text_schema,
     .check_text = check_regex,
     .pattern = "^(.|\\n)+$",
+    .secret = SECRET_VALUE,
 };
 
 /* It goes into a request line: nothing may end it early. */
@@ -271,6 +273,7 @@ const struct conf_type conf_type_replacement = {
     .schema = text_schema,
     .check_text = check_replacement,
     .pattern = "^[^\\u0000-\\u001f#\\u007f]*$",
+    .secret = SECRET_QUERY,
 };
 
 /* host, host:port, [v6], [v6]:port */
@@ -356,6 +359,7 @@ const struct conf_type conf_type_redirect = {
     .schema = text_schema,
     .check_text = check_redirect,
     .pattern = "^([!-z|}~]|\\{(scheme|host|uri|path|query)\\})+$",
+    .secret = SECRET_QUERY,
 };
 
 /* ---- what weir itself asks for ---- */
@@ -380,6 +384,7 @@ const struct conf_type conf_type_request_target = {
     .schema = text_schema,
     .check_text = check_target,
     .pattern = "^/[!-\"$-~]*$",
+    .secret = SECRET_QUERY,
 };
 
 static bool check_host_field(struct decoder *d, const struct node *node)
@@ -403,4 +408,5 @@ const struct conf_type conf_type_header_value = {
     .schema = text_schema,
     .check_text = http_check_value,
     .pattern = HTTP_VALUE_PATTERN,
+    .secret = SECRET_VALUE,
 };

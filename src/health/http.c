@@ -61,8 +61,7 @@ static void judge_body(struct check *c)
 		check_pass(c, "status %u, the body matches", c->status);
 		break;
 	case BODY_DIFFERS:
-		check_fail(c, "status %u, but the body does not match '" VIEW_FMT "'", c->status,
-			   VIEW_ARG(c->settings->conf.body));
+		check_fail(c, "status %u, but the body does not match health.body", c->status);
 		break;
 	case BODY_UNDECIDED:
 		check_fail(c, "status %u, but health.body '" VIEW_FMT "' reached its limit",

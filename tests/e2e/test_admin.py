@@ -333,6 +333,54 @@ def test_bind_is_read_only_without_a_token(weir, app):
     assert daemon.backends()["a"]["weight"] == 1
 
 
+def test_nobody_without_the_token_sees_a_secret(weir, app, tmp_path):
+    """Whatever can be asked over status.bind, after requests and a reload that had one in them."""
+    secret, port = "pa55w0rd", free_port()
+    (tmp_path / "token").write_text("t0ken\n")
+    backend = app()
+    sick = {"backends": backend.addresses, "health": {"path": f"/?key={secret}", "body": secret}}
+    daemon = weir(routes=[
+        {"match": {"path": "/pay", "header": {"X-Key": secret}}, "respond": {"body": secret}},
+        {"match": {"path": "/go"}, "redirect": {"to": f"https://a.example/?key={secret}"}},
+        {"pool": "app", "request_headers": {"set": {"Authorization": f"Bearer {secret}"}}}],
+        pools={"app": {"backends": backend.addresses}, "sick": sick},
+        status={"bind": f"127.0.0.1:{port}", "token_file": str(tmp_path / "token")})
+    slow = daemon.connect()
+    slow.send(request(target=f"/?key={secret}&head_delay=50ms"))
+    slow.response()
+    waiting = daemon.connect()
+    waiting.send(request(target=f"/?key={secret}&hang=1"))
+    wait_for(lambda: any(c["path"] and secret in c["path"]
+                         for c in daemon.admin.get("/v1/connections")["connections"]),
+             what="who may change things sees all of it")
+    wait_for(lambda: any(secret in (row["path"] or "")
+                         for row in daemon.admin.get("/v1/pools/app/slow")["slow"]))
+    wait_for(lambda: [*daemon.backends("sick").values()][0]["state"] == "down")
+    daemon.reload(daemon.conf_path.read_text() + f"\n{secret}: {secret}\n", status=422)
+    assert secret in daemon.admin.get("/v1/status")["last_reload"]["error"]
+    remote = Admin(port)
+    asked = 0
+    for row in remote.get("/")["endpoints"]:
+        path = row["path"].replace("{pool}", "app")  # of /v1/pools both are shown
+        if row["method"] != "GET" or path == "/v1/stream":
+            continue
+        response = remote.call("GET", path)
+        assert response.status in (200, 400, 503), (path, response)
+        assert secret not in response.body.decode(), path
+        asked += response.status == 200
+    assert asked > 10
+    for url in ("/pay", "/go", "/"):
+        answer = remote.call("POST", "/v1/explain", {"url": url, "headers": {"X-Key": secret}})
+        assert answer.status == 200 and secret not in answer.body.decode(), answer
+    with Client(port) as stream:
+        stream.send(b"GET /v1/stream HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        while b'"pools":' not in stream.buf:
+            assert stream.fill()
+        assert secret.encode() not in stream.buf
+    with_token = [("Authorization", "Bearer t0ken")]
+    assert secret in remote.call("GET", "/v1/pools/app/slow", headers=with_token).body.decode()
+
+
 def test_bind_with_a_token(weir, app, tmp_path):
     (tmp_path / "token").write_text("s3cret\n")
     port = free_port()

@@ -484,9 +484,14 @@ void conf_free(struct conf *conf);
  */
 bool conf_needs_restart(const struct conf *now, const struct conf *next, struct str *out);
 
-/* The effective configuration as YAML that loads again to the same; secrets masked. */
+/* The effective configuration as YAML that loads again to the same. */
 void conf_dump_yaml(const struct conf *conf, struct str *out);
 void conf_dump_json(const struct conf *conf, struct str *out);
+/* The same for whoever may look: what may be a secret is masked. */
+void conf_show_yaml(const struct conf *conf, struct str *out);
+void conf_show_json(const struct conf *conf, struct str *out);
+/* A URL or a request's target without its query, and without who logs in. */
+struct view mask_query(struct arena *arena, struct view url);
 /* JSON Schema, draft-07. */
 void conf_schema(struct str *out);
 /* weir.yaml(5) in mdoc. */
