@@ -61,7 +61,7 @@ Test(handover_state, a_byte_changed_anywhere_is_refused)
 		cr_assert_eq(pwrite(fd, &byte, 1, at), 1);
 	}
 	char version = 2;
-	pwrite(fd, &version, 1, 12);
+	cr_assert_eq(pwrite(fd, &version, 1, 12), 1);
 	cr_expect_str_eq(load(fd), "it is of a version that is not known here");
 	close(fd);
 }
