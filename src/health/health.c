@@ -78,8 +78,11 @@ void target_settle(struct health_target *t, const char *why)
 		target_tell(t);
 		return;
 	}
-	/* back from outside; at the start of the process nobody is, and nobody ramps */
-	if (now == BACKEND_up && !backend_state_takes_new(was))
+	/* back from outside, or added later and found to be well; at the start of the process
+	 * nobody is, and nobody ramps */
+	bool is_new = atomic_load_explicit(&b->ramp_from_us, memory_order_relaxed) != 0;
+	if (now == BACKEND_up &&
+	    (!backend_state_takes_new(was) || (was == BACKEND_unknown && is_new)))
 		atomic_store_explicit(&b->ramp_from_us, t->health->loop->now_us,
 				      memory_order_relaxed);
 	t->since_us = clock_wall_us();

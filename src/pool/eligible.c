@@ -11,9 +11,8 @@
 #include "weir/base/bitset.h"
 #include "weir/pool/pool.h"
 
-/* Slow start begins with a tenth, and with what one second is worth. */
+/* Slow start begins with a tenth. */
 #define RAMP_FLOOR (SHARE_FULL / 10)
-#define RAMP_FIRST_US 1000000
 
 /* In smaller tiers half of the backends down is an ordinary day, not a wrong verdict. */
 #define PANIC_MIN_BACKENDS 6
@@ -187,8 +186,6 @@ static uint32_t ramp_of(const struct pool_view *view, uint32_t i)
 	if (from == 0)
 		return SHARE_FULL;
 	uint64_t past = now_of(view) > from ? now_of(view) - from : 0;
-	if (past < RAMP_FIRST_US)
-		past = RAMP_FIRST_US;
 	if (past >= window)
 		return SHARE_FULL;
 	uint32_t share = (uint32_t)((double)past / (double)window * SHARE_FULL);
@@ -209,12 +206,47 @@ static bool ramps_count(const struct pool_view *view, const uint64_t *members)
 	return n_ramping > 0 && n_ramping * 2 <= n;
 }
 
+/* Its share now; what it had not had before it began to warm up is no longer due. */
+static void set_share(struct pool_view *view, uint32_t i, uint32_t share)
+{
+	if (share < SHARE_FULL && view->shares[i] >= SHARE_FULL)
+		view->credits[i] = 0;
+	view->shares[i] = (uint16_t)(share < SHARE_FULL ? share : SHARE_FULL);
+}
+
+/*
+ * A backend with half a share gets half as much as it would beside the others: as if its
+ * weight were so much smaller.  Of n equal ones that is s / (n - 1 + s) of all.
+ */
+static void fill_earnings(struct pool_view *view, const uint64_t *members)
+{
+	const struct pool *pool = view->pool;
+	uint64_t all = 0, counted = 0;
+	for (uint32_t i = bitset_next(members, pool->n, 0); i < pool->n;
+	     i = bitset_next(members, pool->n, i + 1)) {
+		if (!bitset_has(view->eligible, i))
+			continue;
+		all += pool->weights[i];
+		counted += (uint64_t)pool->weights[i] * view->shares[i];
+	}
+	for (uint32_t i = bitset_next(members, pool->n, 0); i < pool->n && counted;
+	     i = bitset_next(members, pool->n, i + 1)) {
+		if (!bitset_has(view->eligible, i) || view->shares[i] >= SHARE_FULL)
+			continue;
+		uint64_t mine = (uint64_t)pool->weights[i] * view->shares[i];
+		uint64_t keeps = view->shares[i] * all * SHARE_FULL / counted;
+		view->earns[i] = (uint32_t)(mine * CREDIT_ONE / counted);
+		view->keeps[i] = (uint16_t)(keeps < SHARE_FULL ? keeps : SHARE_FULL);
+		view->sharing[view->n_sharing++] = i;
+	}
+}
+
 /* True while somebody warms up. */
 static bool fill_shares(struct pool_view *view)
 {
 	const struct pool *pool = view->pool;
 	bool ramping = false;
-	view->shared = false;
+	view->n_sharing = 0;
 	for (uint32_t t = 0; t < pool->n_tiers; t++) {
 		const uint64_t *members = pool->tiers[t].members;
 		bool ramps = pool->conf->slow_start_us && ramps_count(view, members);
@@ -224,12 +256,11 @@ static bool fill_shares(struct pool_view *view)
 			uint32_t share = atomic_load_explicit(&pool->backends[i]->health_share,
 							      memory_order_relaxed);
 			ramping |= ramp < SHARE_FULL && bitset_has(view->eligible, i);
-			if (ramps)
-				share = share * ramp / SHARE_FULL;
-			view->shares[i] = (uint16_t)(share < SHARE_FULL ? share : SHARE_FULL);
-			view->shared |= share < SHARE_FULL && bitset_has(view->eligible, i);
+			set_share(view, i, ramps ? share * ramp / SHARE_FULL : share);
 		}
+		fill_earnings(view, members);
 	}
+	view->shared = view->n_sharing > 0;
 	return ramping;
 }
 
@@ -319,6 +350,10 @@ void pool_view_init(struct pool_view *view, struct pool *pool, struct pool_worke
 	view->to_try = arena_array(arena, BITSET_WORDS(pool->n) + 1, sizeof(uint64_t));
 	view->resort = arena_array(arena, BITSET_WORDS(pool->n) + 1, sizeof(uint64_t));
 	view->shares = arena_array(arena, pool->n, sizeof(uint16_t));
+	view->keeps = arena_array(arena, pool->n, sizeof(uint16_t));
+	view->earns = arena_array(arena, pool->n, sizeof(uint32_t));
+	view->credits = arena_array(arena, pool->n, sizeof(uint32_t));
+	view->sharing = arena_array(arena, pool->n, sizeof(uint32_t));
 	view->tier_load = arena_array(arena, pool->n_tiers, sizeof(uint8_t));
 	view->locals = arena_array(arena, pool->n_tiers, sizeof(void *));
 	view->fallback_locals = arena_array(arena, pool->n_tiers, sizeof(void *));

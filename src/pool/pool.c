@@ -12,8 +12,12 @@
 #include "weir/balance/orca.h"
 #include "weir/base/bitset.h"
 #include "weir/base/check.h"
+#include "weir/base/clock.h"
 #include "weir/base/hash.h"
 #include "weir/pool/upconn.h"
+
+/* Picks a backend that warms up may have in hand: a strategy that draws is late now and then. */
+#define CREDITS_MAX (16 * CREDIT_ONE)
 
 /* ---- building: control thread ---- */
 
@@ -46,6 +50,14 @@ static void set_state(struct backend *b, const struct pool_override *override)
 	atomic_store_explicit(&b->state, state, memory_order_relaxed);
 }
 
+/* A newcomer to a pool that has been at work warms up; so does one that had no weight. */
+static void welcome(const struct pool *pool, struct backend *b, uint32_t weight)
+{
+	if (weight && !b->weight && pool->state->refs > 1)
+		atomic_store_explicit(&b->ramp_from_us, clock_us(), memory_order_relaxed);
+	b->weight = weight;
+}
+
 static void add_backend(struct pool *pool, const struct conf_backend *conf,
 			const struct pool_override *override, struct pool_registry *reg)
 {
@@ -58,6 +70,7 @@ static void add_backend(struct pool *pool, const struct conf_backend *conf,
 	pool->backends[i] = registry_backend_get(reg, pool->conf->name, conf);
 	set_state(pool->backends[i], override);
 	pool->weights[i] = override && override->has_weight ? override->weight : conf->weight;
+	welcome(pool, pool->backends[i], pool->weights[i]);
 	pool->max_requests[i] =
 	    conf->max_requests ? conf->max_requests : pool->conf->limits.requests;
 	pool->priorities[i] = conf->priority;
@@ -367,13 +380,37 @@ static bool candidates(const struct pool_view *view, const struct pool_tried *tr
 		candidates_of(view, view->resort, tried, tier, mask));
 }
 
-/* One that keeps a share of its picks lets the others go; those of a key by the key's own draw. */
-static bool keeps(const struct pool_view *view, struct pool_worker *pw, uint32_t i, uint64_t key)
+/*
+ * Takes those out of `mask` that have had their share: before the strategy is asked, not
+ * after it, since one that looks for the least loaded would find nobody but them.  Each
+ * take in a tier earns them a part of a pick, and a pick uses one up; of keys the
+ * key's own draw decides, so that the same ones stay.
+ */
+static void withhold(struct pool_view *view, uint32_t tier, uint64_t key, uint64_t *mask)
 {
-	if (likely(!view->shared || view->shares[i] >= SHARE_FULL))
-		return true;
-	uint64_t random = key ? hash_mix(key ^ hash_mix(i + 1)) : rng_next(&pw->rng);
-	return random % SHARE_FULL < view->shares[i];
+	const uint64_t *members = view->pool->tiers[tier].members;
+	for (uint32_t k = 0; k < view->n_sharing; k++) {
+		uint32_t i = view->sharing[k];
+		if (!bitset_has(members, i))
+			continue;
+		if (key) {
+			if (hash_mix(key ^ hash_mix(i + 1)) % SHARE_FULL >= view->keeps[i])
+				bitset_del(mask, i);
+			continue;
+		}
+		uint32_t credit = view->credits[i] + view->earns[i];
+		view->credits[i] = credit < CREDITS_MAX ? credit : CREDITS_MAX;
+		if (credit < CREDIT_ONE)
+			bitset_del(mask, i);
+	}
+}
+
+static void use_credit(struct pool_view *view, uint32_t i, uint64_t key)
+{
+	if (key || view->shares[i] >= SHARE_FULL)
+		return;
+	uint32_t credit = view->credits[i];
+	view->credits[i] = credit < CREDIT_ONE ? 0 : credit - CREDIT_ONE;
 }
 
 /* A backend that warms up has that share of its limit, too; at least one. */
@@ -387,8 +424,8 @@ static uint32_t limit_of(const struct pool_view *view, uint32_t i, bool by_share
 }
 
 /*
- * One of `mask`, which is used up.  Whoever turns out to be at its limit, or has
- * had its share, is taken out and the strategy is asked again.
+ * One of `mask`, which is used up.  Whoever turns out to be at its limit is taken
+ * out and the strategy is asked again.
  */
 struct wish {
 	const struct pool_tried *tried;
@@ -402,8 +439,7 @@ static uint32_t pick_of(struct pool_view *view, struct pool_worker *pw, const st
 	uint64_t key = wish->key;
 	uint32_t i;
 	while ((i = pick(view, pw, wish->tier, key, wish->tried, mask)) != STRATEGY_NONE) {
-		if ((!by_share || keeps(view, pw, i, key)) &&
-		    claim(view->pool, pw, i, limit_of(view, i, by_share)))
+		if (claim(view->pool, pw, i, limit_of(view, i, by_share)))
 			break;
 		bitset_del(mask, i);
 	}
@@ -424,12 +460,15 @@ enum pool_verdict pool_take_slot(struct pool_view *view, struct pool_worker *pw,
 	if (!mask || !candidates(view, tried, &wish.tier, mask))
 		return POOL_EMPTY;
 	if (unlikely(view->shared)) {
+		withhold(view, wish.tier, key, mask);
 		i = pick_of(view, pw, &wish, mask, true);
 		if (i == STRATEGY_NONE)
 			candidates(view, tried, &wish.tier, mask);
 	}
 	if (i == STRATEGY_NONE)
 		i = pick_of(view, pw, &wish, mask, false);
+	if (unlikely(view->shared && i != STRATEGY_NONE))
+		use_credit(view, i, key);
 	return i == STRATEGY_NONE ? POOL_FULL : taken(view, wish.tier, i, key, lease);
 }
 

@@ -188,14 +188,21 @@ int32_t pool_backend_index(const struct pool *pool, struct view name);
 
 /* ---- a worker's side ---- */
 
+#define CREDIT_ONE 65536
+
 struct pool_view {
 	struct pool *pool;
 	uint64_t *eligible; /* bitset: takes new exchanges, weight above 0 */
 	/* bitset: those who are ejected or avoided, for whom all others have failed; see
 	 * eligible.c */
 	uint64_t *resort;
-	bool has_resort;    /* there is one */
-	uint16_t *shares;   /* [n] of its picks a backend keeps, of SHARE_FULL; with `shared` */
+	bool has_resort;  /* there is one */
+	uint16_t *shares; /* [n] of its weight that counts, of SHARE_FULL; with `shared` */
+	/* of those with less than all of it: */
+	uint32_t *sharing, n_sharing;
+	uint32_t *earns;    /* [n] picks due to it out of each of its tier, in 1/CREDIT_ONE */
+	uint32_t *credits;  /* [n] picks it has not had */
+	uint16_t *keeps;    /* [n] of its keys it has, of SHARE_FULL */
 	uint8_t *tier_load; /* [n_tiers] percent of the exchanges that begin there */
 	uint32_t first_tier;
 	bool shared;   /* some eligible backend keeps less than all its picks */

@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Slow start in a simulated pool, for every strategy there is: open-loop arrivals, one
+ * event after the other by a clock of the test's own, and the load of the one that warms
+ * up beside that of the others, all along its curve.
+ */
+#include <criterion/criterion.h>
+#include <math.h>
+
+#include "weir/base/hash.h"
+#include "weir/base/rng.h"
+#include "world.h"
+
+#define WINDOW_US UINT64_C(20000000)
+#define STEP_US UINT64_C(2000000)
+#define REFRESH_US UINT64_C(100000)
+#define RATE 20000 /* a second */
+#define GAP_US (1000000 / RATE)
+#define IN_FLIGHT 4096
+
+static struct world world;
+static struct world_gen gen;
+static struct rng rng;
+
+/* Those under way, by when they end: a binary heap. */
+static struct flying {
+	uint64_t end_us, took_us;
+	struct lease lease;
+} heap[IN_FLIGHT];
+static size_t n_flying;
+
+static void swap(size_t a, size_t b)
+{
+	struct flying t = heap[a];
+	heap[a] = heap[b];
+	heap[b] = t;
+}
+
+static void push(const struct flying *f)
+{
+	cr_assert_lt(n_flying, IN_FLIGHT);
+	heap[n_flying] = *f;
+	for (size_t i = n_flying++; i && heap[i].end_us < heap[(i - 1) / 2].end_us; i = (i - 1) / 2)
+		swap(i, (i - 1) / 2);
+}
+
+static void drop_first(void)
+{
+	lease_drop(&heap[0].lease, false, heap[0].took_us);
+	heap[0] = heap[--n_flying];
+	for (size_t i = 0;;) {
+		size_t least = i;
+		for (size_t c = 2 * i + 1; c <= 2 * i + 2 && c < n_flying; c++)
+			least = heap[c].end_us < heap[least].end_us ? c : least;
+		if (least == i)
+			return;
+		swap(i, least);
+		i = least;
+	}
+}
+
+static void begin(const char *strategy, size_t n)
+{
+	world_init(&world, 1, n);
+	rng_init(&rng, n);
+	rng_init(&world.pws[0].rng, n); /* the same draws each time */
+	world.loops[0].now_us = 1000000000;
+	world.conf.balance = view_str(strategy);
+	world.conf.hash.fallback = VIEW("auto");
+	world.conf.slow_start_us = WINDOW_US;
+	world_build(&world, &gen);
+	pool_view_refresh(&gen.views[0]);
+}
+
+static void end(void)
+{
+	while (n_flying)
+		drop_first();
+	world_release(&world, &gen);
+	world_fini(&world);
+}
+
+/* For so long; what each got. */
+static void run(uint64_t us, bool keyed, unsigned counts[])
+{
+	uint64_t *now = &world.loops[0].now_us, until = *now + us;
+	for (; *now < until; *now += GAP_US) {
+		if (*now / REFRESH_US != (*now - GAP_US) / REFRESH_US)
+			pool_view_refresh(&gen.views[0]);
+		while (n_flying && heap[0].end_us <= *now)
+			drop_first();
+		struct flying f = {.took_us = 500 + rng_below(&rng, 1000)};
+		uint64_t key = keyed ? rng_next(&rng) | 1 : 0;
+		cr_assert_eq(pool_take(&gen.views[0], &world.pws[0], NULL, key, &f.lease),
+			     POOL_TAKEN);
+		counts[f.lease.index]++;
+		f.end_us = *now + f.took_us;
+		push(&f);
+	}
+}
+
+/* Of what one of the others got. */
+static double load_of(const unsigned counts[], size_t n, size_t who)
+{
+	unsigned others = 0;
+	for (size_t i = 0; i < n; i++)
+		others += i == who ? 0 : counts[i];
+	return (double)counts[who] * (double)(n - 1) / others;
+}
+
+static double curve(uint64_t from_us, uint64_t to_us)
+{
+	double sum = 0, at;
+	for (unsigned k = 0; k < 100; k++) {
+		at = (double)from_us + (double)(to_us - from_us) * (k + 0.5) / 100;
+		sum += fmin(fmax(at / (double)WINDOW_US, 0.1), 1);
+	}
+	return sum / 100;
+}
+
+static void one(const struct strategy *strategy, size_t n, bool keyed)
+{
+	unsigned counts[WORLD_BACKENDS] = {0};
+	begin(strategy->keyword, n);
+	run(STEP_US, keyed, counts);
+	/* how unevenly a hash deals */
+	double own = keyed ? load_of(counts, n, 1) : 1;
+	atomic_store(&gen.pool.backends[1]->ramp_from_us, world.loops[0].now_us);
+	pool_view_refresh(&gen.views[0]);
+	for (uint64_t at = 0; at < WINDOW_US + STEP_US; at += STEP_US) {
+		memset(counts, 0, sizeof(counts));
+		run(STEP_US, keyed, counts);
+		double load = load_of(counts, n, 1) / own, due = curve(at, at + STEP_US);
+		cr_expect(fabs(load - due) < 0.05, "%s%s, %zu backends, %llu s: %.3f, not %.3f",
+			  strategy->keyword, keyed ? " with keys" : "", n,
+			  (unsigned long long)(at / 1000000), load, due);
+	}
+	end();
+}
+
+Test(slow_start, every_strategy_keeps_to_the_curve, .timeout = 300)
+{
+	for (size_t i = 0; strategies[i]; i++) {
+		one(strategies[i], 4, strategies[i]->needs & NEEDS_KEY);
+		one(strategies[i], 12, strategies[i]->needs & NEEDS_KEY);
+	}
+}
+
+/* The keys it has at first it keeps, and gets more. */
+Test(slow_start, keys_come_and_stay)
+{
+	bool had[1000] = {false};
+	begin("maglev", 4);
+	uint64_t from = world.loops[0].now_us;
+	atomic_store(&gen.pool.backends[1]->ramp_from_us, from);
+	for (unsigned share = 10; share <= 100; share += 30) {
+		unsigned n = 0;
+		world.loops[0].now_us = from + WINDOW_US * share / 100;
+		pool_view_refresh(&gen.views[0]);
+		for (unsigned k = 0; k < ARRAY_LEN(had); k++) {
+			struct lease lease;
+			uint64_t key = hash_mix(k + 1) | 1;
+			cr_assert_eq(pool_take(&gen.views[0], &world.pws[0], NULL, key, &lease),
+				     POOL_TAKEN);
+			cr_expect(!had[k] || lease.index == 1, "key %u moved away again", k);
+			had[k] = lease.index == 1;
+			n += had[k];
+			lease_drop(&lease, false, 0);
+		}
+		cr_expect_gt(n, share * 2 - 10);
+	}
+	end();
+}
+
+/* ---- who warms up ---- */
+
+static bool warms_up(uint32_t i)
+{
+	return atomic_load(&gen.pool.backends[i]->ramp_from_us) != 0;
+}
+
+Test(slow_start, newcomers_warm_up_but_nobody_at_the_start)
+{
+	struct world_gen before;
+	begin("auto", 3);
+	world.backends[2].weight = 1;
+	for (uint32_t i = 0; i < 3; i++)
+		cr_expect_not(warms_up(i));
+	before = gen;
+	world.conf.n_backends = 4; /* by a reload */
+	snprintf(world.names[3], sizeof(world.names[3]), "late");
+	world.backends[3] = (struct conf_backend){
+	    .name = view_str(world.names[3]), .address_text = VIEW("late"), .weight = 1};
+	struct pool_override added = {
+	    .pool = VIEW("app"),
+	    .backend = VIEW("later"),
+	    .add = true,
+	    .added = {.name = VIEW("later"), .address_text = VIEW("later"), .weight = 1},
+	};
+	list_push_back(&world.overrides, &added.link); /* at run time */
+	world_build(&world, &gen);
+	world_release(&world, &before);
+	for (uint32_t i = 0; i < 5; i++)
+		cr_expect_eq(warms_up(i), i >= 3, "%u", i);
+	end();
+}
+
+Test(slow_start, a_weight_of_0_that_is_raised_warms_up)
+{
+	struct world_gen before;
+	world_init(&world, 1, 2);
+	world.backends[1].weight = 0;
+	world_build(&world, &gen);
+	before = gen;
+	world.backends[0].weight = 5; /* more work for one that works is nothing new */
+	world.backends[1].weight = 1;
+	world_build(&world, &gen);
+	world_release(&world, &before);
+	cr_expect_not(warms_up(0));
+	cr_expect(warms_up(1));
+	end();
+}
