@@ -343,6 +343,18 @@ enum reject h2_head_request(struct h2_head *head, bool end, struct view key)
 	return why;
 }
 
+/* What the decoder keeps (SETTINGS_HEADER_TABLE_SIZE is the default). */
+#define TABLE_BYTES 4096
+/* Huffman codes have 5 bits at the least; a block that is small may use the static table. */
+#define UNPACKED(block) (2 * (block) + 1024)
+
+uint32_t h2_head_weight(const struct h2_head *head, uint32_t block)
+{
+	size_t own = TABLE_BYTES + UNPACKED((size_t)block);
+	size_t repeated = head->size > own ? head->size - own : 0;
+	return (uint32_t)(head->size + repeated * (H2_REPEATED_WEIGHT - 1));
+}
+
 enum reject h2_head_trailers(struct h2_head *head)
 {
 	struct message *msg = head->msg;

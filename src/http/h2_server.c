@@ -101,6 +101,7 @@ static void begin_held(struct h2_server *s, bool end, char *ptr, size_t len)
 	    .msg = s->head.msg,
 	    .why = h2_head_request(&s->head, end && !ptr, s->on->key(s)),
 	    .end = end,
+	    .weight = h2_head_weight(&s->head, s->block),
 	    .ptr = ptr,
 	    .len = len,
 	};
@@ -202,6 +203,10 @@ static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, 
 		return NGHTTP2_ERR_CALLBACK_FAILURE;
 	if (s->held_id && !(hd->type == NGHTTP2_DATA && hd->stream_id == s->held_id))
 		begin_held(s, false, NULL, 0);
+	if (hd->type == NGHTTP2_HEADERS)
+		s->block = (uint32_t)hd->length;
+	else if (hd->type == NGHTTP2_CONTINUATION)
+		s->block += (uint32_t)hd->length;
 	if (hd->type == NGHTTP2_DATA) {
 		s->data_left = (uint32_t)hd->length;
 		/* with padding the end is not where the payload is */

@@ -2,7 +2,22 @@
 #include "weir/http/h2_window.h"
 
 #include <nghttp2/nghttp2.h>
-#include <stdbool.h>
+
+bool h2_budget_take(struct h2_budget *budget, uint32_t n)
+{
+	for (const struct h2_budget *b = budget; b; b = b->all)
+		if (b->used && b->used + n > b->limit)
+			return false;
+	for (struct h2_budget *b = budget; b; b = b->all)
+		b->used += n;
+	return true;
+}
+
+void h2_budget_put(struct h2_budget *budget, uint32_t n)
+{
+	for (struct h2_budget *b = budget; b; b = b->all)
+		b->used -= n;
+}
 
 static void charge(struct h2_window *w, uint32_t extra)
 {

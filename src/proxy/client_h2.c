@@ -281,6 +281,7 @@ static bool open_session(struct client *c)
 	h2->worker = w;
 	list_init(&h2->link);
 	list_init(&h2->todo);
+	h2->heads = (struct h2_budget){.limit = c->conf->limits.h2_head_bytes, .all = &w->h2_heads};
 	if (h2_server_open(&h2->server, &w->h2->codec, &settings, &client_h2_events,
 			   w->loop.now_us)) {
 		slab_put(&w->h2->conns, h2);

@@ -44,8 +44,9 @@ struct client_h2 {
 	uint32_t n_live; /* exchanges */
 	struct client *conn;
 	struct worker *worker;
-	struct list link; /* client_h2_worker.dirty */
-	struct list todo; /* struct client_stream whose kept body may go on */
+	struct list link;       /* client_h2_worker.dirty */
+	struct list todo;       /* struct client_stream whose kept body may go on */
+	struct h2_budget heads; /* of requests under way */
 	struct h2_server server;
 };
 
@@ -60,6 +61,7 @@ struct client_stream {
 	uint64_t left;        /* of a body with a length */
 	uint64_t total;       /* body bytes so far */
 	uint32_t held;        /* bytes given on, whose window is not given back yet */
+	uint32_t weight;      /* of its head in client_h2.heads */
 	bool has_length;
 	bool chunked;
 	bool tunnel;  /* extended CONNECT */

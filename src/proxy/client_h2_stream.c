@@ -52,6 +52,7 @@ void client_stream_free(struct client_stream *cs)
 	if (cs->ex) /* which has ended */
 		op_ended(cs->ex);
 	drop_input(cs);
+	h2_budget_put(&cs->h2->heads, cs->weight);
 	list_del(&cs->todo);
 	h2_stream_fini(&cs->h2->server, &cs->st);
 	slab_put(&cs->h2->worker->h2->streams, cs);
@@ -319,11 +320,27 @@ static void begin(struct client_stream *cs, const struct h2_request *req)
 	cs->ended |= end;
 }
 
+/* Whether there is room for the head, as long as the request is under way. */
+static bool admit(struct client_stream *cs, const struct h2_request *req)
+{
+	if (h2_budget_take(&cs->h2->heads, req->weight)) {
+		cs->weight = req->weight;
+		return true;
+	}
+	counter_add(&cs->h2->worker->counters.h2_heads_refused, 1);
+	return false;
+}
+
 static void on_request(struct h2_stream *st, const struct h2_request *req)
 {
 	struct client_stream *cs = stream_of(st);
 	const struct conf_listener *conf = cs->h2->conn->conf;
 	cs->h2->conn->n_requests++;
+	if (!admit(cs, req)) {
+		h2_server_blame(&cs->h2->server);
+		h2_server_reset(&cs->h2->server, st, H2_REFUSED_STREAM);
+		return;
+	}
 	enum reject why = req->why == REJECT_NONE ? strict_request(conf, req->msg) : req->why;
 	if (why != REJECT_NONE)
 		reject(cs, why);

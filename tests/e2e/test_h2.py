@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from backends import pattern, pattern_sha256
-from h2wire import GET, H2, INTERNAL, NO_ERROR, post, raw
+from h2wire import GET, H2, INTERNAL, NO_ERROR, REFUSED, post, raw
 from wire import SLOW, wait_for
 
 
@@ -150,6 +150,22 @@ def test_a_window_that_has_grown_holds_what_the_backend_does_not_take(weir, scri
         assert client.response(1).status == 200
         assert client.updates[1] > size
     assert got == [body]
+
+
+def test_heads_that_are_held_are_bounded(weir, scripted):
+    """Fields out of the compression table, many times in each of many requests."""
+    daemon = weir([scripted(lambda peer: peer.until_end()).address], workers=1)
+    fill = [("x-fill", "a" * 3800)]
+    with H2(daemon.port) as client:
+        for i in range(1, 200, 2):
+            client.send(client.headers(i, GET + fill * 7))
+        client.until(lambda: sum(s.reset == REFUSED for s in client.streams.values()) >= 98)
+        assert daemon.sum("in_flight") <= 2
+    with H2(daemon.port) as client:  # and those that are only compressed are not refused
+        for i in range(1, 200, 2):
+            client.send(client.headers(i, GET + fill))
+        wait_for(lambda: daemon.sum("in_flight") == 100)
+    assert daemon.admin.get("/v1/status")["totals"]["h2_heads_refused"] >= 98
 
 
 def test_one_stalled_stream_stops_nobody(weir, app):

@@ -149,6 +149,7 @@ struct conf_listener {
 		uint32_t header_bytes, header_count, line_bytes;
 		uint64_t body_bytes; /* 0: none */
 		uint32_t h2_streams;
+		uint64_t h2_head_bytes;   /* of a connection */
 		uint64_t h2_window_bytes; /* of a connection */
 #define FLOOD(name, per_second, sentence) uint32_t name;
 		struct {
@@ -389,6 +390,7 @@ struct conf {
 	uint64_t shutdown_timeout_us;
 	uint32_t splice_pipes;
 	uint64_t h2_window_bytes; /* of each worker */
+	uint64_t h2_head_bytes;
 	struct conf_status status;
 	struct {
 		uint64_t interval_us;

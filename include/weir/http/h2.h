@@ -86,6 +86,14 @@ void h2_head_again(struct h2_head *head, struct message *msg, struct view lines)
  * Upgrade, and `key` its Sec-WebSocket-Key.  REJECT_NONE, or why not.
  */
 enum reject h2_head_request(struct h2_head *head, bool end, struct view key);
+/*
+ * How much it counts against a budget for heads that are held.  A field of the dynamic
+ * table costs one byte where it is used: a head of the peer's own making is no
+ * larger than its block, uncompressed, and the table; what is beyond that is
+ * repetition, which only an attack needs, and counts H2_REPEATED_WEIGHT times.
+ */
+#define H2_REPEATED_WEIGHT 16
+uint32_t h2_head_weight(const struct h2_head *head, uint32_t block);
 /* The trailer fields, those that may not be passed on marked drop. */
 enum reject h2_head_trailers(struct h2_head *head);
 

@@ -79,6 +79,7 @@ struct h2_request {
 	struct message *msg;
 	enum reject why; /* whether it was refused */
 	bool end;        /* that is all */
+	uint32_t weight; /* of the head, for budgets: see h2_head_weight */
 	char *ptr;       /* payload in the bytes given to h2_server_recv, or NULL */
 	size_t len;
 };
@@ -140,6 +141,7 @@ struct h2_server {
 	/* the head being read */
 	struct h2_head head;
 	int32_t head_id;  /* 0: none */
+	uint32_t block;   /* bytes of its frames so far */
 	struct buf *kept; /* its lines between two reads; owns */
 	/* a request that is not begun before the next frame is looked at */
 	int32_t held_id;

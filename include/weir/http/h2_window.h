@@ -23,6 +23,7 @@
 #ifndef WEIR_HTTP_H2_WINDOW_H
 #define WEIR_HTTP_H2_WINDOW_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -34,6 +35,10 @@ struct h2_budget {
 	uint64_t used;
 	struct h2_budget *all; /* counts this one along with others; NULL: itself is all */
 };
+
+/* True when it was taken; what is alone always is. */
+bool h2_budget_take(struct h2_budget *budget, uint32_t n);
+void h2_budget_put(struct h2_budget *budget, uint32_t n);
 
 struct h2_window {
 	uint32_t size;  /* 0: nothing more may come */

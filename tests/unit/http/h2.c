@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 
 #include "weir/http/h2.h"
+#include "weir/http/h2_window.h"
 
 static struct message msg;
 static char lines[H2_LINES_MAX];
@@ -120,4 +121,35 @@ Test(h2_mem, blocks_keep_their_bytes)
 		cr_assert_eq(mem.classes[i].n_live, 0);
 	cr_assert(h2_mem_calloc(SIZE_MAX / 2, 4, &mem) == NULL);
 	h2_mem_fini(&mem);
+}
+
+Test(h2_head, repetition_weighs_more)
+{
+	static const struct h1_limits wide = {32 * 1024, 8 * 1024, 100};
+	struct h2_head head;
+	char value[3800];
+	memset(value, 'v', sizeof(value));
+	h2_head_begin(&head, &msg, lines, &wide, false);
+	ADD(&head, ":path", "/");
+	cr_assert(h2_head_add(&head, VIEW("x"), view_of(value, sizeof(value))));
+	cr_assert_eq(h2_head_weight(&head, 20), head.size, "out of the table, once");
+	for (unsigned i = 0; i < 6; i++)
+		cr_assert(h2_head_add(&head, VIEW("x"), view_of(value, sizeof(value))));
+	cr_assert_eq(h2_head_weight(&head, (uint32_t)head.size), head.size, "it was sent in full");
+	cr_assert(h2_head_weight(&head, 30) > 10 * head.size);
+}
+
+Test(h2_budget, bounds_all_but_one)
+{
+	struct h2_budget all = {.limit = 150}, one = {.limit = 100, .all = &all},
+			 other = {.limit = 100, .all = &all};
+	cr_assert(h2_budget_take(&one, 1000), "alone");
+	cr_assert_not(h2_budget_take(&one, 1));
+	cr_assert_not(h2_budget_take(&other, 1), "all of them");
+	h2_budget_put(&one, 1000);
+	cr_assert(h2_budget_take(&one, 100) && !h2_budget_take(&one, 1));
+	cr_assert(h2_budget_take(&other, 50) && !h2_budget_take(&other, 1));
+	h2_budget_put(&one, 100);
+	h2_budget_put(&other, 50);
+	cr_assert(all.used == 0 && one.used == 0 && other.used == 0);
 }
