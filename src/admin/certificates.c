@@ -65,6 +65,15 @@ void api_certificates(struct call *call)
 	json_object_end(&j);
 }
 
+/* The same file may serve several listeners, or names. */
+static bool was_told(const struct tls_used *rows, size_t i)
+{
+	for (size_t k = 0; k < i; k++)
+		if (view_eq(rows[k].info.file, rows[i].info.file))
+			return true;
+	return false;
+}
+
 void put_certificate_problems(struct json *j, const struct admin_host *host)
 {
 	size_t n;
@@ -72,6 +81,8 @@ void put_certificate_problems(struct json *j, const struct admin_host *host)
 	for (size_t i = 0; i < n; i++) {
 		const struct tls_cert_info *info = &rows[i].info;
 		int64_t left = info->not_after_s - time(NULL);
+		if (was_told(rows, i))
+			continue;
 		if (left <= 0)
 			json_textf(j,
 				   "certificate " VIEW_FMT " of listener " VIEW_FMT " has expired",

@@ -155,18 +155,28 @@ static bool parse_request(struct call *call, struct probe *p)
 	return true;
 }
 
-/* The listener at the URL's port, else the first. */
+static bool has_port(const struct conf_listener *l, uint16_t port)
+{
+	for (size_t k = 0; k < l->n_binds; k++)
+		if (!addr_is_unix(&l->binds[k]) && addr_port(&l->binds[k]) == port)
+			return true;
+	return false;
+}
+
+/* The listener at the URL's port, else the first that speaks its scheme, else the first. */
 static const struct conf_listener *find_listener(const struct conf *conf, const struct probe *p)
 {
 	struct view host;
 	uint16_t port = 0;
+	bool tls = view_eq(p->scheme, VIEW("https"));
 	if (!p->authority.len || !authority_split(p->authority, &host, &port) || !port)
-		port = view_eq(p->scheme, VIEW("https")) ? 443 : 80;
+		port = tls ? 443 : 80;
 	for (size_t i = 0; i < conf->n_listeners; i++)
-		for (size_t k = 0; k < conf->listeners[i].n_binds; k++)
-			if (!addr_is_unix(&conf->listeners[i].binds[k]) &&
-			    addr_port(&conf->listeners[i].binds[k]) == port)
-				return &conf->listeners[i];
+		if (has_port(&conf->listeners[i], port))
+			return &conf->listeners[i];
+	for (size_t i = 0; i < conf->n_listeners; i++)
+		if (conf->listeners[i].tls.on == tls)
+			return &conf->listeners[i];
 	return &conf->listeners[0];
 }
 

@@ -3,10 +3,12 @@
 #include "weir/boot/boot.h"
 #include "weir/net/tls.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include "control.h"
+#include "trial.h"
 
 #include "weir/base/sink.h"
 
@@ -38,7 +40,7 @@ static void warn_of_descriptors(const struct options *options, const struct conf
 	str_fini(&why);
 }
 
-/* Regexes are compiled, nothing is bound. */
+/* Regexes are compiled, and what a start needs is looked at; nothing is bound or made. */
 static int test_conf(const struct options *options, const struct conf *conf)
 {
 	struct str text = STR_INIT;
@@ -52,8 +54,10 @@ static int test_conf(const struct options *options, const struct conf *conf)
 		str_reset(&text);
 		conf_show_yaml(conf, &text);
 		fwrite(text.ptr, 1, text.len, stdout);
-	} else {
+	} else if (trial(conf)) {
 		printf("%s: configuration is ok\n", conf->path.ptr);
+	} else {
+		code = 1;
 	}
 	route_table_free(routes);
 	str_fini(&text);
@@ -68,6 +72,14 @@ static void print_schema(void)
 	str_fini(&text);
 }
 
+/* The first thing that somebody sees of weir may be that there is no file. */
+static void hint_at_file(const struct options *options)
+{
+	if (!options->from_args && access(options->file, F_OK) && errno == ENOENT)
+		fprintf(stderr, "name a file with -c FILE, or begin without one:\n"
+				"  weir --listen 127.0.0.1:8080 --backend 127.0.0.1:9000\n");
+}
+
 static int with_conf(struct options *options)
 {
 	struct conf_diags diags;
@@ -76,8 +88,10 @@ static int with_conf(struct options *options)
 	struct conf *conf = options_load(options, &diags);
 	print_diags(options, &diags);
 	conf_diags_fini(&diags);
-	if (!conf)
+	if (!conf) {
+		hint_at_file(options);
 		return 1;
+	}
 	warn_of_descriptors(options, conf);
 	if (options->mode == OPTIONS_RUN)
 		return control_run(options, conf);

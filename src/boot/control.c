@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "weir/base/check.h"
+#include "weir/base/file.h"
 #include "weir/boot/boot.h"
 #include "weir/net/inherit.h"
 
@@ -351,6 +352,21 @@ static void on_tick(struct ev_loop *ev, ev_timer *w, int revents)
 
 /* ---- start ---- */
 
+/*
+ * /run/weir does not outlive a boot, and listeners may have sockets there, too.  What is
+ * wrong with it is said by those who need it.
+ */
+static void make_run_directory(const struct conf *conf)
+{
+	struct str why = STR_INIT;
+	enum err err = ERR_OK;
+	if (conf->status.socket.len)
+		err = file_make_directory(conf->status.socket.ptr, &why);
+	if (err)
+		log_debug("%s", why.ptr);
+	str_fini(&why);
+}
+
 static enum err start(struct control *control, struct conf *conf, struct str *why)
 {
 	struct admin_host host = host_of(control);
@@ -372,6 +388,7 @@ static enum err start(struct control *control, struct conf *conf, struct str *wh
 	if (err)
 		goto out;
 	tracer_commit(control->tracer);
+	make_run_directory(conf);
 	struct generation *gen = generation_new(control, shared, why);
 	if (!gen) {
 		err = ERR_IO;

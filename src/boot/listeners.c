@@ -89,7 +89,7 @@ static bool is_ours(const struct control *control, const struct addr *addr)
 /* Workers share a port, and would share it with any other process of the same user. */
 static bool is_taken(const struct control *control, const struct addr *addr)
 {
-	return !addr_is_unix(addr) && !is_ours(control, addr) && socket_is_taken(addr);
+	return !addr_is_unix(addr) && !is_ours(control, addr) && socket_try(addr) == EADDRINUSE;
 }
 
 void listener_say_in_use(const struct addr *addr, struct str *why)

@@ -393,10 +393,35 @@ static void default_route(struct decoder *d, struct node *root)
 	conf->routes[0].priority = CONF_PRIORITY_NORMAL;
 }
 
+/* Browsers take no cookie for other sites that is not Secure, and without TLS it is not. */
+static void warn_of_same_site(struct decoder *d, struct node *root)
+{
+	const struct conf *conf = d->conf;
+	struct node *pools = node_get(root, VIEW("pools"));
+	for (size_t i = 0; i < conf->n_pools; i++) {
+		const struct conf_pool *pool = &conf->pools[i];
+		struct node *sticky = node_get(node_get(pools, pool->name), VIEW("sticky"));
+		struct node *key = node_get(sticky, VIEW("same_site"));
+		if (!key || !pool->sticky.on || pool->sticky.same_site != CONF_SAME_SITE_NONE)
+			continue;
+		for (size_t k = 0; k < conf->n_listeners; k++) {
+			const struct conf_listener *l = &conf->listeners[k];
+			if (l->tls.on || l->trusted_proxies.n)
+				continue;
+			decode_warning(d, key,
+				       "browsers refuse 'none' without Secure, which needs TLS: "
+				       "listener '" VIEW_FMT "' has none, and trusts no proxy",
+				       VIEW_ARG(l->name));
+			break;
+		}
+	}
+}
+
 void finish_conf(struct decoder *d, struct node *root)
 {
 	finish_status(d, root);
 	default_route(d, root);
+	warn_of_same_site(d, root);
 	if (!d->report.diags->n_errors)
 		warn_passed_by(d, root);
 }

@@ -9,6 +9,34 @@
 
 #include "weir/base/defs.h"
 
+/* A pool or a backend alone: what was meant, as far as the daemon can tell. */
+static enum ctl_exit needs_slash(struct ctl *ctl, const char *text)
+{
+	size_t i, n_found = 0;
+	json_t *pool, *pools = NULL;
+	struct str found = STR_INIT;
+	bool is_pool = false;
+	if (api_get(ctl, "/v1/pools", &pools) != CTL_OK)
+		str_reset(&ctl->why);
+	json_array_foreach(json_object_get(pools, "pools"), i, pool)
+	{
+		is_pool |= strcmp(get_text(pool, "name"), text) == 0;
+		if (!pool_backend(pool, text))
+			continue;
+		str_printf(&found, "%s%s/%s", n_found++ ? " or " : "", get_text(pool, "name"),
+			   text);
+	}
+	ctl_fail(ctl, CTL_USAGE, "\"%s\" names no backend: say POOL/BACKEND; ", text);
+	if (n_found)
+		ctl_fail(ctl, CTL_USAGE, "did you mean %s?", found.ptr);
+	else
+		ctl_fail(ctl, CTL_USAGE, "\"weirctl backends%s%s\" lists them", is_pool ? " " : "",
+			 is_pool ? text : "");
+	str_fini(&found);
+	json_decref(pools);
+	return CTL_USAGE;
+}
+
 enum ctl_exit backend_ref_parse(struct ctl *ctl, const char *text, bool whole,
 				struct backend_ref *out)
 {
@@ -18,10 +46,7 @@ enum ctl_exit backend_ref_parse(struct ctl *ctl, const char *text, bool whole,
 		return ctl_fail(ctl, CTL_USAGE, "\"%s\" is not of the form POOL%s", text,
 				whole ? "/BACKEND" : "[/BACKEND]");
 	if (whole && !has_slash)
-		return ctl_fail(
-		    ctl, CTL_USAGE,
-		    "\"%s\" names no backend: say POOL/BACKEND; \"weirctl backends %s\" lists them",
-		    text, text);
+		return needs_slash(ctl, text);
 	memcpy(out->pool, text, len);
 	out->pool[len] = '\0';
 	out->backend = has_slash ? text + len + 1 : NULL;

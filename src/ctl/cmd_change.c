@@ -137,8 +137,23 @@ static enum ctl_exit parse_wait(struct ctl *ctl, uint64_t *time_us)
 	return CTL_OK;
 }
 
+/* `pool` as it was before: is nobody left in it? */
+static void warn_of_last(struct ctl *ctl, const struct backend_ref *ref, const json_t *pool)
+{
+	size_t i;
+	json_t *b;
+	json_array_foreach(json_object_get(pool, "backends"), i, b)
+	{
+		if (strcmp(get_text(b, "name"), ref->backend) != 0 && backend_is_usable(b) &&
+		    get_u64(b, "weight") > 0)
+			return;
+	}
+	str_printf(&ctl->out, "pool %s has no backend left that takes requests: clients get 503\n",
+		   ref->pool);
+}
+
 static void print_state_change(struct ctl *ctl, const struct backend_ref *ref, const json_t *row,
-			       const char *old_command)
+			       const json_t *pool, const char *old_command)
 {
 	if (ctl->json) {
 		api_put_json(ctl, row);
@@ -149,6 +164,8 @@ static void print_state_change(struct ctl *ctl, const struct backend_ref *ref, c
 		str_text(&ctl->out, "nothing changed: it was so before\n");
 		return;
 	}
+	if (strcmp(command_to(get_text(row, "state")), "enable") != 0)
+		warn_of_last(ctl, ref, pool);
 	if (expects_pins(row))
 		str_text(&ctl->out,
 			 "pinned clients may still come; maintenance --wait moves them\n");
@@ -170,12 +187,12 @@ static enum ctl_exit set_state(struct ctl *ctl, const char *state)
 	if (code != CTL_OK)
 		return code;
 	const char *old = command_to(get_text(pool_backend(pool, ref.backend), "state"));
-	json_decref(pool);
 	code = change(ctl, "POST", &ref, json_pack("{s:s}", "state", state), &row);
 	if (code == CTL_OK && ctl->wait)
 		code = wait_until_idle(ctl, &ref, time_us, &row);
 	if (code == CTL_OK)
-		print_state_change(ctl, &ref, row, old);
+		print_state_change(ctl, &ref, row, pool, old);
+	json_decref(pool);
 	json_decref(row);
 	return code;
 }
@@ -218,19 +235,23 @@ enum ctl_exit cmd_weight(struct ctl *ctl)
 	if (code != CTL_OK)
 		return code;
 	uint64_t old = get_u64(pool_backend(pool, ref.backend), "weight");
-	json_decref(pool);
 	json_t *body = json_pack("{s:I}", "weight", (json_int_t)weight);
 	code = change(ctl, "POST", &ref, body, &row);
-	if (code != CTL_OK)
+	if (code != CTL_OK) {
+		json_decref(pool);
 		return code;
+	}
 	if (ctl->json) {
 		api_put_json(ctl, row);
 	} else {
 		put_row(ctl, ref.pool, row);
+		if (!weight)
+			warn_of_last(ctl, &ref, pool);
 		undo_begin(ctl, "weight");
 		undo_place(ctl, ref.pool, ref.backend);
 		str_printf(&ctl->out, " %u\n", (unsigned)old);
 	}
+	json_decref(pool);
 	json_decref(row);
 	return CTL_OK;
 }
@@ -292,12 +313,13 @@ static void put_undo_of_remove(struct ctl *ctl, const char *pool, const json_t *
 }
 
 static void print_removal(struct ctl *ctl, const struct backend_ref *ref, const json_t *answer,
-			  const json_t *old)
+			  const json_t *pool)
 {
 	if (ctl->json) {
 		api_put_json(ctl, answer);
 		return;
 	}
+	const json_t *old = pool_backend(pool, ref->backend);
 	put_row(ctl, ref->pool, answer);
 	uint64_t left = get_u64(answer, "in_flight");
 	put_clean(&ctl->out, ctl->args[0]);
@@ -305,6 +327,7 @@ static void print_removal(struct ctl *ctl, const struct backend_ref *ref, const 
 		str_printf(&ctl->out, " goes when its last %u requests are done\n", (unsigned)left);
 	else
 		str_text(&ctl->out, " is removed\n");
+	warn_of_last(ctl, ref, pool);
 	if (old)
 		put_undo_of_remove(ctl, ref->pool, old);
 }
@@ -320,7 +343,7 @@ enum ctl_exit cmd_remove(struct ctl *ctl)
 		return code;
 	code = change(ctl, "DELETE", &ref, NULL, &answer);
 	if (code == CTL_OK)
-		print_removal(ctl, &ref, answer, pool_backend(pool, ref.backend));
+		print_removal(ctl, &ref, answer, pool);
 	json_decref(pool);
 	json_decref(answer);
 	return code;

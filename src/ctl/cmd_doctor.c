@@ -40,8 +40,14 @@ static void check_problems(struct doctor *d)
 	size_t i;
 	json_t *problem;
 	json_array_foreach(json_object_get(d->status, "problems"), i, problem)
-	    doctor_find(d, PROBLEM, "weirctl events and weirctl scaling say since when and why",
-			"%s", json_is_string(problem) ? json_string_value(problem) : "?");
+	{
+		const char *text = json_is_string(problem) ? json_string_value(problem) : "?";
+		if (!json_array_size(json_object_get(d->certificates, "certificates")) ||
+		    !doctor_knows_certificate(text))
+			doctor_find(d, PROBLEM,
+				    "weirctl events and weirctl scaling say since when and why",
+				    "%s", text);
+	}
 }
 
 /* ---- counters that should be zero ---- */

@@ -132,6 +132,21 @@ static void check_hosts(struct doctor *d)
 	}
 }
 
+/* One file may serve several listeners, or names. */
+static bool was_checked(const json_t *rows, size_t i)
+{
+	for (size_t k = 0; k < i; k++)
+		if (strcmp(get_text(json_array_get(rows, k), "file"),
+			   get_text(json_array_get(rows, i), "file")) == 0)
+			return true;
+	return false;
+}
+
+bool doctor_knows_certificate(const char *problem)
+{
+	return strncmp(problem, "certificate ", 12) == 0 && strstr(problem, " expires in ");
+}
+
 void doctor_certificates(struct doctor *d)
 {
 	const json_t *rows = json_object_get(d->certificates, "certificates");
@@ -139,6 +154,8 @@ void doctor_certificates(struct doctor *d)
 	json_t *c;
 	json_array_foreach(rows, i, c)
 	{
+		if (was_checked(rows, i))
+			continue;
 		check_time(d, c);
 		check_shape(d, c);
 	}

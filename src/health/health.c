@@ -378,6 +378,20 @@ static void follow_load(struct health_pool *hp, const struct pool *pool,
 	}
 }
 
+/* Of a state that differs because of the configuration, or was there before the target. */
+static const char *why_now(enum backend_state state)
+{
+	switch (state) {
+	case BACKEND_unknown:
+		return "not checked yet";
+	case BACKEND_draining:
+	case BACKEND_maintenance:
+		return "set by an operator";
+	default:
+		return "no health checks any more";
+	}
+}
+
 static void follow_pool(struct health *h, const struct pool *pool, struct pool_clients *clients)
 {
 	struct health_pool *hp = pool_of(h, pool->conf->name);
@@ -394,8 +408,7 @@ static void follow_pool(struct health *h, const struct pool *pool, struct pool_c
 		if (hp->settings && !t->running && !timer_is_set(&t->due) &&
 		    !list_is_linked(&t->waiting))
 			begin_checks(t);
-		target_settle(t, state_of(t) == BACKEND_unknown ? "not checked yet"
-								: "no health checks any more");
+		target_settle(t, why_now(state_of(t)));
 	}
 	follow_load(hp, pool, clients);
 	pool_follow_outlier(hp, &pool->conf->outlier);

@@ -128,16 +128,16 @@ fail:;
 	return why == EADDRINUSE ? ERR_EXISTS : err_from_errno(why);
 }
 
-bool socket_is_taken(const struct addr *addr)
+int socket_try(const struct addr *addr)
 {
 	int fd = socket(addr->sa.sa_family, SOCK_FLAGS, 0);
 	if (fd < 0)
-		return false;
+		return errno;
 	set_flag(fd, SOL_SOCKET, SO_REUSEADDR);
 	set_only6(fd, addr);
-	bool taken = bind(fd, &addr->sa, addr->len) && errno == EADDRINUSE;
+	int error = bind(fd, &addr->sa, addr->len) ? errno : 0;
 	close(fd);
-	return taken;
+	return error;
 }
 
 bool socket_local_addr(int fd, struct addr *out)

@@ -30,4 +30,7 @@ bool client_proxy_expected(const struct conf_listener *conf, const struct addr *
 void client_proxy_read(struct client *c);
 void client_proxy_refuse(struct client *c, const char *why);
 
+/* The handshake has failed: who has sent plain HTTP gets a 400; the caller closes. */
+void client_refuse_plain(struct client *c);
+
 #endif

@@ -61,19 +61,20 @@ static uint8_t copy_text(char *to, size_t size, struct view v)
 	return (uint8_t)n;
 }
 
-/* Method and target as they were sent to the backend, if they still lie there. */
+/* Method and target as they were sent to the backend. */
 static void copy_request_line(const struct exchange *ex, struct slow_record *r)
 {
-	struct view head = ex->req ? buf_view(ex->req) : VIEW_NONE;
-	head = view_head(head, ex->req_head_len);
+	struct view head = ex->req ? view_head(buf_view(ex->req), ex->req_head_len)
+				   : view_of(ex->line, ex->line_len);
 	ptrdiff_t space = view_chr(head, ' ');
 	if (space <= 0)
 		return;
 	r->method_len = copy_text(r->method, sizeof(r->method), view_head(head, (size_t)space));
 	head = view_skip(head, (size_t)space + 1);
-	space = view_chr(head, ' ');
-	if (space > 0)
-		r->path_len = copy_text(r->path, sizeof(r->path), view_head(head, (size_t)space));
+	space = view_chr(head, ' '); /* none: it was cut */
+	if (head.len)
+		r->path_len = copy_text(r->path, sizeof(r->path),
+					view_head(head, space < 0 ? head.len : (size_t)space));
 }
 
 static void note_slow(const struct exchange *ex, struct slow_ring *ring,

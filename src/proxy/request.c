@@ -82,6 +82,14 @@ bool request_append(struct exchange *ex, struct span body)
 	return buf_append(&ex->worker->pool.bufs, &ex->req, body.ptr, body.len);
 }
 
+/* Who was slow is told by it when the body is long gone. */
+static void keep_line(struct exchange *ex)
+{
+	struct view head = view_head(buf_view(ex->req), ex->req_head_len);
+	ex->line_len = (uint8_t)(head.len < EXCHANGE_LINE_MAX ? head.len : EXCHANGE_LINE_MAX);
+	memcpy(ex->line, head.ptr, ex->line_len);
+}
+
 void request_keep_for_replay(struct exchange *ex, struct span body)
 {
 	const struct conf_pool *conf = ex->view->pool->conf;
@@ -90,6 +98,7 @@ void request_keep_for_replay(struct exchange *ex, struct span body)
 	    ex->req->len + body.len <= BUF_MAX && request_append(ex, body))
 		return;
 	ex->replayable = false;
+	keep_line(ex);
 	request_drop(ex);
 }
 

@@ -231,10 +231,13 @@ def test_sample_files_are_good(tmp_path):
     (tmp_path / "certs").mkdir()
     (tmp_path / "certs" / "b.pem").write_bytes(site.pem.read_bytes() + site.key.read_bytes())
     (tmp_path / "tickets.key").write_text("0123456789abcdef" * 10 + "\n")
+    (tmp_path / "otlp-headers").write_text("X-Token: secret\n")
+    (tmp_path / "token").write_text("secret\n")
     for key in (SOURCE / "conf").glob("*.key"):
         (tmp_path / key.name).write_bytes(key.read_bytes())
     for path in paths:  # what they name in /etc/weir is here instead
         text = path.read_text().replace("/etc/weir/", f"{tmp_path}/")
+        text = text.replace("/var/log/weir/", f"{tmp_path}/").replace("user: weir", "user: ''")
         path = tmp_path / path.name
         path.write_text(text)
         done = run_weir("-t", "-c", str(path))

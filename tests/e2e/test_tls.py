@@ -88,6 +88,19 @@ def test_requests(weir, scripted, ca, site):
     assert totals(daemon)["tls_handshakes"] == 1
 
 
+def test_plain_http_is_told_so(weir, app, ca, site):
+    """At a port of TLS: 400 and a sentence; what is neither gets nothing."""
+    daemon = weir(app().addresses, listener=tls_listener(site))
+    for body in (b"", b"x" * 100000):
+        with Client(daemon.port) as client:
+            response = client.ask("POST", "/x", body=body)
+            assert response.status == 400 and b"speaks TLS" in response.body
+    with Client(daemon.port) as client:
+        client.send(b"\x01\x02 no HTTP and no TLS\r\n\r\n")
+        client.assert_closed()
+    assert totals(daemon)["tls_failed"] == 3 and totals(daemon)["requests"] == 0
+
+
 def test_curl(weir, app, ca, site):
     daemon = weir(app().addresses, listener=tls_listener(site))
     for version in ("--tls-max 1.2", "--tlsv1.3"):

@@ -20,10 +20,11 @@ enum err socket_listen(const struct addr *addr, bool share, unsigned mode, int *
 
 /* The address a socket is bound to (a port 0 is filled in). */
 /*
- * Somebody listens at this TCP address.  Those who share it (socket_listen) find a
- * place beside anybody of the same user who does, too: they ask first.
+ * Why nobody could listen at this TCP address alone, as in errno; 0: somebody could.
+ * Those who share it (socket_listen) find a place beside anybody of the same user who
+ * does, too: they ask first.
  */
-bool socket_is_taken(const struct addr *addr);
+int socket_try(const struct addr *addr);
 bool socket_local_addr(int fd, struct addr *out);
 
 /*

@@ -91,6 +91,9 @@ struct client_ops {
 	void (*origin)(const struct exchange *ex, struct proxy_header *out);
 };
 
+/* As much of a request line as GET /v1/pools/P/slow shows. */
+#define EXCHANGE_LINE_MAX 112
+
 struct exchange {
 	void *slab_link;      /* only while free */
 	struct timer timer;   /* stays filed while free */
@@ -176,7 +179,9 @@ struct exchange {
 	struct buf *note;        /* for the access log; owns */
 	uint16_t note_split;     /* where its second part begins */
 	uint8_t request_id_len;
+	uint8_t line_len; /* 0: `req` has it */
 	char request_id[REQUEST_ID_MAX];
+	char line[EXCHANGE_LINE_MAX]; /* the beginning of a request line whose `req` was let go */
 };
 
 /* ---- from the client's side ---- */

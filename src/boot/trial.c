@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: MIT */
+#include "trial.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "control.h"
+
+#include "weir/base/file.h"
+#include "weir/net/holder.h"
+#include "weir/net/socket.h"
+
+struct rehearsal {
+	const struct conf *conf;
+	bool failed;
+};
+
+static void say(struct rehearsal *t, bool error, const char *fmt, ...) PRINTF_LIKE(3, 4);
+static void say(struct rehearsal *t, bool error, const char *fmt, ...)
+{
+	va_list ap;
+	t->failed |= error;
+	fprintf(stderr, "%s: %s: ", t->conf->path.ptr, error ? "error" : "warning");
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fputc('\n', stderr);
+}
+
+/* ---- the user ---- */
+
+/* From now on files are tried as the user that weir is going to be. */
+static void try_user(struct rehearsal *t)
+{
+	struct str why = STR_INIT;
+	if (geteuid() != 0 && t->conf->user.len && !getpwnam(t->conf->user.ptr))
+		say(t, false, "user '%s' does not exist", t->conf->user.ptr);
+	else if (privileges_prepare(t->conf, &why))
+		say(t, true, "%.*s", (int)why.len - 1, why.ptr);
+	str_fini(&why);
+}
+
+/* "user 'www' " or "weir " */
+static const char *whoever(const struct rehearsal *t, char *room, size_t size)
+{
+	uid_t uid;
+	gid_t gid;
+	if (!file_owner(&uid, &gid))
+		return "this user";
+	snprintf(room, size, "user '%.64s'", t->conf->user.ptr);
+	return room;
+}
+
+/* ---- files that are read ---- */
+
+static void try_file(struct rehearsal *t, const char *key, struct view path)
+{
+	char room[80];
+	if (!path.len)
+		return;
+	file_owner_begin();
+	int fd = open(path.ptr, O_RDONLY | O_NONBLOCK | O_CLOEXEC), error = errno;
+	file_owner_end();
+	if (fd < 0)
+		say(t, true, "%s: %s cannot read %s, now or at a reload: %s", key,
+		    whoever(t, room, sizeof(room)), path.ptr, strerror(error));
+	else
+		close(fd);
+}
+
+static void try_listener_files(struct rehearsal *t, const struct conf_listener_tls *tls)
+{
+	for (size_t i = 0; i < tls->certificates.n; i++) {
+		const struct conf_certificate *c = &tls->certificates.rows[i];
+		try_file(t, "cert", c->cert);
+		try_file(t, "key", c->key);
+		try_file(t, "ocsp", c->ocsp);
+		try_file(t, "directory", c->directory);
+	}
+	try_file(t, "client_ca", tls->client_ca);
+	try_file(t, "client_crl", tls->client_crl);
+	try_file(t, "ticket_key_file", tls->ticket_key_file);
+}
+
+static void try_files(struct rehearsal *t)
+{
+	const struct conf *conf = t->conf;
+	try_file(t, "status.token_file", conf->status.token_file);
+	try_file(t, "tracing.headers_file", conf->tracing.headers_file);
+	try_file(t, "tracing.ca", conf->tracing.ca);
+	for (size_t i = 0; i < conf->n_listeners; i++)
+		if (conf->listeners[i].tls.on)
+			try_listener_files(t, &conf->listeners[i].tls);
+	for (size_t i = 0; i < conf->n_pools; i++) {
+		try_file(t, "tls.ca", conf->pools[i].tls.ca);
+		try_file(t, "tls.cert", conf->pools[i].tls.cert);
+		try_file(t, "tls.key", conf->pools[i].tls.key);
+		try_file(t, "sticky.key_file", conf->pools[i].sticky.key_file);
+	}
+}
+
+/* ---- files that are made ---- */
+
+static bool may(const char *path, int mode)
+{
+	file_owner_begin();
+	bool yes = faccessat(AT_FDCWD, path, mode, AT_EACCESS) == 0;
+	int error = errno;
+	file_owner_end();
+	errno = error;
+	return yes;
+}
+
+/* A socket or a log is made here; root makes sockets where nobody else may. */
+static void try_to_make(struct rehearsal *t, const char *key, const char *path, bool is_socket)
+{
+	char directory[PATH_MAX], room[80];
+	file_directory(path, directory, sizeof(directory));
+	if (may(directory, W_OK | X_OK) ||
+	    (is_socket && geteuid() == 0 && file_is_roots(directory)))
+		return;
+	say(t, true, "%s: %s cannot make %s: %s", key, whoever(t, room, sizeof(room)), path,
+	    strerror(errno));
+}
+
+static void try_status_socket(struct rehearsal *t)
+{
+	struct stat st;
+	char directory[PATH_MAX];
+	struct view path = t->conf->status.socket;
+	if (!path.len)
+		return;
+	file_directory(path.ptr, directory, sizeof(directory));
+	/* a missing directory is made, one that is there is not changed */
+	if (stat(directory, &st) && errno == ENOENT)
+		try_to_make(t, "status.socket", directory, true);
+	else
+		try_to_make(t, "status.socket", path.ptr, true);
+}
+
+/* In the directory of the status socket, which is tried, and made, by itself. */
+static bool is_beside_status(const struct rehearsal *t, const char *path)
+{
+	char theirs[PATH_MAX], ours[PATH_MAX];
+	if (!t->conf->status.socket.len)
+		return false;
+	file_directory(path, theirs, sizeof(theirs));
+	file_directory(t->conf->status.socket.ptr, ours, sizeof(ours));
+	return strcmp(theirs, ours) == 0;
+}
+
+static void try_log(struct rehearsal *t)
+{
+	char room[80];
+	const char *path = t->conf->log.access.path.ptr;
+	if (path[0] != '/') /* off, stdout */
+		return;
+	if (access(path, F_OK))
+		try_to_make(t, "log.access.path", path, false);
+	else if (!may(path, W_OK))
+		say(t, true, "log.access.path: %s cannot write to %s: %s",
+		    whoever(t, room, sizeof(room)), path, strerror(errno));
+}
+
+/* ---- addresses ---- */
+
+/* The file that a process was started with, links resolved. */
+static bool file_of(pid_t pid, char out[PATH_MAX])
+{
+	char path[64], line[8192], joined[PATH_MAX + 64];
+	const char *file = OPTIONS_DEFAULT_FILE;
+	snprintf(path, sizeof(path), "/proc/%d/cmdline", (int)pid);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd >= 0 ? read(fd, line, sizeof(line) - 1) : -1;
+	socket_close(fd);
+	if (n <= 0)
+		return false;
+	line[n] = '\0';
+	for (const char *arg = line; arg < line + n; arg += strlen(arg) + 1)
+		if (arg[0] == '-' && arg[1] == 'c')
+			file = arg[2] ? arg + 2 : arg + 3;
+	snprintf(joined, sizeof(joined), "/proc/%d/cwd/%.*s", (int)pid, PATH_MAX, file);
+	return realpath(file[0] == '/' ? file : joined, out) != NULL;
+}
+
+/* What runs with this file is what will be reloaded, or restarted. */
+static bool is_this(const struct rehearsal *t, const struct addr *addr)
+{
+	struct holder holder;
+	char theirs[PATH_MAX], ours[PATH_MAX];
+	return holder_find(addr, &holder) && strcmp(holder.name, "weir") == 0 &&
+	       file_of(holder.pid, theirs) && realpath(t->conf->path.ptr, ours) &&
+	       strcmp(theirs, ours) == 0;
+}
+
+static void try_address(struct rehearsal *t, const char *key, const struct addr *addr,
+			struct view text)
+{
+	struct str why = STR_INIT;
+	if (!addr->len)
+		return;
+	if (addr_is_unix(addr)) {
+		if (!is_beside_status(t, addr->un.sun_path))
+			try_to_make(t, key, addr->un.sun_path, true);
+		return;
+	}
+	int error = socket_try(addr);
+	if (error == EADDRINUSE) {
+		listener_say_in_use(addr, &why);
+		if (!is_this(t, addr))
+			say(t, false, "%s: nobody can listen on " VIEW_FMT " now: %s", key,
+			    VIEW_ARG(text), why.ptr);
+	} else if (error) {
+		say(t, false, "%s: this machine cannot listen on " VIEW_FMT ": %s", key,
+		    VIEW_ARG(text), strerror(error));
+	}
+	str_fini(&why);
+}
+
+static void try_addresses(struct rehearsal *t)
+{
+	const struct conf *conf = t->conf;
+	for (size_t i = 0; i < conf->n_listeners; i++)
+		for (size_t k = 0; k < conf->listeners[i].n_binds; k++)
+			try_address(t, "bind", &conf->listeners[i].binds[k],
+				    conf->listeners[i].bind_texts[k]);
+	try_address(t, "status.bind", &conf->status.bind, conf->status.bind_text);
+}
+
+bool trial(const struct conf *conf)
+{
+	struct rehearsal t = {.conf = conf};
+	try_user(&t);
+	try_files(&t);
+	try_status_socket(&t);
+	try_log(&t);
+	try_addresses(&t);
+	return !t.failed;
+}

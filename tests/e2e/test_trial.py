@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: MIT
+"""weir -t finds what a start would, and weirctl's texts lead somewhere."""
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from backends import binary, free_port
+from wire import Client, wait_for
+
+
+def trial(path, text=None):
+    if text is not None:
+        Path(path).write_text(text)
+    done = subprocess.run([binary("weir"), "-t", "-c", str(path)], capture_output=True, text=True,
+                          check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def base(tmp_path, **more):
+    rows = {"status": f"{{socket: {tmp_path}/s.sock}}",
+            "listeners": f"[{{bind: 127.0.0.1:{free_port()}}}]",
+            "pools": "{app: {backends: [127.0.0.1:1]}}", **more}
+    return "".join(f"{key}: {value}\n" for key, value in rows.items())
+
+
+def test_paths_and_users(tmp_path):
+    conf = tmp_path / "c.yaml"
+    assert trial(conf, base(tmp_path)) == (0, f"{conf}: configuration is ok\n")
+    for changes, says in (
+            ({"user": "nobody-of-that-name"}, "user 'nobody-of-that-name' does not exist"),
+            ({"status": "{socket: /no/such/place/s.sock}"}, "cannot make /no/such/place"),
+            ({"status": f"{{socket: {tmp_path}/s.sock, token_file: {tmp_path}/none}}"},
+             f"status.token_file: this user cannot read {tmp_path}/none"),
+            ({"log": "{access: {path: /no/such/place/log}}"}, "log.access.path: this user cannot"),
+            ({"listeners": '[{bind: "unix:/no/such/place/web"}]'}, "bind: this user cannot make")):
+        code, said = trial(conf, base(tmp_path, **changes))
+        assert says in said, said
+        assert code == 1 and "is ok" not in said or "user" in changes and os.getuid(), said
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root becomes somebody else")
+def test_files_are_tried_as_the_user_who_reads_them(tmp_path):
+    conf, token = tmp_path / "c.yaml", tmp_path / "token"
+    token.write_text("secret")
+    for path in (tmp_path, *tmp_path.parents[:-2]):
+        os.chmod(path, 0o755)
+    text = base(tmp_path, user="nobody",
+                status=f"{{socket: {tmp_path}/run/s.sock, token_file: {token}}}")
+    (tmp_path / "run").mkdir()
+    os.chown(tmp_path / "run", 65534, 65534)
+    os.chmod(token, 0o600)
+    code, said = trial(conf, text)
+    assert code == 1 and f"user 'nobody' cannot read {token}" in said, said
+    os.chmod(token, 0o644)
+    assert trial(conf, text)[0] == 0
+
+
+def test_ports_in_use(weir, app, tmp_path):
+    """A warning, and none when it is weir itself with the same file."""
+    daemon = weir(app().addresses)
+    code, said = trial(daemon.conf_path)
+    assert code == 0 and "in use" not in said, said
+    other = tmp_path / "other.yaml"
+    code, said = trial(other, daemon.conf_path.read_text())
+    assert code == 0, said
+    assert f"{daemon.bind(0)} now: it is in use: process {daemon.pid} (weir)" in said, said
+    code, said = trial(other, base(tmp_path, listeners="[{bind: 192.0.2.1:8080}]"))
+    assert code == 0 and "cannot listen on 192.0.2.1:8080" in said, said
+
+
+def test_no_file(tmp_path):
+    done = subprocess.run([binary("weir"), "-c", f"{tmp_path}/none"], capture_output=True,
+                          text=True, check=False)
+    assert done.returncode == 1 and "weir --listen 127.0.0.1:8080 --backend" in done.stderr
+
+
+def test_texts_of_weirctl(weir, app):
+    backend = app(2)
+    daemon = weir([{"name": n, "address": a} for n, a in zip(("web1", "web2"), backend.addresses)])
+    said = daemon.ctl("drain", "web1", check=2).stderr
+    assert said.rstrip().endswith("did you mean app/web1?")
+    assert '"weirctl backends app" lists them' in daemon.ctl("drain", "app", check=2).stderr
+    assert '"weirctl backends" lists them' in daemon.ctl("drain", "nope", check=2).stderr
+    left = "pool app has no backend left that takes requests"
+    assert left not in daemon.ctl("drain", "app/web1", check=0).stdout
+    assert left in daemon.ctl("maintenance", "app/web2", check=0).stdout
+    assert left not in daemon.ctl("enable", "app/web2", check=0).stdout
+    assert left in daemon.ctl("weight", "app/web2", "0", check=0).stdout
+    assert left in daemon.ctl("remove", "app/web2", check=0).stdout
+
+
+def test_slow_names_uploads(weir, app):
+    """Also those whose body is too large to be kept for another try."""
+    daemon = weir(app(defaults="service=20ms").addresses, pool={"retry": {"buffer": "4KiB"}})
+    daemon.ask("POST", "/upload/of/something?large", body=b"x" * 200000)
+    rows = wait_for(lambda: daemon.admin.get("/v1/pools/app/slow")["slow"])
+    assert (rows[0]["method"], rows[0]["path"]) == ("POST", "/upload/of/something?large")
