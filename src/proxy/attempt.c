@@ -103,7 +103,18 @@ void attempt_set_state(struct attempt *at, enum attempt_state state)
 	check(moves[at->state] & (1u << state));
 	at->state = (uint8_t)state;
 	verify(at);
-	attempt_arm(at);
+	if (state == ATTEMPT_OVER || state == ATTEMPT_IDLE)
+		timer_clear(&at->timer);
+	else
+		attempt_arm(at);
+}
+
+void exchange_progress(struct exchange *ex)
+{
+	if (likely(ex->state == EXCHANGE_RUNNING))
+		attempt_arm(ex->at);
+	else
+		exchange_arm(ex);
 }
 
 /* As exchange_client_progress, of the backend. */

@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include "backend_h2.h"
 #include "refused.h"
 
 #include "weir/base/check.h"
@@ -136,19 +135,6 @@ const struct backend_ops backend_h1_ops = {
     .resume = op_resume,
     .finish = op_finish,
 };
-
-static void on_connected(struct stream *stream, enum err err)
-{
-	struct attempt *at = attempt_of(stream);
-	if (!err && unlikely(at->up->tls_id) && view_eq(stream_alpn(stream), VIEW("h2"))) {
-		if (at->ex->view->pool->conf->protocol == CONF_PROTOCOL_AUTO) {
-			backend_h2_adopt(at);
-			return;
-		}
-		err = ERR_HANDSHAKE;
-	}
-	attempt_connected(at, err);
-}
 
 static void on_drained(struct stream *stream)
 {
@@ -424,7 +410,6 @@ static void on_broken(struct stream *stream)
 }
 
 const struct stream_events backend_h1_events = {
-    .connected = on_connected,
     .readable = on_readable,
     .drained = on_drained,
     .broken = on_broken,

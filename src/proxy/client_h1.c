@@ -11,71 +11,23 @@
 #include "weir/base/log.h"
 #include "weir/proxy/client.h"
 
-#define LINGER_US 2000000
 /* How long a drain waits for the first request of a new connection. */
 #define DRAIN_FIRST_US 250000
 /* Requests answered at once before all others have their turn. */
 #define REQUESTS_PER_TURN 16
 
-static const struct stream_events client_events;
+static void note_end(struct client *c);
+static void exchange_ended(struct exchange *ex);
+static void start(struct client *c);
 
-static void take_note(struct client *c);
-static void handshake_over(struct client *c);
-static void on_timeout(struct timer *timer);
+/* Before anything else is made of its state: whether its exchange has ended. */
+static inline void take_note(struct client *c)
+{
+	if (unlikely(c->ex && exchange_is_over(c->ex)))
+		note_end(c);
+}
 
 /* ---- closing ---- */
-
-void client_close(struct client *c)
-{
-	struct worker *w = c->worker;
-	check_magic(c, CLIENT_MAGIC);
-	check(c->ex == NULL && c->state != CLIENT_CLOSED);
-	if (c->state == CLIENT_HANDSHAKE)
-		handshake_over(c);
-	timer_clear(&c->timer);
-	stream_close(&c->stream);
-	buf_put(&w->pool.bufs, c->in);
-	buf_put(&w->pool.bufs, c->proxy);
-	c->in = c->proxy = NULL;
-	list_del(&c->link);
-	list_push_back(&w->closed, &c->link);
-	atomic_fetch_sub_explicit(&c->listener->n_conns, 1, memory_order_relaxed);
-	atomic_store_explicit(&w->n_conns, --w->n_clients, memory_order_relaxed);
-	counter_add(&w->counters.closed, 1);
-	c->state = CLIENT_CLOSED;
-	gen_put(c->gl);
-	worker_fd_freed(w);
-}
-
-void client_turn_end(struct worker *w)
-{
-	while (!list_is_empty(&w->closed)) {
-		struct client *c = list_first(&w->closed, struct client, link);
-		check_magic(c, CLIENT_MAGIC);
-		list_del(&c->link);
-		c->magic = 0;
-		slab_put(&w->conns, c);
-	}
-}
-
-void client_linger(struct client *c)
-{
-	c->stream.on = &client_events;
-	c->timer.fn = on_timeout;
-	c->state = CLIENT_LINGER;
-	loop_timer(&c->worker->loop, &c->timer, LINGER_US);
-	if (!stream_pending(&c->stream))
-		stream_shutdown(&c->stream);
-	stream_resume(&c->stream);
-}
-
-static void linger_read(struct client *c)
-{
-	size_t n;
-	enum io io = stream_read(&c->stream, c->worker->from_client.data, AREA_DATA, &n);
-	if (io == IO_EOF || io == IO_ERR)
-		client_close(c);
-}
 
 void client_abort(struct client *c)
 {
@@ -170,19 +122,13 @@ static void head_incomplete(struct client *c, const char *ptr, size_t len)
 	if (!keep_in(c, ptr, len))
 		return;
 	if (c->state != CLIENT_HEAD) {
-		c->state = CLIENT_HEAD;
+		client_set_state(c, CLIENT_HEAD);
 		timer_set(&c->worker->loop.timers, &c->timer,
 			  c->worker->loop.now_us + c->conf->timeouts.header_us);
 	}
 }
 
 /* ---- bodies of requests ---- */
-
-void client_pause_body(struct client *c)
-{
-	c->body_paused = true;
-	stream_pause(&c->stream);
-}
 
 static void body_refused(struct client *c, enum reject why)
 {
@@ -260,36 +206,6 @@ static void read_body(struct client *c)
 
 /* ---- requests ---- */
 
-static bool is_secure(const struct client *c)
-{
-	return c->stream.transport != &transport_plain;
-}
-
-struct exchange_request client_request(struct client *c, const struct message *msg,
-				       struct addr *client)
-{
-	struct exchange_request req = {
-	    .ops = &client_h1_ops,
-	    .client = c,
-	    .listener = c->conf,
-	    .peer = client,
-	    .who.peer_ip = view_of(c->ip, c->ip_len),
-	    .who.scheme = is_secure(c) || c->tls_before ? VIEW("https") : VIEW("http"),
-	    .who.trusted = c->trusted,
-	    .start_us = c->head_from_us,
-	    .bytes_in = msg->head_len,
-	};
-	if (is_secure(c)) {
-		req.tls = tls_info(c->stream.transport, c->stream.transport_state);
-		req.who.subject = req.tls->subject;
-		req.who.fingerprint = req.tls->fingerprint;
-	}
-	addr_unpack(&c->peer, client);
-	if (unlikely(c->trusted))
-		identity_believe(&req.who, msg, &c->conf->trusted_proxies, client);
-	return req;
-}
-
 /*
  * The head in worker->req is whole; `rest` are the bytes behind it.  The body
  * that came along goes with the head, so that both leave in one write.
@@ -300,6 +216,8 @@ static void begin_exchange(struct client *c, char *rest, size_t len)
 	struct h1_limits limits = head_limits(c->conf);
 	struct addr client;
 	struct exchange_request req = client_request(c, &w->req, &client);
+	req.ops = &client_h1_ops;
+	req.ended = exchange_ended;
 	struct h1_piece piece;
 	enum reject why;
 	timer_clear(&c->timer);
@@ -316,7 +234,7 @@ static void begin_exchange(struct client *c, char *rest, size_t len)
 		return;
 	}
 	ex->bytes_in += piece.consumed;
-	c->state = CLIENT_BUSY;
+	client_set_state(c, CLIENT_BUSY);
 	c->framing = FRAMING_LENGTH;
 	c->keep = w->req.keep_alive;
 	c->n_requests++;
@@ -495,7 +413,8 @@ static void on_readable(struct stream *stream)
 	take_note(c);
 	switch (c->state) {
 	case CLIENT_PROXY:
-		client_proxy_read(c);
+		if (client_proxy_read(c))
+			start(c);
 		break;
 	case CLIENT_IDLE:
 	case CLIENT_HEAD:
@@ -509,10 +428,7 @@ static void on_readable(struct stream *stream)
 		else
 			read_body(c);
 		break;
-	case CLIENT_LINGER:
-		linger_read(c);
-		break;
-	default: /* closed by now */
+	default: /* lingers, or is closed by now */
 		break;
 	}
 }
@@ -521,10 +437,6 @@ static void on_drained(struct stream *stream)
 {
 	struct client *c = container_of(stream, struct client, stream);
 	check_magic(c, CLIENT_MAGIC);
-	if (c->state == CLIENT_LINGER) {
-		stream_shutdown(&c->stream);
-		return;
-	}
 	if (!c->ex)
 		return;
 	if (c->ex->state == EXCHANGE_TUNNEL && c->ex->backend_eof)
@@ -545,37 +457,15 @@ static void on_broken(struct stream *stream)
 
 /* ---- TLS ---- */
 
-static struct listener_local *place_of(const struct client *c)
-{
-	return &c->listener->local[c->worker->pool.id];
-}
-
-/* Its place among limits.handshakes goes to who waits longest. */
-static void handshake_over(struct client *c)
-{
-	struct listener_local *place = place_of(c);
-	if (list_is_linked(&c->waiting)) {
-		list_del(&c->waiting);
-		return;
-	}
-	place->n_handshakes--;
-	if (list_is_empty(&place->waiting))
-		return;
-	struct client *next = list_first(&place->waiting, struct client, waiting);
-	list_del(&next->waiting);
-	place->n_handshakes++;
-	stream_resume(&next->stream);
-}
-
 static void begin_handshake(struct client *c, struct tls_server *server)
 {
-	struct listener_local *place = place_of(c);
+	struct listener_local *place = &c->listener->local[c->worker->pool.id];
 	void *state = tls_accept(server);
 	if (!state) {
 		client_close(c);
 		return;
 	}
-	c->state = CLIENT_HANDSHAKE;
+	client_set_state(c, CLIENT_HANDSHAKE);
 	list_init(&c->waiting);
 	if (place->n_handshakes >= c->conf->limits.handshakes) {
 		counter_add(&c->worker->counters.tls_waited, 1);
@@ -604,8 +494,8 @@ static void on_connected(struct stream *stream, enum err err)
 	counter_add(&counters->tls_handshakes, 1);
 	if (tls_info(stream->transport, stream->transport_state)->resumed)
 		counter_add(&counters->tls_resumed, 1);
-	handshake_over(c);
-	c->state = CLIENT_IDLE;
+	client_handshake_over(c);
+	client_set_state(c, CLIENT_IDLE);
 	if (view_eq(stream_alpn(stream), VIEW("h2"))) {
 		client_h2_start(c);
 		return;
@@ -657,7 +547,7 @@ static void exchange_over(struct client *c, bool complete)
 	bool last = (c->worker->draining || c->half_closed) && !c->in;
 	c->body_paused = false;
 	if (complete && c->keep && !body_left && !last) {
-		c->state = CLIENT_IDLE;
+		client_set_state(c, CLIENT_IDLE);
 		loop_timer(&c->worker->loop, &c->timer, c->conf->timeouts.keepalive_us);
 		if (c->stream.paused)
 			stream_resume(&c->stream);
@@ -672,23 +562,21 @@ static void exchange_over(struct client *c, bool complete)
 	}
 }
 
-/* If its exchange has ended, gives that back and goes on: IDLE, LINGER or CLOSED. */
-static void take_note(struct client *c)
+/* Its exchange has ended: gives that back and goes on, IDLE, LINGER or CLOSED. */
+static void note_end(struct client *c)
 {
 	struct exchange *ex = c->ex;
-	if (!ex || !exchange_is_over(ex))
-		return;
 	bool complete = ex->resp_complete;
 	c->ex = NULL;
 	exchange_free(ex);
 	exchange_over(c, complete);
 }
 
-void client_exchange_ended(struct exchange *ex)
+static void exchange_ended(struct exchange *ex)
 {
 	struct client *c = ex->client;
 	check_magic(c, CLIENT_MAGIC);
-	take_note(c);
+	note_end(c);
 	if (unlikely(c->state == CLIENT_IDLE && c->in))
 		client_next(c);
 }
@@ -702,10 +590,10 @@ static struct tls_server *server_of(const struct client *c)
 	return gl->servers ? gl->servers[c->conf - gl->gen->conf->listeners] : NULL;
 }
 
-void client_start(struct client *c)
+static void start(struct client *c)
 {
 	struct tls_server *server = server_of(c);
-	c->state = CLIENT_IDLE;
+	client_set_state(c, CLIENT_IDLE);
 	loop_timer(&c->worker->loop, &c->timer, c->conf->timeouts.header_us);
 	if (unlikely(server))
 		begin_handshake(c, server);
@@ -725,7 +613,7 @@ struct client *client_open(struct worker *w, int fd, const struct addr *peer,
 		return NULL;
 	}
 	c->magic = CLIENT_MAGIC;
-	c->state = CLIENT_IDLE;
+	c->state = CLIENT_PROXY;
 	c->keep = c->body_paused = c->retired = c->tls_before = false;
 	c->half_closed = false;
 	c->ex = NULL;
@@ -747,10 +635,9 @@ struct client *client_open(struct worker *w, int fd, const struct addr *peer,
 	counter_add(&listener->listener->local[w->pool.id].accepted, 1);
 	stream_open(&c->stream, &w->loop, &w->pool.bufs, fd, &client_events, 0);
 	if (unlikely(client_proxy_expected(c->conf, peer))) {
-		c->state = CLIENT_PROXY;
 		loop_timer(&w->loop, &c->timer, c->conf->timeouts.header_us);
 	} else {
-		client_start(c);
+		start(c);
 	}
 	return c->state == CLIENT_CLOSED ? NULL : c;
 }

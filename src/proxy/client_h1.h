@@ -1,10 +1,20 @@
 /* SPDX-License-Identifier: MIT */
-/* Private to proxy/: what reading and writing of a client connection share. */
+/* Private to proxy/: what the files of client connections share; client.c unless said. */
 #ifndef WEIR_PROXY_CLIENT_H1_H
 #define WEIR_PROXY_CLIENT_H1_H
 
+#include "weir/base/check.h"
 #include "weir/proxy/client.h"
 
+/* By state: the moves that make sense, as bits of the next state. */
+extern const uint8_t client_moves[];
+
+/* The only way to change its state. */
+static inline void client_set_state(struct client *c, enum client_state state)
+{
+	check(client_moves[c->state] & (1u << state));
+	c->state = (uint8_t)state;
+}
 /* Closes the connection (CLOSED); no exchange may be under way. */
 void client_close(struct client *c);
 /*
@@ -12,22 +22,22 @@ void client_close(struct client *c);
  * may overtake the response: ends our direction and reads on for a moment.
  */
 void client_linger(struct client *c);
-/* How a request on this connection presents itself; `client`: room for an address. */
+/*
+ * How a request on this connection presents itself, but for ops and ended; `client`:
+ * room for an address.
+ */
 struct exchange_request client_request(struct client *c, const struct message *msg,
 				       struct addr *client);
 
 /* Reads no more of the request until client_ops->resume. */
 void client_pause_body(struct client *c);
-/* client_ops->ended: keep-alive and the next request, lingering close, or close. */
-void client_exchange_ended(struct exchange *ex);
-
-/* The connection's own bytes may come: TLS or requests. */
-void client_start(struct client *c);
-void client_close(struct client *c);
+/* Its place among limits.handshakes goes to who waits longest. */
+void client_handshake_over(struct client *c);
 
 /* client_proxy.c: whether its peer has to begin with a PROXY header. */
 bool client_proxy_expected(const struct conf_listener *conf, const struct addr *peer);
-void client_proxy_read(struct client *c);
+/* More of it may be there.  True: it is whole, and the connection's own bytes may come. */
+bool client_proxy_read(struct client *c);
 void client_proxy_refuse(struct client *c, const char *why);
 
 /* The handshake has failed: who has sent plain HTTP gets a 400; the caller closes. */

@@ -194,7 +194,6 @@ const struct client_ops client_h1_ops = {
     .raw = op_raw,
     .raw_end = op_raw_end,
     .resume = op_resume,
-    .ended = client_exchange_ended,
     .pending = op_pending,
     .unsent = op_unsent,
     .origin = op_origin,

@@ -71,33 +71,6 @@ void client_h2_abort(struct client *c)
 	client_close(close_session(c->h2, true));
 }
 
-/* ---- sending ---- */
-
-void client_h2_dirty(struct client_h2 *h2)
-{
-	if (!list_is_linked(&h2->link))
-		list_push_back(&h2->worker->h2->dirty, &h2->link);
-}
-
-bool client_h2_send(struct h2_server *s)
-{
-	struct client_h2 *h2 = container_of(s, struct client_h2, server);
-	struct stream *stream = &h2->conn->stream;
-	struct buf *out = s->gather;
-	if (!out)
-		return true;
-	if (stream_pending(stream) || h2->broken)
-		return false;
-	s->gather = NULL;
-	enum io io = stream_write(stream, out->data + out->start, out->len);
-	buf_put(&h2->worker->pool.bufs, out);
-	if (io == IO_ERR) {
-		h2->broken = true;
-		client_h2_dirty(h2);
-	}
-	return io == IO_OK;
-}
-
 /* ---- deadlines ---- */
 
 static enum client_h2_wait wait_of(const struct client_h2 *h2)
@@ -288,7 +261,7 @@ static bool open_session(struct client *c)
 		return false;
 	}
 	c->h2 = h2;
-	c->state = CLIENT_HTTP2;
+	client_set_state(c, CLIENT_HTTP2);
 	c->timer.fn = on_timeout;
 	c->stream.on = &h2_stream_events;
 	counter_add(&w->counters.h2_connections, 1);

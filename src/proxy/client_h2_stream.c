@@ -16,9 +16,36 @@ static struct client_stream *stream_of(struct h2_stream *st)
 	return container_of(st, struct client_stream, st);
 }
 
+/* ---- what streams do to their connection ---- */
+
+void client_h2_dirty(struct client_h2 *h2)
+{
+	if (!list_is_linked(&h2->link))
+		list_push_back(&h2->worker->h2->dirty, &h2->link);
+}
+
+bool client_h2_send(struct h2_server *s)
+{
+	struct client_h2 *h2 = container_of(s, struct client_h2, server);
+	struct stream *stream = &h2->conn->stream;
+	struct buf *out = s->gather;
+	if (!out)
+		return true;
+	if (stream_pending(stream) || h2->broken)
+		return false;
+	s->gather = NULL;
+	enum io io = stream_write(stream, out->data + out->start, out->len);
+	buf_put(&h2->worker->pool.bufs, out);
+	if (io == IO_ERR) {
+		h2->broken = true;
+		client_h2_dirty(h2);
+	}
+	return io == IO_OK;
+}
+
 /* ---- birth and death ---- */
 
-static void op_ended(struct exchange *ex);
+static void on_ended(struct exchange *ex);
 
 /* Its exchange goes on. */
 static bool is_live(const struct client_stream *cs)
@@ -50,7 +77,7 @@ static void drop_input(struct client_stream *cs)
 void client_stream_free(struct client_stream *cs)
 {
 	if (cs->ex) /* which has ended */
-		op_ended(cs->ex);
+		on_ended(cs->ex);
 	drop_input(cs);
 	h2_budget_put(&cs->h2->heads, cs->weight);
 	list_del(&cs->todo);
@@ -293,6 +320,7 @@ static void begin(struct client_stream *cs, const struct h2_request *req)
 	struct addr client;
 	struct exchange_request er = client_request(h2->conn, req->msg, &client);
 	er.ops = &client_h2_ops;
+	er.ended = on_ended;
 	er.client = cs;
 	cs->tunnel = req->msg->upgrade;
 	cs->chunked = req->msg->body == BODY_CHUNKED;
@@ -489,7 +517,7 @@ static void op_resume(struct exchange *ex)
 	client_h2_dirty(cs->h2);
 }
 
-static void op_ended(struct exchange *ex)
+static void on_ended(struct exchange *ex)
 {
 	struct client_stream *cs = ex->client;
 	struct h2_stream *st = &cs->st;
@@ -536,7 +564,6 @@ const struct client_ops client_h2_ops = {
     .raw = op_raw,
     .raw_end = op_raw_end,
     .resume = op_resume,
-    .ended = op_ended,
     .pending = op_pending,
     .unsent = op_unsent,
     .origin = op_origin,

@@ -46,7 +46,7 @@ static void believe(struct client *c, const struct proxy_header *header)
 	c->tls_before = header->tls;
 }
 
-static void header_complete(struct client *c, struct view bytes, const struct proxy_header *header)
+static bool header_complete(struct client *c, struct view bytes, const struct proxy_header *header)
 {
 	struct buf_pool *bufs = &c->worker->pool.bufs;
 	believe(c, header);
@@ -55,9 +55,9 @@ static void header_complete(struct client *c, struct view bytes, const struct pr
 	if (c->gl->gen->sends_proxy && !header->local &&
 	    !buf_append(bufs, &c->proxy, bytes.ptr, header->len)) {
 		client_close(c);
-		return;
+		return false;
 	}
-	client_start(c);
+	return true;
 }
 
 /* Takes from the socket what was only looked at. */
@@ -66,7 +66,7 @@ static bool consume(struct client *c, char *at, size_t n)
 	return n == 0 || recv(stream_fd(&c->stream), at, n, 0) == (ssize_t)n;
 }
 
-void client_proxy_read(struct client *c)
+bool client_proxy_read(struct client *c)
 {
 	char *at = c->worker->from_client.data;
 	size_t have = c->in ? c->in->len : 0;
@@ -76,18 +76,17 @@ void client_proxy_read(struct client *c)
 		memcpy(at, buf_view(c->in).ptr, have);
 	ssize_t n = recv(stream_fd(&c->stream), at + have, PROXY_HEADER_MAX - have, MSG_PEEK);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return;
+		return false;
 	if (n <= 0) {
 		client_close(c);
-		return;
+		return false;
 	}
 	struct view bytes = view_of(at, have + (size_t)n);
 	switch (proxy_parse(bytes, &header, &why)) {
 	case PROXY_OK:
 		if (consume(c, at + have, header.len - have))
-			header_complete(c, bytes, &header);
-		else
-			client_close(c);
+			return header_complete(c, bytes, &header);
+		client_close(c);
 		break;
 	case PROXY_MORE:
 		if (!consume(c, at + have, (size_t)n) ||
@@ -97,6 +96,7 @@ void client_proxy_read(struct client *c)
 	default:
 		client_proxy_refuse(c, why);
 	}
+	return false;
 }
 
 void client_origin(const struct client *c, struct proxy_header *out)

@@ -2,8 +2,8 @@
 /* From a lease to a connection: kept, shared or new, HTTP/1 or HTTP/2. */
 #include "backend_h2.h"
 #include "deadline.h"
-#include "room.h"
 
+#include "weir/base/check.h"
 #include "weir/base/clock.h"
 #include "weir/proxy/exchange.h"
 #include "weir/proxy/trace.h"
@@ -17,7 +17,8 @@ static void connecting(struct attempt *at, enum err err, bool connected)
 		attempt_connected(at, ERR_OK);
 	} else if (err == ERR_OK) {
 		attempt_set_state(at, ATTEMPT_CONNECTING);
-	} else if (unlikely(err == ERR_FDS) && !at->made_room && room_make(at->ex->worker)) {
+	} else if (unlikely(err == ERR_FDS) && !at->made_room &&
+		   at->ex->worker->make_room(at->ex->worker)) {
 		at->made_room = true;
 		attempt_connect(at, true);
 	} else if (unlikely(err == ERR_BUSY || err == ERR_FULL)) {
@@ -30,6 +31,70 @@ static void connecting(struct attempt *at, enum err err, bool connected)
 							      : OUTCOME_connect_failed);
 	}
 }
+
+/* ---- HTTP/1, unless TLS chooses otherwise ---- */
+
+static void on_connected(struct stream *stream, enum err err)
+{
+	struct upconn *up = container_of(stream, struct upconn, stream);
+	struct attempt *at = up->owner;
+	check_magic(up, UPCONN_MAGIC);
+	check_magic(at->ex, EXCHANGE_MAGIC);
+	stream->on = &backend_h1_events;
+	if (!err && unlikely(up->tls_id) && view_eq(stream_alpn(stream), VIEW("h2"))) {
+		if (at->ex->view->pool->conf->protocol == CONF_PROTOCOL_AUTO) {
+			backend_h2_adopt(at);
+			return;
+		}
+		err = ERR_HANDSHAKE;
+	}
+	attempt_connected(at, err);
+}
+
+/* Nothing else comes before the connection is there. */
+static const struct stream_events connect_events = {.connected = on_connected};
+
+/* A kept connection that began with this PROXY header, if there is one. */
+static bool reuse_h1(struct attempt *at, uint64_t intro_key)
+{
+	struct exchange *ex = at->ex;
+	at->up = upconn_take(ex->view, &ex->worker->pool, at->lease.backend, intro_key,
+			     &backend_h1_events, at);
+	if (!at->up)
+		return false;
+	at->ops = &backend_h1_ops;
+	at->reused = true;
+	counter_add(&at->local->counters.reuses, 1);
+	backend_h1_send(at);
+	return true;
+}
+
+static void connect_h1(struct attempt *at, bool may_reuse)
+{
+	struct exchange *ex = at->ex;
+	struct worker *w = ex->worker;
+	struct backend *b = at->lease.backend;
+	const struct conf_pool *conf = ex->view->pool->conf;
+	struct upconn_intro intro;
+	bool connected = false;
+	intro.key = 0;
+	intro.only_http1 = conf->protocol != CONF_PROTOCOL_HTTP1 && ex->wants_upgrade;
+	if (unlikely(conf->send_proxy)) {
+		send_proxy_intro(ex, &intro);
+		if (may_reuse && reuse_h1(at, intro.key))
+			return;
+	}
+	at->reused = false;
+	at->connect_from_us = clock_us();
+	enum err err =
+	    upconn_connect(&w->pool, b, ex->view, &intro, &connect_events, at, &at->up, &connected);
+	if (connected && at->up)
+		at->up->stream.on = &backend_h1_events;
+	at->ops = at->up ? &backend_h1_ops : NULL;
+	connecting(at, err, connected);
+}
+
+/* ---- HTTP/2 ---- */
 
 /* A stream of a shared connection, which may have to be opened first. */
 static void connect_h2(struct attempt *at, bool may_reuse)
@@ -59,33 +124,7 @@ static bool wants_h2(const struct attempt *at)
 	       (local->speaks == BACKEND_SPEAKS_H2 && local->h2_tunnels && ex->wants_websocket);
 }
 
-static void connect_h1(struct attempt *at, bool may_reuse)
-{
-	struct exchange *ex = at->ex;
-	struct worker *w = ex->worker;
-	struct backend *b = at->lease.backend;
-	const struct conf_pool *conf = ex->view->pool->conf;
-	struct upconn_intro intro;
-	bool connected = false;
-	intro.key = 0;
-	intro.only_http1 = conf->protocol != CONF_PROTOCOL_HTTP1 && ex->wants_upgrade;
-	if (unlikely(conf->send_proxy))
-		send_proxy_intro(ex, &intro);
-	if (may_reuse && (at->up = upconn_take(ex->view, &w->pool, b, intro.key, &backend_h1_events,
-					       at)) != NULL) {
-		at->ops = &backend_h1_ops;
-		at->reused = true;
-		counter_add(&at->local->counters.reuses, 1);
-		backend_h1_send(at);
-		return;
-	}
-	at->reused = false;
-	at->connect_from_us = clock_us();
-	enum err err = upconn_connect(&w->pool, b, ex->view, &intro, &backend_h1_events, at,
-				      &at->up, &connected);
-	at->ops = at->up ? &backend_h1_ops : NULL;
-	connecting(at, err, connected);
-}
+/* ---- either ---- */
 
 void attempt_connect(struct attempt *at, bool may_reuse)
 {
@@ -101,8 +140,9 @@ void attempt_connect(struct attempt *at, bool may_reuse)
 		trace_attempt(at);
 	at->unsent = true;
 	at->crowded = false;
-	if (unlikely(ex->view->pool->conf->protocol != CONF_PROTOCOL_HTTP1) && wants_h2(at))
+	const struct conf_pool *conf = ex->view->pool->conf;
+	if (unlikely(conf->protocol != CONF_PROTOCOL_HTTP1) && wants_h2(at))
 		connect_h2(at, may_reuse);
-	else
+	else if (unlikely(conf->send_proxy || !may_reuse) || !reuse_h1(at, 0))
 		connect_h1(at, may_reuse);
 }

@@ -9,7 +9,6 @@
 
 #include "hedge.h"
 #include "reply.h"
-#include "request.h"
 
 #include "weir/base/check.h"
 #include "weir/base/clock.h"
@@ -62,13 +61,9 @@ static void let_go(struct exchange *ex, enum outcome outcome)
 	attempt_finish(ex->at, false, outcome_row(outcome)->is_error);
 }
 
-/* All that the client gets has been given; it may still have to take it. */
+/* All that the client gets has been given, and it still has to take it. */
 static void flush(struct exchange *ex, enum outcome outcome)
 {
-	if (likely(!ex->client_ops->pending(ex))) {
-		mark(ex, outcome);
-		return;
-	}
 	ex->outcome = outcome;
 	if (!ex->blocked_from_us)
 		ex->blocked_from_us = clock_us();
@@ -80,7 +75,7 @@ void exchange_answered(struct exchange *ex, enum io io, enum outcome outcome)
 {
 	attempt_finish(ex->at, false, false);
 	ex->resp_complete = io != IO_ERR;
-	if (ex->resp_complete)
+	if (ex->resp_complete && ex->client_ops->pending(ex))
 		flush(ex, outcome);
 	else
 		mark(ex, outcome);
@@ -92,7 +87,10 @@ void exchange_delivered(struct exchange *ex)
 	bool keep = at->resp_keep && ex->req_complete && !at->upload_dead;
 	ex->resp_complete = true;
 	attempt_finish(at, keep, ex->status >= 500);
-	flush(ex, OUTCOME_ok);
+	if (likely(!ex->client_ops->pending(ex)))
+		mark(ex, OUTCOME_ok);
+	else
+		flush(ex, OUTCOME_ok);
 }
 
 static bool can_be_told(const struct exchange *ex, enum outcome outcome)
@@ -129,7 +127,7 @@ void exchange_free(struct exchange *ex)
 	check_magic(ex, EXCHANGE_MAGIC);
 	check(ex->state == EXCHANGE_ENDED);
 	list_del(&ex->link);
-	request_drop(ex);
+	buf_put(&w->pool.bufs, ex->req);
 	buf_put(&w->pool.bufs, ex->note);
 	if (unlikely(ex->second != NULL))
 		slab_put(&w->attempts, ex->second);
@@ -143,6 +141,6 @@ void exchange_turn_end(struct worker *w)
 {
 	while (!list_is_empty(&w->ended)) {
 		struct exchange *ex = list_first(&w->ended, struct exchange, link);
-		ex->client_ops->ended(ex);
+		ex->ended(ex);
 	}
 }

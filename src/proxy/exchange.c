@@ -22,6 +22,19 @@
 /* A warning about the same regex at most so often. */
 #define REGEX_LOG_US 10000000
 
+const char *exchange_state_name(const struct exchange *ex)
+{
+	static const char *const names[] = {
+	    [EXCHANGE_NEW] = "new",         [EXCHANGE_QUEUED] = "queued",
+	    [EXCHANGE_BACKOFF] = "backoff", [EXCHANGE_RUNNING] = "running",
+	    [EXCHANGE_TUNNEL] = "tunnel",   [EXCHANGE_FLUSH] = "flush",
+	    [EXCHANGE_ENDED] = "ended",
+	};
+	if (ex->state == EXCHANGE_RUNNING)
+		return attempt_state_name(ex->at->state);
+	return (size_t)ex->state < ARRAY_LEN(names) ? names[ex->state] : "?";
+}
+
 /* ---- deadlines ---- */
 
 /* A client that takes bytes slowly is given time. */
@@ -101,6 +114,7 @@ struct exchange *exchange_new(struct worker *w, const struct exchange_request *r
 	ex->worker = w;
 	ex->client_ops = req->ops;
 	ex->client = req->client;
+	ex->ended = req->ended;
 	ex->listener = req->listener;
 	ex->gl = gen_get(w->gen);
 	ex->start_us = req->start_us;

@@ -3,19 +3,6 @@
 #include "weir/base/check.h"
 #include "weir/proxy/exchange.h"
 
-const char *exchange_state_name(const struct exchange *ex)
-{
-	static const char *const names[] = {
-	    [EXCHANGE_NEW] = "new",         [EXCHANGE_QUEUED] = "queued",
-	    [EXCHANGE_BACKOFF] = "backoff", [EXCHANGE_RUNNING] = "running",
-	    [EXCHANGE_TUNNEL] = "tunnel",   [EXCHANGE_FLUSH] = "flush",
-	    [EXCHANGE_ENDED] = "ended",
-	};
-	if (ex->state == EXCHANGE_RUNNING)
-		return attempt_state_name(ex->at->state);
-	return (size_t)ex->state < ARRAY_LEN(names) ? names[ex->state] : "?";
-}
-
 /* Moves that make sense, as bits of the next state. */
 static const uint8_t moves[] = {
 #define TO(state) (1u << EXCHANGE_##state)
@@ -58,7 +45,11 @@ void exchange_set_state(struct exchange *ex, enum exchange_state state)
 	}
 	ex->state = state;
 	verify(ex);
-	exchange_arm(ex);
+	if (likely(state == EXCHANGE_ENDED ||
+		   (state == EXCHANGE_RUNNING && !ex->total_deadline_us && !ex->hedge_at_us)))
+		timer_clear(&ex->timer);
+	else
+		exchange_arm(ex);
 }
 
 /* ---- deadlines ---- */
@@ -68,13 +59,6 @@ uint64_t exchange_idle_timeout(const struct exchange *ex)
 	if (ex->route && ex->route->timeouts.idle_set)
 		return ex->route->timeouts.idle_us;
 	return ex->view->pool->conf->timeouts.idle_us;
-}
-
-uint64_t exchange_response_timeout(const struct exchange *ex)
-{
-	if (ex->route && ex->route->timeouts.response_set)
-		return ex->route->timeouts.response_us;
-	return ex->view->pool->conf->timeouts.response_us;
 }
 
 /* "Full jitter": between 0 and a bound that doubles. */
@@ -111,21 +95,12 @@ static uint64_t deadline_of(const struct exchange *ex)
 void exchange_arm(struct exchange *ex)
 {
 	uint64_t deadline = deadline_of(ex);
-	if (ex->total_deadline_us && ex->state != EXCHANGE_ENDED &&
-	    (!deadline || ex->total_deadline_us < deadline))
+	if (ex->total_deadline_us && (!deadline || ex->total_deadline_us < deadline))
 		deadline = ex->total_deadline_us;
 	if (deadline)
 		timer_set(&ex->worker->loop.timers, &ex->timer, deadline);
 	else
 		timer_clear(&ex->timer);
-}
-
-void exchange_progress(struct exchange *ex)
-{
-	if (likely(ex->state == EXCHANGE_RUNNING))
-		attempt_arm(ex->at);
-	else
-		exchange_arm(ex);
 }
 
 bool exchange_client_progress(struct exchange *ex)

@@ -138,9 +138,9 @@ static void on_accept_timer(struct timer *timer)
 		loop_timer(&w->loop, timer, FD_PAUSE_US);
 }
 
-void worker_fd_freed(struct worker *w)
+void listen_fd_freed(struct worker *w)
 {
-	if (unlikely(w->accept_blocked_us != 0) && room_is_there(w))
+	if (room_is_there(w))
 		accept_again(w);
 }
 

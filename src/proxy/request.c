@@ -60,7 +60,9 @@ bool request_put(struct exchange *ex, struct span body, bool complete)
 {
 	bool direct = body.len > DIRECT_MIN && !method_is_idempotent(ex->method);
 	ex->replayable = true;
-	return (unlikely(direct) ? lay : keep)(ex, body, complete);
+	if (unlikely(direct))
+		return lay(ex, body, complete);
+	return keep(ex, body, complete);
 }
 
 bool exchange_keep_request(struct exchange *ex)

@@ -244,13 +244,10 @@ static void second_failed(struct exchange *ex, enum outcome outcome)
 	hedge_drop(ex, outcome_row(outcome)->is_error);
 }
 
-static void on_over(struct attempt *at, enum outcome outcome)
+/* Apart from the usual end, which is short. */
+static __attribute__((noinline)) void failed(struct attempt *at, enum outcome outcome)
 {
 	struct exchange *ex = at->ex;
-	if (likely(outcome == OUTCOME_ok)) {
-		exchange_delivered(ex);
-		return;
-	}
 	enum kind kind = kind_of(outcome);
 	unsigned may = actions[kind][sent_of(at)];
 	if ((may & FRESH) && replace(at))
@@ -271,6 +268,14 @@ static void on_over(struct attempt *at, enum outcome outcome)
 		hedge_take_over(ex, outcome_row(outcome)->is_error);
 	else
 		exchange_end(ex, outcome);
+}
+
+static void on_over(struct attempt *at, enum outcome outcome)
+{
+	if (likely(outcome == OUTCOME_ok))
+		exchange_delivered(at->ex);
+	else
+		failed(at, outcome);
 }
 
 static bool on_may_end(struct attempt *at, enum outcome outcome)

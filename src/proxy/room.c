@@ -100,4 +100,5 @@ unsigned room_make(struct worker *w)
 void room_init(struct worker *w)
 {
 	w->room_mail.fn = on_asked;
+	w->make_room = room_make;
 }

@@ -14,9 +14,6 @@
 #include "weir/proxy/listen.h"
 #include "weir/proxy/trace.h"
 
-/* How soon a backend that is avoided is looked at again. */
-#define REFRESH_AGAIN_US 100000
-
 static bool area_init(struct area *area)
 {
 	area->base = aligned_alloc(WEIR_CACHE_LINE, AREA_FRONT + AREA_ANSWER + AREA_BACK);
@@ -29,10 +26,13 @@ static void on_turn_end(struct loop *loop)
 {
 	struct worker *w = loop->owner;
 	do {
-		exchange_turn_end(w);
+		if (!list_is_empty(&w->ended))
+			exchange_turn_end(w);
 		client_h2_turn_end(w);
 		backend_h2_turn_end(w->backends_h2);
 	} while (unlikely(!list_is_empty(&w->ended) || !list_is_empty(&w->h2->dirty)));
+	if (unlikely(w->accept_blocked_us && !list_is_empty(&w->closed)))
+		listen_fd_freed(w);
 	client_turn_end(w);
 }
 
@@ -153,23 +153,6 @@ void worker_fini(struct worker *w)
 
 /* ---- generations ---- */
 
-static void report_release(struct loop *loop, struct mail *mail)
-{
-	struct gen_local *gl = container_of(mail, struct gen_local, mail);
-	(void)loop;
-	gl->worker->on_gen_released(gl);
-}
-
-void gen_put(struct gen_local *gl)
-{
-	check(gl->refs > 0);
-	if (--gl->refs > 0)
-		return;
-	list_del(&gl->link);
-	gl->mail.fn = report_release;
-	loop_post(gl->worker->control, &gl->mail);
-}
-
 static void mark_retired(struct worker *w, struct gen_local *gl, bool retired)
 {
 	struct generation *gen = gl->gen;
@@ -219,7 +202,7 @@ void worker_adopt(struct worker *w, struct gen_local *gl)
 	list_push_back(&w->gens, &gl->link);
 	for (uint32_t p = 0; p < gl->gen->n_pools; p++)
 		if (pool_view_refresh(&gl->views[p])) /* a state may have changed since */
-			worker_refresh_later(w, REFRESH_AGAIN_US);
+			worker_refresh_later(w, WORKER_REFRESH_US);
 	if (!w->draining) {
 		listen_adopt(w);
 		atomic_store(&w->takes_handovers, true);
@@ -233,33 +216,6 @@ void worker_adopt(struct worker *w, struct gen_local *gl)
 }
 
 /* ---- the end ---- */
-
-void worker_refresh(struct worker *w)
-{
-	bool avoided = false;
-	/* no generation goes meanwhile: whoever is served and ends has it until the turn's end */
-	list_each (it, &w->gens) {
-		struct gen_local *gl = list_entry(it, struct gen_local, link);
-		for (uint32_t p = 0; p < gl->gen->n_pools; p++) {
-			avoided |= pool_view_refresh(&gl->views[p]);
-			pool_queue_serve(gl->views[p].sl);
-		}
-	}
-	if (avoided)
-		worker_refresh_later(w, REFRESH_AGAIN_US);
-}
-
-static void on_refresh_timer(struct timer *timer)
-{
-	worker_refresh(container_of(timer, struct worker, refresh_timer));
-}
-
-void worker_refresh_later(struct worker *w, uint64_t after_us)
-{
-	w->refresh_timer.fn = on_refresh_timer;
-	if (!timer_is_set(&w->refresh_timer))
-		loop_timer(&w->loop, &w->refresh_timer, after_us);
-}
 
 void worker_drain(struct worker *w)
 {

@@ -24,7 +24,7 @@
  *
  * Besides, timeouts.total holds in every state.  An end marks: exchange_end may be called
  * by anybody at any time, the exchange stays where it is until its client's side frees it
- * (client_ops->ended, at the end of the turn, or in the client's own code).  Once it has
+ * (exchange_request.ended, at the end of the turn, or in the client's own code).  Once it has
  * ended, whatever the client's side still says to it is ignored.
  *
  *   exchange.c        birth, request body, tunnel, deadlines: what the client's side says
@@ -79,12 +79,6 @@ struct client_ops {
 	void (*raw_end)(struct exchange *ex); /* no more raw bytes from the backend */
 	/* The request body may flow again. */
 	void (*resume)(struct exchange *ex);
-	/*
-	 * At the end of the turn in which the exchange has ended: takes note of that
-	 * (ex->resp_complete: the client has a whole response) and calls exchange_free.
-	 * May begin the next exchange.
-	 */
-	void (*ended)(struct exchange *ex);
 	size_t (*pending)(const struct exchange *ex); /* bytes the kernel has not taken */
 	size_t (*unsent)(const struct exchange *ex);  /* and those the peer has not */
 	/* Who the client is, for the PROXY protocol; borrows until the callback ends. */
@@ -103,8 +97,9 @@ struct exchange {
 	enum exchange_state state;
 	struct worker *worker;
 	const struct client_ops *client_ops;
-	void *client;         /* the connection, for client_ops */
-	struct gen_local *gl; /* counted */
+	void *client;                       /* the connection, for client_ops */
+	void (*ended)(struct exchange *ex); /* of exchange_request */
+	struct gen_local *gl;               /* counted */
 	const struct conf_route *route;
 	const struct conf_listener *listener;
 	uint64_t total_deadline_us; /* 0: none */
@@ -195,6 +190,12 @@ struct exchange {
 struct exchange_request {
 	const struct client_ops *ops;
 	void *client;
+	/*
+	 * At the end of the turn in which the exchange has ended: its client takes note of
+	 * that (ex->resp_complete: it has a whole response) and calls exchange_free.  May
+	 * begin the next exchange.
+	 */
+	void (*ended)(struct exchange *ex);
 	const struct conf_listener *listener;
 	const struct addr *peer; /* the client, as far as what proxies say is trusted */
 	struct identity who;
@@ -269,8 +270,14 @@ static inline struct h1_limits response_limits(const struct exchange *ex)
 /* What is still in the receive area goes to `req`, because it has to wait. */
 bool exchange_keep_request(struct exchange *ex);
 
-/* exchange_state.c: timeouts.response and timeouts.idle as they apply to this exchange. */
-uint64_t exchange_response_timeout(const struct exchange *ex);
+/* exchange_state.c, but for exchange_progress, which is with the attempts */
+/* timeouts.response and timeouts.idle as they apply to this exchange. */
+static inline uint64_t exchange_response_timeout(const struct exchange *ex)
+{
+	if (unlikely(ex->route->timeouts.response_set))
+		return ex->route->timeouts.response_us;
+	return ex->view->pool->conf->timeouts.response_us;
+}
 uint64_t exchange_idle_timeout(const struct exchange *ex);
 /* The only way to change its state; sets the deadline that fits. */
 void exchange_set_state(struct exchange *ex, enum exchange_state state);

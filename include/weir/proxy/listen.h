@@ -19,5 +19,7 @@ void listen_leave(struct worker *w, const struct generation *next);
 void listen_adopt(struct worker *w);
 /* Stops accepting for good; what waits in the queues is accepted first. */
 void listen_stop(struct worker *w);
+/* Descriptors were closed while accepting was blocked: it may go on. */
+void listen_fd_freed(struct worker *w);
 
 #endif

@@ -83,7 +83,9 @@ struct worker {
 	char server_timing[160], proxy_status[256]; /* diagnose.c, of the same head */
 	struct route_scratch *routes;
 	struct slab conns, exchanges;
-	struct slab attempts;           /* second ones of exchanges (hedging) */
+	struct slab attempts; /* second ones of exchanges (hedging) */
+	unsigned (*make_room)(
+	    struct worker *w);          /* room.h; for those who must not know of clients */
 	struct list ended;              /* struct exchange: to be freed at the end of the turn */
 	struct list closed;             /* struct client: the same */
 	struct list all_conns;          /* struct client */
@@ -137,12 +139,10 @@ static inline struct gen_local *gen_get(struct gen_local *gl)
 }
 void gen_put(struct gen_local *gl);
 
-/* A descriptor was closed: accepting may go on. */
-void worker_fd_freed(struct worker *w);
-
 /* Backends' states changed: looks again, in every generation still in use. */
 void worker_refresh(struct worker *w);
 /* The same after a while: a backend that was avoided gets its next chance. */
+#define WORKER_REFRESH_US 100000
 void worker_refresh_later(struct worker *w, uint64_t after_us);
 
 /* No new connections, close idle ones, answers say Connection: close. */

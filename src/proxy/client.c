@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: MIT */
+/* What all client connections have, whatever they speak: states, who is there, the end. */
+#include "client_h1.h"
+
+#include "weir/base/check.h"
+
+#define LINGER_US 2000000
+
+const uint8_t client_moves[] = {
+#define TO(state) (1u << CLIENT_##state)
+    [CLIENT_PROXY] = TO(IDLE) | TO(CLOSED),
+    [CLIENT_HANDSHAKE] = TO(IDLE) | TO(CLOSED),
+    [CLIENT_IDLE] = TO(HANDSHAKE) | TO(HEAD) | TO(BUSY) | TO(HTTP2) | TO(LINGER) | TO(CLOSED),
+    [CLIENT_HEAD] = TO(BUSY) | TO(HTTP2) | TO(LINGER) | TO(CLOSED),
+    [CLIENT_BUSY] = TO(IDLE) | TO(LINGER) | TO(CLOSED),
+    [CLIENT_HTTP2] = TO(LINGER) | TO(CLOSED),
+    [CLIENT_LINGER] = TO(CLOSED),
+    [CLIENT_CLOSED] = 0,
+#undef TO
+};
+
+/* ---- while it is there ---- */
+
+/* Its place among limits.handshakes goes to who waits longest. */
+void client_handshake_over(struct client *c)
+{
+	struct listener_local *place = &c->listener->local[c->worker->pool.id];
+	if (list_is_linked(&c->waiting)) {
+		list_del(&c->waiting);
+		return;
+	}
+	place->n_handshakes--;
+	if (list_is_empty(&place->waiting))
+		return;
+	struct client *next = list_first(&place->waiting, struct client, waiting);
+	list_del(&next->waiting);
+	place->n_handshakes++;
+	stream_resume(&next->stream);
+}
+
+void client_pause_body(struct client *c)
+{
+	c->body_paused = true;
+	stream_pause(&c->stream);
+}
+
+static bool is_secure(const struct client *c)
+{
+	return c->stream.transport != &transport_plain;
+}
+
+struct exchange_request client_request(struct client *c, const struct message *msg,
+				       struct addr *client)
+{
+	struct exchange_request req = {
+	    .client = c,
+	    .listener = c->conf,
+	    .peer = client,
+	    .who.peer_ip = view_of(c->ip, c->ip_len),
+	    .who.scheme = is_secure(c) || c->tls_before ? VIEW("https") : VIEW("http"),
+	    .who.trusted = c->trusted,
+	    .start_us = c->head_from_us,
+	    .bytes_in = msg->head_len,
+	};
+	if (is_secure(c)) {
+		req.tls = tls_info(c->stream.transport, c->stream.transport_state);
+		req.who.subject = req.tls->subject;
+		req.who.fingerprint = req.tls->fingerprint;
+	}
+	addr_unpack(&c->peer, client);
+	if (unlikely(c->trusted))
+		identity_believe(&req.who, msg, &c->conf->trusted_proxies, client);
+	return req;
+}
+
+/* ---- the end ---- */
+
+void client_close(struct client *c)
+{
+	struct worker *w = c->worker;
+	check_magic(c, CLIENT_MAGIC);
+	check(c->ex == NULL && c->state != CLIENT_CLOSED);
+	if (c->state == CLIENT_HANDSHAKE)
+		client_handshake_over(c);
+	timer_clear(&c->timer);
+	stream_close(&c->stream);
+	buf_put(&w->pool.bufs, c->in);
+	buf_put(&w->pool.bufs, c->proxy);
+	c->in = c->proxy = NULL;
+	list_del(&c->link);
+	list_push_back(&w->closed, &c->link);
+	atomic_fetch_sub_explicit(&c->listener->n_conns, 1, memory_order_relaxed);
+	atomic_store_explicit(&w->n_conns, --w->n_clients, memory_order_relaxed);
+	counter_add(&w->counters.closed, 1);
+	client_set_state(c, CLIENT_CLOSED);
+	gen_put(c->gl);
+}
+
+void client_turn_end(struct worker *w)
+{
+	while (!list_is_empty(&w->closed)) {
+		struct client *c = list_first(&w->closed, struct client, link);
+		check_magic(c, CLIENT_MAGIC);
+		list_del(&c->link);
+		c->magic = 0;
+		slab_put(&w->conns, c);
+	}
+}
+
+/* ---- lingering ---- */
+
+static struct client *client_of(struct stream *stream)
+{
+	struct client *c = container_of(stream, struct client, stream);
+	check_magic(c, CLIENT_MAGIC);
+	return c;
+}
+
+static void on_linger_readable(struct stream *stream)
+{
+	struct client *c = client_of(stream);
+	size_t n;
+	enum io io = stream_read(stream, c->worker->from_client.data, AREA_DATA, &n);
+	if (io == IO_EOF || io == IO_ERR)
+		client_close(c);
+}
+
+static void on_linger_broken(struct stream *stream)
+{
+	client_close(client_of(stream));
+}
+
+static const struct stream_events linger_events = {
+    .readable = on_linger_readable,
+    .drained = stream_shutdown,
+    .broken = on_linger_broken,
+};
+
+static void on_linger_timeout(struct timer *timer)
+{
+	client_close(container_of(timer, struct client, timer));
+}
+
+void client_linger(struct client *c)
+{
+	c->stream.on = &linger_events;
+	c->timer.fn = on_linger_timeout;
+	client_set_state(c, CLIENT_LINGER);
+	loop_timer(&c->worker->loop, &c->timer, LINGER_US);
+	if (!stream_pending(&c->stream))
+		stream_shutdown(&c->stream);
+	stream_resume(&c->stream);
+}
