@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The odd one out, from counters to an ejection and back; stats/odd.h has the
- * arithmetic.  One look every LOOK_US and pool:
+ * arithmetic.  A look at a pool every LOOK_US, more often while it is watched:
  *
  *            somebody gives more bad answers       proof, by what was asked
  *   calm ------------------------------> watching -------------------------> ejected
@@ -16,6 +16,7 @@
  * Any ejected backend is tried, unless requests go by keys: whose try would it be?
  * For those, and without traffic, an ejection ends by time (eject.c).
  */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,21 +25,25 @@
 
 #include "weir/base/check.h"
 
-#define LOOK_US 500000
+#define LOOK_US 250000
+#define WATCHED_LOOK_US 100000
+#define PERIOD_US 1000000
 /* Watched for so long after the last suspicion. */
 #define WATCH_US 15000000
 
-/* What is kept of what was known, after a look: memories of 2 and of 20 seconds. */
-static const double keeps[ODD_SPANS] = {0.78, 0.975};
+/* Memories of what was known; the last is that of `latest`. */
+static const double memories_us[ODD_SPANS] = {2e6, 20e6};
+#define LATEST_US 0.5e6
 
 /* Answers that make a share; the share from which on they are usual, and are no longer. */
 #define USUAL_LEAST 8
 #define USUAL_FROM 0.05
 #define USUAL_UNTIL 0.02
 
-/* A suspect that its strategy avoids so well that nothing proves or acquits it: it failed the
- * last time, and has less than a quarter of what the others have on average, if that is
+/* A suspect that its strategy avoids so well that nothing proves or acquits it: it failed not
+ * long ago, and has less than a quarter of what the others have on average, if that is
  * enough to tell. */
+#define SUSPECT_US 10000000
 #define STARVED_PART 4
 #define STARVED_OTHERS 16
 /* It is tried more often for a while. */
@@ -73,17 +78,23 @@ static double bad_of(const double answers[N_ANSWERS], double *n)
 	return bad;
 }
 
-static void read_totals(struct health_target *t)
+/* What is kept of what was known `us` ago. */
+static double keep(double us, double memory_us)
+{
+	return exp(-us / memory_us);
+}
+
+static void read_totals(struct health_target *t, double passed_us)
 {
 	struct odd_target *odd = &t->odd;
-	odd->latest = 0;
+	odd->latest *= keep(passed_us, LATEST_US);
 	for (unsigned a = 0; a < N_ANSWERS; a++) {
 		uint64_t now = 0;
 		for (unsigned i = 0; i < t->backend->n_workers; i++)
 			now += counter_get(&t->backend->local[i]->odd.answers[a]);
 		for (unsigned s = 0; s < ODD_SPANS; s++)
-			odd->recent[s][a] =
-			    odd->recent[s][a] * keeps[s] + (double)(now - odd->totals[a]);
+			odd->recent[s][a] = odd->recent[s][a] * keep(passed_us, memories_us[s]) +
+					    (double)(now - odd->totals[a]);
 		odd->latest += (double)(now - odd->totals[a]);
 		odd->totals[a] = now;
 	}
@@ -102,15 +113,13 @@ static void sum_strata(const struct backend *b, odd_counts out)
 	}
 }
 
-/* What came since the last call. */
-static void read_strata(struct health_target *t, odd_counts out)
+/* What came since the period began. */
+static void read_strata(const struct health_target *t, odd_counts out)
 {
-	odd_counts now;
-	sum_strata(t->backend, now);
+	sum_strata(t->backend, out);
 	for (unsigned s = 0; s < ODD_STRATA; s++)
 		for (unsigned a = 0; a < N_ANSWERS; a++)
-			out[s][a] = now[s][a] - (*t->odd.strata)[s][a];
-	memcpy(t->odd.strata, now, sizeof(now));
+			out[s][a] -= (*t->odd.strata)[s][a];
 }
 
 /* ---- watching ---- */
@@ -138,14 +147,14 @@ static bool make_strata(struct health_target *t)
 /* What was known is of other times: somebody went, came back, or is suspected anew. */
 static void begin_anew(struct health_pool *hp)
 {
-	odd_counts old;
 	if (!atomic_load_explicit(&hp->state->watched, memory_order_relaxed))
 		return;
+	hp->period_us = hp->health->loop->now_us;
 	list_each (it, &hp->targets) {
 		struct health_target *t = list_entry(it, struct health_target, link);
 		memset(t->odd.proof, 0, sizeof(t->odd.proof));
 		if (make_strata(t))
-			read_strata(t, old);
+			sum_strata(t->backend, *t->odd.strata);
 	}
 }
 
@@ -160,6 +169,9 @@ static void set_watched(struct health_pool *hp, bool watched)
 
 static bool anybody_suspect(const struct health_pool *hp)
 {
+	list_each (it, &hp->targets)
+		if (list_entry(it, struct health_target, link)->odd.is_suspect)
+			return true;
 	for (unsigned s = 0; s < ODD_SPANS; s++) {
 		double all = 0, all_bad = 0, n;
 		list_each (it, &hp->targets) {
@@ -252,48 +264,76 @@ static void convict(struct health_target *t, const struct odd_finding *f)
 	begin_anew(t->pool);
 }
 
+/* Those that are compared at a look. */
+struct jury {
+	size_t n;
+	struct health_target **of;
+	odd_counts *counts;                /* of this period */
+	struct odd_case *cases[ODD_SPANS]; /* with what was known before it */
+};
+
+static struct jury gather(struct health_pool *hp, struct arena *arena)
+{
+	struct jury j = {
+	    .of = arena_array(arena, hp->n_targets, sizeof(struct health_target *)),
+	    .counts = arena_array(arena, hp->n_targets, sizeof(odd_counts)),
+	};
+	double passed_us = (double)(hp->health->loop->now_us - hp->period_us);
+	list_each (it, &hp->targets) {
+		struct health_target *t = list_entry(it, struct health_target, link);
+		if (j.n == hp->n_targets || !takes_part(t) || !make_strata(t))
+			continue;
+		read_strata(t, j.counts[j.n]);
+		j.of[j.n++] = t;
+	}
+	for (unsigned s = 0; s < ODD_SPANS; s++) {
+		j.cases[s] = arena_array(arena, j.n, sizeof(struct odd_case));
+		for (size_t i = 0; i < j.n; i++)
+			j.cases[s][i] = j.of[i]->odd.proof[s];
+		odd_fold(j.cases[s], (const odd_counts *)j.counts, j.n,
+			 keep(passed_us, memories_us[s]));
+	}
+	return j;
+}
+
 /* The worst of those there is proof against; one a look, what is left is seen at the next. */
-static struct health_target *find_worst(struct health_target *const *of, size_t n,
-					struct odd_finding *worst)
+static struct health_target *find_worst(const struct jury *j, struct odd_finding *worst)
 {
 	struct health_target *found = NULL;
-	for (unsigned s = 0; s < ODD_SPANS; s++) {
-		for (size_t i = 0; i < n; i++) {
-			struct odd_finding f;
-			if (of[i]->health->loop->now_us < of[i]->odd.peace_until_us ||
-			    !odd_judge(&of[i]->odd.proof[s], n, &f) ||
-			    (found && f.bad - f.others_bad <= worst->bad - worst->others_bad))
-				continue;
-			found = of[i];
-			*worst = f;
-		}
+	for (size_t k = 0; k < j->n * ODD_SPANS; k++) {
+		struct health_target *t = j->of[k % j->n];
+		struct odd_finding f;
+		if (t->health->loop->now_us < t->odd.peace_until_us ||
+		    !odd_judge(&j->cases[k / j->n][k % j->n], j->n, &f) ||
+		    (found && f.bad - f.others_bad <= worst->bad - worst->others_bad))
+			continue;
+		found = t;
+		*worst = f;
 	}
 	return found;
 }
 
+/*
+ * Answers are compared within a period: in shorter ones too few meet others of their
+ * kind.  There are looks before it is over, since bad answers may come by the thousand.
+ */
+static void end_period(struct health_pool *hp, const struct jury *j)
+{
+	hp->period_us = hp->health->loop->now_us;
+	for (size_t i = 0; i < j->n; i++) {
+		for (unsigned s = 0; s < ODD_SPANS; s++)
+			j->of[i]->odd.proof[s] = j->cases[s][i];
+		sum_strata(j->of[i]->backend, *j->of[i]->odd.strata);
+	}
+}
+
 static void weigh(struct health_pool *hp, struct arena *arena)
 {
-	struct health_target **of =
-	    arena_array(arena, hp->n_targets, sizeof(struct health_target *));
-	odd_counts *counts = arena_array(arena, hp->n_targets, sizeof(odd_counts));
-	struct odd_case *cases = arena_array(arena, hp->n_targets, sizeof(*cases));
 	struct odd_finding f;
-	size_t n = 0;
-	list_each (it, &hp->targets) {
-		struct health_target *t = list_entry(it, struct health_target, link);
-		if (n == hp->n_targets || !takes_part(t) || !make_strata(t))
-			continue;
-		read_strata(t, counts[n]);
-		of[n++] = t;
-	}
-	for (unsigned s = 0; s < ODD_SPANS; s++) {
-		for (size_t i = 0; i < n; i++)
-			cases[i] = of[i]->odd.proof[s];
-		odd_fold(cases, (const odd_counts *)counts, n, keeps[s]);
-		for (size_t i = 0; i < n; i++)
-			of[i]->odd.proof[s] = cases[i];
-	}
-	struct health_target *worst = find_worst(of, n, &f);
+	struct jury j = gather(hp, arena);
+	struct health_target *worst = find_worst(&j, &f);
+	if (hp->health->loop->now_us - hp->period_us >= PERIOD_US)
+		end_period(hp, &j);
 	if (worst)
 		convict(worst, &f);
 }
@@ -343,6 +383,17 @@ static void try_in(struct health_target *t, uint64_t us)
 			      memory_order_relaxed);
 }
 
+/* One that is often right is asked on; one that let a request wait long is not, for long. */
+static void try_after(struct health_target *t, bool failed, uint64_t least_us)
+{
+	uint64_t gap =
+	    TRY_TIMES * atomic_load_explicit(&t->backend->odd.took_us, memory_order_relaxed);
+	uint64_t most = t->pool->outlier.max_eject_us;
+	gap = gap < most ? gap : most;
+	gap = gap > least_us ? gap : least_us;
+	try_in(t, !failed || t->odd.trial.score > 0 ? 0 : gap);
+}
+
 static bool is_starved(const struct health_target *t)
 {
 	double others = 0;
@@ -360,7 +411,9 @@ static bool is_starved(const struct health_target *t)
 /* So that it is known what it answers, and not only what it answered. */
 static void follow_suspect(struct health_target *t)
 {
-	bool failed = atomic_load_explicit(&t->backend->odd.row, memory_order_relaxed) > 0;
+	uint64_t now = t->health->loop->now_us,
+		 at = atomic_load_explicit(&t->backend->odd.error_us, memory_order_relaxed);
+	bool failed = at > t->odd.cleared_us && now < at + SUSPECT_US;
 	bool suspect =
 	    failed && t->pool->tries && takes_part(t) && (t->odd.is_suspect || is_starved(t));
 	if (suspect == t->odd.is_suspect || t->ejected)
@@ -380,12 +433,13 @@ static void note_suspect(struct health_target *t, bool failed)
 	double n, now = others_bad(t, &n);
 	if (odd_trial_note(&t->odd.trial, failed, 1, now, 1)) {
 		t->odd.is_suspect = false;
+		t->odd.cleared_us = t->health->loop->now_us;
 		strategy_forgive(&t->backend->memory);
 		atomic_store_explicit(&t->backend->odd.try_us, 0, memory_order_relaxed);
 		return;
 	}
 	bool often = t->odd.n_tries++ < SUSPECT_TRIES;
-	try_in(t, !failed ? 0 : often ? SUSPECT_TRY_US : TRY_US);
+	try_after(t, failed, often ? SUSPECT_TRY_US : TRY_US);
 }
 
 void odd_ejected(struct health_target *t, enum ejection cause)
@@ -416,15 +470,6 @@ bool odd_is_tried(const struct health_target *t)
 	       now - t->odd.tried_us < t->pool->outlier.eject_us;
 }
 
-static void on_failed_try(struct health_target *t)
-{
-	uint64_t took = atomic_load_explicit(&t->backend->odd.took_us, memory_order_relaxed);
-	uint64_t gap = took * TRY_TIMES, most = t->pool->outlier.max_eject_us;
-	gap = gap < most ? gap : most;
-	/* one that is often right is asked on */
-	try_in(t, t->odd.trial.score > 0 ? 0 : gap > TRY_US ? gap : TRY_US);
-}
-
 void odd_note_try(struct health_target *t, bool failed)
 {
 	double n, now = others_bad(t, &n);
@@ -437,10 +482,8 @@ void odd_note_try(struct health_target *t, bool failed)
 	if (odd_trial_note(&t->odd.trial, failed, t->odd.bad, now, times ? times : 1)) {
 		target_bring_back(t, TRIAL_OFF, "it answers as the others do: in service again");
 		begin_anew(t->pool);
-	} else if (failed) {
-		on_failed_try(t);
 	} else {
-		try_in(t, 0);
+		try_after(t, failed, TRY_US);
 	}
 }
 
@@ -449,8 +492,10 @@ void odd_note_try(struct health_target *t, bool failed)
 static void look(struct health_pool *hp)
 {
 	uint64_t now = hp->health->loop->now_us;
+	double passed_us = (double)(now - hp->looked_us);
+	hp->looked_us = now;
 	list_each (it, &hp->targets)
-		read_totals(list_entry(it, struct health_target, link));
+		read_totals(list_entry(it, struct health_target, link), passed_us);
 	find_usual(hp);
 	if (anybody_suspect(hp))
 		hp->watched_until_us = now + WATCH_US;
@@ -474,7 +519,8 @@ static void on_look(struct timer *timer)
 {
 	struct health_pool *hp = container_of(timer, struct health_pool, odd_look);
 	look(hp);
-	loop_timer(hp->health->loop, &hp->odd_look, LOOK_US);
+	bool watched = atomic_load_explicit(&hp->state->watched, memory_order_relaxed);
+	loop_timer(hp->health->loop, &hp->odd_look, watched ? WATCHED_LOOK_US : LOOK_US);
 }
 
 static void stop(struct health_pool *hp)

@@ -29,14 +29,15 @@ struct health_pool {
 	/* odd.c */
 	struct pool_state *state; /* of the newest generation, which counts it */
 	struct timer odd_look;
-	uint64_t watched_until_us;
-	bool tries; /* ejected ones are tried once a second */
+	uint64_t looked_us, watched_until_us;
+	uint64_t period_us; /* what is compared came since then */
+	bool tries;         /* ejected ones are tried once a second */
 };
 
 /* What odd.c knows of a backend. */
 struct odd_target {
 	uint64_t totals[N_ANSWERS];          /* at the last look */
-	double latest;                       /* answers since the look before */
+	double latest;                       /* answers of the last moments, fading */
 	double recent[ODD_SPANS][N_ANSWERS]; /* fading */
 	struct odd_case proof[ODD_SPANS];
 	odd_counts *strata; /* at the last look; owns; NULL: never watched */
@@ -44,6 +45,7 @@ struct odd_target {
 	double bad;         /* its share of bad answers when it was */
 	bool is_suspect;    /* avoided by the strategy, and tried: see follow_suspect */
 	unsigned n_tries;
+	uint64_t cleared_us; /* when tries have last shown that it is well */
 	struct odd_trial trial;
 	uint64_t tried_us; /* the last try that came to something; 0: none */
 	uint64_t peace_until_us;

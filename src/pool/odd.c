@@ -100,15 +100,6 @@ static void count(const struct lease *lease, uint8_t answer)
 			      memory_order_relaxed);
 }
 
-/* Writes only when something changes: a success after a success is the rule. */
-static void note_row(struct odd_shared *odd, bool error)
-{
-	if (unlikely(error))
-		atomic_fetch_add_explicit(&odd->row, 1, memory_order_relaxed);
-	else if (unlikely(atomic_load_explicit(&odd->row, memory_order_relaxed)))
-		atomic_store_explicit(&odd->row, 0, memory_order_relaxed);
-}
-
 uint64_t odd_note(struct lease *lease, bool error, uint64_t duration_us)
 {
 	struct pool_state_local *sl = lease->view->sl;
@@ -119,7 +110,9 @@ uint64_t odd_note(struct lease *lease, bool error, uint64_t duration_us)
 		end_try(lease, answer, duration_us);
 	if (unlikely(answer == ANSWER_NONE))
 		return duration_us;
-	note_row(&lease->backend->odd, error);
+	if (unlikely(error))
+		atomic_store_explicit(&lease->backend->odd.error_us, sl->pw->loop->now_us,
+				      memory_order_relaxed);
 	if (likely(!lease->bound))
 		count(lease, answer);
 	if (unlikely(!(lease->view->usual & ANSWER_BIT(answer))))

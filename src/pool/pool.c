@@ -589,7 +589,7 @@ static inline uint64_t learn_from(struct lease *lease, bool error, uint64_t dura
 	struct pool_state_local *sl = lease->view->sl;
 	struct backend *backend = lease->backend;
 	if (unlikely(lease->answer | lease->stratum | lease->bound | lease->is_try | error |
-		     !duration_us | atomic_load_explicit(&backend->odd.row, memory_order_relaxed)))
+		     !duration_us))
 		return odd_note(lease, error, duration_us);
 	counter_add(&backend->local[sl->pw->id]->odd.answers[ANSWER_full], 1);
 	odd_learn(sl, duration_us);

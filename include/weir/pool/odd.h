@@ -41,9 +41,9 @@ struct odd_local {
 
 /* All workers' side. */
 struct odd_shared {
-	_Atomic uint64_t try_us;  /* from when on somebody may try it; 0: nobody */
-	_Atomic uint64_t took_us; /* the last try */
-	_Atomic uint32_t row;     /* errors since the last attempt without one */
+	_Atomic uint64_t try_us;   /* from when on somebody may try it; 0: nobody */
+	_Atomic uint64_t took_us;  /* the last try */
+	_Atomic uint64_t error_us; /* the last error, as strategies see it */
 };
 
 /* ---- workers ---- */
