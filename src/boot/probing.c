@@ -249,8 +249,11 @@ void probing_stop(struct probing *p)
 void probing_free(struct probing *p)
 {
 	/* letters that crossed with the end */
-	while (loop_read_mail(&p->loop) | loop_read_mail(&p->control->loop))
-		;
+	bool any;
+	do {
+		any = loop_read_mail(&p->loop);
+		any |= loop_read_mail(&p->control->loop);
+	} while (any);
 	health_free(p->health);
 	loop_read_mail(&p->control->loop);
 	loop_fini(&p->loop);

@@ -236,6 +236,11 @@ static bool send_request(int fd, const struct client_request *req)
 
 static enum client_result say_unreachable(const char *path, int error, struct str *why)
 {
+	struct stat st;
+	if (stat(path, &st) == 0 && !S_ISSOCK(st.st_mode)) {
+		str_printf(why, "%s is no socket: name weir's status.socket with -s", path);
+		return CLIENT_UNREACHABLE;
+	}
 	switch (error) {
 	case ENOENT:
 		str_printf(why,

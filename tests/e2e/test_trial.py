@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: MIT
 """weir -t finds what a start would, and weirctl's texts lead somewhere."""
 import os
+import socket
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from backends import binary, free_port
-from wire import Client, wait_for
+from wire import wait_for
 
 
 def trial(path, text=None):
@@ -89,6 +90,20 @@ def test_texts_of_weirctl(weir, app):
     assert left not in daemon.ctl("enable", "app/web2", check=0).stdout
     assert left in daemon.ctl("weight", "app/web2", "0", check=0).stdout
     assert left in daemon.ctl("remove", "app/web2", check=0).stdout
+
+
+def test_no_socket_dead_socket_no_daemon(tmp_path):
+    def says(path):
+        done = subprocess.run([binary("weirctl"), "-s", str(path), "status"], capture_output=True,
+                              text=True, check=False)
+        assert done.returncode == 3
+        return done.stderr
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(f"{tmp_path}/dead.sock")
+    assert "is weir running?" in says(tmp_path / "none.sock")
+    assert "weir is not running" in says(tmp_path / "dead.sock")
+    (tmp_path / "file").write_text("")
+    assert "is no socket" in says(tmp_path) and "is no socket" in says(tmp_path / "file")
 
 
 def test_slow_names_uploads(weir, app):
