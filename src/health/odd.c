@@ -386,11 +386,10 @@ static void try_in(struct health_target *t, uint64_t us)
 /* One that is often right is asked on; one that let a request wait long is not, for long. */
 static void try_after(struct health_target *t, bool failed, uint64_t least_us)
 {
-	uint64_t gap =
-	    TRY_TIMES * atomic_load_explicit(&t->backend->odd.took_us, memory_order_relaxed);
-	uint64_t most = t->pool->outlier.max_eject_us;
-	gap = gap < most ? gap : most;
-	gap = gap > least_us ? gap : least_us;
+	uint64_t took = atomic_load_explicit(&t->backend->odd.took_us, memory_order_relaxed);
+	uint64_t most = t->pool->outlier.max_eject_us, gap = least_us;
+	if (took > TRY_US)
+		gap = took * TRY_TIMES < most ? took * TRY_TIMES : most;
 	try_in(t, !failed || t->odd.trial.score > 0 ? 0 : gap);
 }
 

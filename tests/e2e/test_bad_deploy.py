@@ -60,7 +60,8 @@ backend app
   balance leastconn
   option httpchk
   http-check send meth GET uri /
-  http-check expect rstring app
+  http-check expect status 200
+  http-check expect rstring .
   default-server check inter 500ms rise 1 fall 1 observe layer7 error-limit 5 on-error mark-down
 {servers}
 """)
