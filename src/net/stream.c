@@ -10,21 +10,49 @@
 #include "weir/base/check.h"
 #include "weir/net/socket.h"
 
+/* Moves that make sense, as bits of the next state. */
+static const uint8_t moves[] = {
+#define TO(state) (1u << STREAM_##state)
+    [STREAM_CONNECTING] = TO(SHAKING) | TO(SHAKING_TO_WRITE) | TO(OPEN) | TO(CLOSED),
+    [STREAM_SHAKING] = TO(SHAKING) | TO(SHAKING_TO_WRITE) | TO(OPEN) | TO(CLOSED),
+    [STREAM_SHAKING_TO_WRITE] = TO(SHAKING) | TO(SHAKING_TO_WRITE) | TO(OPEN) | TO(CLOSED),
+    [STREAM_OPEN] = TO(SHAKING) | TO(SHAKING_TO_WRITE) | TO(CLOSED),
+    [STREAM_CLOSED] = 0,
+#undef TO
+};
+
+static void set_state(struct stream *s, enum stream_state state)
+{
+	check(moves[s->state] & (1u << state));
+	s->state = (uint8_t)state;
+}
+
+static bool is_shaking(const struct stream *s)
+{
+	return s->state == STREAM_SHAKING || s->state == STREAM_SHAKING_TO_WRITE;
+}
+
 /* The events the stream's condition asks for. */
 static int wanted(const struct stream *s)
 {
-	if (s->shaking)
-		return s->paused ? 0 : s->to_write ? EV_WRITE : EV_READ;
-	if (s->connecting)
+	int read = s->paused ? 0 : EV_READ;
+	switch (s->state) {
+	case STREAM_CONNECTING:
 		return EV_WRITE;
-	return (s->paused ? 0 : EV_READ) | (s->out || s->pipe ? EV_WRITE : 0);
+	case STREAM_SHAKING:
+		return read;
+	case STREAM_SHAKING_TO_WRITE:
+		return s->paused ? 0 : EV_WRITE;
+	default:
+		return read | (s->out || s->pipe ? EV_WRITE : 0);
+	}
 }
 
 void stream_feed(struct stream *s)
 {
 	if (!s->transport->buffered(s->transport_state))
 		deferred_clear(&s->again);
-	else if (!s->paused && !s->connecting && ev_is_active(&s->io))
+	else if (!s->paused && s->state == STREAM_OPEN && ev_is_active(&s->io))
 		stream_again(s);
 }
 
@@ -97,13 +125,15 @@ static void set_priority(struct stream *s, int priority)
 
 static void shake(struct stream *s)
 {
-	enum io io = s->transport->handshake(s->io.fd, s->transport_state, &s->to_write);
+	bool to_write = false;
+	enum io io = s->transport->handshake(s->io.fd, s->transport_state, &to_write);
 	enum err err = errno == EKEYREJECTED ? ERR_UNTRUSTED : ERR_HANDSHAKE;
 	if (io == IO_WAIT) {
+		set_state(s, to_write ? STREAM_SHAKING_TO_WRITE : STREAM_SHAKING);
 		watch(s);
 		return;
 	}
-	s->shaking = s->connecting = false;
+	set_state(s, STREAM_OPEN); /* or it failed: who hears of that closes it */
 	set_priority(s, s->priority);
 	watch(s);
 	s->on->connected(s, io == IO_OK ? ERR_OK : err);
@@ -111,8 +141,7 @@ static void shake(struct stream *s)
 
 static void begin_shaking(struct stream *s)
 {
-	s->shaking = s->connecting = true;
-	s->to_write = s->transport->speaks_first;
+	set_state(s, s->transport->speaks_first ? STREAM_SHAKING_TO_WRITE : STREAM_SHAKING);
 	s->priority = (int8_t)ev_priority(&s->io);
 	/* what is begun comes before what is new */
 	set_priority(s, s->priority - 1);
@@ -138,7 +167,7 @@ static void tcp_connected(struct stream *s)
 		begin_shaking(s);
 		return;
 	}
-	s->connecting = false;
+	set_state(s, STREAM_OPEN);
 	watch(s);
 	s->on->connected(s, err);
 }
@@ -147,8 +176,8 @@ static void on_io(struct ev_loop *ev, ev_io *w, int revents)
 {
 	struct stream *s = container_of(w, struct stream, io);
 	(void)ev;
-	if (unlikely(s->connecting)) {
-		if (s->shaking)
+	if (unlikely(s->state != STREAM_OPEN)) {
+		if (is_shaking(s))
 			shake(s);
 		else
 			tcp_connected(s);
@@ -187,7 +216,7 @@ void stream_catch_up(struct stream *s)
 static void on_again(struct deferred *again)
 {
 	struct stream *s = container_of(again, struct stream, again);
-	if (!s->paused && !s->connecting && ev_is_active(&s->io))
+	if (!s->paused && s->state == STREAM_OPEN && ev_is_active(&s->io))
 		s->on->readable(s);
 }
 
@@ -202,7 +231,7 @@ static void open_with(struct stream *s, struct loop *loop, struct buf_pool *bufs
 	s->out = NULL;
 	s->pipe = NULL;
 	s->paused = s->reset = false;
-	s->connecting = s->shaking = s->to_write = false;
+	s->state = STREAM_OPEN;
 	deferred_init(&s->again, on_again);
 	ev_io_init(&s->io, on_io, fd, 0);
 }
@@ -220,16 +249,17 @@ void stream_open_connecting(struct stream *s, struct loop *loop, struct buf_pool
 {
 	open_with(s, loop, bufs, fd, on);
 	ev_set_priority(&s->io, priority);
-	s->connecting = true;
+	s->state = STREAM_CONNECTING;
 	watch(s);
 }
 
 void stream_secure(struct stream *s, const struct transport *transport, void *state)
 {
-	check((!s->out || s->connecting) && s->transport == &transport_plain);
+	bool connecting = s->state == STREAM_CONNECTING;
+	check((!s->out || connecting) && s->transport == &transport_plain);
 	s->transport = transport;
 	s->transport_state = state;
-	if (!s->connecting)
+	if (!connecting)
 		begin_shaking(s);
 }
 
@@ -243,7 +273,7 @@ void stream_close(struct stream *s)
 {
 	if (s->io.fd < 0)
 		return;
-	if (s->transport->goodbye && !s->connecting && !s->out && !s->reset)
+	if (s->transport->goodbye && s->state == STREAM_OPEN && !s->out && !s->reset)
 		s->transport->goodbye(s->io.fd, s->transport_state);
 	ev_io_stop(s->loop->ev, &s->io);
 	deferred_clear(&s->again);
@@ -253,6 +283,7 @@ void stream_close(struct stream *s)
 	s->out = NULL;
 	close(s->io.fd);
 	s->io.fd = -1;
+	set_state(s, STREAM_CLOSED);
 }
 
 enum io stream_write(struct stream *s, const void *ptr, size_t len)
@@ -260,7 +291,7 @@ enum io stream_write(struct stream *s, const void *ptr, size_t len)
 	size_t n = 0;
 	if (len == 0)
 		return s->out || s->pipe ? IO_WAIT : IO_OK;
-	if (likely(!s->out && !s->connecting && !s->pipe)) {
+	if (likely(!s->out && s->state >= STREAM_OPEN && !s->pipe)) { /* closed: an error */
 		enum io io = s->transport->write(s->io.fd, s->transport_state, ptr, len, &n);
 		if (likely(io == IO_OK && n == len))
 			return IO_OK;

@@ -10,6 +10,21 @@
  * BUF_MAX bytes, or stays in the pipe it came by: a caller that sees IO_WAIT stops
  * its source until `drained`.
  *
+ *             TCP is there       nothing to agree on, or agreed
+ *   CONNECTING ------------> * ----------------------------------> OPEN --> CLOSED
+ *                            |                                     ^   |      ^
+ *                            +--> SHAKING <--> SHAKING_TO_WRITE ---+   |      |
+ *                                    ^                                 |      |
+ *                                    +----------- stream_secure -------+      |
+ *                                   any of them, when it fails ---------------+
+ *
+ *   CONNECTING        TCP; what is written meanwhile goes ahead of all    writable
+ *   SHAKING           the transport's handshake waits to read             readable
+ *   SHAKING_TO_WRITE  or to write                                         writable
+ *   OPEN              bytes flow                                          readable; writable
+ *                                                                         while some are kept
+ *   CLOSED            no descriptor
+ *
  * Thread: the worker that opened it.
  */
 #ifndef WEIR_NET_STREAM_H
@@ -35,6 +50,14 @@ struct stream_events {
 	void (*broken)(struct stream *stream);
 };
 
+enum stream_state {
+	STREAM_CONNECTING,
+	STREAM_SHAKING,
+	STREAM_SHAKING_TO_WRITE,
+	STREAM_OPEN,
+	STREAM_CLOSED,
+};
+
 struct stream {
 	ev_io io;
 	struct loop *loop;
@@ -46,9 +69,7 @@ struct stream {
 	struct buf *out;       /* not yet written; owns */
 	struct deferred again; /* `readable` in the next turn, without an event */
 	int8_t priority;       /* of its events once the handshake is over */
-	bool connecting; /* TCP, or the transport's handshake: nothing can be read or written */
-	bool shaking;    /* it is the handshake */
-	bool to_write;   /* which waits to write */
+	uint8_t state;         /* enum stream_state */
 	bool paused;
 	bool reset; /* the peer must see a cut, not an end */
 };
@@ -145,7 +166,7 @@ enum io stream_write(struct stream *s, const void *ptr, size_t len);
 static inline bool stream_can_pipe(const struct stream *from, const struct stream *to)
 {
 	return from->transport == &transport_plain && to->transport == &transport_plain &&
-	       stream_pending(to) == 0 && !to->connecting;
+	       stream_pending(to) == 0 && to->state == STREAM_OPEN;
 }
 
 /* stream_write of what is in the pipe, which the stream takes over; stream_can_pipe holds. */
