@@ -173,6 +173,14 @@ static void put_daemon_problems(struct json *j, const struct admin_status *s, bo
 			   "accepting stopped %llu times for want of file descriptors: raise the "
 			   "limit of open files",
 			   (unsigned long long)n);
+	for (size_t i = 0; i < s->n_listeners; i++) {
+		const struct admin_listener *l = &s->listeners[i];
+		if (l->limit && l->connections >= l->limit)
+			json_textf(j,
+				   "listener " VIEW_FMT " has reached limits.connections (%u): new "
+				   "connections are refused",
+				   VIEW_ARG(l->name), l->limit);
+	}
 	for (size_t i = 0; i < s->n_workers; i++)
 		if (s->workers[i].loop_lag_us >= LAG_PROBLEM_US)
 			json_textf(j, "worker %u was busy for %llu ms in one go", s->workers[i].id,

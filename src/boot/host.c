@@ -157,6 +157,7 @@ static void fill_listeners(struct control *control, struct arena *arena, struct 
 		struct admin_listener *row = &out->listeners[i];
 		row->name = gen->listeners[i].conf->name;
 		row->bind = view_str(l->text);
+		row->limit = gen->listeners[i].conf->limits.connections;
 		row->connections = atomic_load_explicit(&l->n_conns, memory_order_relaxed);
 		for (unsigned w = 0; w < l->n_workers; w++) {
 			row->accepted += counter_get(&l->local[w].accepted);

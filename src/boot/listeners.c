@@ -14,10 +14,6 @@
 #include "weir/net/inherit.h"
 #include "weir/net/socket.h"
 
-/* A connection on its way between two workers names its listener: letters are
- * long delivered by then. */
-#define GRACE_US 10000000
-
 static void close_sockets(struct listener *l)
 {
 	for (unsigned i = 0; i < l->n_workers; i++)
@@ -139,7 +135,6 @@ void listener_put(struct listener *l)
 	if (--l->refs > 0)
 		return;
 	close_sockets(l);
-	l->closed_us = clock_us();
 }
 
 static bool is_named(const struct generation *gen, const struct listener *l)
@@ -181,10 +176,11 @@ void listeners_close(struct control *control)
 
 void listeners_tick(struct control *control)
 {
-	uint64_t now = clock_us();
 	list_each_safe (it, tmp, &control->listeners) {
 		struct listener *l = list_entry(it, struct listener, registry_link);
-		if (l->refs == 0 && now - l->closed_us > GRACE_US)
+		/* acquire: the last to let go has done with it; one on its way between two
+		 * workers counts, too */
+		if (l->refs == 0 && atomic_load_explicit(&l->n_conns, memory_order_acquire) == 0)
 			listener_free(l);
 	}
 }

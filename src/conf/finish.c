@@ -334,6 +334,8 @@ void finish_pool(struct decoder *d, const struct element *element)
 	finish_sticky(d, element);
 	if (!pool->queue.target_set)
 		pool->queue.target_us = pool->queue.timeout_us / 4;
+	if (!pool->retry.attempts && !pool->retry.hedge.on)
+		pool->retry.on = false;
 	finish_hash(d, element);
 	finish_tuning(d, element);
 	finish_pool_tls(d, element);

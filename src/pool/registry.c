@@ -116,8 +116,20 @@ void registry_limiter(struct pool_registry *reg, struct backend *b, uint32_t max
 	atomic_store(&b->limiter, limiter);
 }
 
+/* There may be room for several at once: each worker looks at its own line. */
+static void wake_all(struct pool_registry *reg)
+{
+	list_each (it, &reg->states) {
+		struct pool_state *s = list_entry(it, struct pool_state, registry_link);
+		for (unsigned i = 0; atomic_load(&s->n_queued) > 0 && i < s->n_workers; i++)
+			if (atomic_load(&s->local[i]->head_rank))
+				registry_wake(s->local[i]);
+	}
+}
+
 void pool_registry_limits(struct pool_registry *reg, uint64_t now_us)
 {
+	bool raised = false;
 	reg->n_limiters = 0;
 	list_each (it, &reg->backends) {
 		struct backend *b = list_entry(it, struct backend, registry_link);
@@ -125,9 +137,13 @@ void pool_registry_limits(struct pool_registry *reg, uint64_t now_us)
 		if (!limiter)
 			continue;
 		reg->n_limiters++;
-		atomic_store_explicit(&b->limit, limiter_tick(limiter, now_us),
-				      memory_order_relaxed);
+		uint32_t before = atomic_load_explicit(&b->limit, memory_order_relaxed);
+		uint32_t now = limiter_tick(limiter, now_us);
+		atomic_store(&b->limit, now);
+		raised |= now > before;
 	}
+	if (raised)
+		wake_all(reg);
 }
 
 static void backend_free(struct backend *b)

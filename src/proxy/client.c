@@ -89,7 +89,7 @@ void client_close(struct client *c)
 	c->in = c->proxy = NULL;
 	list_del(&c->link);
 	list_push_back(&w->closed, &c->link);
-	atomic_fetch_sub_explicit(&c->listener->n_conns, 1, memory_order_relaxed);
+	atomic_fetch_sub_explicit(&c->listener->n_conns, 1, memory_order_release);
 	atomic_store_explicit(&w->n_conns, --w->n_clients, memory_order_relaxed);
 	counter_add(&w->counters.closed, 1);
 	client_set_state(c, CLIENT_CLOSED);

@@ -548,7 +548,7 @@ static void exchange_over(struct client *c, bool complete)
 	c->body_paused = false;
 	if (complete && c->keep && !body_left && !last) {
 		client_set_state(c, CLIENT_IDLE);
-		loop_timer(&c->worker->loop, &c->timer, c->conf->timeouts.keepalive_us);
+		loop_timer(&c->worker->loop, &c->timer, client_idle_us(c));
 		if (c->stream.paused)
 			stream_resume(&c->stream);
 	} else if (complete && (body_left || c->in)) {
@@ -601,6 +601,15 @@ static void start(struct client *c)
 		client_drain(c);
 }
 
+/* A tenth more or less. */
+static uint64_t expiry_of(struct worker *w, uint64_t max_age_us)
+{
+	if (!max_age_us)
+		return UINT64_MAX;
+	uint64_t spread = max_age_us / 5;
+	return w->loop.now_us + max_age_us - spread / 2 + rng_next(&w->pool.rng) % (spread + 1);
+}
+
 struct client *client_open(struct worker *w, int fd, const struct addr *peer,
 			   const struct gen_listener *listener)
 {
@@ -608,7 +617,7 @@ struct client *client_open(struct worker *w, int fd, const struct addr *peer,
 	struct client *c = slab_get(&w->conns);
 	if (!c) {
 		counter_add(&listener->listener->local[w->pool.id].refused, 1);
-		atomic_fetch_sub_explicit(&listener->listener->n_conns, 1, memory_order_relaxed);
+		atomic_fetch_sub_explicit(&listener->listener->n_conns, 1, memory_order_release);
 		socket_close(fd);
 		return NULL;
 	}
@@ -626,6 +635,7 @@ struct client *client_open(struct worker *w, int fd, const struct addr *peer,
 	c->n_requests = 0;
 	c->id = atomic_fetch_add_explicit(&next_id, 1, memory_order_relaxed) + 1;
 	c->opened_us = w->loop.now_us;
+	c->expires_us = expiry_of(w, listener->conf->timeouts.max_age_us);
 	c->peer = addr_pack(peer);
 	c->ip_len = (uint8_t)addr_format_ip(peer, c->ip);
 	c->trusted = cidr_any(c->conf->trusted_proxies.rows, c->conf->trusted_proxies.n, peer);

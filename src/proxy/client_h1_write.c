@@ -17,7 +17,7 @@ static enum io put(struct exchange *ex, const char *ptr, size_t len)
 static bool may_keep(const struct client *c, const struct exchange *ex)
 {
 	return c->keep && ex->req_complete && !ex->close_client && !c->worker->draining &&
-	       !c->retired && (!c->half_closed || c->in);
+	       !c->retired && c->worker->loop.now_us < c->expires_us && (!c->half_closed || c->in);
 }
 
 static enum client_framing framing_of(const struct exchange *ex, const struct message *resp)

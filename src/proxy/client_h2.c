@@ -95,7 +95,7 @@ static void arm(struct client_h2 *h2)
 		loop_timer(&h2->worker->loop, &c->timer, c->conf->timeouts.header_us);
 		break;
 	case H2_WAIT_IDLE:
-		loop_timer(&h2->worker->loop, &c->timer, c->conf->timeouts.keepalive_us);
+		loop_timer(&h2->worker->loop, &c->timer, client_idle_us(c));
 		break;
 	case H2_WAIT_LEAVE:
 		loop_timer(&h2->worker->loop, &c->timer, NOTICE_US);
@@ -139,9 +139,19 @@ static void count_death(struct client_h2 *h2)
 		counter_add(&counters->h2_protocol_errors, 1);
 }
 
+/* timeouts.max_age is over: no further requests. */
+static void look_at_age(struct client_h2 *h2)
+{
+	if (likely(h2->worker->loop.now_us < h2->conn->expires_us || h2->leaving))
+		return;
+	h2->leaving = true;
+	h2_server_notice(&h2->server);
+}
+
 static void tend(struct client_h2 *h2)
 {
 	struct h2_server *s = &h2->server;
+	look_at_age(h2);
 	while (!list_is_empty(&h2->todo)) {
 		struct client_stream *cs = list_first(&h2->todo, struct client_stream, todo);
 		list_del(&cs->todo);

@@ -5,8 +5,26 @@
 
 #include "weir/base/check.h"
 #include "weir/base/clock.h"
+#include "weir/base/log.h"
 #include "weir/proxy/exchange.h"
 #include "weir/proxy/trace.h"
+
+/* A line a minute and backend. */
+#define LOG_US 60000000
+
+/* limits.connections of the pool is reached, by what is in use and by what is kept. */
+static void log_full(struct attempt *at)
+{
+	const struct backend *b = at->lease.backend;
+	uint64_t now = at->ex->worker->loop.now_us;
+	if (at->local->limit_logged_us && now - at->local->limit_logged_us <= LOG_US)
+		return;
+	at->local->limit_logged_us = now;
+	log_warn("backend " VIEW_FMT "/" VIEW_FMT " (" VIEW_FMT "): pools." VIEW_FMT
+		 ".limits.connections (%u) is reached",
+		 VIEW_ARG(b->pool_name), VIEW_ARG(b->name), VIEW_ARG(b->address_text),
+		 VIEW_ARG(b->pool_name), at->ex->view->pool->conf->limits.connections);
+}
 
 /* A connect has begun, or could not. */
 static void connecting(struct attempt *at, enum err err, bool connected)
@@ -23,6 +41,8 @@ static void connecting(struct attempt *at, enum err err, bool connected)
 		attempt_connect(at, true);
 	} else if (unlikely(err == ERR_BUSY || err == ERR_FULL)) {
 		at->crowded = err == ERR_BUSY;
+		if (err == ERR_FULL)
+			log_full(at);
 		attempt_over(at, OUTCOME_connect_limit);
 	} else if (err == ERR_NOMEM || err == ERR_FDS) {
 		attempt_over(at, OUTCOME_no_memory);

@@ -15,6 +15,8 @@
 #define ACCEPTS_MAX 64
 /* How soon to look for descriptors again when they ran out. */
 #define FD_PAUSE_US 100000
+/* Often enough to be seen, and too little to fill a disk. */
+#define LOG_US 60000000
 
 struct accept_watch {
 	struct list link; /* worker->accepts */
@@ -23,7 +25,8 @@ struct accept_watch {
 	struct listener *listener;
 	const struct gen_listener *conf; /* of the current generation */
 	unsigned batch;                  /* how many the last event was to take */
-	uint64_t filled_in;              /* the last turn in which there were as many */
+	uint64_t full_logged_us;
+	uint64_t filled_in; /* the last turn in which there were as many */
 };
 
 struct handover {
@@ -46,7 +49,7 @@ static const struct gen_listener *find_listener(const struct generation *gen,
 static void refuse(struct listener *l, unsigned worker_id, int fd)
 {
 	counter_add(&l->local[worker_id].refused, 1);
-	atomic_fetch_sub_explicit(&l->n_conns, 1, memory_order_relaxed);
+	atomic_fetch_sub_explicit(&l->n_conns, 1, memory_order_release);
 	socket_close(fd);
 }
 
@@ -91,6 +94,19 @@ static bool hand_over(struct worker *to, struct listener *l, int fd, const struc
 	return true;
 }
 
+/* Once a minute, as for want of descriptors. */
+static void log_full(struct accept_watch *a)
+{
+	uint64_t now = a->worker->loop.now_us;
+	if (a->full_logged_us && now - a->full_logged_us <= LOG_US)
+		return;
+	a->full_logged_us = now;
+	log_warn("listener " VIEW_FMT " (%s): limits.connections (%u) is reached: new connections "
+		 "are refused",
+		 VIEW_ARG(a->conf->conf->name), a->listener->text,
+		 a->conf->conf->limits.connections);
+}
+
 static void accepted(struct accept_watch *a, int fd, const struct addr *peer, bool leaving)
 {
 	struct worker *w = a->worker;
@@ -99,6 +115,7 @@ static void accepted(struct accept_watch *a, int fd, const struct addr *peer, bo
 	uint32_t before = atomic_fetch_add_explicit(&l->n_conns, 1, memory_order_relaxed);
 	counter_add(&w->counters.accepted, 1);
 	if (limit && before >= limit) {
+		log_full(a);
 		refuse(l, w->pool.id, fd);
 		return;
 	}
@@ -154,10 +171,9 @@ static void pause_accepting(struct worker *w)
 	loop_timer(&w->loop, &w->accept_timer, FD_PAUSE_US);
 }
 
-/* Once a minute is enough to be seen and too little to fill a disk. */
 static bool may_log(struct worker *w)
 {
-	if (w->accept_logged_us && w->loop.now_us - w->accept_logged_us <= 60000000)
+	if (w->accept_logged_us && w->loop.now_us - w->accept_logged_us <= LOG_US)
 		return false;
 	w->accept_logged_us = w->loop.now_us;
 	return true;

@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from h2wire import H2
 from wire import TIMEOUT, Client, request, wait_for
 
 
@@ -255,3 +256,44 @@ def test_two_thousand_connections(weir, app):
     finally:
         for client in clients:
             client.close()
+
+
+def test_a_connection_gets_only_so_old(weir, app):
+    """The response after that ends it; one that is idle is closed."""
+    daemon = weir(app().addresses, listener={"timeouts": {"max_age": "400ms"}})
+    client, idle, n = daemon.connect(), daemon.connect(), 0
+    assert served(idle, TIMEOUT)
+    while (response := client.ask()).get("Connection") != "close":
+        assert response.status == 200
+        n += 1
+    assert n > 1 and response.status == 200
+    client.assert_closed()
+    idle.assert_closed()
+
+
+def test_an_http2_connection_gets_only_so_old(weir, app):
+    daemon = weir(app().addresses, listener={"timeouts": {"max_age": "400ms"}})
+    with H2(daemon.port) as client:
+        number = 1
+        while not client.goaways:
+            assert client.ask(number).status == 200
+            number += 2
+        assert number > 3 and client.end() == 0
+
+
+def test_a_full_listener_says_so(weir, app):
+    daemon = weir(app().addresses, listener={"limits": {"connections": 2}})
+    clients = [daemon.connect() for _ in range(2)]
+    assert all(served(client, TIMEOUT) for client in clients)
+    for _ in range(3):
+        assert not served(daemon.connect(), TIMEOUT)
+    assert daemon.stderr.count("limits.connections (2) is reached") <= daemon.conf["workers"]
+    assert "listener web" in daemon.stderr
+    problems = daemon.admin.get("/v1/status")["problems"]
+    assert any("web has reached limits.connections (2)" in each for each in problems), problems
+
+
+def test_no_attempts_are_as_good_as_no_retry(weir, app):
+    backends = app(2, overrides=["0:cut=before"])
+    daemon = weir(backends.addresses, pool={"balance": "round-robin", "retry": {"attempts": 0}})
+    assert {daemon.ask().status for _ in range(4)} == {200, 502}

@@ -36,7 +36,7 @@ struct admin_worker {
 
 struct admin_listener {
 	struct view name, bind;
-	uint32_t connections;
+	uint32_t connections, limit; /* 0: none */
 	uint64_t accepted, refused;
 };
 

@@ -141,7 +141,7 @@ struct conf_listener {
 	enum conf_underscores underscores;
 	struct {
 		uint64_t handshake_us, header_us, body_idle_us, write_idle_us, keepalive_us,
-		    half_closed_us;
+		    half_closed_us, max_age_us;
 	} timeouts;
 	struct {
 		uint32_t connections; /* 0: none */

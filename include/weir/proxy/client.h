@@ -19,7 +19,7 @@
  *           so far is in `in`                      timeouts.header
  *   HANDSHAKE  TLS comes before IDLE; reading is paused while the connection waits for
  *           its turn (limits.handshakes)           timeouts.handshake
- *   IDLE    nothing of a next request has come       deadline timeouts.keepalive
+ *   IDLE    nothing of a next request has come       deadline timeouts.keepalive, or max_age
  *           (header for the first request)
  *   HEAD    part of a head is in `in`                timeouts.header, from its first byte
  *   BUSY    the exchange has the deadlines; `in` holds pipelined bytes.  When the client
@@ -87,7 +87,8 @@ struct client {
 	struct addr_packed peer;
 	uint64_t id;
 	uint64_t opened_us;
-	struct list link; /* worker->all_conns; CLOSED: worker->closed */
+	uint64_t expires_us; /* timeouts.max_age is over; UINT64_MAX: never */
+	struct list link;    /* worker->all_conns; CLOSED: worker->closed */
 	char ip[ADDR_IP_TEXT_MAX];
 };
 
@@ -100,6 +101,13 @@ struct client *client_open(struct worker *w, int fd, const struct addr *peer,
 uint32_t client_streams(const struct client *c);
 /* Who is at the other end, and where it meant to go; borrows from the client. */
 void client_origin(const struct client *c, struct proxy_header *out);
+/* How long it may be idle now: timeouts.keepalive, or what is left of its age. */
+static inline uint64_t client_idle_us(const struct client *c)
+{
+	uint64_t now = c->worker->loop.now_us, most = c->conf->timeouts.keepalive_us;
+	uint64_t left = c->expires_us > now ? c->expires_us - now : 1;
+	return left < most ? left : most;
+}
 /* Closes at once; ends a running exchange. */
 void client_abort(struct client *c);
 /* Closes when there is nothing under way. */

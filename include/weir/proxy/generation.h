@@ -29,7 +29,6 @@ struct shared_conf;
 struct listener {
 	struct list registry_link; /* control thread */
 	unsigned refs;             /* control thread: generations that name it */
-	uint64_t closed_us;        /* control thread: when the last one went */
 	struct addr addr;
 	char text[ADDR_TEXT_MAX];
 	unsigned n_workers;
@@ -39,7 +38,9 @@ struct listener {
 	/* [n_workers]; -1 where a worker has none (unix sockets: only worker 0).  The
 	 * worker closes its own when it leaves; control those no worker took over. */
 	_Atomic int *fds;
-	_Atomic uint32_t n_conns CACHE_ALIGNED; /* all workers; changes at accept and close */
+	/* all workers; changes at accept and close, which is the last that is done to it: so
+	 * that it may be freed when no generation names it and nobody is counted */
+	_Atomic uint32_t n_conns CACHE_ALIGNED;
 	struct listener_local {
 		struct counter accepted, refused;
 		uint32_t n_handshakes; /* in progress */

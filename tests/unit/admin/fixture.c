@@ -118,7 +118,8 @@ static void get_status(void *ctx, struct arena *arena, struct admin_status *out)
 	out->workers[0] = (struct admin_worker){0, 3, 1, 2, 850};
 	out->workers[1] = (struct admin_worker){1, 2, 4, 0, 150000};
 	out->listeners = arena_array(arena, 1, sizeof(*out->listeners));
-	out->listeners[0] = (struct admin_listener){VIEW("we\"b"), VIEW("127.0.0.1:8080"), 5, 7, 1};
+	out->listeners[0] =
+	    (struct admin_listener){VIEW("we\"b"), VIEW("127.0.0.1:8080"), 5, 0, 7, 1};
 	out->last_reload.ok = f->reload_result == ERR_OK;
 	out->last_reload.at_wall_us = 1700000001123000;
 	if (!out->last_reload.ok)

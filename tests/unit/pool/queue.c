@@ -505,3 +505,32 @@ Test(pool_queue, overload_serves_the_newest_and_lets_the_oldest_go)
 	world_turn(&world);
 	finish();
 }
+
+/* Room that nobody has left, but that was made. */
+Test(pool_queue, a_raised_adaptive_limit_wakes_those_who_wait)
+{
+	struct lease held[4];
+	struct guest guests[2];
+	uint64_t now = 1000000;
+	n_served = 0;
+	world_init(&world, 2, 1);
+	world.conf.limits.adaptive = true;
+	world_build(&world, &gen);
+	struct backend *b = gen.pool.backends[0];
+	atomic_store(&b->limit, 2);
+	for (unsigned i = 0; i < 2; i++)
+		cr_assert_eq(take(0, &held[i]), POOL_TAKEN);
+	for (unsigned i = 0; i < 2; i++)
+		cr_assert_eq(wait_on(i, &guests[i], NULL, 100 + i), ERR_OK);
+	world_turn(&world);
+	cr_assert_eq(n_served, 0);
+	pool_registry_limits(&world.reg, now); /* to what it begins with */
+	cr_assert_gt(atomic_load(&b->limit), 3);
+	world_turn(&world);
+	cr_expect_eq(n_served, 2);
+	for (unsigned i = 0; i < 2; i++) {
+		lease_drop(&held[i], false, 0);
+		lease_drop(&guests[i].lease, false, 0);
+	}
+	finish();
+}
