@@ -28,6 +28,17 @@ static void put_counters(struct json *j, const struct backend *b)
 				backend_counter(b, &backend_counter_rows[i]));
 }
 
+/* The shortest idle time after which it was seen closing kept connections. */
+static void put_idle_close(struct json *j, const struct backend *b)
+{
+	uint64_t us = atomic_load_explicit(&b->learned_idle_us, memory_order_relaxed);
+	json_key(j, "closes_idle_after_us");
+	if (us == UINT64_MAX)
+		json_null(j);
+	else
+		json_u64(j, us);
+}
+
 /* How the limit was found. */
 static void put_adaptive(struct json *j, const struct backend *b)
 {
@@ -117,6 +128,7 @@ void put_backend(struct json *j, const struct pool *pool, uint32_t i)
 			backend_is_usable(pool, i) ? load_u32(&pool->state->n_queued) : 0);
 	json_member_u64(j, "upconns", load_u32(&b->n_upconns));
 	json_member_u64(j, "idle_upconns", n_idle(b));
+	put_idle_close(j, b);
 	put_counters(j, b);
 	json_member_double(j, "rate", rate_per_s(&b->rate));
 	json_member_text(j, "verdict", verdict_name(scaling_part_verdict(b->scaling)));

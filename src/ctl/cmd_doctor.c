@@ -132,6 +132,38 @@ static void check_listeners(struct doctor *d)
 	}
 }
 
+/* 0 when it is not there, or off. */
+static uint64_t duration_of(const json_t *section, const char *key)
+{
+	uint64_t us = 0;
+	return parse_duration_us(view_str(get_text(section, key)), &us) ? us : 0;
+}
+
+static uint64_t duration_at(const json_t *object, const char *section, const char *key)
+{
+	return duration_of(json_object_get(object, section), key);
+}
+
+/*
+ * The keep-alive race: a request is sent on a kept connection in the moment in which the
+ * backend closes it.  weir has seen it close idle ones and gives them up earlier.
+ */
+static void check_idle_close(struct doctor *d, const json_t *b, const char *name,
+			     const json_t *conf)
+{
+	uint64_t closes = get_u64(b, "closes_idle_after_us");
+	uint64_t keeps = duration_at(conf, "keepalive", "idle");
+	if (!closes || !keeps || closes >= keeps)
+		return;
+	doctor_find(
+	    d, NOTE,
+	    "a request sent in the moment in which the backend closes would be lost, so weir "
+	    "stops using a connection half a second earlier; let the backend keep them "
+	    "for longer than keepalive.idle, or lower that",
+	    "%s closes kept connections after %.1f s, before keepalive.idle (%.1f s)", name,
+	    (double)closes / 1e6, (double)keeps / 1e6);
+}
+
 static void check_backends(struct doctor *d, const json_t *pool, const json_t *conf)
 {
 	const json_t *backends = json_object_get(pool, "backends");
@@ -147,6 +179,7 @@ static void check_backends(struct doctor *d, const json_t *pool, const json_t *c
 		check_limit(d, name.ptr, "limits.requests", get_u64(b, "in_flight"),
 			    get_u64(b, "limit"));
 		check_limit(d, name.ptr, "limits.connections", get_u64(b, "upconns"), max_upconns);
+		check_idle_close(d, b, name.ptr, conf);
 	}
 	if (json_array_size(backends) == 1)
 		doctor_find(d, NOTE,
@@ -196,18 +229,6 @@ static void check_pools(struct doctor *d)
 }
 
 /* ---- timeouts that contradict each other ---- */
-
-/* 0 when it is not there, or off. */
-static uint64_t duration_of(const json_t *section, const char *key)
-{
-	uint64_t us = 0;
-	return parse_duration_us(view_str(get_text(section, key)), &us) ? us : 0;
-}
-
-static uint64_t duration_at(const json_t *object, const char *section, const char *key)
-{
-	return duration_of(json_object_get(object, section), key);
-}
 
 static void check_route_timeouts(struct doctor *d, const json_t *route)
 {

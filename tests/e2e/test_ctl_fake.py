@@ -638,6 +638,19 @@ def test_doctor_looks_at_certificates(fake, members, severity, said):
     assert all(row["advice"] for row in found.values())
 
 
+@pytest.mark.parametrize("closes,idle,said", [
+    (5_000_000, "30s", True), (None, "30s", False), (60_000_000, "30s", False),
+    (5_000_000, "2s", False)])
+def test_doctor_explains_the_keep_alive_race(fake, closes, idle, said):
+    content(fake)
+    fake.world["pools"][0]["backends"][0].update(closes_idle_after_us=closes)
+    fake.world["config"]["pools"]["app"].update(keepalive={"idle": idle})
+    found = findings(fake, 0)
+    assert set(found) == ({"app/b1 closes kept connections after 5.0 s, before keepalive.idle "
+                           "(30.0 s)"} if said else set())
+    assert all("in the moment" in row["advice"] for row in found.values())
+
+
 @pytest.mark.parametrize("host,covered", [
     ("a.test", True), ("A.Test", True), ("x.w.test", True), ("*.w.test", True), ("b.test", False),
     ("w.test", False), ("x.y.w.test", False), ("*.test", False)])

@@ -8,9 +8,11 @@ import threading
 import time
 from email.utils import formatdate
 
+import h2.settings
 import pytest
 
 from backends import binary, free_port
+from h2peer import H2Server
 from openloop import Load
 from wire import PATIENCE, SLOW, wait_for
 
@@ -693,3 +695,74 @@ def test_hedging_by_quantile_waits_for_data(weir, app):
     apps.set(0, service="100ms")
     assert daemon.ask().status == daemon.ask().status == 200
     assert pool_row(daemon)["hedges"] == 0, "nothing is known yet"
+
+# ---- what is ordinary: no descriptors, no streams ----
+
+@pytest.mark.slow
+def test_descriptors_at_the_limit(weir, app):
+    """Idle clients take them all; every new one is served at once all the same."""
+    daemon = weir(app(2).addresses, wrapper=["prlimit", "--nofile=200:200"], pool={
+        "balance": "round-robin"}, listener={"timeouts": {"keepalive": "300s"}})
+    daemon.fd_check = False
+    idle, lost, slowest = [], 0, 0
+    n = 300 * QUICK
+    for _ in range(n):
+        began = time.monotonic()
+        try:
+            idle.append(daemon.connect(timeout=5))
+            lost += idle[-1].ask().status != 200
+        except (OSError, AssertionError):
+            lost += 1
+        slowest = max(slowest, time.monotonic() - began)
+    before = daemon.cpu_seconds()
+    time.sleep(1)
+    spun = daemon.cpu_seconds() - before
+    tell("200 descriptors, idle clients hold them", n, lost,
+         f"the slowest new client waited {slowest * 1000:.0f} ms; "
+         f"{daemon.admin.get('/v1/status')['totals']['idle_closed']} idle ones closed")
+    assert lost == 0 and spun < 0.5
+
+
+def streams_when(allowed):
+    """HTTP/2 that allows no streams until it is to."""
+    def handler(peer):
+        server = H2Server(peer, {h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS: 0})
+        peer.sock.settimeout(0.05)
+        open_now = False
+        while True:
+            if allowed.is_set() and not open_now:
+                server.h2.update_settings({h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS: 100})
+                server.flush()
+                open_now = True
+            try:
+                if not server.turn():
+                    return
+            except TimeoutError:
+                continue
+            for number, req in list(server.streams.items()):
+                if req.ended:
+                    del server.streams[number]
+                    server.head(number)
+                    server.data(number, b"ok", end=True)
+    return handler
+
+
+@pytest.mark.slow
+def test_a_backend_that_allows_no_streams(weir, scripted):
+    """Its share goes to the other; and it has it back when it allows some."""
+    allowed, always = threading.Event(), threading.Event()
+    always.set()
+    backends = [scripted(streams_when(allowed)), scripted(streams_when(always))]
+    daemon = weir([{"address": each.address, "name": f"b{i}"} for i, each in enumerate(backends)],
+                  pool={"protocol": "h2", "balance": "round-robin"})
+    wait_for(lambda: daemon.ask().status == 200)
+    answers = [daemon.ask().status for _ in range(200 * QUICK)]
+    lost = sum(1 for status in answers if status != 200)
+    opened = backends[0].connections
+    allowed.set()
+    began = time.monotonic()
+    wait_for(lambda: daemon.ask() and daemon.backends()["b0"]["responses_2xx"] > 0)
+    back = time.monotonic() - began
+    tell("a backend that allows 0 streams, of 2", len(answers), lost,
+         f"{opened} connections to it; {back:.2f} s until it serves again")
+    assert lost == 0 and opened <= 8

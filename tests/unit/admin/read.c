@@ -72,6 +72,7 @@ Test(admin_read, pools_have_every_counter)
 	counter_add(&b->local[0]->counters.bytes_in, 3000000000);
 	atomic_store(&b->in_flight, 2);
 	atomic_store(&b->n_upconns, 5);
+	atomic_store(&b->learned_idle_us, 7500000);
 	atomic_store(&b->local[0]->n_idle_shown, 3);
 	atomic_store(&f.pools[0].state->n_queued, 4);
 	counter_add(&f.pools[0].state->local[0]->counters.queued, 9);
@@ -102,6 +103,8 @@ Test(admin_read, pools_have_every_counter)
 		snprintf(path, sizeof(path), "backends.1.%s", rows[i].key);
 		cr_assert_str_eq(json_at(&r.body, path), rows[i].value, "%s", path);
 	}
+	cr_assert_str_eq(json_at(&r.body, "backends.1.closes_idle_after_us"), "7500000");
+	cr_assert_str_eq(json_at(&r.body, "backends.0.closes_idle_after_us"), "null");
 	cr_assert_str_eq(json_at(&r.body, "backends.2.name"), "unix:/tmp/c");
 	cr_assert_str_eq(json_at(&r.body, "backends.2.priority"), "1");
 	reply_fini(&r);
