@@ -150,24 +150,13 @@ static enum h1_result skip_empty_line(struct h1_head *head)
 	return h1_line_end(head, head->pos, head->pos, REJECT_BAD_REQUEST_LINE);
 }
 
-/* The same host, and the same port when absent ones are those of the scheme. */
-static bool authorities_agree(const struct message *msg, struct view host_field)
-{
-	struct view a, b;
-	uint16_t a_port, b_port;
-	uint16_t standard = view_ieq(msg->scheme, VIEW("https")) ? 443 : 80;
-	if (!authority_split(msg->authority, &a, &a_port) ||
-	    !authority_split(host_field, &b, &b_port))
-		return false;
-	return view_ieq(a, b) && (a_port ? a_port : standard) == (b_port ? b_port : standard);
-}
-
 static enum h1_result finish_request(struct h1_head *head, struct message *msg)
 {
 	if (!(head->seen & HDR_BIT(HOST))) {
 		if (msg->version_minor > 0)
 			return h1_head_bad(head, REJECT_NO_HOST);
-	} else if (!view_is_empty(msg->scheme) && !authorities_agree(msg, head->host)) {
+	} else if (!view_is_empty(msg->scheme) &&
+		   !authority_is_same(msg->authority, head->host, msg->scheme)) {
 		return h1_head_bad(head, REJECT_HOST_MISMATCH);
 	}
 	if (head->seen & HDR_BIT(TRANSFER_ENCODING)) {

@@ -274,7 +274,8 @@ static enum reject authority_meaning(struct h2_head *head)
 		return REJECT_NO_HOST;
 	if (!authority_split(authority, &host, &port))
 		return REJECT_BAD_HOST;
-	if (head->host.ptr && head->authority.len && !view_ieq(head->host, head->authority))
+	if (head->host.ptr && head->authority.len &&
+	    !authority_is_same(head->host, head->authority, head->scheme))
 		return REJECT_HOST_MISMATCH;
 	head->msg->authority = authority;
 	return REJECT_NONE;

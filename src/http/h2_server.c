@@ -316,7 +316,9 @@ static int on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame
 {
 	struct h2_server *s = user;
 	(void)session;
-	(void)frame;
+	bool malformed = error == NGHTTP2_ERR_HTTP_HEADER || error == NGHTTP2_ERR_HTTP_MESSAGING;
+	if (malformed && frame->hd.type == NGHTTP2_HEADERS && !stream_of(s, frame->hd.stream_id))
+		s->on->malformed(s);
 	if (error != NGHTTP2_ERR_REFUSED_STREAM || s->dead || h2_server_charge(s, H2_FLOOD_resets))
 		return 0;
 	return NGHTTP2_ERR_CALLBACK_FAILURE;

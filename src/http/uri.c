@@ -64,3 +64,23 @@ bool authority_split(struct view authority, struct view *host, uint16_t *port)
 	*port = (uint16_t)number;
 	return true;
 }
+
+static struct view without_dot(struct view host)
+{
+	return host.len > 1 && host.ptr[host.len - 1] == '.' ? view_head(host, host.len - 1) : host;
+}
+
+bool host_is_same(struct view a, struct view b)
+{
+	return view_ieq(without_dot(a), without_dot(b));
+}
+
+bool authority_is_same(struct view a, struct view b, struct view scheme)
+{
+	struct view a_host, b_host;
+	uint16_t a_port, b_port, standard = view_ieq(scheme, VIEW("https")) ? 443 : 80;
+	if (!authority_split(a, &a_host, &a_port) || !authority_split(b, &b_host, &b_port))
+		return false;
+	return host_is_same(a_host, b_host) &&
+	       (a_port ? a_port : standard) == (b_port ? b_port : standard);
+}

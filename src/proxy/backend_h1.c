@@ -226,10 +226,15 @@ static void note_keep_alive(struct attempt *at, struct message *resp)
 	}
 }
 
+static bool takes(const struct exchange *ex, struct message *resp)
+{
+	return !ex->client_ops->takes || ex->client_ops->takes(ex, resp);
+}
+
 static bool upgraded(struct attempt *at, struct message *resp, char *rest, size_t len)
 {
 	struct exchange *ex = at->ex;
-	if (!ex->wants_upgrade || !resp->upgrade) {
+	if (!ex->wants_upgrade || !resp->upgrade || !takes(ex, resp)) {
 		attempt_over(at, OUTCOME_bad_response);
 		return false;
 	}
@@ -247,6 +252,10 @@ static bool final_head(struct attempt *at, struct message *resp, char *rest, siz
 	struct h1_limits limits = response_limits(ex);
 	if (unlikely(resp->status >= 500) && attempt_retries_status(at, resp))
 		return false;
+	if (unlikely(ex->wants_upgrade) && !takes(ex, resp)) {
+		attempt_over(at, OUTCOME_bad_response);
+		return false;
+	}
 	ex->status = resp->status;
 	note_keep_alive(at, resp);
 	policy_response(ex, resp);
@@ -304,13 +313,15 @@ static void connection_over(struct attempt *at, bool reset)
 {
 	struct exchange *ex = at->ex;
 	if (ex->state == EXCHANGE_TUNNEL) {
-		ex->backend_eof = true;
-		if (reset || ex->client_eof)
+		if (reset) {
 			attempt_over(at, OUTCOME_tunnel);
-		else {
-			stream_pause(&at->up->stream);
-			ex->client_ops->raw_end(ex);
+			return;
 		}
+		ex->backend_eof = true;
+		stream_pause(&at->up->stream);
+		ex->client_ops->raw_end(ex);
+		if (ex->client_eof)
+			attempt_over(at, OUTCOME_tunnel);
 		return;
 	}
 	if (!ex->head_relayed) {

@@ -62,6 +62,7 @@ struct client_stream {
 	uint64_t total;       /* body bytes so far */
 	uint32_t held;        /* bytes given on, whose window is not given back yet */
 	uint32_t weight;      /* of its head in client_h2.heads */
+	char key[24];         /* tunnel: the Sec-WebSocket-Key */
 	bool has_length;
 	bool chunked;
 	bool tunnel;  /* extended CONNECT */

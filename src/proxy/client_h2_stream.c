@@ -10,6 +10,7 @@
 
 #include "weir/base/check.h"
 #include "weir/base/clock.h"
+#include "weir/net/websocket.h"
 
 static struct client_stream *stream_of(struct h2_stream *st)
 {
@@ -87,13 +88,18 @@ void client_stream_free(struct client_stream *cs)
 
 /* ---- answers without an exchange ---- */
 
+static void add_field(struct message *msg, struct view name, struct view value)
+{
+	msg->headers[msg->n_headers++] = (struct header){.name = name, .value = value};
+}
+
 static void answer(struct client_stream *cs, unsigned status, const char *reason,
 		   const char *sentence)
 {
 	struct client_h2 *h2 = cs->h2;
 	struct worker *w = h2->worker;
 	struct message *resp = &w->resp;
-	char id[REQUEST_ID_MAX], text[1024], length[24];
+	char id[REQUEST_ID_MAX], text[1024], number[24];
 	struct header *accept = message_find(&w->req, HDR_ACCEPT);
 	struct reply_page page = {
 	    .status = status,
@@ -102,26 +108,50 @@ static void answer(struct client_stream *cs, unsigned status, const char *reason
 	    .request_id = view_of(id, policy_make_id(w, id)),
 	    .json = accept && policy_prefers_json(accept->value),
 	};
-	size_t len = reply_page(&page, text, sizeof(text));
-	int n = snprintf(length, sizeof(length), "%zu", len);
-	resp->n_headers = 3;
-	resp->headers[0] = (struct header){
-	    .name = VIEW("content-type"),
-	    .value = page.json ? VIEW("application/json") : VIEW("text/plain; charset=utf-8"),
-	};
-	resp->headers[1] =
-	    (struct header){.name = VIEW("content-length"), .value = view_of(length, (size_t)n)};
-	resp->headers[2] = (struct header){.name = VIEW("x-request-id"), .value = page.request_id};
+	struct header *type = message_find(&w->req, HDR_CONTENT_TYPE);
+	bool grpc = type && policy_is_grpc(type->value);
+	size_t len = grpc ? 0 : reply_page(&page, text, sizeof(text));
+	resp->n_headers = 0;
+	if (grpc) { /* status 200, and its own in the place of trailers */
+		int n = snprintf(number, sizeof(number), "%u", reply_grpc_status(status));
+		add_field(resp, VIEW("content-type"), VIEW("application/grpc"));
+		add_field(resp, VIEW("grpc-status"), view_of(number, (size_t)n));
+		add_field(resp, VIEW("grpc-message"), page.sentence);
+	} else {
+		int n = snprintf(number, sizeof(number), "%zu", len);
+		add_field(resp, VIEW("content-type"),
+			  page.json ? VIEW("application/json") : VIEW("text/plain; charset=utf-8"));
+		add_field(resp, VIEW("content-length"), view_of(number, (size_t)n));
+	}
+	add_field(resp, VIEW("x-request-id"), page.request_id);
 	if (h2->conn->conf->refusal_header.ptr)
-		resp->headers[resp->n_headers++] = (struct header){
-		    .name = h2->conn->conf->refusal_header, .value = view_str(reason)};
+		add_field(resp, h2->conn->conf->refusal_header, view_str(reason));
 	counter_add(status >= 500 ? &w->counters.responses_5xx : &w->counters.responses_4xx, 1);
 	counter_add(&w->counters.bytes_out, len);
 	if (h2->conn->gl->gen->access_log)
 		access_log_reject(h2->conn, &page, len);
 	cs->st.waits = true;
-	if (!h2_server_respond(&h2->server, &cs->st, resp, status, view_of(text, len), true))
+	if (!h2_server_respond(&h2->server, &cs->st, resp, grpc ? 200 : status, view_of(text, len),
+			       true))
 		h2_server_reset(&h2->server, &cs->st, H2_INTERNAL_ERROR);
+}
+
+/* There is nobody to answer: it is counted and logged all the same. */
+static void on_malformed(struct h2_server *s)
+{
+	struct client *c = container_of(s, struct client_h2, server)->conn;
+	const enum reject why = REJECT_MALFORMED;
+	char id[REQUEST_ID_MAX];
+	struct reply_page page = {
+	    .status = reject_status(why),
+	    .reason = reject_name(why),
+	    .sentence = view_str(reject_sentence(why)),
+	    .request_id = view_of(id, policy_make_id(c->worker, id)),
+	};
+	counter_add(&c->worker->counters.rejects[why], 1);
+	counter_add(&c->worker->counters.outcomes[OUTCOME_bad_request], 1);
+	if (c->gl->gen->access_log)
+		access_log_reject(c, &page, 0);
 }
 
 static void reject(struct client_stream *cs, enum reject why)
@@ -323,6 +353,8 @@ static void begin(struct client_stream *cs, const struct h2_request *req)
 	er.ended = on_ended;
 	er.client = cs;
 	cs->tunnel = req->msg->upgrade;
+	if (unlikely(cs->tunnel))
+		memcpy(cs->key, w->h2->key, sizeof(cs->key));
 	cs->chunked = req->msg->body == BODY_CHUNKED;
 	cs->has_length = req->msg->body == BODY_LENGTH;
 	cs->left = req->msg->content_length;
@@ -417,6 +449,7 @@ static struct view on_key(struct h2_server *s)
 
 const struct h2_server_events client_h2_events = {
     .open = on_open,
+    .malformed = on_malformed,
     .request = on_request,
     .data = on_data,
     .trailers = on_trailers,
@@ -492,6 +525,24 @@ static enum io op_upgrade(struct exchange *ex, struct message *resp, struct span
 					   view_of(bytes.ptr, bytes.len), false));
 }
 
+/*
+ * The client's CONNECT was translated, so weir is whom the backend has to prove that
+ * it understood (RFC 6455 4.1); and a status of 2xx would tell the client that its
+ * tunnel is open.
+ */
+static bool op_takes(const struct exchange *ex, struct message *resp)
+{
+	const struct client_stream *cs = ex->client;
+	char want[WEBSOCKET_ACCEPT_LEN];
+	if (!cs->tunnel)
+		return true;
+	if (resp->status != 101)
+		return resp->status >= 300;
+	struct header *accept = message_find_name(resp, VIEW("Sec-WebSocket-Accept"));
+	websocket_accept(view_of(cs->key, sizeof(cs->key)), want);
+	return accept && view_eq(accept->value, view_of(want, sizeof(want)));
+}
+
 static enum io op_raw(struct exchange *ex, struct span bytes)
 {
 	return op_data(ex, bytes, false);
@@ -560,6 +611,7 @@ const struct client_ops client_h2_ops = {
     .data = op_data,
     .trailers = op_trailers,
     .interim = op_interim,
+    .takes = op_takes,
     .upgrade = op_upgrade,
     .raw = op_raw,
     .raw_end = op_raw_end,

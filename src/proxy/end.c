@@ -105,6 +105,9 @@ void exchange_refuse(struct exchange *ex, enum outcome outcome, const char *deta
 	let_go(ex, outcome);
 	if (can_be_told(ex, outcome))
 		exchange_answered(ex, reply_error(ex, outcome, detail), outcome);
+	else if (outcome == OUTCOME_tunnel && ex->client_eof && ex->backend_eof &&
+		 ex->client_ops->pending(ex))
+		flush(ex, outcome); /* in order, both directions */
 	else
 		mark(ex, outcome);
 }

@@ -74,6 +74,15 @@ bool policy_prefers_json(struct view accept)
 	return json > text;
 }
 
+bool policy_is_grpc(struct view content_type)
+{
+	const struct view type = VIEW("application/grpc");
+	if (!view_istarts(content_type, type))
+		return false;
+	/* application/grpc, ...+proto, ...;parameter */
+	return content_type.len == type.len || strchr("+; \t", content_type.ptr[type.len]);
+}
+
 static void note(struct exchange *ex, struct header *h, struct view *id)
 {
 	switch (h->id) {
@@ -85,7 +94,7 @@ static void note(struct exchange *ex, struct header *h, struct view *id)
 		ex->te_trailers = view_ieq(h->value, VIEW("trailers"));
 		break;
 	case HDR_CONTENT_TYPE:
-		ex->grpc = view_istarts(h->value, VIEW("application/grpc"));
+		ex->grpc = policy_is_grpc(h->value);
 		break;
 	case HDR_GRPC_TIMEOUT:
 		ex->has_grpc_timeout = true;
@@ -133,12 +142,10 @@ void policy_take(struct exchange *ex, const struct exchange_request *req, struct
 /* The name without its port; those who sent no name mean the default. */
 bool policy_is_for(const struct tls_info *tls, struct view authority)
 {
-	size_t n = authority.len;
-	while (n && char_is_digit(authority.ptr[n - 1]))
-		n--;
-	if (n && authority.ptr[n - 1] == ':')
-		authority.len = n - 1;
-	return !tls->sni.len || view_ieq(tls->sni, authority);
+	struct view host;
+	uint16_t port;
+	return !tls->sni.len ||
+	       (authority_split(authority, &host, &port) && host_is_same(tls->sni, host));
 }
 
 static void drop_edited(struct message *msg, const struct conf_header_edits *edits)

@@ -72,8 +72,7 @@ static enum io send_reply(struct exchange *ex, struct span body)
 	return ex->client_ops->head(ex, resp, body, true);
 }
 
-/* The status of gRPC that says what ours of HTTP says. */
-static unsigned grpc_status(unsigned status)
+unsigned reply_grpc_status(unsigned status)
 {
 	static const struct {
 		uint16_t status, grpc;
@@ -98,7 +97,7 @@ static enum io reply_grpc(struct exchange *ex, enum outcome outcome, const char 
 {
 	struct worker *w = ex->worker;
 	char code[8];
-	int n = snprintf(code, sizeof(code), "%u", grpc_status(outcome_row(outcome)->status));
+	int n = snprintf(code, sizeof(code), "%u", reply_grpc_status(outcome_row(outcome)->status));
 	begin_response(&w->resp, 200, 0);
 	add_field(&w->resp, HDR_CONTENT_TYPE, VIEW("Content-Type"), VIEW("application/grpc"));
 	add_field(&w->resp, HDR_OTHER, VIEW("grpc-status"), view_of(code, (size_t)n));

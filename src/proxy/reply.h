@@ -26,4 +26,7 @@ enum io reply_error(struct exchange *ex, enum outcome outcome, const char *detai
 /* For a route that redirects or responds; *outcome is what the exchange ends with. */
 enum io reply_route(struct exchange *ex, const struct exchange_request *req, enum outcome *outcome);
 
+/* The status of gRPC that says what one of HTTP says. */
+unsigned reply_grpc_status(unsigned status);
+
 #endif

@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: MIT
 """HTTP/2 towards clients: real clients, streams, bodies both ways, drain."""
+import base64
 import hashlib
 import json
 import signal
+import socket
 import subprocess
 import threading
 
 import pytest
 
 from backends import pattern, pattern_sha256
-from h2wire import GET, H2, INTERNAL, NO_ERROR, REFUSED, post, raw
+from h2wire import CANCEL, GET, H2, INTERNAL, NO_ERROR, PROTOCOL, REFUSED, post, raw
 from wire import SLOW, wait_for
 
 
@@ -276,6 +278,120 @@ def test_websocket(weir, node):
         masked = bytes(c ^ mask[i % 4] for i, c in enumerate(text))
         client.send(client.data(1, bytes([0x81, 0x80 | len(text)]) + mask + masked))
         client.until(lambda: text in client.stream(1).body)
+
+
+CONNECT = [(":method", "CONNECT"), (":protocol", "websocket"), *GET[1:3], (":path", "/ws"),
+           ("sec-websocket-version", "13")]
+
+
+def accept_of(msg):
+    key = msg.headers.get("sec-websocket-key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+    return base64.b64encode(hashlib.sha1(key.encode()).digest()).decode()
+
+
+def switch(peer):
+    """The backend's side of a tunnel."""
+    accept = accept_of(peer.request_head())
+    peer.send("HTTP/1.1 101 X\r\nConnection: upgrade\r\nUpgrade: websocket\r\n"
+              f"Sec-WebSocket-Accept: {accept}\r\n\r\n")
+
+
+@pytest.mark.parametrize("answer, status", [
+    ("101 X\r\nConnection: upgrade\r\nUpgrade: websocket\r\n"
+     "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", 502),
+    ("101 X\r\nConnection: upgrade\r\nUpgrade: websocket", 502),
+    ("200 OK\r\nContent-Length: 0", 502), ("403 No\r\nContent-Length: 0", 403)])
+def test_websocket_that_is_not_accepted(weir, scripted, answer, status):
+    """Weir is the WebSocket client of the backend: nobody else looks at its proof."""
+    def handler(peer):
+        peer.request_head()
+        peer.send(f"HTTP/1.1 {answer}\r\n\r\n")
+        peer.until_end()
+    daemon = weir([scripted(handler).address], pool={"retry": "off"})
+    with H2(daemon.port) as client:
+        client.send(client.headers(1, CONNECT, end=False))
+        assert client.response(1).status == status
+
+
+@pytest.mark.parametrize("first", ["client", "backend"])
+def test_half_closed_websockets(weir, scripted, first):
+    """END_STREAM ends one direction; both ended is an end in order, with nothing lost."""
+    got, rest = [], b"r" * 200000
+
+    def handler(peer):
+        switch(peer)
+        if first == "backend":
+            peer.send(rest)
+            peer.sock.shutdown(socket.SHUT_WR)
+        while peer.fill():
+            pass
+        got.append(peer.buf)
+        if first == "client":
+            peer.send(rest)
+    daemon = weir([scripted(handler).address])
+    with H2(daemon.port) as client:
+        client.send(client.headers(1, CONNECT, end=False))
+        client.until(lambda: client.stream(1).heads)
+        if first == "backend":
+            client.until(lambda: client.stream(1).ended)
+        client.send(client.data(1, b"hello", True))
+        stream = client.response(1)
+        assert (stream.ended, stream.reset, stream.body) == (True, None, rest)
+        wait_for(lambda: got)
+        client.send(client.ping())  # the connection goes on
+        client.until(lambda: client.pongs)
+        assert client.stream(1).reset is None
+    assert got[0] == b"hello"
+
+
+@pytest.mark.parametrize("first", ["client", "backend"])
+def test_websocket_that_is_reset(weir, scripted, first):
+    ended = []
+
+    def handler(peer):
+        switch(peer)
+        if first == "backend":
+            peer.reset()
+        else:
+            peer.until_end()
+            ended.append(True)
+    daemon = weir([scripted(handler).address])
+    with H2(daemon.port) as client:
+        client.send(client.headers(1, CONNECT, end=False))
+        client.until(lambda: client.stream(1).heads)
+        if first == "backend":
+            assert client.response(1).reset == CANCEL
+        else:
+            client.send(client.reset(1))
+            wait_for(lambda: ended)
+
+
+def test_refusals_are_logged(weir, app, tmp_path):
+    """Those that end with RST_STREAM before there is a request, too."""
+    log = tmp_path / "access.log"
+    daemon = weir(app(1).addresses, log={"access": {"path": str(log)}})
+    with H2(daemon.port) as client:
+        for i, extra in ((1, ("X-Upper", "1")), (3, ("connection", "close")), (5, (":x", "1"))):
+            client.send(client.headers(i, [*GET, extra]))
+            assert client.response(i).reset == PROTOCOL
+        assert client.ask(7, [*GET, ("x-a", "v" * 9000)]).status == 431
+    rows = wait_for(lambda: (text := log.read_text()).count("\n") == 4 and text.splitlines())
+    assert [json.loads(row)["status"] for row in rows] == [400, 400, 400, 431]
+    assert daemon.admin.get("/v1/status")["rejects"]["malformed"] == 3
+
+
+def test_refusals_of_grpc(weir, app):
+    """Trailers only, as gRPC has it; gRPC-Web has errors of HTTP."""
+    daemon = weir(app(1).addresses)
+    with H2(daemon.port) as client:
+        for i, kind, grpc in ((1, "application/grpc", True), (3, "application/grpc+proto", True),
+                              (5, "application/grpc-web", False), (7, "application/json", False)):
+            stream = client.ask(i, [*post(), ("content-type", kind), ("x-a", "v" * 9000)], b"")
+            assert stream.status == (200 if grpc else 431)
+            assert stream.get("grpc-status") == ("8" if grpc else None)
+            assert stream.get("content-type") == ("application/grpc" if grpc else
+                                                  "text/plain; charset=utf-8")
+            assert (stream.body == b"") == grpc
 
 
 def test_drain(weir, app):

@@ -96,6 +96,11 @@ static void on_trailers(struct h2_stream *st, struct message *msg, enum reject w
 	(void)why;
 }
 
+static void on_malformed(struct h2_server *s)
+{
+	check(s == &server);
+}
+
 static void on_nothing(struct h2_stream *st)
 {
 	check(st >= slots && st < slots + STREAMS_MAX);
@@ -122,6 +127,7 @@ static struct view on_key(struct h2_server *s)
 
 static const struct h2_server_events events = {
     .open = on_open,
+    .malformed = on_malformed,
     .request = on_request,
     .data = on_data,
     .trailers = on_trailers,

@@ -87,6 +87,8 @@ struct h2_request {
 struct h2_server_events {
 	/* A stream begins: where to keep it (h2_stream_init), NULL: REFUSED_STREAM. */
 	struct h2_stream *(*open)(struct h2_server *s);
+	/* A request that HTTP/2 itself does not allow (RFC 9113 8.1.1) was reset. */
+	void (*malformed)(struct h2_server *s);
 	/* Its head; to be answered in any case. */
 	void (*request)(struct h2_stream *st, const struct h2_request *req);
 	/* Payload in the bytes given to h2_server_recv; `last`: END_STREAM comes with it. */

@@ -138,6 +138,10 @@ void target_split(struct view path, struct view *path_only, struct view *query);
  * or a comma in the host, a port that is empty, 0 or above 65535.
  */
 bool authority_split(struct view authority, struct view *host, uint16_t *port);
+/* Names without regard to case and to a dot at the end; ports as the scheme has them if not given.
+ */
+bool host_is_same(struct view a, struct view b);
+bool authority_is_same(struct view a, struct view b, struct view scheme);
 
 /* The standard reason phrase, "" when unknown. */
 const char *status_reason(unsigned status);

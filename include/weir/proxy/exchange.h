@@ -71,6 +71,8 @@ struct client_ops {
 	enum io (*piped)(struct exchange *ex, struct pipe *pipe);
 	/* Ends the body with trailer fields. */
 	enum io (*trailers)(struct exchange *ex, const struct message *trailers);
+	/* Whether the client can be given this final head or 101; NULL: any. */
+	bool (*takes)(const struct exchange *ex, struct message *resp);
 	/* 1xx other than 101. */
 	enum io (*interim)(struct exchange *ex, struct message *resp);
 	/* 101: raw bytes from now on. */
@@ -319,6 +321,8 @@ void policy_request_trailers(struct exchange *ex, struct message *msg);
 void policy_response_trailers(struct exchange *ex, struct message *msg);
 /* Whether a request for this authority belongs on a connection made for tls->sni. */
 bool policy_is_for(const struct tls_info *tls, struct view authority);
+/* Content-Type is that of gRPC itself: not of gRPC-Web, which has errors of HTTP. */
+bool policy_is_grpc(struct view content_type);
 /* Whether an Accept field asks for JSON rather than text. */
 bool policy_prefers_json(struct view accept);
 /* A request id for answers that belong to no exchange. */

@@ -47,6 +47,32 @@ Test(h2_head, request_without_a_target)
 	cr_assert_neq(h2_head_request(&head, true, VIEW_NONE), REJECT_NONE);
 }
 
+static enum reject with_host(const char *authority, const char *host, const char *scheme)
+{
+	struct h2_head head;
+	h2_head_begin(&head, &msg, lines, &limits, false);
+	ADD(&head, ":method", "GET");
+	cr_assert(h2_head_add(&head, VIEW(":scheme"), view_str(scheme)));
+	cr_assert(h2_head_add(&head, VIEW(":authority"), view_str(authority)));
+	ADD(&head, ":path", "/");
+	cr_assert(h2_head_add(&head, VIEW("host"), view_str(host)));
+	return h2_head_request(&head, true, VIEW_NONE);
+}
+
+/* The same host and port, however they are written. */
+Test(h2_head, host_and_authority)
+{
+	cr_expect_eq(with_host("a.example", "A.Example", "http"), REJECT_NONE);
+	cr_expect_eq(with_host("a.example", "a.example:80", "http"), REJECT_NONE);
+	cr_expect_eq(with_host("a.example:443", "a.example", "https"), REJECT_NONE);
+	cr_expect_eq(with_host("a.example.", "a.example", "https"), REJECT_NONE);
+	cr_expect_eq(with_host("[::1]:80", "[::1]", "http"), REJECT_NONE);
+	cr_expect_eq(with_host("a.example", "a.example:443", "http"), REJECT_HOST_MISMATCH);
+	cr_expect_eq(with_host("a.example", "b.example", "http"), REJECT_HOST_MISMATCH);
+	cr_expect_eq(with_host("a.example:80", "a.example:8080", "http"), REJECT_HOST_MISMATCH);
+	cr_expect_eq(with_host("a.example", "a.example, b.example", "http"), REJECT_HOST_MISMATCH);
+}
+
 Test(h2_head, cookie_crumbs_become_one)
 {
 	struct h2_head head = get();
