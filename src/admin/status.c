@@ -250,6 +250,7 @@ void put_status(struct json *j, const struct admin_host *host, struct arena *are
 	json_member_optional(j, "error", reload_error(&s, open));
 	json_object_end(j);
 	json_member_bool(j, "draining", s.draining);
+	json_member_optional(j, "sandbox", s.sandbox);
 	put_workers(j, &s);
 	put_memory(j, &s);
 	put_listeners(j, &s);

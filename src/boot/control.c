@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "control.h"
 #include "log_writer.h"
+#include "sandbox.h"
 #include "stop.h"
 #include "tracer.h"
 
@@ -9,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -367,6 +369,26 @@ static void make_run_directory(const struct conf *conf)
 	str_fini(&why);
 }
 
+/* After privileges are dropped, before the threads that it is for. */
+static void make_sandbox(struct control *control, const struct conf *conf)
+{
+	struct str why = STR_INIT;
+	if (conf->sandbox == CONF_SANDBOX_OFF)
+		return;
+	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	atomic_store(&control->confined, SANDBOX_SECCOMP | SANDBOX_LANDLOCK);
+	control->sandbox = sandbox_new(&why);
+	if (!control->sandbox)
+		log_info("no sandbox: " VIEW_FMT, VIEW_ARG(str_as_view(&why)));
+	str_fini(&why);
+}
+
+void control_confine(struct control *control)
+{
+	if (control->sandbox)
+		atomic_fetch_and(&control->confined, sandbox_enter(control->sandbox));
+}
+
 static enum err start(struct control *control, struct conf *conf, struct str *why)
 {
 	struct admin_host host = host_of(control);
@@ -403,6 +425,7 @@ static enum err start(struct control *control, struct conf *conf, struct str *wh
 	err = control->log_writer ? privileges_drop(conf, why) : ERR_IO;
 	if (err)
 		goto out;
+	make_sandbox(control, conf);
 	bool inherited = handover_inherit(control);
 	err = workers_run(control);
 	if (!err)
@@ -479,6 +502,7 @@ static void finish(struct control *control)
 	tls_tickets_put(control->tickets);
 	str_fini(&control->last_reload.error);
 	str_fini(&control->handover.error);
+	sandbox_free(control->sandbox);
 	loop_fini(&control->loop);
 }
 

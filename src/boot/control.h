@@ -81,6 +81,8 @@ struct control {
 	} last_reload;
 	struct admin *admin;
 	struct probing *probing;
+	struct sandbox *sandbox;   /* NULL: off, or not to be had */
+	_Atomic unsigned confined; /* what of it every thread that entered has got */
 	struct log_writer *log_writer;
 	struct log_losses {
 		uint64_t n, at_us; /* lines lost so far, and when that was noted */
@@ -191,6 +193,9 @@ void runtime_tick(struct control *control);
 void runtime_pack(const struct control *control, struct str *out);
 void runtime_unpack(struct unpack *in, struct control *control);
 void runtime_free(struct control *control);
+
+/* The calling thread, which is to read the bytes of strangers, goes into the sandbox. */
+void control_confine(struct control *control);
 
 /* probing.c: health on a thread of its own; the functions here are the control thread's. */
 struct probing *probing_new(struct control *control);

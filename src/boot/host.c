@@ -199,6 +199,12 @@ void host_watch_logs(struct control *control)
 	arena_free(arena);
 }
 
+static struct view sandbox_text(const struct control *control)
+{
+	static const char *const texts[] = {"", "seccomp", "Landlock", "seccomp, Landlock"};
+	return view_str(control->sandbox ? texts[atomic_load(&control->confined)] : "");
+}
+
 static void host_status(void *ctx, struct arena *arena, struct admin_status *out)
 {
 	struct control *control = ctx;
@@ -216,6 +222,7 @@ static void host_status(void *ctx, struct arena *arena, struct admin_status *out
 	fill_workers(control, arena, out);
 	fill_memory(control, arena, out);
 	fill_listeners(control, arena, out);
+	out->sandbox = sandbox_text(control);
 	fill_logs(control, arena, out->logs);
 	tracer_status(control->tracer, arena, out);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "options.h"
+#include "sandbox.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
 
@@ -67,6 +68,8 @@ static void print_versions(void)
 	printf("libev %d.%d, %s, PCRE2 %s, nghttp2 %s, libyaml %s\n", ev_version_major(),
 	       ev_version_minor(), tls_library(), pcre2_text, nghttp2_version(0)->version_str,
 	       yaml_get_version_string());
+	if (sandbox_library())
+		printf("%s\n", sandbox_library());
 	printf("compiler: %s\n", __VERSION__);
 #if defined(__SANITIZE_ADDRESS__)
 	printf("options: AddressSanitizer\n");

@@ -55,6 +55,7 @@ static void *worker_main(void *arg)
 {
 	struct worker *w = arg;
 	pthread_setname_np(pthread_self(), w->loop.name);
+	control_confine(w->control->owner);
 	loop_run(&w->loop);
 	return NULL;
 }

@@ -268,3 +268,41 @@ def test_weirctl_trusts_nobody_who_may_have_put_the_socket_there(weir, app, tmp_
         impostor.kill()
         impostor.wait()
         shutil.rmtree(folder)
+
+
+# ---- the sandbox ----
+
+def confined(pid):
+    """{name of a thread: whether seccomp filters it}"""
+    found = {}
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        status = (task / "status").read_text()
+        found[status.split("\n", 1)[0].split(":\t")[1]] = "\nSeccomp:\t2\n" in status
+    return found
+
+
+def test_threads_that_read_strangers_bytes_are_confined(weir, app):
+    """Those of the process that takes over as well; the control thread has to stay outside."""
+    daemon = weir(app().addresses, sandbox="on")
+    said = daemon.admin.get("/v1/status")["sandbox"]
+    if not said or "seccomp" not in said:
+        pytest.skip(f"this build or kernel has: {said}")
+    wanted = {"worker 0": True, "worker 1": True, "health": True, "weir": False}
+    assert {k: v for k, v in confined(daemon.pid).items() if k in wanted} == wanted
+    daemon.kill(signal.SIGUSR2)
+    other = wait_for(lambda: (pid := daemon.admin.get("/v1/status")["pid"]) != daemon.pid and pid)
+    try:
+        assert {k: v for k, v in confined(other).items() if k in wanted} == wanted
+        assert daemon.admin.get("/v1/status")["sandbox"] == said
+        daemon.wait()
+        assert daemon.ask().status == 200
+    finally:
+        daemon.checked = True
+        os.kill(other, signal.SIGTERM)
+        wait_for(lambda: not Path(f"/proc/{other}").exists())
+
+
+def test_the_sandbox_can_be_off(weir, app):
+    daemon = weir(app().addresses, sandbox="off")
+    assert daemon.admin.get("/v1/status")["sandbox"] is None
+    assert not any(confined(daemon.pid).values())

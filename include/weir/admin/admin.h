@@ -62,6 +62,7 @@ struct admin_status {
 	} last_reload;
 	struct view handover_error; /* why the last one failed, until a reload; else empty */
 	bool draining;
+	struct view sandbox; /* what confines the workers; empty: nothing */
 	struct admin_worker *workers;
 	size_t n_workers;
 	struct admin_listener *listeners;

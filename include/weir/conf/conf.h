@@ -389,6 +389,7 @@ struct conf {
 	struct view user;
 	uint64_t shutdown_timeout_us;
 	uint32_t splice_pipes;
+	enum conf_sandbox { CONF_SANDBOX_OFF, CONF_SANDBOX_ON } sandbox;
 	uint64_t h2_window_bytes; /* of each worker */
 	uint64_t h2_head_bytes;
 	struct conf_status status;
