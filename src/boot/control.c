@@ -383,12 +383,6 @@ static void make_sandbox(struct control *control, const struct conf *conf)
 	str_fini(&why);
 }
 
-void control_confine(struct control *control)
-{
-	if (control->sandbox)
-		atomic_fetch_and(&control->confined, sandbox_enter(control->sandbox));
-}
-
 static enum err start(struct control *control, struct conf *conf, struct str *why)
 {
 	struct admin_host host = host_of(control);

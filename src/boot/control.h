@@ -170,6 +170,8 @@ void workers_barrier(struct control *control, void (*fn)(struct control *control
 /* Cuts what is left, ends the threads, frees the workers' memory later. */
 void workers_stop(struct control *control);
 void workers_free(struct control *control);
+/* The calling thread, which is to read the bytes of strangers, goes into the sandbox. */
+void workers_confine(struct control *control);
 
 /* host.c */
 struct admin_host host_of(struct control *control);
@@ -193,9 +195,6 @@ void runtime_tick(struct control *control);
 void runtime_pack(const struct control *control, struct str *out);
 void runtime_unpack(struct unpack *in, struct control *control);
 void runtime_free(struct control *control);
-
-/* The calling thread, which is to read the bytes of strangers, goes into the sandbox. */
-void control_confine(struct control *control);
 
 /* probing.c: health on a thread of its own; the functions here are the control thread's. */
 struct probing *probing_new(struct control *control);

@@ -216,7 +216,7 @@ static void *run(void *arg)
 {
 	struct probing *p = arg;
 	pthread_setname_np(pthread_self(), p->loop.name);
-	control_confine(p->control);
+	workers_confine(p->control);
 	loop_run(&p->loop);
 	return NULL;
 }

@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 
 #include "control.h"
+#include "sandbox.h"
 
 #include "weir/base/check.h"
 
@@ -51,11 +52,17 @@ enum err workers_start(struct control *control, const struct conf *conf, struct 
 	return ERR_OK;
 }
 
+void workers_confine(struct control *control)
+{
+	if (control->sandbox)
+		atomic_fetch_and(&control->confined, sandbox_enter(control->sandbox));
+}
+
 static void *worker_main(void *arg)
 {
 	struct worker *w = arg;
 	pthread_setname_np(pthread_self(), w->loop.name);
-	control_confine(w->control->owner);
+	workers_confine(w->control->owner);
 	loop_run(&w->loop);
 	return NULL;
 }
