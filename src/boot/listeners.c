@@ -63,7 +63,9 @@ static struct listener *listener_new(struct control *control, const struct addr 
 	check(l->fds != NULL);
 	for (unsigned i = 0; i < l->n_workers; i++) {
 		atomic_init(&l->fds[i], -1);
+		list_init(&l->local[i].shaking);
 		list_init(&l->local[i].waiting);
+		list_init(&l->local[i].greedy);
 	}
 	list_push_back(&control->listeners, &l->registry_link);
 	return l;

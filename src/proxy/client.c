@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What all client connections have, whatever they speak: states, who is there, the end. */
 #include "client_h1.h"
+#include "handshake.h"
 
 #include "weir/base/check.h"
 
@@ -20,23 +21,6 @@ const uint8_t client_moves[] = {
 };
 
 /* ---- while it is there ---- */
-
-/* Its place among limits.handshakes goes to who waits longest. */
-void client_handshake_over(struct client *c)
-{
-	struct listener_local *place = &c->listener->local[c->worker->pool.id];
-	if (list_is_linked(&c->waiting)) {
-		list_del(&c->waiting);
-		return;
-	}
-	place->n_handshakes--;
-	if (list_is_empty(&place->waiting))
-		return;
-	struct client *next = list_first(&place->waiting, struct client, waiting);
-	list_del(&next->waiting);
-	place->n_handshakes++;
-	stream_resume(&next->stream);
-}
 
 void client_pause_body(struct client *c)
 {
@@ -81,7 +65,7 @@ void client_close(struct client *c)
 	check_magic(c, CLIENT_MAGIC);
 	check(c->ex == NULL && c->state != CLIENT_CLOSED);
 	if (c->state == CLIENT_HANDSHAKE)
-		client_handshake_over(c);
+		handshake_over(c);
 	timer_clear(&c->timer);
 	stream_close(&c->stream);
 	buf_put(&w->pool.bufs, c->in);

@@ -4,6 +4,7 @@
 
 #include "client_h1.h"
 #include "client_h2.h"
+#include "handshake.h"
 #include "reply.h"
 
 #include "weir/base/check.h"
@@ -416,6 +417,9 @@ static void on_readable(struct stream *stream)
 		if (client_proxy_read(c))
 			start(c);
 		break;
+	case CLIENT_HANDSHAKE:
+		handshake_first_bytes(c);
+		break;
 	case CLIENT_IDLE:
 	case CLIENT_HEAD:
 		read_request(c);
@@ -457,27 +461,6 @@ static void on_broken(struct stream *stream)
 
 /* ---- TLS ---- */
 
-static void begin_handshake(struct client *c, struct tls_server *server)
-{
-	struct listener_local *place = &c->listener->local[c->worker->pool.id];
-	void *state = tls_accept(server);
-	if (!state) {
-		client_close(c);
-		return;
-	}
-	client_set_state(c, CLIENT_HANDSHAKE);
-	list_init(&c->waiting);
-	if (place->n_handshakes >= c->conf->limits.handshakes) {
-		counter_add(&c->worker->counters.tls_waited, 1);
-		list_push_back(&place->waiting, &c->waiting);
-		stream_pause(&c->stream);
-	} else {
-		place->n_handshakes++;
-	}
-	stream_secure(&c->stream, &transport_tls_server, state);
-	loop_timer(&c->worker->loop, &c->timer, c->conf->timeouts.handshake_us);
-}
-
 /* Accepted connections are connected: this is the end of the handshake. */
 static void on_connected(struct stream *stream, enum err err)
 {
@@ -494,7 +477,7 @@ static void on_connected(struct stream *stream, enum err err)
 	counter_add(&counters->tls_handshakes, 1);
 	if (tls_info(stream->transport, stream->transport_state)->resumed)
 		counter_add(&counters->tls_resumed, 1);
-	client_handshake_over(c);
+	handshake_over(c);
 	client_set_state(c, CLIENT_IDLE);
 	if (view_eq(stream_alpn(stream), VIEW("h2"))) {
 		client_h2_start(c);
@@ -583,22 +566,16 @@ static void exchange_ended(struct exchange *ex)
 
 /* ---- birth ---- */
 
-/* Whose certificates it gets; NULL: none. */
-static struct tls_server *server_of(const struct client *c)
-{
-	const struct gen_local *gl = c->gl;
-	return gl->servers ? gl->servers[c->conf - gl->gen->conf->listeners] : NULL;
-}
-
 static void start(struct client *c)
 {
-	struct tls_server *server = server_of(c);
 	client_set_state(c, CLIENT_IDLE);
 	loop_timer(&c->worker->loop, &c->timer, c->conf->timeouts.header_us);
-	if (unlikely(server))
-		begin_handshake(c, server);
-	else if (unlikely(c->worker->draining))
+	if (unlikely(handshake_server(c) != NULL)) {
+		client_set_state(c, CLIENT_HANDSHAKE);
+		handshake_start(c);
+	} else if (unlikely(c->worker->draining)) {
 		client_drain(c);
+	}
 }
 
 /* A tenth more or less. */

@@ -31,8 +31,6 @@ struct exchange_request client_request(struct client *c, const struct message *m
 
 /* Reads no more of the request until client_ops->resume. */
 void client_pause_body(struct client *c);
-/* Its place among limits.handshakes goes to who waits longest. */
-void client_handshake_over(struct client *c);
 
 /* client_proxy.c: whether its peer has to begin with a PROXY header. */
 bool client_proxy_expected(const struct conf_listener *conf, const struct addr *peer);

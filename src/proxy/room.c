@@ -30,6 +30,8 @@ static bool is_idle(const struct client *c, uint64_t now)
 		return false;
 	if (c->state == CLIENT_HTTP2)
 		return client_streams(c) == 0;
+	if (c->state == CLIENT_HANDSHAKE)
+		return c->handshake == HANDSHAKE_SILENT;
 	return c->state == CLIENT_IDLE && !c->in && !stream_pending(&c->stream);
 }
 

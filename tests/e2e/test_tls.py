@@ -476,14 +476,34 @@ def test_junk_instead_of_a_hello(weir, scripted, site, junk):
     assert after["tls_handshakes"] == 0 and after["requests"] == 0
 
 
-def test_half_open_handshakes_wait_and_time_out(weir, scripted, ca, site):
+def test_silent_connections_take_no_place(weir, scripted, ca, site):
+    daemon = weir([scripted().address], workers=1, listener=tls_listener(
+        site, limits={"handshakes": 1}, timeouts={"handshake": "1s"}))
+    flood = [daemon.connect() for _ in range(40)]
+    wait_for(lambda: totals(daemon)["connections"] == 40)
+    with TlsClient(daemon.port, ca) as client:
+        assert client.ask().status == 200
+    assert totals(daemon)["tls_waited"] == 0
+    for each in flood:
+        each.assert_closed()
+    assert totals(daemon)["tls_timeouts"] == 40
+
+
+def test_half_open_handshakes_wait_and_leave(weir, scripted, ca, site):
+    """Those of one address have three places of four: the last is for somebody else."""
     daemon = weir([scripted().address], workers=1, listener=tls_listener(
         site, limits={"handshakes": 4}, timeouts={"handshake": "1s"}))
     with TlsClient(daemon.port, ca) as open_one:
         open_one.ask()
         flood = [daemon.connect() for _ in range(40)]
-        wait_for(lambda: totals(daemon)["tls_waited"] == 36)
+        for each in flood:
+            each.send(b"\x16")
+        wait_for(lambda: totals(daemon)["tls_waited"] == 37)
         assert open_one.ask().status == 200
+        with socket.create_connection(("127.0.0.1", daemon.port),
+                                      source_address=("127.0.0.2", 0)) as sock:
+            with client_context(ca).wrap_socket(sock, server_hostname="a.example") as other:
+                assert other.version()
         for each in flood:
             each.assert_closed()
         assert totals(daemon)["tls_timeouts"] == 40
@@ -495,6 +515,7 @@ def test_whoever_waits_is_served_next(weir, scripted, ca, site):
     daemon = weir([scripted().address], workers=1,
                   listener=tls_listener(site, limits={"handshakes": 1}))
     first = daemon.connect()
+    first.send(b"\x16")
     wait_for(lambda: totals(daemon)["connections"] == 1)
     tls, incoming, outgoing = hello(ca)
     with connect_socket(daemon.port) as second:
@@ -503,6 +524,21 @@ def test_whoever_waits_is_served_next(weir, scripted, ca, site):
         first.close()
         incoming.write(second.recv(65536))
         assert incoming.pending
+
+
+def test_slow_handshakes_make_room(weir, scripted, ca, site):
+    """Of another address: one by itself has to wait."""
+    daemon = weir([scripted().address], workers=1,
+                  listener=tls_listener(site, limits={"handshakes": 1}, timeouts={"handshake": "1m"}))
+    first = daemon.connect()
+    first.send(b"\x16")
+    wait_for(lambda: totals(daemon)["connections"] == 1)
+    with socket.create_connection(("127.0.0.1", daemon.port),
+                                  source_address=("127.0.0.2", 0)) as sock:
+        with client_context(ca).wrap_socket(sock, server_hostname="a.example") as other:
+            assert other.version()
+    first.assert_closed()
+    assert totals(daemon)["tls_evicted"] == 1
 
 
 def test_cut_in_the_middle(weir, scripted, ca, site):

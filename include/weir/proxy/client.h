@@ -17,8 +17,7 @@
  *
  *   PROXY   the peer must say first who the client is (client_proxy.c); the header
  *           so far is in `in`                      timeouts.header
- *   HANDSHAKE  TLS comes before IDLE; reading is paused while the connection waits for
- *           its turn (limits.handshakes)           timeouts.handshake
+ *   HANDSHAKE  TLS comes before IDLE, see handshake.c    timeouts.handshake
  *   IDLE    nothing of a next request has come       deadline timeouts.keepalive, or max_age
  *           (header for the first request)
  *   HEAD    part of a head is in `in`                timeouts.header, from its first byte
@@ -52,6 +51,9 @@ enum client_state {
 	CLIENT_CLOSED,
 };
 
+/* handshake.c has the diagram. */
+enum client_handshake { HANDSHAKE_SILENT, HANDSHAKE_WAITING, HANDSHAKE_SHAKING };
+
 struct client_h2;
 
 enum client_framing { FRAMING_LENGTH, FRAMING_CHUNKED, FRAMING_CLOSE };
@@ -60,8 +62,9 @@ struct client {
 	void *slab_link;    /* only while free */
 	struct timer timer; /* stays filed while free */
 	uint32_t magic;
-	uint8_t state;   /* enum client_state */
-	uint8_t framing; /* enum client_framing of the response under way */
+	uint8_t state;     /* enum client_state */
+	uint8_t handshake; /* enum client_handshake, in HANDSHAKE */
+	uint8_t framing;   /* enum client_framing of the response under way */
 	uint8_t ip_len;
 	bool keep : 1;       /* the connection goes on after this exchange */
 	bool trusted : 1;    /* the peer is in trusted_proxies */
@@ -80,7 +83,7 @@ struct client {
 	struct listener *listener;
 	union {
 		struct h1_body body; /* of the request under way */
-		struct list waiting; /* HANDSHAKE: in listener_local->waiting, or unlinked */
+		struct list shake;   /* HANDSHAKE: in a list of listener_local, or unlinked */
 	};
 	uint64_t head_from_us;
 	uint32_t n_requests;

@@ -44,7 +44,10 @@ struct listener {
 	struct listener_local {
 		struct counter accepted, refused;
 		uint32_t n_handshakes; /* in progress */
-		struct list waiting;   /* struct client: before their handshake */
+		/* struct client, longest first: in progress; waiting for a place; the same, but
+		 * their address has enough of them */
+		struct list shaking, waiting, greedy;
+		struct timer slow; /* set while some wait */
 	} CACHE_ALIGNED local[];
 };
 
