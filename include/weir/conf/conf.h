@@ -140,14 +140,15 @@ struct conf_listener {
 	enum conf_encoded_slash encoded_slash;
 	enum conf_underscores underscores;
 	struct {
-		uint64_t handshake_us, header_us, body_idle_us, write_idle_us, keepalive_us,
-		    half_closed_us, max_age_us;
+		uint64_t handshake_us, header_us, body_us, body_idle_us, write_idle_us,
+		    keepalive_us, half_closed_us, max_age_us;
 	} timeouts;
 	struct {
 		uint32_t connections; /* 0: none */
 		bool connections_set;
 		uint32_t header_bytes, header_count, line_bytes;
 		uint64_t body_bytes; /* 0: none */
+		uint64_t body_rate;  /* bytes a second, 0: none */
 		uint32_t h2_streams;
 		uint64_t h2_head_bytes;   /* of a connection */
 		uint64_t h2_window_bytes; /* of a connection */

@@ -167,6 +167,7 @@ struct exchange {
 	uint64_t last_byte_us;
 	uint64_t blocked_from_us, client_us; /* the client read slowly */
 	uint64_t upload_us;                  /* it sent slowly */
+	uint64_t dawdle_us, dawdle_from_us;  /* SENDING: weir waited for it; since, 0: does not */
 	uint64_t failed_wait_us;             /* spent waiting in attempts that were repeated */
 	uint32_t queue_met;                  /* waiters in the queue when this one joined them */
 	uint64_t bytes_in, bytes_out;
