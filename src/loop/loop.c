@@ -67,14 +67,16 @@ static void on_unblock(struct ev_loop *ev, ev_idle *w, int revents)
 /* What is put off meanwhile is not due yet; what takes too long waits for one more turn. */
 static void run_due(struct loop *loop)
 {
-	uint64_t until = list_is_empty(&loop->due) ? 0 : clock_us() + DUE_US;
-	while (!list_is_empty(&loop->due)) {
+	if (list_is_empty(&loop->due))
+		return;
+	uint64_t until = clock_us() + DUE_US;
+	loop->running_due = true;
+	do {
 		struct deferred *d = list_first(&loop->due, struct deferred, link);
 		list_del(&d->link);
 		d->fn(d);
-		if (clock_us() >= until)
-			return;
-	}
+	} while (!list_is_empty(&loop->due) && clock_us() < until);
+	loop->running_due = false;
 }
 
 /* What this turn put off is due in the next one, which must not wait for anybody. */

@@ -17,7 +17,7 @@
 #define READS_PER_EVENT 4
 /* Bytes of a body still to come from which on they pass through a pipe.  More than one pipe
  * takes: the end is received here, where bytes behind it are seen. */
-#define SPLICE_MIN (PIPE_BYTES + 1)
+#define SPLICE_MIN BULK_BYTES
 
 static struct attempt *attempt_of(struct stream *stream)
 {
@@ -365,11 +365,21 @@ static bool splice_part(struct attempt *at, struct pipe *pipe)
 	return attempt_relayed(at, io, at->resp_body.state == H1_BODY_DONE);
 }
 
+static bool is_bulk(const struct attempt *at)
+{
+	if (!at->ex->head_relayed)
+		return false;
+	return (at->resp_body.state == H1_BODY_LENGTH ? at->resp_body.left : at->ex->body_out) >=
+	       BULK_BYTES;
+}
+
 static void on_readable(struct stream *stream)
 {
 	struct attempt *at = attempt_of(stream);
 	struct exchange *ex = at->ex;
 	struct worker *w = ex->worker;
+	if (unlikely(is_bulk(at)) && stream_put_off(stream))
+		return;
 	for (unsigned i = 0; i < READS_PER_EVENT; i++) {
 		struct pipe *pipe = unlikely(may_splice(at)) ? pipe_get(&w->pipes) : NULL;
 		if (pipe) {

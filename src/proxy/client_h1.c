@@ -173,9 +173,16 @@ static void feed_body(struct client *c, char *ptr, size_t len)
 		client_pause_body(c);
 }
 
+static bool is_bulk(const struct client *c)
+{
+	return (c->body.state == H1_BODY_LENGTH ? c->body.left : c->ex->bytes_in) >= BULK_BYTES;
+}
+
 static void read_body(struct client *c)
 {
 	struct worker *w = c->worker;
+	if (is_bulk(c) && stream_put_off(&c->stream))
+		return;
 	char *at = w->from_client.data;
 	size_t have = 0, n, room = exchange_body_room(c->ex);
 	if (room == 0 || exchange_upload_pending(c->ex)) {

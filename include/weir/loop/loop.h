@@ -63,6 +63,7 @@ struct loop {
 	ev_timer wheel_timer;
 	ev_async mail_async;
 	struct list put_off, due; /* struct deferred: in this turn, in the one before */
+	bool running_due;         /* what is called now was put off, or follows from it */
 	ev_idle unblock;          /* runs while something is due: the loop does not block */
 	/* called before the loop blocks; NULL: nothing */
 	void (*on_turn_end)(struct loop *loop);

@@ -135,6 +135,18 @@ static inline void stream_again(struct stream *s)
 	loop_next_turn(s->loop, &s->again);
 }
 
+/*
+ * For bulk: small things of a turn come first, and all bulk together has a share of it.
+ * False when its time has come; true: `readable` comes again, nothing is to be read now.
+ */
+static inline bool stream_put_off(struct stream *s)
+{
+	if (s->loop->running_due)
+		return false;
+	stream_again(s);
+	return true;
+}
+
 /* stream_again if bytes are left in the transport, which has some kind of buffer. */
 void stream_feed(struct stream *s);
 

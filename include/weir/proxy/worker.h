@@ -126,6 +126,10 @@ struct worker {
 
 #define HEAD_ROOM AREA_FRONT
 
+/* What is left of a body, or was moved of one without an end, that makes it bulk: others
+ * come first (stream_put_off). */
+#define BULK_BYTES (64 * 1024 + 1)
+
 enum err worker_init(struct worker *w, unsigned id, const struct worker_limits *limits);
 void worker_fini(struct worker *w);
 

@@ -208,6 +208,19 @@ Test(stream, once_more_in_the_next_turn)
 	fixture_fini();
 }
 
+Test(stream, bulk_is_read_after_what_is_small)
+{
+	fixture_pair();
+	cr_expect(stream_put_off(&fx.s), "an event of the turn itself");
+	fx.s.loop->running_due = true;
+	cr_expect(!stream_put_off(&fx.s));
+	fx.s.loop->running_due = false;
+	for (int i = 0; i < 3; i++)
+		fixture_turn();
+	cr_expect_eq(fx.n_readable, 1, "once");
+	fixture_fini();
+}
+
 /* Without a turn of the loop in between. */
 Test(stream, catches_up_with_what_is_there)
 {
