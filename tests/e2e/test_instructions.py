@@ -187,7 +187,7 @@ def measure(weir, tmp_path):
         wrapper = ["valgrind", "--tool=callgrind", "-q", "--zero-before=reply_route",
                    f"--callgrind-out-file={out}", "--compress-strings=no", "--compress-pos=no"]
         wrapper += [f"--toggle-collect={f}" for f in
-                    (("api_pools", "api_metrics") if reads else ("on_io",))]
+                    (("api_pools", "api_metrics") if reads else ("on_io", "exchange_turn_end"))]
         daemon = weir(ready=False, wrapper=wrapper, program=program, **make(backends, tmp_path))
         daemon.wait_ready(daemon.answers, 100)
         client = daemon.connect()
