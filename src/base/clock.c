@@ -64,10 +64,28 @@ void clock_rfc3339(char out[CLOCK_RFC3339_LEN + 1], uint64_t wall_us)
 	*out = '\0';
 }
 
+static const char months[12][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+				   "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+
+void clock_http(char out[CLOCK_HTTP_LEN + 1], uint64_t wall_us)
+{
+	static const char days[7][4] = {"Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"};
+	struct date d = date_of(wall_us / 1000000);
+	memcpy(out, days[wall_us / 1000000 / 86400 % 7], 3);
+	memcpy(out + 3, ", ", 2);
+	out = put_two(out + 5, d.day, ' ');
+	memcpy(out, months[d.month - 1], 3);
+	out[3] = ' ';
+	out = put_digits(out + 4, d.year, 4);
+	*out++ = ' ';
+	out = put_two(out, d.hour, ':');
+	out = put_two(out, d.minute, ':');
+	out = put_two(out, d.second, ' ');
+	memcpy(out, "GMT", 4);
+}
+
 void clock_clf(char out[CLOCK_CLF_LEN + 1], uint64_t wall_us)
 {
-	static const char months[12][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
-					   "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
 	struct date d = date_of(wall_us / 1000000);
 	out = put_two(out, d.day, '/');
 	memcpy(out, months[d.month - 1], 3);

@@ -281,7 +281,7 @@ static enum h1_result host_meaning(struct h1_head *head, struct message *msg, st
 		return h1_head_bad(head, REJECT_BAD_HOST);
 	/* the authority of an absolute form stays: they must agree, judged at the end */
 	if (view_is_empty(msg->authority))
-		msg->authority = value;
+		msg->authority = authority_plain(value);
 	head->host = value;
 	return H1_OK;
 }

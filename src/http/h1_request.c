@@ -51,6 +51,7 @@ static bool split_absolute(struct message *msg)
 	msg->path = view_skip(rest, n);
 	if (!authority_split(msg->authority, &host, &port))
 		return false;
+	msg->authority = authority_plain(msg->authority);
 	/* "http://host" means "/", or "*" with OPTIONS (RFC 9112 3.2.4) */
 	if (view_is_empty(msg->path))
 		msg->path = msg->method == METHOD_OPTIONS ? VIEW("*") : VIEW("/");

@@ -277,7 +277,7 @@ static enum reject authority_meaning(struct h2_head *head)
 	if (head->host.ptr && head->authority.len &&
 	    !authority_is_same(head->host, head->authority, head->scheme))
 		return REJECT_HOST_MISMATCH;
-	head->msg->authority = authority;
+	head->msg->authority = authority_plain(authority);
 	return REJECT_NONE;
 }
 

@@ -4,7 +4,7 @@
  * two programs in a row might read a host differently: no user information, no
  * percent-encoding (a route for "a.example" would not match "%61.example", a
  * backend that decodes would), no comma (X-Forwarded-Host is a list), no zone
- * identifier, no empty port.
+ * identifier.  An empty port is the standard one.
  */
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -58,6 +58,8 @@ bool authority_split(struct view authority, struct view *host, uint16_t *port)
 		return true;
 	struct view digits = view_skip(authority, n + 1);
 	uint64_t number;
+	if (authority.ptr[n] == ':' && digits.len == 0)
+		return true;
 	if (authority.ptr[n] != ':' || digits.len > 5 || !parse_u64(digits, &number) ||
 	    number == 0 || number > UINT16_MAX)
 		return false;
@@ -83,4 +85,10 @@ bool authority_is_same(struct view a, struct view b, struct view scheme)
 		return false;
 	return host_is_same(a_host, b_host) &&
 	       (a_port ? a_port : standard) == (b_port ? b_port : standard);
+}
+
+struct view authority_plain(struct view authority)
+{
+	bool bare = authority.len && authority.ptr[authority.len - 1] == ':';
+	return view_head(authority, authority.len - bare);
 }

@@ -80,6 +80,9 @@ static void send_reject(struct client *c, const struct message *msg, unsigned st
 		      page.json ? VIEW("application/json") : VIEW("text/plain; charset=utf-8"));
 	h1_put_header_u64(&out, VIEW("Content-Length"), len);
 	h1_put_header(&out, VIEW("X-Request-ID"), page.request_id);
+	h1_put_header(&out, VIEW("Date"), policy_date(w));
+	if (status == 405)
+		h1_put_header(&out, VIEW("Allow"), reject_allow);
 	if (c->conf->refusal_header.ptr)
 		h1_put_header(&out, c->conf->refusal_header, view_str(reason));
 	h1_put(&out, VIEW("Connection: close\r\n\r\n"));
@@ -215,6 +218,22 @@ static void read_body(struct client *c)
 /* ---- requests ---- */
 
 /*
+ * A request of HTTP/1.0 without a Host is for whom it came to (RFC 9112 3.3): backends of
+ * HTTP/1.1 and 2 need a name.
+ */
+static void name_authority(struct client *c)
+{
+	struct worker *w = c->worker;
+	struct proxy_header origin;
+	client_origin(c, &origin);
+	if (!origin.destination.len || addr_is_unix(&origin.destination))
+		strcpy(w->own_address, "localhost");
+	else
+		addr_format(&origin.destination, w->own_address);
+	w->req.authority = view_str(w->own_address);
+}
+
+/*
  * The head in worker->req is whole; `rest` are the bytes behind it.  The body
  * that came along goes with the head, so that both leave in one write.
  */
@@ -223,6 +242,8 @@ static void begin_exchange(struct client *c, char *rest, size_t len)
 	struct worker *w = c->worker;
 	struct h1_limits limits = head_limits(c->conf);
 	struct addr client;
+	if (unlikely(!w->req.authority.len))
+		name_authority(c);
 	struct exchange_request req = client_request(c, &w->req, &client);
 	req.ops = &client_h1_ops;
 	req.ended = exchange_ended;

@@ -124,6 +124,9 @@ static void answer(struct client_stream *cs, unsigned status, const char *reason
 		add_field(resp, VIEW("content-length"), view_of(number, (size_t)n));
 	}
 	add_field(resp, VIEW("x-request-id"), page.request_id);
+	add_field(resp, VIEW("date"), policy_date(w));
+	if (status == 405)
+		add_field(resp, VIEW("allow"), reject_allow);
 	if (h2->conn->conf->refusal_header.ptr)
 		add_field(resp, h2->conn->conf->refusal_header, view_str(reason));
 	counter_add(status >= 500 ? &w->counters.responses_5xx : &w->counters.responses_4xx, 1);

@@ -193,6 +193,10 @@ void exchange_begin(struct exchange *ex, const struct exchange_request *req, str
 		exchange_end(ex, OUTCOME_misdirected);
 		return;
 	}
+	if (unlikely(w->req.ids & HDR_BIT(MAX_FORWARDS)) && !policy_max_forwards(ex, &w->req)) {
+		exchange_answered(ex, reply_final(ex), OUTCOME_local);
+		return;
+	}
 	route_exchange(ex, req);
 	if (unlikely(!ex->route)) {
 		refuse_route(ex, OUTCOME_no_route);

@@ -108,6 +108,40 @@ static void note(struct exchange *ex, struct header *h, struct view *id)
 	}
 }
 
+static void add(struct message *msg, enum hdr_id id, struct view name, struct view value)
+{
+	msg->headers[msg->n_headers++] =
+	    (struct header){.name = name, .value = value, .id = (uint8_t)id};
+}
+
+/* "Via: 1.1 weir": a pseudonym, and the version in which the message came. */
+static struct header via(bool h2, unsigned minor)
+{
+	return header_of_line(HDR_VIA,
+			      h2      ? VIEW("Via: 2 weir\r\n")
+			      : minor ? VIEW("Via: 1.1 weir\r\n")
+				      : VIEW("Via: 1.0 weir\r\n"),
+			      3);
+}
+
+/* The line of Date, put together once a second. */
+static struct view date_line(struct worker *w)
+{
+	if (unlikely(w->loop.now_us >= w->date_until_us)) {
+		uint64_t wall = clock_wall_us();
+		memcpy(w->date, "Date: ", 6);
+		clock_http(w->date + 6, wall);
+		memcpy(w->date + 6 + CLOCK_HTTP_LEN, "\r\n", 2);
+		w->date_until_us = w->loop.now_us + 1000000 - wall % 1000000;
+	}
+	return view_of(w->date, sizeof(w->date));
+}
+
+struct view policy_date(struct worker *w)
+{
+	return view_of(date_line(w).ptr + 6, CLOCK_HTTP_LEN);
+}
+
 /* Notes what is needed later. */
 static void scan(struct exchange *ex, struct message *msg)
 {
@@ -132,14 +166,30 @@ void policy_take(struct exchange *ex, const struct exchange_request *req, struct
 	w->texts = str_fixed(w->texts.ptr, TEXTS_ROOM);
 	identity_claim(&req->who, msg, ex->wants_upgrade, &w->texts);
 	ex->ends_trailers = msg->names_fields;
-	msg->headers[msg->n_headers++] = (struct header){
-	    .name = VIEW("X-Request-ID"),
-	    .value = view_of(ex->request_id, ex->request_id_len),
-	    .id = HDR_X_REQUEST_ID,
-	};
+	ex->client_h2 = msg->h2;
+	msg->headers[msg->n_headers++] = via(msg->h2, msg->version_minor);
+	add(msg, HDR_X_REQUEST_ID, VIEW("X-Request-ID"),
+	    view_of(ex->request_id, ex->request_id_len));
 }
 
-/* The name without its port; those who sent no name mean the default. */
+bool policy_max_forwards(struct exchange *ex, struct message *msg)
+{
+	struct str *texts = &ex->worker->texts;
+	struct header *h = message_find(msg, HDR_MAX_FORWARDS);
+	uint64_t left;
+	if (!h || (msg->method != METHOD_TRACE && msg->method != METHOD_OPTIONS) ||
+	    !parse_u64(h->value, &left))
+		return true;
+	if (left == 0)
+		return false;
+	const size_t from = texts->len;
+	str_u64(texts, left - 1);
+	h->value = view_of(texts->ptr + from, texts->len - from);
+	h->line_len = 0;
+	return true;
+}
+
+/* Ports make no difference; those who sent no name mean the default. */
 bool policy_is_for(const struct tls_info *tls, struct view authority)
 {
 	struct view host;
@@ -265,9 +315,31 @@ static void take_report(struct exchange *ex, struct message *resp)
 		pool_note_report(ex->at->lease.backend, value, ex->worker->loop.now_us);
 }
 
+/* A client of HTTP/1 is told what to upgrade to (RFC 9110 15.5.22). */
+static bool keeps_upgrade(const struct exchange *ex, const struct message *resp)
+{
+	return resp->status == 101 || (resp->status == 426 && !ex->client_h2);
+}
+
+/* What every forwarded response has (RFC 9110 6.6.1, 7.6.3). */
+static void sign(struct exchange *ex, struct message *resp)
+{
+	if (resp->status < 200)
+		return;
+	if (unlikely(!(resp->ids & HDR_BIT(DATE))))
+		resp->headers[resp->n_headers++] =
+		    header_of_line(HDR_DATE, date_line(ex->worker), 4);
+	resp->headers[resp->n_headers++] = via(ex->at->h2 != NULL, resp->version_minor);
+	if (unlikely(resp->status == 426 && resp->ids & HDR_BIT(UPGRADE)) &&
+	    keeps_upgrade(ex, resp))
+		add(resp, HDR_CONNECTION, VIEW("Connection"), VIEW("upgrade"));
+}
+
 void policy_response(struct exchange *ex, struct message *resp)
 {
-	message_drop_hop_by_hop(resp, resp->status == 101);
+	message_drop_hop_by_hop(resp, keeps_upgrade(ex, resp));
+	if (ex->view) /* it comes from a backend */
+		sign(ex, resp);
 	ex->ends_resp_trailers |= resp->names_fields;
 	if (unlikely(ex->view && ex->view->pool->wants_reports))
 		take_report(ex, resp);

@@ -12,6 +12,8 @@
 /* Longest body of an error page. */
 #define PAGE_MAX 1024
 
+const struct view reject_allow = VIEW("GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH");
+
 size_t reply_page(const struct reply_page *page, char *out, size_t cap)
 {
 	struct str s = str_fixed(out, cap);
@@ -42,6 +44,7 @@ static void begin_response(struct message *resp, unsigned status, uint64_t lengt
 	resp->keep_alive = true;
 	resp->upgrade = false;
 	resp->n_headers = 0;
+	resp->ids = 0;
 }
 
 static void add_field(struct message *resp, enum hdr_id id, struct view name, struct view value)
@@ -66,6 +69,7 @@ static enum io send_reply(struct exchange *ex, struct span body)
 	if (resp->body == BODY_LENGTH)
 		add_field(resp, HDR_CONTENT_LENGTH, VIEW("Content-Length"),
 			  view_of(length, (size_t)n));
+	add_field(resp, HDR_DATE, VIEW("Date"), policy_date(ex->worker));
 	if (ex->method == METHOD_HEAD || resp->body == BODY_NONE)
 		body.len = 0;
 	ex->status = resp->status;
@@ -167,6 +171,15 @@ static enum io reply_respond(struct exchange *ex)
 			  ex->route->respond.content_type);
 	policy_response(ex, &w->resp);
 	return send_reply(ex, (struct span){at, body.len});
+}
+
+enum io reply_final(struct exchange *ex)
+{
+	struct message *resp = &ex->worker->resp;
+	bool traced = ex->method == METHOD_TRACE; /* reflecting what it brought is not for us */
+	begin_response(resp, traced ? 405 : 200, 0);
+	add_field(resp, HDR_OTHER, VIEW("Allow"), reject_allow);
+	return send_reply(ex, (struct span){ex->worker->from_backend.data, 0});
 }
 
 enum io reply_route(struct exchange *ex, const struct exchange_request *req, enum outcome *outcome)

@@ -15,6 +15,9 @@ struct reply_page {
 	bool json;
 };
 
+/* Allow of a 405, which has to say (RFC 9110 15.5.6): what weir lets through. */
+extern const struct view reject_allow;
+
 /* Writes the page; returns its length, less than `cap`. */
 size_t reply_page(const struct reply_page *page, char *out, size_t cap);
 
@@ -23,6 +26,8 @@ size_t reply_page(const struct reply_page *page, char *out, size_t cap);
  * the exchange.
  */
 enum io reply_error(struct exchange *ex, enum outcome outcome, const char *detail);
+/* TRACE or OPTIONS that goes no further: Max-Forwards was 0. */
+enum io reply_final(struct exchange *ex);
 /* For a route that redirects or responds; *outcome is what the exchange ends with. */
 enum io reply_route(struct exchange *ex, const struct exchange_request *req, enum outcome *outcome);
 

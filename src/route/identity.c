@@ -286,7 +286,11 @@ static void claim_rest(const struct identity *who, struct message *msg, struct s
 		    who->fingerprint);
 	}
 	if (likely(!who->trusted || !claims->proto))
-		add(msg, HDR_X_FORWARDED_PROTO, VIEW("X-Forwarded-Proto"), who->scheme);
+		msg->headers[msg->n_headers++] =
+		    header_of_line(HDR_X_FORWARDED_PROTO,
+				   who->scheme.len == 5 ? VIEW("X-Forwarded-Proto: https\r\n")
+							: VIEW("X-Forwarded-Proto: http\r\n"),
+				   17);
 	if (likely(!who->trusted || !claims->xfh) && (who->host.len || msg->authority.len))
 		add(msg, HDR_X_FORWARDED_HOST, VIEW("X-Forwarded-Host"),
 		    who->host.len ? who->host : msg->authority);

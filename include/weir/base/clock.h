@@ -33,4 +33,8 @@ void clock_rfc3339(char out[CLOCK_RFC3339_LEN + 1], uint64_t wall_us);
 #define CLOCK_CLF_LEN 26
 void clock_clf(char out[CLOCK_CLF_LEN + 1], uint64_t wall_us);
 
+/* "Sun, 06 Nov 1994 08:49:37 GMT", the form of Date (RFC 9110 5.6.7); needs 30 bytes. */
+#define CLOCK_HTTP_LEN 29
+void clock_http(char out[CLOCK_HTTP_LEN + 1], uint64_t wall_us);
+
 #endif

@@ -48,6 +48,17 @@ struct header {
 	bool drop;  /* not to be written */
 };
 
+/* A field of ours that is written down as a whole line, CRLF included: nothing is put together. */
+static inline struct header header_of_line(enum hdr_id id, struct view line, size_t name_len)
+{
+	return (struct header){
+	    .name = view_of(line.ptr, name_len),
+	    .value = view_of(line.ptr + name_len + 2, line.len - name_len - 4),
+	    .line_len = (uint32_t)line.len,
+	    .id = (uint8_t)id,
+	};
+}
+
 enum method {
 	METHOD_OTHER,
 	METHOD_GET,
@@ -135,13 +146,16 @@ void target_split(struct view path, struct view *path_only, struct view *query);
 /*
  * Host without the port (an IPv6 address keeps its brackets), and the port (0
  * when absent); false when malformed: empty, user information, percent-encoding
- * or a comma in the host, a port that is empty, 0 or above 65535.
+ * or a comma in the host, a port that is 0 or above 65535.
  */
 bool authority_split(struct view authority, struct view *host, uint16_t *port);
 /* Names without regard to case and to a dot at the end; ports as the scheme has them if not given.
  */
 bool host_is_same(struct view a, struct view b);
 bool authority_is_same(struct view a, struct view b, struct view scheme);
+
+/* Without the colon of an empty port, which not everybody reads as the standard one. */
+struct view authority_plain(struct view authority);
 
 /* The standard reason phrase, "" when unknown. */
 const char *status_reason(unsigned status);

@@ -138,6 +138,7 @@ struct exchange {
 	uint32_t req_head_len; /* of `req` */
 	enum method method;
 	uint8_t client_minor; /* HTTP/1.x of the client */
+	bool client_h2;       /* it speaks HTTP/2 */
 	bool req_chunked;     /* towards the backend */
 	bool req_complete;    /* the whole body has come from the client */
 	bool replayable;      /* `req` holds everything sent so far */
@@ -320,6 +321,10 @@ void policy_response(struct exchange *ex, struct message *resp);
 /* And in trailer sections, parsed into `msg`. */
 void policy_request_trailers(struct exchange *ex, struct message *msg);
 void policy_response_trailers(struct exchange *ex, struct message *msg);
+/* The time as Date says it, put together once a second. */
+struct view policy_date(struct worker *w);
+/* Max-Forwards counts one less; false: the request ends here (RFC 9110 7.6.2). */
+bool policy_max_forwards(struct exchange *ex, struct message *msg);
 /* Whether a request for this authority belongs on a connection made for tls->sni. */
 bool policy_is_for(const struct tls_info *tls, struct view authority);
 /* Content-Type is that of gRPC itself: not of gRPC-Web, which has errors of HTTP. */

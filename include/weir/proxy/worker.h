@@ -8,6 +8,7 @@
 
 #include <pthread.h>
 
+#include "weir/base/clock.h"
 #include "weir/http/h1.h"
 #include "weir/http/h2_window.h"
 #include "weir/loop/loop.h"
@@ -79,6 +80,9 @@ struct worker {
 	struct message req, resp;
 	/* where fields of the request head at hand are rewritten, TEXTS_ROOM bytes; owns */
 	struct str texts;
+	char own_address[ADDR_TEXT_MAX];   /* where a request without a Host came to */
+	char date[6 + CLOCK_HTTP_LEN + 2]; /* the line of Date */
+	uint64_t date_until_us;
 	char set_cookie[256];                       /* the pin of the response head at hand */
 	char server_timing[160], proxy_status[256]; /* diagnose.c, of the same head */
 	struct route_scratch *routes;

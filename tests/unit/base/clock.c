@@ -45,3 +45,21 @@ Test(clock, moments)
 	for (int i = 0; i < 100000; i++)
 		assert_date(rng_next(&rng) % UINT64_C(253402300800000000));
 }
+
+Test(clock, http_dates)
+{
+	static const struct {
+		uint64_t s;
+		const char *text;
+	} rows[] = {
+	    {0, "Thu, 01 Jan 1970 00:00:00 GMT"},
+	    {784111777, "Sun, 06 Nov 1994 08:49:37 GMT"},
+	    {951782400, "Tue, 29 Feb 2000 00:00:00 GMT"},
+	    {4102444799, "Thu, 31 Dec 2099 23:59:59 GMT"},
+	};
+	char text[CLOCK_HTTP_LEN + 1];
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		clock_http(text, rows[i].s * 1000000 + 999999);
+		cr_assert_str_eq(text, rows[i].text);
+	}
+}

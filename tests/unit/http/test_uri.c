@@ -15,6 +15,8 @@ Test(http_uri, authorities_that_are_fine)
 	static const struct good rows[] = {
 	    {"a", "a", 0},
 	    {"example.com:80", "example.com", 80},
+	    {"example.com:", "example.com", 0},
+	    {"[::1]:", "[::1]", 0},
 	    {"example.com:00080", "example.com", 80},
 	    {"a:65535", "a", 65535},
 	    {"127.0.0.1", "127.0.0.1", 0},
@@ -37,11 +39,11 @@ Test(http_uri, authorities_that_are_fine)
 Test(http_uri, authorities_that_are_not)
 {
 	static const char *const rows[] = {
-	    "",       ":",         "a:",     ":80",   "a:0",    "a:65536", "a:123456", "a:8x",
-	    "a:-1",   "a:+1",      "a:8 0",  "a b",   " a",     "a ",      "u@a",      "a/b",
-	    "a?b",    "a#b",       "a\\b",   "a,b",   "%61",    "a\xc3",   "a\x7f",    "::1",
-	    "[::1",   "[]",        "[:]",    "[a]",   "[::1]a", "[::1]:",  "[::1%lo]", "[::1]80",
-	    "[v1.a]", "[1.2.3.4]", "[:::1]", "a:b:c", "[::1]]", "a[::1]",  "<a>",      "a\tb",
+	    "",       ":",     ":80",    "a:0",    "a:65536",  "a:123456", "a:8x",   "a:-1",
+	    "a:+1",   "a:8 0", "a b",    " a",     "a ",       "u@a",      "a/b",    "a?b",
+	    "a#b",    "a\\b",  "a,b",    "%61",    "a\xc3",    "a\x7f",    "::1",    "[::1",
+	    "[]",     "[:]",   "[a]",    "[::1]a", "[::1%lo]", "[::1]80",  "[v1.a]", "[1.2.3.4]",
+	    "[:::1]", "a:b:c", "[::1]]", "a[::1]", "<a>",      "a\tb",
 	};
 	struct view host;
 	uint16_t port;
@@ -65,4 +67,28 @@ Test(http_uri, path_and_query)
 	cr_assert(view_is_empty(query));
 	target_split(VIEW_NONE, &path, &query);
 	cr_assert(view_is_empty(path) && view_is_empty(query));
+}
+
+Test(http_uri, the_same_authority_in_other_words)
+{
+	static const struct {
+		const char *a, *b;
+		bool same;
+	} rows[] = {
+	    {"a.example", "A.EXAMPLE", true},
+	    {"a", "a.", true},
+	    {"a:80", "a", true},
+	    {"a:", "a:080", true},
+	    {"a:443", "a", false},
+	    {"[::1]:80", "[::1]", true},
+	    {"a", "b", false},
+	    {"a..", "a.", false},
+	    {"a", "", false},
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		cr_assert_eq(
+		    authority_is_same(view_str(rows[i].a), view_str(rows[i].b), VIEW("http")),
+		    rows[i].same, "%s %s", rows[i].a, rows[i].b);
+	cr_assert(view_eq(authority_plain(VIEW("[::1]:")), VIEW("[::1]")));
+	cr_assert(view_eq(authority_plain(VIEW("a:1")), VIEW("a:1")));
 }
