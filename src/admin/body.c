@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * The JSON body of a request: only the members a handler knows, of the types it wants, within
+ * bounds.
+ */
 #include "body.h"
 
 #include <jansson.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Answers that are asked for again within a moment: many readers cost hardly more than one. */
 #include "cache.h"
 
 #include <stdlib.h>

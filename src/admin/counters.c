@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The names of the counters, out of their tables, as the API and the metrics say them. */
 #include "counters.h"
 
 #include <stddef.h>

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * The sockets of the status port: opened whole before the old ones go, so that a reload can be
+ * taken back.
+ */
 #include "listen.h"
 
 #include <errno.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Lines of the Prometheus and OpenMetrics formats. */
 #include "metric.h"
 
 #include <stdio.h>

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * Who may be connected at the same time: places by kind of reader and address, so that nobody
+ * holds all of them.
+ */
 #include "places.h"
 
 #include <string.h>

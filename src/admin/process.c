@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* What the system knows of this process: memory, descriptors, CPU time. */
 #include "process.h"
 
 #include <dirent.h>

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * Drawing backends by weight in constant time (Walker's alias method), for strategies that look
+ * at few.
+ */
 #include "draw.h"
 
 #include "weir/base/bitset.h"

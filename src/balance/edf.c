@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * Earliest deadline first: a heap of backends by when each is due again, for many unequal
+ * weights.
+ */
 #include "edf.h"
 
 #include "weir/balance/strategy.h"

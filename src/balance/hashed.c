@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * What the hashing strategies share: the bound on load, and scores that do not depend on the
+ * order of backends.
+ */
 #include "hashed.h"
 
 #include <math.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Load reports of backends in the text and JSON forms of ORCA's response header. */
 #include "weir/balance/orca.h"
 
 #include "weir/base/parse.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Addresses as text and back; networks. */
 #include "weir/base/addr.h"
 
 #include <arpa/inet.h>

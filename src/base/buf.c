@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Buffers out of slabs by size: a buffer grows by moving to the next size. */
 #include "weir/base/buf.h"
 
 #include "weir/base/check.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The end of a process that has found itself to be wrong: a sentence, and a core. */
 #include "weir/base/check.h"
 
 #include <stdio.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Dates by arithmetic, without the lock that gmtime_r takes. */
 #include "weir/base/clock.h"
 
 #include <string.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Sentences for the errors of errors.def, and errno as one of them. */
 #include "weir/base/err.h"
 
 #include <errno.h>

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * Files by way of descriptors: what was checked is what is read, whoever changes the path
+ * meanwhile.
+ */
 #include "weir/base/file.h"
 
 #include <errno.h>

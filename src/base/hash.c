@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The hash functions of tables and keys, behind names that say which one it is. */
 #include "weir/base/hash.h"
 
 #define XXH_INLINE_ALL

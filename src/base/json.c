@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* JSON out, piece by piece, without a tree: answers of the API can be millions of members long. */
 #include "weir/base/json.h"
 
 #include <math.h>

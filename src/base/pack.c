@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * Values in a row of bytes, read back with every length checked: what one process hands to the
+ * next.
+ */
 #include "weir/base/pack.h"
 
 #include <math.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Numbers, durations and sizes as people write them; anything left over is an error. */
 #include "weir/base/parse.h"
 
 #include <errno.h>

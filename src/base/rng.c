@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* A small fast generator (xoshiro256**), seeded by the system: for choices, never for secrets. */
 #include "weir/base/rng.h"
 
 #include <sys/random.h>

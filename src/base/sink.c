@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Lines into a descriptor that may hang, fill up or vanish: a line goes whole or not at all. */
 #include "weir/base/sink.h"
 
 #include <errno.h>

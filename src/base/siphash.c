@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* SipHash-2-4 (Aumasson and Bernstein): short inputs of strangers, with a secret key. */
 #include "weir/base/siphash.h"
 
 #include "weir/base/rng.h"

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * Pages of objects; pages that nobody uses go back to the system, at the same address when they
+ * are needed again.
+ */
 #include "slab_page.h"
 
 #include <string.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Text that grows, or says that it did not fit. */
 #include "weir/base/str.h"
 
 #include <stdio.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Text of strangers, made harmless for terminals and log viewers; UTF-8. */
 #include "weir/base/text.h"
 
 #include <string.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Comparing and searching bytes that belong to somebody else. */
 #include "weir/base/view.h"
 
 bool view_ieq(struct view a, struct view b)

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The control thread: start, reload and end of the process, and what it does each second. */
 #include "control.h"
 #include "log_writer.h"
 #include "sandbox.h"

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * What one process tells the next at a hand-over: early what is needed to serve, later what was
+ * learned.
+ */
 #include "handover_state.h"
 #include "tracer.h"
 

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * The access log's file: opened as the user that will open it again, without following links of
+ * others.
+ */
 #include "log_file.h"
 
 #include <errno.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The thread that writes the access log out of the workers' rings: it alone waits for the disk. */
 #include "log_writer.h"
 
 #include <errno.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The command line of weir. */
 #include "options.h"
 #include "sandbox.h"
 

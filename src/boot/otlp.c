@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Spans as the JSON of OTLP over HTTP. */
 #include "otlp.h"
 
 #include <stdio.h>

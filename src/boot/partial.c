@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The answer of a collector that took only a part. */
 #include "partial.h"
 
 #include <jansson.h>

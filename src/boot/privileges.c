@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Becoming the user that the configuration names, for good. */
 #include <errno.h>
 #include <grp.h>
 #include <pwd.h>

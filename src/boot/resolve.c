@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Looking up a name on a thread of its own, because getaddrinfo waits. */
 #include "resolve.h"
 
 #include <netdb.h>

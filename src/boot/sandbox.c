@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* What a worker can do no more: system calls by seccomp, files by Landlock. */
 #include "sandbox.h"
 
 #ifdef WEIR_SANDBOX

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The second signal to stop, which must work whatever hangs. */
 #include "stop.h"
 
 #include <errno.h>

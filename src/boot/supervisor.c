@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Who started this process, and whether it would follow a hand-over. */
 #include "supervisor.h"
 
 #include <fcntl.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Spans from the workers' rings to the collector: batches, time-outs, another try; never a wait. */
 #include "tracer.h"
 
 #include <errno.h>

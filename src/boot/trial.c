@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* What weir -t tries beyond the words of the file: the user, files, directories, ports. */
 #include "trial.h"
 
 #include <errno.h>

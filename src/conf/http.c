@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Words of HTTP in the configuration: tokens, field values, hosts. */
 #include "http.h"
 
 bool http_is_token(struct view v)

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Names that must be unique, and where each was first. */
 #include "names.h"
 
 #include "weir/base/hash.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The tree that YAML becomes before it is a configuration: every node knows its line and column. */
 #include "node.h"
 
 #include <stdio.h>

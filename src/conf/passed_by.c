@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * Routes that deny by path, and requests that would pass them by: separators, case, other forms
+ * of a path.
+ */
 #include "passed_by.h"
 
 #include "weir/base/str.h"

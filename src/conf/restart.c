@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Which keys take effect at the next start only. */
 #include "type.h"
 #include "weir/conf/conf.h"
 

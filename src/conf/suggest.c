@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The word that was probably meant (optimal string alignment distance). */
 #include "suggest.h"
 
 #include <stdio.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Asking the daemon, and taking its JSON apart. */
 #include "api.h"
 
 #include <stdlib.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Backends as weirctl names, colours and lists them. */
 #include "backend.h"
 
 #include <string.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Finding a command, or the one that was probably meant; the help. */
 #include "commands.h"
 
 #include <string.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Moments as people read them. */
 #include "stamp.h"
 
 #include <time.h>

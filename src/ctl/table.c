@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Tables that are as wide as what stands in them. */
 #include "table.h"
 
 #include <stdio.h>

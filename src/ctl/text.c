@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Numbers, durations and strangers' text, as a terminal shows them. */
 #include "text.h"
 
 #include "weir/base/defs.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The screen of weirctl top. */
 #include "top.h"
 
 #include <ncurses.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* What weirctl top shows: rows of pools and backends, sorted, and what they were a moment ago. */
 #include "top.h"
 
 #include <stdio.h>

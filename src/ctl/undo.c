@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The command that takes back what was just done. */
 #include "undo.h"
 
 #include <string.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* JSON as YAML, for people. */
 #include "yaml.h"
 
 #include <stdlib.h>

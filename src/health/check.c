@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* One health check: connect, perhaps TLS, ask, judge, within its time. */
 #include "check.h"
 
 #include <errno.h>

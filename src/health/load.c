@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Asking backends for their load (prequal): one kept connection each. */
 #include "load.h"
 
 #include <stdlib.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Which backends stand out by their errors or their slowness: pure arithmetic. */
 #include "outlier.h"
 
 #include <math.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Checks as the configuration wants them, compiled; whether they are the same after a reload. */
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include "settings.h"
 

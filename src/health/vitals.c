@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* What live traffic says of a backend since the last look. */
 #include "vitals.h"
 
 /* All first checks of a pool begin within this time. */

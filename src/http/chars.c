@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Classes of bytes, one table for all of the parsers. */
 #include "chars.h"
 
 #define ALNUM (CHAR_NAME | CHAR_TOKEN | CHAR_VALUE | CHAR_TARGET | CHAR_HOST)

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Cookie fields (RFC 6265): one cookie found, or taken out. */
 #include "weir/http/cookie.h"
 
 #include <string.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* What weir knows of field names: which belong to a connection, to weir, to nobody. */
 #include "weir/http/field.h"
 
 #include "weir/base/defs.h"

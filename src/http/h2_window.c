@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Windows of HTTP/2 that grow with what the reader takes, within a budget. */
 #include "weir/http/h2_window.h"
 
 #include <nghttp2/nghttp2.h>

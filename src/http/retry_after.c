@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Retry-After in seconds or as a date (RFC 9110 10.2.3). */
 #include "weir/http/retry_after.h"
 
 #include <stdbool.h>

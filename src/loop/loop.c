@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * A turn of the loop: time once, letters, events, what was put off, then the ends that were
+ * marked.
+ */
 #include "weir/loop/loop.h"
 
 #include <stddef.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Listening sockets that were there before: systemd's, or those of the weir before this one. */
 #include "weir/net/inherit.h"
 
 #include <fcntl.h>

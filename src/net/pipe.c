@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Pipes for bodies that are moved and not copied (splice), kept for the next one. */
 #include "weir/net/pipe.h"
 
 #include <errno.h>

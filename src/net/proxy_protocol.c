@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The PROXY protocol, versions 1 and 2, read and written. */
 #include "weir/net/proxy_protocol.h"
 
 #include <arpa/inet.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Sockets: non-blocking, close-on-exec, owned before they can be seen. */
 #include "weir/net/socket.h"
 
 #include <errno.h>

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * Between a descriptor and whoever reads and writes it: what the peer has not taken, and when it
+ * goes on.
+ */
 #include "weir/net/stream.h"
 
 #include <errno.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The key and its answer of a WebSocket handshake (RFC 6455 4). */
 #include "weir/net/websocket.h"
 
 #include <openssl/evp.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * Whether a queue stands, by controlled delay in the form that servers use.
+ */
 #include "weir/pool/codel.h"
 
 #define INTERVAL_MIN_US 100000

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Faults and good answers of backends, counted by the worker that saw them. */
 #include "weir/pool/fault.h"
 
 void fault_tell(struct fault_shared *shared, struct fault_local *local, unsigned news)

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Pins learned from a cookie of the app: a table of bounded size, shared by the workers. */
 #include "weir/pool/learn.h"
 
 #include <pthread.h>

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * Adaptive limits: how many requests at once a backend answers without queueing (a gradient of
+ * latency).
+ */
 #include "weir/pool/limit.h"
 
 #include <math.h>

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * What a worker does about a backend that answers otherwise than the others: leaves it alone, and
+ * tries it once a second.
+ */
 #include "weir/pool/odd.h"
 
 #include "registry.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* What was learned about pools and backends, for the process that takes over. */
 #include "weir/pool/pack.h"
 
 #include <stdlib.h>

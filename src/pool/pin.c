@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Cookies that name a backend by a keyed hash, signed, with an age. */
 #include "weir/pool/pin.h"
 
 #include <openssl/evp.h>

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * Connections to backends: opened within bounds, kept while idle, closed before the backend
+ * closes them.
+ */
 #include "weir/pool/upconn.h"
 
 #include <stddef.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* A worker's part of the pools: buffers, connections, chance. */
 #include "weir/pool/worker.h"
 
 #include <stdlib.h>

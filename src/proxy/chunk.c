@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Chunk framing around bytes where they lie. */
 #include "chunk.h"
 
 #include <string.h>

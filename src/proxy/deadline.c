@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * Deadlines that clients set (grpc-timeout, a field of the configuration), and what is left for
+ * backends.
+ */
 #include "deadline.h"
 
 #include <string.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* A second attempt beside the first, when an answer is late; the first to answer wins. */
 #include "hedge.h"
 
 #include <stddef.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Accepting connections, evenly over the workers, and without descriptors. */
 #include "weir/proxy/listen.h"
 
 #include <errno.h>

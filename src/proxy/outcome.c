@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The table of outcomes. */
 #include "weir/proxy/outcome.h"
 
 #include "weir/base/check.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Responses that weir refuses, and the limit or rule that they broke. */
 #include "refused.h"
 
 #include "weir/base/log.h"

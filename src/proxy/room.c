@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Descriptors for new clients, taken from those that have been idle for longest. */
 #include "room.h"
 
 #include <fcntl.h>

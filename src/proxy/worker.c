@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* A worker's life: its memory, its generations, the end of its turns, its end. */
 #include "weir/proxy/worker.h"
 
 #include <stdio.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Conditions of a route beside host and path. */
 #include "condition.h"
 
 #include "normalise.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * Who the client is: what proxies say of it, believed or struck out, before anything looks at it.
+ */
 #include "weir/route/identity.h"
 
 #include "weir/http/field.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Paths and hosts in the one form in which they are compared. */
 #include "normalise.h"
 
 #include "weir/base/hex.h"

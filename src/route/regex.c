@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Regular expressions with a bound on their work: a match, none, or too much. */
 #include "regex.h"
 
 #include "weir/base/defs.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* What a listener refuses or drops: NUL and encoded separators in paths, underscores in names. */
 #include "weir/route/strict.h"
 
 #include "normalise.h"

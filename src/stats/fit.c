@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * Fitting the universal scalability law and a model of c workers to measured levels; refusing
+ * when neither fits.
+ */
 #include "weir/stats/fit.h"
 
 #include <math.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* A row a second, for a quarter of an hour. */
 #include "weir/stats/history.h"
 
 #include <stdlib.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Latency by phase of one thing: what workers recorded becomes windows. */
 #include "weir/stats/meter.h"
 
 #include <stdlib.h>

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * Whether one backend answers otherwise than the others: a test on the kinds of its answers,
+ * route by route.
+ */
 #include "weir/stats/odd.h"
 
 #include <math.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Histograms, curves and rings in a row of bytes. */
 #include "weir/stats/pack.h"
 
 #include <math.h>

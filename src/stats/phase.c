@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The phases of an exchange. */
 #include "weir/stats/phase.h"
 
 #include "weir/base/check.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Queues with several workers (Erlang C), and service times as they were measured. */
 #include "weir/stats/queueing.h"
 
 #include <math.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Events a second over the last seconds. */
 #include "weir/stats/rate.h"
 
 void rate_push(struct rate *rate, uint64_t total, uint64_t now_us)

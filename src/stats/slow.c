@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The slowest exchanges of five minutes, written by workers without a lock. */
 #include "weir/stats/slow.h"
 
 #include <stdlib.h>
