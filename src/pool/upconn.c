@@ -63,10 +63,13 @@ static bool begin_opening(const struct pool *pool, struct backend *b)
 /* The count first, then a look whether anybody waits: as with slots, no wake-up is lost. */
 static void end_opening(struct backend *b, struct pool_state *state)
 {
-	atomic_fetch_sub(&b->n_opening, 1);
+	uint32_t left = atomic_fetch_sub(&b->n_opening, 1) - 1;
 	if (likely(!atomic_load(&b->crowded)))
 		return;
-	atomic_store(&b->crowded, false); /* or as good as: who finds it full says so again */
+	/* or as good as: who finds it full says so again; but while failures keep the bound
+	 * low, those under way may be far above it, and whoever is woken would be turned away */
+	if (left == 0 || !atomic_load_explicit(&b->failed_row, memory_order_relaxed))
+		atomic_store(&b->crowded, false);
 	if (atomic_load(&state->n_queued) > 0)
 		queue_wake(state, NULL);
 }

@@ -215,6 +215,17 @@ static void tell_waiting(struct h2_conn *conn, enum err err)
 	}
 }
 
+/* One that has not all of its response yet: what is whole the client only has to take. */
+static struct backend_stream *first_cut(const struct h2_conn *conn)
+{
+	list_each (it, &conn->streams) {
+		struct backend_stream *s = list_entry(it, struct backend_stream, link);
+		if (!s->held_end)
+			return s;
+	}
+	return NULL;
+}
+
 /* All that was put off: bytes to write, ends to tell, the connection's own end. */
 static void see_to(struct h2_conn *conn)
 {
@@ -241,10 +252,10 @@ static void see_to(struct h2_conn *conn)
 			else if (drained)
 				request_drained(s);
 		}
-		while (conn->dead && !list_is_empty(&conn->streams))
-			backend_stream_lost(list_first(&conn->streams, struct backend_stream, link),
-					    OUTCOME_backend_closed);
-	} while (conn->dead ? !list_is_empty(&conn->streams) : !list_is_empty(&conn->news));
+		struct backend_stream *s;
+		while (conn->dead && (s = first_cut(conn)))
+			backend_stream_lost(s, OUTCOME_backend_closed);
+	} while (conn->dead ? first_cut(conn) != NULL : !list_is_empty(&conn->news));
 	conn->busy = false;
 	if (conn->closing && h2_conn_is_unused(conn))
 		h2_conn_close(conn);

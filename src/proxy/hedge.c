@@ -41,8 +41,10 @@ void hedge_begin(struct exchange *ex)
 	if (!pool_hedge_allowed(state))
 		return;
 	struct attempt *at = ex->second = new_attempt(ex);
-	if (!at)
+	if (!at) {
+		pool_hedge_unused(state);
 		return;
+	}
 	ex->tried.index[ex->tried.n++] = ex->at->lease.index;
 	ex->tried.choosy = true;
 	enum pool_verdict verdict =

@@ -195,7 +195,8 @@ static bool retry_now(struct attempt *at)
 	enum pool_verdict verdict = place_take(ex);
 	struct lease new = at->lease;
 	at->lease = old;
-	if (verdict == POOL_EMPTY || (verdict == POOL_FULL && ex->hedge))
+	bool may_wait = !ex->hedge && ex->view->pool->conf->queue.on;
+	if (verdict == POOL_EMPTY || (verdict == POOL_FULL && !may_wait))
 		return false;
 	forget(at);
 	at->lease = new;
@@ -296,10 +297,12 @@ static void on_moved(struct attempt *at)
 static void on_sent(struct attempt *at)
 {
 	struct exchange *ex = at->ex;
-	uint64_t after = at == ex->at ? hedge_delay(ex) : 0;
-	if (!after)
+	if (at != ex->at)
 		return;
-	ex->hedge_at_us = ex->worker->loop.now_us + after;
+	uint64_t after = hedge_delay(ex);
+	if (!after && !ex->hedge_at_us) /* what an attempt before this one had set is over */
+		return;
+	ex->hedge_at_us = after ? ex->worker->loop.now_us + after : 0;
 	exchange_arm(ex);
 }
 

@@ -67,9 +67,16 @@ static void retire_client(void *obj)
 	timer_del(&((struct client *)obj)->timer);
 }
 
+static void retire_attempt(void *obj)
+{
+	timer_del(&((struct attempt *)obj)->timer);
+}
+
 static void retire_exchange(void *obj)
 {
-	timer_del(&((struct exchange *)obj)->timer);
+	struct exchange *ex = obj;
+	timer_del(&ex->timer);
+	retire_attempt(&ex->first);
 }
 
 static void watch_memory(struct worker *w)
@@ -79,6 +86,7 @@ static void watch_memory(struct worker *w)
 	w->memory_timer.fn = on_memory_timer;
 	w->conns.retire = retire_client;
 	w->exchanges.retire = retire_exchange;
+	w->attempts.retire = retire_attempt;
 	buf_pool_watch(&w->pool.bufs, watch, MEMORY_buffers);
 	slab_watch_add(watch, &w->conns, MEMORY_connections);
 	slab_watch_add(watch, &w->exchanges, MEMORY_exchanges);
