@@ -64,8 +64,12 @@ static enum err open_endpoint(struct endpoint *end, struct str *why)
 	err = socket_listen(&end->addr, false, end->mode, &end->fd);
 	if (err)
 		return refuse(end, err, why);
-	if (is_unix)
-		end->file = file_identify(end->addr.un.sun_path);
+	if (!is_unix)
+		return ERR_OK;
+	end->file = file_identify(end->addr.un.sun_path);
+	/* one that was inherited has the mode of its time */
+	if (end->mode && !file_chmod_socket(end->addr.un.sun_path, end->file, end->mode))
+		return refuse(end, ERR_IO, why);
 	return ERR_OK;
 }
 

@@ -12,12 +12,20 @@ void places_init(struct places *places)
 	list_init(&places->all);
 }
 
+/* ::ffff:a.b.c.d, RFC 4291 2.5.5.2 */
+static bool is_mapped(const uint8_t ip[16])
+{
+	static const uint8_t prefix[12] = {[10] = 0xff, [11] = 0xff};
+	return memcmp(ip, prefix, sizeof(prefix)) == 0;
+}
+
 struct place place_of(const struct addr *peer, bool remote)
 {
 	struct place place = {.remote = remote, .address = addr_pack(peer)};
 	list_init(&place.link);
 	place.address.port = 0;
-	if (place.address.family == AF_INET6) /* whoever has one has its /64 */
+	/* whoever has one has its /64; those of IPv4 on a socket for both are one each */
+	if (place.address.family == AF_INET6 && !is_mapped(place.address.ip))
 		memset(place.address.ip + 8, 0, 8);
 	return place;
 }

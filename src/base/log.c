@@ -240,7 +240,10 @@ static void *writer_main(void *arg)
 	pthread_setname_np(pthread_self(), "messages");
 	while (!atomic_load(&queue.stop))
 		if (sem_wait(&queue.ready) == 0)
-			take(true);
+			/* all of them: a line that was told of while one before it was
+			 * still being written is not told of again */
+			while (take(true) && !atomic_load(&queue.stop))
+				;
 	while (take(!atomic_load(&queue.sink.stalled)))
 		;
 	return arg;

@@ -3,6 +3,7 @@
 #include "log_writer.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -23,6 +24,8 @@
 #define FLUSH_MS 200
 /* Rings that fill at this rate are looked at more often. */
 #define BUSY_BYTES (LOG_RING_BYTES / 16)
+/* Written at the most before somebody may say that another file is wanted. */
+#define BATCHES 64
 #define BUSY_FLUSH_MS 5
 /* Room for the longest line, and for enough of the others. */
 #define WRITE_BYTES (128 * 1024)
@@ -91,11 +94,14 @@ static void note_trouble(struct log_writer *w, int before)
 		log_error("cannot write the access log: %s", strerror(now));
 }
 
-/* Writes all there is, as far as it goes now; the bytes of the fullest ring. */
-static size_t drain(struct log_writer *w)
+/*
+ * Writes what there is, as far as it goes now and `batches` at most: lines may come as fast
+ * as they go.  The bytes of the fullest ring.
+ */
+static size_t drain(struct log_writer *w, unsigned batches)
 {
 	size_t most = 0;
-	while (w->from < w->len || fill(w, &most)) {
+	while (batches-- && (w->from < w->len || fill(w, &most))) {
 		int before = atomic_load(&w->sink.error);
 		w->from +=
 		    sink_write(&w->sink, view_of(w->lines + w->from, w->len - w->from), FLUSH_MS);
@@ -185,7 +191,7 @@ static void follow(struct log_writer *w)
 static void finish_lines(struct log_writer *w)
 {
 	for (unsigned i = 0; i < STOP_TRIES; i++) {
-		drain(w);
+		drain(w, UINT_MAX);
 		if (w->from == w->len)
 			return;
 	}
@@ -206,7 +212,7 @@ static void *writer_main(void *arg)
 			ssize_t ignored = read(w->wake_fd, &n, sizeof(n));
 			(void)ignored;
 		}
-		wait_ms = drain(w) > BUSY_BYTES ? BUSY_FLUSH_MS : FLUSH_MS;
+		wait_ms = drain(w, BATCHES) > BUSY_BYTES ? BUSY_FLUSH_MS : FLUSH_MS;
 		follow(w);
 	}
 	finish_lines(w);

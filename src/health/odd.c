@@ -259,6 +259,7 @@ static void convict(struct health_target *t, const struct odd_finding *f)
 	snprintf(t->eject_reason, sizeof(t->eject_reason), "%.67s: left alone, tried once a second",
 		 finding);
 	t->odd.bad = f->bad;
+	t->odd.others = f->others_bad;
 	t->odd.is_cause = true;
 	target_eject(t, EJECTION_odd);
 	begin_anew(t->pool);
@@ -355,13 +356,15 @@ static double others_bad(const struct health_target *t, double *n)
 	return *n > 0 ? bad / *n : 0;
 }
 
-/* The others answer so as well, now that they have its requests: then it was these. */
+/*
+ * The others answer so as well, now that they have its requests: then it was these.  They
+ * must have become worse: a pool may give many answers of these kinds in its ordinary life.
+ */
 static void acquit(struct health_target *t)
 {
-	double n;
+	double n, enough = (t->odd.bad + t->odd.others) / 2;
 	uint64_t now = t->health->loop->now_us;
-	if (!t->ejected || !t->odd.is_cause || others_bad(t, &n) < t->odd.bad / 2 ||
-	    n < ACQUIT_LEAST)
+	if (!t->ejected || !t->odd.is_cause || others_bad(t, &n) < enough || n < ACQUIT_LEAST)
 		return;
 	t->odd.peace_until_us = now + ((uint64_t)PEACE_US << t->odd.n_peace);
 	t->odd.n_peace += t->odd.n_peace < PEACE_DOUBLED_MAX;

@@ -42,7 +42,7 @@ struct odd_target {
 	struct odd_case proof[ODD_SPANS];
 	odd_counts *strata; /* at the last look; owns; NULL: never watched */
 	bool is_cause;      /* ejected for it */
-	double bad;         /* its share of bad answers when it was */
+	double bad, others; /* its share of bad answers when it was, and that of the others */
 	bool is_suspect;    /* avoided by the strategy, and tried: see follow_suspect */
 	unsigned n_tries;
 	uint64_t cleared_us; /* when tries have last shown that it is well */

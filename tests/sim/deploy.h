@@ -18,6 +18,7 @@ enum deploy_clients {
 	DEPLOY_ROUTES, /* what is asked for differs in how often it is refused, and swings */
 	DEPLOY_KEYS,   /* a tenth of the clients, each with a key, is refused everything */
 	DEPLOY_PINS,   /* the same with pins */
+	DEPLOY_MANY,   /* all alike, and most are asked who they are first */
 };
 
 struct deploy {
