@@ -151,9 +151,9 @@ static void put_pool_problems(struct json *j, const struct pool *pool)
 static struct view reload_error(const struct admin_status *s, bool open)
 {
 	struct view text = s->last_reload.error;
-	const char *at = memmem(text.ptr, text.len, ": error: ", 9);
 	if (open || !text.len)
 		return text;
+	const char *at = memmem(text.ptr, text.len, ": error: ", 9);
 	return at ? view_head(text, (size_t)(at - text.ptr) + 7) : VIEW("see the log");
 }
 

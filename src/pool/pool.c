@@ -198,6 +198,7 @@ int32_t pool_backend_index(const struct pool *pool, struct view name)
 bool pool_note_refused(struct pool_view *view, struct pool_worker *pw, struct backend *backend)
 {
 	struct backend_local *local = backend->local[pw->id];
+	atomic_store_explicit(&backend->opens, false, memory_order_relaxed);
 	if (atomic_load_explicit(&backend->failed_row, memory_order_relaxed) < UINT16_MAX)
 		atomic_fetch_add_explicit(&backend->failed_row, 1, memory_order_relaxed);
 	if (local->refused_row < POOL_REFUSED_MAX && ++local->refused_row < POOL_REFUSED_MAX)
@@ -268,11 +269,14 @@ static bool claim_slot(const struct pool *pool, uint32_t i, uint32_t max)
 	return false;
 }
 
-static bool claim(const struct pool *pool, const struct pool_worker *pw, uint32_t i, uint32_t max)
+static bool claim(const struct pool *pool, struct pool_worker *pw, uint32_t i, uint32_t max)
 {
 	struct backend *b = pool->backends[i];
-	if (unlikely(atomic_load(&b->crowded)) && !upconn_has_way(pool, pw, b))
+	if (unlikely(atomic_load(&b->crowded)) && !upconn_has_way(pool, pw, b)) {
+		if (upconn_is_opening(pw, b))
+			pw->crowded_turn = pw->loop->n_turns;
 		return false;
+	}
 	if (!fault_may_try(&b->fault))
 		return false;
 	if (!claim_slot(pool, i, max)) {

@@ -101,10 +101,22 @@ static void shed_overdue(struct pool_state_local *sl)
 
 /* ---- in and out ---- */
 
+/*
+ * queue.length is for those who wait until backends have done some work.  Whoever waits only
+ * because many connections are being opened at this moment is served when they are open:
+ * a burst of clients is no overload yet.
+ */
+static uint32_t length_of(const struct pool_view *view)
+{
+	const struct pool_worker *pw = view->sl->pw;
+	return unlikely(pw->crowded_turn == pw->loop->n_turns) ? UINT32_MAX
+							       : view->pool->conf->queue.length;
+}
+
 static bool count_in(struct pool_view *view, unsigned class)
 {
 	struct pool_state *state = view->pool->state;
-	uint32_t length = view->pool->conf->queue.length;
+	uint32_t length = length_of(view);
 	for (unsigned tries = 0; tries < 2; tries++) {
 		if (atomic_fetch_add(&state->n_queued, 1) < length)
 			return true;

@@ -27,6 +27,8 @@
 
 /* After each failed connect in a row a quarter, so often. */
 #define BACKOFF_STEPS 3
+/* While connects succeed so many times the bound: a burst of clients is no silence. */
+#define OPENS_TIMES 16
 
 static void count_up(_Atomic uint32_t *n, int by)
 {
@@ -44,6 +46,8 @@ static void count_up(_Atomic uint32_t *n, int by)
 static uint32_t opening_max(const struct pool *pool, const struct backend *b)
 {
 	uint32_t most = pool->conf->limits.connecting;
+	if (atomic_load_explicit(&b->opens, memory_order_relaxed))
+		return most < UINT32_MAX / OPENS_TIMES ? most * OPENS_TIMES : most;
 	uint32_t row = atomic_load_explicit(&b->failed_row, memory_order_relaxed);
 	uint32_t part = most >> 2 * (row < BACKOFF_STEPS ? row : BACKOFF_STEPS);
 	return most && !part ? 1 : part;
@@ -80,6 +84,8 @@ void upconn_opened(struct upconn *up)
 	if (!state)
 		return;
 	up->opening = NULL;
+	if (unlikely(!atomic_load_explicit(&up->backend->opens, memory_order_relaxed)))
+		atomic_store_explicit(&up->backend->opens, true, memory_order_relaxed);
 	if (unlikely(atomic_load_explicit(&up->backend->failed_row, memory_order_relaxed)))
 		atomic_store_explicit(&up->backend->failed_row, 0, memory_order_relaxed);
 	end_opening(up->backend, state);
@@ -95,6 +101,11 @@ bool upconn_has_way(const struct pool *pool, const struct pool_worker *pw, struc
 	if (!most || atomic_load(&backend->n_opening) < most)
 		return true;
 	return !pool->conf->send_proxy && local->n_idle > 0;
+}
+
+bool upconn_is_opening(const struct pool_worker *pw, const struct backend *backend)
+{
+	return !pw->way || pw->way(backend->local[pw->id]) == WAY_OPEN;
 }
 
 void upconn_way_closed(struct backend *backend)

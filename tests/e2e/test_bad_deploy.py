@@ -9,14 +9,14 @@ import time
 import pytest
 from backends import Process, can_connect, free_port
 from openloop import Load
-from test_resilience import CHAOS, named, tell
+from test_resilience import named, tell
 
 DEPLOYS = {**{str(status): ({"status": status}, {"status": 200})
               for status in (400, 401, 403, 404, 410, 421, 429, 500, 502, 503)},
            "empty 200": ({"body": 0}, {"body": 6}), "reset": ({"reset": "before"}, {"reset": "no"})}
 RATE, BAD_S, SETTLED_S, BACK_S = 400, 8, 5, 40
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(not CHAOS, reason="a minute for each balancer")]
+pytestmark = pytest.mark.slow
 
 
 def nginx(folder, port, apps):

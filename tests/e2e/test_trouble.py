@@ -12,10 +12,10 @@ import pytest
 from backends import free_port
 from openloop import Load
 from test_log import dropped
-from test_resilience import CHAOS, tell_load
+from test_resilience import tell_load
 from wire import wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(not CHAOS, reason="run by scripts/chaos")]
+pytestmark = pytest.mark.slow
 RATE = 400
 
 

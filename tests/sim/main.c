@@ -206,9 +206,10 @@ static bool check_deploy(const struct deploy *d, const char *load, bool shown)
 	if (shown)
 		printf("%-14s %-6s %-10s %7.2f%% %7.2f s %7.2f s  %s\n", name, kind_of(d->status),
 		       load, o.share * 100, o.left_s, o.back_s, o.reason);
-	return expect(o.share <= 0.02, "share of bad answers", where, o.share) &
-	       expect(o.back_s >= 0 && o.back_s < 2, "seconds until it is back", where, o.back_s) &
-	       expect(o.reason[0] != '\0', "named", where, 0);
+	bool good = expect(o.share <= 0.02, "share of bad answers", where, o.share);
+	good &= expect(o.back_s >= 0 && o.back_s < 2, "seconds until it is back", where, o.back_s);
+	good &= expect(o.reason[0] != '\0', "named", where, 0);
+	return good;
 }
 
 static bool check_strategy(const char *balance, bool weighted, bool all)
@@ -285,13 +286,15 @@ static bool check_many_refused(bool shown)
 	if (shown)
 		printf("%-14s %s\n", "many 401", o.reason);
 	/* to tell that it is well again takes more tries than elsewhere */
-	return expect(o.share <= 0.02, "share of bad answers", "many 401", o.share) &
-	       expect(o.reason[0] != '\0', "named", "many 401", 0);
+	bool good = expect(o.share <= 0.02, "share of bad answers", "many 401", o.share);
+	good &= expect(o.reason[0] != '\0', "named", "many 401", 0);
+	return good;
 }
 
 static bool run_deploys(bool all)
 {
-	bool good = check_together() & check_many_refused(all);
+	bool good = check_together();
+	good &= check_many_refused(all);
 	double hours = all ? 15 : 0.2; /* a strategy: a hundred together */
 	printf("\n%-14s %-6s %-10s %8s %9s %9s  why\n", "strategy", "answer", "load", "after 5 s",
 	       "left", "back");
@@ -305,7 +308,8 @@ static bool run_deploys(bool all)
 		good &= check_peace(strategies[s]->keyword,
 				    strategies[s]->needs & NEEDS_KEY ? DEPLOY_KEYS : DEPLOY_ROUTES,
 				    hours);
-	return good & check_peace("auto", DEPLOY_PINS, hours);
+	good &= check_peace("auto", DEPLOY_PINS, hours);
+	return good;
 }
 
 static void print_costs(void)

@@ -143,6 +143,7 @@ struct backend {
 	struct strategy_memory memory;            /* written when in_flight is anyway */
 	_Atomic uint32_t n_upconns CACHE_ALIGNED; /* changes only at connect and close */
 	_Atomic uint32_t n_opening;               /* of them not usable yet */
+	_Atomic bool opens;                       /* the last connect succeeded */
 	_Atomic uint32_t failed_row;              /* connects that failed since one succeeded */
 	/* per worker; owns */
 	struct backend_local *local[];

@@ -79,6 +79,8 @@ bool upconn_has_way(const struct pool *pool, const struct pool_worker *pw, struc
 /* WAY_NONE was found, which the pick did not see: from now on it looks. */
 void upconn_way_closed(struct backend *backend);
 /* That has changed: those who wait on this worker are to try. */
+/* What is in the way is limits.connecting, not what the backend allows. */
+bool upconn_is_opening(const struct pool_worker *pw, const struct backend *backend);
 void upconn_way_opened(struct backend *backend, struct pool_state_local *sl);
 
 /* It is unused, and there are more such than keepalive.max_idle. */

@@ -29,7 +29,8 @@ struct pool_worker {
 	struct slab upconns;
 	struct rng rng;
 	enum upconn_way (*way)(const struct backend_local *local); /* NULL: WAY_OPEN */
-	uint64_t *mask; /* scratch bitset for picks; owns */
+	uint64_t crowded_turn; /* of the loop: the last in which limits.connecting was in the way */
+	uint64_t *mask;        /* scratch bitset for picks; owns */
 	uint32_t mask_words;
 };
 

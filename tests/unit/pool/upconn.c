@@ -283,6 +283,34 @@ static enum pool_verdict look(unsigned worker)
 	return verdict;
 }
 
+/* Success lifts the bound: not where it is looked at. */
+static void doubt(void)
+{
+	atomic_store(&gen.pool.backends[0]->opens, false);
+}
+
+Test(upconn, more_are_opened_while_they_succeed)
+{
+	struct user users[17];
+	begin(1);
+	world.conf.limits.connecting = 1;
+	users[0] = begin_user(0);
+	cr_assert_eq(open_up(&users[0]), ERR_OK);
+	cr_expect_eq(look(0), POOL_FULL);
+	upconn_opened(users[0].up);
+	for (unsigned i = 1; i < 17; i++) {
+		users[i] = begin_user(0);
+		cr_expect_eq(look(0), POOL_TAKEN);
+		cr_assert_eq(open_up(&users[i]), ERR_OK);
+	}
+	cr_expect_eq(look(0), POOL_FULL);
+	pool_note_refused(&gen.views[0], &world.pws[0], gen.pool.backends[0]);
+	cr_expect_not(atomic_load(&gen.pool.backends[0]->opens));
+	for (unsigned i = 0; i < 17; i++)
+		done(&users[i], false);
+	finish();
+}
+
 Test(upconn, only_so_many_are_opened_at_once)
 {
 	struct user users[4];
@@ -297,6 +325,7 @@ Test(upconn, only_so_many_are_opened_at_once)
 	cr_expect_eq(look(1), POOL_FULL);
 	upconn_opened(users[1].up);
 	upconn_opened(users[1].up); /* again: no harm */
+	doubt();
 	cr_expect_eq(look(0), POOL_TAKEN);
 	users[3] = begin_user(0);
 	cr_assert_eq(open_up(&users[3]), ERR_OK);
@@ -337,6 +366,7 @@ Test(upconn, a_kept_one_serves_while_no_more_may_be_opened)
 	struct user kept = begin_user(0), opening = begin_user(1), next = begin_user(0);
 	cr_assert_eq(open_up(&kept), ERR_OK);
 	upconn_opened(kept.up);
+	doubt();
 	done(&kept, true);
 	cr_assert_eq(open_up(&opening), ERR_OK);
 	cr_expect_eq(look(1), POOL_FULL);
@@ -398,6 +428,7 @@ Test(upconn, who_waits_for_a_connection_is_woken)
 		struct user busy = begin_user(0), opening = begin_user(0);
 		cr_assert_eq(open_up(&busy), ERR_OK);
 		upconn_opened(busy.up);
+		doubt();
 		cr_assert_eq(open_up(&opening), ERR_OK);
 		cr_assert_eq(look(0), POOL_FULL);
 		cr_assert_eq(pool_queue_push(&gen.views[0], &g.waiter, 1), ERR_OK);
