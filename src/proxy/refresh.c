@@ -5,13 +5,15 @@
 void worker_refresh(struct worker *w)
 {
 	bool avoided = false;
-	/* no generation goes meanwhile: whoever is served and ends has it until the turn's end */
-	list_each (it, &w->gens) {
-		struct gen_local *gl = list_entry(it, struct gen_local, link);
+	for (struct list *it = w->gens.next; it != &w->gens;) {
+		/* counted: whoever is served may be the last who has it, and end at once */
+		struct gen_local *gl = gen_get(list_entry(it, struct gen_local, link));
 		for (uint32_t p = 0; p < gl->gen->n_pools; p++) {
 			avoided |= pool_view_refresh(&gl->views[p]);
 			pool_queue_serve(gl->views[p].sl);
 		}
+		it = it->next;
+		gen_put(gl);
 	}
 	if (avoided)
 		worker_refresh_later(w, WORKER_REFRESH_US);

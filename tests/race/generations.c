@@ -46,6 +46,7 @@ static struct list no_overrides;
 static struct conf_backend backends[BACKENDS];
 static char names[BACKENDS][16];
 static struct conf_pool conf;
+static struct conf whole; /* the rest of it */
 static unsigned n_built, n_freed;
 static ev_timer reload_timer;
 
@@ -87,6 +88,7 @@ static void publish(void)
 	choose_backends();
 	gen->id = ++n_built;
 	gen->arena = arena;
+	gen->conf = &whole;
 	gen->n_workers = gen->n_live = WORKERS;
 	gen->pools = arena_array(arena, 1, sizeof(*gen->pools));
 	gen->n_pools = 1;
