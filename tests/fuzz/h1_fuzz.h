@@ -26,16 +26,38 @@ static inline char *exact_copy(const void *bytes, size_t len)
 	return copy;
 }
 
+/*
+ * A field as it came: `name: value` on a line of its own with at most one space between.
+ * With other white space around the value, or zeros before a length, it has no line and
+ * is written anew; its name and value are still pieces of the input.
+ */
+static inline bool field_is_inside(const struct header *hdr, struct view in)
+{
+	const char *colon = hdr->name.ptr + hdr->name.len;
+	const char *stop = hdr->value.ptr + hdr->value.len;
+	if (hdr->name.ptr < in.ptr || hdr->name.len == 0 || hdr->value.ptr <= colon ||
+	    stop + 2 > in.ptr + in.len || *colon != ':')
+		return false;
+	if (hdr->line_len == 0)
+		return view_eq(hdr->value, view_trim(hdr->value));
+	return hdr->value.ptr <= colon + 2 && view_eq(view_of(stop, 2), VIEW("\r\n")) &&
+	       stop + 2 == hdr->name.ptr + hdr->line_len;
+}
+
+/* Each field is, and begins where the one before has ended. */
 static inline bool views_inside(const struct message *msg, struct view in)
 {
+	if (msg->head_len > in.len)
+		return false;
+	struct view rest = view_head(in, msg->head_len);
 	for (uint32_t i = 0; i < msg->n_headers; i++) {
 		const struct header *hdr = &msg->headers[i];
-		if (hdr->name.ptr < in.ptr || hdr->name.ptr + hdr->line_len > in.ptr + in.len ||
-		    hdr->value.ptr < hdr->name.ptr ||
-		    hdr->value.ptr + hdr->value.len > hdr->name.ptr + hdr->line_len)
+		if (!field_is_inside(hdr, rest))
 			return false;
+		const char *end = hdr->value.ptr + hdr->value.len;
+		rest = view_skip(rest, (size_t)(end - rest.ptr));
 	}
-	return msg->head_len <= in.len;
+	return true;
 }
 
 /* What a head must not have, whoever parses it. */
@@ -104,6 +126,11 @@ static inline void check_same_headers(const struct message *a, const struct mess
 		check(view_eq(a->headers[i].name, b->headers[k].name));
 		check(view_eq(a->headers[i].value, b->headers[k].value));
 		check(a->headers[i].id == b->headers[k].id);
+		/* a length goes on as it was understood */
+		struct view value = b->headers[k].value;
+		check(b->headers[k].id != HDR_CONTENT_LENGTH ||
+		      (b->headers[k].line_len == b->headers[k].name.len + value.len + 4 &&
+		       (value.len == 1 || *value.ptr != '0')));
 		k++;
 	}
 	/* one line of framing, one of Connection, one of Host may have been added */
