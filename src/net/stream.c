@@ -129,7 +129,7 @@ static void set_priority(struct stream *s, int priority)
 
 static void shake(struct stream *s)
 {
-	bool to_write = false;
+	bool to_write = s->state == STREAM_SHAKING_TO_WRITE;
 	enum io io = s->transport->handshake(s->io.fd, s->transport_state, &to_write);
 	enum err err = errno == EKEYREJECTED ? ERR_UNTRUSTED : ERR_HANDSHAKE;
 	if (io == IO_WAIT) {

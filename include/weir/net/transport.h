@@ -34,7 +34,8 @@ struct transport {
 	/* The rest is NULL where there is nothing to do. */
 	/*
 	 * Goes on with what has to happen before bytes can flow.  IO_OK: done.  IO_WAIT:
-	 * call again when the descriptor is readable, or writable with *to_write.
+	 * call again when the descriptor is readable, or writable with *to_write, which says
+	 * what it waited for and is left alone by a call that did nothing.
 	 */
 	enum io (*handshake)(int fd, void *state, bool *to_write);
 	bool speaks_first; /* the handshake begins with a write */

@@ -332,6 +332,37 @@ Test(stream, broken_without_a_close_does_not_spin)
 	fixture_fini();
 }
 
+/* ---- handshakes ---- */
+
+static unsigned n_shakes;
+
+/* As TLS when others have had this turn's share: the first call does nothing. */
+static enum io shake_later(int fd, void *state, bool *to_write)
+{
+	(void)fd;
+	(void)state;
+	cr_expect(*to_write, "it has not had its first word yet");
+	return n_shakes++ ? IO_OK : IO_WAIT;
+}
+
+/* The peer says nothing before it has heard something: to wait for that is to wait for ever. */
+Test(stream, a_handshake_put_off_still_waits_to_write)
+{
+	struct transport later = transport_plain;
+	later.handshake = shake_later;
+	later.speaks_first = true;
+	fixture_pair();
+	n_shakes = 0;
+	stream_secure(&fx.s, &later, NULL);
+	fixture_until(&n_shakes);
+	cr_expect_eq(fx.s.state, STREAM_SHAKING_TO_WRITE);
+	fixture_until(&fx.n_connected);
+	cr_expect_eq(n_shakes, 2);
+	cr_expect_eq(fx.n_connected, 1);
+	cr_expect_eq(fx.err, ERR_OK);
+	fixture_fini();
+}
+
 /* ---- connecting over loopback ---- */
 
 static int listener(const char *text, struct addr *bound)
