@@ -198,9 +198,12 @@ int32_t pool_backend_index(const struct pool *pool, struct view name)
 bool pool_note_refused(struct pool_view *view, struct pool_worker *pw, struct backend *backend)
 {
 	struct backend_local *local = backend->local[pw->id];
-	atomic_store_explicit(&backend->opens, false, memory_order_relaxed);
-	if (atomic_load_explicit(&backend->failed_row, memory_order_relaxed) < UINT16_MAX)
-		atomic_fetch_add_explicit(&backend->failed_row, 1, memory_order_relaxed);
+	/* two at once may count as one: it is about the size */
+	uint32_t row = atomic_load_explicit(&backend->connect_row, memory_order_relaxed);
+	if (row < UINT16_MAX)
+		atomic_store_explicit(&backend->connect_row,
+				      row < CONNECT_ROW_OPENS ? CONNECT_ROW_OPENS + 1 : row + 1,
+				      memory_order_relaxed);
 	if (local->refused_row < POOL_REFUSED_MAX && ++local->refused_row < POOL_REFUSED_MAX)
 		return false;
 	local->avoid_until_us = pw->loop->now_us + POOL_AVOID_US;
@@ -269,23 +272,35 @@ static bool claim_slot(const struct pool *pool, uint32_t i, uint32_t max)
 	return false;
 }
 
-static bool claim(const struct pool *pool, struct pool_worker *pw, uint32_t i, uint32_t max)
+/* The backend has a place, but there is no way to it. */
+static enum pool_verdict way_to(const struct pool *pool, const struct pool_worker *pw, uint32_t i,
+				uint32_t max)
+{
+	const struct backend *b = pool->backends[i];
+	if (likely(!atomic_load(&b->crowded)))
+		return POOL_TAKEN;
+	enum upconn_way way = upconn_way(pool, pw, b);
+	if (way != WAY_CROWDED)
+		return way == WAY_NONE ? POOL_FULL : POOL_TAKEN;
+	return max && atomic_load(&b->in_flight) >= max ? POOL_FULL : POOL_CROWDED;
+}
+
+static enum pool_verdict claim(const struct pool *pool, struct pool_worker *pw, uint32_t i,
+			       uint32_t max)
 {
 	struct backend *b = pool->backends[i];
-	if (unlikely(atomic_load(&b->crowded)) && !upconn_has_way(pool, pw, b)) {
-		if (upconn_is_opening(pw, b))
-			pw->crowded_turn = pw->loop->n_turns;
-		return false;
-	}
+	enum pool_verdict verdict = way_to(pool, pw, i, max);
+	if (unlikely(verdict != POOL_TAKEN))
+		return verdict;
 	if (!fault_may_try(&b->fault))
-		return false;
+		return POOL_FULL;
 	if (!claim_slot(pool, i, max)) {
 		fault_leave_trial(&b->fault);
-		return false;
+		return POOL_FULL;
 	}
 	if (unlikely(pool->options.bound_percent))
 		atomic_fetch_add_explicit(&pool->state->in_flight, 1, memory_order_relaxed);
-	return true;
+	return POOL_TAKEN;
 }
 
 /* The strategy, its table and this worker's state of it. */
@@ -435,16 +450,19 @@ struct wish {
 	const struct pool_tried *tried;
 	uint64_t key;
 	uint32_t tier;
+	bool crowded; /* somebody was POOL_CROWDED */
 };
 
-static uint32_t pick_of(struct pool_view *view, struct pool_worker *pw, const struct wish *wish,
+static uint32_t pick_of(struct pool_view *view, struct pool_worker *pw, struct wish *wish,
 			uint64_t *mask, bool by_share)
 {
 	uint64_t key = wish->key;
 	uint32_t i;
 	while ((i = pick(view, pw, wish->tier, key, wish->tried, mask)) != STRATEGY_NONE) {
-		if (claim(view->pool, pw, i, limit_of(view, i, by_share)))
+		enum pool_verdict verdict = claim(view->pool, pw, i, limit_of(view, i, by_share));
+		if (verdict == POOL_TAKEN)
 			break;
+		wish->crowded |= verdict == POOL_CROWDED;
 		bitset_del(mask, i);
 	}
 	return i;
@@ -458,7 +476,7 @@ enum pool_verdict pool_take_slot(struct pool_view *view, struct pool_worker *pw,
 				 const struct pool_tried *tried, uint64_t key, struct lease *lease)
 {
 	uint64_t *mask = pool_worker_mask(pw, (uint32_t)BITSET_WORDS(view->pool->n));
-	struct wish wish = {tried, key, draw_tier(view, pw, key)};
+	struct wish wish = {.tried = tried, .key = key, .tier = draw_tier(view, pw, key)};
 	uint32_t i = STRATEGY_NONE;
 	lease->backend = NULL;
 	if (!mask || !candidates(view, tried, &wish.tier, mask))
@@ -473,7 +491,9 @@ enum pool_verdict pool_take_slot(struct pool_view *view, struct pool_worker *pw,
 		i = pick_of(view, pw, &wish, mask, false);
 	if (unlikely(view->shared && i != STRATEGY_NONE))
 		use_credit(view, i, key);
-	return i == STRATEGY_NONE ? POOL_FULL : taken(view, wish.tier, i, key, lease);
+	if (i == STRATEGY_NONE)
+		return wish.crowded ? POOL_CROWDED : POOL_FULL;
+	return taken(view, wish.tier, i, key, lease);
 }
 
 enum pool_verdict pool_take_index(struct pool_view *view, uint32_t i, struct lease *lease)
@@ -481,23 +501,36 @@ enum pool_verdict pool_take_index(struct pool_view *view, uint32_t i, struct lea
 	const struct pool *pool = view->pool;
 	uint32_t tier = 0;
 	lease->backend = NULL;
-	if (!claim(pool, view->sl->pw, i, pool_limit(pool, i)))
-		return POOL_FULL;
+	enum pool_verdict verdict = claim(pool, view->sl->pw, i, pool_limit(pool, i));
+	if (verdict != POOL_TAKEN)
+		return verdict;
 	while (!bitset_has(pool->tiers[tier].members, i))
 		tier++;
 	return taken(view, tier, i, 0, lease);
 }
 
-/* Others wait already: a slot that comes free is theirs. */
-static bool must_wait(const struct pool_view *view, struct pool_worker *pw,
-		      const struct pool_tried *tried)
+/* What keeps those in `mask` from taking one more. */
+static enum pool_verdict why_full(const struct pool *pool, const struct pool_worker *pw,
+				  const uint64_t *mask)
+{
+	for (uint32_t i = bitset_next(mask, pool->n, 0); i < pool->n;
+	     i = bitset_next(mask, pool->n, i + 1))
+		if (way_to(pool, pw, i, pool_limit(pool, i)) == POOL_CROWDED)
+			return POOL_CROWDED;
+	return POOL_FULL;
+}
+
+/* Others wait already: a slot that comes free is theirs.  POOL_TAKEN: nobody does. */
+static enum pool_verdict must_wait(const struct pool_view *view, struct pool_worker *pw,
+				   const struct pool_tried *tried)
 {
 	const struct pool *pool = view->pool;
 	if (likely(!queue_has_line(pool->state)))
-		return false;
+		return POOL_TAKEN;
 	uint64_t *mask = pool_worker_mask(pw, (uint32_t)BITSET_WORDS(pool->n));
 	uint32_t tier = view->first_tier;
-	return pool->conf->queue.on && mask && candidates(view, tried, &tier, mask);
+	bool waits = pool->conf->queue.on && mask && candidates(view, tried, &tier, mask);
+	return waits ? why_full(pool, pw, mask) : POOL_TAKEN;
 }
 
 enum pool_verdict pool_take(struct pool_view *view, struct pool_worker *pw,
@@ -509,10 +542,11 @@ enum pool_verdict pool_take(struct pool_view *view, struct pool_worker *pw,
 		return POOL_TAKEN;
 	if (likely(view->plain && (!tried || tried->n == 0))) {
 		uint32_t i = pick(view, pw, 0, key, tried, view->eligible);
-		if (likely(i != STRATEGY_NONE && claim(pool, pw, i, 0)))
+		if (likely(i != STRATEGY_NONE && claim(pool, pw, i, 0) == POOL_TAKEN))
 			return taken(view, 0, i, key, lease);
 	}
-	return must_wait(view, pw, tried) ? POOL_FULL : pool_take_slot(view, pw, tried, key, lease);
+	enum pool_verdict verdict = must_wait(view, pw, tried);
+	return verdict != POOL_TAKEN ? verdict : pool_take_slot(view, pw, tried, key, lease);
 }
 
 void lease_note(const struct lease *lease, bool broke, uint64_t latency_us)

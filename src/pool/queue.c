@@ -106,22 +106,15 @@ static void shed_overdue(struct pool_state_local *sl)
  * because many connections are being opened at this moment is served when they are open:
  * a burst of clients is no overload yet.
  */
-static uint32_t length_of(const struct pool_view *view)
-{
-	const struct pool_worker *pw = view->sl->pw;
-	return unlikely(pw->crowded_turn == pw->loop->n_turns) ? UINT32_MAX
-							       : view->pool->conf->queue.length;
-}
-
-static bool count_in(struct pool_view *view, unsigned class)
+static bool count_in(struct pool_view *view, const struct waiter *w)
 {
 	struct pool_state *state = view->pool->state;
-	uint32_t length = length_of(view);
+	uint32_t length = unlikely(w->crowded) ? UINT32_MAX : view->pool->conf->queue.length;
 	for (unsigned tries = 0; tries < 2; tries++) {
 		if (atomic_fetch_add(&state->n_queued, 1) < length)
 			return true;
 		atomic_fetch_sub(&state->n_queued, 1);
-		if (tries || !make_room(view->sl, class))
+		if (tries || !make_room(view->sl, w->class))
 			break;
 	}
 	return false;
@@ -131,7 +124,7 @@ enum err pool_queue_push(struct pool_view *view, struct waiter *waiter, uint64_t
 {
 	struct pool_state_local *sl = view->sl;
 	check(waiter->class < N_QUEUE_CLASSES);
-	if (!view->pool->conf->queue.on || !count_in(view, waiter->class))
+	if (!view->pool->conf->queue.on || !count_in(view, waiter))
 		return ERR_FULL;
 	waiter->view = view;
 	waiter->since_us = now_us;

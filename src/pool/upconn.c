@@ -46,10 +46,11 @@ static void count_up(_Atomic uint32_t *n, int by)
 static uint32_t opening_max(const struct pool *pool, const struct backend *b)
 {
 	uint32_t most = pool->conf->limits.connecting;
-	if (atomic_load_explicit(&b->opens, memory_order_relaxed))
+	uint32_t row = atomic_load_explicit(&b->connect_row, memory_order_relaxed);
+	if (row == CONNECT_ROW_OPENS)
 		return most < UINT32_MAX / OPENS_TIMES ? most * OPENS_TIMES : most;
-	uint32_t row = atomic_load_explicit(&b->failed_row, memory_order_relaxed);
-	uint32_t part = most >> 2 * (row < BACKOFF_STEPS ? row : BACKOFF_STEPS);
+	uint32_t failed = row ? row - CONNECT_ROW_OPENS : 0;
+	uint32_t part = most >> 2 * (failed < BACKOFF_STEPS ? failed : BACKOFF_STEPS);
 	return most && !part ? 1 : part;
 }
 
@@ -72,7 +73,8 @@ static void end_opening(struct backend *b, struct pool_state *state)
 		return;
 	/* or as good as: who finds it full says so again; but while failures keep the bound
 	 * low, those under way may be far above it, and whoever is woken would be turned away */
-	if (left == 0 || !atomic_load_explicit(&b->failed_row, memory_order_relaxed))
+	if (left == 0 ||
+	    atomic_load_explicit(&b->connect_row, memory_order_relaxed) <= CONNECT_ROW_OPENS)
 		atomic_store(&b->crowded, false);
 	if (atomic_load(&state->n_queued) > 0)
 		queue_wake(state, NULL);
@@ -84,28 +86,23 @@ void upconn_opened(struct upconn *up)
 	if (!state)
 		return;
 	up->opening = NULL;
-	if (unlikely(!atomic_load_explicit(&up->backend->opens, memory_order_relaxed)))
-		atomic_store_explicit(&up->backend->opens, true, memory_order_relaxed);
-	if (unlikely(atomic_load_explicit(&up->backend->failed_row, memory_order_relaxed)))
-		atomic_store_explicit(&up->backend->failed_row, 0, memory_order_relaxed);
+	_Atomic uint32_t *row = &up->backend->connect_row;
+	if (unlikely(atomic_load_explicit(row, memory_order_relaxed) != CONNECT_ROW_OPENS))
+		atomic_store_explicit(row, CONNECT_ROW_OPENS, memory_order_relaxed);
 	end_opening(up->backend, state);
 }
 
-bool upconn_has_way(const struct pool *pool, const struct pool_worker *pw, struct backend *backend)
+enum upconn_way upconn_way(const struct pool *pool, const struct pool_worker *pw,
+			   const struct backend *backend)
 {
 	const struct backend_local *local = backend->local[pw->id];
 	enum upconn_way way = pw->way ? pw->way(local) : WAY_OPEN;
 	if (way != WAY_OPEN)
-		return way == WAY_JOIN;
+		return way;
 	uint32_t most = opening_max(pool, backend);
 	if (!most || atomic_load(&backend->n_opening) < most)
-		return true;
-	return !pool->conf->send_proxy && local->n_idle > 0;
-}
-
-bool upconn_is_opening(const struct pool_worker *pw, const struct backend *backend)
-{
-	return !pw->way || pw->way(backend->local[pw->id]) == WAY_OPEN;
+		return WAY_OPEN;
+	return !pool->conf->send_proxy && local->n_idle > 0 ? WAY_JOIN : WAY_CROWDED;
 }
 
 void upconn_way_closed(struct backend *backend)

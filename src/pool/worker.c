@@ -19,7 +19,6 @@ void pool_worker_init(struct pool_worker *pw, unsigned id, struct loop *loop, ui
 	buf_pool_init(&pw->bufs, max_bufs);
 	slab_init(&pw->upconns, sizeof(struct upconn), max_upconns);
 	pw->upconns.retire = retire_upconn;
-	pw->crowded_turn = UINT64_MAX;
 	rng_init(&pw->rng, rng_entropy());
 }
 

@@ -38,7 +38,7 @@ bool place_elsewhere(struct exchange *ex)
 	return true;
 }
 
-void place_wait(struct exchange *ex)
+void place_wait(struct exchange *ex, enum pool_verdict why)
 {
 	if (!exchange_keep_request(ex)) {
 		exchange_end(ex, OUTCOME_no_memory);
@@ -50,6 +50,7 @@ void place_wait(struct exchange *ex)
 	ex->waiter.only = ex->pin;
 	ex->waiter.shed = on_shed;
 	ex->waiter.class = ex->pin_waits ? QUEUE_CLASS_PATIENT : (uint8_t)ex->route->priority;
+	ex->waiter.crowded = why == POOL_CROWDED;
 	ex->queue_from_us = ex->worker->loop.now_us;
 	if (pool_queue_push(ex->view, &ex->waiter, ex->queue_from_us)) {
 		if (place_elsewhere(ex))
@@ -76,7 +77,7 @@ bool place_seek(struct exchange *ex)
 	enum pool_verdict verdict = place_take(ex);
 	if (likely(verdict == POOL_TAKEN))
 		place_start(ex);
-	else if (verdict == POOL_FULL)
-		place_wait(ex);
+	else if (verdict != POOL_EMPTY)
+		place_wait(ex, verdict);
 	return verdict != POOL_EMPTY;
 }

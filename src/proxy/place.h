@@ -14,8 +14,8 @@ bool place_seek(struct exchange *ex);
 enum pool_verdict place_take(struct exchange *ex);
 /* With a lease: connects and sends.  The exchange may have ended when this returns. */
 void place_start(struct exchange *ex);
-/* Into the queue; or the exchange ends. */
-void place_wait(struct exchange *ex);
+/* Into the queue; or the exchange ends.  `why`: POOL_FULL or POOL_CROWDED. */
+void place_wait(struct exchange *ex, enum pool_verdict why);
 /* Waiting for the backend of its pin is over: true when another one has it now. */
 bool place_elsewhere(struct exchange *ex);
 

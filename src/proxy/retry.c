@@ -121,9 +121,9 @@ static bool replace(struct attempt *at)
 }
 
 /*
- * As many connections to it are being opened as may be, which the pick did not see
- * (limits.connecting).  Once it goes back into the queue, which wakes it when there
- * is a way.
+ * As many connections to it are being opened as may be (limits.connecting), or the one
+ * there is allows no exchange, and the pick did not see it.  Once it goes back into the queue,
+ * which wakes it when there is a way.
  */
 static bool step_back(struct attempt *at)
 {
@@ -131,8 +131,9 @@ static bool step_back(struct attempt *at)
 	if (!at->crowded || ex->hedge || at->stepped_back || !ex->view->pool->conf->queue.on)
 		return false;
 	at->stepped_back = true;
+	enum upconn_way way = upconn_way(ex->view->pool, &ex->worker->pool, at->lease.backend);
 	lease_drop(&at->lease, false, 0);
-	place_wait(ex);
+	place_wait(ex, way == WAY_NONE ? POOL_FULL : POOL_CROWDED);
 	return true;
 }
 
@@ -196,7 +197,7 @@ static bool retry_now(struct attempt *at)
 	struct lease new = at->lease;
 	at->lease = old;
 	bool may_wait = !ex->hedge && ex->view->pool->conf->queue.on;
-	if (verdict == POOL_EMPTY || (verdict == POOL_FULL && !may_wait))
+	if (verdict == POOL_EMPTY || (verdict != POOL_TAKEN && !may_wait))
 		return false;
 	forget(at);
 	at->lease = new;
@@ -204,7 +205,7 @@ static bool retry_now(struct attempt *at)
 	if (verdict == POOL_TAKEN)
 		place_start(ex);
 	else
-		place_wait(ex);
+		place_wait(ex, verdict);
 	return true;
 }
 

@@ -192,6 +192,7 @@ static void take(struct driver *d)
 	struct gen_local *gl = d->worker->gen;
 	switch (pool_take(gl->views, &d->worker->pool, NULL, 0, &h->lease)) {
 	case POOL_FULL:
+	case POOL_CROWDED:
 		wait_for_slot(d);
 		return;
 	case POOL_EMPTY:

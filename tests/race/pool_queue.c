@@ -91,6 +91,7 @@ static void begin(struct worker *w, struct client *c)
 		hold(c);
 		break;
 	case POOL_FULL:
+	case POOL_CROWDED:
 		c->waiter.ready = on_lease;
 		if (pool_queue_push(view, &c->waiter, world.loops[w->id].now_us) == ERR_OK) {
 			c->ticket = ++w->next_ticket;

@@ -85,6 +85,9 @@ struct backend_local {
 
 struct health_target;
 
+/* What connecting to a backend came to last; below backend.connect_row. */
+enum { CONNECT_ROW_UNKNOWN, CONNECT_ROW_OPENS };
+
 struct backend {
 	/* const */
 	struct view key; /* "pool\0name\0address" */
@@ -137,14 +140,15 @@ struct backend {
 	struct odd_shared odd;
 	/* every worker writes */
 	_Atomic uint32_t in_flight CACHE_ALIGNED;
-	/* limits.connecting is reached, as far as was seen last: upconn_has_way knows */
+	/* limits.connecting is reached, as far as was seen last: upconn_way knows */
 	_Atomic bool crowded;
 	_Atomic uint64_t level_since_us;          /* of the last change of in_flight; same line */
 	struct strategy_memory memory;            /* written when in_flight is anyway */
 	_Atomic uint32_t n_upconns CACHE_ALIGNED; /* changes only at connect and close */
 	_Atomic uint32_t n_opening;               /* of them not usable yet */
-	_Atomic bool opens;                       /* the last connect succeeded */
-	_Atomic uint32_t failed_row;              /* connects that failed since one succeeded */
+	/* what the last connects came to: CONNECT_ROW_*, and above it one for each that
+	 * failed since one succeeded */
+	_Atomic uint32_t connect_row;
 	/* per worker; owns */
 	struct backend_local *local[];
 };

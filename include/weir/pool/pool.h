@@ -267,8 +267,10 @@ struct lease {
 
 enum pool_verdict {
 	POOL_TAKEN,
-	POOL_FULL,  /* all that are eligible are at their limit, or others wait already */
-	POOL_EMPTY, /* nobody is eligible */
+	POOL_FULL,    /* all that are eligible are at their limit, or others wait already */
+	POOL_CROWDED, /* or one has a place, but limits.connecting connections to it are being
+			 opened */
+	POOL_EMPTY,   /* nobody is eligible */
 };
 
 /* `key` as strategy_key makes it; 0: the request has none. */
@@ -360,13 +362,14 @@ struct waiter {
 	uint64_t key;                   /* as for pool_take */
 	uint32_t only;                  /* index + 1 of the only one that will do, 0: any */
 	uint8_t class;                  /* enum conf_priority, or QUEUE_CLASS_PATIENT */
+	bool crowded;                   /* POOL_CROWDED sent it here: queue.length is not for it */
 	/* a lease at last; the waiter is out of the queue already */
 	void (*ready)(struct waiter *waiter, struct lease *lease);
 	/* no lease, because of overload; the waiter is out of the queue; NULL: never */
 	void (*shed)(struct waiter *waiter);
 };
 
-/* ERR_FULL when the queue has queue.length waiters or is off. */
+/* ERR_FULL when the queue is off, or has queue.length waiters and this one is not `crowded`. */
 enum err pool_queue_push(struct pool_view *view, struct waiter *waiter, uint64_t now_us);
 void pool_queue_remove(struct waiter *waiter);
 /* Something changed (a backend came up): serve whoever can be served. */

@@ -71,16 +71,15 @@ enum err upconn_connect(struct pool_worker *pw, struct backend *backend,
 void upconn_opened(struct upconn *up);
 
 /*
- * Whether this worker can reach the backend of a view now: over a connection that
- * it has, or may open.
+ * How this worker can reach the backend now: over a connection that it has or may
+ * open, or what is in the way.
  */
-bool upconn_has_way(const struct pool *pool, const struct pool_worker *pw, struct backend *backend);
+enum upconn_way upconn_way(const struct pool *pool, const struct pool_worker *pw,
+			   const struct backend *backend);
 
 /* WAY_NONE was found, which the pick did not see: from now on it looks. */
 void upconn_way_closed(struct backend *backend);
 /* That has changed: those who wait on this worker are to try. */
-/* What is in the way is limits.connecting, not what the backend allows. */
-bool upconn_is_opening(const struct pool_worker *pw, const struct backend *backend);
 void upconn_way_opened(struct backend *backend, struct pool_state_local *sl);
 
 /* It is unused, and there are more such than keepalive.max_idle. */

@@ -15,11 +15,12 @@
 
 struct backend_local;
 
-/* How a worker reaches a backend, as far as it is about HTTP/2 connections that it has. */
+/* How a worker reaches a backend. */
 enum upconn_way {
 	WAY_OPEN, /* by a connection that is to be opened */
 	WAY_JOIN, /* one has room for one more exchange */
 	WAY_NONE, /* the backend allows no exchange on the one there is: others would be like it */
+	WAY_CROWDED, /* by one that is to be opened, but limits.connecting are */
 };
 
 struct pool_worker {
@@ -28,9 +29,9 @@ struct pool_worker {
 	struct buf_pool bufs;
 	struct slab upconns;
 	struct rng rng;
-	enum upconn_way (*way)(const struct backend_local *local); /* NULL: WAY_OPEN */
-	uint64_t crowded_turn; /* of the loop: the last in which limits.connecting was in the way */
-	uint64_t *mask;        /* scratch bitset for picks; owns */
+	/* as far as HTTP/2 connections say, never WAY_CROWDED; NULL: always WAY_OPEN */
+	enum upconn_way (*way)(const struct backend_local *local);
+	uint64_t *mask; /* scratch bitset for picks; owns */
 	uint32_t mask_words;
 };
 

@@ -14,14 +14,19 @@ static struct world world;
 static struct world_gen gen;
 static int listen_fd;
 
-static void begin(unsigned n_workers)
+static void begin_with(unsigned n_workers, size_t n_backends)
 {
 	struct addr any;
-	world_init(&world, n_workers, 1);
+	world_init(&world, n_workers, n_backends);
 	cr_assert(addr_parse(VIEW("127.0.0.1:0"), &any));
 	cr_assert_eq(socket_listen(&any, false, 0, &listen_fd), ERR_OK);
 	cr_assert(socket_local_addr(listen_fd, &world.backends[0].address));
 	world_build(&world, &gen);
+}
+
+static void begin(unsigned n_workers)
+{
+	begin_with(n_workers, 1);
 }
 
 static void finish(void)
@@ -286,7 +291,7 @@ static enum pool_verdict look(unsigned worker)
 /* Success lifts the bound: not where it is looked at. */
 static void doubt(void)
 {
-	atomic_store(&gen.pool.backends[0]->opens, false);
+	atomic_store(&gen.pool.backends[0]->connect_row, CONNECT_ROW_UNKNOWN);
 }
 
 Test(upconn, more_are_opened_while_they_succeed)
@@ -296,16 +301,16 @@ Test(upconn, more_are_opened_while_they_succeed)
 	world.conf.limits.connecting = 1;
 	users[0] = begin_user(0);
 	cr_assert_eq(open_up(&users[0]), ERR_OK);
-	cr_expect_eq(look(0), POOL_FULL);
+	cr_expect_eq(look(0), POOL_CROWDED);
 	upconn_opened(users[0].up);
 	for (unsigned i = 1; i < 17; i++) {
 		users[i] = begin_user(0);
 		cr_expect_eq(look(0), POOL_TAKEN);
 		cr_assert_eq(open_up(&users[i]), ERR_OK);
 	}
-	cr_expect_eq(look(0), POOL_FULL);
+	cr_expect_eq(look(0), POOL_CROWDED);
 	pool_note_refused(&gen.views[0], &world.pws[0], gen.pool.backends[0]);
-	cr_expect_not(atomic_load(&gen.pool.backends[0]->opens));
+	cr_expect_neq(atomic_load(&gen.pool.backends[0]->connect_row), CONNECT_ROW_OPENS);
 	for (unsigned i = 0; i < 17; i++)
 		done(&users[i], false);
 	finish();
@@ -321,15 +326,15 @@ Test(upconn, only_so_many_are_opened_at_once)
 		cr_assert_eq(look(i % 2), POOL_TAKEN);
 		cr_assert_eq(open_up(&users[i]), ERR_OK);
 	}
-	cr_expect_eq(look(0), POOL_FULL);
-	cr_expect_eq(look(1), POOL_FULL);
+	cr_expect_eq(look(0), POOL_CROWDED);
+	cr_expect_eq(look(1), POOL_CROWDED);
 	upconn_opened(users[1].up);
 	upconn_opened(users[1].up); /* again: no harm */
 	doubt();
 	cr_expect_eq(look(0), POOL_TAKEN);
 	users[3] = begin_user(0);
 	cr_assert_eq(open_up(&users[3]), ERR_OK);
-	cr_expect_eq(look(0), POOL_FULL);
+	cr_expect_eq(look(0), POOL_CROWDED);
 	done(&users[0], false); /* given up: as good as opened */
 	cr_expect_eq(look(0), POOL_TAKEN);
 	for (unsigned i = 1; i < 4; i++)
@@ -369,11 +374,11 @@ Test(upconn, a_kept_one_serves_while_no_more_may_be_opened)
 	doubt();
 	done(&kept, true);
 	cr_assert_eq(open_up(&opening), ERR_OK);
-	cr_expect_eq(look(1), POOL_FULL);
+	cr_expect_eq(look(1), POOL_CROWDED);
 	cr_expect_eq(look(0), POOL_TAKEN);
 	cr_assert_eq(open_up(&next), ERR_OK);
 	cr_expect(next.reused);
-	cr_expect_eq(look(0), POOL_FULL);
+	cr_expect_eq(look(0), POOL_CROWDED);
 	done(&next, false);
 	done(&opening, false);
 	finish();
@@ -400,7 +405,7 @@ Test(upconn, fewer_are_opened_at_once_while_connects_fail)
 	users[0] = begin_user(0);
 	cr_assert_eq(open_up(&users[0]), ERR_OK);
 	upconn_opened(users[0].up);
-	cr_expect_eq(atomic_load(&b->failed_row), 0, "one success forgives all");
+	cr_expect_eq(atomic_load(&b->connect_row), CONNECT_ROW_OPENS, "one success forgives all");
 	done(&users[0], false);
 	finish();
 }
@@ -430,7 +435,7 @@ Test(upconn, who_waits_for_a_connection_is_woken)
 		upconn_opened(busy.up);
 		doubt();
 		cr_assert_eq(open_up(&opening), ERR_OK);
-		cr_assert_eq(look(0), POOL_FULL);
+		cr_assert_eq(look(0), POOL_CROWDED);
 		cr_assert_eq(pool_queue_push(&gen.views[0], &g.waiter, 1), ERR_OK);
 		world_turn(&world);
 		cr_assert(!g.served);
@@ -449,6 +454,42 @@ Test(upconn, who_waits_for_a_connection_is_woken)
 			done(&busy, false);
 		finish();
 	}
+}
+
+/*
+ * queue.length is for those who lack a place, also while others wait for nothing but a
+ * connection; and so it is for those who step back behind a line.
+ */
+Test(upconn, the_length_of_the_queue_is_not_for_the_crowded)
+{
+	struct guest guests[3] = {{.waiter = {.ready = on_ready}},
+				  {.waiter = {.ready = on_ready}},
+				  {.waiter = {.ready = on_ready, .only = 2}}};
+	struct lease slot, lease;
+	begin_with(1, 2);
+	world.conf.limits.connecting = 1;
+	world.conf.queue.length = 1;
+	gen.pool.limited = true;
+	gen.pool.max_requests[1] = 1;
+	pool_view_refresh(&gen.views[0]);
+	struct pool_view *view = &gen.views[0];
+	struct pool_worker *pw = &world.pws[0];
+	cr_assert_eq(pool_take_pinned(view, pw, 1, &slot), POOL_TAKEN);
+	struct user opening = begin_user(0);
+	cr_assert_eq(open_up(&opening), ERR_OK);
+	for (unsigned i = 0; i < 2; i++) {
+		enum pool_verdict why = pool_take(view, pw, NULL, 0, &lease);
+		cr_expect_eq(why, POOL_CROWDED, "%u", i);
+		guests[i].waiter.crowded = why == POOL_CROWDED;
+		cr_expect_eq(pool_queue_push(view, &guests[i].waiter, 1), ERR_OK);
+	}
+	cr_expect_eq(pool_take_pinned(view, pw, 1, &lease), POOL_FULL);
+	cr_expect_eq(pool_queue_push(view, &guests[2].waiter, 1), ERR_FULL);
+	for (unsigned i = 0; i < 2; i++)
+		pool_queue_remove(&guests[i].waiter);
+	lease_drop(&slot, false, 0);
+	done(&opening, false);
+	finish();
 }
 
 Test(upconn, retired_backends_keep_nothing)
