@@ -332,6 +332,7 @@ void target_watch_traffic(struct health_target *t)
 {
 	struct backend *b = t->backend;
 	t->back.fn = on_back;
+	target_begin_odd(t);
 	for (unsigned i = 0; i < b->n_workers; i++) {
 		t->swept_served += counter_get(&b->local[i]->fault.served);
 		t->swept_faults += counter_get(&b->local[i]->fault.faults);

@@ -67,37 +67,44 @@ static void look_again(const struct health *h)
 
 /* ---- reading ---- */
 
-static double bad_of(const double answers[N_ANSWERS], double *n)
-{
-	double bad = 0;
-	*n = 0;
-	for (unsigned a = 0; a < N_ANSWERS; a++) {
-		*n += answers[a];
-		bad += answer_is_bad((enum answer_kind)a) ? answers[a] : 0;
-	}
-	return bad;
-}
-
 /* What is kept of what was known `us` ago. */
 static double keep(double us, double memory_us)
 {
 	return exp(-us / memory_us);
 }
 
+static uint64_t sum_answers(const struct backend *b, unsigned kind)
+{
+	uint64_t sum = 0;
+	for (unsigned i = 0; i < b->n_workers; i++)
+		sum += counter_get(&b->local[i]->odd.answers[kind]);
+	return sum;
+}
+
+/* Answers that came since the last look. */
+static void take_in(struct odd_recent *recent, const double came[N_ANSWERS], double kept)
+{
+	recent->n = recent->bad = 0;
+	for (unsigned a = 0; a < N_ANSWERS; a++) {
+		recent->of[a] = recent->of[a] * kept + came[a];
+		recent->n += recent->of[a];
+		recent->bad += answer_is_bad((enum answer_kind)a) ? recent->of[a] : 0;
+	}
+}
+
 static void read_totals(struct health_target *t, double passed_us)
 {
 	struct odd_target *odd = &t->odd;
+	double came[N_ANSWERS];
 	odd->latest *= keep(passed_us, LATEST_US);
 	for (unsigned a = 0; a < N_ANSWERS; a++) {
-		uint64_t now = 0;
-		for (unsigned i = 0; i < t->backend->n_workers; i++)
-			now += counter_get(&t->backend->local[i]->odd.answers[a]);
-		for (unsigned s = 0; s < ODD_SPANS; s++)
-			odd->recent[s][a] = odd->recent[s][a] * keep(passed_us, memories_us[s]) +
-					    (double)(now - odd->totals[a]);
-		odd->latest += (double)(now - odd->totals[a]);
+		uint64_t now = sum_answers(t->backend, a);
+		came[a] = (double)(now - odd->totals[a]);
+		odd->latest += came[a];
 		odd->totals[a] = now;
 	}
+	for (unsigned s = 0; s < ODD_SPANS; s++)
+		take_in(&odd->recent[s], came, keep(passed_us, memories_us[s]));
 }
 
 static void sum_strata(const struct backend *b, odd_counts out)
@@ -113,13 +120,11 @@ static void sum_strata(const struct backend *b, odd_counts out)
 	}
 }
 
-/* What came since the period began. */
-static void read_strata(const struct health_target *t, odd_counts out)
+static void subtract(const odd_counts now, const odd_counts then, odd_counts out)
 {
-	sum_strata(t->backend, out);
 	for (unsigned s = 0; s < ODD_STRATA; s++)
 		for (unsigned a = 0; a < N_ANSWERS; a++)
-			out[s][a] -= (*t->odd.strata)[s][a];
+			out[s][a] = now[s][a] - then[s][a];
 }
 
 /* ---- watching ---- */
@@ -130,17 +135,21 @@ static bool takes_part(const struct health_target *t)
 	return t->weighted && !t->ejected && backend_state(t->backend) == BACKEND_up;
 }
 
+/* From now on it is compared; what came before, under another target perhaps, is not. */
 static bool make_strata(struct health_target *t)
 {
 	struct backend *b = t->backend;
-	if (!t->odd.strata)
-		t->odd.strata = calloc(1, sizeof(*t->odd.strata));
+	if (t->odd.strata)
+		return true;
 	for (unsigned i = 0; i < b->n_workers; i++)
 		if (!atomic_load_explicit(&b->local[i]->odd.strata, memory_order_relaxed))
 			/* release: whoever sees the pointer sees the zeroes behind it */
 			atomic_store_explicit(&b->local[i]->odd.strata,
 					      calloc(1, sizeof(struct odd_strata)),
 					      memory_order_release);
+	t->odd.strata = calloc(1, sizeof(*t->odd.strata));
+	if (t->odd.strata)
+		sum_strata(b, *t->odd.strata);
 	return t->odd.strata != NULL;
 }
 
@@ -173,18 +182,19 @@ static bool anybody_suspect(const struct health_pool *hp)
 		if (list_entry(it, struct health_target, link)->odd.is_suspect)
 			return true;
 	for (unsigned s = 0; s < ODD_SPANS; s++) {
-		double all = 0, all_bad = 0, n;
+		double all = 0, all_bad = 0;
 		list_each (it, &hp->targets) {
 			struct health_target *t = list_entry(it, struct health_target, link);
 			if (!takes_part(t))
 				continue;
-			all_bad += bad_of(t->odd.recent[s], &n);
-			all += n;
+			all_bad += t->odd.recent[s].bad;
+			all += t->odd.recent[s].n;
 		}
 		list_each (it, &hp->targets) {
 			struct health_target *t = list_entry(it, struct health_target, link);
-			double bad = bad_of(t->odd.recent[s], &n);
-			if (takes_part(t) && odd_is_suspect(n, bad, all - n, all_bad - bad))
+			const struct odd_recent *own = &t->odd.recent[s];
+			if (takes_part(t) &&
+			    odd_is_suspect(own->n, own->bad, all - own->n, all_bad - own->bad))
 				return true;
 		}
 	}
@@ -200,14 +210,13 @@ static void find_usual(struct health_pool *hp)
 	uint32_t usual = ANSWERS_GOOD;
 	list_each (it, &hp->targets) {
 		struct health_target *t = list_entry(it, struct health_target, link);
-		double n;
-		bad_of(t->odd.recent[0], &n);
-		if (!takes_part(t) || n < USUAL_LEAST)
+		const struct odd_recent *own = &t->odd.recent[0];
+		if (!takes_part(t) || own->n < USUAL_LEAST)
 			continue;
 		voters++;
 		for (unsigned a = 0; a < N_ANSWERS; a++)
-			votes[a] += t->odd.recent[0][a] >=
-				    n * (was & ANSWER_BIT(a) ? USUAL_UNTIL : USUAL_FROM);
+			votes[a] +=
+			    own->of[a] >= own->n * (was & ANSWER_BIT(a) ? USUAL_UNTIL : USUAL_FROM);
 	}
 	for (unsigned a = 0; a < N_ANSWERS; a++)
 		usual |= votes[a] * 2 > voters ? ANSWER_BIT(a) : 0;
@@ -269,6 +278,7 @@ static void convict(struct health_target *t, const struct odd_finding *f)
 struct jury {
 	size_t n;
 	struct health_target **of;
+	odd_counts *now;                   /* all that was counted so far */
 	odd_counts *counts;                /* of this period */
 	struct odd_case *cases[ODD_SPANS]; /* with what was known before it */
 };
@@ -277,6 +287,7 @@ static struct jury gather(struct health_pool *hp, struct arena *arena)
 {
 	struct jury j = {
 	    .of = arena_array(arena, hp->n_targets, sizeof(struct health_target *)),
+	    .now = arena_array(arena, hp->n_targets, sizeof(odd_counts)),
 	    .counts = arena_array(arena, hp->n_targets, sizeof(odd_counts)),
 	};
 	double passed_us = (double)(hp->health->loop->now_us - hp->period_us);
@@ -284,7 +295,8 @@ static struct jury gather(struct health_pool *hp, struct arena *arena)
 		struct health_target *t = list_entry(it, struct health_target, link);
 		if (j.n == hp->n_targets || !takes_part(t) || !make_strata(t))
 			continue;
-		read_strata(t, j.counts[j.n]);
+		sum_strata(t->backend, j.now[j.n]);
+		subtract(j.now[j.n], *t->odd.strata, j.counts[j.n]);
 		j.of[j.n++] = t;
 	}
 	for (unsigned s = 0; s < ODD_SPANS; s++) {
@@ -324,7 +336,7 @@ static void end_period(struct health_pool *hp, const struct jury *j)
 	for (size_t i = 0; i < j->n; i++) {
 		for (unsigned s = 0; s < ODD_SPANS; s++)
 			j->of[i]->odd.proof[s] = j->cases[s][i];
-		sum_strata(j->of[i]->backend, *j->of[i]->odd.strata);
+		memcpy(j->of[i]->odd.strata, j->now[i], sizeof(odd_counts));
 	}
 }
 
@@ -344,14 +356,14 @@ static void weigh(struct health_pool *hp, struct arena *arena)
 /* Of those that take part: their share of bad answers lately, of `n`. */
 static double others_bad(const struct health_target *t, double *n)
 {
-	double bad = 0, own;
+	double bad = 0;
 	*n = 0;
 	list_each (it, &t->pool->targets) {
 		const struct health_target *other = list_entry(it, struct health_target, link);
 		if (other == t || !takes_part(other))
 			continue;
-		bad += bad_of(other->odd.recent[0], &own);
-		*n += own;
+		bad += other->odd.recent[0].bad;
+		*n += other->odd.recent[0].n;
 	}
 	return *n > 0 ? bad / *n : 0;
 }
@@ -447,14 +459,14 @@ static void note_suspect(struct health_target *t, bool failed)
 void odd_ejected(struct health_target *t, enum ejection cause)
 {
 	struct odd_target *odd = &t->odd;
-	double n, bad = bad_of(odd->recent[ODD_SPANS - 1], &n);
+	const struct odd_recent *recent = &odd->recent[ODD_SPANS - 1];
 	bool by_share = cause == EJECTION_failures || cause == EJECTION_success_rate;
 	odd->trial.score = 0;
 	odd->tried_us = 0;
 	odd->is_suspect = false;
 	*odd->why = '\0';
 	if (!odd->is_cause)
-		odd->bad = by_share && n > 0 ? bad / n : 1;
+		odd->bad = by_share && recent->n > 0 ? recent->bad / recent->n : 1;
 	if (t->pool->tries)
 		try_in(t, TRY_US);
 }
@@ -550,6 +562,12 @@ void pool_follow_odd(struct health_pool *hp, const struct pool *pool)
 		stop(hp);
 	else if (!timer_is_set(&hp->odd_look))
 		loop_timer(hp->health->loop, &hp->odd_look, LOOK_US);
+}
+
+void target_begin_odd(struct health_target *t)
+{
+	for (unsigned a = 0; a < N_ANSWERS; a++)
+		t->odd.totals[a] = sum_answers(t->backend, a);
 }
 
 void target_free_odd(struct health_target *t)

@@ -36,9 +36,11 @@ struct health_pool {
 
 /* What odd.c knows of a backend. */
 struct odd_target {
-	uint64_t totals[N_ANSWERS];          /* at the last look */
-	double latest;                       /* answers of the last moments, fading */
-	double recent[ODD_SPANS][N_ANSWERS]; /* fading */
+	uint64_t totals[N_ANSWERS]; /* at the last look */
+	double latest;              /* answers of the last moments, fading */
+	struct odd_recent {
+		double of[N_ANSWERS], n, bad; /* each kind, all, and the bad ones */
+	} recent[ODD_SPANS];                  /* fading */
 	struct odd_case proof[ODD_SPANS];
 	odd_counts *strata; /* at the last look; owns; NULL: never watched */
 	bool is_cause;      /* ejected for it */
@@ -150,6 +152,8 @@ void target_bring_back(struct health_target *t, enum trial trial, const char *wh
 
 /* These are the settings of the pool, and its state. */
 void pool_follow_odd(struct health_pool *hp, const struct pool *pool);
+/* A new one: what its backend was counted before is not evidence. */
+void target_begin_odd(struct health_target *t);
 void target_free_odd(struct health_target *t);
 /* It has been ejected, for whatever cause; and is back. */
 void odd_ejected(struct health_target *t, enum ejection cause);

@@ -39,11 +39,16 @@ static void on_look(void *ctx)
 	n_looked++;
 }
 
+static void follow_pools(uint32_t n)
+{
+	struct health_clients *clients = health_clients_new(health, &gen.pool, n);
+	health_follow(health, &gen.pool, n, clients);
+	health_clients_free(clients);
+}
+
 static void follow(void)
 {
-	struct health_clients *clients = health_clients_new(health, &gen.pool, 1);
-	health_follow(health, &gen.pool, 1, clients);
-	health_clients_free(clients);
+	follow_pools(1);
 }
 
 static void begin(size_t n, double max_ejected)
@@ -366,5 +371,46 @@ Test(eject, switched_off_brings_everybody_back)
 	read_mail();
 	cr_assert(!is_ejected(0));
 	cr_assert_eq(trial_of(0), TRIAL_OFF);
+	end();
+}
+
+static void answer(uint32_t i, enum answer_kind kind, uint64_t n)
+{
+	struct odd_local *odd = &backend(i)->local[0]->odd;
+	struct odd_strata *strata = atomic_load(&odd->strata);
+	counter_add(&odd->answers[kind], n);
+	if (strata)
+		atomic_fetch_add(&strata->n[0][kind], (uint32_t)n);
+}
+
+/* Watched, and then well again: nobody is suspected any more. */
+static void be_odd_once(void)
+{
+	answer(0, ANSWER_404, 20);
+	answer(1, ANSWER_full, 1000);
+	answer(2, ANSWER_full, 1000);
+	pass(S);
+	cr_assert(atomic_load(&gen.pool.state->watched));
+	cr_assert_not(is_ejected(0));
+}
+
+/* Its backend lived on in an older generation, and so did what was counted there. */
+Test(eject, a_target_made_anew_answers_for_nothing_that_was_before)
+{
+	begin(3, 0.4);
+	world.conf.outlier.odd = true;
+	follow();
+	be_odd_once();
+	answer(0, ANSWER_404, 100000);
+	follow_pools(0);
+	follow();
+	for (unsigned k = 0; k < 40; k++) {
+		for (uint32_t i = 0; i < 3; i++)
+			answer(i, ANSWER_full, 100);
+		pass(S / 2);
+		cr_assert_not(is_ejected(0), "after %u looks: %s", k,
+			      backend(0)->health->eject_reason);
+	}
+	cr_expect_not(atomic_load(&gen.pool.state->watched));
 	end();
 }
