@@ -12,20 +12,13 @@ void places_init(struct places *places)
 	list_init(&places->all);
 }
 
-/* ::ffff:a.b.c.d, RFC 4291 2.5.5.2 */
-static bool is_mapped(const uint8_t ip[16])
-{
-	static const uint8_t prefix[12] = {[10] = 0xff, [11] = 0xff};
-	return memcmp(ip, prefix, sizeof(prefix)) == 0;
-}
-
 struct place place_of(const struct addr *peer, bool remote)
 {
 	struct place place = {.remote = remote, .address = addr_pack(peer)};
 	list_init(&place.link);
 	place.address.port = 0;
 	/* whoever has one has its /64; those of IPv4 on a socket for both are one each */
-	if (place.address.family == AF_INET6 && !is_mapped(place.address.ip))
+	if (place.address.family == AF_INET6 && !addr_ip_is_mapped(place.address.ip))
 		memset(place.address.ip + 8, 0, 8);
 	return place;
 }
@@ -36,9 +29,8 @@ void places_take(struct places *places, struct place *place)
 	list_push_back(&places->all, &place->link);
 }
 
-void places_leave(struct places *places, struct place *place)
+void place_leave(struct place *place)
 {
-	(void)places;
 	list_del(&place->link);
 }
 

@@ -59,7 +59,7 @@ struct place place_of(const struct addr *peer, bool remote);
  */
 bool places_find(const struct places *places, struct place *newcomer, struct place **leaver);
 void places_take(struct places *places, struct place *place);
-void places_leave(struct places *places, struct place *place);
+void place_leave(struct place *place);
 void place_waits(struct place *place, enum conn_wait wait, uint64_t now_us);
 
 #endif

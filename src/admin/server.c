@@ -87,7 +87,7 @@ static void conn_close(struct conn *c)
 	ev_io_stop(admin->loop->ev, &c->write_io);
 	timer_del(&c->timer);
 	deferred_clear(&c->again);
-	places_leave(&admin->places, &c->place);
+	place_leave(&c->place);
 	session_fini(&c->session);
 	socket_close(c->fd);
 	take_spare(admin);

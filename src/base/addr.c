@@ -88,7 +88,7 @@ size_t addr_format_ip(const struct addr *addr, char out[ADDR_IP_TEXT_MAX])
 	if (addr->len && addr->sa.sa_family == AF_INET)
 		text = inet_ntop(AF_INET, &addr->in4.sin_addr, out, ADDR_IP_TEXT_MAX);
 	else if (addr->len && addr->sa.sa_family == AF_INET6 &&
-		 IN6_IS_ADDR_V4MAPPED(&addr->in6.sin6_addr))
+		 addr_ip_is_mapped(addr->in6.sin6_addr.s6_addr))
 		text = inet_ntop(AF_INET, &addr->in6.sin6_addr.s6_addr[12], out, ADDR_IP_TEXT_MAX);
 	else if (addr->len && addr->sa.sa_family == AF_INET6)
 		text = inet_ntop(AF_INET6, &addr->in6.sin6_addr, out, ADDR_IP_TEXT_MAX);
@@ -239,7 +239,7 @@ const char *addr_unreachable(const struct addr *addr)
 			return listens;
 		if (IN6_IS_ADDR_MULTICAST(v6))
 			return "is a multicast address: connections go to one machine";
-		if (!IN6_IS_ADDR_V4MAPPED(v6))
+		if (!addr_ip_is_mapped(v6->s6_addr))
 			return NULL;
 		memcpy(&v4, v6->s6_addr + 12, sizeof(v4));
 		v4 = ntohl(v4);

@@ -40,8 +40,6 @@ static bool take_body(struct backend_stream *s, const struct exchange *ex, struc
 /* What cannot be told in HTTP/2 is no fault of the backend's, which has not heard of it. */
 static enum outcome untold(enum reject why)
 {
-	if (why == REJECT_NO_HOST || why == REJECT_BAD_HOST) /* of HTTP/1.0 */
-		return OUTCOME_no_host;
 	return reject_status(why) == 431 || reject_status(why) == 414 ? OUTCOME_head_too_large
 								      : OUTCOME_bad_request;
 }

@@ -10,6 +10,7 @@
 #include <netinet/in.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -53,6 +54,13 @@ bool addr_eq(const struct addr *a, const struct addr *b);
 static inline bool addr_is_unix(const struct addr *a)
 {
 	return a->len && a->sa.sa_family == AF_UNIX;
+}
+
+/* An IPv4 address in an IPv6 one: ::ffff:a.b.c.d, RFC 4291 2.5.5.2. */
+static inline bool addr_ip_is_mapped(const uint8_t ip[16])
+{
+	static const uint8_t prefix[12] = {[10] = 0xff, [11] = 0xff};
+	return memcmp(ip, prefix, sizeof(prefix)) == 0;
 }
 
 /* A network: addresses are kept as 16 bytes, IPv4 mapped into ::ffff:0:0/96. */

@@ -61,7 +61,6 @@ static const struct {
     {OUTCOME_deadline_passed, OUTCOME_FAULT_LATE, "yes: it sets a short one"},
     {OUTCOME_deadline_short, OUTCOME_FAULT_NEVER, "yes: it sets a short one"},
     {OUTCOME_head_too_large, OUTCOME_FAULT_NEVER, "yes"},
-    {OUTCOME_no_host, OUTCOME_FAULT_NEVER, "yes: over HTTP/1.0"},
     {OUTCOME_response_too_large, OUTCOME_FAULT_NEVER, "yes: by a long redirect"},
     {OUTCOME_no_memory, OUTCOME_FAULT_NEVER, "it is weir's own"},
     {OUTCOME_stopped, OUTCOME_FAULT_NEVER, "it is weir's own"},
