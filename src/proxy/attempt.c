@@ -469,8 +469,6 @@ void attempt_answered(struct attempt *at)
 		return;
 	at->resp_started = true;
 	at->first_byte_us = clock_us();
-	if (unlikely(at->ex->hedge != NULL))
-		at->on->answered(at);
 }
 
 /* 429, but not to the clients that are bound to it: they may be what it has too much of. */
@@ -508,7 +506,7 @@ static void judge_status(struct attempt *at, unsigned status)
 		lease_prove(&at->lease);
 }
 
-void attempt_count_status(struct attempt *at, unsigned status)
+static void count_status(struct attempt *at, unsigned status)
 {
 	if (unlikely(at->ex->trace != NULL))
 		trace_status(at, status);
@@ -551,7 +549,8 @@ static unsigned status_kind(unsigned status)
 	}
 }
 
-bool attempt_retries_status(struct attempt *at, struct message *resp)
+/* Another backend is asked, because of a status that retry.on names. */
+static bool retries_status(struct attempt *at, struct message *resp)
 {
 	const struct conf_pool *conf = at->ex->view->pool->conf;
 	unsigned kind = status_kind(resp->status);
@@ -560,6 +559,17 @@ bool attempt_retries_status(struct attempt *at, struct message *resp)
 	if (kind == CONF_RETRY_503)
 		note_retry_after(at, resp);
 	return at->on->may_end(at, OUTCOME_backend_refused);
+}
+
+bool attempt_head(struct attempt *at)
+{
+	struct message *resp = &at->ex->worker->resp;
+	count_status(at, resp->status);
+	if (unlikely(resp->status >= 500) && retries_status(at, resp))
+		return false;
+	if (unlikely(at->ex->hedge != NULL))
+		at->on->answered(at);
+	return true;
 }
 
 bool attempt_interim(struct attempt *at)

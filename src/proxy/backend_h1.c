@@ -250,8 +250,6 @@ static bool final_head(struct attempt *at, struct message *resp, char *rest, siz
 {
 	struct exchange *ex = at->ex;
 	struct h1_limits limits = response_limits(ex);
-	if (unlikely(resp->status >= 500) && attempt_retries_status(at, resp))
-		return false;
 	if (unlikely(ex->wants_upgrade) && !takes(ex, resp)) {
 		attempt_over(at, OUTCOME_bad_response);
 		return false;
@@ -281,7 +279,8 @@ static bool relay_head(struct attempt *at, char *ptr, size_t len, size_t seen)
 		}
 		if (result == H1_MORE)
 			return keep_rest(at, ptr, len);
-		attempt_count_status(at, w->resp.status);
+		if (!attempt_head(at))
+			return false;
 		size_t head_len = w->resp.head_len;
 		if (w->resp.status == 101)
 			return upgraded(at, &w->resp, ptr + head_len, len - head_len);

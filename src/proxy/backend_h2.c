@@ -257,7 +257,7 @@ static void op_finish(struct attempt *at, bool keep)
 	at->h2 = NULL;
 	at->up = NULL;
 	if (s->id && !s->closed && !conn->dead) {
-		if (keep && s->body_over)
+		if ((keep || s->ended) && s->body_over)
 			h2_client_let_go(conn->session, s->id);
 		else
 			h2_client_reset(conn->session, s->id, H2_CANCEL);

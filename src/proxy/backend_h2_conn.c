@@ -29,9 +29,12 @@ void h2_conn_note(struct backend_stream *s)
 
 void h2_conn_stop(struct h2_conn *conn)
 {
+	bool was_in_the_way = h2_conn_is_barren(conn) && !conn->gl;
 	conn->closing = true;
 	list_del(&conn->up->idle_link);
 	h2_conn_touch(conn);
+	if (was_in_the_way) /* another one may be opened in its place */
+		upconn_way_opened(conn->up->backend, conn->sl);
 }
 
 void h2_conn_kill(struct h2_conn *conn)

@@ -39,6 +39,7 @@ struct backend_stream {
 	bool body_over;        /* and was framed */
 	bool paused;
 	bool held_end;
+	bool ended;      /* the backend has sent all of its answer with the head */
 	bool drained;    /* news: `out` is empty now */
 	bool closed;     /* news: there are no further events */
 	enum h2_end end; /* with `closed` */

@@ -87,7 +87,9 @@ void backend_h2_head(struct h2_client_stream *stream, struct view text, char *bo
 		response_refused(s->at, why);
 		return;
 	}
-	attempt_count_status(s->at, w->resp.status);
+	s->ended = end;
+	if (!attempt_head(s->at))
+		return;
 	if (w->resp.status >= 200) {
 		final_head(s, body ? body : s->conn->owner->in.data, len, end);
 		return;

@@ -96,7 +96,7 @@ void hedge_settle(struct attempt *winner)
 	}
 	put_first(ex, winner);
 	/* it took at least as long as this: no good mark for a backend that is late */
-	if (loser->sent_us)
+	if (loser->sent_us && !loser->first_byte_us)
 		loser->first_byte_us = clock_us();
 	hedge_drop(ex, false);
 }

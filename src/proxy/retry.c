@@ -240,7 +240,6 @@ static bool again(struct attempt *at, enum outcome outcome)
 /* A second one that failed is not repeated: it was there to help the first. */
 static void second_failed(struct exchange *ex, enum outcome outcome)
 {
-	attempt_judge(ex->hedge, outcome);
 	if (ex->tried.n < POOL_TRIED_MAX)
 		tried_add(ex, ex->hedge->lease.index);
 	hedge_drop(ex, outcome_row(outcome)->is_error);
@@ -255,6 +254,7 @@ static __attribute__((noinline)) void failed(struct attempt *at, enum outcome ou
 	if ((may & FRESH) && replace(at))
 		return;
 	if (at == ex->hedge) {
+		attempt_judge(at, outcome);
 		second_failed(ex, outcome);
 		return;
 	}
@@ -283,10 +283,20 @@ static void on_over(struct attempt *at, enum outcome outcome)
 static bool on_may_end(struct attempt *at, enum outcome outcome)
 {
 	struct exchange *ex = at->ex;
-	if (outcome == OUTCOME_backend_timeout)
+	enum kind kind = kind_of(outcome);
+	if (kind == KIND_TIMEOUT)
 		attempt_judge(at, outcome);
-	return at == ex->at && ex->req_complete &&
-	       (actions[kind_of(outcome)][sent_of(at)] & AGAIN) && again(at, outcome);
+	if (at == ex->at && ex->req_complete && (actions[kind][sent_of(at)] & AGAIN) &&
+	    again(at, outcome))
+		return true;
+	if (!ex->hedge || kind != KIND_STATUS)
+		return false;
+	/* the other one may have something better */
+	if (at == ex->hedge)
+		second_failed(ex, outcome);
+	else
+		hedge_take_over(ex, true);
+	return true;
 }
 
 static void on_moved(struct attempt *at)

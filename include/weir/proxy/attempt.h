@@ -104,7 +104,7 @@ struct attempt_events {
 	void (*moved)(struct attempt *at);
 	/* All of the request is out; only told where retry.hedge is on. */
 	void (*sent)(struct attempt *at);
-	/* The first byte of an answer is here, and there is a second attempt. */
+	/* The head of an answer is here that is for the client, and there is a second attempt. */
 	void (*answered)(struct attempt *at);
 };
 
@@ -211,19 +211,18 @@ void attempt_connected(struct attempt *at, enum err err);
 void attempt_connect_failed(struct attempt *at, enum outcome outcome);
 /* Its connection takes no further requests, and did nothing with this one. */
 void attempt_moved(struct attempt *at);
-/*
- * The head of a final answer is here.  True when it is not for the client: another
- * backend is asked, because of its status (retry.on); the attempt is given up.
- */
-bool attempt_retries_status(struct attempt *at, struct message *resp);
 /* Nothing more is sent: from now on an answer is waited for. */
 void attempt_waits(struct attempt *at);
 /* The same, because all of the request is out. */
 void attempt_sent(struct attempt *at);
 /* The first byte of the response is here. */
 void attempt_answered(struct attempt *at);
-/* A head is here, an interim one or the final one, in worker->resp. */
-void attempt_count_status(struct attempt *at, unsigned status);
+/*
+ * A head is here, an interim one or the final one, in worker->resp.  False when it is
+ * not for the client: another backend is asked, because of its status (retry.on); the
+ * attempt is over, or was begun anew.
+ */
+bool attempt_head(struct attempt *at);
 /*
  * The head in worker->resp is an interim one: passes it on.  False when it is one too
  * many, or the client is gone: the attempt is over.
