@@ -69,21 +69,45 @@ static const char *or_default(const char *variable, const char *otherwise)
 	return value && *value ? value : otherwise;
 }
 
-/* OpenSSL looks an authority up when it is asked for; the directory holds links to files. */
-static void allow_authorities(int ruleset)
+/* Where Debian keeps what its links name, also those that are made later. */
+static const char *const linked_from[] = {"/usr/share/ca-certificates",
+					  "/usr/local/share/ca-certificates"};
+
+/* A folder of authorities: what lies in it now or later, and what its links name. */
+static void allow_folder(int ruleset, const char *folder)
 {
 	char path[PATH_MAX], file[PATH_MAX];
-	const char *folder = or_default("SSL_CERT_DIR", X509_get_default_cert_dir());
 	DIR *dir = opendir(folder);
 	allow_reading(ruleset, folder, true);
-	allow_reading(ruleset, or_default("SSL_CERT_FILE", X509_get_default_cert_file()), false);
 	for (struct dirent *entry; dir && (entry = readdir(dir));) {
-		snprintf(path, sizeof(path), "%s/%s", folder, entry->d_name);
-		if (entry->d_type == DT_LNK && realpath(path, file))
+		/* some file systems do not say what it is */
+		bool may_be_link = entry->d_type == DT_LNK || entry->d_type == DT_UNKNOWN;
+		int n = snprintf(path, sizeof(path), "%s/%s", folder, entry->d_name);
+		if (may_be_link && *entry->d_name != '.' && n > 0 && (size_t)n < sizeof(path) &&
+		    realpath(path, file))
 			allow_reading(ruleset, file, false);
 	}
 	if (dir)
 		closedir(dir);
+}
+
+/* OpenSSL looks an authority up when it is asked for, in folders that are a list as in PATH. */
+static void allow_authorities(int ruleset)
+{
+	const char *rest = or_default("SSL_CERT_DIR", X509_get_default_cert_dir());
+	for (size_t i = 0; i < ARRAY_LEN(linked_from); i++)
+		allow_reading(ruleset, linked_from[i], true);
+	while (*rest) {
+		char folder[PATH_MAX];
+		size_t len = strcspn(rest, ":");
+		if (len > 0 && len < sizeof(folder)) {
+			memcpy(folder, rest, len);
+			folder[len] = '\0';
+			allow_folder(ruleset, folder);
+		}
+		rest += len + (rest[len] == ':');
+	}
+	allow_reading(ruleset, or_default("SSL_CERT_FILE", X509_get_default_cert_file()), false);
 }
 
 /* ---- seccomp ---- */

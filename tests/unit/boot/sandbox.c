@@ -298,6 +298,59 @@ static bool reads_authorities(void)
 	return stat(name, &st) != 0 || opened(open(name, O_RDONLY));
 }
 
+/* SSL_CERT_DIR is a list: a link that was there, and a file that came later. */
+static char roots[] = "/tmp/weir-roots-XXXXXX";
+static const char *const in_roots[] = {"linked.pem", "second/link.pem", "second/later.pem"};
+
+static void in_root(const char *name, char out[256])
+{
+	snprintf(out, 256, "%s/%s", roots, name);
+}
+
+static bool reads_listed_folders(void)
+{
+	char path[256];
+	for (size_t i = 1; i < sizeof(in_roots) / sizeof(in_roots[0]); i++) {
+		in_root(in_roots[i], path);
+		if (!opened(open(path, O_RDONLY)))
+			return false;
+	}
+	return true;
+}
+
+static void make_file(const char *name)
+{
+	char path[256];
+	in_root(name, path);
+	cr_assert(opened(open(path, O_WRONLY | O_CREAT | O_EXCL, 0644)));
+}
+
+static void prepare_roots(void)
+{
+	char list[512], from[256], to[256];
+	cr_assert(mkdtemp(roots));
+	in_root("second", to);
+	cr_assert_eq(mkdir(to, 0755), 0);
+	make_file(in_roots[0]);
+	in_root(in_roots[0], from);
+	in_root(in_roots[1], to);
+	cr_assert_eq(symlink(from, to), 0);
+	snprintf(list, sizeof(list), "/etc/ssl/certs:%s/none::%s/second", roots, roots);
+	setenv("SSL_CERT_DIR", list, 1);
+}
+
+static void remove_roots(void)
+{
+	char path[256];
+	for (size_t i = 0; i < sizeof(in_roots) / sizeof(in_roots[0]); i++) {
+		in_root(in_roots[i], path);
+		unlink(path);
+	}
+	in_root("second", path);
+	rmdir(path);
+	rmdir(roots);
+}
+
 static const struct trial needed[] = {
     {"connects and accepts", connects_and_accepts, 0},
     {"has pipes", has_pipes, 0},
@@ -305,6 +358,7 @@ static const struct trial needed[] = {
     {"has memory", has_memory, 0},
     {"has chance", has_chance, 0},
     {"reads authorities", reads_authorities, 0},
+    {"reads listed folders", reads_listed_folders, 0},
 };
 
 /* ---- both, in a thread ---- */
@@ -336,9 +390,12 @@ static void prepare(void)
 Test(sandbox, a_hijacked_worker_gets_nowhere, .timeout = 60)
 {
 	struct str why = STR_INIT;
+	prepare_roots();
 	struct sandbox *sandbox = sandbox_new(&why);
 	pthread_t thread;
+	make_file(in_roots[2]);
 	if (!sandbox) {
+		remove_roots();
 		cr_assert(why.len);
 		str_fini(&why);
 		cr_skip_test("it cannot be had here");
@@ -349,5 +406,6 @@ Test(sandbox, a_hijacked_worker_gets_nowhere, .timeout = 60)
 	/* the thread that made it is as free as before */
 	cr_assert(reads_the_key() && forks() && runs_a_program() && binds());
 	sandbox_free(sandbox);
+	remove_roots();
 	unlink(key);
 }
