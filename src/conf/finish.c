@@ -310,6 +310,17 @@ static void finish_tuning(struct decoder *d, const struct element *element)
 			     "protocol: h2 do not speak");
 }
 
+/* A map that says `off` in a roundabout way is a mistake; hedges go without other attempts. */
+static void finish_retry(struct decoder *d, const struct element *element)
+{
+	const struct conf_pool *pool = element->base;
+	struct node *retry = node_at(element, "retry");
+	struct node *attempts = node_get(retry, VIEW("attempts"));
+	if (pool->retry.on && !pool->retry.attempts && !pool->retry.hedge.on)
+		decode_error_hint(d, attempts ? attempts : retry, "write 'retry: off'",
+				  "'attempts' is 0, so nothing of 'retry' has an effect");
+}
+
 void finish_pool(struct decoder *d, const struct element *element)
 {
 	struct conf_pool *pool = element->base;
@@ -334,8 +345,7 @@ void finish_pool(struct decoder *d, const struct element *element)
 	finish_sticky(d, element);
 	if (!pool->queue.target_set)
 		pool->queue.target_us = pool->queue.timeout_us / 4;
-	if (!pool->retry.attempts && !pool->retry.hedge.on)
-		pool->retry.on = false;
+	finish_retry(d, element);
 	finish_hash(d, element);
 	finish_tuning(d, element);
 	finish_pool_tls(d, element);

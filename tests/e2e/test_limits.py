@@ -293,7 +293,8 @@ def test_a_full_listener_says_so(weir, app):
     assert any("web has reached limits.connections (2)" in each for each in problems), problems
 
 
-def test_no_attempts_are_as_good_as_no_retry(weir, app):
+def test_hedges_go_without_attempts(weir, app):
     backends = app(2, overrides=["0:cut=before"])
-    daemon = weir(backends.addresses, pool={"balance": "round-robin", "retry": {"attempts": 0}})
+    daemon = weir(backends.addresses,
+                  pool={"balance": "round-robin", "retry": {"attempts": 0, "hedge": {}}})
     assert {daemon.ask().status for _ in range(4)} == {200, 502}

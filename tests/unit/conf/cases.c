@@ -128,6 +128,8 @@ const struct mistake mistakes[] = {
     {IN_POOL("balance: fastest"), 5, 14, "'fastest' is not one of auto, least-request", true},
     {IN_POOL("retry: {on: [conect]}"), 5, 18, "did you mean 'connect'?", true},
     {IN_POOL("retry: {on: []}"), 5, 17, "'on' is empty", true},
+    {IN_POOL("retry: {attempts: 0}"), 5, 23,
+     "'attempts' is 0, so nothing of 'retry' has an effect write 'retry: off'", false},
 
     /* known, not supported yet */
     {LISTENER("proxy_protocol: {}"), 4, 21, "'from' is missing in listeners[0].proxy_protocol",
