@@ -13,6 +13,9 @@
 #include "passed_by.h"
 
 /* Where to point at for a key of an element: its value, else the element. */
+/* What a body that may be gathered has at least. */
+#define REQUEST_BUFFER_LEAST ((uint64_t)64 * 1024)
+
 static struct node *node_at(const struct element *element, const char *key)
 {
 	struct node *node = node_get(element->node, view_str(key));
@@ -176,6 +179,18 @@ static void check_hidden(struct decoder *d, const struct element *element)
 		d->catch_all = element->node;
 }
 
+static void check_request_buffer(struct decoder *d, const struct element *element)
+{
+	const struct conf_route *route = element->base;
+	struct node *node = node_at(element, "request_buffer");
+	if (route->request_buffer && route->request_buffer < REQUEST_BUFFER_LEAST)
+		decode_error_hint(d, node, "write 64KiB, or 0 to switch it off",
+				  "'request_buffer' is 0, or from 64KiB to 1MiB");
+	else if (route->request_buffer &&
+		 (route->action == CONF_ACTION_REDIRECT || route->action == CONF_ACTION_RESPOND))
+		decode_error(d, node, "'request_buffer' does nothing for a route without a pool");
+}
+
 void finish_route(struct decoder *d, const struct element *element)
 {
 	struct conf_route *route = element->base;
@@ -191,6 +206,7 @@ void finish_route(struct decoder *d, const struct element *element)
 	if (path && !regex && route->rewrite.path.ptr &&
 	    !view_starts(route->rewrite.path, VIEW("/")))
 		decode_error(d, path, "a path must start with '/'");
+	check_request_buffer(d, element);
 	check_hidden(d, element);
 }
 

@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+#include "dawdle.h"
+
 #include "weir/base/check.h"
 #include "weir/base/clock.h"
 #include "weir/base/log.h"
@@ -65,46 +67,18 @@ static void attempt_verify(const struct attempt *at)
 #define verify(at) ((void)0)
 #endif
 
-/* What a client may take for nothing, before the rate at which it sends matters. */
-#define DAWDLE_US 5000000
-
-/* Time in which the backend has taken all there is, and the client has to send more. */
-static uint64_t dawdled_us(const struct exchange *ex)
-{
-	uint64_t now = ex->worker->loop.now_us;
-	return ex->dawdle_us + (ex->dawdle_from_us ? now - ex->dawdle_from_us : 0);
-}
-
 static void note_dawdling(struct attempt *at)
 {
-	struct exchange *ex = at->ex;
-	ex->dawdle_us = dawdled_us(ex);
-	bool waits = at->state == ATTEMPT_SENDING && !attempt_upload_pending(at);
-	ex->dawdle_from_us = waits ? ex->worker->loop.now_us : 0;
+	dawdle_note(at->ex, at->state == ATTEMPT_SENDING && !attempt_upload_pending(at));
 }
 
 /* Most of the request's time was spent waiting for its body: what the backend does of
  * that is not its own doing. */
 static bool client_dawdles(const struct attempt *at)
 {
-	uint64_t us = dawdled_us(at->ex);
+	uint64_t us = dawdle_us(at->ex) - at->ex->gathered_us;
 	return us >= DAWDLE_US && !at->ex->req_complete && !attempt_upload_pending(at) &&
 	       us > (clock_us() - at->send_from_us) / 2;
-}
-
-static uint64_t body_deadline(const struct exchange *ex)
-{
-	const struct conf_listener *conf = ex->listener;
-	uint64_t used = dawdled_us(ex), left = conf->timeouts.body_idle_us, most;
-	if (conf->timeouts.body_us) {
-		most = conf->timeouts.body_us;
-		left = most <= used ? 1 : most - used < left ? most - used : left;
-	}
-	if (conf->limits.body_rate) {
-		most = DAWDLE_US + ex->bytes_in * 1000000 / conf->limits.body_rate;
-		left = most <= used ? 1 : most - used < left ? most - used : left;
-	}
-	return ex->worker->loop.now_us + left;
 }
 
 static uint64_t deadline_of(const struct attempt *at)
@@ -116,7 +90,7 @@ static uint64_t deadline_of(const struct attempt *at)
 		return now + ex->view->pool->conf->timeouts.connect_us;
 	case ATTEMPT_SENDING:
 		return attempt_upload_pending(at) ? now + exchange_idle_timeout(ex)
-						  : body_deadline(ex);
+						  : dawdle_deadline(ex);
 	case ATTEMPT_WAITING:
 		if (unlikely(at->late_us && !at->late))
 			return at->late_us;

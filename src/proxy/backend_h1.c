@@ -71,7 +71,7 @@ void backend_h1_send(struct attempt *at)
 	at->send_from_us = clock_us();
 	attempt_set_state(at, ATTEMPT_SENDING);
 	if (io == IO_OK)
-		ex->client_ops->resume(ex);
+		at->on->takes_more(at);
 }
 
 static enum io op_raw(struct attempt *at, struct span bytes)
@@ -150,7 +150,7 @@ static void on_drained(struct stream *stream)
 			stream_shutdown(stream);
 	}
 	if (!ex->req_complete || ex->state == EXCHANGE_TUNNEL)
-		ex->client_ops->resume(ex);
+		at->on->takes_more(at);
 }
 
 /* ---- bodies ---- */
@@ -424,7 +424,7 @@ static void on_broken(struct stream *stream)
 	stream->out = NULL;
 	stream_resume(stream);
 	if (!ex->req_complete)
-		ex->client_ops->resume(ex);
+		at->on->takes_more(at);
 	else if (at->state == ATTEMPT_SENDING)
 		attempt_waits(at);
 }

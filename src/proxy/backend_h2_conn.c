@@ -195,7 +195,7 @@ static void request_drained(struct backend_stream *s)
 	else if (at->state == ATTEMPT_SENDING)
 		attempt_arm(at);
 	if (!ex->req_complete)
-		ex->client_ops->resume(ex);
+		at->on->takes_more(at);
 }
 
 /*

@@ -120,7 +120,7 @@ void backend_h2_send(struct attempt *at)
 	at->send_from_us = clock_us();
 	attempt_set_state(at, ATTEMPT_SENDING);
 	if (io == IO_OK)
-		ex->client_ops->resume(ex);
+		at->on->takes_more(at);
 }
 
 enum io backend_h2_body(struct attempt *at, const struct request_part *part)
@@ -132,7 +132,7 @@ enum io backend_h2_body(struct attempt *at, const struct request_part *part)
 	    !buf_append(backend_stream_bufs(s), &s->out, part->data.ptr, part->data.len))
 		return IO_ERR;
 	/* "0 CRLF fields CRLF" */
-	if (part->trailers && part->wire.len > 5 &&
+	if (part->has_trailers && part->wire.len > 5 &&
 	    !buf_append(backend_stream_bufs(s), &s->out_tail, part->wire.ptr + 3,
 			part->wire.len - 5))
 		return IO_ERR;

@@ -455,7 +455,7 @@ static void on_readable(struct stream *stream)
 	case CLIENT_BUSY:
 		if (c->ex->state == EXCHANGE_TUNNEL)
 			read_raw(c);
-		else if (c->ex->req_complete)
+		else if (exchange_request_came(c->ex))
 			read_ahead(c);
 		else
 			read_body(c);

@@ -16,7 +16,7 @@ static enum io put(struct exchange *ex, const char *ptr, size_t len)
 /* May this connection carry another request once the response is out? */
 static bool may_keep(const struct client *c, const struct exchange *ex)
 {
-	return c->keep && ex->req_complete && !ex->close_client && !c->worker->draining &&
+	return c->keep && exchange_request_came(ex) && !ex->close_client && !c->worker->draining &&
 	       !c->retired && c->worker->loop.now_us < c->expires_us && (!c->half_closed || c->in);
 }
 

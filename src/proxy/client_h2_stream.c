@@ -201,10 +201,12 @@ static void give(struct client_stream *cs, char *ptr, size_t len, bool last)
 	}
 	if (!is_live(cs))
 		return;
-	if (n < len)
+	if (n < len && !exchange_body_room(cs->ex))
 		io = IO_WAIT;
 	take_io(cs, io, n);
 	keep(cs, ptr + n, len - n);
+	if (n < len && !cs->paused) /* what was in the way has gone meanwhile */
+		client_stream_go_on(cs);
 }
 
 static void give_raw(struct client_stream *cs, char *ptr, size_t len)
@@ -255,7 +257,7 @@ void client_stream_go_on(struct client_stream *cs)
 		exchange_raw_end(cs->ex);
 	else if (cs->trailers)
 		give_trailers(cs);
-	else if (!cs->ex->req_complete)
+	else if (!exchange_request_came(cs->ex))
 		give(cs, cs->h2->worker->from_client.data, 0, true);
 }
 
@@ -298,7 +300,7 @@ static void on_data(struct h2_stream *st, char *ptr, size_t len, bool last)
 		give_raw(cs, ptr, len);
 		if (last && is_live(cs) && !cs->paused)
 			exchange_raw_end(cs->ex);
-	} else if (!cs->ex->req_complete) {
+	} else if (!exchange_request_came(cs->ex)) {
 		give(cs, ptr, len, last);
 	}
 }
@@ -313,7 +315,7 @@ static void on_end(struct h2_stream *st)
 		return;
 	if (cs->open)
 		exchange_raw_end(cs->ex);
-	else if (!cs->ex->req_complete)
+	else if (!exchange_request_came(cs->ex))
 		exchange_body(cs->ex, (struct span){cs->h2->worker->from_backend.data, 0}, true);
 }
 

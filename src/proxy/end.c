@@ -9,6 +9,7 @@
 
 #include "hedge.h"
 #include "reply.h"
+#include "request.h"
 
 #include "weir/base/check.h"
 #include "weir/base/clock.h"
@@ -130,7 +131,7 @@ void exchange_free(struct exchange *ex)
 	check_magic(ex, EXCHANGE_MAGIC);
 	check(ex->state == EXCHANGE_ENDED);
 	list_del(&ex->link);
-	buf_put(&w->pool.bufs, ex->req);
+	request_free(ex);
 	buf_put(&w->pool.bufs, ex->note);
 	if (unlikely(ex->second != NULL))
 		slab_put(&w->attempts, ex->second);

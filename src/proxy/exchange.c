@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "chunk.h"
+#include "body.h"
 #include "deadline.h"
 #include "hash_key.h"
 #include "hedge.h"
@@ -25,10 +25,10 @@
 const char *exchange_state_name(const struct exchange *ex)
 {
 	static const char *const names[] = {
-	    [EXCHANGE_NEW] = "new",         [EXCHANGE_QUEUED] = "queued",
-	    [EXCHANGE_BACKOFF] = "backoff", [EXCHANGE_RUNNING] = "running",
-	    [EXCHANGE_TUNNEL] = "tunnel",   [EXCHANGE_FLUSH] = "flush",
-	    [EXCHANGE_ENDED] = "ended",
+	    [EXCHANGE_NEW] = "new",         [EXCHANGE_GATHERING] = "gathering",
+	    [EXCHANGE_QUEUED] = "queued",   [EXCHANGE_BACKOFF] = "backoff",
+	    [EXCHANGE_RUNNING] = "running", [EXCHANGE_TUNNEL] = "tunnel",
+	    [EXCHANGE_FLUSH] = "flush",     [EXCHANGE_ENDED] = "ended",
 	};
 	if (ex->state == EXCHANGE_RUNNING)
 		return attempt_state_name(ex->at->state);
@@ -74,6 +74,9 @@ static void on_timeout(struct timer *timer)
 		return;
 	}
 	switch (ex->state) {
+	case EXCHANGE_GATHERING:
+		exchange_end(ex, OUTCOME_client_timeout_body);
+		break;
 	case EXCHANGE_QUEUED:
 		if (place_elsewhere(ex))
 			break;
@@ -224,105 +227,19 @@ void exchange_begin(struct exchange *ex, const struct exchange_request *req, str
 	if (unlikely(ex->view->pool->fallback != NULL))
 		ex->hash_key = hash_key_of(ex, req, &w->req);
 	ex->req_chunked = w->req.body == BODY_CHUNKED;
-	if (unlikely(!request_put(ex, body, complete))) {
+	bool gathers = unlikely(ex->route->request_buffer && !complete) && body_gathers(ex);
+	struct span first = unlikely(gathers) ? (struct span){body.ptr, 0} : body;
+	if (unlikely(!request_put(ex, first, complete))) {
 		refuse_route(ex, OUTCOME_head_too_large);
 		return;
 	}
-	if (likely(place_seek(ex)))
+	if (likely(!gathers)) {
+		body_seek(ex);
 		return;
-	counter_add(&ex->view->sl->counters.no_backend, 1);
-	exchange_end(ex, ex->pin ? OUTCOME_pin_lost : OUTCOME_no_backend);
-}
-
-/* ---- the request body ---- */
-
-/* Nobody takes the body yet: it is kept. */
-static bool has_no_taker(const struct exchange *ex)
-{
-	return ex->state == EXCHANGE_QUEUED || ex->state == EXCHANGE_BACKOFF ||
-	       (ex->state == EXCHANGE_RUNNING && ex->at->state <= ATTEMPT_CONNECTING);
-}
-
-size_t exchange_body_room(const struct exchange *ex)
-{
-	return has_no_taker(ex) ? request_room(ex) : AREA_DATA;
-}
-
-static enum io keep_body(struct exchange *ex, struct span body)
-{
-	if (!request_append(ex, body)) {
-		exchange_end(ex, OUTCOME_no_memory);
-		return IO_ERR;
 	}
-	return request_room(ex) ? IO_OK : IO_WAIT;
-}
-
-static enum io send_body(struct exchange *ex, const struct request_part *part)
-{
-	struct attempt *at = ex->at;
-	if ((part->wire.len == 0 && !part->end) || at->upload_dead)
-		return IO_OK;
-	if (ex->replayable)
-		request_keep_for_replay(ex, part->wire);
-	enum io io = at->ops->body(at, part);
-	if (io == IO_ERR) {
-		/* it may have answered before it stopped reading; and a body that did
-		 * not get there whole must not be followed by another request */
-		at->upload_dead = true;
-		return IO_OK;
-	}
-	if (io == IO_WAIT)
-		ex->unsent_mark = SIZE_MAX;
-	return io;
-}
-
-static enum io take_body(struct exchange *ex, const struct request_part *part)
-{
-	ex->req_complete = part->end;
-	if (has_no_taker(ex))
-		return keep_body(ex, part->wire);
-	if (ex->state != EXCHANGE_RUNNING)
-		return IO_OK;
-	enum io io = send_body(ex, part);
-	if (ex->at->state == ATTEMPT_SENDING && part->end && io == IO_OK)
-		attempt_sent(ex->at);
-	else
-		exchange_progress(ex);
-	return io;
-}
-
-enum io exchange_body(struct exchange *ex, struct span body, bool complete)
-{
-	check_magic(ex, EXCHANGE_MAGIC);
-	struct request_part part = {.data = body, .wire = body, .end = complete};
-	if (ex->req_chunked)
-		part.wire = chunk_frame(body, complete);
-	return take_body(ex, &part);
-}
-
-enum io exchange_body_trailers(struct exchange *ex, struct message *trailers)
-{
-	struct worker *w = ex->worker;
-	struct h1_out out = h1_out_init(w->head, HEAD_ROOM);
-	enum reject why = strict_fields(ex->listener->underscores, trailers);
-	if (unlikely(why != REJECT_NONE)) {
-		counter_add(&w->counters.rejects[why], 1);
-		exchange_refuse(ex, OUTCOME_bad_body, reject_sentence(why));
-		return IO_ERR;
-	}
-	counter_add(&w->counters.underscore_headers_dropped, trailers->n_underscore);
-	policy_request_trailers(ex, trailers);
-	h1_put(&out, VIEW("0\r\n"));
-	h1_put_headers(&out, trailers);
-	h1_put(&out, VIEW("\r\n"));
-	check(!out.overflow);
-	struct request_part part = {
-	    .data = {out.ptr, 0},
-	    .wire = {out.ptr, out.len},
-	    .trailers = trailers,
-	    .end = true,
-	};
-	return take_body(ex, &part);
+	body_gather(ex);
+	if (ex->gathers && body.len)
+		exchange_body(ex, body, false);
 }
 
 /* ---- tunnels ---- */

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* States and deadlines of an exchange; what becomes of them is in exchange.c. */
+#include "dawdle.h"
+
 #include "weir/base/check.h"
-#include "weir/proxy/exchange.h"
 
 /* Moves that make sense, as bits of the next state. */
 static const uint8_t moves[] = {
 #define TO(state) (1u << EXCHANGE_##state)
-    [EXCHANGE_NEW] = TO(QUEUED) | TO(RUNNING) | TO(FLUSH) | TO(ENDED),
+    [EXCHANGE_NEW] = TO(GATHERING) | TO(QUEUED) | TO(RUNNING) | TO(FLUSH) | TO(ENDED),
+    [EXCHANGE_GATHERING] = TO(QUEUED) | TO(RUNNING) | TO(FLUSH) | TO(ENDED),
     [EXCHANGE_QUEUED] = TO(RUNNING) | TO(FLUSH) | TO(ENDED),
     [EXCHANGE_BACKOFF] = TO(QUEUED) | TO(RUNNING) | TO(FLUSH) | TO(ENDED),
     [EXCHANGE_RUNNING] = TO(QUEUED) | TO(BACKOFF) | TO(TUNNEL) | TO(FLUSH) | TO(ENDED),
@@ -24,7 +26,8 @@ static void exchange_verify(const struct exchange *ex)
 	check(!ex->hedge || ex->state == EXCHANGE_RUNNING);
 	check(ex->state != EXCHANGE_QUEUED || list_is_linked(&ex->waiter.link));
 	bool idle = ex->at->state == ATTEMPT_IDLE || attempt_is_over(ex->at);
-	if (ex->state == EXCHANGE_QUEUED || ex->state == EXCHANGE_BACKOFF)
+	if (ex->state == EXCHANGE_GATHERING || ex->state == EXCHANGE_QUEUED ||
+	    ex->state == EXCHANGE_BACKOFF)
 		check(idle && !ex->at->lease.backend && ex->req);
 	if (ex->state == EXCHANGE_FLUSH || ex->state == EXCHANGE_ENDED)
 		check(attempt_is_over(ex->at));
@@ -76,6 +79,8 @@ static uint64_t deadline_of(const struct exchange *ex)
 {
 	uint64_t now = ex->worker->loop.now_us;
 	switch (ex->state) {
+	case EXCHANGE_GATHERING:
+		return dawdle_deadline(ex);
 	case EXCHANGE_QUEUED:
 		return now + (ex->pin_waits ? ex->view->pool->conf->sticky.wait_us
 					    : ex->view->pool->conf->queue.timeout_us);
@@ -115,6 +120,8 @@ enum outcome exchange_outcome_gone(const struct exchange *ex)
 {
 	if (ex->state == EXCHANGE_QUEUED)
 		return OUTCOME_client_gone_queue;
+	if (ex->state == EXCHANGE_GATHERING)
+		return OUTCOME_client_gone_request;
 	if (ex->state == EXCHANGE_TUNNEL)
 		return OUTCOME_tunnel;
 	if (ex->state == EXCHANGE_BACKOFF)

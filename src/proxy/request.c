@@ -104,6 +104,34 @@ void request_keep_for_replay(struct exchange *ex, struct span body)
 	request_drop(ex);
 }
 
+bool request_gather(struct exchange *ex, struct span body)
+{
+	struct worker *w = ex->worker;
+	size_t before = ex->gathered.len;
+	bool ok = buf_queue_put(&w->pool.bufs, &ex->gathered, body.ptr, body.len);
+	w->gathered.used += ex->gathered.len - before;
+	return ok;
+}
+
+size_t request_gathered(struct exchange *ex, char *to, size_t cap)
+{
+	struct worker *w = ex->worker;
+	size_t n = buf_queue_take(&w->pool.bufs, &ex->gathered, to, cap);
+	w->gathered.used -= n;
+	return n;
+}
+
+void request_free(struct exchange *ex)
+{
+	struct worker *w = ex->worker;
+	request_drop(ex);
+	if (likely(!ex->gathered.first && !ex->gathered_tail))
+		return;
+	w->gathered.used -= ex->gathered.len;
+	buf_queue_drop(&w->pool.bufs, &ex->gathered);
+	buf_put(&w->pool.bufs, ex->gathered_tail);
+}
+
 void request_drop(struct exchange *ex)
 {
 	buf_put(&ex->worker->pool.bufs, ex->req);

@@ -7,6 +7,7 @@
  * A retry is a further try on another backend.  A kept connection that turns out to
  * be closed is replaced on the same backend and is no retry.
  */
+#include "body.h"
 #include "hedge.h"
 #include "place.h"
 
@@ -305,6 +306,11 @@ static void on_moved(struct attempt *at)
 	attempt_connect(at, true);
 }
 
+static void on_takes_more(struct attempt *at)
+{
+	body_goes_on(at->ex);
+}
+
 static void on_sent(struct attempt *at)
 {
 	struct exchange *ex = at->ex;
@@ -326,6 +332,7 @@ const struct attempt_events exchange_attempt_events = {
     .over = on_over,
     .may_end = on_may_end,
     .moved = on_moved,
+    .takes_more = on_takes_more,
     .sent = on_sent,
     .answered = on_answered,
 };

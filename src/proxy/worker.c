@@ -207,6 +207,7 @@ void worker_adopt(struct worker *w, struct gen_local *gl)
 	w->gen = gen_get(gl);
 	tls_local_watch(&w->tls, &w->memory, MEMORY_tls);
 	w->h2_heads.limit = gl->gen->conf->h2_head_bytes;
+	w->gathered.limit = gl->gen->conf->request_buffer_bytes;
 	w->h2_windows.limit = gl->gen->conf->h2_window_bytes;
 	list_push_back(&w->gens, &gl->link);
 	for (uint32_t p = 0; p < gl->gen->n_pools; p++)

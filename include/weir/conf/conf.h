@@ -215,6 +215,7 @@ struct conf_route {
 		struct view path;       /* replacement with $1.. */
 		struct view host;
 	} rewrite;
+	uint64_t request_buffer; /* bytes; 0: bodies are passed on as they come */
 	struct conf_header_edits request_headers;
 	struct conf_header_edits response_headers;
 	struct {
@@ -393,6 +394,7 @@ struct conf {
 	enum conf_sandbox { CONF_SANDBOX_OFF, CONF_SANDBOX_ON } sandbox;
 	uint64_t h2_window_bytes; /* of each worker */
 	uint64_t h2_head_bytes;
+	uint64_t request_buffer_bytes;
 	struct conf_status status;
 	struct {
 		uint64_t interval_us;

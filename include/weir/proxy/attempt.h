@@ -47,8 +47,8 @@ struct exchange;
 /* A part of a request body, as payload and as HTTP/1 sends it. */
 struct request_part {
 	struct span data;
-	struct span wire;               /* `data` with its chunk framing, if there is any */
-	const struct message *trailers; /* only with `end`; NULL: none */
+	struct span wire;  /* `data` with its chunk framing, if there is any; or the trailers */
+	bool has_trailers; /* only with `end` */
 	bool end;
 };
 
@@ -102,6 +102,8 @@ struct attempt_events {
 	bool (*may_end)(struct attempt *at, enum outcome outcome);
 	/* Its connection cannot serve it, through no fault of anybody. */
 	void (*moved)(struct attempt *at);
+	/* It takes more of the request's body. */
+	void (*takes_more)(struct attempt *at);
 	/* All of the request is out; only told where retry.hedge is on. */
 	void (*sent)(struct attempt *at);
 	/* The head of an answer is here that is for the client, and there is a second attempt. */

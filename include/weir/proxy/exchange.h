@@ -14,6 +14,8 @@
  *        +----------------+-- BACKOFF ----------------------------+
  *
  *   NEW         the head is here, nothing decided
+ *   GATHERING   from NEW and on as from NEW: the body is gathered first (request_buffer)
+ *                                                      body_idle, timeouts.body, limits.body_rate
  *   QUEUED      in the pool queue; no lease            deadline queue.timeout
  *   BACKOFF     no lease, waits before another try        retry.backoff
  *   RUNNING     its attempt (attempt.h) is under way   that of the attempt; retry.hedge.after
@@ -27,7 +29,8 @@
  * (exchange_request.ended, at the end of the turn, or in the client's own code).  Once it has
  * ended, whatever the client's side still says to it is ignored.
  *
- *   exchange.c        birth, request body, tunnel, deadlines: what the client's side says
+ *   exchange.c        birth, tunnel, deadlines: what the client's side says
+ *   body.c            the request's body
  *   place.c           a backend, or a place in the queue
  *   retry.c           what follows when an attempt is over
  *   end.c             the end
@@ -45,6 +48,7 @@
 
 enum exchange_state {
 	EXCHANGE_NEW,
+	EXCHANGE_GATHERING,
 	EXCHANGE_QUEUED,
 	EXCHANGE_BACKOFF,
 	EXCHANGE_RUNNING,
@@ -133,15 +137,20 @@ struct exchange {
 	uint8_t stratum;     /* of what is asked, see pool/odd.h */
 
 	/* the request */
-	struct span direct;    /* head and body still in the receive area; or empty */
-	struct buf *req;       /* head and body bytes for sending (again); owns */
-	uint32_t req_head_len; /* of `req` */
+	struct span direct;        /* head and body still in the receive area; or empty */
+	struct buf *req;           /* head and body bytes for sending (again); owns */
+	struct buf_queue gathered; /* body bytes that `req` is followed by; owns */
+	struct buf *gathered_tail; /* and the trailer section; owns */
+	uint64_t gathered_us;      /* of dawdle_us: before there was a backend */
+	uint32_t req_head_len;     /* of `req` */
 	enum method method;
 	uint8_t client_minor; /* HTTP/1.x of the client */
 	bool client_h2;       /* it speaks HTTP/2 */
 	bool req_chunked;     /* towards the backend */
-	bool req_complete;    /* the whole body has come from the client */
+	bool req_complete;    /* the whole body has come, and nothing of it is in `gathered` */
 	bool replayable;      /* `req` holds everything sent so far */
+	bool gathers;         /* what comes of the body goes into `gathered` */
+	bool gathered_end;    /* and that is all of it */
 	bool te_trailers;     /* the client said TE: trailers */
 	bool ends_trailers;   /* its Connection named fields: they may come as trailers */
 	bool grpc;            /* errors are told as gRPC does */
@@ -221,6 +230,11 @@ size_t exchange_body_room(const struct exchange *ex);
 static inline size_t exchange_upload_pending(const struct exchange *ex)
 {
 	return attempt_upload_pending(ex->at);
+}
+/* The client has sent all of its request. */
+static inline bool exchange_request_came(const struct exchange *ex)
+{
+	return ex->req_complete || unlikely(ex->gathered_end);
 }
 /* Raw bytes of a tunnel, and their end. */
 enum io exchange_raw(struct exchange *ex, struct span bytes);

@@ -98,6 +98,9 @@ struct worker {
 	struct backend_h2 *backends_h2; /* HTTP/2 towards backends; owns */
 	struct h2_budget h2_windows;    /* of all streams of HTTP/2, both sides */
 	struct h2_budget h2_heads;      /* of those of clients */
+	struct {
+		uint64_t used, limit;
+	} gathered; /* bytes of bodies that wait for a backend: request_buffer */
 	struct access_log log;
 	struct slab traces;      /* struct trace */
 	struct ring *trace_ring; /* NULL until tracing is first on; control makes and frees it */

@@ -128,6 +128,12 @@ const struct mistake mistakes[] = {
     {IN_POOL("balance: fastest"), 5, 14, "'fastest' is not one of auto, least-request", true},
     {IN_POOL("retry: {on: [conect]}"), 5, 18, "did you mean 'connect'?", true},
     {IN_POOL("retry: {on: []}"), 5, 17, "'on' is empty", true},
+    {ROUTE("{pool: app, request_buffer: 2MiB}"), 4, 33,
+     "2MiB is out of range; 'request_buffer' goes from 0 to 1MiB", false},
+    {ROUTE("{pool: app, request_buffer: 4KiB}"), 4, 33,
+     "'request_buffer' is 0, or from 64KiB to 1MiB write 64KiB, or 0", false},
+    {ROUTE("{respond: {status: 200}, request_buffer: 64KiB}"), 4, 46,
+     "'request_buffer' does nothing for a route without a pool", false},
     {IN_POOL("retry: {attempts: 0}"), 5, 23,
      "'attempts' is 0, so nothing of 'retry' has an effect write 'retry: off'", false},
 

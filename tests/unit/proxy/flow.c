@@ -11,6 +11,7 @@
 	}
 
 FLOW(exchange)
+FLOW(gather)
 FLOW(hedge)
 FLOW(keepalive)
 FLOW(queue)
