@@ -11,6 +11,9 @@
 
 /* Streams before the backend's SETTINGS are here, as RFC 9113 6.5.2 recommends. */
 #define FIRST_STREAMS 100
+/* A field of 64 KiB, where nghttp2 gives up the connection, takes so much at least: no code
+ * of HPACK has less than 5 bits a character. */
+#define TOO_LARGE_LEAST (64 * 1024 * 5 / 8)
 
 struct h2_client {
 	nghttp2_session *session; /* owns */
@@ -27,6 +30,8 @@ struct h2_client {
 	size_t data_left;        /* of the DATA frame at hand; SIZE_MAX: not known */
 	uint32_t idle_frames;    /* since the last one that brought something */
 	int32_t too_large;       /* the stream whose fields were, last */
+	int32_t head_of;         /* whose head or trailers are being read; 0: nobody's */
+	size_t head_len;         /* of that, as it came */
 	int32_t reset;           /* the stream the backend reset, last */
 	const char *pending;     /* serialized by nghttp2, not yet taken by h2_client_write */
 	size_t n_pending;
@@ -73,9 +78,9 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
 {
 	struct h2_client *h2 = user;
 	(void)session;
-	(void)frame;
 	drop_text(h2);
 	h2->is_head = false;
+	h2->head_of = frame->hd.stream_id;
 	return 0;
 }
 
@@ -114,6 +119,7 @@ static int headers_done(struct h2_client *h2, const nghttp2_frame *frame)
 {
 	bool end = frame->hd.flags & NGHTTP2_FLAG_END_STREAM;
 	int32_t id = frame->hd.stream_id;
+	h2->head_of = 0;
 	if (!h2->is_head) {
 		struct h2_client_stream *stream = stream_of(h2, id);
 		struct buf *fields = h2->text;
@@ -138,6 +144,7 @@ static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, 
 {
 	struct h2_client *h2 = user;
 	(void)session;
+	h2->head_len = hd->type == NGHTTP2_CONTINUATION ? h2->head_len + hd->length : hd->length;
 	if (hd->type != NGHTTP2_DATA) {
 		if (h2->text_of)
 			give_head(h2, NULL, 0, false);
@@ -494,6 +501,11 @@ void h2_client_ping(struct h2_client *h2)
 void h2_client_goaway(struct h2_client *h2, enum h2_code code)
 {
 	nghttp2_session_terminate_session(h2->session, code);
+}
+
+int32_t h2_client_broke_at(const struct h2_client *h2)
+{
+	return h2->head_len >= TOO_LARGE_LEAST ? h2->head_of : 0;
 }
 
 uint32_t h2_client_max_streams(const struct h2_client *h2)

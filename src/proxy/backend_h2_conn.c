@@ -229,6 +229,20 @@ static struct backend_stream *first_cut(const struct h2_conn *conn)
 	return NULL;
 }
 
+/* The session has ended: because of one of them, if a field of its was too large. */
+static void session_over(struct h2_conn *conn)
+{
+	int32_t id = h2_client_broke_at(conn->session);
+	h2_conn_kill(conn);
+	list_each (it, &conn->streams) {
+		struct backend_stream *s = list_entry(it, struct backend_stream, link);
+		if (!id || s->id != id)
+			continue;
+		response_refused(s->at, REJECT_HEAD_TOO_LARGE);
+		return;
+	}
+}
+
 /* All that was put off: bytes to write, ends to tell, the connection's own end. */
 static void see_to(struct h2_conn *conn)
 {
@@ -239,7 +253,7 @@ static void see_to(struct h2_conn *conn)
 	do {
 		h2_conn_flush(conn);
 		if (!conn->dead && conn->connected && h2_client_is_over(conn->session))
-			h2_conn_kill(conn);
+			session_over(conn);
 		if (conn->dead)
 			tell_waiting(conn, conn->connected ? ERR_PROTOCOL : ERR_HANDSHAKE);
 		else if (conn->ready)

@@ -432,7 +432,9 @@ static void on_closed(struct h2_stream *st)
 	struct client_stream *cs = stream_of(st);
 	if (cs->ex && st->end_sent && st->code == H2_NO_ERROR)
 		exchange_client_drained(cs->ex);
-	if (cs->ex)
+	if (cs->ex && st->code != H2_NO_ERROR) /* RFC 8441 5: as RST of TCP */
+		exchange_client_reset(cs->ex);
+	else if (cs->ex)
 		exchange_client_gone(cs->ex);
 	client_stream_free(cs);
 }

@@ -276,6 +276,13 @@ void exchange_client_gone(struct exchange *ex)
 	exchange_end(ex, exchange_outcome_gone(ex));
 }
 
+void exchange_client_reset(struct exchange *ex)
+{
+	if (ex->state == EXCHANGE_TUNNEL)
+		stream_reset_on_close(&ex->at->up->stream);
+	exchange_client_gone(ex);
+}
+
 void exchange_client_drained(struct exchange *ex)
 {
 	if (ex->blocked_from_us) {

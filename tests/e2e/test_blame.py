@@ -135,6 +135,15 @@ def test_too_large_over_http2(pair, n, size, limit):
     nobody_is_blamed(daemon)
 
 
+def test_a_field_beyond_what_http2_can_have(pair):
+    """nghttp2 gives up the connection; the one who asked for it is told why."""
+    daemon = pair(lambda peer: fields_h2(peer, 1, 70_000), "h2")
+    for _ in range(8):
+        response = daemon.ask()
+        assert response.status == 502 and b"response_header_bytes" in response.body, response
+    nobody_is_blamed(daemon)
+
+
 def test_the_limits_are_settings(pair):
     daemon = pair(lambda peer: fields(peer, 5, 300),
                   limits={"response_header_bytes": "1KiB"})

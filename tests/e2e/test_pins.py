@@ -340,3 +340,14 @@ def test_drain_fails_when_its_time_is_over_and_requests_are_not(weir, app):
     daemon.ctl("drain", "app/b0", "--wait=10", check=2)
     assert client.response().status == 200
     daemon.ctl("drain", "app/b0", "--wait=20s", check=0)
+
+
+def test_the_cookie_is_secure_behind_a_gateway_that_is_trusted(weir, app, tmp_path):
+    """What the client speaks counts, as far as whoever says so is believed."""
+    for trusted in (["127.0.0.0/8"], ["10.0.0.0/8"]):
+        daemon = weir(named(app(1)), pool=pool_of(tmp_path),
+                      listener={"trusted_proxies": trusted})
+        for proto in ("https", "http"):
+            value = daemon.ask(headers=[("X-Forwarded-Proto", proto)]).get("Set-Cookie")
+            secure = proto == "https" and trusted[0].startswith("127.")
+            assert ("; Secure" in value) == secure, (trusted, proto, value)

@@ -241,6 +241,8 @@ enum io exchange_raw(struct exchange *ex, struct span bytes);
 void exchange_raw_end(struct exchange *ex);
 /* The client is gone. */
 void exchange_client_gone(struct exchange *ex);
+/* It broke off: the backend of a tunnel is told in the same way. */
+void exchange_client_reset(struct exchange *ex);
 /* Everything the client had pending is out. */
 void exchange_client_drained(struct exchange *ex);
 
