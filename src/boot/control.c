@@ -546,6 +546,7 @@ int control_run(struct options *options, struct conf *conf)
 		announce_start(&control);
 		inherit_done();
 		loop_run(&control.loop);
+		handover_bye(&control);
 		log_info("stopped");
 	}
 	finish(&control);

@@ -47,6 +47,7 @@ struct handover {
 	int state_fd; /* owns; what it is told, while WAITING; -1: nothing */
 	ev_timer late;
 	struct str error; /* owns; why the last one failed or was refused; else empty */
+	uint64_t ended;   /* exchanges that had, when the other was told the counters */
 };
 
 /* heap.c: gives back what a burst left free in the heap; once a second. */
@@ -218,6 +219,8 @@ void handover_init(void);
 /* Tells the service manager and who started us, if they wait for it, that we serve. */
 void handover_ready(void);
 void handover_begin(struct control *control);
+/* This process ends: says what no counter of the one that took over has. */
+void handover_bye(const struct control *control);
 /* This process is about to stop: so is the one that is not ready yet. */
 void handover_cancel(struct control *control);
 /* What the process before gives, if it gives something: what pools are built with; then

@@ -283,6 +283,24 @@ static void succeeded(struct control *control)
 	control_drain(control);
 }
 
+static uint64_t exchanges_ended(const struct control *control)
+{
+	uint64_t n = 0;
+	for (unsigned i = 0; i < control->n_workers; i++)
+		for (unsigned o = 0; o < N_OUTCOMES; o++)
+			n += counter_get(&control->workers[i]->counters.outcomes[o]);
+	return n;
+}
+
+void handover_bye(const struct control *control)
+{
+	uint64_t n = exchanges_ended(control) - control->handover.ended;
+	if (control->handover.state == HANDOVER_DONE && n)
+		log_info("%llu request%s ended here after the hand-over, which the counters of "
+			 "process %d do not have",
+			 (unsigned long long)n, n == 1 ? "" : "s", (int)control->handover.pid);
+}
+
 /* It is about to serve, and asks for what was learned.  Numbers of the API must not fall
  * when it answers: from now on this process does not. */
 static void tell(struct control *control)
@@ -290,6 +308,7 @@ static void tell(struct control *control)
 	struct handover *h = &control->handover;
 	struct str blocks = STR_INIT, why = STR_INIT;
 	admin_pause(control->admin, true);
+	h->ended = exchanges_ended(control);
 	state_pack(control, &blocks);
 	if (blocks.overflow)
 		str_text(&why, "no memory");

@@ -135,6 +135,7 @@ def test_what_is_under_way_is_finished(two):
     assert response.status == 200 and response.get("Connection") == "close"
     client.close()
     ended(two)
+    assert "1 request ended here after the hand-over" in two.stderr
     assert ask(two.tcp) == 200
     assert os.path.exists(two.web_sock) and ask(two.web_sock) == 200
 
