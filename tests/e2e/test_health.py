@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Health checks with real app servers: who is asked, judged, left out and taken back."""
+import asyncio
 import contextlib
 import ctypes
 import http.server
@@ -16,7 +17,8 @@ import pytest
 
 from backends import App, free_port
 from certs import Authority
-from wire import wait_for
+from openloop import Load
+from wire import Closed, wait_for
 
 FAST = {"interval": "100ms", "fast_interval": "20ms", "slow_interval": "30ms", "timeout": "500ms"}
 
@@ -758,3 +760,76 @@ def test_verdicts_without_the_control_thread(weir, app):
     assert until(daemon, "b1", "down")["reason"] == "status 503, expected 200-399"
     wait_for(lambda: any(e["message"].startswith("down: ") and e["backend"] == "b1"
                          for e in daemon.events()), what="people hear of it afterwards")
+
+
+# ---- beside everything else ----
+
+class Readers:
+    """So many connections to the status socket that ask for much, in a row, all the time."""
+
+    def __init__(self, path, n):
+        self.path, self.n, self.read = path, n, 0
+        self.stopping = False
+        self.thread = threading.Thread(target=lambda: asyncio.run(self.run()))
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stopping = True
+        self.thread.join()
+
+    async def run(self):
+        await asyncio.gather(*(self.one() for _ in range(self.n)))
+
+    async def one(self):
+        ask = b"GET /v1/pools HTTP/1.1\r\nHost: weir\r\n\r\n" * 10
+        while not self.stopping:
+            try:
+                reader, writer = await asyncio.open_unix_connection(self.path)
+                while not self.stopping:
+                    writer.write(ask)
+                    data = await asyncio.wait_for(reader.read(65536), 1)
+                    if not data:
+                        break
+                    self.read += len(data)
+                    await asyncio.sleep(0.01)
+                writer.close()
+            except (OSError, asyncio.TimeoutError):
+                pass
+            await asyncio.sleep(0.01)
+
+
+def test_verdicts_stay_right_whatever_happens_beside(weir, app, tmp_path):
+    """Hundreds of readers, reloads and a log that nobody takes, all at once, under load."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    backends = app(2)
+    pools = {"app": {"backends": named(backends.addresses), "health": health(timeout="3s"),
+                     "outlier": "off", "retry": {"on": ["connect", "reset", "500"], "budget": "100%"}},
+             "many": {"backends": [f"127.0.0.2:{port}" for port in range(1000, 1600)]}}
+    daemon = weir(pools=pools, log={"access": {"path": str(fifo)}},
+                  routes=[{"match": {"path": "/many"}, "pool": "many"}, {"pool": "app"}])
+    labels = 'pool="app",backend="%s"'
+
+    def up(name):
+        """None: there was no place among the readers this time."""
+        with contextlib.suppress(OSError, AssertionError, Closed):
+            return daemon.admin.metrics()[f"weir_backend_up{{{labels % name}}}"]
+        return None
+    wait_for(lambda: up("b0") == 1 and up("b1") == 1)
+    with Readers(daemon.sock, 200) as readers, Load(daemon.port, 50) as load:
+        load.wait_for(20)
+        for _ in range(3):
+            backends.set(1, status=500)
+            daemon.kill(signal.SIGHUP)
+            wait_for(lambda: up("b1") == 0)
+            backends.set(1, status=200)
+            daemon.kill(signal.SIGHUP)
+            wait_for(lambda: up("b1") == 1)
+        wait_for(lambda: readers.read > 1_000_000)
+    metrics = daemon.admin.metrics()
+    assert not load.failed and set(load.statuses) == {200}, (load.failed, load.statuses)
+    assert metrics[f'weir_backend_checks_total{{{labels % "b0"},result="fail"}}'] == 0
+    assert metrics[f'weir_backend_checks_total{{{labels % "b1"},result="fail"}}'] >= 9
