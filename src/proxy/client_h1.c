@@ -588,7 +588,8 @@ static void exchange_ended(struct exchange *ex)
 	struct client *c = ex->client;
 	check_magic(c, CLIENT_MAGIC);
 	note_end(c);
-	if (unlikely(c->state == CLIENT_IDLE && c->in))
+	/* whoever sends ahead has had its turn: those who wait for an answer come first */
+	if (unlikely(c->state == CLIENT_IDLE && c->in) && !stream_put_off(&c->stream))
 		client_next(c);
 }
 
