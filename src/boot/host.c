@@ -10,7 +10,7 @@
 #include "tracer.h"
 
 #include "weir/base/check.h"
-#include "weir/proxy/client.h"
+#include "weir/proxy/about.h"
 
 /* ---- reading ---- */
 
@@ -241,63 +241,10 @@ struct connection_list {
 		struct connection_list *list;
 		struct arena *arena; /* the worker's until posted back */
 		struct admin_connection *rows;
-		size_t n;
-	} *parts; /* [n_workers] */
+		size_t n, n_max;
+	} * parts; /* [n_workers] */
 	unsigned n_back;
 };
-
-/* The request line's target, out of the bytes kept for replay. */
-static struct view path_of(const struct exchange *ex)
-{
-	if (!ex || !ex->req)
-		return VIEW_NONE;
-	struct view head = view_head(buf_view(ex->req), ex->req_head_len);
-	ptrdiff_t space = view_chr(head, ' ');
-	if (space < 0)
-		return VIEW_NONE;
-	head = view_skip(head, (size_t)space + 1);
-	space = view_chr(head, ' ');
-	return view_head(head, space < 0 ? 0 : (size_t)space);
-}
-
-static const char *client_state_text(const struct client *c)
-{
-	static const char *const names[] = {
-	    [CLIENT_PROXY] = "proxy", [CLIENT_HANDSHAKE] = "handshake",
-	    [CLIENT_IDLE] = "idle",   [CLIENT_HEAD] = "head",
-	    [CLIENT_HTTP2] = "http2", [CLIENT_LINGER] = "lingering",
-	};
-	return c->ex ? exchange_state_name(c->ex) : names[c->state];
-}
-
-static void describe(struct worker *w, const struct client *c, struct arena *arena,
-		     struct admin_connection *row)
-{
-	char peer[ADDR_TEXT_MAX];
-	struct addr addr;
-	const struct exchange *ex = c->ex;
-	addr_unpack(&c->peer, &addr);
-	addr_format(&addr, peer);
-	*row = (struct admin_connection){
-	    .id = c->id,
-	    .worker = w->pool.id,
-	    .listener = arena_view(arena, c->conf->name),
-	    .client = view_str(arena_strdup(arena, peer)),
-	    .state = view_str(client_state_text(c)),
-	    .age_us = w->loop.now_us - c->opened_us,
-	    .requests = c->n_requests,
-	    .streams = c->h2 ? client_streams(c) : 0,
-	    .path = arena_view(arena, path_of(ex)),
-	};
-	if (!ex)
-		return;
-	row->bytes_in = ex->bytes_in;
-	row->bytes_out = ex->bytes_out;
-	if (ex->view)
-		row->pool = arena_view(arena, ex->view->pool->conf->name);
-	if (ex->backend)
-		row->backend = arena_view(arena, ex->backend->name);
-}
 
 static void on_part(struct loop *loop, struct mail *mail)
 {
@@ -326,19 +273,37 @@ static void on_part(struct loop *loop, struct mail *mail)
 	free(list);
 }
 
+static bool add_row(void *arg, const struct client_about *about)
+{
+	struct connection_part *part = arg;
+	if (part->n == part->n_max)
+		return false;
+	part->rows[part->n++] = (struct admin_connection){
+	    .id = about->id,
+	    .worker = (unsigned)(part - part->list->parts),
+	    .listener = arena_view(part->arena, about->listener),
+	    .client = arena_view(part->arena, about->peer),
+	    .state = arena_view(part->arena, about->state),
+	    .pool = arena_view(part->arena, about->pool),
+	    .backend = arena_view(part->arena, about->backend),
+	    .path = arena_view(part->arena, about->path),
+	    .age_us = about->age_us,
+	    .requests = about->requests,
+	    .bytes_in = about->bytes_in,
+	    .bytes_out = about->bytes_out,
+	    .streams = about->streams,
+	};
+	return true;
+}
+
 static void collect(struct worker *w, void *arg)
 {
 	struct connection_list *list = arg;
 	struct connection_part *part = &list->parts[w->pool.id];
-	size_t most = w->conns.n_live < CONNECTIONS_MAX ? w->conns.n_live : CONNECTIONS_MAX;
+	part->n_max = w->conns.n_live < CONNECTIONS_MAX ? w->conns.n_live : CONNECTIONS_MAX;
 	part->arena = arena_new();
-	part->rows = arena_array(part->arena, most, sizeof(*part->rows));
-	list_each (it, &w->all_conns) {
-		if (part->n == most)
-			break;
-		describe(w, list_entry(it, struct client, link), part->arena,
-			 &part->rows[part->n++]);
-	}
+	part->rows = arena_array(part->arena, part->n_max, sizeof(*part->rows));
+	worker_about_clients(w, add_row, part);
 	loop_post(w->control, &part->mail);
 }
 

@@ -6,8 +6,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "weir/base/hex.h"
 #include "weir/base/parse.h"
-#include "weir/proxy/trace.h"
+#include "weir/http/message.h"
+#include "weir/proxy/outcome.h"
+#include "weir/proxy/trace_record.h"
 
 enum { KIND_SERVER = 2, KIND_CLIENT = 3, STATUS_ERROR = 2 };
 /* Span.flags beside those of the trace: whether the parent is in another process. */

@@ -17,7 +17,7 @@
 #include "weir/http/retry_after.h"
 #include "weir/net/socket.h"
 #include "weir/net/stream.h"
-#include "weir/proxy/trace.h"
+#include "weir/proxy/trace_record.h"
 
 #define TRACER_MAGIC 0x54524331
 #define WRITE_BYTES (32 * 1024)

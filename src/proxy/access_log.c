@@ -13,12 +13,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "client.h"
 #include "reply.h"
+#include "trace.h"
 
 #include "weir/base/clock.h"
 #include "weir/base/json.h"
-#include "weir/proxy/client.h"
-#include "weir/proxy/trace.h"
 
 /* A field is cut here, so that no client can make a line too long to be written. */
 #define FIELD_MAX 2048

@@ -3,18 +3,18 @@
  * Attempts: states and deadlines, what every version does with what comes back,
  * and the end.  What follows is for the exchange to say (retry.c).
  */
-#include "weir/proxy/attempt.h"
+#include "attempt.h"
 
 #include <string.h>
 
 #include "dawdle.h"
+#include "exchange.h"
+#include "trace.h"
 
 #include "weir/base/check.h"
 #include "weir/base/clock.h"
 #include "weir/base/log.h"
 #include "weir/http/retry_after.h"
-#include "weir/proxy/exchange.h"
-#include "weir/proxy/trace.h"
 
 /* A line a minute and backend tells the operator; a line a request would be a flood. */
 #define REFUSED_LOG_US 60000000

@@ -6,12 +6,12 @@
 #include <errno.h>
 #include <string.h>
 
+#include "exchange.h"
 #include "refused.h"
 
 #include "weir/base/check.h"
 #include "weir/base/clock.h"
 #include "weir/base/parse.h"
-#include "weir/proxy/exchange.h"
 
 /* Full receives in one event before other connections have their turn. */
 #define READS_PER_EVENT 4

@@ -3,7 +3,7 @@
 #ifndef WEIR_PROXY_BACKEND_H2_H
 #define WEIR_PROXY_BACKEND_H2_H
 
-#include "weir/proxy/attempt.h"
+#include "attempt.h"
 
 /* NULL without memory. */
 struct backend_h2 *backend_h2_new(struct worker *w, const struct worker_limits *limits);

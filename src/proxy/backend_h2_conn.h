@@ -12,9 +12,9 @@
 #define WEIR_PROXY_BACKEND_H2_CONN_H
 
 #include "backend_h2.h"
+#include "exchange.h"
 
 #include "weir/http/h2_client.h"
-#include "weir/proxy/exchange.h"
 
 #define H2_CONN_MAGIC 0x48325550
 /* Streams of a connection, even if the backend allows more. */

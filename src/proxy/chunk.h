@@ -3,7 +3,7 @@
 #ifndef WEIR_PROXY_CHUNK_H
 #define WEIR_PROXY_CHUNK_H
 
-#include "weir/proxy/exchange.h"
+#include "exchange.h"
 
 /*
  * Puts the framing of one chunk around `body` and, with `end`, the last chunk

@@ -2,6 +2,7 @@
 /* The client's side over HTTP/1.1 and 1.0: connections and reading requests. */
 #include <string.h>
 
+#include "client.h"
 #include "client_h1.h"
 #include "client_h2.h"
 #include "handshake.h"
@@ -10,7 +11,6 @@
 #include "weir/base/check.h"
 #include "weir/base/clock.h"
 #include "weir/base/log.h"
-#include "weir/proxy/client.h"
 
 /* How long a drain waits for the first request of a new connection. */
 #define DRAIN_FIRST_US 250000

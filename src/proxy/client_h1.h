@@ -3,8 +3,9 @@
 #ifndef WEIR_PROXY_CLIENT_H1_H
 #define WEIR_PROXY_CLIENT_H1_H
 
+#include "client.h"
+
 #include "weir/base/check.h"
-#include "weir/proxy/client.h"
 
 /* By state: the moves that make sense, as bits of the next state. */
 extern const uint8_t client_moves[];

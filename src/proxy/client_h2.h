@@ -11,8 +11,9 @@
 #ifndef WEIR_PROXY_CLIENT_H2_H
 #define WEIR_PROXY_CLIENT_H2_H
 
+#include "client.h"
+
 #include "weir/http/h2_server.h"
-#include "weir/proxy/client.h"
 
 #define CLIENT_H2_MAGIC 0x434c4932
 

@@ -7,9 +7,8 @@
 #include <strings.h>
 #include <sys/socket.h>
 
+#include "client.h"
 #include "client_h1.h"
-
-#include "weir/proxy/client.h"
 
 #define DRAIN_BYTES 4096
 #define DRAINS 16

@@ -2,12 +2,12 @@
 /* From a lease to a connection: kept, shared or new, HTTP/1 or HTTP/2. */
 #include "backend_h2.h"
 #include "deadline.h"
+#include "exchange.h"
+#include "trace.h"
 
 #include "weir/base/check.h"
 #include "weir/base/clock.h"
 #include "weir/base/log.h"
-#include "weir/proxy/exchange.h"
-#include "weir/proxy/trace.h"
 
 /* A line a minute and backend. */
 #define LOG_US 60000000

@@ -8,7 +8,7 @@
 #ifndef WEIR_PROXY_DEADLINE_H
 #define WEIR_PROXY_DEADLINE_H
 
-#include "weir/proxy/exchange.h"
+#include "exchange.h"
 
 /* "250m", "1S": 1 to 8 digits and one of H M S m u n; microseconds. */
 bool deadline_parse_grpc(struct view text, uint64_t *us);

@@ -3,7 +3,7 @@
 #ifndef WEIR_PROXY_DIAGNOSE_H
 #define WEIR_PROXY_DIAGNOSE_H
 
-#include "weir/proxy/exchange.h"
+#include "exchange.h"
 
 /* Adds them to a backend's head on its way to the client. */
 void diagnose_response(struct exchange *ex, struct message *resp);

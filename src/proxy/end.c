@@ -5,15 +5,15 @@
  * what it was given (FLUSH), and marks it (ENDED).  Its memory goes when the client's
  * side has taken note: at the end of the loop's turn, or in the client's own code.
  */
-#include "weir/proxy/exchange.h"
 
+#include "exchange.h"
 #include "hedge.h"
 #include "reply.h"
 #include "request.h"
+#include "trace.h"
 
 #include "weir/base/check.h"
 #include "weir/base/clock.h"
-#include "weir/proxy/trace.h"
 
 static void count_status(struct worker *w, unsigned status)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What the client's side says to an exchange: birth, body, tunnel; and its deadlines. */
-#include "weir/proxy/exchange.h"
+#include "exchange.h"
 
 #include <stddef.h>
 #include <string.h>
@@ -13,11 +13,11 @@
 #include "place.h"
 #include "reply.h"
 #include "request.h"
+#include "trace.h"
 
 #include "weir/base/check.h"
 #include "weir/base/clock.h"
 #include "weir/base/log.h"
-#include "weir/proxy/trace.h"
 
 /* A warning about the same regex at most so often. */
 #define REGEX_LOG_US 10000000

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* States and deadlines of an exchange; what becomes of them is in exchange.c. */
 #include "dawdle.h"
+#include "exchange.h"
 
 #include "weir/base/check.h"
 

@@ -3,7 +3,7 @@
 #ifndef WEIR_PROXY_HANDSHAKE_H
 #define WEIR_PROXY_HANDSHAKE_H
 
-#include "weir/proxy/client.h"
+#include "client.h"
 
 /* Whose certificates it gets; NULL: none, it speaks plainly. */
 struct tls_server *handshake_server(const struct client *c);

@@ -3,7 +3,7 @@
 #ifndef WEIR_PROXY_HASH_KEY_H
 #define WEIR_PROXY_HASH_KEY_H
 
-#include "weir/proxy/exchange.h"
+#include "exchange.h"
 
 /* As the pool's `hash.on` says; 0 when the request has none. */
 uint64_t hash_key_of(const struct exchange *ex, const struct exchange_request *req,

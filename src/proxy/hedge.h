@@ -18,7 +18,7 @@
 #ifndef WEIR_PROXY_HEDGE_H
 #define WEIR_PROXY_HEDGE_H
 
-#include "weir/proxy/exchange.h"
+#include "exchange.h"
 
 /* How long to wait for an answer before; 0: not for this exchange. */
 uint64_t hedge_delay(const struct exchange *ex);

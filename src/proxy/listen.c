@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /* Accepting connections, evenly over the workers, and without descriptors. */
-#include "weir/proxy/listen.h"
+#include "listen.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "client.h"
 #include "room.h"
 
 #include "weir/base/check.h"
 #include "weir/net/socket.h"
-#include "weir/proxy/client.h"
 
 /* Connections accepted in one event before other things have their turn. */
 #define ACCEPTS_MAX 64

@@ -6,8 +6,8 @@
  */
 #include <string.h>
 
-#include "weir/proxy/exchange.h"
-#include "weir/proxy/trace.h"
+#include "exchange.h"
+#include "trace.h"
 
 /* ---- phases ---- */
 

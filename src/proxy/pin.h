@@ -3,7 +3,7 @@
 #ifndef WEIR_PROXY_PIN_H
 #define WEIR_PROXY_PIN_H
 
-#include "weir/proxy/exchange.h"
+#include "exchange.h"
 
 /* Whether the exchange's pool pins its clients. */
 static inline bool pin_applies(const struct exchange *ex)

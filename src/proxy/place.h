@@ -3,7 +3,7 @@
 #ifndef WEIR_PROXY_PLACE_H
 #define WEIR_PROXY_PLACE_H
 
-#include "weir/proxy/exchange.h"
+#include "exchange.h"
 
 /*
  * Picks a backend and sends the request, or waits for one.  False when nobody is

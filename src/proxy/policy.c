@@ -10,13 +10,13 @@
 
 #include "deadline.h"
 #include "diagnose.h"
+#include "exchange.h"
 #include "pin.h"
+#include "trace.h"
 
 #include "weir/base/hex.h"
 #include "weir/base/parse.h"
 #include "weir/http/field.h"
-#include "weir/proxy/exchange.h"
-#include "weir/proxy/trace.h"
 
 static bool is_id_char(char c)
 {

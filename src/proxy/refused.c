@@ -2,8 +2,9 @@
 /* Responses that weir refuses, and the limit or rule that they broke. */
 #include "refused.h"
 
+#include "exchange.h"
+
 #include "weir/base/log.h"
-#include "weir/proxy/exchange.h"
 
 /* A line a minute and backend, as for connects that fail. */
 #define LOG_US 60000000

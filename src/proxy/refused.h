@@ -3,8 +3,9 @@
 #ifndef WEIR_PROXY_REFUSED_H
 #define WEIR_PROXY_REFUSED_H
 
+#include "attempt.h"
+
 #include "weir/http/h1.h"
-#include "weir/proxy/attempt.h"
 
 /*
  * The head, the body's framing or the trailers of its response were refused: the

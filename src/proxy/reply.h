@@ -5,7 +5,7 @@
 
 #include <stdio.h>
 
-#include "weir/proxy/exchange.h"
+#include "exchange.h"
 
 struct reply_page {
 	unsigned status;

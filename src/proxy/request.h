@@ -10,7 +10,7 @@
 #ifndef WEIR_PROXY_REQUEST_H
 #define WEIR_PROXY_REQUEST_H
 
-#include "weir/proxy/exchange.h"
+#include "exchange.h"
 
 /* The rewritten head and what came along of the body.  False: there is no room for it. */
 bool request_put(struct exchange *ex, struct span body, bool complete);

@@ -10,9 +10,9 @@
 #include "body.h"
 #include "hedge.h"
 #include "place.h"
+#include "trace.h"
 
 #include "weir/base/clock.h"
-#include "weir/proxy/trace.h"
 
 /* ---- the table ---- */
 

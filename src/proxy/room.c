@@ -5,8 +5,9 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "client.h"
+
 #include "weir/net/socket.h"
-#include "weir/proxy/client.h"
 
 /* Closed at a time: one look at all connections then serves many newcomers. */
 #define ROOM_PART 16

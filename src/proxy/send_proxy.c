@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The PROXY header in front of an exchange's connection to a backend. */
+#include "exchange.h"
+
 #include "weir/base/hash.h"
-#include "weir/proxy/exchange.h"
 
 /*
  * Connections are shared by exchanges whose headers are the same but for the

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Records of exchanges and attempts for the tracer, in a ring that drops when it is full. */
-#include "weir/proxy/trace.h"
+#include "trace.h"
 
 #include <string.h>
 

@@ -7,13 +7,13 @@
 #include <string.h>
 
 #include "backend_h2.h"
+#include "client.h"
 #include "client_h2.h"
+#include "listen.h"
 #include "room.h"
+#include "trace.h"
 
 #include "weir/base/check.h"
-#include "weir/proxy/client.h"
-#include "weir/proxy/listen.h"
-#include "weir/proxy/trace.h"
 
 static bool area_init(struct area *area)
 {

@@ -4,7 +4,7 @@
 
 #include "world.h"
 
-#include "weir/proxy/exchange.h"
+#include "proxy/exchange.h"
 
 #define OBJECTS 1000
 

@@ -33,10 +33,11 @@
 #ifndef WEIR_PROXY_CLIENT_H
 #define WEIR_PROXY_CLIENT_H
 
+#include "exchange.h"
+
 #include "weir/net/proxy_protocol.h"
 #include "weir/net/socket.h"
 #include "weir/net/stream.h"
-#include "weir/proxy/exchange.h"
 
 #define CLIENT_MAGIC 0x434c4931
 

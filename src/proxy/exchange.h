@@ -39,7 +39,8 @@
 #ifndef WEIR_PROXY_EXCHANGE_H
 #define WEIR_PROXY_EXCHANGE_H
 
-#include "weir/proxy/attempt.h"
+#include "attempt.h"
+
 #include "weir/proxy/generation.h"
 #include "weir/route/identity.h"
 #include "weir/route/strict.h"
