@@ -29,6 +29,22 @@
 #define BACKOFF_MAX_US UINT64_C(30000000)
 #define RETRY_AFTER_MAX_US UINT64_C(300000000)
 
+/*
+ *            a batch        address        connected       all of it          answered
+ *   +------+      +---------+     +------------+     +---------+     +---------+
+ *   | IDLE | ---> | RESOLVE | --> | CONNECTING | --> | SENDING | --> | WAITING | --> IDLE
+ *   +------+      +---------+     +------------+     +---------+     +---------+
+ *                  |    ^  |  a kept connection           ^              |
+ *                  |    |  +------------------------------+              |
+ *                  |    +--- BACKOFF <---- any of them, when it fails ---+
+ *                  +--> IDLE after TRIES_MAX: the spans are lost
+ *
+ *   IDLE        waits for tracing.interval; spans gather in the rings
+ *   RESOLVE .. WAITING    one request; all of it has tracing.timeout
+ *   BACKOFF     waits before it is sent again
+ *
+ * RESOLVE comes again out of any of them when a kept connection turns out to be closed.
+ */
 enum tracer_state {
 	TRACER_IDLE,
 	TRACER_RESOLVE,
@@ -63,6 +79,7 @@ struct tracer {
 	struct str head, batch;
 	size_t sent;
 	unsigned n_spans, n_tries;
+	uint64_t backoff_us; /* BACKOFF: how long */
 	/* the answer */
 	struct str in;    /* owned */
 	size_t n_payload; /* of the body, at the start of what follows the head */
@@ -99,11 +116,20 @@ static struct tracer *tracer_of(struct stream *stream)
 	return t;
 }
 
-static void set_state(struct tracer *t, enum tracer_state state, uint64_t after_us)
+/* The only way to change its state; that of a request goes on under its one deadline. */
+static void set_state(struct tracer *t, enum tracer_state state)
 {
+	uint64_t after_us = 0;
 	t->state = state;
+	if (state == TRACER_IDLE)
+		after_us = t->now.conf.interval_us;
+	else if (state == TRACER_RESOLVE)
+		after_us = t->now.conf.timeout_us;
+	else if (state == TRACER_BACKOFF)
+		after_us = t->backoff_us;
 	/* the loop's time may be old: filling a batch takes a while */
-	timer_set(&t->control->loop.timers, &t->timer, clock_us() + after_us);
+	if (after_us)
+		timer_set(&t->control->loop.timers, &t->timer, clock_us() + after_us);
 }
 
 /* ---- the batch ---- */
@@ -172,7 +198,7 @@ static void disconnect(struct tracer *t)
 static void done(struct tracer *t)
 {
 	t->n_spans = 0;
-	set_state(t, TRACER_IDLE, t->now.conf.interval_us);
+	set_state(t, TRACER_IDLE);
 	if (t->cut_last)
 		look(t);
 }
@@ -203,7 +229,8 @@ static void again(struct tracer *t, uint64_t asked_us)
 	uint64_t us = BACKOFF_US << (t->n_tries - 1);
 	us = us < BACKOFF_MAX_US ? us : BACKOFF_MAX_US;
 	us = us / 2 + rng_next(&t->rng) % (us / 2);
-	set_state(t, TRACER_BACKOFF, asked_us ? asked_us : us);
+	t->backoff_us = asked_us ? asked_us : us;
+	set_state(t, TRACER_BACKOFF);
 }
 
 #define FAIL(t, ...)                  \
@@ -381,7 +408,7 @@ static void send_more(struct tracer *t)
 		if (io == IO_WAIT)
 			return;
 	}
-	t->state = TRACER_WAITING;
+	set_state(t, TRACER_WAITING);
 }
 
 static void send_head(struct tracer *t)
@@ -395,7 +422,7 @@ static void send_head(struct tracer *t)
 		   "User-Agent: weir/" WEIR_VERSION "\r\nContent-Type: application/json\r\n"
 		   "Content-Length: %zu\r\n" VIEW_FMT "\r\n",
 		   t->batch.len, VIEW_ARG(t->now.headers));
-	t->state = TRACER_SENDING;
+	set_state(t, TRACER_SENDING);
 	t->sent = t->n_payload = 0;
 	t->answered = t->has_head = false;
 	str_reset(&t->in);
@@ -444,7 +471,7 @@ static void connect_to(struct tracer *t, const struct addr *addr)
 		FAIL(t, "connect failed: %s", err_text(err));
 		return;
 	}
-	t->state = TRACER_CONNECTING;
+	set_state(t, TRACER_CONNECTING);
 	t->reused = false;
 	if (connected)
 		stream_open(&t->stream, &t->control->loop, &t->bufs, fd, &events, 0);
@@ -479,7 +506,7 @@ static void begin(struct tracer *t)
 	struct addr addr;
 	char text[300];
 	struct str s = str_fixed(text, sizeof(text));
-	set_state(t, TRACER_RESOLVE, t->now.conf.timeout_us);
+	set_state(t, TRACER_RESOLVE);
 	if (stream_is_open(&t->stream)) {
 		send_head(t);
 		return;
@@ -502,7 +529,7 @@ static void look(struct tracer *t)
 	if (t->n_spans)
 		begin(t);
 	else if (t->now.conf.on)
-		set_state(t, TRACER_IDLE, t->now.conf.interval_us);
+		set_state(t, TRACER_IDLE);
 }
 
 static void on_timer(struct timer *timer)
@@ -663,7 +690,7 @@ void tracer_commit(struct tracer *t)
 	if (t->n_spans)
 		begin(t);
 	else if (t->now.conf.on)
-		set_state(t, TRACER_IDLE, t->now.conf.interval_us);
+		set_state(t, TRACER_IDLE);
 }
 
 bool tracer_is_done(struct tracer *t)

@@ -13,6 +13,27 @@
 #define TLS_IN_MAX (64 * 1024)
 #define TLS_OUT_MAX (64 * 1024)
 
+/*
+ * Our direction of a connection.
+ *
+ *              the handshake's last bytes wait
+ *            +----------------------------------> HELD
+ *            |<---------- a write, an end ----------+
+ *          CLEAR ------------------------------> OWING
+ *            |<---- what was kept is out -----------+
+ *            +---------> LEFT --+
+ *            |                  v        (from any state)
+ *            +--------------> BROKEN
+ *
+ *   CLEAR   a write is sealed and sent
+ *   HELD    `out` is a ticket that leaves with the first response
+ *   OWING   `out` is what the kernel did not take, and the first byte of the next write is
+ *           in it already
+ *   LEFT    close_notify or a fatal alert has been said
+ *   BROKEN  nothing more can be sent
+ */
+enum tls_sending { TLS_CLEAR, TLS_HELD, TLS_OWING, TLS_LEFT, TLS_BROKEN };
+
 struct tls_conn {
 	void *slab_link; /* only while free */
 	uint32_t magic;
@@ -28,16 +49,13 @@ struct tls_conn {
 	struct buf *out;           /* encrypted, not sent yet; owns */
 	struct buf *plain;         /* decrypted, not taken yet; owns; of `own` only */
 	bool own;                  /* records are sealed and opened by us: tls_own.c */
-	bool said_goodbye;         /* of `own` only */
+	uint8_t sending;           /* enum tls_sending */
 	uint8_t final;             /* enum io: what every read says from now on; of `own` only */
 	uint32_t n_sealed;         /* records since our Finished */
 	struct view alpn;          /* static; of `own` only */
-	bool held;                 /* `out` is a ticket that leaves with the first response */
-	bool owed;                 /* the first byte of the next write is encrypted already */
 	bool received;             /* this call has had its recv */
 	bool eof;                  /* the peer ended TCP */
 	bool ended;                /* the next read says so: end or error */
-	bool broken;               /* nothing more can be sent */
 	size_t recv_max;           /* of this call */
 	const char *why;           /* static */
 	struct tls_info info;
@@ -53,10 +71,14 @@ void tls_client_get(struct tls_client *client);
 
 /* ---- what one call of the transport does with the socket (tls_conn.c) ---- */
 
+/* The only way to change `sending`. */
+void tls_set_sending(struct tls_conn *c, enum tls_sending sending);
 /* OpenSSL's object is not needed any more. */
 void tls_conn_drop_ssl(struct tls_conn *c);
 /* Keeps bytes for later. */
 bool tls_keep(struct tls_conn *c, struct buf **buf, const char *ptr, size_t len);
+/* A ticket that is held goes ahead of the records of this call, of which there are none yet. */
+void tls_release_held(struct tls_conn *c);
 /* Sends local->out, or keeps it behind what is kept already. */
 enum io tls_flush(struct tls_conn *c);
 

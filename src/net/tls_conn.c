@@ -31,6 +31,23 @@
 
 static const char why_eof[] = "the peer closed the connection";
 
+/* Moves that make sense, as bits of the next state. */
+static const uint8_t moves[] = {
+#define TO(sending) (1u << TLS_##sending)
+    [TLS_CLEAR] = TO(HELD) | TO(OWING) | TO(LEFT) | TO(BROKEN),
+    [TLS_HELD] = TO(CLEAR) | TO(BROKEN),
+    [TLS_OWING] = TO(CLEAR) | TO(LEFT) | TO(BROKEN),
+    [TLS_LEFT] = TO(BROKEN),
+    [TLS_BROKEN] = TO(BROKEN),
+#undef TO
+};
+
+void tls_set_sending(struct tls_conn *c, enum tls_sending sending)
+{
+	check(moves[c->sending] & (1u << sending));
+	c->sending = (uint8_t)sending;
+}
+
 /* ---- bytes ---- */
 
 bool tls_keep(struct tls_conn *c, struct buf **buf, const char *ptr, size_t len)
@@ -80,17 +97,18 @@ static void hold_ticket(struct tls_conn *c)
 	if (!asked || SSL_version(c->ssl) != TLS1_3_VERSION || c->out ||
 	    !tls_keep(c, &c->out, l->out, l->out_len))
 		return;
-	c->held = l->out_len > 0;
+	if (l->out_len)
+		tls_set_sending(c, TLS_HELD);
 	l->out_len = 0;
 }
 
 /* What is held goes ahead of the records of this call. */
-static void release_held(struct tls_conn *c)
+void tls_release_held(struct tls_conn *c)
 {
 	struct tls_local *l = c->local;
-	if (!c->held)
+	if (c->sending != TLS_HELD)
 		return;
-	c->held = false;
+	tls_set_sending(c, TLS_CLEAR);
 	l->out_len = c->out->len;
 	memcpy(l->out, c->out->data + c->out->start, l->out_len);
 	buf_put(l->bufs, c->out);
@@ -102,16 +120,14 @@ enum io tls_flush(struct tls_conn *c)
 {
 	struct tls_local *l = c->local;
 	size_t n = 0, len = l->out_len;
-	enum io io = IO_OK;
-	if (c->held) { /* an alert comes before any response */
-		c->held = false;
-		io = flush_kept(c);
-	}
+	if (c->sending == TLS_HELD) /* an alert comes before any response */
+		tls_set_sending(c, TLS_CLEAR);
+	enum io io = flush_kept(c);
 	if (io == IO_OK)
-		io = c->out ? IO_WAIT : put(c, l->out, len, &n);
+		io = put(c, l->out, len, &n);
 	l->out_len = 0;
 	if (io == IO_ERR || !tls_keep(c, &c->out, l->out + n, len - n)) {
-		c->broken = true;
+		tls_set_sending(c, TLS_BROKEN);
 		return IO_ERR;
 	}
 	return c->out ? IO_WAIT : IO_OK;
@@ -172,7 +188,7 @@ static int bio_write(BIO *bio, const char *from, int len)
 	size_t n = len > 0 ? (size_t)len : 0;
 	BIO_clear_retry_flags(bio);
 	if (l->out_len + n > TLS_OUT_MAX && tls_flush(c) != IO_OK) {
-		if (!c->broken)
+		if (c->sending != TLS_BROKEN)
 			BIO_set_retry_write(bio);
 		return -1;
 	}
@@ -245,7 +261,7 @@ static enum io why_not(struct tls_conn *c, int ret)
 	case SSL_ERROR_ZERO_RETURN:
 		return IO_EOF;
 	default:
-		c->broken = true;
+		tls_set_sending(c, TLS_BROKEN);
 		c->why = c->eof ? why_eof : tls_why("the peer broke the protocol");
 		/* a TCP end without close_notify may be somebody else's: a cut */
 		errno = c->eof ? ECONNRESET : EPROTO;
@@ -333,12 +349,14 @@ static enum io tls_write(int fd, void *state, const void *ptr, size_t len, size_
 	struct tls_conn *c = state;
 	*n = 0;
 	enter(c, fd, 0);
-	release_held(c);
-	enum io io = c->broken ? IO_ERR : flush_kept(c);
+	tls_release_held(c);
+	enum io io = c->sending >= TLS_LEFT ? IO_ERR : flush_kept(c);
 	if (io != IO_OK)
 		return io;
-	*n = c->owed;
-	c->owed = false;
+	if (c->sending == TLS_OWING) {
+		tls_set_sending(c, TLS_CLEAR);
+		*n = 1;
+	}
 	while (*n < len && io == IO_OK) {
 		size_t round = len - *n < ROUND_MAX ? len - *n : ROUND_MAX;
 		if (!encrypt(c, (const char *)ptr + *n, round))
@@ -349,7 +367,7 @@ static enum io tls_write(int fd, void *state, const void *ptr, size_t len, size_
 	if (io == IO_ERR)
 		return IO_ERR;
 	if (io == IO_WAIT) {
-		c->owed = true;
+		tls_set_sending(c, TLS_OWING);
 		--*n;
 	}
 	return IO_OK;
@@ -379,8 +397,9 @@ static enum io tls_handshake(int fd, void *state, bool *to_write)
 	}
 	if (leave(c) == IO_ERR)
 		io = IO_ERR;
-	*to_write = (c->out && !c->held) || SSL_want_write(c->ssl);
-	if (io == IO_OK && c->out && !c->held)
+	bool waits = c->out && c->sending != TLS_HELD;
+	*to_write = waits || SSL_want_write(c->ssl);
+	if (io == IO_OK && waits)
 		return IO_WAIT; /* the last flight has to leave first */
 	if (io == IO_OK && !tls_conn_note(c))
 		io = IO_ERR;
@@ -400,17 +419,20 @@ static enum io tls_handshake(int fd, void *state, bool *to_write)
 static void tls_goodbye(int fd, void *state)
 {
 	struct tls_conn *c = state;
-	if (c->broken || (c->out && !c->held))
+	if (c->sending >= TLS_LEFT || (c->out && c->sending != TLS_HELD))
 		return;
 	if (!c->own &&
 	    (!SSL_is_init_finished(c->ssl) || SSL_get_shutdown(c->ssl) & SSL_SENT_SHUTDOWN))
 		return;
 	enter(c, fd, 0);
-	release_held(c);
-	if (c->own)
+	tls_release_held(c);
+	if (c->own) {
 		tls_own_goodbye(c);
-	else
+	} else {
 		SSL_shutdown(c->ssl);
+		if (c->sending != TLS_BROKEN)
+			tls_set_sending(c, TLS_LEFT);
+	}
 	leave(c);
 }
 

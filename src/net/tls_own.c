@@ -158,7 +158,7 @@ bool tls_own_seal(struct tls_conn *c, enum tls_content type, const char *ptr, si
 		size_t n = len < TLS_RECORD_MAX ? len : TLS_RECORD_MAX;
 		if ((tls_record_is_due(c->local->records, c->record) && !update_out(c)) ||
 		    !seal_one(c, type, ptr, n)) {
-			c->broken = true;
+			tls_set_sending(c, TLS_BROKEN);
 			return false;
 		}
 		ptr += n;
@@ -170,9 +170,11 @@ bool tls_own_seal(struct tls_conn *c, enum tls_content type, const char *ptr, si
 static void say(struct tls_conn *c, unsigned char level, enum alert alert)
 {
 	const char text[] = {(char)level, (char)alert};
-	if (!c->said_goodbye)
-		tls_own_seal(c, TLS_ALERT, text, sizeof(text));
-	c->said_goodbye = true;
+	if (c->sending >= TLS_LEFT)
+		return;
+	tls_release_held(c);
+	if (tls_own_seal(c, TLS_ALERT, text, sizeof(text)))
+		tls_set_sending(c, TLS_LEFT);
 }
 
 void tls_own_goodbye(struct tls_conn *c)
@@ -185,7 +187,8 @@ void tls_own_goodbye(struct tls_conn *c)
 static enum io finish(struct tls_conn *c, enum io io, int error)
 {
 	c->final = (uint8_t)io;
-	c->broken |= io == IO_ERR;
+	if (io == IO_ERR)
+		tls_set_sending(c, TLS_BROKEN);
 	errno = error;
 	return io;
 }

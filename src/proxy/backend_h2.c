@@ -3,13 +3,7 @@
  * The backend's side over HTTP/2.  A connection carries the streams of many
  * exchanges; a new one is opened only when all are full.
  *
- *            SETTINGS                  GOAWAY, retired, used up
- *   CONNECT -----------> OPEN (shared) ------------------------> CLOSING
- *      |                  |  idle for keepalive.idle                |  last stream done
- *      +------ failed ----+----------------> closed <--------------+
- *
- * Requests wait for the backend's SETTINGS, which it sends as soon as it accepts:
- * so no stream is opened that it would refuse, nor on what is no HTTP/2 at all.
+ * States of a connection: backend_h2_conn.h.
  *
  * Nothing is written, and no stream's end told, out of a callback of the
  * session: the connection is marked, and seen to once, at the end of the loop's
@@ -78,7 +72,7 @@ static void share(struct h2_conn *conn, const struct attempt *at)
 	} else {
 		list_push_front(&at->local->shared, &conn->up->idle_link);
 	}
-	if (conn->connected)
+	if (conn->state == H2_CONN_GREETING)
 		h2_conn_touch(conn); /* its preface */
 }
 
@@ -86,14 +80,17 @@ static enum err new_conn(struct backend_h2 *h2, struct attempt *at, struct h2_co
 {
 	static const struct upconn_intro no_intro;
 	struct h2_conn *conn = alloc_conn(h2, at->ex->view->pool->conf);
+	bool connected;
 	if (!conn)
 		return ERR_NOMEM;
 	enum err err = upconn_connect(&h2->worker->pool, at->lease.backend, at->ex->view, &no_intro,
-				      &h2_conn_events, conn, &conn->up, &conn->connected);
+				      &h2_conn_events, conn, &conn->up, &connected);
 	if (err) {
 		h2_conn_drop(conn);
 		return err;
 	}
+	if (connected)
+		h2_conn_set_state(conn, H2_CONN_GREETING);
 	share(conn, at);
 	*out = conn;
 	return ERR_OK;
@@ -102,7 +99,7 @@ static enum err new_conn(struct backend_h2 *h2, struct attempt *at, struct h2_co
 static bool has_room(const struct h2_conn *conn)
 {
 	uint32_t known = conn->up->local->h2_streams, max = known ? known : STREAMS_FIRST;
-	if (conn->ready)
+	if (conn->state == H2_CONN_OPEN)
 		max = h2_client_max_streams(conn->session);
 	return conn->n_streams + conn->n_waiting <
 	       (max < H2_CONN_STREAMS_MAX ? max : H2_CONN_STREAMS_MAX);
@@ -157,7 +154,7 @@ static void join(struct h2_conn *conn, struct backend_stream *s, struct attempt 
 	s->at = at;
 	s->left = UINT64_MAX;
 	list_init(&s->news);
-	list_push_back(conn->ready ? &conn->streams : &conn->waiting, &s->link);
+	list_push_back(conn->state == H2_CONN_OPEN ? &conn->streams : &conn->waiting, &s->link);
 	conn->n_waiting++;
 	at->h2 = s;
 	at->up = conn->up;
@@ -183,7 +180,7 @@ enum err backend_h2_take(struct attempt *at, bool may_reuse, bool *connected)
 		}
 	}
 	join(conn, s, at);
-	*connected = conn->ready;
+	*connected = conn->state == H2_CONN_OPEN;
 	return ERR_OK;
 }
 
@@ -205,7 +202,7 @@ void backend_h2_adopt(struct attempt *at)
 	conn->up = at->up;
 	conn->up->owner = conn;
 	conn->up->stream.on = &h2_conn_events;
-	conn->connected = true;
+	h2_conn_set_state(conn, H2_CONN_GREETING);
 	share(conn, at);
 	join(conn, s, at); /* it waits for SETTINGS, as it waited for the connect */
 }
@@ -241,9 +238,10 @@ static void free_stream(struct backend_stream *s)
 	release(s);
 	if (!h2_conn_is_unused(conn))
 		return;
-	if (!conn->ready)
+	if (conn->state < H2_CONN_OPEN)
 		h2_conn_kill(conn); /* nobody waits for it any more */
-	else if (upconn_is_surplus(conn->up, conn->max_idle) && !h2_conn_is_barren(conn))
+	else if (conn->state == H2_CONN_OPEN && upconn_is_surplus(conn->up, conn->max_idle) &&
+		 !h2_conn_is_barren(conn))
 		h2_conn_stop(conn);
 	conn->unused_us = conn->owner->worker->loop.now_us;
 	if (!h2_conn_owes(conn))
@@ -256,12 +254,12 @@ static void op_finish(struct attempt *at, bool keep)
 	struct h2_conn *conn = s->conn;
 	at->h2 = NULL;
 	at->up = NULL;
-	if (s->id && !s->closed && !conn->dead) {
+	if (s->id && !s->closed && conn->state != H2_CONN_DEAD) {
 		if ((keep || s->ended) && s->body_over)
 			h2_client_let_go(conn->session, s->id);
 		else
 			h2_client_reset(conn->session, s->id, H2_CANCEL);
-	} else if (s->id && !conn->dead) {
+	} else if (s->id && conn->state != H2_CONN_DEAD) {
 		h2_client_let_go(conn->session, s->id);
 	}
 	h2_conn_touch(conn);
@@ -374,7 +372,7 @@ void backend_h2_retire(struct worker *w, const struct backend_local *local, stru
 			continue;
 		if (!conn->gl)
 			conn->gl = gen_get(gl);
-		if (conn->ready || h2_conn_is_unused(conn))
+		if (conn->state >= H2_CONN_OPEN)
 			h2_conn_stop(conn);
 		else /* those who wait for it still have their turn */
 			conn->max_requests = conn->n_waiting;

@@ -14,6 +14,30 @@
 /* A connection that allows no streams stands for those that are not opened so long at least. */
 #define BARREN_US 1000000
 
+/* Moves that make sense, as bits of the next state. */
+static const uint8_t moves[] = {
+#define TO(state) (1u << H2_CONN_##state)
+    [H2_CONN_CONNECTING] = TO(GREETING) | TO(DEAD),
+    [H2_CONN_GREETING] = TO(OPEN) | TO(CLOSING) | TO(DEAD),
+    [H2_CONN_OPEN] = TO(CLOSING) | TO(DEAD),
+    [H2_CONN_CLOSING] = TO(DEAD),
+    [H2_CONN_DEAD] = 0,
+#undef TO
+};
+
+void h2_conn_set_state(struct h2_conn *conn, enum h2_conn_state state)
+{
+	check(moves[conn->state] & (1u << state));
+	conn->state = (uint8_t)state;
+	if (state >= H2_CONN_CLOSING)
+		list_del(&conn->up->idle_link);
+}
+
+static bool can_send(const struct h2_conn *conn)
+{
+	return conn->state >= H2_CONN_GREETING && conn->state <= H2_CONN_CLOSING;
+}
+
 void h2_conn_touch(struct h2_conn *conn)
 {
 	if (!list_is_linked(&conn->dirty))
@@ -30,17 +54,26 @@ void h2_conn_note(struct backend_stream *s)
 void h2_conn_stop(struct h2_conn *conn)
 {
 	bool was_in_the_way = h2_conn_is_barren(conn) && !conn->gl;
-	conn->closing = true;
-	list_del(&conn->up->idle_link);
+	if (conn->state < H2_CONN_CLOSING)
+		h2_conn_set_state(conn, H2_CONN_CLOSING);
 	h2_conn_touch(conn);
 	if (was_in_the_way) /* another one may be opened in its place */
 		upconn_way_opened(conn->up->backend, conn->sl);
 }
 
+static void die(struct h2_conn *conn, enum err why)
+{
+	if (conn->state != H2_CONN_DEAD) {
+		conn->why = why;
+		h2_conn_set_state(conn, H2_CONN_DEAD);
+	}
+	h2_conn_touch(conn);
+	h2_conn_touch(conn);
+}
+
 void h2_conn_kill(struct h2_conn *conn)
 {
-	conn->dead = true;
-	h2_conn_stop(conn);
+	die(conn, conn->state == H2_CONN_CONNECTING ? ERR_HANDSHAKE : ERR_PROTOCOL);
 }
 
 bool h2_conn_is_unused(const struct h2_conn *conn)
@@ -50,14 +83,14 @@ bool h2_conn_is_unused(const struct h2_conn *conn)
 
 bool h2_conn_is_barren(const struct h2_conn *conn)
 {
-	return conn->ready && !conn->closing && h2_client_max_streams(conn->session) == 0;
+	return conn->state == H2_CONN_OPEN && h2_client_max_streams(conn->session) == 0;
 }
 
 /* What the session has to say goes to the kernel, as far as that takes it. */
 void h2_conn_flush(struct h2_conn *conn)
 {
 	struct backend_h2 *h2 = conn->owner;
-	while (!conn->dead && conn->connected && !stream_pending(&conn->up->stream)) {
+	while (can_send(conn) && !stream_pending(&conn->up->stream)) {
 		ptrdiff_t n = h2_client_write(conn->session, h2->out, AREA_DATA);
 		if (n == 0)
 			return;
@@ -86,7 +119,7 @@ void h2_conn_close(struct h2_conn *conn)
 {
 	check_magic(conn, H2_CONN_MAGIC);
 	check(h2_conn_is_unused(conn));
-	if (!conn->dead) {
+	if (conn->state != H2_CONN_DEAD) {
 		h2_client_goaway(conn->session, H2_NO_ERROR);
 		h2_conn_flush(conn);
 	}
@@ -173,10 +206,11 @@ static void stream_closed(struct backend_stream *s)
 	if (s->held_end) /* it is whole, the client only has to take it */
 		return;
 	if (s->end == H2_END_UNSEEN) {
-		at->unsent = true;             /* as good as */
-		at->reused = s->conn->closing; /* the backend itself takes more, elsewhere */
+		at->unsent = true; /* as good as */
+		/* the backend itself takes more, elsewhere */
+		at->reused = s->conn->state >= H2_CONN_CLOSING;
 		/* as often as it takes: there is an answer for each connection it costs */
-		if (s->conn->closing && s->conn->answered)
+		if (at->reused && s->conn->answered)
 			at->stale_retried = false;
 		backend_stream_lost(s, OUTCOME_refused_stream);
 	} else if (s->end == H2_END_TOO_LARGE) {
@@ -211,7 +245,7 @@ static void tell_waiting(struct h2_conn *conn, enum err err)
 		struct backend_stream *s = list_first(&conn->waiting, struct backend_stream, link);
 		list_del(&s->link);
 		list_push_back(&conn->streams, &s->link);
-		if (!err && (conn->closing || conn->n_streams >= max))
+		if (!err && (conn->state >= H2_CONN_CLOSING || conn->n_streams >= max))
 			attempt_moved(s->at);
 		else
 			attempt_connected(s->at, err);
@@ -252,11 +286,11 @@ static void see_to(struct h2_conn *conn)
 	list_del(&conn->dirty);
 	do {
 		h2_conn_flush(conn);
-		if (!conn->dead && conn->connected && h2_client_is_over(conn->session))
+		if (can_send(conn) && h2_client_is_over(conn->session))
 			session_over(conn);
-		if (conn->dead)
-			tell_waiting(conn, conn->connected ? ERR_PROTOCOL : ERR_HANDSHAKE);
-		else if (conn->ready)
+		if (conn->state == H2_CONN_DEAD)
+			tell_waiting(conn, conn->why);
+		else if (conn->state >= H2_CONN_OPEN)
 			tell_waiting(conn, ERR_OK);
 		while (!list_is_empty(&conn->news)) {
 			struct backend_stream *s =
@@ -270,11 +304,12 @@ static void see_to(struct h2_conn *conn)
 				request_drained(s);
 		}
 		struct backend_stream *s;
-		while (conn->dead && (s = first_cut(conn)))
+		while (conn->state == H2_CONN_DEAD && (s = first_cut(conn)))
 			backend_stream_lost(s, OUTCOME_backend_closed);
-	} while (conn->dead ? first_cut(conn) != NULL : !list_is_empty(&conn->news));
+	} while (conn->state == H2_CONN_DEAD ? first_cut(conn) != NULL
+					     : !list_is_empty(&conn->news));
 	conn->busy = false;
-	if (conn->closing && h2_conn_is_unused(conn))
+	if (conn->state >= H2_CONN_CLOSING && h2_conn_is_unused(conn))
 		h2_conn_close(conn);
 }
 
@@ -304,11 +339,12 @@ static void on_settings(void *owner)
 {
 	struct h2_conn *conn = owner;
 	uint32_t max = h2_client_max_streams(conn->session);
-	conn->ready = true;
+	if (conn->state == H2_CONN_GREETING)
+		h2_conn_set_state(conn, H2_CONN_OPEN);
 	upconn_opened(conn->up);
 	conn->up->local->h2_streams = max < H2_CONN_STREAMS_MAX ? max : H2_CONN_STREAMS_MAX;
 	h2_conn_touch(conn);
-	if (!conn->closing && max > conn->n_streams)
+	if (conn->state == H2_CONN_OPEN && max > conn->n_streams)
 		upconn_way_opened(conn->up->backend, conn->sl);
 }
 
@@ -345,7 +381,7 @@ static void on_connected(struct stream *stream, enum err err)
 {
 	struct h2_conn *conn = conn_of(stream);
 	bool http1 = !err && conn->up->tls_id && !view_eq(stream_alpn(stream), VIEW("h2"));
-	if (http1 && conn->may_be_http1 && !conn->dead) {
+	if (http1 && conn->may_be_http1 && conn->state == H2_CONN_CONNECTING) {
 		backend_h2_turn_http1(conn);
 		return;
 	}
@@ -353,13 +389,14 @@ static void on_connected(struct stream *stream, enum err err)
 		err = ERR_HANDSHAKE;
 	if (!err)
 		conn->up->local->speaks = BACKEND_SPEAKS_H2;
-	conn->connected = !err;
+	if (!err && conn->state == H2_CONN_CONNECTING)
+		h2_conn_set_state(conn, H2_CONN_GREETING);
 	conn->read_us = conn->owner->worker->loop.now_us;
 	h2_conn_touch(conn);
 	if (!err)
 		return;
 	conn->busy = true;
-	h2_conn_kill(conn);
+	die(conn, err);
 	tell_waiting(conn, err);
 	conn->busy = false;
 }
@@ -371,7 +408,7 @@ static void on_readable(struct stream *stream)
 	conn->busy = true;
 	conn->pinged = false;
 	conn->read_us = h2->worker->loop.now_us;
-	for (unsigned i = 0; i < READS_PER_EVENT && !conn->dead; i++) {
+	for (unsigned i = 0; i < READS_PER_EVENT && conn->state != H2_CONN_DEAD; i++) {
 		size_t n;
 		enum io io = stream_read(stream, h2->in.data, AREA_DATA, &n);
 		if (io == IO_WAIT)

@@ -45,10 +45,39 @@ struct backend_stream {
 	enum h2_end end; /* with `closed` */
 };
 
+/*
+ *               TCP, TLS             SETTINGS          GOAWAY, retired, used up
+ *   CONNECTING ----------> GREETING ----------> OPEN ------------------------> CLOSING
+ *       |                     |                   |                              |  |
+ *       +---------------------+-------------------+--- broken, out of order -----+  |
+ *                             v                                                     |
+ *                           DEAD --------------> closed <----- last stream done ----+
+ *
+ *   CONNECTING  requests wait for it             each has its own timeouts.connect
+ *   GREETING    bytes can be sent, requests not yet: they wait for the backend's SETTINGS,
+ *               which it sends as soon as it accepts; so no stream is opened that it
+ *               would refuse, nor on what is no HTTP/2 at all              the same
+ *   OPEN        takes requests (backend_local->shared)         keepalive.ping, keepalive.idle
+ *   CLOSING     takes no further one             keepalive.ping
+ *   DEAD        nothing can be sent or received; whoever is left on it is told at the end of
+ *               the turn
+ *
+ * Without a stream it is closed at the end of the turn in CLOSING and DEAD, and after
+ * keepalive.idle in OPEN; nobody waiting for it any more kills one that is not open yet.
+ */
+enum h2_conn_state {
+	H2_CONN_CONNECTING,
+	H2_CONN_GREETING,
+	H2_CONN_OPEN,
+	H2_CONN_CLOSING,
+	H2_CONN_DEAD,
+};
+
 struct h2_conn {
 	void *slab_link; /* only while free */
 	struct timer timer;
 	uint32_t magic;
+	uint8_t state; /* enum h2_conn_state */
 	struct backend_h2 *owner;
 	struct upconn *up;           /* owns; linked in backend_local->shared while it has room */
 	struct h2_client *session;   /* owns */
@@ -66,15 +95,12 @@ struct h2_conn {
 	uint64_t idle_us, ping_us;
 	uint64_t read_us, unused_us;
 	uint64_t asked_us; /* the first request since `read_us` */
-	bool connected;    /* bytes can be sent */
-	bool ready;        /* requests can: its SETTINGS are here */
+	enum err why;      /* DEAD: what those who wait for it are told */
 	bool may_be_http1; /* ALPN offered both */
-	bool closing;      /* takes no further request */
 	bool left;         /* GOAWAY has come */
 	bool answered;     /* it brought a response */
-	bool dead;         /* nothing can be sent or received */
-	bool pinged;
-	bool busy; /* streams are being told: not to be freed */
+	bool pinged;       /* since it was silent: the next time is its end */
+	bool busy;         /* streams are being told: not to be freed */
 };
 
 struct backend_h2 {
@@ -88,11 +114,13 @@ struct backend_h2 {
 
 /* ---- backend_h2_conn.c ---- */
 
+/* The only way to change its state. */
+void h2_conn_set_state(struct h2_conn *conn, enum h2_conn_state state);
 /* Something is to be done for it at the end of the turn. */
 void h2_conn_touch(struct h2_conn *conn);
 /* The stream has something to tell. */
 void h2_conn_note(struct backend_stream *s);
-/* No further requests. */
+/* No further requests; of one that is connected. */
 void h2_conn_stop(struct h2_conn *conn);
 /* Nothing can be sent or received any more; its streams are told later. */
 void h2_conn_kill(struct h2_conn *conn);

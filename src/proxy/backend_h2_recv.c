@@ -174,7 +174,7 @@ void backend_h2_resume(struct attempt *at)
 	if (!s->paused)
 		return;
 	s->paused = false;
-	if (!s->closed && !s->conn->dead)
+	if (!s->closed && s->conn->state != H2_CONN_DEAD)
 		took(s, s->owed);
 	s->owed = 0;
 	h2_conn_touch(s->conn);

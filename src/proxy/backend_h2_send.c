@@ -126,7 +126,7 @@ void backend_h2_send(struct attempt *at)
 enum io backend_h2_body(struct attempt *at, const struct request_part *part)
 {
 	struct backend_stream *s = at->h2;
-	if (s->closed || s->conn->dead)
+	if (s->closed || s->conn->state == H2_CONN_DEAD)
 		return IO_ERR;
 	if (part->data.len &&
 	    !buf_append(backend_stream_bufs(s), &s->out, part->data.ptr, part->data.len))
