@@ -210,7 +210,7 @@ static void act(struct input *in)
 		check(tls_record_update(&all, run.peer, &run.peer->out));
 		break;
 	case SAY:
-		if (!run.dead && !run.conn->broken)
+		if (!run.dead && run.conn->sending != TLS_BROKEN)
 			check(transport_tls_server.write(run.ours, run.conn, text, len, &have) ==
 			      IO_OK);
 		listen_to();

@@ -396,7 +396,7 @@ Test(tls_own, an_alert_behind_what_is_held)
 	size_t len =
 	    tls_record_seal(local.records, conn->record, TLS_HANDSHAKE, "ticket", 6, ticket);
 	cr_assert(tls_keep(conn, &conn->out, ticket, len));
-	conn->held = true;
+	tls_set_sending(conn, TLS_HELD);
 	give_record(TLS_HANDSHAKE, "", 0);
 	cr_assert_eq(take(text, 8, &n), IO_ERR);
 	cr_assert_eq(next_record(&n), TLS_HANDSHAKE);
