@@ -242,7 +242,7 @@ struct connection_list {
 		struct arena *arena; /* the worker's until posted back */
 		struct admin_connection *rows;
 		size_t n, n_max;
-	} * parts; /* [n_workers] */
+	} *parts; /* [n_workers] */
 	unsigned n_back;
 };
 
