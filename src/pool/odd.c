@@ -44,26 +44,19 @@ static bool claim_turn(struct odd_shared *odd, bool wary, uint64_t now_us)
 						       memory_order_relaxed, memory_order_relaxed);
 }
 
-bool odd_take_try(struct pool_view *view, struct pool_worker *pw, const struct pool_tried *tried,
-		  uint64_t key, struct lease *lease)
+uint32_t odd_next_try(const struct pool_view *view, uint32_t from, bool wary)
 {
 	const struct pool *pool = view->pool;
-	uint64_t now = pw->loop->now_us;
-	if (key || (tried && tried->n))
-		return false;
-	view->try_us = now + ODD_LOOK_US;
-	for (uint32_t i = bitset_next(view->to_try, pool->n, 0); i < pool->n;
-	     i = bitset_next(view->to_try, pool->n, i + 1)) {
-		struct odd_shared *odd = &pool->backends[i]->odd;
-		if (!claim_turn(odd, tried && tried->wary, now))
-			continue;
-		if (pool_take_index(view, i, lease) == POOL_TAKEN) {
-			lease->is_try = true;
-			return true;
-		}
-		atomic_store_explicit(&odd->try_us, now + AGAIN_US, memory_order_relaxed);
-	}
-	return false;
+	uint64_t now = view->sl->pw->loop->now_us;
+	uint32_t i = bitset_next(view->to_try, pool->n, from);
+	while (i < pool->n && !claim_turn(&pool->backends[i]->odd, wary, now))
+		i = bitset_next(view->to_try, pool->n, i + 1);
+	return i;
+}
+
+void odd_try_failed(struct backend *b, uint64_t now_us)
+{
+	atomic_store_explicit(&b->odd.try_us, now_us + AGAIN_US, memory_order_relaxed);
 }
 
 /* ANSWER_NONE: it came to nothing, and somebody else is to try. */
@@ -73,8 +66,7 @@ static void end_try(struct lease *lease, uint8_t answer, uint64_t took_us)
 	const struct pool_worker *pw = lease->view->sl->pw;
 	lease->is_try = false;
 	if (answer == ANSWER_NONE || !b->fault.watcher) {
-		atomic_store_explicit(&b->odd.try_us, pw->loop->now_us + AGAIN_US,
-				      memory_order_relaxed);
+		odd_try_failed(b, pw->loop->now_us);
 		return;
 	}
 	atomic_store_explicit(&b->odd.took_us, took_us, memory_order_relaxed);

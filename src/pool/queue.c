@@ -31,8 +31,38 @@ static struct waiter *oldest_of(struct list *line)
 /* Smaller comes first: the class, then the time. */
 static uint64_t rank_of(unsigned class, uint64_t since_us)
 {
-	return (uint64_t)class << 62 | since_us;
+	return (uint64_t) class << 62 | since_us;
 }
+
+#ifdef WEIR_CHECK_SLOW
+/* Waiters that are looked at: the lines may be long. */
+#define VERIFY_MAX 100
+
+/* Who is counted is in the lines, and nobody else; the first of them is shown. */
+static void pool_verify(struct pool_state_local *sl)
+{
+	uint32_t n = 0, n_particular = 0, n_patient = 0;
+	uint64_t head = 0;
+	for (unsigned c = 0; c < N_QUEUE_CLASSES; c++) {
+		list_each (it, &sl->queue[c]) {
+			const struct waiter *w = list_entry(it, struct waiter, link);
+			check(w->class == c && w->view->sl == sl && w->ready);
+			head = head ? head : rank_of(c, w->since_us);
+			n_particular += w->only != 0;
+			n_patient += c == QUEUE_CLASS_PATIENT;
+			if (++n == VERIFY_MAX)
+				return;
+		}
+	}
+	check(n_particular == sl->n_particular);
+	check(head == atomic_load(&sl->head_rank));
+	check(n <= atomic_load(&sl->state->n_queued));
+	check(n_patient <= atomic_load(&sl->state->n_patient));
+}
+#define verify(sl) pool_verify(sl)
+#else
+#define verify(sl) ((void)0)
+#endif
 
 static void show_head(struct pool_state_local *sl)
 {
@@ -42,6 +72,7 @@ static void show_head(struct pool_state_local *sl)
 		rank = w ? rank_of(c, w->since_us) : 0;
 	}
 	atomic_store(&sl->head_rank, rank);
+	verify(sl);
 }
 
 /* ---- letting go ---- */
@@ -135,7 +166,7 @@ enum err pool_queue_push(struct pool_view *view, struct waiter *waiter, uint64_t
 	sl->newest_view = view;
 	show_head(sl);
 	/* a slot may have come free between the failed take and the count */
-	registry_wake(sl);
+	queue_wake_local(sl);
 	return ERR_OK;
 }
 
@@ -148,36 +179,6 @@ void pool_queue_remove(struct waiter *waiter)
 		atomic_fetch_sub(&sl->state->n_patient, 1);
 	atomic_fetch_sub(&sl->state->n_queued, 1);
 	show_head(sl);
-}
-
-bool queue_has_line(const struct pool_state *state)
-{
-	return atomic_load(&state->n_queued) > atomic_load(&state->n_patient);
-}
-
-/* ---- waking ---- */
-
-/* Takes place before the other in the order over all workers. */
-static bool is_before(uint64_t rank, unsigned id, uint64_t other_rank, unsigned other_id)
-{
-	return rank < other_rank || (rank == other_rank && id < other_id);
-}
-
-void queue_wake(struct pool_state *state, const struct pool_state_local *after)
-{
-	uint64_t from = after ? atomic_load(&after->head_rank) : 0, best_rank = UINT64_MAX;
-	unsigned from_id = after ? after->pw->id : 0, best = 0;
-	for (unsigned i = 0; i < state->n_workers; i++) {
-		uint64_t rank = atomic_load(&state->local[i]->head_rank);
-		if (rank == 0 || (from && !is_before(from, from_id, rank, i)))
-			continue;
-		if (rank < best_rank) {
-			best_rank = rank;
-			best = i;
-		}
-	}
-	if (best_rank != UINT64_MAX)
-		registry_wake(state->local[best]);
 }
 
 /* ---- serving ---- */

@@ -17,25 +17,6 @@
 
 #define LEARNED_IDLE_MAX_US (UINT64_C(600) * 1000000)
 
-static const struct {
-	const char *name;
-	bool takes_new;
-} states[] = {
-#define BACKEND_STATE(name, takes_new, sentence) [BACKEND_##name] = {#name, takes_new},
-#include "weir/tbl/backend_states.def"
-#undef BACKEND_STATE
-};
-
-const char *backend_state_name(enum backend_state state)
-{
-	return (size_t)state < ARRAY_LEN(states) ? states[state].name : "?";
-}
-
-bool backend_state_takes_new(enum backend_state state)
-{
-	return (size_t)state < ARRAY_LEN(states) && states[state].takes_new;
-}
-
 /* Runtime state is irreplaceable: without memory for it, end with a sentence. */
 static void *must_alloc(size_t size)
 {
@@ -123,7 +104,7 @@ static void wake_all(struct pool_registry *reg)
 		struct pool_state *s = list_entry(it, struct pool_state, registry_link);
 		for (unsigned i = 0; atomic_load(&s->n_queued) > 0 && i < s->n_workers; i++)
 			if (atomic_load(&s->local[i]->head_rank))
-				registry_wake(s->local[i]);
+				queue_wake_local(s->local[i]);
 	}
 }
 
@@ -213,12 +194,6 @@ static void on_wake(struct loop *loop, struct mail *mail)
 		pool_queue_serve(sl);
 		running = WAKE_RUNNING;
 	} while (!atomic_compare_exchange_strong(&sl->wake_state, &running, WAKE_IDLE));
-}
-
-void registry_wake(struct pool_state_local *sl)
-{
-	if (atomic_exchange(&sl->wake_state, WAKE_POSTED) == WAKE_IDLE)
-		loop_post(sl->pw->loop, &sl->wake);
 }
 
 static struct pool_state *state_new(struct pool_registry *reg, struct view name)

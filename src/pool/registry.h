@@ -20,7 +20,7 @@ struct pool_state *registry_state_get(struct pool_registry *reg, struct view nam
 void registry_state_put(struct pool_state *s);
 
 /* Any worker: makes the worker of `sl` serve its queue. */
-void registry_wake(struct pool_state_local *sl);
+void queue_wake_local(struct pool_state_local *sl);
 
 /*
  * Any worker: wakes the one whose head has waited longest; with `after`, the

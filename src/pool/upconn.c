@@ -114,7 +114,7 @@ void upconn_way_opened(struct backend *backend, struct pool_state_local *sl)
 {
 	atomic_store(&backend->crowded, false);
 	if (atomic_load(&sl->state->n_queued) > 0)
-		registry_wake(sl);
+		queue_wake_local(sl);
 }
 
 /* ---- idle ones ---- */

@@ -128,6 +128,7 @@ void access_log_note(struct exchange *ex, const struct exchange_request *req,
 	const struct conf_access_log *conf = conf_of(ex);
 	if (!is_sampled(ex, conf))
 		return;
+	scratch_take(ex->worker, SCRATCH_HEAD);
 	struct str s = str_fixed(ex->worker->head, NOTE_MAX);
 	switch (conf->format) {
 	case CONF_LOG_JSON:
@@ -143,6 +144,7 @@ void access_log_note(struct exchange *ex, const struct exchange_request *req,
 	}
 	if (s.overflow || !buf_append(&ex->worker->pool.bufs, &ex->note, s.ptr, s.len))
 		counter_add(&ex->worker->log.dropped, 1);
+	scratch_drop(ex->worker, SCRATCH_HEAD);
 }
 
 /* ---- lines ---- */
@@ -282,6 +284,7 @@ void access_log_write(struct exchange *ex)
 	if (conf->errors_only && ex->status < 500 && !outcome_row(ex->outcome)->is_error)
 		return;
 	struct facts facts = facts_of(ex);
+	scratch_take(w, SCRATCH_FRONT);
 	struct str s = str_fixed(w->from_backend.base, LINE_MAX_LEN);
 	switch (conf->format) {
 	case CONF_LOG_JSON:
@@ -297,6 +300,7 @@ void access_log_write(struct exchange *ex)
 	str_char(&s, '\n');
 	if (s.overflow || !ring_put(&w->log.ring, str_as_view(&s)))
 		counter_add(&w->log.dropped, 1);
+	scratch_drop(w, SCRATCH_FRONT);
 }
 
 /* ---- requests that never became an exchange ---- */

@@ -532,7 +532,11 @@ static bool retries_status(struct attempt *at, struct message *resp)
 		return false;
 	if (kind == CONF_RETRY_503)
 		note_retry_after(at, resp);
-	return at->on->may_end(at, OUTCOME_backend_refused);
+	scratch_drop(at->ex->worker, SCRATCH_RESP); /* the next attempt may fail at once */
+	if (at->on->may_end(at, OUTCOME_backend_refused))
+		return true;
+	scratch_take(at->ex->worker, SCRATCH_RESP);
+	return false;
 }
 
 bool attempt_head(struct attempt *at)
@@ -552,11 +556,14 @@ bool attempt_interim(struct attempt *at)
 	struct worker *w = ex->worker;
 	if (at->n_interim++ >= ex->view->pool->conf->limits.interim_responses) {
 		counter_add(&w->counters.rejects[REJECT_TOO_MANY_INTERIM], 1);
+		scratch_drop(w, SCRATCH_RESP);
 		attempt_over(at, OUTCOME_bad_response);
 		return false;
 	}
 	policy_response(ex, &w->resp);
-	if (ex->client_ops->interim(ex, &w->resp) != IO_ERR)
+	enum io io = ex->client_ops->interim(ex, &w->resp);
+	scratch_drop(w, SCRATCH_RESP);
+	if (io != IO_ERR)
 		return true;
 	attempt_over(at, exchange_outcome_gone(ex));
 	return false;

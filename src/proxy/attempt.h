@@ -222,12 +222,12 @@ void attempt_answered(struct attempt *at);
 /*
  * A head is here, an interim one or the final one, in worker->resp.  False when it is
  * not for the client: another backend is asked, because of its status (retry.on); the
- * attempt is over, or was begun anew.
+ * attempt is over, or was begun anew, and worker->resp let go.
  */
 bool attempt_head(struct attempt *at);
 /*
- * The head in worker->resp is an interim one: passes it on.  False when it is one too
- * many, or the client is gone: the attempt is over.
+ * The head in worker->resp is an interim one: passes it on and lets go of it.  False when it is one
+ * too many, or the client is gone: the attempt is over.
  */
 bool attempt_interim(struct attempt *at);
 /*

@@ -161,27 +161,35 @@ static bool relay_trailers(struct attempt *at, struct view raw)
 	struct worker *w = ex->worker;
 	struct h1_limits limits = response_limits(ex);
 	enum reject why;
-	if (h1_parse_trailers(raw, &limits, &w->resp, &why) != H1_OK) {
-		response_refused(at, why);
-		return false;
+	scratch_take(w, SCRATCH_RESP);
+	bool ok = h1_parse_trailers(raw, &limits, &w->resp, &why) == H1_OK;
+	enum io io = IO_ERR;
+	if (ok) {
+		policy_response_trailers(ex, &w->resp);
+		io = ex->client_ops->trailers(ex, &w->resp);
 	}
-	policy_response_trailers(ex, &w->resp);
-	return attempt_relayed(at, ex->client_ops->trailers(ex, &w->resp), true);
+	scratch_drop(w, SCRATCH_RESP);
+	if (ok)
+		return attempt_relayed(at, io, true);
+	response_refused(at, why);
+	return false;
 }
 
 /*
  * Keeps what the body reader could not use yet (part of a trailer section)
- * until more comes.
+ * until more comes; false: no memory.
  */
 static bool keep_rest(struct attempt *at, const char *ptr, size_t len)
 {
 	struct exchange *ex = at->ex;
-	if (len == 0)
-		return true;
-	if (buf_append(&ex->worker->pool.bufs, &at->resp_in, ptr, len))
-		return true;
-	attempt_over(at, OUTCOME_no_memory);
-	return false;
+	return len == 0 || buf_append(&ex->worker->pool.bufs, &at->resp_in, ptr, len);
+}
+
+/* The head, if this is about one, has been made use of. */
+static void let_go(struct attempt *at, const struct message *resp)
+{
+	if (resp)
+		scratch_drop(at->ex->worker, SCRATCH_RESP);
 }
 
 /* Body bytes at `ptr`; `resp` is the head to send along with them, or NULL. */
@@ -192,6 +200,7 @@ static bool relay_body(struct attempt *at, struct message *resp, char *ptr, size
 	enum reject why;
 	enum h1_result result = h1_body_read(&at->resp_body, ptr, len, &piece, &why);
 	if (unlikely(result == H1_BAD)) {
+		let_go(at, resp);
 		response_refused(at, why);
 		return false;
 	}
@@ -199,13 +208,17 @@ static bool relay_body(struct attempt *at, struct message *resp, char *ptr, size
 	struct span body = {ptr, piece.data.len};
 	if (over && piece.consumed < len) /* more than the response: never use it again */
 		at->resp_keep = false;
-	if (!over && !keep_rest(at, ptr + piece.consumed, len - piece.consumed))
+	if (!over && !keep_rest(at, ptr + piece.consumed, len - piece.consumed)) {
+		let_go(at, resp);
+		attempt_over(at, OUTCOME_no_memory);
 		return false;
+	}
 	enum io io = IO_OK;
 	if (resp)
 		io = ex->client_ops->head(ex, resp, body, over && !trailers);
 	else if (body.len || over)
 		io = ex->client_ops->data(ex, body, over && !trailers);
+	let_go(at, resp);
 	if (!trailers || io == IO_ERR)
 		return attempt_relayed(at, io, over && !trailers);
 	return relay_trailers(at, piece.trailers);
@@ -235,6 +248,7 @@ static bool upgraded(struct attempt *at, struct message *resp, char *rest, size_
 {
 	struct exchange *ex = at->ex;
 	if (!ex->wants_upgrade || !resp->upgrade || !takes(ex, resp)) {
+		let_go(at, resp);
 		attempt_over(at, OUTCOME_bad_response);
 		return false;
 	}
@@ -242,8 +256,9 @@ static bool upgraded(struct attempt *at, struct message *resp, char *rest, size_
 	ex->head_relayed = true;
 	policy_response(ex, resp);
 	exchange_set_state(ex, EXCHANGE_TUNNEL);
-	return attempt_relayed(at, ex->client_ops->upgrade(ex, resp, (struct span){rest, len}),
-			       false);
+	enum io io = ex->client_ops->upgrade(ex, resp, (struct span){rest, len});
+	let_go(at, resp);
+	return attempt_relayed(at, io, false);
 }
 
 static bool final_head(struct attempt *at, struct message *resp, char *rest, size_t len)
@@ -251,6 +266,7 @@ static bool final_head(struct attempt *at, struct message *resp, char *rest, siz
 	struct exchange *ex = at->ex;
 	struct h1_limits limits = response_limits(ex);
 	if (unlikely(ex->wants_upgrade) && !takes(ex, resp)) {
+		let_go(at, resp);
 		attempt_over(at, OUTCOME_bad_response);
 		return false;
 	}
@@ -270,15 +286,22 @@ static bool relay_head(struct attempt *at, char *ptr, size_t len, size_t seen)
 	while (len) {
 		enum reject why;
 		enum h1_result result = H1_MORE;
+		scratch_take(w, SCRATCH_RESP);
 		if (!seen || h1_head_may_be_complete(view_of(ptr, len), seen, &limits))
 			result = h1_parse_response(view_of(ptr, len), &limits, ex->method, &w->resp,
 						   &why);
+		if (result != H1_OK)
+			scratch_drop(w, SCRATCH_RESP);
 		if (result == H1_BAD) {
 			response_refused(at, why);
 			return false;
 		}
-		if (result == H1_MORE)
-			return keep_rest(at, ptr, len);
+		if (result == H1_MORE) {
+			if (keep_rest(at, ptr, len))
+				return true;
+			attempt_over(at, OUTCOME_no_memory);
+			return false;
+		}
 		if (!attempt_head(at))
 			return false;
 		size_t head_len = w->resp.head_len;

@@ -68,7 +68,6 @@ static void die(struct h2_conn *conn, enum err why)
 		h2_conn_set_state(conn, H2_CONN_DEAD);
 	}
 	h2_conn_touch(conn);
-	h2_conn_touch(conn);
 }
 
 void h2_conn_kill(struct h2_conn *conn)

@@ -17,6 +17,12 @@ static void reset(struct backend_stream *s)
 	h2_conn_touch(conn);
 }
 
+/* Of a final head: worker->resp has been made use of. */
+static void let_go(const struct backend_stream *s)
+{
+	scratch_drop(s->at->ex->worker, SCRATCH_RESP);
+}
+
 static void refuse(struct backend_stream *s)
 {
 	reset(s);
@@ -58,18 +64,18 @@ static void final_head(struct backend_stream *s, char *body, size_t len, bool en
 					    : UINT64_MAX;
 	if (resp->body == BODY_CLOSE) /* its end is marked, unlike that of HTTP/1 */
 		resp->body = BODY_CHUNKED;
-	if (resp->body == BODY_LENGTH && end && len == 0 && resp->content_length) {
-		refuse(s);
-		return;
-	}
-	if (!fits(s, len, end)) {
+	bool cut = resp->body == BODY_LENGTH && end && len == 0 && resp->content_length;
+	if (cut || !fits(s, len, end)) {
+		let_go(s);
 		refuse(s);
 		return;
 	}
 	ex->status = resp->status;
 	s->at->resp_keep = true;
 	policy_response(ex, resp);
-	relayed(s, ex->client_ops->head(ex, resp, (struct span){body, len}, end), len, end);
+	enum io io = ex->client_ops->head(ex, resp, (struct span){body, len}, end);
+	let_go(s);
+	relayed(s, io, len, end);
 }
 
 void backend_h2_head(struct h2_client_stream *stream, struct view text, char *body, size_t len,
@@ -82,7 +88,9 @@ void backend_h2_head(struct h2_client_stream *stream, struct view text, char *bo
 	enum reject why;
 	s->conn->answered = true;
 	attempt_answered(s->at);
+	scratch_take(w, SCRATCH_RESP);
 	if (h1_parse_response(text, &limits, ex->method, &w->resp, &why) != H1_OK) {
+		let_go(s);
 		reset(s);
 		response_refused(s->at, why);
 		return;
@@ -125,14 +133,18 @@ static void give_trailers(struct backend_stream *s, struct view text)
 	struct worker *w = ex->worker;
 	struct h1_limits limits = response_limits(ex);
 	enum reject why;
+	scratch_take(w, SCRATCH_RESP);
 	w->resp.n_headers = 0;
 	if (text.len && h1_parse_trailers(text, &limits, &w->resp, &why) != H1_OK) {
+		let_go(s);
 		reset(s);
 		response_refused(s->at, why);
 		return;
 	}
 	policy_response_trailers(ex, &w->resp);
-	relayed(s, ex->client_ops->trailers(ex, &w->resp), 0, true);
+	enum io io = ex->client_ops->trailers(ex, &w->resp);
+	let_go(s);
+	relayed(s, io, 0, true);
 }
 
 void backend_h2_trailers(struct h2_client_stream *stream, struct view text)

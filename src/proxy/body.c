@@ -29,10 +29,8 @@ static bool has_no_taker(const struct exchange *ex)
 
 static enum io keep_body(struct exchange *ex, struct span body)
 {
-	if (!request_append(ex, body)) {
-		exchange_end(ex, OUTCOME_no_memory);
+	if (!request_append(ex, body))
 		return IO_ERR;
-	}
 	return request_room(ex) ? IO_OK : IO_WAIT;
 }
 
@@ -55,6 +53,7 @@ static enum io send_body(struct exchange *ex, const struct request_part *part)
 	return io;
 }
 
+/* IO_ERR: there was no memory to keep it, see taken. */
 static enum io take_body(struct exchange *ex, const struct request_part *part)
 {
 	ex->req_complete = part->end;
@@ -67,6 +66,13 @@ static enum io take_body(struct exchange *ex, const struct request_part *part)
 		attempt_sent(ex->at);
 	else
 		exchange_progress(ex);
+	return io;
+}
+
+static enum io taken(struct exchange *ex, enum io io)
+{
+	if (unlikely(io == IO_ERR))
+		exchange_end(ex, OUTCOME_no_memory);
 	return io;
 }
 
@@ -132,7 +138,7 @@ static bool pour_piece(struct exchange *ex)
 		if (ex->req_chunked)
 			part.wire = chunk_frame(part.data, part.end);
 	}
-	return take_body(ex, &part) == IO_OK && !part.end &&
+	return taken(ex, take_body(ex, &part)) == IO_OK && !part.end &&
 	       (ex->gathered.len || ex->gathered_tail);
 }
 
@@ -192,11 +198,17 @@ static enum io gather(struct exchange *ex, struct span body, bool complete)
 	return gather_more(ex);
 }
 
-static enum io gather_trailers(struct exchange *ex, struct view wire)
+static bool keep_trailers(struct exchange *ex, struct view wire)
+{
+	return exchange_is_over(ex) || ex->gathered_end ||
+	       buf_append(&ex->worker->pool.bufs, &ex->gathered_tail, wire.ptr, wire.len);
+}
+
+static enum io trailers_gathered(struct exchange *ex, bool kept)
 {
 	if (exchange_is_over(ex) || ex->gathered_end)
 		return IO_OK;
-	if (!buf_append(&ex->worker->pool.bufs, &ex->gathered_tail, wire.ptr, wire.len)) {
+	if (!kept) {
 		exchange_end(ex, OUTCOME_no_memory);
 		return IO_ERR;
 	}
@@ -221,13 +233,12 @@ enum io exchange_body(struct exchange *ex, struct span body, bool complete)
 	struct request_part part = {.data = body, .wire = body, .end = complete};
 	if (ex->req_chunked)
 		part.wire = chunk_frame(body, complete);
-	return take_body(ex, &part);
+	return taken(ex, take_body(ex, &part));
 }
 
 enum io exchange_body_trailers(struct exchange *ex, struct message *trailers)
 {
 	struct worker *w = ex->worker;
-	struct h1_out out = h1_out_init(w->head, HEAD_ROOM);
 	enum reject why = strict_fields(ex->listener->underscores, trailers);
 	if (unlikely(why != REJECT_NONE)) {
 		counter_add(&w->counters.rejects[why], 1);
@@ -236,12 +247,19 @@ enum io exchange_body_trailers(struct exchange *ex, struct message *trailers)
 	}
 	counter_add(&w->counters.underscore_headers_dropped, trailers->n_underscore);
 	policy_request_trailers(ex, trailers);
+	scratch_take(w, SCRATCH_HEAD);
+	struct h1_out out = h1_out_init(w->head, HEAD_ROOM);
 	h1_put(&out, VIEW("0\r\n"));
 	h1_put_headers(&out, trailers);
 	h1_put(&out, VIEW("\r\n"));
 	check(!out.overflow);
-	if (unlikely(ex->gathers))
-		return gather_trailers(ex, view_of(out.ptr, out.len));
+	if (unlikely(ex->gathers)) {
+		bool kept = keep_trailers(ex, view_of(out.ptr, out.len));
+		scratch_drop(w, SCRATCH_HEAD);
+		return trailers_gathered(ex, kept);
+	}
 	struct request_part part = trailers_part((struct span){out.ptr, out.len});
-	return take_body(ex, &part);
+	enum io io = take_body(ex, &part);
+	scratch_drop(w, SCRATCH_HEAD);
+	return taken(ex, io);
 }

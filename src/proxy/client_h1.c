@@ -74,6 +74,7 @@ static void send_reject(struct client *c, const struct message *msg, unsigned st
 	    .json = accept && policy_prefers_json(accept->value),
 	};
 	size_t len = reply_page(&page, page_text, sizeof(page_text));
+	scratch_take(w, SCRATCH_HEAD);
 	struct h1_out out = h1_out_init(w->head, HEAD_ROOM);
 	h1_put_status_line(&out, status, VIEW_NONE);
 	h1_put_header(&out, VIEW("Content-Type"),
@@ -94,7 +95,9 @@ static void send_reject(struct client *c, const struct message *msg, unsigned st
 		counter_add(&w->counters.responses_5xx, 1);
 	else
 		counter_add(&w->counters.responses_4xx, 1);
-	if (stream_write(&c->stream, out.ptr, out.len) == IO_ERR)
+	enum io io = stream_write(&c->stream, out.ptr, out.len);
+	scratch_drop(w, SCRATCH_HEAD);
+	if (io == IO_ERR)
 		client_close(c);
 	else
 		client_linger(c);
@@ -147,11 +150,15 @@ static enum io give_trailers(struct client *c, struct view raw)
 {
 	struct h1_limits limits = head_limits(c->conf);
 	enum reject why;
-	if (h1_parse_trailers(raw, &limits, &c->worker->req, &why) != H1_OK) {
+	struct worker *w = c->worker;
+	enum io io = IO_ERR;
+	scratch_take(w, SCRATCH_REQ);
+	if (h1_parse_trailers(raw, &limits, &w->req, &why) == H1_OK)
+		io = exchange_body_trailers(c->ex, &w->req);
+	else
 		body_refused(c, why);
-		return IO_ERR;
-	}
-	return exchange_body_trailers(c->ex, &c->worker->req);
+	scratch_drop(w, SCRATCH_REQ);
+	return io;
 }
 
 /* Body bytes in the receive area; what is left over is kept in `in`. */
@@ -235,9 +242,10 @@ static void name_authority(struct client *c)
 
 /*
  * The head in worker->req is whole; `rest` are the bytes behind it.  The body
- * that came along goes with the head, so that both leave in one write.
+ * that came along goes with the head, so that both leave in one write.  What is
+ * still to be given: its trailers.
  */
-static void begin_exchange(struct client *c, char *rest, size_t len)
+static struct view begin_exchange(struct client *c, char *rest, size_t len)
 {
 	struct worker *w = c->worker;
 	struct h1_limits limits = head_limits(c->conf);
@@ -254,13 +262,13 @@ static void begin_exchange(struct client *c, char *rest, size_t len)
 	enum h1_result result = h1_body_read(&c->body, rest, len, &piece, &why);
 	if (result == H1_BAD) {
 		reject(c, why);
-		return;
+		return VIEW_NONE;
 	}
 	bool over = result == H1_OK, trailers = over && piece.trailers.len;
 	struct exchange *ex = exchange_new(w, &req);
 	if (!ex) {
 		send_reject(c, &w->req, 503, "no_memory", "weir is out of memory or descriptors");
-		return;
+		return VIEW_NONE;
 	}
 	ex->bytes_in += piece.consumed;
 	client_set_state(c, CLIENT_BUSY);
@@ -269,10 +277,9 @@ static void begin_exchange(struct client *c, char *rest, size_t len)
 	c->n_requests++;
 	c->ex = ex;
 	if (!keep_in(c, rest + piece.consumed, len - piece.consumed))
-		return;
+		return VIEW_NONE;
 	exchange_begin(ex, &req, (struct span){rest, piece.data.len}, over && !trailers);
-	if (trailers && !exchange_is_over(ex))
-		give_trailers(c, piece.trailers);
+	return trailers && !exchange_is_over(ex) ? piece.trailers : VIEW_NONE;
 }
 
 /* Bytes of a request in the receive area. */
@@ -281,17 +288,21 @@ static void take_request(struct client *c, char *ptr, size_t len)
 	struct worker *w = c->worker;
 	struct h1_limits limits = head_limits(c->conf);
 	enum reject why;
+	struct view trailers = VIEW_NONE;
+	scratch_take(w, SCRATCH_REQ);
 	enum h1_result result = h1_parse_request(view_of(ptr, len), &limits, &w->req, &why);
 	if (likely(result == H1_OK)) {
 		why = strict_request(c->conf, &w->req);
-		if (unlikely(why != REJECT_NONE)) {
+		if (likely(why == REJECT_NONE))
+			trailers = begin_exchange(c, ptr + w->req.head_len, len - w->req.head_len);
+		else
 			reject(c, why);
-			return;
-		}
 	}
-	if (likely(result == H1_OK))
-		begin_exchange(c, ptr + w->req.head_len, len - w->req.head_len);
-	else if (result == H1_MORE)
+	scratch_drop(w, SCRATCH_REQ);
+	if (likely(result == H1_OK)) {
+		if (unlikely(trailers.len != 0))
+			give_trailers(c, trailers);
+	} else if (result == H1_MORE)
 		head_incomplete(c, ptr, len);
 	else if (why != REJECT_VERSION_UNSUPPORTED || !client_h2_takes(c, ptr, len))
 		reject(c, why);

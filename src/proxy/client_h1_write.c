@@ -27,10 +27,11 @@ static enum client_framing framing_of(const struct exchange *ex, const struct me
 	return ex->client_minor >= 1 ? FRAMING_CHUNKED : FRAMING_CLOSE;
 }
 
-/* The head in worker->head. */
+/* The head in worker->head, which it takes. */
 static struct h1_out put_head(struct exchange *ex, const struct message *resp)
 {
 	struct client *c = ex->client;
+	scratch_take(c->worker, SCRATCH_HEAD);
 	struct h1_out out = h1_out_init(c->worker->head, HEAD_ROOM - 64);
 	h1_put_status_line(&out, resp->status, resp->reason);
 	h1_put_headers(&out, resp);
@@ -59,12 +60,14 @@ static enum io op_head(struct exchange *ex, struct message *resp, struct span bo
 	ex->body_out += body.len;
 	struct h1_out head = put_head(ex, resp);
 	if (unlikely(head.overflow)) {
+		scratch_drop(c->worker, SCRATCH_HEAD);
 		c->keep = false;
 		return IO_ERR;
 	}
 	body = frame(c, body, end);
 	body.ptr -= head.len;
 	memcpy(body.ptr, head.ptr, head.len);
+	scratch_drop(c->worker, SCRATCH_HEAD);
 	return put(ex, body.ptr, body.len + head.len);
 }
 
@@ -89,16 +92,25 @@ static enum io op_piped(struct exchange *ex, struct pipe *pipe)
 	return stream_write_pipe(&c->stream, pipe);
 }
 
+/* What was put together in worker->head; lets go of that. */
+static enum io put_small(struct exchange *ex, const struct h1_out *out)
+{
+	enum io io = out->overflow ? IO_ERR : put(ex, out->ptr, out->len);
+	scratch_drop(ex->worker, SCRATCH_HEAD);
+	return io;
+}
+
 static enum io op_trailers(struct exchange *ex, const struct message *trailers)
 {
 	struct client *c = ex->client;
 	if (c->framing != FRAMING_CHUNKED)
 		return IO_OK;
+	scratch_take(c->worker, SCRATCH_HEAD);
 	struct h1_out out = h1_out_init(c->worker->head, HEAD_ROOM);
 	h1_put(&out, VIEW("0\r\n"));
 	h1_put_headers(&out, trailers);
 	h1_put(&out, VIEW("\r\n"));
-	return out.overflow ? IO_ERR : put(ex, out.ptr, out.len);
+	return put_small(ex, &out);
 }
 
 static enum io op_interim(struct exchange *ex, struct message *resp)
@@ -106,25 +118,29 @@ static enum io op_interim(struct exchange *ex, struct message *resp)
 	struct client *c = ex->client;
 	if (ex->client_minor == 0)
 		return IO_OK;
+	scratch_take(c->worker, SCRATCH_HEAD);
 	struct h1_out out = h1_out_init(c->worker->head, HEAD_ROOM);
 	h1_put_status_line(&out, resp->status, resp->reason);
 	h1_put_headers(&out, resp);
 	h1_put(&out, VIEW("\r\n"));
-	return out.overflow ? IO_ERR : put(ex, out.ptr, out.len);
+	return put_small(ex, &out);
 }
 
 static enum io op_upgrade(struct exchange *ex, struct message *resp, struct span bytes)
 {
 	struct client *c = ex->client;
 	struct worker *w = c->worker;
+	scratch_take(w, SCRATCH_HEAD);
 	struct h1_out out = h1_out_init(w->head, HEAD_ROOM);
 	c->keep = false;
 	h1_put_status_line(&out, resp->status, resp->reason);
 	h1_put_headers(&out, resp);
 	h1_put(&out, VIEW("Connection: upgrade\r\n\r\n"));
+	if (!out.overflow)
+		memcpy(bytes.ptr -= out.len, out.ptr, out.len);
+	scratch_drop(w, SCRATCH_HEAD);
 	if (out.overflow)
 		return IO_ERR;
-	memcpy(bytes.ptr -= out.len, out.ptr, out.len);
 	enum io io = put(ex, bytes.ptr, bytes.len + out.len);
 	if (unlikely(c->half_closed)) /* reads the end once more, as the tunnel's */
 		stream_resume(&c->stream);

@@ -111,6 +111,7 @@ static void answer(struct client_stream *cs, unsigned status, const char *reason
 	struct header *type = message_find(&w->req, HDR_CONTENT_TYPE);
 	bool grpc = type && policy_is_grpc(type->value);
 	size_t len = grpc ? 0 : reply_page(&page, text, sizeof(text));
+	scratch_take(w, SCRATCH_RESP);
 	resp->n_headers = 0;
 	if (grpc) { /* status 200, and its own in the place of trailers */
 		int n = snprintf(number, sizeof(number), "%u", reply_grpc_status(status));
@@ -137,6 +138,7 @@ static void answer(struct client_stream *cs, unsigned status, const char *reason
 	if (!h2_server_respond(&h2->server, &cs->st, resp, grpc ? 200 : status, view_of(text, len),
 			       true))
 		h2_server_reset(&h2->server, &cs->st, H2_INTERNAL_ERROR);
+	scratch_drop(w, SCRATCH_RESP);
 }
 
 /* There is nobody to answer: it is counted and logged all the same. */
@@ -225,10 +227,12 @@ static void give_trailers(struct client_stream *cs)
 	enum reject why;
 	struct buf *lines = cs->trailers;
 	cs->trailers = NULL;
+	scratch_take(w, SCRATCH_REQ);
 	if (h1_parse_trailers(buf_view(lines), &limits, &w->req, &why) == H1_OK)
 		exchange_body_trailers(cs->ex, &w->req);
 	else
 		exchange_refuse(cs->ex, OUTCOME_bad_body, reject_sentence(why));
+	scratch_drop(w, SCRATCH_REQ);
 	buf_put(&w->pool.bufs, lines);
 }
 
@@ -338,9 +342,12 @@ static void on_trailers(struct h2_stream *st, struct message *msg, enum reject w
 		exchange_body_trailers(cs->ex, msg);
 		return;
 	}
+	scratch_take(w, SCRATCH_HEAD);
 	struct h1_out out = h1_out_init(w->head, HEAD_ROOM);
 	h1_put_headers(&out, msg);
-	if (out.len && !buf_append(&w->pool.bufs, &cs->trailers, out.ptr, out.len))
+	bool kept = !out.len || buf_append(&w->pool.bufs, &cs->trailers, out.ptr, out.len);
+	scratch_drop(w, SCRATCH_HEAD);
+	if (!kept)
 		exchange_refuse(cs->ex, OUTCOME_no_memory, NULL);
 	else
 		cs->ended = true;

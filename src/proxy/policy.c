@@ -235,11 +235,13 @@ static bool put_request_line(struct exchange *ex, const struct message *msg, str
 		h1_put_request_line(out, msg->method_text, msg->path);
 		return true;
 	}
+	scratch_take(w, SCRATCH_FRONT);
 	struct str path = str_fixed(w->from_backend.base, AREA_FRONT);
 	enum rewrite rewrite =
 	    route_rewrite_path(ex->gl->gen->routes, w->routes, route, msg->path, &path);
 	h1_put_request_line(out, msg->method_text,
 			    rewrite == REWRITE_DONE ? str_as_view(&path) : msg->path);
+	scratch_drop(w, SCRATCH_FRONT);
 	return rewrite != REWRITE_FAILED; /* the path as it came may lead elsewhere */
 }
 

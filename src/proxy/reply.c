@@ -35,8 +35,11 @@ size_t reply_page(const struct reply_page *page, char *out, size_t cap)
 	return s.len;
 }
 
-static void begin_response(struct message *resp, unsigned status, uint64_t length)
+/* Takes worker->resp until send_reply. */
+static void begin_response(struct worker *w, unsigned status, uint64_t length)
 {
+	struct message *resp = &w->resp;
+	scratch_take(w, SCRATCH_RESP);
 	resp->status = (uint16_t)status;
 	resp->reason = VIEW_NONE;
 	resp->body = status == 204 || status == 304 ? BODY_NONE : BODY_LENGTH;
@@ -73,7 +76,9 @@ static enum io send_reply(struct exchange *ex, struct span body)
 	if (ex->method == METHOD_HEAD || resp->body == BODY_NONE)
 		body.len = 0;
 	ex->status = resp->status;
-	return ex->client_ops->head(ex, resp, body, true);
+	enum io io = ex->client_ops->head(ex, resp, body, true);
+	scratch_drop(ex->worker, SCRATCH_RESP);
+	return io;
 }
 
 unsigned reply_grpc_status(unsigned status)
@@ -102,7 +107,7 @@ static enum io reply_grpc(struct exchange *ex, enum outcome outcome, const char 
 	struct worker *w = ex->worker;
 	char code[8];
 	int n = snprintf(code, sizeof(code), "%u", reply_grpc_status(outcome_row(outcome)->status));
-	begin_response(&w->resp, 200, 0);
+	begin_response(w, 200, 0);
 	add_field(&w->resp, HDR_CONTENT_TYPE, VIEW("Content-Type"), VIEW("application/grpc"));
 	add_field(&w->resp, HDR_OTHER, VIEW("grpc-status"), view_of(code, (size_t)n));
 	add_field(&w->resp, HDR_OTHER, VIEW("grpc-message"), view_str(sentence));
@@ -130,7 +135,7 @@ enum io reply_error(struct exchange *ex, enum outcome outcome, const char *detai
 	};
 	char *at = w->from_backend.data;
 	size_t len = reply_page(&page, at, PAGE_MAX);
-	begin_response(&w->resp, row->status, len);
+	begin_response(w, row->status, len);
 	add_field(&w->resp, HDR_CONTENT_TYPE, VIEW("Content-Type"),
 		  page.json ? VIEW("application/json") : VIEW("text/plain; charset=utf-8"));
 	add_field(&w->resp, HDR_X_REQUEST_ID, VIEW("X-Request-ID"), id);
@@ -145,16 +150,20 @@ static enum io reply_redirect(struct exchange *ex, const struct exchange_request
 			      enum outcome *outcome)
 {
 	struct worker *w = ex->worker;
+	scratch_take(w, SCRATCH_FRONT);
 	struct str to = str_fixed(w->from_backend.base, AREA_FRONT);
 	route_redirect_to(ex->route, req->who.scheme, w->req.authority, w->req.path, &to);
 	if (to.overflow) {
+		scratch_drop(w, SCRATCH_FRONT);
 		*outcome = OUTCOME_head_too_large;
 		return reply_error(ex, *outcome, NULL);
 	}
-	begin_response(&w->resp, ex->route->redirect.status, 0);
+	begin_response(w, ex->route->redirect.status, 0);
 	add_field(&w->resp, HDR_LOCATION, VIEW("Location"), str_as_view(&to));
 	policy_response(ex, &w->resp);
-	return send_reply(ex, (struct span){w->from_backend.data, 0});
+	enum io io = send_reply(ex, (struct span){w->from_backend.data, 0});
+	scratch_drop(w, SCRATCH_FRONT);
+	return io;
 }
 
 static enum io reply_respond(struct exchange *ex)
@@ -165,7 +174,7 @@ static enum io reply_respond(struct exchange *ex)
 	check(body.len <= AREA_DATA);
 	if (body.len)
 		memcpy(at, body.ptr, body.len);
-	begin_response(&w->resp, ex->route->respond.status, body.len);
+	begin_response(w, ex->route->respond.status, body.len);
 	if (ex->route->respond.content_type.len && body.len)
 		add_field(&w->resp, HDR_CONTENT_TYPE, VIEW("Content-Type"),
 			  ex->route->respond.content_type);
@@ -177,7 +186,7 @@ enum io reply_final(struct exchange *ex)
 {
 	struct message *resp = &ex->worker->resp;
 	bool traced = ex->method == METHOD_TRACE; /* reflecting what it brought is not for us */
-	begin_response(resp, traced ? 405 : 200, 0);
+	begin_response(ex->worker, traced ? 405 : 200, 0);
 	add_field(resp, HDR_OTHER, VIEW("Allow"), reject_allow);
 	return send_reply(ex, (struct span){ex->worker->from_backend.data, 0});
 }

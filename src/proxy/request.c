@@ -45,15 +45,18 @@ static bool keep(struct exchange *ex, struct span body, bool complete)
 static bool lay(struct exchange *ex, struct span body, bool complete)
 {
 	struct worker *w = ex->worker;
+	scratch_take(w, SCRATCH_HEAD);
 	struct h1_out out = h1_out_init(w->head, HEAD_ROOM - H1_CHUNK_HEAD_MAX);
-	if (!policy_request(ex, &out))
-		return false;
-	if (ex->req_chunked)
-		body = chunk_frame(body, complete);
-	memcpy(body.ptr - out.len, out.ptr, out.len);
-	ex->req_head_len = (uint32_t)out.len;
-	ex->direct = (struct span){body.ptr - out.len, body.len + out.len};
-	return true;
+	bool ok = policy_request(ex, &out);
+	if (ok) {
+		if (ex->req_chunked)
+			body = chunk_frame(body, complete);
+		memcpy(body.ptr - out.len, out.ptr, out.len);
+		ex->req_head_len = (uint32_t)out.len;
+		ex->direct = (struct span){body.ptr - out.len, body.len + out.len};
+	}
+	scratch_drop(w, SCRATCH_HEAD);
+	return ok;
 }
 
 bool request_put(struct exchange *ex, struct span body, bool complete)

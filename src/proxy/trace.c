@@ -102,6 +102,7 @@ static void put_state(struct str *s, const struct message *msg)
 static void note(struct exchange *ex, const struct exchange_request *req, struct message *msg)
 {
 	struct trace *t = ex->trace;
+	scratch_take(ex->worker, SCRATCH_HEAD);
 	struct str s = str_fixed(ex->worker->head, HEAD_ROOM);
 	struct header *agent = message_find(msg, HDR_USER_AGENT);
 	char ip[ADDR_IP_TEXT_MAX];
@@ -121,6 +122,7 @@ static void note(struct exchange *ex, const struct exchange_request *req, struct
 		counter_add(&ex->worker->counters.trace_dropped, 1);
 		t->sampled = false;
 	}
+	scratch_drop(ex->worker, SCRATCH_HEAD);
 }
 
 void trace_begin(struct exchange *ex, const struct exchange_request *req, struct message *msg)
@@ -310,6 +312,7 @@ static void write_record(struct exchange *ex)
 	struct worker *w = ex->worker;
 	struct trace *t = ex->trace;
 	struct trace_record r = record_of(ex);
+	scratch_take(w, SCRATCH_FRONT);
 	struct str s = str_fixed(w->from_backend.base, TRACE_RECORD_MAX);
 	str_put(&s, &r, sizeof(r));
 	str_put(&s, t->attempts, t->n_attempts * sizeof(t->attempts[0]));
@@ -321,6 +324,7 @@ static void write_record(struct exchange *ex)
 	memcpy(s.ptr + offsetof(struct trace_record, len), &len, sizeof(len));
 	if (s.overflow || !ring_put(w->trace_ring, str_as_view(&s)))
 		counter_add(&w->counters.trace_dropped, 1u + t->n_attempts);
+	scratch_drop(w, SCRATCH_FRONT);
 }
 
 void trace_end(struct exchange *ex)

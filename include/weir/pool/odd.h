@@ -48,17 +48,21 @@ struct odd_shared {
 
 /* ---- workers ---- */
 
+struct backend;
 struct lease;
 struct pool_view;
-struct pool_worker;
-struct pool_tried;
 
 /* Takes over what the control thread decided; with pool_view_refresh. */
 void odd_refresh(struct pool_view *view);
 
-/* A lease on a backend whose turn it is to be tried; false: take another one. */
-bool odd_take_try(struct pool_view *view, struct pool_worker *pw, const struct pool_tried *tried,
-		  uint64_t key, struct lease *lease);
+/*
+ * Index of the next backend, from `from` on, whose turn it is to be tried: the turn is
+ * this worker's then.  The number of backends: there is none.  `wary`: by a request that
+ * cannot be repeated.
+ */
+uint32_t odd_next_try(const struct pool_view *view, uint32_t from, bool wary);
+/* That came to nothing: somebody else is to try soon. */
+void odd_try_failed(struct backend *b, uint64_t now_us);
 
 /*
  * What the attempt was answered, before its drop; `error`: strategies take it for

@@ -68,6 +68,18 @@ struct worker_limits {
 	int fds; /* accepting stops at this descriptor number */
 };
 
+/*
+ * What every request needs for a moment and none for longer: one function at a time has
+ * it.  It lets go before it calls what may answer, end or begin an exchange.
+ */
+enum scratch {
+	SCRATCH_HEAD,  /* worker->head */
+	SCRATCH_FRONT, /* from_backend.base, AREA_FRONT bytes: texts that go into no body */
+	SCRATCH_REQ,   /* worker->req */
+	SCRATCH_RESP,  /* worker->resp */
+	N_SCRATCHES,
+};
+
 struct worker {
 	struct pool_worker pool; /* id, buffers, upconns, random numbers */
 	struct loop loop;
@@ -128,10 +140,30 @@ struct worker {
 	_Atomic uint32_t n_conns CACHE_ALIGNED;
 	_Atomic uint32_t n_exchanges;
 	_Atomic bool takes_handovers; /* it has a generation and is not draining */
+#ifdef WEIR_CHECK_SLOW
+	const char *holders[N_SCRATCHES]; /* the function that has it; NULL: nobody */
+#endif
 	struct worker_counters counters CACHE_ALIGNED;
 };
 
 #define HEAD_ROOM AREA_FRONT
+
+#ifdef WEIR_CHECK_SLOW
+void scratch_take_by(struct worker *w, enum scratch what, const char *who);
+#define scratch_take(w, what) scratch_take_by(w, what, __func__)
+void scratch_drop(struct worker *w, enum scratch what);
+#else
+static inline void scratch_take(struct worker *w, enum scratch what)
+{
+	(void)w;
+	(void)what;
+}
+static inline void scratch_drop(struct worker *w, enum scratch what)
+{
+	(void)w;
+	(void)what;
+}
+#endif
 
 /* What is left of a body, or was moved of one without an end, that makes it bulk: others
  * come first (stream_put_off). */
