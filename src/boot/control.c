@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The control thread: start, reload and end of the process, and what it does each second. */
+/* The control thread: start and end of the process, signals, and what it does each second. */
 #include "control.h"
 #include "log_writer.h"
 #include "sandbox.h"
@@ -19,228 +19,6 @@
 #include "weir/base/file.h"
 #include "weir/boot/boot.h"
 #include "weir/net/inherit.h"
-
-#define DRAIN_POLL_S 0.02
-/* The last spans get two seconds. */
-#define FLUSH_POLLS 100
-
-/* ---- generations ---- */
-
-static void note_reload(struct control *control, bool ok, struct view error)
-{
-	control->last_reload.ok = ok;
-	control->last_reload.at_wall_us = clock_wall_us();
-	str_reset(&control->last_reload.error);
-	str_view(&control->last_reload.error, error);
-}
-
-enum err control_rebuild(struct control *control, struct str *why)
-{
-	struct generation *gen = generation_new(control, control->shared, why);
-	if (!gen)
-		return ERR_IO;
-	generation_publish(control, gen);
-	return ERR_OK;
-}
-
-/* What cannot change while running, until it is as at the start again. */
-static void warn_fixed(const struct control *control, const struct conf *next, struct str *why)
-{
-	struct str names = STR_INIT;
-	if (conf_needs_restart(control->first->conf, next, &names)) {
-		log_warn("changed, but takes effect at the next start only: " VIEW_FMT,
-			 VIEW_ARG(str_as_view(&names)));
-		str_printf(why, "changed, but takes effect at the next start only: " VIEW_FMT "\n",
-			   VIEW_ARG(str_as_view(&names)));
-	}
-	str_fini(&names);
-}
-
-/* ---- parts that follow a new configuration ---- */
-
-enum part { PART_ADMIN, PART_TRACER, PART_LOG, N_PARTS };
-
-static enum err prepare_part(struct control *control, enum part part, const struct conf *conf,
-			     struct str *why)
-{
-	switch (part) {
-	case PART_ADMIN:
-		return admin_prepare(control->admin, conf, why);
-	case PART_TRACER:
-		return tracer_prepare(control->tracer, conf, why);
-	case PART_LOG:
-		return log_writer_prepare(control->log_writer, conf, why);
-	case N_PARTS:
-		break;
-	}
-	return ERR_OK;
-}
-
-/* The first n of them, the latest first. */
-static void cancel_parts(struct control *control, unsigned n)
-{
-	if (n > PART_LOG)
-		log_writer_cancel(control->log_writer);
-	if (n > PART_TRACER)
-		tracer_cancel(control->tracer);
-	if (n > PART_ADMIN)
-		admin_cancel(control->admin);
-}
-
-/* All of them are ready, or none. */
-static enum err prepare_parts(struct control *control, const struct conf *conf, struct str *why)
-{
-	enum err err = ERR_OK;
-	unsigned n = 0;
-	while (n < N_PARTS && !(err = prepare_part(control, (enum part)n, conf, why)))
-		n++;
-	if (err)
-		cancel_parts(control, n);
-	return err;
-}
-
-static void commit_parts(struct control *control)
-{
-	admin_commit(control->admin);
-	tracer_commit(control->tracer);
-	log_writer_commit(control->log_writer);
-}
-
-/* Everything that can fail first; nothing has changed when it does. */
-static enum err try_reload(struct control *control, struct conf *conf, struct str *why)
-{
-	struct shared_conf *shared = shared_conf_new(conf, why);
-	if (!shared) {
-		conf_free(conf);
-		return ERR_SYNTAX;
-	}
-	enum err err = prepare_parts(control, conf, why);
-	if (err)
-		goto out;
-	struct generation *gen = generation_new(control, shared, why);
-	if (!gen) {
-		cancel_parts(control, N_PARTS);
-		err = ERR_IO;
-		goto out;
-	}
-	warn_fixed(control, conf, why);
-	log_set_level(conf->log.level);
-	generation_publish(control, gen);
-	runtime_settle(control);
-	commit_parts(control);
-out:
-	shared_conf_put(shared);
-	return err;
-}
-
-enum err control_reload(struct control *control, struct str *why)
-{
-	if (control->state != CONTROL_RUNNING) {
-		str_text(why, "weir is about to stop\n");
-		return ERR_CLOSED;
-	}
-	struct conf_diags diags;
-	char state[96];
-	snprintf(state, sizeof(state), "RELOADING=1\nMONOTONIC_USEC=%llu",
-		 (unsigned long long)clock_us());
-	notify_state(state);
-	conf_diags_init(&diags);
-	struct conf *conf = options_load(control->options, &diags);
-	conf_diags_format(&diags, why, false);
-	conf_diags_fini(&diags);
-	enum err err = conf ? try_reload(control, conf, why) : ERR_SYNTAX;
-	notify_state("READY=1");
-	if (err) {
-		log_error("reload failed, the running configuration stays:");
-		struct view rest = str_as_view(why), line;
-		while (rest.len) {
-			ptrdiff_t end = view_chr(rest, '\n');
-			line = view_head(rest, end < 0 ? rest.len : (size_t)end);
-			log_error(VIEW_FMT, VIEW_ARG(line));
-			rest = view_skip(rest, line.len + 1);
-		}
-		note_reload(control, false, str_as_view(why));
-		event_add(EVENT_RELOAD_FAILED, VIEW_NONE, VIEW_NONE,
-			  "reload failed, the running configuration stays");
-		return err;
-	}
-	note_reload(control, true, VIEW_NONE);
-	str_reset(&control->handover.error);
-	log_info("configuration loaded, generation %llu", (unsigned long long)control->current->id);
-	size_t n_changes = runtime_count(control);
-	if (n_changes)
-		log_info(
-		    "%zu change%s made at run time stay%s in force: weirctl runtime lists them",
-		    n_changes, n_changes == 1 ? "" : "s", n_changes == 1 ? "s" : "");
-	event_add(EVENT_RELOAD, VIEW_NONE, VIEW_NONE, "configuration loaded, generation %llu",
-		  (unsigned long long)control->current->id);
-	return ERR_OK;
-}
-
-/* ---- the end ---- */
-
-static bool all_done(const struct control *control)
-{
-	for (unsigned i = 0; i < control->n_workers; i++)
-		if (atomic_load(&control->workers[i]->n_conns))
-			return false;
-	return true;
-}
-
-void control_stop(struct control *control)
-{
-	control->state = CONTROL_STOPPING;
-	handover_cancel(control);
-	loop_stop(&control->loop);
-}
-
-static void on_drain_timer(struct ev_loop *ev, ev_timer *w, int revents)
-{
-	struct control *control = w->data;
-	(void)ev;
-	(void)revents;
-	bool late = clock_us() >= control->drain_deadline_us;
-	if (late)
-		log_warn("shutdown_timeout is over: cutting what is left");
-	/* twice in a row: a connection may be on its way between two workers */
-	bool quiet = control->drain_heard && all_done(control);
-	control->quiet_polls = quiet ? control->quiet_polls + 1 : 0;
-	bool sent = tracer_is_done(control->tracer) || control->quiet_polls > FLUSH_POLLS;
-	if (late || (control->quiet_polls > 2 && sent))
-		control_stop(control);
-}
-
-static void drain_one(struct worker *w, void *arg)
-{
-	(void)arg;
-	worker_drain(w);
-}
-
-static void drain_heard(struct control *control)
-{
-	control->drain_heard = true;
-	listeners_close(control); /* from now on the kernel refuses */
-}
-
-void control_drain(struct control *control)
-{
-	if (control->state != CONTROL_RUNNING)
-		return;
-	control->state = CONTROL_DRAINING;
-	handover_cancel(control);
-	if (control->handover.state != HANDOVER_DONE) /* else the service goes on */
-		notify_state("STOPPING=1");
-	uint64_t timeout = control->current->conf->shutdown_timeout_us;
-	log_info("draining: no new connections, waiting up to %llu s for exchanges to finish",
-		 (unsigned long long)(timeout / 1000000));
-	event_add(EVENT_DRAIN, VIEW_NONE, VIEW_NONE, "draining before the stop");
-	control->drain_deadline_us = clock_us() + timeout;
-	workers_call(control, drain_one, NULL);
-	workers_barrier(control, drain_heard);
-	ev_timer_init(&control->drain_timer, on_drain_timer, DRAIN_POLL_S, DRAIN_POLL_S);
-	control->drain_timer.data = control;
-	ev_timer_start(control->loop.ev, &control->drain_timer);
-}
 
 /* ---- signals and time ---- */
 
@@ -394,7 +172,7 @@ static enum err start(struct control *control, struct conf *conf, struct str *wh
 	}
 	enum err err = privileges_prepare(conf, why);
 	if (!err)
-		err = workers_start(control, conf, why);
+		err = workers_start(control, conf, generation_released, why);
 	if (err)
 		goto out;
 	pool_registry_init(&control->registry, control->n_workers, control->pool_workers);
@@ -508,7 +286,7 @@ void control_init(struct control *control, struct options *options)
 	    .started_us = clock_us(),
 	    .started_wall_us = clock_wall_us(),
 	    .last_reload = {.ok = true, .error = STR_INIT},
-	    .handover = {.error = STR_INIT, .state_fd = -1},
+	    .handover = {.error = STR_INIT, .state_fd = -1, .done = control_drain},
 	};
 	list_init(&control->listeners);
 	list_init(&control->generations);

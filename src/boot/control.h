@@ -40,9 +40,12 @@ struct tracer;
  */
 enum handover_state { HANDOVER_NONE, HANDOVER_WAITING, HANDOVER_DONE };
 
+struct control;
+
 struct handover {
 	enum handover_state state;
-	pid_t pid;    /* of the other */
+	pid_t pid;                             /* of the other */
+	void (*done)(struct control *control); /* the other has taken over */
 	ev_io ready;  /* what it says: see handover.c; the end: it never will be ready */
 	int state_fd; /* owns; what it is told, while WAITING; -1: nothing */
 	ev_timer late;
@@ -162,7 +165,9 @@ void tls_pack(const struct control *control, struct str *out);
 void tls_unpack(struct unpack *in, struct control *control);
 
 /* workers.c */
-enum err workers_start(struct control *control, const struct conf *conf, struct str *why);
+/* `released`: a worker has let go of its part of a generation. */
+enum err workers_start(struct control *control, const struct conf *conf,
+		       void (*released)(struct gen_local *gl), struct str *why);
 enum err workers_run(struct control *control);
 /* Runs fn(worker, arg) on each worker's thread, some time from now.  Any thread. */
 void workers_call(struct control *control, void (*fn)(struct worker *w, void *arg), void *arg);

@@ -150,3 +150,12 @@ void generation_publish(struct control *control, struct generation *gen)
 	}
 	workers_barrier(control, listeners_prune);
 }
+
+enum err control_rebuild(struct control *control, struct str *why)
+{
+	struct generation *gen = generation_new(control, control->shared, why);
+	if (!gen)
+		return ERR_IO;
+	generation_publish(control, gen);
+	return ERR_OK;
+}

@@ -280,7 +280,7 @@ static void succeeded(struct control *control)
 	event_add(EVENT_DRAIN, VIEW_NONE, VIEW_NONE, "process %d has taken over", pid);
 	admin_leave(control->admin);
 	listeners_keep_files(control);
-	control_drain(control);
+	control->handover.done(control);
 }
 
 static uint64_t exchanges_ended(const struct control *control)

@@ -26,7 +26,8 @@ static struct worker_limits limits_of_process(uint32_t pipes)
 	};
 }
 
-enum err workers_start(struct control *control, const struct conf *conf, struct str *why)
+enum err workers_start(struct control *control, const struct conf *conf,
+		       void (*released)(struct gen_local *gl), struct str *why)
 {
 	struct worker_limits limits = limits_of_process(conf->splice_pipes);
 	unsigned n = conf->workers;
@@ -42,7 +43,7 @@ enum err workers_start(struct control *control, const struct conf *conf, struct 
 			return err;
 		}
 		w->control = &control->loop;
-		w->on_gen_released = generation_released;
+		w->on_gen_released = released;
 		w->peers = control->workers;
 		w->n_peers = n;
 		control->workers[i] = w;

@@ -12,6 +12,15 @@
 
 #include "weir/base/check.h"
 
+/* For the pool's verdict; "": it is not odd. */
+static void odd_text(const struct health_target *t, char out[SCALING_ODD])
+{
+	const char *why = t->ejected ? t->eject_reason : t->odd.why;
+	bool failed = t->ejected && !t->odd.is_cause;
+	snprintf(out, SCALING_ODD, "%s%.*s", failed ? "was ejected: " : "", BACKEND_REASON_MAX - 1,
+		 why);
+}
+
 static void write_news(struct health_target *t)
 {
 	struct health_news *n = &t->news;

@@ -50,8 +50,7 @@ static const double memories_us[ODD_SPANS] = {2e6, 20e6};
 #define SUSPECT_TRY_US 250000
 #define SUSPECT_TRIES 16
 
-/* Between two tries; one that took long is made up for by as many times its time. */
-#define TRY_US 1000000
+/* One that took long is made up for by as many times its time. */
 #define TRY_TIMES 20
 /* How often over a backend must have shown that it is right again, at most. */
 #define TIMES_MAX 8
@@ -226,16 +225,6 @@ static void find_usual(struct health_pool *hp)
 	look_again(hp->health);
 }
 
-/* ---- names ---- */
-
-void odd_text(const struct health_target *t, char out[SCALING_ODD])
-{
-	const char *why = t->ejected ? t->eject_reason : t->odd.why;
-	bool failed = t->ejected && !t->odd.is_cause;
-	snprintf(out, SCALING_ODD, "%s%.*s", failed ? "was ejected: " : "", BACKEND_REASON_MAX - 1,
-		 why);
-}
-
 /* ---- proof ---- */
 
 static void name(struct health_target *t, const char *finding)
@@ -384,28 +373,14 @@ static void acquit(struct health_target *t)
 	begin_anew(t->pool);
 }
 
-/* What was learned of it while it failed says nothing of it now. */
-static void forget(struct health_target *t)
-{
-	atomic_store_explicit(&t->backend->odd.try_us, 0, memory_order_relaxed);
-	strategy_forget(&t->backend->memory);
-	memset(t->odd.recent, 0, sizeof(t->odd.recent));
-}
-
-static void try_in(struct health_target *t, uint64_t us)
-{
-	atomic_store_explicit(&t->backend->odd.try_us, t->health->loop->now_us + us,
-			      memory_order_relaxed);
-}
-
 /* One that is often right is asked on; one that let a request wait long is not, for long. */
 static void try_after(struct health_target *t, bool failed, uint64_t least_us)
 {
 	uint64_t took = atomic_load_explicit(&t->backend->odd.took_us, memory_order_relaxed);
 	uint64_t most = t->pool->outlier.max_eject_us, gap = least_us;
-	if (took > TRY_US)
+	if (took > ODD_TRY_US)
 		gap = took * TRY_TIMES < most ? took * TRY_TIMES : most;
-	try_in(t, !failed || t->odd.trial.score > 0 ? 0 : gap);
+	odd_try_in(t, !failed || t->odd.trial.score > 0 ? 0 : gap);
 }
 
 static bool is_starved(const struct health_target *t)
@@ -436,7 +411,7 @@ static void follow_suspect(struct health_target *t)
 	t->odd.trial = (struct odd_trial){0};
 	t->odd.n_tries = 0;
 	if (suspect)
-		try_in(t, 0);
+		odd_try_in(t, 0);
 	else
 		atomic_store_explicit(&t->backend->odd.try_us, 0, memory_order_relaxed);
 	look_again(t->health);
@@ -453,35 +428,7 @@ static void note_suspect(struct health_target *t, bool failed)
 		return;
 	}
 	bool often = t->odd.n_tries++ < SUSPECT_TRIES;
-	try_after(t, failed, often ? SUSPECT_TRY_US : TRY_US);
-}
-
-void odd_ejected(struct health_target *t, enum ejection cause)
-{
-	struct odd_target *odd = &t->odd;
-	const struct odd_recent *recent = &odd->recent[ODD_SPANS - 1];
-	bool by_share = cause == EJECTION_failures || cause == EJECTION_success_rate;
-	odd->trial.score = 0;
-	odd->tried_us = 0;
-	odd->is_suspect = false;
-	*odd->why = '\0';
-	if (!odd->is_cause)
-		odd->bad = by_share && recent->n > 0 ? recent->bad / recent->n : 1;
-	if (t->pool->tries)
-		try_in(t, TRY_US);
-}
-
-void odd_back(struct health_target *t)
-{
-	t->odd.is_cause = false;
-	forget(t);
-}
-
-bool odd_is_tried(const struct health_target *t)
-{
-	uint64_t now = t->health->loop->now_us;
-	return t->odd.is_cause && t->odd.tried_us &&
-	       now - t->odd.tried_us < t->pool->outlier.eject_us;
+	try_after(t, failed, often ? SUSPECT_TRY_US : ODD_TRY_US);
 }
 
 void odd_note_try(struct health_target *t, bool failed)
@@ -497,7 +444,7 @@ void odd_note_try(struct health_target *t, bool failed)
 		target_bring_back(t, TRIAL_OFF, "it answers as the others do: in service again");
 		begin_anew(t->pool);
 	} else {
-		try_after(t, failed, TRY_US);
+		try_after(t, failed, ODD_TRY_US);
 	}
 }
 

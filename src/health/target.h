@@ -128,17 +128,20 @@ struct health {
 	struct prober prober;
 };
 
-/* eject.c */
+/* traffic.c */
 
 /* The pool's settings are these, and its backends. */
 void pool_follow_outlier(struct health_pool *hp, const struct conf_outlier *conf);
 void pool_stop_outlier(struct health_pool *hp);
-/* A check of an ejected one is over; it began at this time. */
-void target_checked(struct health_target *t, bool ok, uint64_t began_us);
 /* A target that is new, or about to be freed. */
 void target_watch_traffic(struct health_target *t);
 void target_unwatch_traffic(struct health_target *t);
 
+/* eject.c */
+
+void target_eject_init(struct health_target *t);
+/* A check of an ejected one is over; it began at this time. */
+void target_checked(struct health_target *t, bool ok, uint64_t began_us);
 /* The process before has ejected it, until then. */
 void target_stay_ejected(struct health_target *t, uint64_t back_at_us);
 
@@ -146,6 +149,7 @@ void target_stay_ejected(struct health_target *t, uint64_t back_at_us);
 bool target_may_eject(const struct health_target *t);
 /* `reason` is in t->eject_reason. */
 void target_eject(struct health_target *t, enum ejection cause);
+void target_set_trial(struct health_target *t, enum trial trial);
 void target_bring_back(struct health_target *t, enum trial trial, const char *why);
 
 /* odd.c */
@@ -155,16 +159,25 @@ void pool_follow_odd(struct health_pool *hp, const struct pool *pool);
 /* A new one: what its backend was counted before is not evidence. */
 void target_begin_odd(struct health_target *t);
 void target_free_odd(struct health_target *t);
+/* A request that tried it has told. */
+void odd_note_try(struct health_target *t, bool failed);
+
+/* odd_state.c */
+
+/* Between two tries of an ejected one. */
+#define ODD_TRY_US 1000000
+/* A request is to try it, so long from now. */
+void odd_try_in(struct health_target *t, uint64_t us);
 /* It has been ejected, for whatever cause; and is back. */
 void odd_ejected(struct health_target *t, enum ejection cause);
 void odd_back(struct health_target *t);
-/* A request that tried it has told. */
-void odd_note_try(struct health_target *t, bool failed);
-/* For the pool's verdict; "": it is not odd. */
-void odd_text(const struct health_target *t, char out[SCALING_ODD]);
 /* Its ejection ends when tries say so, not by time. */
 bool odd_is_tried(const struct health_target *t);
 
+/* settle.c */
+
+/* As what is known now makes it. */
+enum backend_state target_state(const struct health_target *t);
 /* Works out the state anew and publishes it when it changed; `why` is a sentence. */
 void target_settle(struct health_target *t, const char *why);
 
