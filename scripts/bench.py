@@ -14,7 +14,9 @@ and haproxy add X-Forwarded-For only; weir sets its other X-Forwarded fields and
 keeps its statistics, as it always does; row `stats` shows what those cost, beside weir-bare, in which
 recording them is compiled out.  Row `watched` is about monitoring: the CPU time of weir's control
 thread in a second in which everything is read, beside a weir that nobody reads (weir-unread); 10 000
-us are a percent of a core, and the latencies are those of the clients meanwhile.
+us are a percent of a core, and the latencies are those of the clients meanwhile.  Rows "beside" are
+about fairness: the ratio is that of the p99 of small requests in an open loop, "beside/s" how many of
+the large ones, or handshakes, went on meanwhile.
 
 Limits: loopback says nothing about network cards.  The client's core is often the first to be
 full: "cores" below 1 means that the proxy had time to spare, and a proxy that sleeps and wakes
@@ -44,10 +46,20 @@ H1, H2 = ('weir', 'nginx', 'haproxy'), ('weir', 'nginx', 'haproxy', 'nghttpx')
 
 def row(title, **changed):
     base = dict(title=title, load='wrk', conns=64, path='/bytes/100', size=100, post=0, close=False,
-                backends=4, routes=0, tls=False, resume=False, streams=0, rate=0, workers=1,
+                backends=4, routes=0, tls=False, resume=False, streams=0, rate=0, beside='', workers=1,
                 log=False, idle=0, peers=H1, unit='request')
     assert set(changed) <= set(base), changed
     return base | changed
+
+
+def beside_row(what):
+    """Small requests, a thousand a second, beside what keeps the proxy busy."""
+    return row(f'100 B, 1000 requests/s, beside {what}', load='beside', beside=what, conns=500,
+               rate=1000, tls=True)
+
+
+def tunnel_row(title, size):
+    return row(title, load='tunnel', size=size, backends=0, unit='message')
 
 
 def size_row(title, size, **changed):
@@ -75,6 +87,13 @@ ROWS = {
                  streams=10, peers=H2),
     'h2m32': row('HTTP/2, 16 connections x 32 streams', tls=True, load='h2load', conns=16,
                  streams=32, peers=H2),
+    'downloads': beside_row('downloads'),
+    'tlsdownloads': beside_row('tls downloads'),
+    'h2downloads': beside_row('h2 downloads'),
+    'uploads': beside_row('uploads'),
+    'flood': beside_row('handshakes'),
+    'tunnel64': tunnel_row('32 tunnels, echo of 64 B', 64),
+    'tunnel4k': tunnel_row('32 tunnels, echo of 4 KiB', 4096),
     'workers2': row('two workers, nothing pinned, 64 connections', workers=2),
     'stats': row('statistics compiled out (weir-bare), 100 B, 64 connections', peers=('weir', 'weir-bare')),
     'watched': row('control thread, read once a second (/v1/pools, /metrics) and not at all; 1000 '
@@ -86,7 +105,7 @@ ROWS = {
     'idletls': row('memory of an idle TLS connection', load='idle', tls=True, unit='connection'),
 }
 LOADS = {'wrk': clients.wrk, 'h2load': clients.h2load, 'open': clients.open_loop,
-         'handshakes': clients.handshakes}
+         'handshakes': clients.handshakes, 'tunnel': clients.tunnel, 'beside': clients.beside}
 
 # What a request costs beside things that do not take part in it.
 CURVES = {
@@ -94,7 +113,7 @@ CURVES = {
     'backends': ('backends', 'backends', (1, 10, 100, 1000)),
     'routes': ('routes', 'routes', (1, 10, 100, 1000, 10000)),
 }
-METRICS = ('cpu_us', 'rps', 'cores', 'others', 'p50_us', 'p99_us', 'p999_us', 'rss_bytes')
+METRICS = ('cpu_us', 'large', 'rps', 'cores', 'others', 'p50_us', 'p99_us', 'p999_us', 'rss_bytes')
 
 
 class Bench:
@@ -180,7 +199,7 @@ class Bench:
     def start(self, name, r, apps, cores):
         # generous: haproxy gives up idle backend connections when a quarter of its limit is in use
         what = setup(apps.ports, routes=r['routes'], workers=r['workers'], log=r['log'],
-                     tls=self.tls if r['tls'] else None,
+                     tls=self.tls if r['tls'] else None, both=bool(r['beside']),
                      connections=min(CONNECTIONS, self.idle_most() + 300))
         return procs.Proxy(name, PEERS[name], what, cores[1])
 
@@ -231,7 +250,7 @@ class Bench:
         if r['idle']:
             r = r | dict(idle=min(r['idle'], self.idle_most()))
         running, held, table = {}, [], {}
-        apps = procs.Apps(r['backends'], core=cores[0])
+        apps = procs.Apps(r['backends'], core=cores[0]) if r['backends'] else procs.Echo(cores[0])
         try:
             self.start_all(r, apps, cores, running)
             if r['load'] in LOADS:
@@ -253,7 +272,13 @@ class Bench:
 # ---- what comes out ----
 
 def main_metric(r):
+    if r['beside']:
+        return 'p99_us'
     return 'rss_bytes' if r['load'] == 'idle' else 'cpu_us'
+
+
+def head_of(r):
+    return 'p99 us' if r['beside'] else 'CPU us/' + r['unit']
 
 
 def summary(r, table):
@@ -287,8 +312,9 @@ def print_row(r, rows):
     if r['load'] == 'idle':
         print(f'  {"":8} {"bytes/connection":>22} {"weir/peer":>20} {"bad":>6}')
     else:
-        print(f'  {"":8} {"CPU us/" + r["unit"]:>22} {"weir/peer":>20} {r["unit"] + "s/s":>12}'
-              f' {"p50 ms":>7} {"p99 ms":>7} {"p99.9":>7} {"cores":>6} {"others":>6} {"bad":>6}')
+        print(f'  {"":8} {head_of(r):>22} {"weir/peer":>20} {r["unit"] + "s/s":>12}'
+              f' {"p50 ms":>7} {"p99 ms":>7} {"p99.9":>7} {"cores":>6} {"others":>6} {"bad":>6}'
+              + (f' {"beside/s":>9}' if r['beside'] else ''))
     for name, s in rows.items():
         value = spread(s[main_metric(r)], s['low'], s['high'], 0 if r['load'] == 'idle' else 2)
         ratio = spread(s['ratio'], s['ratio_low'], s['ratio_high'], 2) \
@@ -297,14 +323,14 @@ def print_row(r, rows):
         if r['load'] != 'idle':
             line += (f' {s["rps"]:12.0f} {ms(s, "p50_us"):>7} {ms(s, "p99_us"):>7}'
                      f' {ms(s, "p999_us"):>7} {s["cores"]:6.2f} {s["others"]:6.2f}')
-        print(f'{line} {s["bad"]:>6}')
+        print(f'{line} {s["bad"]:>6}' + (f' {s["large"]:9.0f}' if r['beside'] else ''))
     sys.stdout.flush()
 
 
 def print_table(rows, results, peers):
     """One line a row, as Markdown: what the README shows."""
     others = [p for p in peers if p != 'weir' and any(p in x for x in results.values())]
-    print('\n| CPU us, or bytes | weir | ' + ' | '.join(others) + ' |')
+    print('\n| CPU us, p99 us, or bytes | weir | ' + ' | '.join(others) + ' |')
     print('|---|---:|' + '---:|' * len(others))
     for name, found in results.items():
         key = main_metric(rows[name])

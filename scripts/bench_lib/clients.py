@@ -9,8 +9,11 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 
 from . import handshakes as handshake_client
+from . import tunnels
 from .procs import Failure, pin, program
 
 HANDSHAKERS = 4
@@ -111,6 +114,49 @@ def handshakes(row, port, seconds, core):
     if len(rows) < len(children):
         raise Failure('the handshake client failed')
     return dict(n=sum(r['n'] for r in rows), bad=sum(r['bad'] for r in rows), span=seconds)
+
+
+def tunnel(row, port, seconds, core):
+    """Messages that go to and fro through tunnels, one at a time in each."""
+    said = run([sys.executable, tunnels.__file__, 'load', str(port), str(seconds), str(row['size'])],
+               core, seconds)
+    if said.returncode:
+        raise Failure(f'tunnels: {said.stderr.strip()}')
+    return json.loads(said.stdout) | dict(bad=0)
+
+
+# What keeps a proxy busy while others want little of it: a load, and what its row differs in.
+BULK = {
+    'downloads': (wrk, dict(path='/bytes/1048576', size=1048576, conns=8, tls=False)),
+    'tls downloads': (wrk, dict(path='/bytes/1048576', size=1048576, conns=8, tls=True)),
+    'h2 downloads': (h2load, dict(path='/bytes/1048576', size=1048576, conns=4, streams=2, tls=True)),
+    'uploads': (wrk, dict(post=1048576, conns=8, tls=False)),
+    'handshakes': (handshakes, dict(tls=True)),
+}
+
+
+def beside(row, port, seconds, core):
+    """Small requests in an open loop over plain HTTP, beside bulk, on the port above with TLS."""
+    load, changed = BULK[row['beside']]
+    bulk, failed = row | changed, []
+
+    def run_bulk():
+        try:
+            bulk['seen'] = load(bulk, port + (1 if bulk['tls'] else 0), seconds + 2, core)
+        except Failure as why:
+            failed.append(why)
+
+    thread = threading.Thread(target=run_bulk)
+    thread.start()
+    time.sleep(1)
+    try:
+        seen = open_loop(row, port, seconds, core)
+    finally:
+        thread.join()
+    if failed:
+        raise failed[0]
+    large = bulk['seen']
+    return seen | dict(bad=seen['bad'] + large['bad'], large=large['n'] / large['span'])
 
 
 def ask_socket(path, target):

@@ -11,8 +11,8 @@ CIPHER = 'TLS_AES_128_GCM_SHA256'
 
 
 def setup(ports, **changed):
-    """What a proxy is to do; `ports` are the backends'."""
-    base = dict(ports=ports, routes=0, workers=1, tls=None, log=False, connections=4096,
+    """What a proxy is to do; `ports` are the backends'.  `both`: plain HTTP, TLS one port above."""
+    base = dict(ports=ports, routes=0, workers=1, tls=None, both=False, log=False, connections=4096,
                 strategy=None, pool_size=4096)
     assert set(changed) <= set(base), changed
     return base | changed
@@ -21,14 +21,16 @@ def setup(ports, **changed):
 # ---- weir ----
 
 def weir(s, port, scratch):
-    tls = ''
+    tls, limits = '', (f'    timeouts: {{keepalive: {KEEP}s}}\n'
+                       f'    limits: {{connections: {s["connections"] + 100}}}\n')
     if s['tls']:
         tls = f'    tls: {{certificates: [{{cert: {s["tls"]["pem"]}, key: {s["tls"]["key"]}}}]}}\n'
+    if s['both']:
+        tls = f'  - bind: 127.0.0.1:{port + 1}\n{limits}{tls}'
     routes = ''.join(f'  - {{match: {{path: /r{i}/}}, pool: app}}\n' for i in range(s['routes']))
     text = (f'workers: {s["workers"]}\nstatus: {{socket: {scratch}/weir.sock}}\n'
             + (f'log: {{access: {{path: {scratch}/access.log, format: json}}}}\n' if s['log'] else '')
-            + f'listeners:\n  - bind: 127.0.0.1:{port}\n    timeouts: {{keepalive: {KEEP}s}}\n'
-            f'    limits: {{connections: {s["connections"] + 100}}}\n{tls}'
+            + f'listeners:\n  - bind: 127.0.0.1:{port}\n{limits}{tls}'
             + (f'routes:\n{routes}' if routes else '')
             + f'pools:\n  app:\n    keepalive: {{idle: {KEEP}s, max_idle: {s["pool_size"]}}}\n'
             + (f'    balance: {s["strategy"]}\n' if s['strategy'] else '')
@@ -44,14 +46,18 @@ def weir_bare(s, port, scratch):
 
 # ---- nginx ----
 
-NGINX_PROXY = ('proxy_pass http://app; proxy_http_version 1.1; proxy_set_header Connection "";'
+NGINX_PROXY = ('proxy_pass http://app; proxy_http_version 1.1;'
+               ' proxy_set_header Connection $wanted; proxy_set_header Upgrade $http_upgrade;'
                ' proxy_set_header Host $http_host;'
                ' proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;')
 
 
 def nginx_listen(s, port):
+    plain = f'listen 127.0.0.1:{port} backlog=4096;'
     if not s['tls']:
-        return f'listen 127.0.0.1:{port} backlog=4096;'
+        return plain
+    if s['both']:
+        return plain + nginx_listen(s | dict(both=False), port + 1)
     return (f'listen 127.0.0.1:{port} ssl http2 backlog=4096; ssl_protocols TLSv1.3;'
             f' ssl_certificate {s["tls"]["pem"]}; ssl_certificate_key {s["tls"]["key"]};'
             f' ssl_conf_command Ciphersuites {CIPHER};'
@@ -71,6 +77,7 @@ error_log stderr warn; worker_rlimit_nofile {2 * s["connections"] + 1000};
 events {{ worker_connections {2 * s["connections"] + 100}; }}
 http {{ access_log {log}; server_tokens off; keepalive_timeout {KEEP}s;
 keepalive_requests 1000000000; tcp_nodelay on; {temp}
+map $http_upgrade $wanted {{ default upgrade; '' ''; }} client_max_body_size 0;
 upstream app {{ {zone}{strategy} {''.join(f"server 127.0.0.1:{p};" for p in s['ports'])}
 keepalive {s["pool_size"]}; keepalive_requests 1000000000; keepalive_timeout {KEEP}s; }}
 server {{ {nginx_listen(s, port)}
@@ -89,6 +96,8 @@ def haproxy(s, port, scratch):
     if s['routes']:
         files['routes.map'] = ''.join(f'/r{i}/ app\n' for i in range(s['routes']))
         rule = f'use_backend %[path,map_beg({scratch}/routes.map)]'
+    if s['both']:
+        bind += f'\n    bind 127.0.0.1:{port + 1} backlog 4096'
     if s['tls']:
         bind += f' ssl crt {s["tls"]["both"]} alpn h2,http/1.1 ssl-min-ver TLSv1.3'
         bind += f' ciphersuites {CIPHER}'
@@ -103,6 +112,7 @@ defaults
     timeout connect 5s
     timeout client {KEEP}s
     timeout server {KEEP}s
+    timeout tunnel {KEEP}s
     timeout http-keep-alive {KEEP}s
     option forwardfor
     http-reuse always

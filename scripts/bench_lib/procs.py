@@ -12,6 +12,8 @@ import sys
 import tempfile
 import time
 
+from . import tunnels
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BIN = os.path.join(os.environ.get('WEIR_BUILD', os.path.join(ROOT, 'build', 'release')), 'bin')
 TICK = os.sysconf('SC_CLK_TCK')
@@ -40,9 +42,15 @@ def version(name):
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        return s.getsockname()[1]
+    """One whose successor is free, too."""
+    while True:
+        with socket.socket() as s, socket.socket() as above:
+            s.bind(('127.0.0.1', 0))
+            try:
+                above.bind(('127.0.0.1', s.getsockname()[1] + 1))
+            except (OSError, OverflowError):
+                continue
+            return s.getsockname()[1]
 
 
 def cores():
@@ -164,6 +172,17 @@ class Apps:
     def stop(self):
         stop(self.process)
         self.process.stdout.close()
+
+
+class Echo:
+    """A backend for tunnels, in the place of Apps."""
+
+    def __init__(self, core=None):
+        self.process = subprocess.Popen([sys.executable, tunnels.__file__, 'echo'],
+                                        stdout=subprocess.PIPE, text=True, preexec_fn=pin(core))
+        self.ports = json.loads(self.process.stdout.readline())['ports']
+
+    stop = Apps.stop
 
 
 class Proxy:
