@@ -8,13 +8,14 @@
  *    "problem": true, "sentence": "p95 is 12.1 ms alone ...", "meaning": "requests are ...",
  *    "next": {"verdict": "healthy", "looks": 1, "of": 3},   another one is knocking, or null
  *    "looked_at": "2026-11-24T01:02:03.456Z", "interval_s": 10,
- *    "evidence": {"window": "10s", "slo_p95_us": 200000,
+ *    "evidence": {"window": "10s", "window_s": 5, "slo_p95_us": 200000,
  *      "alone": {"n": 1200, "p50_us": 9900, "p95_us": 12100, "p95_low_us": .., "p95_high_us": ..},
  *      "now": {the same, "p99_us": ..}, "growth": 4.2, "rate": 812,
  *      "mean": {"queue_us": 0, "connect_us": 3, "self_us": 41, "total_us": 10210},
  *      "waiting_share": 0.01,         of the mean: queue, connect, self, loop lag
- *      "shared": {"known": true, "found": false, "change": -0.02, "se": 0.01,
- *                 "low_load": 3, "high_load": 24},
+ *      "shared": {"known": true, "found": false, "change": 0.02, "se": 0.01, "z": 2.0},
+ *                                     of the duration at equal level, others busier
+ *      "changed": {"at": "..", "factor": 3.1, "what": "speed"},   or "kind", or null
  *      "cv2_arrivals": 1.02, "cv2_service": 0.98},
  *    "curve": [{"in_flight": 1, "rate": 99.1, "completions": 1234}],  of a typical backend
  *    "model": {"kind": "workers", "refusal": null, "n_min": 1, "n_max": 31, "levels": 31,
@@ -126,10 +127,23 @@ static void put_shift(struct json *j, const struct scaling_shift *shift)
 	json_object(j);
 	json_member_bool(j, "known", shift->known);
 	json_member_bool(j, "found", shift->found);
-	put_known(j, "change", shift->change, shift->known);
-	put_known(j, "se", shift->se, shift->known);
-	put_known(j, "low_load", shift->low_load, shift->known);
-	put_known(j, "high_load", shift->high_load, shift->known);
+	put_known(j, "change", shift->change, shift->measured);
+	put_known(j, "se", shift->se, shift->measured);
+	put_known(j, "z", shift->z, shift->measured);
+	json_object_end(j);
+}
+
+static void put_change(struct json *j, const struct scaling_change *change)
+{
+	json_key(j, "changed");
+	if (!change->at_us) {
+		json_null(j);
+		return;
+	}
+	json_object(j);
+	json_member_time(j, "at", change->at_wall_us);
+	json_member_double(j, "factor", change->factor);
+	json_member_text(j, "what", change->of_kind ? "kind" : "speed");
 	json_object_end(j);
 }
 
@@ -137,7 +151,11 @@ static void put_evidence(struct json *j, const struct scaling *s, uint64_t slo_u
 {
 	json_key(j, "evidence");
 	json_object(j);
-	json_member_text(j, "window", window_name(s->window));
+	json_member_double(j, "window_s", s->window_s);
+	json_member_text(j, "window",
+			 s->window_s > 60   ? "10m"
+			 : s->window_s > 10 ? "1m"
+					    : "10s");
 	json_key(j, "slo_p95_us");
 	if (slo_us)
 		json_u64(j, slo_us);
@@ -155,7 +173,9 @@ static void put_evidence(struct json *j, const struct scaling *s, uint64_t slo_u
 	put_us(j, "total_us", s->total_us);
 	json_object_end(j);
 	json_member_double(j, "waiting_share", s->waiting);
+	json_member_bool(j, "alone_in_pool", s->alone_in_pool);
 	put_shift(j, &s->shift);
+	put_change(j, &s->change);
 	json_member_double(j, "cv2_arrivals", s->cv2_arrivals);
 	json_member_double(j, "cv2_service", s->cv2_service);
 	json_object_end(j);

@@ -8,6 +8,7 @@
 #include "registry.h"
 
 #include "weir/base/check.h"
+#include "weir/base/clock.h"
 
 /* As many workers as there can be (workers in tbl/directives.def). */
 #define WORKERS_MAX 256
@@ -73,14 +74,11 @@ void insight_backend_tick(struct backend *b, uint64_t requests, uint64_t errors,
 
 /* ---- pools, once a second ---- */
 
-/* State bins by what the pool's other backends have to do meanwhile. */
-static void fold_levels(struct backend *b, double pool_in_flight)
+static void fold_levels(struct backend *b, struct scaling *scaling)
 {
 	const struct levels *levels[WORKERS_MAX];
-	double own = (double)history_newest(b->history)->in_flight;
-	double others = pool_in_flight > own ? pool_in_flight - own : 0;
-	if (b->scaling)
-		scaling_part_fold(b->scaling, levels, levels_of(b, levels), others);
+	if (b->scaling && scaling)
+		scaling_part_fold(b->scaling, scaling, levels, levels_of(b, levels));
 }
 
 static bool is_of(const struct backend *b, const struct pool_state *s)
@@ -123,6 +121,19 @@ static void name_odd(const struct pool_registry *reg, struct pool_state *s)
 	scaling_odd(s->scaling, who);
 }
 
+/* Who came in the second that has passed, whatever became of it: the demand. */
+static uint32_t arrivals_of(struct pool_state *s, uint32_t served)
+{
+	uint64_t total = 0;
+	for (unsigned i = 0; i < s->n_workers; i++)
+		total += counter_get(&s->local[i]->counters.requests);
+	uint64_t since = total - s->ticked_requests;
+	bool first = !s->ticked;
+	s->ticked_requests = total;
+	s->ticked = true;
+	return first ? served : since < UINT32_MAX ? (uint32_t)since : UINT32_MAX;
+}
+
 /*
  * The pool's row: its backends' rows added up, with quantiles of all samples.  Who
  * waits does so for the pool: every backend's row shows the same queue.
@@ -152,13 +163,13 @@ void insight_state_tick(const struct pool_registry *reg, struct pool_state *s, u
 	if (s->history)
 		history_push(s->history, &row);
 	if (s->scaling) {
-		scaling_count(s->scaling, row.requests);
+		scaling_count(s->scaling, arrivals_of(s, row.requests));
 		name_odd(reg, s);
 	}
 	list_each (it, &reg->backends) {
 		struct backend *b = list_entry(it, struct backend, registry_link);
 		if (is_of(b, s))
-			fold_levels(b, (double)row.in_flight);
+			fold_levels(b, s->scaling);
 	}
 }
 
@@ -183,6 +194,7 @@ void pool_look(struct pool *pool, uint64_t lag_us, uint64_t now_us)
 		    .levels = levels,
 		    .n_levels = levels_of(b, levels),
 		    .weight = pool->weights[i],
+		    .limit = pool->conf->limits.requests,
 		    .usable = pool->weights[i] > 0 && backend_state_takes_new(backend_state(b)),
 		};
 	}
@@ -193,6 +205,7 @@ void pool_look(struct pool *pool, uint64_t lag_us, uint64_t now_us)
 	    .pooled = pool->strategy->needs & NEEDS_LOADS,
 	    .lag_us = lag_us,
 	    .now_us = now_us,
+	    .wall_us = clock_wall_us(),
 	};
 	scaling_look(pool->state->scaling, &input);
 	arena_free(arena);

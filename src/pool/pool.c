@@ -57,8 +57,7 @@ static struct levels *make_levels(struct backend_local *local)
  * Two workers may swap places between the count and the clock; that moves
  * microseconds from one level to its neighbour.
  */
-static inline void leave_level(struct backend *backend, struct pool_worker *pw, uint32_t k,
-			       bool served)
+static inline void leave_level(struct backend *backend, struct pool_worker *pw, uint32_t k)
 {
 	if (!WEIR_STATS)
 		return;
@@ -70,8 +69,6 @@ static inline void leave_level(struct backend *backend, struct pool_worker *pw, 
 	if (unlikely(!levels) && !(levels = make_levels(local)))
 		return;
 	levels_pass(levels, k, now - since);
-	if (served)
-		levels_done(levels, k);
 }
 
 /*
@@ -157,13 +154,32 @@ static uint32_t pick(struct pool_view *view, struct pool_worker *pw, uint32_t ti
 	return way.strategy->pick(way.table, way.local, &input, eligible, &view->pool->loads);
 }
 
+/* So many backends are asked at each arrival; of larger pools at some. */
+#define ASKED_MAX 8
+
+/*
+ * What is in flight at the pool's other backends, which tells a shared bottleneck from
+ * load of its own.  A count of the pool would be written by all workers at each request.
+ */
+static uint16_t count_elsewhere(const struct pool *pool, struct pool_worker *pw, uint32_t own)
+{
+	uint32_t sum = 0;
+	if (!WEIR_STATS || (pool->n > ASKED_MAX && pw->n_asked++ % (pool->n / ASKED_MAX) != 0))
+		return LEVEL_UNKNOWN;
+	for (uint32_t i = 0; i < pool->n; i++)
+		if (i != own)
+			sum += atomic_load_explicit(&pool->backends[i]->in_flight,
+						    memory_order_relaxed);
+	return sum < LEVEL_UNKNOWN ? (uint16_t)sum : LEVEL_UNKNOWN - 1;
+}
+
 static enum pool_verdict taken(struct pool_view *view, uint32_t tier, uint32_t i, uint64_t key,
 			       struct lease *lease)
 {
 	struct backend *backend = view->pool->backends[i];
 	uint32_t now = atomic_load_explicit(&backend->in_flight, memory_order_relaxed);
 	uint32_t others = now ? now - 1 : 0; /* another worker may have dropped one since */
-	leave_level(backend, view->sl->pw, others, false);
+	leave_level(backend, view->sl->pw, others);
 	*lease = (struct lease){
 	    .view = view,
 	    .backend = backend,
@@ -171,6 +187,7 @@ static enum pool_verdict taken(struct pool_view *view, uint32_t tier, uint32_t i
 	    .tier = (uint16_t)tier,
 	    .fallback = falls_back(view->pool, key),
 	    .others = others < UINT16_MAX ? (uint16_t)others : UINT16_MAX,
+	    .elsewhere = count_elsewhere(view->pool, view->sl->pw, i),
 	    .on_trial = atomic_load_explicit(&backend->fault.trial, memory_order_relaxed),
 	    .bound = key != 0,
 	    .answer = ANSWER_NONE,
@@ -485,7 +502,7 @@ void lease_drop(struct lease *lease, bool error, uint64_t duration_us)
 	uint32_t before =
 	    atomic_fetch_sub_explicit(&lease->backend->in_flight, 1, memory_order_seq_cst);
 	check(before > 0);
-	leave_level(lease->backend, view->sl->pw, before, lease->served);
+	leave_level(lease->backend, view->sl->pw, before);
 	bool crowded = atomic_load(&lease->backend->crowded);
 	lease->backend = NULL;
 	if (unlikely(pool->options.bound_percent))

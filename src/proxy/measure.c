@@ -159,7 +159,8 @@ void exchange_measure(struct exchange *ex)
 	}
 	struct levels *levels = atomic_load_explicit(&bl->levels, memory_order_relaxed);
 	if (likely(set == &bl->ok && levels != NULL))
-		levels_served(levels, ex->at->lease.others, us[PHASE_wait] + us[PHASE_transfer]);
+		levels_served(levels, ex->at->lease.others, ex->at->lease.elsewhere,
+			      us[PHASE_wait] + us[PHASE_transfer]);
 	struct slow_ring *ring = slow_ring_of(bl);
 	if (ring && slow_wants(ring, us[PHASE_total], ex->last_byte_us) &&
 	    ex->outcome != OUTCOME_tunnel && ex->outcome != OUTCOME_tunnel_idle)

@@ -161,22 +161,70 @@ static bool fit_usl(const struct fit_point *p, size_t m, struct fit *f, int *n_c
 
 /* ---- c workers ---- */
 
-static double workers_rate(double per_worker, double fall, double c, double n)
+/*
+ * Who finds all workers busy waits for the rest of what they have at hand, which is half a
+ * service time when all take as long and more than one when some take very long: `offset`,
+ * in service times, is what that differs from one.
+ */
+static double workers_rate(const struct fit *f, double n)
 {
-	double x = per_worker * fmin(n, c) - fall * fmax(n - c, 0);
-	return fmax(x, per_worker * c * 0.01);
+	double c = f->workers.c, p = f->workers.per_worker, over = fmax(n - c, 0);
+	if (over > 0 && f->workers.offset != 0)
+		return n * p / fmax((n + f->workers.offset) / c, 1);
+	return fmax(p * fmin(n, c) - f->workers.fall * over, p * c * 0.01);
 }
 
-static bool fit_c(const struct fit_point *p, size_t m, double c, struct solution *s)
+struct workers_fit {
+	double per_worker, fall, offset, rss;
+	int n_coef;
+};
+
+/* Rates that fall beyond c. */
+static bool fit_falling(const struct fit_point *p, size_t m, double c, struct workers_fit *out)
 {
 	struct problem pr = {.m = m};
+	struct solution s;
 	for (size_t i = 0; i < m; i++) {
 		pr.y[i] = p[i].rate;
 		pr.w[i] = p[i].done / (p[i].rate * p[i].rate);
 		pr.x[i][0] = fmin(p[i].n, c);
 		pr.x[i][1] = -fmax(p[i].n - c, 0);
 	}
-	return solve(&pr, p[m - 1].n > c ? 3 : 1, s);
+	if (!solve(&pr, p[m - 1].n > c ? 3 : 1, &s))
+		return false;
+	*out = (struct workers_fit){s.coef[0], s.coef[1], 0, s.rss, s.n_coef};
+	return true;
+}
+
+/* Durations with an offset beyond c, to one side. */
+static bool fit_offset(const struct fit_point *p, size_t m, double c, double side,
+		       struct workers_fit *out)
+{
+	struct problem pr = {.m = m};
+	struct solution s;
+	for (size_t i = 0; i < m; i++) {
+		pr.y[i] = p[i].n / p[i].rate;
+		pr.w[i] = p[i].done / (pr.y[i] * pr.y[i]);
+		pr.x[i][0] = fmax(1, p[i].n / c);
+		pr.x[i][1] = p[i].n > c ? side / c : 0;
+	}
+	if (p[m - 1].n <= c || !solve_subset(&pr, 3, &s) || s.coef[0] <= 0 || s.coef[1] < 0 ||
+	    s.coef[1] > s.coef[0])
+		return false;
+	*out = (struct workers_fit){1 / s.coef[0], 0, side * s.coef[1] / s.coef[0], s.rss,
+				    s.n_coef};
+	return true;
+}
+
+static bool fit_c(const struct fit_point *p, size_t m, double c, struct workers_fit *best)
+{
+	struct workers_fit f;
+	if (!fit_falling(p, m, c, best))
+		return false;
+	for (double side = -1; side <= 1; side += 2)
+		if (fit_offset(p, m, c, side, &f) && f.rss < best->rss)
+			*best = f;
+	return true;
 }
 
 /* Every whole c up to 64, then in steps of 1/64: fewer than C_MAX up to the last level. */
@@ -190,7 +238,7 @@ static double next_c(double c)
 static int fit_workers_range(const struct fit_point *p, size_t m, double from, double to,
 			     struct fit *f)
 {
-	struct solution best = {0}, s;
+	struct workers_fit best = {0}, s;
 	double best_c = 0, rss[C_MAX], cs[C_MAX];
 	size_t n = 0;
 	for (double c = from; c <= to && n < C_MAX; c = next_c(c)) {
@@ -205,8 +253,9 @@ static int fit_workers_range(const struct fit_point *p, size_t m, double from, d
 	}
 	if (best_c <= 0)
 		return 0;
-	f->workers.per_worker = best.coef[0];
-	f->workers.fall = best.coef[1];
+	f->workers.per_worker = best.per_worker;
+	f->workers.fall = best.fall;
+	f->workers.offset = best.offset;
 	f->workers.c = f->workers.c_low = f->workers.c_high = (uint32_t)best_c;
 	for (size_t i = 0; i < n; i++) {
 		double worse = (double)m * log((rss[i] + 1e-12) / (best.rss + 1e-12));
@@ -235,7 +284,7 @@ double fit_rate(const struct fit *f, double n)
 	if (f->model == FIT_USL)
 		return usl_rate(f->usl.lam, f->usl.sig, f->usl.kap, n);
 	if (f->model == FIT_WORKERS)
-		return workers_rate(f->workers.per_worker, f->workers.fall, f->workers.c, n);
+		return workers_rate(f, n);
 	return 0;
 }
 
@@ -244,6 +293,8 @@ double fit_capacity(const struct fit *f, bool *at_least)
 	double most = 0, reach = f->n_max * FIT_REACH;
 	for (double n = 1; n <= reach; n += fmax(1, reach / 256))
 		most = fmax(most, fit_rate(f, n));
+	if (f->model == FIT_WORKERS) /* offsets make it seem more near c */
+		most = f->workers.per_worker * fmin(f->workers.c, reach);
 	*at_least = f->model == FIT_WORKERS ? !f->workers.saturated
 					    : f->usl.peak_n <= 0 || f->usl.peak_n > reach;
 	return most;

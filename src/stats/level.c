@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The rare paths of the state bins. */
+/* Levels: filing a duration. */
 #include "weir/stats/level.h"
 
 #include <stdlib.h>
@@ -33,12 +33,59 @@ void levels_free(struct levels *levels)
 	free(levels);
 }
 
-void levels_served_first(struct levels *levels, unsigned c, uint64_t us)
+static void add32(_Atomic uint32_t *sum, uint32_t n)
 {
-	struct hist *h = hist_new();
+	uint32_t old = atomic_load_explicit(sum, memory_order_relaxed);
+	atomic_store_explicit(sum, old + n, memory_order_relaxed);
+}
+
+/*
+ * The running median takes a step towards each value, a 32nd of itself.  It is chosen
+ * before the duration is looked at, so that it cannot favour one side.
+ */
+static void split(struct levels *levels, uint32_t k, uint32_t elsewhere, uint64_t us)
+{
+	struct level_split *s = &levels->split[k];
+	uint32_t usual = levels->usual[k], log = level_log(us);
+	unsigned side = elsewhere * 8 > usual;
+	add32(&s->n[side], 1);
+	add32(&s->elsewhere[side], elsewhere);
+	add32(&s->log[side], log);
+	counter_add(&s->log2, (uint64_t)log * log);
+	uint32_t step = 1 + usual / 32;
+	if (side)
+		levels->usual[k] = (uint16_t)(usual + step < UINT16_MAX ? usual + step : usual);
+	else
+		levels->usual[k] = (uint16_t)(usual > step ? usual - step : 0);
+}
+
+static void file(struct levels *levels, unsigned c, uint64_t us)
+{
+	struct hist *h = atomic_load_explicit(&levels->served[c], memory_order_relaxed);
+	if (likely(h != NULL)) {
+		hist_record(h, us);
+		return;
+	}
+	h = hist_new();
 	if (!h)
 		return; /* one sample less; the next one tries again */
 	hist_record(h, us);
 	/* release: whoever sees the pointer sees the zeroes behind it */
 	atomic_store_explicit(&levels->served[c], h, memory_order_release);
+}
+
+#define US_MAX (UINT64_C(1) << 26) /* as the histograms' */
+
+void levels_served(struct levels *levels, uint32_t others, uint32_t elsewhere, uint64_t us)
+{
+	uint32_t k = others + 1, bin = level_bin(k);
+	uint64_t bounded = us < US_MAX ? us : US_MAX;
+	if (unlikely(bin > levels_top(levels)))
+		atomic_store_explicit(&levels->top, bin, memory_order_relaxed);
+	counter_add(&levels->bin[bin].n, 1);
+	counter_add(&levels->bin[bin].us, bounded);
+	counter_add(&levels->bin[bin].us2, bounded * bounded);
+	if (likely(k < LEVEL_SPLIT && elsewhere != LEVEL_UNKNOWN))
+		split(levels, k, elsewhere, us);
+	file(levels, level_class(others, elsewhere), us);
 }

@@ -117,79 +117,22 @@ bool rate_unpack(struct unpack *in, struct rate *rate, uint64_t now_us)
 
 /* ---- levels ---- */
 
-static void pack_served(const struct levels *const *levels, size_t n, unsigned c, struct str *out)
-{
-	struct hist_total total = {0};
-	for (size_t i = 0; i < n; i++)
-		if (levels[i])
-			hist_total_add_hist(&total, atomic_load_explicit(&levels[i]->served[c],
-									 memory_order_acquire));
-	pack_sparse(out, total.count, HIST_BUCKETS);
-	pack_u64(out, total.sum_us);
-	pack_u64(out, total.max_us);
-}
-
+/* Only the integral: what the control thread has read of the rest it hands over itself. */
 void levels_pack(const struct levels *const *levels, size_t n, struct str *out)
 {
-	uint64_t time_us[LEVEL_BINS] = {0}, done[LEVEL_BINS] = {0}, area_us = 0;
-	for (size_t i = 0; i < n; i++) {
-		if (!levels[i])
-			continue;
-		area_us += counter_get(&levels[i]->area_us);
-		for (uint32_t k = 0; k < LEVEL_BINS; k++) {
-			time_us[k] += counter_get(&levels[i]->bin[k].time_us);
-			done[k] += counter_get(&levels[i]->bin[k].done);
-		}
-	}
-	pack_u64(out, LEVEL_CLASSES);
+	uint64_t area_us = 0;
+	for (size_t i = 0; i < n; i++)
+		area_us += levels[i] ? counter_get(&levels[i]->area_us) : 0;
 	pack_u64(out, area_us);
-	pack_sparse(out, time_us, LEVEL_BINS);
-	pack_sparse(out, done, LEVEL_BINS);
-	for (unsigned c = 0; c < LEVEL_CLASSES; c++)
-		pack_served(levels, n, c, out);
-}
-
-static void take_served(struct unpack *in, struct levels *levels, unsigned c)
-{
-	uint64_t count[HIST_BUCKETS], n = 0;
-	unpack_sparse(in, count, HIST_BUCKETS);
-	uint64_t sum_us = unpack_u64(in), max_us = unpack_u64(in);
-	for (uint32_t i = 0; i < HIST_BUCKETS; i++)
-		n += count[i];
-	struct hist *h = n && !in->bad ? hist_new() : NULL;
-	if (!h)
-		return;
-	for (uint32_t i = 0; i < HIST_BUCKETS; i++) {
-		atomic_store(&h->count[i], (uint32_t)count[i]);
-		if (count[i])
-			atomic_fetch_or(&h->groups, hist_group(i));
-	}
-	atomic_store(&h->sum_us, sum_us);
-	atomic_store(&h->max_us, max_us);
-	atomic_store(&levels->served[c], h);
 }
 
 struct levels *levels_unpack(struct unpack *in)
 {
-	uint64_t time_us[LEVEL_BINS], done[LEVEL_BINS];
-	struct levels *levels = levels_new();
-	in->bad |= !levels || unpack_u64(in) != LEVEL_CLASSES;
 	uint64_t area_us = unpack_u64(in);
-	unpack_sparse(in, time_us, LEVEL_BINS);
-	unpack_sparse(in, done, LEVEL_BINS);
-	for (unsigned c = 0; c < LEVEL_CLASSES && !in->bad; c++)
-		take_served(in, levels, c);
-	if (in->bad) {
-		levels_free(levels);
-		return NULL;
-	}
-	counter_add(&levels->area_us, area_us);
-	for (uint32_t k = 0; k < LEVEL_BINS; k++) {
-		counter_add(&levels->bin[k].time_us, time_us[k]);
-		counter_add(&levels->bin[k].done, done[k]);
-		if (time_us[k] || done[k])
-			atomic_store(&levels->top, k);
-	}
+	struct levels *levels = in->bad ? NULL : levels_new();
+	in->bad |= !levels;
+	if (levels)
+		counter_add(&levels->area_us, area_us);
 	return levels;
 }
 

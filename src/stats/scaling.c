@@ -1,17 +1,21 @@
 /* SPDX-License-Identifier: MIT */
-/* Gathering the evidence: curves, service times alone and now, shared bottlenecks. */
+/* Gathering the evidence: curves, service times alone and now, arrivals. */
 #include "scaling.h"
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
+
+#include "recent.h"
 
 #define CURVE_MEMORY_S 600.0
-#define SERVICE_MEMORY_LOOKS 360.0 /* an hour of looks */
-/* Completions, weighted, that a comparison of two loads must stand on. */
-#define SHIFT_INFO 200.0
-#define SHIFT_SE 4 /* one of many pairs is that far off by chance once in thousands */
-/* A change of speed smaller than this is no sharing, whatever its significance. */
-#define SHIFT_MIN 0.10
+#define WANTED 400     /* samples of S: a shorter span with so many is preferred */
+#define WANTED_P99 1000
+
+static const double now_spans_s[RECENT_NOW] = {5, 30, 300};
+static const double alone_spans_s[RECENT_ALONE] = {30, 300, 1800};
+static const double part_now_spans_s[RECENT_PART] = {5, 30};
+static const double part_alone_spans_s[RECENT_PART] = {30, 300};
 
 /* ---- one backend, once a second ---- */
 
@@ -25,90 +29,113 @@ void scaling_part_free(struct scaling_part *part)
 	if (!part)
 		return;
 	for (unsigned c = 0; c < LEVEL_CLASSES; c++)
-		free(part->served[c]);
+		free(part->last.served[c]);
 	free(part);
 }
 
-static void forget(struct scaling_part *part, double keep)
+/* What was learned about its speed is of another time. */
+static void follow_epoch(struct scaling_part *part, const struct scaling *s)
 {
-	for (uint32_t k = 0; k < LEVEL_BINS; k++) {
-		part->time_s[k] *= keep;
-		part->done[k] *= keep;
-	}
-	for (unsigned l = 0; l < SCALING_LOADS; l++)
-		for (uint32_t k = 0; k < SCALING_LOAD_BINS; k++) {
-			part->load_time_s[l][k] *= (float)keep;
-			part->load_done[l][k] *= (float)keep;
-		}
+	if (part->epoch == s->epoch)
+		return;
+	part->epoch = s->epoch;
+	memset(part->n, 0, sizeof(part->n));
+	memset(part->us, 0, sizeof(part->us));
+	memset(part->usual_n, 0, sizeof(part->usual_n));
+	memset(part->usual_log, 0, sizeof(part->usual_log));
+	recents_forget(part->recent_now, RECENT_PART);
+	recents_forget(part->recent_alone, RECENT_PART);
 }
 
-void scaling_part_fold(struct scaling_part *part, const struct levels *const *levels, size_t n,
-		       double others)
+static void fold_level(struct scaling_part *part, const struct levels *const *levels, size_t n,
+		       uint32_t k)
 {
-	unsigned load = level_class((uint32_t)fmin(others + 0.5, 1e6));
-	bool any = false;
+	uint64_t count = 0, us = 0;
+	for (size_t i = 0; i < n; i++)
+		if (levels[i]) {
+			count += counter_get(&levels[i]->bin[k].n);
+			us += counter_get(&levels[i]->bin[k].us);
+		}
+	double keep = exp(-1 / CURVE_MEMORY_S);
+	part->n[k] = part->n[k] * keep + (double)(count - part->last.n[k]);
+	part->us[k] = part->us[k] * keep + (double)(us - part->last.us[k]);
+	part->last.n[k] = count;
+	part->last.us[k] = us;
+}
+
+void scaling_part_fold(struct scaling_part *part, struct scaling *s,
+		       const struct levels *const *levels, size_t n)
+{
 	uint32_t top = 0;
+	follow_epoch(part, s);
 	for (size_t i = 0; i < n; i++) {
 		uint32_t of = levels[i] ? levels_top(levels[i]) : 0;
 		top = of > top ? of : top;
 	}
-	for (uint32_t k = 0; k <= top; k++) {
-		uint64_t time_us = 0, done = 0;
-		for (size_t i = 0; i < n; i++)
-			if (levels[i]) {
-				time_us += counter_get(&levels[i]->bin[k].time_us);
-				done += counter_get(&levels[i]->bin[k].done);
-			}
-		if (time_us == part->last_time_us[k] && done == part->last_done[k])
-			continue;
-		if (!any)
-			forget(part, exp(-1 / CURVE_MEMORY_S));
-		any = true;
-		double dt = (double)(int64_t)(time_us - part->last_time_us[k]) / 1e6;
-		double dn = (double)(done - part->last_done[k]);
-		part->last_time_us[k] = time_us;
-		part->last_done[k] = done;
-		part->time_s[k] += dt;
-		part->done[k] += dn;
-		if (k < SCALING_LOAD_BINS) {
-			part->load_time_s[load][k] += (float)dt;
-			part->load_done[load][k] += (float)dn;
-		}
-	}
+	for (uint32_t k = 1; k <= top; k++)
+		fold_level(part, levels, n, k);
+	if (s->n_blocks && s->n_counts % SCALING_BLOCK_S == 0)
+		scaling_part_block(part, &s->blocks[(s->n_blocks - 1) % SCALING_BLOCKS], levels, n,
+				   top);
 }
 
-/* ---- service times at low load ---- */
+/* ---- what was served since the last look ---- */
 
-/* Takes in what was served since the last look, of all workers. */
-static void fold_served(struct scaling_part *part, const struct levels *const *levels, size_t n)
+static void file(struct scaling *s, struct scaling_part *part, unsigned c, uint32_t bucket,
+		 uint32_t n)
+{
+	recents_add(s->recent_now, RECENT_NOW, bucket, n);
+	recents_add(part->recent_now, RECENT_PART, bucket, n);
+	if (s->pending.at_us && s->looked_us >= s->pending.at_us) {
+		s->since.weight[bucket] += n;
+		s->since.n += n;
+	}
+	if (c > 1)
+		return;
+	recents_add(s->recent_alone, RECENT_ALONE, bucket, n);
+	recents_add(part->recent_alone, RECENT_PART, bucket, n);
+	if (c == 0)
+		recents_add(s->recent_solo, RECENT_ALONE, bucket, n);
+}
+
+/* Of all workers. */
+static void fold_served(struct scaling *s, const struct scaling_member *m)
 {
 	for (unsigned c = 0; c < LEVEL_CLASSES; c++) {
 		struct hist_total now = {0};
-		for (size_t i = 0; i < n; i++)
-			if (levels[i])
+		for (size_t i = 0; i < m->n_levels; i++)
+			if (m->levels[i])
 				hist_total_add_hist(&now,
-						    atomic_load_explicit(&levels[i]->served[c],
+						    atomic_load_explicit(&m->levels[i]->served[c],
 									 memory_order_acquire));
 		if (now.n == 0)
 			continue;
-		struct scaling_served *s = part->served[c];
-		if (!s && !(s = part->served[c] = calloc(1, sizeof(*s))))
+		uint32_t **last = &m->part->last.served[c];
+		if (!*last && !(*last = calloc(HIST_BUCKETS, sizeof(**last))))
 			continue; /* nothing is lost: the next look takes it all */
-		double keep = exp(-1 / SERVICE_MEMORY_LOOKS);
 		for (uint32_t i = 0; i < HIST_BUCKETS; i++) {
-			uint32_t new = (uint32_t)now.count[i] - s->last[i];
-			s->last[i] = (uint32_t)now.count[i];
-			s->weight[i] = s->weight[i] * keep + new;
+			uint32_t new = (uint32_t)now.count[i] - (*last)[i];
+			if (!new)
+				continue;
+			(*last)[i] = (uint32_t)now.count[i];
+			file(s, m->part, c, i, new);
 		}
 	}
 }
 
-/* Those who met at most `others`. */
-static void add_served(const struct scaling_part *part, uint32_t others, struct spread *out)
+static void look_served(struct scaling *s, const struct scaling_input *in)
 {
-	for (unsigned c = 0; c < LEVEL_CLASSES; c++)
-		if (part->served[c] && level_class_top(c) <= others)
-			spread_add(out, part->served[c]->weight);
+	recents_turn(s->recent_now, RECENT_NOW, now_spans_s, in->now_us);
+	recents_turn(s->recent_alone, RECENT_ALONE, alone_spans_s, in->now_us);
+	recents_turn(s->recent_solo, RECENT_ALONE, alone_spans_s, in->now_us);
+	for (size_t i = 0; i < in->n; i++) {
+		struct scaling_part *part = in->members[i].part;
+		if (!part)
+			continue;
+		recents_turn(part->recent_now, RECENT_PART, part_now_spans_s, in->now_us);
+		recents_turn(part->recent_alone, RECENT_PART, part_alone_spans_s, in->now_us);
+		fold_served(s, &in->members[i]);
+	}
 }
 
 static void side_of_spread(const struct spread *s, struct scaling_side *out)
@@ -119,86 +146,91 @@ static void side_of_spread(const struct spread *s, struct scaling_side *out)
 	spread_interval(s, 0.95, &out->p95_low_us, &out->p95_high_us);
 }
 
-static void spread_of_total(const struct hist_total *t, struct spread *out)
-{
-	out->n = (double)t->n;
-	for (uint32_t i = 0; i < HIST_BUCKETS; i++)
-		out->weight[i] = (double)t->count[i];
-}
-
-/* Few enough to have the backend almost to oneself. */
-static uint32_t few_others(const struct scaling *s)
-{
-	uint32_t quarter =
-	    s->fit.model == FIT_WORKERS && s->fit.workers.saturated ? s->fit.workers.c / 4 : 0;
-	return quarter > 1 ? quarter : 1;
-}
-
+/*
+ * Those who were alone in the whole pool, where there are enough: who was alone at its
+ * backend may still have met the others at what they share.
+ */
 static void look_alone(struct scaling *s, const struct scaling_input *in)
 {
-	uint32_t others = few_others(s);
-	s->service = (struct spread){0};
-	for (size_t i = 0; i < in->n; i++) {
-		struct scaling_part *part = in->members[i].part;
-		struct spread own = {0};
-		if (!part)
-			continue;
-		fold_served(part, in->members[i].levels, in->members[i].n_levels);
-		add_served(part, others, &own);
-		side_of_spread(&own, &part->alone);
-		spread_add(&s->service, own.weight);
-	}
+	recents_pick(s->recent_solo, RECENT_ALONE, WANTED, &s->service);
+	s->alone_in_pool = s->service.n >= SCALING_SAMPLES;
+	if (!s->alone_in_pool)
+		recents_pick(s->recent_alone, RECENT_ALONE, WANTED, &s->service);
 	side_of_spread(&s->service, &s->alone);
 	s->cv2_service = spread_cv2(&s->service);
+	for (size_t i = 0; i < in->n; i++) {
+		struct scaling_part *part = in->members[i].part;
+		struct spread own;
+		if (!part)
+			continue;
+		recents_pick(part->recent_alone, RECENT_PART, WANTED, &own);
+		side_of_spread(&own, &part->alone);
+	}
 }
 
 /* ---- latency now ---- */
 
-/* Sums a phase over the pool's backends; of one backend when `only` is not NULL. */
-static void read_phase(const struct scaling_input *in, const struct scaling_member *only,
-		       enum phase phase, enum window window, struct hist_total *sum)
+/* Sums a phase over the pool's backends. */
+static double mean_phase(const struct scaling_input *in, enum phase phase)
 {
-	struct hist_total part;
-	*sum = (struct hist_total){0};
-	for (size_t i = 0; i < in->n; i++) {
-		const struct scaling_member *m = &in->members[i];
-		if (!m->windows || (only && only != m))
-			continue;
-		windows_read(m->windows, phase, window, &part);
-		hist_total_add(sum, &part);
+	struct hist_total sum = {0}, part;
+	for (size_t i = 0; i < in->n; i++)
+		if (in->members[i].windows) {
+			windows_read(in->members[i].windows, phase, WINDOW_10S, &part);
+			hist_total_add(&sum, &part);
+		}
+	return hist_total_mean_us(&sum);
+}
+
+/*
+ * What a client sees is the service and what weir adds to it.  The wait for a slot is
+ * seldom the same for all: its mean is added as if the slow ones had twice of it.
+ */
+static void look_phases(struct scaling *s, const struct scaling_input *in)
+{
+	s->queue_us = mean_phase(in, PHASE_queue);
+	s->connect_us = mean_phase(in, PHASE_connect);
+	s->self_us = mean_phase(in, PHASE_self);
+	double service = mean_phase(in, PHASE_wait) + mean_phase(in, PHASE_transfer);
+	double own = s->queue_us + s->connect_us + s->self_us;
+	s->total_us = service + own;
+	s->seen_p95_us = s->now.p95_us + 2 * own;
+	s->seen_p95_high_us = s->now.p95_high_us + 2 * own;
+}
+
+/* Arrivals per second: of the last ten, or of a minute where few come. */
+static double rate_of(const struct scaling *s)
+{
+	double sum = 0;
+	unsigned n = s->n_counts < SCALING_SECONDS - 4 ? s->n_counts : SCALING_SECONDS - 4;
+	for (unsigned i = 0; i < n; i++) {
+		sum += s->counts[(s->n_counts - 1 - i) % SCALING_SECONDS];
+		if (i == 9 && sum >= WANTED_P99)
+			return sum / 10;
 	}
+	return n ? sum / n : 0;
 }
 
 static void look_now(struct scaling *s, const struct scaling_input *in)
 {
-	struct hist_total t;
 	struct spread now;
-	s->window = WINDOW_10S;
-	read_phase(in, NULL, PHASE_total, s->window, &t);
-	if (t.n < 1000) { /* too few for a p99: take more time */
-		s->window = WINDOW_1M;
-		read_phase(in, NULL, PHASE_total, s->window, &t);
-	}
-	spread_of_total(&t, &now);
-	side_of_spread(&now, &s->now);
+	size_t at = recents_pick(s->recent_now, RECENT_NOW, WANTED_P99, &now);
 	s->now_p99_us = spread_quantile(&now, 0.99);
-	s->total_us = hist_total_mean_us(&t);
-	s->rate = t.span_us ? (double)t.n / ((double)t.span_us / 1e6) : 0;
-	read_phase(in, NULL, PHASE_queue, s->window, &t);
-	s->queue_us = hist_total_mean_us(&t);
-	read_phase(in, NULL, PHASE_connect, s->window, &t);
-	s->connect_us = hist_total_mean_us(&t);
-	read_phase(in, NULL, PHASE_self, s->window, &t);
-	s->self_us = hist_total_mean_us(&t);
+	at = recents_pick(s->recent_now, RECENT_NOW, SCALING_SAMPLES, &now);
+	side_of_spread(&now, &s->now);
+	s->window_s = now_spans_s[at];
+	look_phases(s, in);
 	for (size_t i = 0; i < in->n; i++) {
 		struct scaling_part *part = in->members[i].part;
 		if (!part)
 			continue;
-		read_phase(in, &in->members[i], PHASE_total, s->window, &t);
-		spread_of_total(&t, &now);
+		at = recents_pick(part->recent_now, RECENT_PART, SCALING_SAMPLES, &now);
+		const struct recent *r = &part->recent_now[at];
+		double span_s = (double)(in->now_us - r->since_us) / 1e6 +
+				(r->n[1] > 0 ? part_now_spans_s[at] : 0);
 		side_of_spread(&now, &part->now);
 		part->weight = in->members[i].weight;
-		part->rate = t.span_us ? (double)t.n / ((double)t.span_us / 1e6) : 0;
+		part->rate = span_s > 0 ? now.n / span_s : 0;
 	}
 }
 
@@ -208,15 +240,15 @@ static void look_curve(struct scaling *s, const struct scaling_input *in)
 {
 	s->n_points = 0;
 	for (uint32_t k = 1; k < LEVEL_BINS; k++) {
-		double time_s = 0, done = 0;
+		double n = 0, us = 0, level = level_value(k);
 		for (size_t i = 0; i < in->n; i++)
 			if (in->members[i].part && in->members[i].usable) {
-				time_s += in->members[i].part->time_s[k];
-				done += in->members[i].part->done[k];
+				n += in->members[i].part->n[k];
+				us += in->members[i].part->us[k];
 			}
-		if (done >= 1 && time_s > 1e-6)
+		if (n >= 1 && us > 0)
 			s->points[s->n_points++] =
-			    (struct fit_point){level_value(k), done / time_s, done};
+			    (struct fit_point){level, level / (us / n / 1e6), n};
 	}
 	fit_curve(s->points, s->n_points, &s->fit);
 	s->at_n_max = (struct scaling_range){0};
@@ -227,101 +259,22 @@ static void look_curve(struct scaling *s, const struct scaling_input *in)
 			  &s->at_n_max.high);
 }
 
-/* ---- is the bottleneck shared? ---- */
-
-/*
- * Logarithm of the ratio of rates at equal level between two loads of the other
- * backends: Mantel and Haenszel's estimate for person-time, each level of each backend a
- * stratum, since an overload passes through most levels too fast for any of them to
- * say something on its own.  How much it stands on comes back: one over the variance of
- * Greenland and Robins (Biometrics 41, 1985).
- */
-static double compare_loads(const struct scaling_input *in, unsigned low, unsigned high,
-			    double *log_ratio)
-{
-	double above = 0, below = 0, spread = 0;
-	for (size_t i = 0; i < in->n; i++) {
-		const struct scaling_part *part = in->members[i].part;
-		for (uint32_t k = 1; part && k < SCALING_LOAD_BINS; k++) {
-			double da = (double)part->load_done[low][k];
-			double db = (double)part->load_done[high][k];
-			double ta = (double)part->load_time_s[low][k];
-			double tb = (double)part->load_time_s[high][k];
-			if (ta <= 0 || tb <= 0 || da < 0 || db < 0)
-				continue;
-			double both = ta + tb;
-			above += db * ta / both;
-			below += da * tb / both;
-			spread += (da + db) * ta * tb / (both * both);
-		}
-	}
-	if (above <= 0 || below <= 0 || spread <= 0)
-		return 0;
-	*log_ratio = log(above / below);
-	return above * below / spread;
-}
-
-/* The middle of a class of loads. */
-static double load_value(unsigned load)
-{
-	return load ? 0.75 * (double)(1u << load) : 0;
-}
-
-static void shift_of(struct scaling_shift *shift, unsigned low, unsigned high, double mean,
-		     double info)
-{
-	*shift = (struct scaling_shift){
-	    .known = true,
-	    .change = exp(mean) - 1,
-	    .se = exp(mean) / sqrt(info),
-	    .low_load = load_value(low),
-	    .high_load = load_value(high),
-	};
-	shift->found = shift->change < -SHIFT_MIN && shift->change < -SHIFT_SE * shift->se;
-}
-
-/* The load of the others, on the average backend, now. */
-static double others_now(const struct scaling *s)
-{
-	double n = s->n_backends ? s->n_backends : 1;
-	return s->rate * s->total_us / 1e6 * (n - 1) / n;
-}
-
-/*
- * Counts of what workers finish that are busy all the time vary by the squared coefficient
- * of variation of their service times (renewal theory): a long tail makes a comparison
- * stand on less.
- *
- * Of all pairs of loads that can be compared, the clearest fall decides that there
- * is one.  That there is none is known only from loads that are a factor of four
- * apart and reach up to the load of now.
- */
-static void look_shift(struct scaling *s, const struct scaling_input *in)
-{
-	struct scaling_shift wide = {0}, clear = {0};
-	double enough = others_now(s) / 2, dispersion = fmax(s->cv2_service, 1);
-	for (unsigned low = 0; low < SCALING_LOADS; low++)
-		for (unsigned high = low + 1; high < SCALING_LOADS; high++) {
-			struct scaling_shift shift;
-			double mean = 0, info = compare_loads(in, low, high, &mean) / dispersion;
-			if (info < SHIFT_INFO)
-				continue;
-			shift_of(&shift, low, high, mean, info);
-			if (shift.found &&
-			    (!clear.found || shift.change / shift.se < clear.change / clear.se))
-				clear = shift;
-			if (high - low >= 2 && shift.high_load >= enough &&
-			    (!wide.known || shift.high_load > wide.high_load))
-				wide = shift;
-		}
-	s->shift = clear.found ? clear : wide;
-}
-
 /* ---- arrivals ---- */
 
-void scaling_count(struct scaling *s, uint32_t requests)
+static void open_block(struct scaling *s)
 {
-	s->counts[s->n_counts++ % SCALING_SECONDS] = requests;
+	double sum = 0;
+	for (unsigned i = 0; i < SCALING_BLOCK_S; i++)
+		sum += s->counts[(s->n_counts - 1 - i) % SCALING_SECONDS];
+	s->blocks[s->n_blocks++ % SCALING_BLOCKS] =
+	    (struct scaling_block){.rate = sum / SCALING_BLOCK_S};
+}
+
+void scaling_count(struct scaling *s, uint32_t arrivals)
+{
+	s->counts[s->n_counts++ % SCALING_SECONDS] = arrivals;
+	if (s->n_counts % SCALING_BLOCK_S == 0)
+		open_block(s);
 }
 
 static int by_value(const void *a, const void *b)
@@ -369,12 +322,16 @@ struct scaling *scaling_new(void)
 void scaling_look(struct scaling *s, const struct scaling_input *in)
 {
 	s->looked_us = in->now_us;
+	scaling_look_epoch(s, in);
+	look_served(s, in);
+	s->rate = rate_of(s);
+	scaling_look_shift(s);
+	scaling_look_change(s, in); /* what it forgets is not read below */
 	look_curve(s, in);
 	look_alone(s, in);
 	look_now(s, in);
-	look_shift(s, in);
 	s->cv2_arrivals = cv2_of_arrivals(s);
 	s->growth = s->alone.p95_us > 0 && s->now.n > 0 ? s->now.p95_us / s->alone.p95_us : 0;
-	scaling_judge(s, in);
 	scaling_predict(s, in);
+	scaling_judge(s, in);
 }

@@ -39,11 +39,9 @@ static void take_opinion(struct unpack *in, struct scaling_opinion *o, char *sen
 		snprintf(sentence, SCALING_SENTENCE, VIEW_FMT, VIEW_ARG(text));
 }
 
-/* ---- of a backend ---- */
-
 static void put_floats(const float *values, size_t n, struct str *out)
 {
-	double wide[SCALING_LOAD_BINS];
+	double wide[HIST_BUCKETS];
 	for (size_t i = 0; i < n; i++)
 		wide[i] = (double)values[i];
 	pack_sparse_doubles(out, wide, n);
@@ -51,90 +49,124 @@ static void put_floats(const float *values, size_t n, struct str *out)
 
 static void take_floats(struct unpack *in, float *values, size_t n)
 {
-	double wide[SCALING_LOAD_BINS];
+	double wide[HIST_BUCKETS];
 	unpack_sparse_doubles(in, wide, n);
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n && !in->bad; i++)
 		values[i] = (float)wide[i];
 }
 
-static void put_served(const struct scaling_served *s, struct str *out)
+/* ---- what was served ---- */
+
+static void put_recents(const struct recent *recents, size_t n, struct str *out)
 {
-	uint64_t last[HIST_BUCKETS] = {0};
-	pack_u64(out, s != NULL);
-	if (!s)
-		return;
-	for (uint32_t i = 0; i < HIST_BUCKETS; i++)
-		last[i] = s->last[i];
-	pack_sparse(out, last, HIST_BUCKETS);
-	pack_sparse_doubles(out, s->weight, HIST_BUCKETS);
+	for (size_t i = 0; i < n; i++) {
+		pack_u64(out, recents[i].since_us);
+		for (int half = 0; half < 2; half++)
+			put_floats(recents[i].weight[half], HIST_BUCKETS, out);
+	}
 }
 
-static struct scaling_served *take_served(struct unpack *in)
+static void take_recents(struct unpack *in, struct recent *recents, size_t n)
 {
-	uint64_t last[HIST_BUCKETS];
-	struct scaling_served *s = unpack_bool(in) ? calloc(1, sizeof(*s)) : NULL;
-	if (!s)
-		return NULL;
-	unpack_sparse(in, last, HIST_BUCKETS);
-	for (uint32_t i = 0; i < HIST_BUCKETS; i++)
-		s->last[i] = (uint32_t)last[i];
-	unpack_sparse_doubles(in, s->weight, HIST_BUCKETS);
-	return s;
+	for (size_t i = 0; i < n && !in->bad; i++) {
+		recents[i].since_us = unpack_u64(in);
+		for (int half = 0; half < 2 && !in->bad; half++) {
+			take_floats(in, recents[i].weight[half], HIST_BUCKETS);
+			recents[i].n[half] = 0;
+			for (uint32_t k = 0; k < HIST_BUCKETS; k++)
+				recents[i].n[half] += (double)recents[i].weight[half][k];
+		}
+	}
 }
 
+/* ---- of a backend ---- */
+
+/* What was last read of the workers' counters is not told: the next process has new ones. */
 void scaling_part_pack(const struct scaling_part *part, struct str *out)
 {
-	pack_u64(out, SCALING_LOADS);
+	pack_u64(out, LEVEL_SPLIT);
 	put_opinion(&part->opinion, part->sentence, out);
-	pack_sparse_doubles(out, part->time_s, LEVEL_BINS);
-	pack_sparse_doubles(out, part->done, LEVEL_BINS);
-	pack_sparse(out, part->last_time_us, LEVEL_BINS);
-	pack_sparse(out, part->last_done, LEVEL_BINS);
-	for (unsigned l = 0; l < SCALING_LOADS; l++) {
-		put_floats(part->load_time_s[l], SCALING_LOAD_BINS, out);
-		put_floats(part->load_done[l], SCALING_LOAD_BINS, out);
-	}
-	for (unsigned c = 0; c < LEVEL_CLASSES; c++)
-		put_served(part->served[c], out);
+	pack_sparse_doubles(out, part->n, LEVEL_BINS);
+	pack_sparse_doubles(out, part->us, LEVEL_BINS);
+	put_floats(part->usual_n, LEVEL_SPLIT, out);
+	put_floats(part->usual_log, LEVEL_SPLIT, out);
+	put_recents(part->recent_now, RECENT_PART, out);
+	put_recents(part->recent_alone, RECENT_PART, out);
+	pack_u64(out, part->epoch);
 }
 
 struct scaling_part *scaling_part_unpack(struct unpack *in)
 {
 	struct scaling_part *part = scaling_part_new();
-	in->bad |= !part || unpack_u64(in) != SCALING_LOADS;
+	in->bad |= !part || unpack_u64(in) != LEVEL_SPLIT;
 	if (in->bad) {
 		scaling_part_free(part);
 		return NULL;
 	}
 	take_opinion(in, &part->opinion, part->sentence);
-	unpack_sparse_doubles(in, part->time_s, LEVEL_BINS);
-	unpack_sparse_doubles(in, part->done, LEVEL_BINS);
-	unpack_sparse(in, part->last_time_us, LEVEL_BINS);
-	unpack_sparse(in, part->last_done, LEVEL_BINS);
-	for (unsigned l = 0; l < SCALING_LOADS; l++) {
-		take_floats(in, part->load_time_s[l], SCALING_LOAD_BINS);
-		take_floats(in, part->load_done[l], SCALING_LOAD_BINS);
-	}
-	for (unsigned c = 0; c < LEVEL_CLASSES && !in->bad; c++)
-		part->served[c] = take_served(in);
+	unpack_sparse_doubles(in, part->n, LEVEL_BINS);
+	unpack_sparse_doubles(in, part->us, LEVEL_BINS);
+	take_floats(in, part->usual_n, LEVEL_SPLIT);
+	take_floats(in, part->usual_log, LEVEL_SPLIT);
+	take_recents(in, part->recent_now, RECENT_PART);
+	take_recents(in, part->recent_alone, RECENT_PART);
+	part->epoch = (unsigned)unpack_max(in, UINT32_MAX);
 	if (!in->bad)
 		return part;
 	scaling_part_free(part);
 	return NULL;
 }
 
+/* ---- blocks, of the test for sharing ---- */
+
+static void put_block(const struct scaling_block *b, struct str *out)
+{
+	const double values[] = {b->share,  b->share_w, b->reach, b->drift,
+				 b->drift_w, b->spread,	 b->spread_n, b->rate};
+	for (size_t i = 0; i < ARRAY_LEN(values); i++)
+		pack_double(out, values[i]);
+}
+
+static void take_block(struct unpack *in, struct scaling_block *b)
+{
+	double *values[] = {&b->share,	 &b->share_w, &b->reach,    &b->drift,
+			    &b->drift_w, &b->spread,  &b->spread_n, &b->rate};
+	for (size_t i = 0; i < ARRAY_LEN(values); i++)
+		*values[i] = unpack_double(in);
+}
+
+static void put_blocks(const struct scaling *s, struct str *out)
+{
+	unsigned n = s->n_blocks - s->first_block;
+	n = n < SCALING_BLOCKS ? n : SCALING_BLOCKS;
+	pack_u64(out, n);
+	for (unsigned i = n; i-- > 0;)
+		put_block(&s->blocks[(s->n_blocks - 1 - i) % SCALING_BLOCKS], out);
+}
+
+static void take_blocks(struct unpack *in, struct scaling *s)
+{
+	unsigned n = (unsigned)unpack_max(in, SCALING_BLOCKS);
+	for (unsigned i = 0; i < n && !in->bad; i++)
+		take_block(in, &s->blocks[i]);
+	s->n_blocks = in->bad ? 0 : n;
+	s->first_block = 0;
+}
+
 /* ---- of a pool ---- */
 
 static void put_score(const struct scaling_score *s, struct str *out)
 {
-	const double values[] = {s->rate_then,  s->rate_now,    s->p99_us.low,
-				 s->p99_us.mid, s->p99_us.high, s->actual_us};
+	const double values[] = {s->rate_then,	s->rate_now,	s->p99_us.low,
+				 s->p99_us.mid, s->p99_us.high, s->p50_us.low,
+				 s->p50_us.mid, s->p50_us.high, s->actual_us};
 	pack_u64(out, s->at_us);
 	pack_u64(out, s->from);
 	pack_u64(out, s->to);
 	for (size_t i = 0; i < ARRAY_LEN(values); i++)
 		pack_double(out, values[i]);
 	pack_u64(out, s->comparable);
+	pack_u64(out, s->of_p50);
 }
 
 static void take_score(struct unpack *in, struct scaling_score *s)
@@ -147,8 +179,12 @@ static void take_score(struct unpack *in, struct scaling_score *s)
 	s->p99_us.low = unpack_double(in);
 	s->p99_us.mid = unpack_double(in);
 	s->p99_us.high = unpack_double(in);
+	s->p50_us.low = unpack_double(in);
+	s->p50_us.mid = unpack_double(in);
+	s->p50_us.high = unpack_double(in);
 	s->actual_us = unpack_double(in);
 	s->comparable = unpack_bool(in);
+	s->of_p50 = unpack_bool(in);
 }
 
 void scaling_pack(const struct scaling *s, struct str *out)
@@ -161,20 +197,52 @@ void scaling_pack(const struct scaling *s, struct str *out)
 	for (unsigned i = 0; i < SCALING_SCORES; i++)
 		put_score(&s->scores[i], out);
 	put_score(&s->pending, out);
+	pack_u64(out, s->n_comparable);
+	pack_u64(out, s->n_held);
+	pack_u64(out, s->epoch);
+	pack_u64(out, s->signature);
+	put_recents(s->recent_now, RECENT_NOW, out);
+	put_recents(s->recent_alone, RECENT_ALONE, out);
+	put_recents(s->recent_solo, RECENT_ALONE, out);
+	put_blocks(s, out);
+}
+
+static void take_rest(struct unpack *in, struct scaling *s)
+{
+	s->n_comparable = (unsigned)unpack_max(in, UINT32_MAX);
+	s->n_held = (unsigned)unpack_max(in, UINT32_MAX);
+	s->epoch = (unsigned)unpack_max(in, UINT32_MAX);
+	s->signature = unpack_u64(in);
+	take_recents(in, s->recent_now, RECENT_NOW);
+	take_recents(in, s->recent_alone, RECENT_ALONE);
+	take_recents(in, s->recent_solo, RECENT_ALONE);
+	take_blocks(in, s);
+}
+
+static void take_pool(struct unpack *in, struct scaling *s)
+{
+	take_opinion(in, &s->opinion, s->sentence);
+	s->n_counts = (unsigned)unpack_max(in, UINT32_MAX);
+	for (unsigned i = 0; i < SCALING_SECONDS; i++)
+		s->counts[i] = (uint32_t)unpack_max(in, UINT32_MAX);
+	s->n_scores = (unsigned)unpack_max(in, UINT32_MAX);
+	for (unsigned i = 0; i < SCALING_SCORES; i++)
+		take_score(in, &s->scores[i]);
+	take_score(in, &s->pending);
+	take_rest(in, s);
 }
 
 bool scaling_unpack(struct unpack *in, struct scaling *s)
 {
-	struct scaling next = *s;
-	take_opinion(in, &next.opinion, next.sentence);
-	next.n_counts = (unsigned)unpack_max(in, UINT32_MAX);
-	for (unsigned i = 0; i < SCALING_SECONDS; i++)
-		next.counts[i] = (uint32_t)unpack_max(in, UINT32_MAX);
-	next.n_scores = (unsigned)unpack_max(in, UINT32_MAX);
-	for (unsigned i = 0; i < SCALING_SCORES; i++)
-		take_score(in, &next.scores[i]);
-	take_score(in, &next.pending);
-	if (!in->bad)
-		*s = next;
-	return !in->bad;
+	struct scaling *copy = malloc(sizeof(*copy));
+	bool good = copy != NULL;
+	if (copy) {
+		*copy = *s;
+		take_pool(in, copy);
+		good = !in->bad;
+		if (good)
+			*s = *copy;
+	}
+	free(copy);
+	return good;
 }

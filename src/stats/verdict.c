@@ -3,12 +3,17 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "scaling.h"
 
 #include "weir/base/check.h"
 
 #define GROWTH_MIN 2.0
+#define GROWTH_SOME 1.2 /* of who misses an objective that it holds alone */
+#define CHANGE_SAID_US (UINT64_C(900) * 1000000)
+#define UNSETTLED_S 30
+#define HOT_AFTER_US (UINT64_C(60) * 1000000) /* after a change a backend has its share */
 #define SKEW_SERVICE 1.5    /* times the median of the others */
 #define SKEW_SERVICE_US 500 /* and by that much: less is noise */
 #define SKEW_RATE 1.5
@@ -153,6 +158,8 @@ static bool is_hot(const struct case_file *c, const struct company *company,
 	char *say = c->say;
 	bool matters = in->slo_p95_us ? p->now.p95_us > (double)in->slo_p95_us
 				      : p->now.p95_us > GROWTH_MIN * c->s->alone.p95_us;
+	if (c->s->epoch_cause && in->now_us < c->s->epoch_us + HOT_AFTER_US)
+		return false;
 	if (!matters || p->now.n < SCALING_SAMPLES || median <= 0 ||
 	    p->now.p95_us < GROWTH_MIN * median || own < SKEW_RATE * rate)
 		return false;
@@ -166,48 +173,161 @@ static bool is_hot(const struct case_file *c, const struct company *company,
 
 /* ---- the rules, for a pool or one backend ---- */
 
-static bool enough_data(const struct case_file *c)
+/* "slower since 14:05 at equal load (3.0 times as long): a deploy, or other work?; " */
+static void say_change(const struct case_file *c, char *out, size_t size)
 {
+	const struct scaling_change *change = &c->s->change;
+	char clock[8] = "", much[32];
+	time_t at = (time_t)(change->at_wall_us / 1000000);
+	struct tm tm;
+	*out = '\0';
+	if (!change->at_us || c->in->now_us > change->at_us + CHANGE_SAID_US)
+		return;
+	if (localtime_r(&at, &tm))
+		strftime(clock, sizeof(clock), "%H:%M", &tm);
+	snprintf(much, sizeof(much), "%.1f",
+		 change->factor > 1 ? change->factor : 1 / change->factor);
+	if (change->of_kind)
+		snprintf(out, size,
+			 "the kind of requests changed at %s (they take %s times as %s at equal "
+			 "load); ",
+			 clock, much, change->factor > 1 ? "long" : "little");
+	else
+		snprintf(out, size, "%s since %s at equal load (%s times as %s): a deploy?; ",
+			 change->factor > 1 ? "slower" : "quicker", clock, much,
+			 change->factor > 1 ? "long" : "little");
+}
+
+static enum verdict say_learning(const struct case_file *c, double n, const char *of)
+{
+	char *say = c->say, change[128];
+	say_change(c, change, sizeof(change));
+	SAY("%slearning (%.0f of %d requests %s%s%s)", change, n, SCALING_SAMPLES, of,
+	    c->s->epoch_cause ? ", since " : "", c->s->epoch_cause ? c->s->epoch_cause : "");
+	return VERDICT_not_enough_data;
+}
+
+/* ", 10 ms alone": with who was alone. */
+static const char *alone_where(const struct case_file *c)
+{
+	return c->alone == &c->s->alone && c->s->alone_in_pool ? "alone in the pool" : "alone";
+}
+
+/* "with one more: p99 48.0 to 60.1 ms (now 89.2)", or why nobody knows. */
+static void say_forecast(const struct case_file *c, char *out, size_t size)
+{
+	const struct scaling_forecast *f = &c->s->forecasts[FORECAST_MORE];
+	if (f->refusal)
+		snprintf(out, size, "what one more would bring is not known (%s)", f->refusal);
+	else if (f->saturated)
+		snprintf(out, size, "one more is not enough for %.0f requests/s", f->rate);
+	else
+		snprintf(out, size, "with one more p99 would be %s to %s (now %s)",
+			 us(f->p99_us.low).at, us(f->p99_us.high).at, us(c->s->now_p99_us).at);
+}
+
+/* Above its peak a backend does less the more it has at once. */
+static bool is_over_the_peak(const struct scaling *s)
+{
+	return s->fit.model == FIT_USL && s->fit.usl.kap_significant && !s->fit.refusal &&
+	       s->fit.n_max > s->fit.usl.peak_n;
+}
+
+static enum verdict say_shared(const struct case_file *c, double growth)
+{
+	const struct scaling_shift *shift = &c->s->shift;
 	char *say = c->say;
-	if (c->now->n < SCALING_SAMPLES) {
-		SAY("%.0f of the %d requests that are needed, in the last minute", c->now->n,
-		    SCALING_SAMPLES);
-		return false;
-	}
-	if (c->alone->n < SCALING_SAMPLES) {
-		SAY("%.0f requests that had a backend almost to themselves: %d are needed to tell "
-		    "slow from slowed down",
-		    c->alone->n, SCALING_SAMPLES);
-		return false;
-	}
-	return true;
+	SAY("slow under load, and the backends share a bottleneck: p95 is %s %s and %s now (%.1f "
+	    "times); a request takes %.0f %% longer (+- %.0f) at a backend with as much to do when "
+	    "the others are busier: fix what they share first, more backends help less",
+	    us(c->alone->p95_us).at, alone_where(c), us(c->now->p95_us).at, growth,
+	    100 * shift->change, 196 * shift->se);
+	return VERDICT_scalability_shared;
 }
 
 static enum verdict say_scalability(const struct case_file *c, double growth)
 {
 	const struct scaling_shift *shift = &c->s->shift;
-	char *say = c->say, why[200];
-	bool over = c->s->fit.model == FIT_USL && c->s->fit.usl.kap_significant &&
-		    !c->s->fit.refusal && c->s->fit.n_max > c->s->fit.usl.peak_n;
-	if (!shift->known)
-		snprintf(why, sizeof(why),
-			 "whether something behind the backends is shared is not known (draining "
-			 "one of them for a minute would tell)");
-	else if (shift->found)
-		snprintf(why, sizeof(why),
-			 "at equal load of its own a backend is %.0f %% slower (+- %.0f) when the "
-			 "others have %.0f in flight instead of %.0f",
-			 -100 * shift->change, 196 * shift->se, shift->high_load, shift->low_load);
-	else
-		snprintf(why, sizeof(why),
-			 "a backend's speed does not depend on the others (%+.0f %% +- %.0f)",
-			 100 * shift->change, 196 * shift->se);
-	SAY("p95 is %s alone (%.0f requests) and %s now (%.0f): %.1f times as long; %s: %s",
-	    us(c->alone->p95_us).at, c->alone->n, us(c->now->p95_us).at, c->now->n, growth, why,
-	    shift->found ? "fix the shared part first, more backends help less than proportionally"
-	    : over       ? "lower limits.requests below the peak now, then add backends"
-			 : "add backends, or fewer requests at once");
-	return shift->found ? VERDICT_scalability_shared : VERDICT_scalability;
+	char *say = c->say, forecast[160];
+	if (shift->found)
+		return say_shared(c, growth);
+	say_forecast(c, forecast, sizeof(forecast));
+	SAY("slow under load: p95 is %s %s (%.0f requests) and %s now (%.1f times)%s: %s; %s",
+	    us(c->alone->p95_us).at, alone_where(c), c->alone->n, us(c->now->p95_us).at, growth,
+	    shift->known ? ", and a backend is not slower when the others are busier" : "",
+	    is_over_the_peak(c->s) ? "lower limits.requests below the peak now, then add backends"
+				   : "add backends",
+	    forecast);
+	return VERDICT_scalability;
+}
+
+static enum verdict say_performance(const struct case_file *c)
+{
+	char *say = c->say, change[128];
+	say_change(c, change, sizeof(change));
+	SAY("%sslow on its own: p95 is %s for requests that are %s (%.0f of them), the objective "
+	    "is %s: look at the code, its queries and calls; the load from here is not the cause",
+	    change, us(c->alone->p95_us).at, alone_where(c), c->alone->n,
+	    us((double)c->in->slo_p95_us).at);
+	return VERDICT_performance;
+}
+
+static enum verdict say_healthy(const struct case_file *c, double seen_p95)
+{
+	char *say = c->say, change[128];
+	say_change(c, change, sizeof(change));
+	SAY("%shealthy: p95 is %s, within the objective of %s (%.0f requests)", change,
+	    us(seen_p95).at, us((double)c->in->slo_p95_us).at, c->now->n);
+	return VERDICT_healthy;
+}
+
+static enum verdict say_steady(const struct case_file *c)
+{
+	char *say = c->say, change[128];
+	say_change(c, change, sizeof(change));
+	SAY("%sload does not slow it: p95 is %s alone and %s now (%.0f requests); whether %s is "
+	    "good enough you must say: pools.NAME.slo.p95",
+	    change, us(c->alone->p95_us).at, us(c->now->p95_us).at, c->now->n,
+	    us(c->now->p95_us).at);
+	return VERDICT_steady;
+}
+
+/*
+ * Everybody at equal load has just become slower: whether that stays, and is a change and
+ * no load, is known in half a minute.  Until then nobody is told to add backends.
+ */
+static bool is_unsettled(const struct case_file *c)
+{
+	const struct scaling *s = c->s;
+	double age_s = (double)(c->in->now_us - s->change.at_us) / 1e6;
+	if (s->shift.found)
+		return false;
+	if (s->change.at_us && age_s < UNSETTLED_S + 15)
+		return c->alone->n < SCALING_SAMPLES * 2;
+	return s->drifting > 1.2 && (double)(c->in->now_us - s->drift_from_us) / 1e6 < UNSETTLED_S;
+}
+
+static enum verdict judge_slowed(const struct case_file *c, double growth)
+{
+	char *say = c->say, change[128];
+	if (!is_unsettled(c))
+		return say_scalability(c, growth);
+	say_change(c, change, sizeof(change));
+	SAY("%slearning: requests have become slower at equal load (%.1f times); whether that "
+	    "stays is known in half a minute",
+	    change, fmax(c->s->drifting, c->s->change.at_us ? c->s->change.factor : 1));
+	return VERDICT_not_enough_data;
+}
+
+/* The objective is not held: slow alone, or slow in company? */
+static enum verdict judge_broken(const struct case_file *c, double growth)
+{
+	double slo = (double)c->in->slo_p95_us;
+	if (c->alone->p95_low_us > slo)
+		return say_performance(c);
+	if (growth > GROWTH_MIN || (c->alone->p95_us < slo && growth > GROWTH_SOME))
+		return judge_slowed(c, growth);
+	return say_performance(c); /* as long alone as now, and that is about the objective */
 }
 
 /* Slow alone, or slow in company, or neither. */
@@ -215,26 +335,28 @@ static enum verdict judge_growth(const struct case_file *c)
 {
 	double slo = (double)c->in->slo_p95_us;
 	double growth = c->alone->p95_us > 0 ? c->now->p95_us / c->alone->p95_us : 0;
-	char *say = c->say;
-	if (slo > 0 && c->now->n >= SCALING_SAMPLES && c->now->p95_high_us < slo) {
-		SAY("p95 is %s, within the objective of %s (%.0f requests)", us(c->now->p95_us).at,
-		    us(slo).at, c->now->n);
-		return VERDICT_healthy;
-	}
-	if (!enough_data(c))
-		return VERDICT_not_enough_data;
-	if (slo > 0 && c->alone->p95_low_us > slo) {
-		SAY("p95 is %s even for requests that are alone at their backend (%.0f of them, at "
-		    "least %s), the objective is %s: more backends will not help; look at the code",
-		    us(c->alone->p95_us).at, c->alone->n, us(c->alone->p95_low_us).at, us(slo).at);
-		return VERDICT_performance;
-	}
-	bool slow_now = slo > 0 ? c->now->p95_us > slo && c->alone->p95_high_us < slo : true;
-	if (slow_now && growth > GROWTH_MIN)
-		return say_scalability(c, growth);
-	SAY("p95 is %s alone (%.0f requests) and %s now (%.0f)", us(c->alone->p95_us).at,
-	    c->alone->n, us(c->now->p95_us).at, c->now->n);
-	return VERDICT_healthy;
+	bool pool = c->now == &c->s->now;
+	double seen = pool ? c->s->seen_p95_us : c->now->p95_us;
+	if (c->now->n < SCALING_SAMPLES)
+		return say_learning(c, c->now->n, "of the last minutes");
+	if (slo > 0 && seen <= slo)
+		return say_healthy(c, seen);
+	if (c->alone->n < SCALING_SAMPLES)
+		return say_learning(c, c->alone->n, "that had a backend to themselves");
+	if (slo > 0)
+		return judge_broken(c, growth);
+	return growth > GROWTH_MIN ? judge_slowed(c, growth) : say_steady(c);
+}
+
+/* Their limit is at least what they can work on: who waits does so for them. */
+static bool limit_is_enough(const struct scaling *s, const struct scaling_input *in)
+{
+	uint32_t limit = 0;
+	for (size_t i = 0; i < in->n; i++)
+		if (in->members[i].usable && in->members[i].limit > limit)
+			limit = in->members[i].limit;
+	return limit && !s->fit.refusal && s->fit.model == FIT_WORKERS &&
+	       s->fit.workers.saturated && limit >= s->fit.workers.c_low;
 }
 
 /* Time lost in weir itself: in its queue, connecting, or its loop. */
@@ -245,16 +367,20 @@ static bool is_balancer(struct scaling *s, const struct scaling_input *in, char 
 	s->waiting = s->total_us > 0 ? fmin(own / (s->total_us + lag), 1) : 0;
 	if (s->now.n < SCALING_SAMPLES || own < WAITING_US || s->waiting < WAITING_SHARE)
 		return false;
-	if (in->slo_p95_us && s->now.p95_high_us < (double)in->slo_p95_us)
+	if (in->slo_p95_us && s->seen_p95_high_us < (double)in->slo_p95_us)
 		return false;
 	const char *advice = "weir itself is short of CPU: add workers";
 	if (s->queue_us >= s->connect_us && s->queue_us >= s->self_us + lag)
-		advice = "the backends are at limits.requests: raise it, or add backends";
+		advice = limit_is_enough(s, in)
+			     ? "the backends are at limits.requests, which is as many as they can "
+			       "work on at once: add backends"
+			     : "the backends are at limits.requests: if they can work on more at "
+			       "once raise it, else add backends";
 	else if (s->connect_us >= s->self_us + lag)
 		advice = "connecting takes long: raise keepalive.max_idle, look at the network; a "
 			 "second and more is a lost SYN, often a backend's listen backlog";
-	SAY("of %s mean latency %.0f %% pass before a backend works: queue %s, connecting %s, weir "
-	    "%s, half of the longest loop turn %s: %s",
+	SAY("weir itself: of %s mean latency %.0f %% pass before a backend works: queue %s, "
+	    "connecting %s, weir %s, half of the longest loop turn %s: %s",
 	    us(s->total_us).at, 100 * s->waiting, us(s->queue_us).at, us(s->connect_us).at,
 	    us(s->self_us).at, us(lag).at, advice);
 	return true;
@@ -300,12 +426,19 @@ void scaling_odd(struct scaling *s, const char *who)
 	snprintf(s->odd, sizeof(s->odd), "%s", who);
 }
 
-/* True when the sentence of this look belongs to the verdict that holds now. */
+/*
+ * True when the sentence of this look belongs to the verdict that holds now.  "Healthy" does
+ * not outlast two looks that see the objective broken, whatever they find the cause to be.
+ */
 static bool opine(struct scaling_opinion *o, enum verdict verdict)
 {
 	if (verdict == o->verdict) {
-		o->agreed = 0;
+		o->agreed = o->against = 0;
 		return true;
+	}
+	if (o->verdict == VERDICT_healthy && ++o->against >= SCALING_HOLD - 1) {
+		o->verdict = VERDICT_not_enough_data;
+		o->against = 0;
 	}
 	o->agreed = verdict == o->next ? o->agreed + 1 : 1;
 	o->next = verdict;

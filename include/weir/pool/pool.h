@@ -67,6 +67,8 @@ struct pool_state {
 	unsigned budget_at;
 	double hedge_budget;     /* share of requests that may be hedged */
 	uint64_t hedge_requests; /* total at the last second */
+	uint64_t ticked_requests; /* total at the last second */
+	bool ticked;
 	struct history *history; /* owns; the sum over its backends; NULL without memory */
 	struct scaling *scaling; /* owns; NULL without memory */
 	struct windows *windows; /* owns; of all backends it ever had; NULL without memory */
@@ -253,6 +255,7 @@ struct lease {
 	uint16_t tier;
 	bool fallback;   /* picked by pool.fallback */
 	uint16_t others; /* in flight there when it was taken, at most 65535 */
+	uint16_t elsewhere; /* at the pool's others; LEVEL_UNKNOWN: nobody has counted */
 	bool served;     /* set before the drop: a whole response, and no error */
 	bool faulty;     /* lease_fault was called */
 	bool proved;     /* lease_prove was */

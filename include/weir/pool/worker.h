@@ -31,7 +31,8 @@ struct pool_worker {
 	struct rng rng;
 	/* as far as HTTP/2 connections say, never WAY_CROWDED; NULL: always WAY_OPEN */
 	enum upconn_way (*way)(const struct backend_local *local);
-	uint64_t *mask; /* scratch bitset for picks; owns */
+	uint32_t n_asked; /* arrivals in large pools, see pool.c */
+	uint64_t *mask;   /* scratch bitset for picks; owns */
 	uint32_t mask_words;
 };
 

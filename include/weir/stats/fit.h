@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How a backend's throughput grows with the number in flight, fitted to state
- * bins (stats/level.h).  Two models compete, BIC chooses:
+ * How a backend's throughput grows with the number in flight, fitted to mean
+ * durations by the level at arrival (stats/level.h).  Two models compete, BIC chooses:
  *
  *   the universal scalability law (Gunther)
  *     X(N) = lam N / (1 + sig (N-1) + kap N (N-1))
  *     fitted as R(N) = N/X = a + b (N-1) + c N (N-1), which is linear, by weighted
  *     least squares over the non-negative subsets of {a, b, c}: exact, no iteration
  *   c workers with a queue in front of them
- *     X(N) = p min(N, c) - q max(N - c, 0), for every whole c
+ *     X(N) = p min(N, c) - q max(N - c, 0), for every whole c; or with durations that are
+ *     off by a part of a service time beyond c, as they are unless service is memoryless
  *
  * Pure functions.  Rates are per second.
  */
@@ -55,7 +56,8 @@ struct fit {
 	} usl;
 	struct {
 		double per_worker; /* completions per second of one */
-		double fall;       /* lost per second for each one waiting */
+		double fall;       /* lost per second for each one waiting; or */
+		double offset;     /* of the wait of who finds all busy, in service times */
 		uint32_t c, c_low, c_high;
 		bool saturated; /* levels above c were seen: c is not just a lower bound */
 	} workers;

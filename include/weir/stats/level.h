@@ -1,22 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * State bins: for every number k of attempts in flight at a backend, how long it
- * had k (T) and how many it finished meanwhile (D).  D/T is its speed at level
- * k, and unlike averages over windows of time it is right under steady traffic,
- * too (in open traffic the number in flight swings around a fixed rate).
+ * Levels: what requests took at a backend by how many they found there.  A request's
+ * duration by the level at its *arrival* is a measure of the backend's speed that is right
+ * for every distribution of service times and every kind of load; completions per time at
+ * a level are one for memoryless service only.
  *
- * Levels up to 63 have a bin each; above, every power of two is cut into eight.
- * One writer thread per struct levels, any number of readers.  `others` is the
- * level an attempt met on arrival: its service time is filed by powers of two
- * of that, so that the time of a request that was (almost) alone is measured,
- * not fitted.
+ * Levels up to 63 (the request itself included) have a bin each; above, every power of two
+ * is cut into eight.  For the low levels the logarithms of the durations are kept apart by
+ * whether the *other* backends had more or less in flight than usual at that level: the
+ * material of the test for a shared bottleneck.  Durations are also filed as histograms, by
+ * powers of two of the level, those who were alone in the whole pool apart.
  *
  *   levels_pass(lv, k, now - last);                 // at each take and drop
- *   levels_done(lv, k); levels_served(lv, others, us);
+ *   levels_served(lv, others, elsewhere, us);       // at a good end, with what it had met
  *
- * Times are microseconds; a single T may be off by the few microseconds by
- * which two workers' clocks of a loop turn differ, the sum of all is exact.
- * Memory: 3.5 KiB, and 2.8 KiB for each class of `others` that was met.
+ * One writer thread per struct levels, any number of readers.  Nothing is allocated but a
+ * histogram at the first sample of its class.
  */
 #ifndef WEIR_STATS_LEVEL_H
 #define WEIR_STATS_LEVEL_H
@@ -32,8 +31,10 @@
 #define LEVEL_SUB_BITS 3
 #define LEVEL_TOP_BITS 16 /* what is above counts in the last bin */
 #define LEVEL_BINS (LEVEL_EXACT + ((LEVEL_TOP_BITS - 6) << LEVEL_SUB_BITS))
-/* Classes of `others`: 0, 1, 2-3, 4-7, ... the last is open. */
+/* Classes of company: alone in the pool, alone at its backend, with 1, 2-3, 4-7, ... others. */
 #define LEVEL_CLASSES 12
+#define LEVEL_SPLIT LEVEL_EXACT /* levels that are kept apart by the others' load */
+#define LEVEL_UNKNOWN UINT16_MAX /* nobody has counted what is in flight elsewhere */
 
 static inline uint32_t level_bin(uint32_t k)
 {
@@ -48,25 +49,43 @@ static inline uint32_t level_bin(uint32_t k)
 /* The middle of a bin, as a number in flight. */
 double level_value(uint32_t bin);
 
-static inline unsigned level_class(uint32_t others)
+static inline unsigned level_class(uint32_t others, uint32_t elsewhere)
 {
-	unsigned c = others ? 32 - (unsigned)__builtin_clz(others) : 0;
+	if (!others)
+		return elsewhere ? 1 : 0;
+	unsigned c = 33 - (unsigned)__builtin_clz(others);
 	return c < LEVEL_CLASSES ? c : LEVEL_CLASSES - 1;
 }
 
 /* The highest `others` of a class. */
 static inline uint32_t level_class_top(unsigned c)
 {
-	return (1u << c) - 1;
+	return c ? (1u << (c - 1)) - 1 : 0;
+}
+
+/* 256 * log2(us + 1), off by less than 0.01 of a power of two. */
+static inline uint32_t level_log(uint64_t us)
+{
+	uint64_t v = us < UINT64_C(1) << 40 ? us + 1 : UINT64_C(1) << 40;
+	unsigned e = 63 - (unsigned)__builtin_clzll(v);
+	uint64_t f = (v << (63 - e) & ~(UINT64_C(1) << 63)) >> 47;
+	uint64_t bow = f * (65536 - f) / 65536 * 22486 >> 16; /* log2(1+f) - f, nearly */
+	return e * 256 + (uint32_t)((f + bow) >> 8);
 }
 
 struct levels {
 	struct counter area_us; /* sum of k times its time */
 	_Atomic uint32_t top;   /* bins above it were never used: readers skip them */
 	struct level_bin {
-		struct counter time_us; /* a difference may be negative: sums wrap rightly */
-		struct counter done;
-	} bin[LEVEL_BINS];
+		struct counter n, us, us2; /* us2: of squares, each at most 2^52 */
+	} bin[LEVEL_BINS];                 /* by the level at arrival, the request itself included */
+	/* [0]: the others had no more than usual in flight, [1]: more; 32 bits wrap, the
+	 * reader takes differences */
+	struct level_split {
+		_Atomic uint32_t n[2], elsewhere[2], log[2];
+		struct counter log2; /* squares of logarithms, of both */
+	} split[LEVEL_SPLIT];
+	uint16_t usual[LEVEL_SPLIT]; /* eighths; a running median, the writer's own */
 	_Atomic(struct hist *) served[LEVEL_CLASSES]; /* owns; made at the first sample */
 } CACHE_ALIGNED;
 
@@ -86,28 +105,13 @@ void levels_served_first(struct levels *levels, unsigned c, uint64_t us);
 /* Writer thread: k were in flight for `us`, which may be "negative" by a little. */
 static inline void levels_pass(struct levels *levels, uint32_t k, uint64_t us)
 {
-	uint32_t bin = level_bin(k);
-	if (unlikely(bin > levels_top(levels)))
-		atomic_store_explicit(&levels->top, bin, memory_order_relaxed);
-	counter_add(&levels->bin[bin].time_us, us);
 	counter_add(&levels->area_us, k * us);
 }
 
-/* Writer thread: one of k in flight was finished well. */
-static inline void levels_done(struct levels *levels, uint32_t k)
-{
-	counter_add(&levels->bin[level_bin(k)].done, 1);
-}
-
-/* Writer thread: it took `us` at the backend and had met `others` there. */
-static inline void levels_served(struct levels *levels, uint32_t others, uint64_t us)
-{
-	unsigned c = level_class(others);
-	struct hist *h = atomic_load_explicit(&levels->served[c], memory_order_relaxed);
-	if (likely(h != NULL))
-		hist_record(h, us);
-	else
-		levels_served_first(levels, c, us);
-}
+/*
+ * Writer thread: it took `us` at the backend, had met `others` there and `elsewhere` at the
+ * pool's other backends (LEVEL_UNKNOWN: not counted).
+ */
+void levels_served(struct levels *levels, uint32_t others, uint32_t elsewhere, uint64_t us);
 
 #endif

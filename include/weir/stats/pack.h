@@ -49,7 +49,7 @@ struct history *history_unpack(struct unpack *in, uint64_t now_us); /* freed by 
 void rate_pack(const struct rate *rate, struct str *out);
 bool rate_unpack(struct unpack *in, struct rate *rate, uint64_t now_us);
 
-/* levels[i]: a worker's or NULL; their sum. */
+/* levels[i]: a worker's or NULL; the integral of what was in flight, of all of them. */
 void levels_pack(const struct levels *const *levels, size_t n, struct str *out);
 struct levels *levels_unpack(struct unpack *in);
 

@@ -3,20 +3,23 @@
  * Performance problem or scalability problem?  And what would one more backend
  * change?  Out of live traffic, with the evidence and its uncertainty.
  *
- * Every second each backend's state bins are folded into its struct
- * scaling_part; every ten seconds (insight.interval) scaling_look judges the
- * pool.  A verdict changes when three looks in a row agree.
+ * Every second what the workers have counted (stats/level.h) is folded into each backend's
+ * struct scaling_part; every insight.interval scaling_look judges the pool.  A verdict
+ * changes when three looks in a row agree.
  *
- *   scaling_part_fold(part, levels, n_workers, others);  // once a second
- *   scaling_count(scaling, requests);                    // once a second
+ *   scaling_count(scaling, arrivals);                    // once a second, then
+ *   scaling_part_fold(part, scaling, levels, n_workers); // each backend
  *   scaling_look(scaling, &input);                       // once in ten
  *   printf("%s: %s\n", verdict_name(scaling_verdict(scaling)), scaling_sentence(scaling));
  *
- * Curves are forgotten with a time constant of ten minutes of traffic, service
- * times at low load with one of an hour.  Control thread only; no I/O.
+ * Memory is time, not looks: a curve forgets with a time constant of ten minutes, and of
+ * what was served the shortest of several spans that holds enough is used, so that "alone"
+ * and "now" are of the same time wherever that is possible.  A change of members, weights,
+ * limits or strategy, and a mark, begin a new epoch.  Control thread only; no I/O.
  *
- * Words: S is the service time of requests that met (almost) nobody at their
- * backend, measured; R the latency of all requests now; growth is R / S.
+ * Words: S is the service time (waiting for the backend and its answer, without the
+ * client's time) of requests that met nobody, measured; R that of all requests now; growth
+ * is R / S.
  */
 #ifndef WEIR_STATS_SCALING_H
 #define WEIR_STATS_SCALING_H
@@ -31,6 +34,8 @@
 #include "weir/stats/level.h"
 #include "weir/stats/queueing.h"
 #include "weir/stats/window.h"
+
+struct scaling;
 
 enum verdict {
 #define VERDICT(name, is_problem, sentence) VERDICT_##name,
@@ -52,15 +57,26 @@ struct scaling_side {
 	double n, p50_us, p95_us, p95_low_us, p95_high_us;
 };
 
-/* ---- of one backend ---- */
+/* ---- what was served, by time ---- */
 
-#define SCALING_LOADS 12      /* classes of pool load, by powers of two */
-#define SCALING_LOAD_BINS 64u /* levels that are compared between them: below this */
+/* The counts of between one and two spans. */
+struct recent {
+	uint64_t since_us; /* of weight[0] */
+	double n[2];
+	float weight[2][HIST_BUCKETS]; /* of this span and the one before */
+};
+
+#define RECENT_NOW 3   /* 5 s, 30 s, 5 min */
+#define RECENT_ALONE 3 /* 30 s, 5 min, 30 min */
+#define RECENT_PART 2  /* of one backend: the first two */
+
+/* ---- of one backend ---- */
 
 /* A verdict and how long another one has been knocking. */
 struct scaling_opinion {
 	enum verdict verdict, next;
-	unsigned agreed; /* looks in a row for `next` */
+	unsigned agreed;  /* looks in a row for `next` */
+	unsigned against; /* and not for `verdict`, whatever for */
 };
 
 #define SCALING_ODD 144
@@ -69,18 +85,22 @@ struct scaling_part {
 	struct scaling_opinion opinion;
 	char odd[SCALING_ODD]; /* why it is the odd one out; goes before the opinion */
 	char sentence[SCALING_SENTENCE];
-	double time_s[LEVEL_BINS], done[LEVEL_BINS]; /* with forgetting */
-	struct scaling_side alone, now;              /* at the last look */
+	double n[LEVEL_BINS], us[LEVEL_BINS]; /* by level at arrival, with forgetting */
+	struct scaling_side alone, now;       /* at the last look */
 	double rate, weight;
+	unsigned epoch; /* of the pool, when it was last folded */
 	/* of the last fold */
-	uint64_t last_time_us[LEVEL_BINS], last_done[LEVEL_BINS];
-	/* the same by the load of the other backends, for low levels */
-	float load_time_s[SCALING_LOADS][SCALING_LOAD_BINS];
-	float load_done[SCALING_LOADS][SCALING_LOAD_BINS];
-	struct scaling_served {
-		uint32_t last[HIST_BUCKETS];
-		double weight[HIST_BUCKETS];
-	} *served[LEVEL_CLASSES]; /* owns; NULL until the first sample */
+	struct scaling_last {
+		uint64_t n[LEVEL_BINS], us[LEVEL_BINS];
+		struct scaling_split {
+			uint32_t n[2], elsewhere[2], log[2];
+			uint64_t log2;
+		} split[LEVEL_SPLIT];
+		uint32_t *served[LEVEL_CLASSES]; /* [HIST_BUCKETS]; owns; NULL until the first */
+	} last;
+	/* what is usual at a level: logarithms of durations, with forgetting */
+	float usual_n[LEVEL_SPLIT], usual_log[LEVEL_SPLIT];
+	struct recent recent_now[RECENT_PART], recent_alone[RECENT_PART];
 };
 
 /* What is said of it now; NULL is fine: nobody knows. */
@@ -93,25 +113,41 @@ void scaling_part_odd(struct scaling_part *part, const char *why);
 struct scaling_part *scaling_part_new(void);
 void scaling_part_free(struct scaling_part *part); /* NULL is fine */
 
-/*
- * Takes in what came since the last fold.  levels[i] is worker i's or NULL.
- * `others`: mean number in flight at the pool's other backends meanwhile.
- */
-void scaling_part_fold(struct scaling_part *part, const struct levels *const *levels, size_t n,
-		       double others);
+/* Takes in what came since the last fold.  levels[i] is worker i's or NULL. */
+void scaling_part_fold(struct scaling_part *part, struct scaling *scaling,
+		       const struct levels *const *levels, size_t n);
 
 /* ---- of one pool ---- */
 
 /*
- * Does a backend get slower at the same level when the others have more to do?
- * A balancer that keeps all equally busy seldom shows: then nothing is known.
+ * Is a request slower at the same level of its backend when the others have more to do, in
+ * the same seconds?  Mean logarithms within strata of time, backend and level.
  */
 struct scaling_shift {
-	bool known, found;          /* found: the clearest pair of loads; else the widest */
-	double change;              /* of the rate at equal level; -0.3: 30 % less */
-	double se;                  /* standard error of it */
-	double low_load, high_load; /* in flight at the others */
+	bool known, found; /* known and not found: the upper bound is below 10 % */
+	bool measured;     /* change and z stand on something */
+	double change;     /* of the duration at equal level; 0.3: 30 % longer */
+	double se;         /* standard error of it */
+	double z, samples; /* samples: as many pairs as it weighs */
 };
+
+/* Everybody at equal level, since a moment. */
+struct scaling_change {
+	uint64_t at_us, at_wall_us; /* 0: none */
+	double factor;              /* of the durations */
+	bool of_kind;               /* other requests than before, not the same ones slower */
+};
+
+/* Five seconds of all backends: the strata of one block of time. */
+struct scaling_block {
+	double share, share_w;   /* the others' load: weighted differences and weights */
+	double reach;            /* what sharing everything would have made of it */
+	double drift, drift_w;   /* against what is usual at the level */
+	double spread, spread_n; /* squares within levels, and of how many */
+	double rate;             /* arrivals per second */
+};
+#define SCALING_BLOCK_S 5
+#define SCALING_BLOCKS 120
 
 struct scaling_range {
 	double low, mid, high;
@@ -128,17 +164,32 @@ struct scaling_forecast {
 	bool capacity_at_least;             /* capacity_high is a lower bound */
 };
 
+/* Quantiles of simulated minutes. */
+#define SCALING_RUNS 40
+struct scaling_runs {
+	double p50_us[SCALING_RUNS], p99_us[SCALING_RUNS];
+	unsigned n; /* ever */
+};
+
 /* A forecast that met its event. */
 struct scaling_score {
 	uint64_t at_us; /* when it was scored */
 	uint32_t from, to;
 	double rate_then, rate_now;
-	struct scaling_range p99_us;
+	struct scaling_range p99_us, p50_us;
 	double actual_us;
 	bool comparable; /* the load was the same within 20 % */
+	bool of_p50;     /* too few for a p99: this is about the median */
 };
 
-enum { FORECAST_LESS, FORECAST_MORE, FORECAST_DOUBLE, N_FORECASTS };
+enum {
+	FORECAST_LESS,
+	FORECAST_MORE,
+	FORECAST_DOUBLE,
+	FORECAST_HALF_MORE_LOAD,
+	FORECAST_TWICE_THE_LOAD,
+	N_FORECASTS
+};
 #define SCALING_SCORES 16
 #define SCALING_SECONDS 64
 
@@ -147,8 +198,10 @@ struct scaling {
 	char sentence[SCALING_SENTENCE]; /* of opinion.verdict */
 	char odd[SCALING_SENTENCE];      /* who is the odd one out; goes before the opinion */
 	uint64_t looked_us;              /* 0: never */
-	enum window window;              /* R is of this one */
+	double window_s;                 /* R is of so many seconds */
 	struct scaling_side alone, now;  /* S and R */
+	bool alone_in_pool;              /* S is of those who were alone in the whole pool */
+	double seen_p95_us, seen_p95_high_us; /* with queue, connecting and weir itself */
 	double growth;                   /* p95 / p95; 0: not known */
 	double now_p99_us;
 	double rate;    /* requests per second now */
@@ -160,15 +213,27 @@ struct scaling {
 	struct fit fit;
 	struct scaling_range at_n_max; /* the model's rate there */
 	struct scaling_shift shift;
+	struct scaling_change change;
+	double drifting;         /* factor of the last ten seconds at equal level; 1: none */
+	uint64_t drift_from_us;  /* it was none until then */
+	const char *epoch_cause; /* what began it, static text; NULL: the start */
+	uint64_t epoch_us;
 	uint32_t n_backends;
-	struct scaling_forecast forecasts[N_FORECASTS];
+	struct scaling_forecast forecasts[N_FORECASTS], today;
 	struct scaling_score scores[SCALING_SCORES];
-	unsigned n_scores; /* ever */
+	unsigned n_scores, n_comparable, n_held; /* ever */
 	/* private */
+	unsigned epoch;
+	uint64_t signature; /* of what is comparable only within an epoch */
 	struct spread service; /* S */
 	uint32_t counts[SCALING_SECONDS];
 	unsigned n_counts;
-	struct scaling_score pending; /* at_us: when due; 0: none */
+	struct scaling_block blocks[SCALING_BLOCKS];
+	unsigned n_blocks, first_block; /* ever; the first of what is comparable */
+	struct recent recent_now[RECENT_NOW], recent_alone[RECENT_ALONE], recent_solo[RECENT_ALONE];
+	struct spread since; /* R since the members changed, for the score */
+	struct scaling_score pending; /* at_us: from when on R counts; 0: none */
+	struct scaling_runs runs[N_FORECASTS], runs_today;
 	struct rng rng;
 };
 
@@ -179,7 +244,8 @@ struct scaling_member {
 	const struct levels *const *levels; /* [n_levels], one a worker, or NULL */
 	size_t n_levels;
 	double weight;
-	bool usable; /* takes requests */
+	uint32_t limit; /* limits.requests; 0: none */
+	bool usable;    /* takes requests */
 };
 
 struct scaling_input {
@@ -188,12 +254,17 @@ struct scaling_input {
 	uint64_t slo_p95_us; /* 0: none */
 	bool pooled;         /* the strategy looks at load: backends act as one */
 	uint64_t lag_us;     /* longest turn of a worker's loop in the last second */
-	uint64_t now_us;
+	uint64_t now_us, wall_us;
 };
 
 struct scaling *scaling_new(void); /* NULL without memory; freed by free() */
-/* Once a second: requests of the pool in it. */
-void scaling_count(struct scaling *scaling, uint32_t requests);
+/* Once a second, before the parts are folded: requests that came to the pool in it. */
+void scaling_count(struct scaling *scaling, uint32_t arrivals);
+/*
+ * What was learned about speed is of another time: a mark, a deploy.  `cause` is static
+ * text.  scaling_look finds other changes (members, weights, limits) by itself.
+ */
+void scaling_begin_epoch(struct scaling *scaling, const char *cause, uint64_t now_us);
 void scaling_look(struct scaling *scaling, const struct scaling_input *input);
 
 /* As for a part. */

@@ -2,6 +2,7 @@
 #include "weir/stats/level.h"
 
 #include <criterion/criterion.h>
+#include <math.h>
 
 Test(level, bins_are_in_order_and_close_to_their_value)
 {
@@ -23,38 +24,75 @@ Test(level, bins_are_in_order_and_close_to_their_value)
 Test(level, classes_double)
 {
 	static const struct {
-		uint32_t others;
+		uint32_t others, elsewhere;
 		unsigned class;
-	} cases[] = {{0, 0}, {1, 1}, {2, 2}, {3, 2}, {4, 3}, {7, 3}, {8, 4}, {100000, 11}};
+	} cases[] = {{0, 0, 0}, {0, 3, 1}, {0, LEVEL_UNKNOWN, 1}, {1, 0, 2}, {2, 0, 3},
+		     {3, 9, 3}, {4, 0, 4}, {7, 0, 4},		  {8, 0, 5}, {100000, 0, 11}};
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-		cr_assert_eq(level_class(cases[i].others), cases[i].class);
+		cr_assert_eq(level_class(cases[i].others, cases[i].elsewhere), cases[i].class);
 		if (cases[i].class < LEVEL_CLASSES - 1)
 			cr_assert(cases[i].others <= level_class_top(cases[i].class));
 	}
 }
 
-Test(level, time_and_completions_are_booked_where_they_happen)
+Test(level, logarithms_are_of_base_two)
+{
+	for (uint64_t us = 0; us < UINT64_C(1) << 30; us = us * 9 / 8 + 1)
+		cr_assert(fabs(level_log(us) - 256 * log2((double)us + 1)) < 3, "%lu",
+			  (unsigned long)us);
+}
+
+Test(level, time_in_flight_is_integrated)
 {
 	struct levels *lv = levels_new();
 	levels_pass(lv, 0, 100); /* idle, then one comes */
 	levels_pass(lv, 1, 40);  /* a second one */
 	levels_pass(lv, 2, 30);
-	levels_done(lv, 2);
 	levels_pass(lv, 1, (uint64_t)-5); /* another worker's turn began earlier */
 	levels_pass(lv, 1, 25);
-	levels_done(lv, 1);
-	cr_assert_eq(counter_get(&lv->bin[0].time_us), 100);
-	cr_assert_eq(counter_get(&lv->bin[1].time_us), 60);
-	cr_assert_eq(counter_get(&lv->bin[2].time_us), 30);
-	cr_assert_eq(counter_get(&lv->bin[1].done), 1);
-	cr_assert_eq(counter_get(&lv->bin[2].done), 1);
 	cr_assert_eq(counter_get(&lv->area_us), 60 + 60);
-	levels_served(lv, 0, 500);
-	levels_served(lv, 3, 700);
-	levels_served(lv, 2, 701);
+	levels_free(lv);
+}
+
+Test(level, durations_are_filed_by_what_they_met)
+{
+	struct levels *lv = levels_new();
+	levels_served(lv, 0, 0, 500);
+	levels_served(lv, 3, 1, 700);
+	levels_served(lv, 2, LEVEL_UNKNOWN, 701);
+	cr_assert_eq(counter_get(&lv->bin[1].n), 1);
+	cr_assert_eq(counter_get(&lv->bin[1].us), 500);
+	cr_assert_eq(counter_get(&lv->bin[4].us2), 700 * 700);
+	cr_assert_eq(counter_get(&lv->bin[3].n), 1);
 	struct hist_total total = {0};
-	hist_total_add_hist(&total, atomic_load(&lv->served[2]));
+	hist_total_add_hist(&total, atomic_load(&lv->served[3]));
 	cr_assert_eq(total.n, 2);
 	cr_assert_null(atomic_load(&lv->served[1]));
+	/* what is elsewhere was not counted: no split */
+	cr_assert_eq(lv->split[3].n[0] + lv->split[3].n[1], 0);
+	cr_assert_eq(lv->split[4].n[0] + lv->split[4].n[1], 1);
+	levels_free(lv);
+}
+
+/* The running median follows, so that both sides get about as many. */
+Test(level, the_split_is_at_what_is_usual)
+{
+	struct levels *lv = levels_new();
+	uint32_t before[2] = {0};
+	for (uint32_t i = 0; i < 4000; i++) {
+		uint32_t elsewhere = i < 2000 ? 10 + i % 7 : 300 + i % 100;
+		levels_served(lv, 1, elsewhere, elsewhere);
+		if (i == 2000 || i == 300)
+			for (int side = 0; side < 2; side++)
+				before[side] = lv->split[2].n[side];
+		if (i == 1999 || i == 3999) {
+			double low = lv->split[2].n[0] - before[0];
+			double high = lv->split[2].n[1] - before[1];
+			cr_assert(low / (low + high) > 0.35 && low / (low + high) < 0.65,
+				  "%f and %f", low, high);
+			cr_assert(lv->split[2].log[1] / lv->split[2].n[1] >
+				  lv->split[2].log[0] / lv->split[2].n[0]);
+		}
+	}
 	levels_free(lv);
 }

@@ -173,21 +173,21 @@ static struct levels *some_levels(uint64_t seed)
 	for (int i = 0; i < 2000; i++) {
 		uint32_t k = (uint32_t)(rng_next(&rng) % 90);
 		levels_pass(levels, k, rng_next(&rng) % 5000);
-		levels_done(levels, k);
-		levels_served(levels, k, 1000 + 100 * k);
+		levels_served(levels, k, k / 2, 1000 + 100 * k);
 	}
 	return levels;
 }
 
 Test(stats_pack, curves_go_on)
 {
-	struct levels *a = some_levels(1), *b = some_levels(2);
-	const struct levels *both[] = {a, NULL, b};
+	struct levels *a = some_levels(1), *b = some_levels(2), *fresh = some_levels(3);
+	const struct levels *both[] = {a, NULL, b}, *one[] = {fresh};
 	struct scaling_part *part = scaling_part_new();
+	struct scaling *pool = scaling_new();
 	struct str s = STR_INIT, again = STR_INIT;
-	scaling_part_fold(part, both, 3, 4);
-	levels_pass(b, 5, 777); /* after the fold: it is not lost */
+	scaling_part_fold(part, pool, both, 3);
 	part->opinion.verdict = VERDICT_scalability;
+	part->recent_now[0].weight[1][77] = 5;
 	strcpy(part->sentence, "slow in company");
 	levels_pack(both, 3, &s);
 	scaling_part_pack(part, &s);
@@ -195,21 +195,27 @@ Test(stats_pack, curves_go_on)
 	struct levels *sum = levels_unpack(&in);
 	struct scaling_part *next = scaling_part_unpack(&in);
 	cr_assert(sum && next && !in.left);
-	const struct levels *one[] = {sum};
-	levels_pack(one, 1, &again);
+	cr_expect_eq(counter_get(&sum->area_us),
+		     counter_get(&a->area_us) + counter_get(&b->area_us));
 	scaling_part_pack(next, &again);
-	cr_expect(view_eq(str_as_view(&s), str_as_view(&again)));
+	cr_expect(view_eq(view_skip(str_as_view(&s), str_as_view(&s).len - again.len),
+			  str_as_view(&again)));
 	cr_expect_eq(next->opinion.verdict, VERDICT_scalability);
 	cr_expect_str_eq(next->sentence, "slow in company");
-	scaling_part_fold(part, both, 3, 4);
-	scaling_part_fold(next, one, 1, 4);
-	for (uint32_t k = 0; k < LEVEL_BINS; k++)
-		cr_assert(part->time_s[k] == next->time_s[k] && part->done[k] == next->done[k]);
+	cr_expect(next->recent_now[0].n[1] == 5);
+	/* the workers of the next process count from nothing: what they have is added */
+	scaling_part_fold(next, pool, one, 1);
+	for (uint32_t k = 1; k < LEVEL_BINS; k++) {
+		double n = (double)counter_get(&fresh->bin[k].n);
+		cr_assert(next->n[k] >= n && next->n[k] <= part->n[k] + n);
+	}
 	levels_free(a);
 	levels_free(b);
 	levels_free(sum);
+	levels_free(fresh);
 	scaling_part_free(part);
 	scaling_part_free(next);
+	free(pool);
 	str_fini(&s);
 	str_fini(&again);
 }
@@ -261,7 +267,7 @@ Test(stats_pack, garbled_statistics_do_no_harm)
 	struct scaling *scaling = scaling_new();
 	struct history *history = history_new();
 	struct str whole = STR_INIT;
-	scaling_part_fold(part, one, 1, 4);
+	scaling_part_fold(part, scaling, one, 1);
 	history_push(history, &(struct history_row){.at_us = NOW});
 	levels_pack(one, 1, &whole);
 	scaling_part_pack(part, &whole);

@@ -16,8 +16,8 @@ struct job {
 	struct job *next; /* in a queue, or free */
 	double arrived_us, at_us;
 	unsigned backend;
-	uint32_t others;
-	bool at_shared;
+	uint32_t others, elsewhere;
+	bool at_shared, is_foreign;
 };
 
 struct queue {
@@ -44,7 +44,10 @@ struct sim {
 	struct hist_set sets[SIM_BACKENDS];
 	struct windows *windows[SIM_BACKENDS];
 	struct scaling_part *parts[SIM_BACKENDS];
-	uint64_t area[SIM_BACKENDS];
+	double factor, next_foreign_us;
+	unsigned turn, asking; /* of the clients of a closed world */
+	void (*on_look)(void *ctx, const struct scaling *s);
+	void *ctx;
 	struct scaling *scaling;
 	char names[SIM_BACKENDS][8];
 };
@@ -111,10 +114,22 @@ static bool queue_enter(struct queue *q, struct job *job)
 	return false;
 }
 
+static double uniform(struct sim *s)
+{
+	return ((double)(rng_next(&s->rng) >> 11) + 0.5) / 9007199254740992.0;
+}
+
 /* Exponential, or as even or uneven as the plan says: an Erlang or a hyperexponential time. */
 static double service(struct sim *s, double mean)
 {
 	double cv2 = s->plan.cv2, sum = 0;
+	mean *= s->factor;
+	if (s->plan.times == SIM_FIXED)
+		return mean;
+	if (s->plan.times == SIM_PARETO)
+		return fmin(mean / 3 * pow(uniform(s), -1 / 1.5), mean * 300);
+	if (s->plan.times == SIM_MIX)
+		return uniform(s) < s->plan.mix ? 3 * mean : mean / 2;
 	if (cv2 <= 0 || cv2 == 1)
 		return exponential(s, mean);
 	if (cv2 > 1) { /* two kinds, with the same share of the work each */
@@ -150,8 +165,6 @@ static void level(struct sim *s, unsigned b, int change)
 {
 	uint64_t us = (uint64_t)s->now_us - (uint64_t)s->since_us[b];
 	levels_pass(s->levels[b], s->in_flight[b], us);
-	if (change < 0)
-		levels_done(s->levels[b], s->in_flight[b]);
 	s->since_us[b] = s->now_us;
 	s->in_flight[b] += (unsigned)change;
 }
@@ -160,7 +173,7 @@ static void account(struct sim *s, const struct job *job)
 {
 	unsigned b = job->backend;
 	uint64_t us = (uint64_t)(s->now_us - job->arrived_us);
-	levels_served(s->levels[b], job->others, us);
+	levels_served(s->levels[b], job->others, job->elsewhere, us);
 	uint64_t queued = s->plan.queue_us > 0 ? (uint64_t)exponential(s, s->plan.queue_us) : 0;
 	const uint64_t phases[N_PHASES] = {
 	    [PHASE_queue] = queued, [PHASE_wait] = us, [PHASE_total] = queued + us};
@@ -176,8 +189,11 @@ static void put_back(struct sim *s, struct job *job)
 static void finish(struct sim *s, struct job *job)
 {
 	unsigned b = job->backend;
-	level(s, b, -1);
-	account(s, job);
+	if (!job->is_foreign) {
+		level(s, b, -1);
+		account(s, job);
+		s->asking += s->plan.clients > 0;
+	}
 	put_back(s, job);
 	struct job *next = queue_next(&s->queue[b]);
 	if (next)
@@ -248,6 +264,8 @@ static unsigned pick(struct sim *s)
 		unsigned at = rng_below(&s->rng, s->n + 3);
 		return at < 4 ? 0 : at - 3;
 	}
+	if (s->plan.round_robin)
+		return s->turn++ % s->n;
 	if (s->plan.random)
 		return best;
 	for (unsigned k = 1, i = best; k < s->n; k++) {
@@ -258,13 +276,41 @@ static unsigned pick(struct sim *s)
 	return best;
 }
 
-static void arrive(struct sim *s)
+static struct job *take(struct sim *s)
 {
 	struct job *job = s->free;
 	check(job != NULL);
 	s->free = job->next;
+	return job;
+}
+
+/* Of somebody else, whom the statistics do not see. */
+static void arrive_foreign(struct sim *s)
+{
+	struct job *job = take(s);
+	unsigned b = rng_below(&s->rng, s->n);
+	*job = (struct job){.backend = b, .is_foreign = true};
+	if (queue_enter(&s->queue[b], job))
+		start(s, job);
+	s->next_foreign_us = s->now_us + exponential(s, 1e6 / s->plan.foreign / s->n);
+}
+
+static unsigned elsewhere(const struct sim *s, unsigned b)
+{
+	unsigned sum = 0;
+	for (unsigned i = 0; i < s->plan.backends; i++)
+		sum += i == b ? 0 : s->in_flight[i];
+	return sum;
+}
+
+static void arrive(struct sim *s)
+{
+	struct job *job = take(s);
 	unsigned b = pick(s);
-	*job = (struct job){.arrived_us = s->now_us, .backend = b, .others = s->in_flight[b]};
+	*job = (struct job){.arrived_us = s->now_us,
+			    .backend = b,
+			    .others = s->in_flight[b],
+			    .elsewhere = elsewhere(s, b)};
 	level(s, b, 1);
 	s->arrivals++;
 	if (s->plan.lam > 0)
@@ -292,29 +338,27 @@ static void look(struct sim *s)
 	    .members = members,
 	    .n = s->plan.backends,
 	    .slo_p95_us = s->plan.slo_p95_us,
-	    .pooled = !s->plan.random && !s->plan.uneven,
+	    .pooled = !s->plan.random && !s->plan.uneven && !s->plan.round_robin,
 	    .now_us = (uint64_t)s->now_us,
+	    .wall_us = (uint64_t)s->now_us,
 	};
 	scaling_look(s->scaling, &in);
+	if (s->on_look)
+		s->on_look(s->ctx, s->scaling);
 }
 
 static void second(struct sim *s)
 {
-	double mean[SIM_BACKENDS], sum = 0;
 	for (unsigned b = 0; b < s->plan.backends; b++) {
 		const struct hist_set *sets[] = {&s->sets[b]};
-		uint64_t area = counter_get(&s->levels[b]->area_us);
-		mean[b] = (double)(area - s->area[b]) / 1e6;
-		s->area[b] = area;
-		sum += mean[b];
 		windows_fold(s->windows[b], sets, 1, (uint64_t)s->now_us);
 	}
-	for (unsigned b = 0; b < s->plan.backends; b++)
-		scaling_part_fold(s->parts[b], (const struct levels *const *)&s->levels[b], 1,
-				  sum - mean[b]);
 	scaling_count(s->scaling, s->arrivals);
+	for (unsigned b = 0; b < s->plan.backends; b++)
+		scaling_part_fold(s->parts[b], s->scaling,
+				  (const struct levels *const *)&s->levels[b], 1);
 	s->arrivals = 0;
-	if (++s->seconds % 10 == 0)
+	if (++s->seconds % (s->plan.interval ? s->plan.interval : 10) == 0)
 		look(s);
 }
 
@@ -342,21 +386,30 @@ struct sim *sim_new(const struct sim_plan *plan, uint64_t seed)
 	queue_init(&s->shared, plan->shared_workers);
 	s->scaling = scaling_new();
 	s->next_second_us = 1e6;
+	s->factor = 1;
+	s->next_foreign_us = plan->foreign > 0 ? 0 : NEVER;
+	s->asking = plan->clients;
 	return s;
 }
 
 void sim_run(struct sim *s, double rate, unsigned seconds)
 {
 	double end = s->now_us + seconds * 1e6;
-	double arrival = s->now_us + exponential(s, 1e6 / rate);
+	bool open = !s->plan.clients;
+	double arrival = open ? s->now_us + exponential(s, 1e6 / rate) : NEVER;
 	while (s->now_us < end) {
 		double event = s->n_heap ? s->heap[0]->at_us : NEVER;
 		unsigned b = next_at_once(s);
 		double next = fmin(fmin(arrival, event), fmin(s->next_us[b], s->next_second_us));
+		next = fmin(next, s->next_foreign_us);
+		for (; s->asking; s->asking--)
+			arrive(s);
 		s->now_us = next;
 		if (next == s->next_second_us) {
 			second(s);
 			s->next_second_us += 1e6;
+		} else if (next == s->next_foreign_us) {
+			arrive_foreign(s);
 		} else if (next == arrival) {
 			arrive(s);
 			arrival += exponential(s, 1e6 / rate);
@@ -366,6 +419,18 @@ void sim_run(struct sim *s, double rate, unsigned seconds)
 			on_event(s, heap_pop(s));
 		}
 	}
+}
+
+void sim_set_speed(struct sim *s, double factor, double mix)
+{
+	s->factor = factor;
+	s->plan.mix = mix;
+}
+
+void sim_on_look(struct sim *s, void (*on_look)(void *ctx, const struct scaling *s), void *ctx)
+{
+	s->on_look = on_look;
+	s->ctx = ctx;
 }
 
 void sim_set_backends(struct sim *s, unsigned n)

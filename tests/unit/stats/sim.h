@@ -19,9 +19,17 @@
 
 #define SIM_BACKENDS 16
 
+enum sim_times { SIM_BY_CV2, SIM_FIXED, SIM_PARETO, SIM_MIX };
+
 struct sim_plan {
 	unsigned backends, workers;
 	double service_us;
+	enum sim_times times; /* SIM_MIX: one in `mix` takes three times as long, others half */
+	double mix;
+	bool round_robin;
+	double foreign;    /* requests per second and backend of somebody else */
+	unsigned clients;  /* closed: so many ask, one after the other; 0: open */
+	unsigned interval; /* seconds between looks; 0: 10 */
 	double cv2;              /* squared coefficient of variation of the service time; 0: 1 */
 	double lam, sig, kap;    /* the universal law instead of workers, unless lam is 0 */
 	unsigned shared_workers; /* 0: no shared station */
@@ -42,6 +50,10 @@ struct sim_result {
 
 struct sim *sim_new(const struct sim_plan *plan, uint64_t seed);
 void sim_run(struct sim *sim, double rate, unsigned seconds);
+/* From now on service times are so many times the plan's, and that share of a mix is long. */
+void sim_set_speed(struct sim *sim, double factor, double mix);
+/* After each look. */
+void sim_on_look(struct sim *sim, void (*on_look)(void *ctx, const struct scaling *s), void *ctx);
 /* From now on so many backends take requests. */
 void sim_set_backends(struct sim *sim, unsigned n);
 struct sim_result sim_result(const struct sim *sim);

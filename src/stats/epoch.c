@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+/* An epoch: the time since a change in which evidence is comparable. */
+#include "weir/base/hash.h"
+
+#include "recent.h"
+#include "scaling.h"
+
+/* R is of who serves now, with what limits. */
+static void forget_now(struct scaling *s, const char *cause, uint64_t now_us)
+{
+	recents_forget(s->recent_now, RECENT_NOW);
+	s->since = (struct spread){0};
+	s->opinion = (struct scaling_opinion){.verdict = VERDICT_not_enough_data};
+	s->epoch_cause = cause;
+	s->epoch_us = now_us;
+}
+
+void scaling_begin_epoch(struct scaling *s, const char *cause, uint64_t now_us)
+{
+	forget_now(s, cause, now_us);
+	recents_forget(s->recent_alone, RECENT_ALONE);
+	recents_forget(s->recent_solo, RECENT_ALONE);
+	s->first_block = s->n_blocks;
+	s->shift = (struct scaling_shift){0};
+	s->epoch++; /* the parts follow at their next fold */
+}
+
+static uint64_t mix(uint64_t sum, uint64_t x)
+{
+	return hash_mix(sum ^ x);
+}
+
+/* Members that take requests, their weights, limits, and whether their load is looked at. */
+static uint64_t signature_of(const struct scaling_input *in)
+{
+	uint64_t sum = in->pooled;
+	for (size_t i = 0; i < in->n; i++) {
+		const struct scaling_member *m = &in->members[i];
+		if (!m->usable)
+			continue;
+		for (size_t k = 0; k < m->name.len; k++)
+			sum = mix(sum, (unsigned char)m->name.ptr[k]);
+		sum = mix(sum, (uint64_t)(m->weight * 1024));
+		sum = mix(sum, m->limit);
+	}
+	return sum ? sum : 1;
+}
+
+/* What a request takes alone does not depend on how many others there are: that stays. */
+void scaling_look_epoch(struct scaling *s, const struct scaling_input *in)
+{
+	uint64_t signature = signature_of(in);
+	if (s->signature && signature != s->signature)
+		forget_now(s, "members, weights or limits changed", in->now_us);
+	s->signature = signature;
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Private to stats/: a pool of FIFO backends, simulated with service times as they were
+ * measured.  Exact for every distribution, and each run is one possible minute, so that the
+ * spread of runs is the uncertainty of what will be seen.
+ */
+#ifndef WEIR_STATS_REPLAY_H
+#define WEIR_STATS_REPLAY_H
+
+#include <stdbool.h>
+
+#include "weir/base/rng.h"
+#include "weir/stats/queueing.h"
+
+struct replay_plan {
+	double backends, workers; /* workers of each */
+	bool pooled;              /* the least loaded is chosen; else any */
+	double rate;              /* per microsecond, of the pool */
+	double cv2_arrivals;      /* of counts a second; 1: Poisson */
+};
+
+struct replay_result {
+	double p50_us, p99_us;
+};
+
+/* Service times to draw from. */
+struct replay_times {
+	double sum[HIST_BUCKETS], low_us[HIST_BUCKETS], width_us[HIST_BUCKETS];
+	unsigned n;
+};
+
+void replay_times_init(struct replay_times *times, const struct spread *service);
+/* One minute, or as many requests as are worth the time.  Pure but for `rng`. */
+struct replay_result replay(const struct replay_plan *plan, const struct replay_times *times,
+			    double stretch, struct rng *rng);
+
+#endif

@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Is something behind the backends shared, and has everything become slower?  Both compare
+ * durations of the same backend at the same level.
+ *
+ * Sharing: within a stratum (five seconds, one backend, one level at arrival) those who came
+ * when the other backends had more in flight than usual against those who came when they had
+ * less.  All that moves with time, a deploy, a mix, the rate itself, is the same on both
+ * sides; and durations by level at arrival, unlike completions per time at a level, are free
+ * of bias whatever the service times are.  What is left of it (the age of the request in
+ * service under round robin) is below the threshold.
+ *
+ * Change: a block against what is usual at the level, where the load was as high before.
+ */
+#include <math.h>
+
+#include "scaling.h"
+
+#define STRATUM_MIN 8
+#define SIDE_MIN 3
+#define BLOCKS_MIN 6
+#define SHARE_Z 4.0
+#define SHARE_MIN 0.15      /* a smaller effect is no sharing, however certain */
+#define NO_SHARE 0.10       /* below it nothing is shared that matters */
+#define REACH_MIN 0.3       /* the others' load must have varied by so much */
+#define PRIOR_BLOCKS 10     /* what the error of theory weighs beside the jackknife */
+#define PRIOR_EXCESS 1.5    /* neighbours are alike: theory is too sure */
+#define LOG_UNIT (M_LN2 / 256)
+#define USUAL_MEMORY_S 300.0
+#define USUAL_MIN 30
+#define USUAL_SHARE 0.05 /* of it, at most so much is of one block */
+#define CHANGE_MIN 0.26 /* log 1.3 */
+#define CHANGE_Z 5.0
+#define SPREAD_RATIO 1.2 /* of standard deviations: other requests, not slower ones */
+
+/* ---- a block of one backend ---- */
+
+static void read_splits(const struct levels *const *levels, size_t n, uint32_t k,
+			struct scaling_split *out)
+{
+	*out = (struct scaling_split){0};
+	for (size_t i = 0; i < n; i++) {
+		const struct level_split *s = levels[i] ? &levels[i]->split[k] : NULL;
+		for (int side = 0; s && side < 2; side++) {
+			out->n[side] += atomic_load_explicit(&s->n[side], memory_order_relaxed);
+			out->elsewhere[side] +=
+			    atomic_load_explicit(&s->elsewhere[side], memory_order_relaxed);
+			out->log[side] += atomic_load_explicit(&s->log[side], memory_order_relaxed);
+		}
+		out->log2 += s ? counter_get(&s->log2) : 0;
+	}
+}
+
+/* What is new since `last`, which becomes `now`; modulo 2^32. */
+static struct scaling_split news_of(struct scaling_split *last, const struct scaling_split *now)
+{
+	struct scaling_split d = {.log2 = now->log2 - last->log2};
+	for (int side = 0; side < 2; side++) {
+		d.n[side] = now->n[side] - last->n[side];
+		d.elsewhere[side] = now->elsewhere[side] - last->elsewhere[side];
+		d.log[side] = now->log[side] - last->log[side];
+	}
+	*last = *now;
+	return d;
+}
+
+static void add_share(struct scaling_block *b, const struct scaling_split *d, uint32_t k)
+{
+	double n0 = d->n[0], n1 = d->n[1];
+	if (n0 < SIDE_MIN || n1 < SIDE_MIN || n0 + n1 < STRATUM_MIN)
+		return;
+	double w = n0 * n1 / (n0 + n1);
+	b->share += w * LOG_UNIT * (d->log[1] / n1 - d->log[0] / n0);
+	b->share_w += w;
+	b->reach += w * log((k + d->elsewhere[1] / n1) / (k + d->elsewhere[0] / n0));
+}
+
+static void add_drift(struct scaling_block *b, struct scaling_part *part,
+		      const struct scaling_split *d, uint32_t k)
+{
+	double n = (double)d->n[0] + d->n[1], log = ((double)d->log[0] + d->log[1]) * LOG_UNIT;
+	double known = (double)part->usual_n[k];
+	if (n > 1) {
+		b->spread += (double)d->log2 * LOG_UNIT * LOG_UNIT - log * log / n;
+		b->spread_n += n - 1;
+	}
+	if (n > 0 && known >= USUAL_MIN) {
+		double w = n * known / (n + known);
+		b->drift += w * (log / n - (double)part->usual_log[k] / known);
+		b->drift_w += w;
+	}
+	/* what is usual is learned slowly, so that what is new is not it at once */
+	double keep = exp(-SCALING_BLOCK_S / USUAL_MEMORY_S);
+	double taken = known >= USUAL_MIN ? fmin(1, USUAL_SHARE * known / n) : 1;
+	part->usual_n[k] = (float)(known * keep + (n > 0 ? n * taken : 0));
+	part->usual_log[k] =
+	    (float)((double)part->usual_log[k] * keep + (n > 0 ? log * taken : 0));
+}
+
+void scaling_part_block(struct scaling_part *part, struct scaling_block *block,
+			const struct levels *const *levels, size_t n, uint32_t top)
+{
+	for (uint32_t k = 1; k <= top && k < LEVEL_SPLIT; k++) {
+		struct scaling_split now, news;
+		read_splits(levels, n, k, &now);
+		news = news_of(&part->last.split[k], &now);
+		if (news.n[0] + news.n[1] == 0)
+			continue;
+		add_share(block, &news, k);
+		add_drift(block, part, &news, k);
+	}
+}
+
+/* ---- blocks ---- */
+
+/* The one of that age, 0 is the newest; NULL: not of this epoch. */
+static const struct scaling_block *block_at(const struct scaling *s, unsigned age)
+{
+	if (age >= SCALING_BLOCKS || s->n_blocks - s->first_block <= age)
+		return NULL;
+	return &s->blocks[(s->n_blocks - 1 - age) % SCALING_BLOCKS];
+}
+
+static double variance_of(const struct scaling *s, unsigned from, unsigned to, double *n)
+{
+	const struct scaling_block *b;
+	double sum = 0;
+	*n = 0;
+	for (unsigned age = from; age < to && (b = block_at(s, age)); age++) {
+		sum += b->spread;
+		*n += b->spread_n;
+	}
+	return *n > 0 ? sum / *n : 0;
+}
+
+/* ---- sharing ---- */
+
+/* Student's t that is as rare with so many degrees of freedom as z (Cornish and Fisher). */
+static double student(double z, double freedom)
+{
+	double z3 = z * z * z, z5 = z3 * z * z;
+	return z + (z3 + z) / (4 * freedom) + (5 * z5 + 16 * z3 + 3 * z) / (96 * freedom * freedom);
+}
+
+struct sums {
+	double share, w, reach;
+	unsigned n;
+};
+
+static bool counts_for(const struct scaling_block *b, double least_rate)
+{
+	return b->share_w > 0 && b->rate >= least_rate;
+}
+
+static struct sums sum_blocks(const struct scaling *s, double least_rate)
+{
+	struct sums sums = {0};
+	const struct scaling_block *b;
+	for (unsigned age = 0; (b = block_at(s, age)); age++)
+		if (counts_for(b, least_rate)) {
+			sums.share += b->share;
+			sums.w += b->share_w;
+			sums.reach += b->reach;
+			sums.n++;
+		}
+	return sums;
+}
+
+/* Jackknife over blocks, shrunk to what independent durations would give. */
+static double error_of(const struct scaling *s, const struct sums *all, double least_rate)
+{
+	const struct scaling_block *b;
+	double n_all, theory = PRIOR_EXCESS * PRIOR_EXCESS *
+			       variance_of(s, 0, SCALING_BLOCKS, &n_all) / all->w;
+	double sum = 0, squares = 0, n = all->n;
+	for (unsigned age = 0; (b = block_at(s, age)); age++) {
+		if (!counts_for(b, least_rate) || all->w - b->share_w <= 0)
+			continue;
+		double without = (all->share - b->share) / (all->w - b->share_w);
+		sum += without;
+		squares += without * without;
+	}
+	double jackknife = fmax(0, squares - sum * sum / n) * (n - 1) / n;
+	return sqrt((n * jackknife + PRIOR_BLOCKS * theory) / (n + PRIOR_BLOCKS));
+}
+
+static struct scaling_shift shift_of(const struct scaling *s, double least_rate)
+{
+	struct scaling_shift shift = {0};
+	struct sums all = sum_blocks(s, least_rate);
+	if (all.n < BLOCKS_MIN)
+		return shift;
+	double mean = all.share / all.w, se = error_of(s, &all, least_rate);
+	double t = student(SHARE_Z, all.n + PRIOR_BLOCKS - 1);
+	shift.measured = true;
+	shift.change = exp(mean) - 1;
+	shift.se = exp(mean) * se;
+	shift.samples = all.w;
+	shift.z = se > 0 ? mean / se : 0;
+	shift.found = shift.z > t && shift.change >= SHARE_MIN;
+	shift.known = shift.found || (exp(mean + 2 * se) - 1 < NO_SHARE &&
+				      all.reach / all.w > REACH_MIN);
+	return shift;
+}
+
+/*
+ * Of all loads, and of those like now, since a bottleneck may show only when it is busy.
+ * That there is none is known only from a load like now.
+ */
+void scaling_look_shift(struct scaling *s)
+{
+	struct scaling_shift all = shift_of(s, 0), busy = shift_of(s, 0.7 * s->rate);
+	s->shift = all.found && (!busy.found || all.z > busy.z) ? all
+		   : busy.measured				 ? busy
+								 : all;
+	if (!busy.measured)
+		s->shift.known = s->shift.found;
+}
+
+/* ---- change ---- */
+
+struct drift {
+	double sum, w, rate;
+	unsigned n, agree;
+};
+
+static void add_block(struct drift *d, const struct scaling_block *b, double level)
+{
+	if (b->drift_w <= 0)
+		return;
+	d->sum += b->drift;
+	d->w += b->drift_w;
+	d->rate += b->rate;
+	d->n++;
+	d->agree += fabs(b->drift / b->drift_w - level) > CHANGE_MIN * 0.7;
+}
+
+/* Earlier blocks in which the load was such that it cannot explain the difference. */
+static struct drift before(const struct scaling *s, unsigned from, double rate, bool slower)
+{
+	const struct scaling_block *b;
+	struct drift d = {0};
+	for (unsigned age = from; age < from + 60 && (b = block_at(s, age)); age++)
+		if (slower ? b->rate >= 0.85 * rate : b->rate <= 1.15 * rate)
+			add_block(&d, b, 0);
+	return d;
+}
+
+/* The logarithm of what the last `n` blocks are slower than earlier ones; 0: not certain. */
+static double change_of(const struct scaling *s, unsigned n)
+{
+	const struct scaling_block *b;
+	struct drift last = {0};
+	double samples;
+	for (unsigned age = 0; age < n && (b = block_at(s, age)); age++)
+		add_block(&last, b, 0);
+	if (last.n < n)
+		return 0;
+	double level = last.sum / last.w;
+	struct drift was = before(s, n, last.rate / n, level > 0);
+	if (was.n < BLOCKS_MIN / 2)
+		return 0;
+	double change = level - was.sum / was.w;
+	double se = PRIOR_EXCESS * sqrt(variance_of(s, 0, SCALING_BLOCKS, &samples) *
+					(1 / last.w + 1 / was.w));
+	bool certain = fabs(change) > CHANGE_MIN && fabs(change) > CHANGE_Z * se;
+	return certain && last.agree * 4 >= n * 3 && change * level > 0 ? change : 0;
+}
+
+static bool is_of_kind(const struct scaling *s, unsigned n)
+{
+	double n_last, n_was;
+	double last = variance_of(s, 0, n, &n_last), was = variance_of(s, n, n + 24, &n_was);
+	double ratio = was > 0 ? sqrt(last / was) : 1;
+	return n_last >= 100 && n_was >= 100 && (ratio > SPREAD_RATIO || ratio < 1 / SPREAD_RATIO);
+}
+
+static void drift_now(struct scaling *s, uint64_t now_us)
+{
+	const struct scaling_block *b;
+	double sum = 0, w = 0, n;
+	for (unsigned age = 0; age < 2 && (b = block_at(s, age)); age++) {
+		sum += b->drift;
+		w += b->drift_w;
+	}
+	double noise = 3 * sqrt(variance_of(s, 0, SCALING_BLOCKS, &n) / fmax(w, 1));
+	s->drifting = w > 0 && fabs(sum / w) > noise ? exp(sum / w) : 1;
+	if (fabs(log(s->drifting)) < CHANGE_MIN * 0.7)
+		s->drift_from_us = now_us;
+}
+
+void scaling_look_change(struct scaling *s, const struct scaling_input *in)
+{
+	static const unsigned spans[] = {3, 6, 12};
+	drift_now(s, in->now_us);
+	for (size_t i = 0; i < ARRAY_LEN(spans); i++) {
+		double change = s->shift.found ? 0 : change_of(s, spans[i]);
+		if (change == 0)
+			continue;
+		uint64_t ago_us = (uint64_t)spans[i] * SCALING_BLOCK_S * 1000000;
+		s->change = (struct scaling_change){
+		    .at_us = in->now_us > ago_us ? in->now_us - ago_us : 1,
+		    .at_wall_us = in->wall_us > ago_us ? in->wall_us - ago_us : 1,
+		    .factor = exp(change),
+		    .of_kind = is_of_kind(s, spans[i]),
+		};
+		scaling_begin_epoch(s, s->change.of_kind ? "the kind of requests changed"
+							 : "everything changed its speed",
+				    in->now_us);
+		return;
+	}
+}

@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: MIT */
+/* Worlds whose truth is known, and what weir's models say of them. */
+#ifndef TESTS_SIM_WORLDS_H
+#define TESTS_SIM_WORLDS_H
+
+/* Prints what was said at the looks of each world (only one, with its sentences, when `only`
+ * is not NULL); how many worlds had something wrong said of them. */
+int world_verdicts(const char *only, unsigned seeds);
+
+#endif
