@@ -26,17 +26,19 @@
  *      "capacity": 398, "capacity_at_least": false,
  *      "fitted": [{"in_flight": 1, "rate": 99.8}],
  *      "at_n_max": {"low": 390, "mid": 398, "high": 404}},
- *    "forecast": [{"backends": 3, "change": -1, "refusal": null, "saturated": false,
+ *    "forecast": [{"backends": 3, "change": -1, "load": 1, "refusal": null, "saturated": false,
  *      "rate": 812, "utilisation": 0.68, "p50_us": {"low": .., "mid": .., "high": ..},
  *      "p99_us": {..}, "capacity": {"low": 1194, "high": 1194, "at_least": false},
  *      "sentence": "with 3 backends: p99 48.0 - 60.1 ms (now 89.2); assumes ..."}],
- *    "scores": {"median_error": 0.12, "rows": [{"at": .., "from": 3, "to": 4, "p99_us": {..},
- *      "actual_us": 51000, "rate_then": 800, "rate_now": 812, "comparable": true}]},
- *    "backends": [{"name": "app1", "verdict": "healthy", "sentence": "..", "alone": {..},
+ *    "scores": {"median_error": 0.12, "of": 14, "held": 12,
+ *      "sentence": "of 14 forecasts 12 held", "rows": [{"at": .., "from": 3, "to": 4, "p99_us":
+ * {..}, "actual_us": 51000, "rate_then": 800, "rate_now": 812, "comparable": true, "quantile":
+ * "p99"}]}, "backends": [{"name": "app1", "verdict": "healthy", "sentence": "..", "alone": {..},
  *      "now": {..}, "rate": 203,
  *      "littles_law": {"in_flight": 2.1, "rate_times_time": 2.08}}]}   of the last 10 s
  *
- * forecast has n-1, n+1 and 2n backends, in this order.
+ * forecast has n-1 (one lost), n+1 and 2n backends, then n with 1.5 and 2 times the load, in this
+ * order.  Intervals are meant to hold in eight of ten cases.
  */
 #include <math.h>
 #include <stdio.h>
@@ -152,10 +154,7 @@ static void put_evidence(struct json *j, const struct scaling *s, uint64_t slo_u
 	json_key(j, "evidence");
 	json_object(j);
 	json_member_double(j, "window_s", s->window_s);
-	json_member_text(j, "window",
-			 s->window_s > 60   ? "10m"
-			 : s->window_s > 10 ? "1m"
-					    : "10s");
+	json_member_text(j, "window", s->window_s > 60 ? "10m" : s->window_s > 10 ? "1m" : "10s");
 	json_key(j, "slo_p95_us");
 	if (slo_us)
 		json_u64(j, slo_us);
@@ -303,13 +302,15 @@ static void put_forecast_sentence(struct json *j, const struct scaling *s,
 	json_member_text(j, "sentence", text);
 }
 
-static void put_forecast(struct json *j, const struct scaling *s, const struct scaling_forecast *f)
+static void put_forecast(struct json *j, const struct scaling *s, const struct scaling_forecast *f,
+			 double load)
 {
 	bool stands = !f->refusal;
 	json_object(j);
 	json_member_u64(j, "backends", f->backends);
 	json_key(j, "change");
 	json_i64(j, (int64_t)f->backends - (int64_t)s->n_backends);
+	json_member_double(j, "load", load);
 	json_member_text(j, "refusal", f->refusal);
 	json_member_bool(j, "saturated", f->saturated);
 	json_member_double(j, "rate", f->rate);
@@ -340,9 +341,15 @@ static void put_forecast(struct json *j, const struct scaling *s, const struct s
 static void put_scores(struct json *j, const struct scaling *s)
 {
 	double error = scaling_median_error(s);
+	char text[64];
 	json_key(j, "scores");
 	json_object(j);
 	put_known(j, "median_error", error, error >= 0);
+	json_member_u64(j, "of", s->n_comparable);
+	json_member_u64(j, "held", s->n_held);
+	snprintf(text, sizeof(text), "of %u forecast%s %u held", s->n_comparable,
+		 s->n_comparable == 1 ? "" : "s", s->n_held);
+	json_member_text(j, "sentence", s->n_comparable ? text : "no forecast has met its event");
 	json_key(j, "rows");
 	json_array(j);
 	for (unsigned i = 0; i < SCALING_SCORES && i < s->n_scores; i++) {
@@ -357,6 +364,7 @@ static void put_scores(struct json *j, const struct scaling *s)
 		json_member_double(j, "rate_then", row->rate_then);
 		json_member_double(j, "rate_now", row->rate_now);
 		json_member_bool(j, "comparable", row->comparable);
+		json_member_text(j, "quantile", row->of_p50 ? "p50" : "p99");
 		json_object_end(j);
 	}
 	json_array_end(j);
@@ -430,7 +438,10 @@ void api_scaling(struct call *call)
 	json_key(&j, "forecast");
 	json_array(&j);
 	for (int i = 0; s->looked_us && i < N_FORECASTS; i++)
-		put_forecast(&j, s, &s->forecasts[i]);
+		put_forecast(&j, s, &s->forecasts[i],
+			     i == FORECAST_HALF_MORE_LOAD   ? 1.5
+			     : i == FORECAST_TWICE_THE_LOAD ? 2
+							    : 1);
 	json_array_end(&j);
 	put_scores(&j, s);
 	put_members(&j, pool);

@@ -87,17 +87,31 @@ enum colour state_colour(const char *state)
 	return strcmp(state, "down") == 0 ? RED : YELLOW;
 }
 
+/* What people read; the API has the keys. */
 void put_verdict(struct str *out, const char *verdict)
 {
-	if (strcmp(verdict, "odd") == 0)
-		verdict = "one backend differs";
+	static const struct {
+		const char *key, *text;
+	} names[] = {
+	    {"performance", "slow on its own"},
+	    {"scalability", "slow under load"},
+	    {"scalability_shared", "slow under load, shared bottleneck"},
+	    {"skewed", "uneven"},
+	    {"balancer", "weir itself"},
+	    {"odd", "one backend differs"},
+	    {"foreign", "loaded by others"},
+	    {"not_enough_data", "learning"},
+	};
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		if (strcmp(verdict, names[i].key) == 0)
+			verdict = names[i].text;
 	for (; *verdict; verdict++)
 		str_char(out, *verdict == '_' ? ' ' : *verdict);
 }
 
 enum colour verdict_colour(const char *verdict)
 {
-	if (strcmp(verdict, "healthy") == 0)
+	if (strcmp(verdict, "healthy") == 0 || strcmp(verdict, "steady") == 0)
 		return GREEN;
 	return !*verdict || strcmp(verdict, "not_enough_data") == 0 ? PLAIN : YELLOW;
 }

@@ -10,6 +10,7 @@ static void forget_now(struct scaling *s, const char *cause, uint64_t now_us)
 {
 	recents_forget(s->recent_now, RECENT_NOW);
 	s->since = (struct spread){0};
+	s->member_block = s->n_blocks;
 	s->opinion = (struct scaling_opinion){.verdict = VERDICT_not_enough_data};
 	s->epoch_cause = cause;
 	s->epoch_us = now_us;

@@ -211,8 +211,8 @@ static bool fit_offset(const struct fit_point *p, size_t m, double c, double sid
 	if (p[m - 1].n <= c || !solve_subset(&pr, 3, &s) || s.coef[0] <= 0 || s.coef[1] < 0 ||
 	    s.coef[1] > s.coef[0])
 		return false;
-	*out = (struct workers_fit){1 / s.coef[0], 0, side * s.coef[1] / s.coef[0], s.rss,
-				    s.n_coef};
+	*out =
+	    (struct workers_fit){1 / s.coef[0], 0, side * s.coef[1] / s.coef[0], s.rss, s.n_coef};
 	return true;
 }
 

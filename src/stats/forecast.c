@@ -174,8 +174,9 @@ static const char *refusal_of(const struct scaling *s, const struct scaling_inpu
 static const char *refusal_of_demand(const struct scaling *s, double utilisation)
 {
 	if (utilisation < OVERLOAD || s->n_counts < SCALING_SECONDS)
-		return utilisation < OVERLOAD ? NULL : "they are full, and what would come is not "
-						       "known before a minute";
+		return utilisation < OVERLOAD ? NULL
+					      : "they are full, and what would come is not "
+						"known before a minute";
 	return utilisation > CARRIED ? NULL
 				     : "they are full: what would come if there was room is not "
 				       "known";
@@ -264,8 +265,8 @@ static void forecast(struct scaling *s, const struct scaling_input *in,
 	if (f->saturated)
 		return;
 	bool known = !now->saturated && s->now.n >= P99_SAMPLES;
-	double margin = (s->fit.model == FIT_WORKERS ? 0.02 : MARGIN_LAW) +
-			(f->utilisation > HEAVY ? 0.2 : 0);
+	double margin =
+	    (s->fit.model == FIT_WORKERS ? 0.02 : MARGIN_LAW) + (f->utilisation > HEAVY ? 0.2 : 0);
 	correct(&f->p50_us, off_by(s->now.p50_us, &now->p50_us, known), margin);
 	correct(&f->p99_us, off_by(s->now_p99_us, &now->p99_us, known), margin);
 	make_possible(s, f);

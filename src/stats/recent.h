@@ -9,8 +9,11 @@
 
 #include "weir/stats/scaling.h"
 
-/* Begins a new half where it is time. */
-void recents_turn(struct recent *recents, size_t n, const double *spans_s, uint64_t now_us);
+/* Begins a new half where it is time: what is added next is of the time since `last_us`. */
+void recents_turn(struct recent *recents, size_t n, const double *spans_s, uint64_t last_us,
+		  uint64_t now_us);
+/* Per second. */
+double recent_rate(const struct recent *recent, uint64_t now_us);
 void recents_add(struct recent *recents, size_t n, uint32_t bucket, uint32_t count);
 void recents_forget(struct recent *recents, size_t n);
 /* The shortest span with at least `want` samples, or the longest; its index. */

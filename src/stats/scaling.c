@@ -9,7 +9,7 @@
 #include "recent.h"
 
 #define CURVE_MEMORY_S 600.0
-#define WANTED 400     /* samples of S: a shorter span with so many is preferred */
+#define WANTED 400 /* samples of S: a shorter span with so many is preferred */
 #define WANTED_P99 1000
 
 static const double now_spans_s[RECENT_NOW] = {5, 30, 300};
@@ -61,6 +61,12 @@ static void fold_level(struct scaling_part *part, const struct levels *const *le
 	part->us[k] = part->us[k] * keep + (double)(us - part->last.us[k]);
 	part->last.n[k] = count;
 	part->last.us[k] = us;
+}
+
+void scaling_part_begin_epoch(struct scaling_part *part)
+{
+	part->epoch--; /* not the pool's: its next fold forgets */
+	part->opinion = (struct scaling_opinion){.verdict = VERDICT_not_enough_data};
 }
 
 void scaling_part_fold(struct scaling_part *part, struct scaling *s,
@@ -123,17 +129,18 @@ static void fold_served(struct scaling *s, const struct scaling_member *m)
 	}
 }
 
-static void look_served(struct scaling *s, const struct scaling_input *in)
+static void look_served(struct scaling *s, const struct scaling_input *in, uint64_t last_us)
 {
-	recents_turn(s->recent_now, RECENT_NOW, now_spans_s, in->now_us);
-	recents_turn(s->recent_alone, RECENT_ALONE, alone_spans_s, in->now_us);
-	recents_turn(s->recent_solo, RECENT_ALONE, alone_spans_s, in->now_us);
+	recents_turn(s->recent_now, RECENT_NOW, now_spans_s, last_us, in->now_us);
+	recents_turn(s->recent_alone, RECENT_ALONE, alone_spans_s, last_us, in->now_us);
+	recents_turn(s->recent_solo, RECENT_ALONE, alone_spans_s, last_us, in->now_us);
 	for (size_t i = 0; i < in->n; i++) {
 		struct scaling_part *part = in->members[i].part;
 		if (!part)
 			continue;
-		recents_turn(part->recent_now, RECENT_PART, part_now_spans_s, in->now_us);
-		recents_turn(part->recent_alone, RECENT_PART, part_alone_spans_s, in->now_us);
+		recents_turn(part->recent_now, RECENT_PART, part_now_spans_s, last_us, in->now_us);
+		recents_turn(part->recent_alone, RECENT_PART, part_alone_spans_s, last_us,
+			     in->now_us);
 		fold_served(s, &in->members[i]);
 	}
 }
@@ -225,12 +232,9 @@ static void look_now(struct scaling *s, const struct scaling_input *in)
 		if (!part)
 			continue;
 		at = recents_pick(part->recent_now, RECENT_PART, SCALING_SAMPLES, &now);
-		const struct recent *r = &part->recent_now[at];
-		double span_s = (double)(in->now_us - r->since_us) / 1e6 +
-				(r->n[1] > 0 ? part_now_spans_s[at] : 0);
 		side_of_spread(&now, &part->now);
 		part->weight = in->members[i].weight;
-		part->rate = span_s > 0 ? now.n / span_s : 0;
+		part->rate = recent_rate(&part->recent_now[at], in->now_us);
 	}
 }
 
@@ -321,9 +325,10 @@ struct scaling *scaling_new(void)
 
 void scaling_look(struct scaling *s, const struct scaling_input *in)
 {
+	uint64_t last_us = s->looked_us ? s->looked_us : in->now_us;
 	s->looked_us = in->now_us;
 	scaling_look_epoch(s, in);
-	look_served(s, in);
+	look_served(s, in, last_us);
 	s->rate = rate_of(s);
 	scaling_look_shift(s);
 	scaling_look_change(s, in); /* what it forgets is not read below */

@@ -60,7 +60,8 @@ static void take_floats(struct unpack *in, float *values, size_t n)
 static void put_recents(const struct recent *recents, size_t n, struct str *out)
 {
 	for (size_t i = 0; i < n; i++) {
-		pack_u64(out, recents[i].since_us);
+		pack_u64(out, recents[i].since_us[0]);
+		pack_u64(out, recents[i].since_us[1]);
 		for (int half = 0; half < 2; half++)
 			put_floats(recents[i].weight[half], HIST_BUCKETS, out);
 	}
@@ -69,7 +70,8 @@ static void put_recents(const struct recent *recents, size_t n, struct str *out)
 static void take_recents(struct unpack *in, struct recent *recents, size_t n)
 {
 	for (size_t i = 0; i < n && !in->bad; i++) {
-		recents[i].since_us = unpack_u64(in);
+		recents[i].since_us[0] = unpack_u64(in);
+		recents[i].since_us[1] = unpack_u64(in);
 		for (int half = 0; half < 2 && !in->bad; half++) {
 			take_floats(in, recents[i].weight[half], HIST_BUCKETS);
 			recents[i].n[half] = 0;
@@ -121,16 +123,16 @@ struct scaling_part *scaling_part_unpack(struct unpack *in)
 
 static void put_block(const struct scaling_block *b, struct str *out)
 {
-	const double values[] = {b->share,  b->share_w, b->reach, b->drift,
-				 b->drift_w, b->spread,	 b->spread_n, b->rate};
+	const double values[] = {b->share,  b->share_w,  b->reach, b->drift, b->drift_w,
+				 b->spread, b->spread_n, b->rate,  b->served};
 	for (size_t i = 0; i < ARRAY_LEN(values); i++)
 		pack_double(out, values[i]);
 }
 
 static void take_block(struct unpack *in, struct scaling_block *b)
 {
-	double *values[] = {&b->share,	 &b->share_w, &b->reach,    &b->drift,
-			    &b->drift_w, &b->spread,  &b->spread_n, &b->rate};
+	double *values[] = {&b->share,  &b->share_w,  &b->reach, &b->drift, &b->drift_w,
+			    &b->spread, &b->spread_n, &b->rate,  &b->served};
 	for (size_t i = 0; i < ARRAY_LEN(values); i++)
 		*values[i] = unpack_double(in);
 }
@@ -157,7 +159,7 @@ static void take_blocks(struct unpack *in, struct scaling *s)
 
 static void put_score(const struct scaling_score *s, struct str *out)
 {
-	const double values[] = {s->rate_then,	s->rate_now,	s->p99_us.low,
+	const double values[] = {s->rate_then,  s->rate_now,    s->p99_us.low,
 				 s->p99_us.mid, s->p99_us.high, s->p50_us.low,
 				 s->p50_us.mid, s->p50_us.high, s->actual_us};
 	pack_u64(out, s->at_us);

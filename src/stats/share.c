@@ -20,17 +20,20 @@
 #define SIDE_MIN 3
 #define BLOCKS_MIN 6
 #define SHARE_Z 4.0
-#define SHARE_MIN 0.15      /* a smaller effect is no sharing, however certain */
-#define NO_SHARE 0.10       /* below it nothing is shared that matters */
-#define REACH_MIN 0.3       /* the others' load must have varied by so much */
-#define PRIOR_BLOCKS 10     /* what the error of theory weighs beside the jackknife */
-#define PRIOR_EXCESS 1.5    /* neighbours are alike: theory is too sure */
+#define SHARE_MIN 0.15 /* a smaller effect is no sharing, however certain */
+#define SHARE_PART 0.5 /* unless the others' load hardly varied: of what it could have done */
+#define SHARE_LITTLE 0.05
+#define NO_SHARE 0.10    /* below it nothing is shared that matters */
+#define REACH_MIN 0.3    /* the others' load must have varied by so much */
+#define PRIOR_BLOCKS 10  /* what the error of theory weighs beside the jackknife */
+#define PRIOR_EXCESS 1.5 /* neighbours are alike: theory is too sure */
 #define LOG_UNIT (M_LN2 / 256)
 #define USUAL_MEMORY_S 300.0
 #define USUAL_MIN 30
 #define USUAL_SHARE 0.05 /* of it, at most so much is of one block */
-#define CHANGE_MIN 0.26 /* log 1.3 */
+#define CHANGE_MIN 0.26  /* log 1.3 */
 #define CHANGE_Z 5.0
+#define SERVED_MIN 0.9
 #define SPREAD_RATIO 1.2 /* of standard deviations: other requests, not slower ones */
 
 /* ---- a block of one backend ---- */
@@ -93,13 +96,17 @@ static void add_drift(struct scaling_block *b, struct scaling_part *part,
 	double keep = exp(-SCALING_BLOCK_S / USUAL_MEMORY_S);
 	double taken = known >= USUAL_MIN ? fmin(1, USUAL_SHARE * known / n) : 1;
 	part->usual_n[k] = (float)(known * keep + (n > 0 ? n * taken : 0));
-	part->usual_log[k] =
-	    (float)((double)part->usual_log[k] * keep + (n > 0 ? log * taken : 0));
+	part->usual_log[k] = (float)((double)part->usual_log[k] * keep + (n > 0 ? log * taken : 0));
 }
 
 void scaling_part_block(struct scaling_part *part, struct scaling_block *block,
 			const struct levels *const *levels, size_t n, uint32_t top)
 {
+	uint64_t served = 0;
+	for (uint32_t k = 1; k <= top; k++)
+		served += part->last.n[k];
+	block->served += (double)(served - part->block_n) / SCALING_BLOCK_S;
+	part->block_n = served;
 	for (uint32_t k = 1; k <= top && k < LEVEL_SPLIT; k++) {
 		struct scaling_split now, news;
 		read_splits(levels, n, k, &now);
@@ -197,9 +204,11 @@ static struct scaling_shift shift_of(const struct scaling *s, double least_rate)
 	shift.se = exp(mean) * se;
 	shift.samples = all.w;
 	shift.z = se > 0 ? mean / se : 0;
-	shift.found = shift.z > t && shift.change >= SHARE_MIN;
-	shift.known = shift.found || (exp(mean + 2 * se) - 1 < NO_SHARE &&
-				      all.reach / all.w > REACH_MIN);
+	double reach = exp(all.reach / all.w) - 1;
+	shift.found = shift.z > t && (shift.change >= SHARE_MIN ||
+				      shift.change >= fmax(SHARE_PART * reach, SHARE_LITTLE));
+	shift.known =
+	    shift.found || (exp(mean + 2 * se) - 1 < NO_SHARE && all.reach / all.w > REACH_MIN);
 	return shift;
 }
 
@@ -210,9 +219,7 @@ static struct scaling_shift shift_of(const struct scaling *s, double least_rate)
 void scaling_look_shift(struct scaling *s)
 {
 	struct scaling_shift all = shift_of(s, 0), busy = shift_of(s, 0.7 * s->rate);
-	s->shift = all.found && (!busy.found || all.z > busy.z) ? all
-		   : busy.measured				 ? busy
-								 : all;
+	s->shift = all.found && (!busy.found || all.z > busy.z) ? all : busy.measured ? busy : all;
 	if (!busy.measured)
 		s->shift.known = s->shift.found;
 }
@@ -220,7 +227,7 @@ void scaling_look_shift(struct scaling *s)
 /* ---- change ---- */
 
 struct drift {
-	double sum, w, rate;
+	double sum, w, rate, served;
 	unsigned n, agree;
 };
 
@@ -231,6 +238,7 @@ static void add_block(struct drift *d, const struct scaling_block *b, double lev
 	d->sum += b->drift;
 	d->w += b->drift_w;
 	d->rate += b->rate;
+	d->served += b->served;
 	d->n++;
 	d->agree += fabs(b->drift / b->drift_w - level) > CHANGE_MIN * 0.7;
 }
@@ -240,7 +248,9 @@ static struct drift before(const struct scaling *s, unsigned from, double rate, 
 {
 	const struct scaling_block *b;
 	struct drift d = {0};
-	for (unsigned age = from; age < from + 60 && (b = block_at(s, age)); age++)
+	unsigned end = s->n_blocks - s->member_block; /* of the same members */
+	end = end < from + 60 ? end : from + 60;
+	for (unsigned age = from; age < end && (b = block_at(s, age)); age++)
 		if (slower ? b->rate >= 0.85 * rate : b->rate <= 1.15 * rate)
 			add_block(&d, b, 0);
 	return d;
@@ -254,15 +264,16 @@ static double change_of(const struct scaling *s, unsigned n)
 	double samples;
 	for (unsigned age = 0; age < n && (b = block_at(s, age)); age++)
 		add_block(&last, b, 0);
-	if (last.n < n)
+	/* where more comes than is done the queue grows, and all with it, at equal load */
+	if (last.n < n || last.served < SERVED_MIN * last.rate)
 		return 0;
 	double level = last.sum / last.w;
 	struct drift was = before(s, n, last.rate / n, level > 0);
 	if (was.n < BLOCKS_MIN / 2)
 		return 0;
 	double change = level - was.sum / was.w;
-	double se = PRIOR_EXCESS * sqrt(variance_of(s, 0, SCALING_BLOCKS, &samples) *
-					(1 / last.w + 1 / was.w));
+	double se = PRIOR_EXCESS *
+		    sqrt(variance_of(s, 0, SCALING_BLOCKS, &samples) * (1 / last.w + 1 / was.w));
 	bool certain = fabs(change) > CHANGE_MIN && fabs(change) > CHANGE_Z * se;
 	return certain && last.agree * 4 >= n * 3 && change * level > 0 ? change : 0;
 }
@@ -304,8 +315,9 @@ void scaling_look_change(struct scaling *s, const struct scaling_input *in)
 		    .factor = exp(change),
 		    .of_kind = is_of_kind(s, spans[i]),
 		};
-		scaling_begin_epoch(s, s->change.of_kind ? "the kind of requests changed"
-							 : "everything changed its speed",
+		scaling_begin_epoch(s,
+				    s->change.of_kind ? "the kind of requests changed"
+						      : "everything changed its speed",
 				    in->now_us);
 		return;
 	}

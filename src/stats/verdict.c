@@ -13,9 +13,10 @@
 #define GROWTH_SOME 1.2 /* of who misses an objective that it holds alone */
 #define CHANGE_SAID_US (UINT64_C(900) * 1000000)
 #define UNSETTLED_S 30
+#define BLOCKS_US (UINT64_C(2 * SCALING_BLOCK_S + 1) * 1000000)
 #define HOT_AFTER_US (UINT64_C(60) * 1000000) /* after a change a backend has its share */
-#define SKEW_SERVICE 1.5    /* times the median of the others */
-#define SKEW_SERVICE_US 500 /* and by that much: less is noise */
+#define SKEW_SERVICE 1.5                      /* times the median of the others */
+#define SKEW_SERVICE_US 500                   /* and by that much: less is noise */
 #define SKEW_RATE 1.5
 #define WAITING_SHARE 0.2
 #define WAITING_US 1000 /* a share of less is nobody's problem */
@@ -189,18 +190,20 @@ static void say_change(const struct case_file *c, char *out, size_t size)
 		 change->factor > 1 ? change->factor : 1 / change->factor);
 	if (change->of_kind)
 		snprintf(out, size,
-			 "the kind of requests changed at %s (they take %s times as %s at equal "
+			 "the kind of requests changed at %s (they take at least %s times as %s at "
+			 "equal "
 			 "load); ",
 			 clock, much, change->factor > 1 ? "long" : "little");
 	else
-		snprintf(out, size, "%s since %s at equal load (%s times as %s): a deploy?; ",
+		snprintf(out, size,
+			 "%s since %s at equal load (at least %s times as %s): a deploy?; ",
 			 change->factor > 1 ? "slower" : "quicker", clock, much,
 			 change->factor > 1 ? "long" : "little");
 }
 
 static enum verdict say_learning(const struct case_file *c, double n, const char *of)
 {
-	char *say = c->say, change[128];
+	char *say = c->say, change[160];
 	say_change(c, change, sizeof(change));
 	SAY("%slearning (%.0f of %d requests %s%s%s)", change, n, SCALING_SAMPLES, of,
 	    c->s->epoch_cause ? ", since " : "", c->s->epoch_cause ? c->s->epoch_cause : "");
@@ -263,7 +266,7 @@ static enum verdict say_scalability(const struct case_file *c, double growth)
 
 static enum verdict say_performance(const struct case_file *c)
 {
-	char *say = c->say, change[128];
+	char *say = c->say, change[160];
 	say_change(c, change, sizeof(change));
 	SAY("%sslow on its own: p95 is %s for requests that are %s (%.0f of them), the objective "
 	    "is %s: look at the code, its queries and calls; the load from here is not the cause",
@@ -274,7 +277,7 @@ static enum verdict say_performance(const struct case_file *c)
 
 static enum verdict say_healthy(const struct case_file *c, double seen_p95)
 {
-	char *say = c->say, change[128];
+	char *say = c->say, change[160];
 	say_change(c, change, sizeof(change));
 	SAY("%shealthy: p95 is %s, within the objective of %s (%.0f requests)", change,
 	    us(seen_p95).at, us((double)c->in->slo_p95_us).at, c->now->n);
@@ -283,7 +286,7 @@ static enum verdict say_healthy(const struct case_file *c, double seen_p95)
 
 static enum verdict say_steady(const struct case_file *c)
 {
-	char *say = c->say, change[128];
+	char *say = c->say, change[160];
 	say_change(c, change, sizeof(change));
 	SAY("%sload does not slow it: p95 is %s alone and %s now (%.0f requests); whether %s is "
 	    "good enough you must say: pools.NAME.slo.p95",
@@ -302,6 +305,8 @@ static bool is_unsettled(const struct case_file *c)
 	double age_s = (double)(c->in->now_us - s->change.at_us) / 1e6;
 	if (s->shift.found)
 		return false;
+	if (c->in->now_us < s->fine_us + BLOCKS_US) /* it may be the first seconds of a change */
+		return true;
 	if (s->change.at_us && age_s < UNSETTLED_S + 15)
 		return c->alone->n < SCALING_SAMPLES * 2;
 	return s->drifting > 1.2 && (double)(c->in->now_us - s->drift_from_us) / 1e6 < UNSETTLED_S;
@@ -309,12 +314,12 @@ static bool is_unsettled(const struct case_file *c)
 
 static enum verdict judge_slowed(const struct case_file *c, double growth)
 {
-	char *say = c->say, change[128];
+	char *say = c->say, change[160];
 	if (!is_unsettled(c))
 		return say_scalability(c, growth);
 	say_change(c, change, sizeof(change));
-	SAY("%slearning: requests have become slower at equal load (%.1f times); whether that "
-	    "stays is known in half a minute",
+	SAY("%slearning: requests have become slower (%.1f times at equal load); whether that is "
+	    "load or a change is known in half a minute",
 	    change, fmax(c->s->drifting, c->s->change.at_us ? c->s->change.factor : 1));
 	return VERDICT_not_enough_data;
 }
@@ -488,6 +493,8 @@ void scaling_judge(struct scaling *s, const struct scaling_input *in)
 {
 	char say[SCALING_SENTENCE], skew[SCALING_SENTENCE];
 	struct case_file c = {s, in, &s->alone, &s->now, say};
+	if (in->slo_p95_us ? s->seen_p95_us <= (double)in->slo_p95_us : s->growth <= GROWTH_MIN)
+		s->fine_us = in->now_us;
 	bool skewed = judge_members(s, in, skew);
 	enum verdict verdict;
 	if (is_balancer(s, in, say)) {

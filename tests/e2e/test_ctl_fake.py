@@ -256,7 +256,7 @@ def test_status_of_a_weir_that_never_reloaded(fake):
 def test_pools_count_backends_and_say_why_not_up(fake):
     out = good(fake, "pools")
     assert ["app", "least-request", "1/2", "3", "1", "6.83k/s", "2000", "0", "0", "1.23 ms",
-            "45.6 ms", "scalability shared"] in rows(out)
+            "45.6 ms", "slow under load, shared bottleneck"] in rows(out)
     assert ["api", "p2c", "1/1", "0", "0", "3.41k/s", "1000", "0", "0", "-", "-"] in rows(out)
     assert out.endswith("app/b2 is down 41 s: connect refused\n")
 
@@ -339,7 +339,7 @@ def test_histogram(fake):
 
 def test_scaling_says_what_is_the_same_once_and_where_it_leans(fake):
     out = good(fake, "scaling", "app")
-    assert "app: not enough data\n  7 of the 200 requests that are needed\n" in out
+    assert "app: learning\n  7 of the 200 requests that are needed\n" in out
     assert "  leaning  to skewed backend: 2 of 3 looks agree\n" in out
     assert out.count("too little") == 2 and "  forecast none: too little\n" in out
     fake.world["scaling"]["next"] = None

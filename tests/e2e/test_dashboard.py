@@ -47,7 +47,7 @@ def test_the_page_is_live(site, browser):
     browser.open(f"http://127.0.0.1:{site.status_port}/")
     browser.until("document.querySelectorAll('tr.row').length == 3")
     assert browser.js("document.title") == "weir"
-    browser.until(f"{cell('app/web1', 11)} == 'not enough data'")
+    browser.until(f"{cell('app/web1', 11)} == 'learning'")
     site.ctl("drain", "app/web1", check=0)
     browser.until(f"{cell('app/web1', 1)} == 'draining'")
     browser.until(f"{cell('app/web1', 11)}.endsWith('set by an operator')")

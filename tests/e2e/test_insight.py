@@ -215,7 +215,8 @@ def test_verdict_model_and_forecast_of_live_traffic(weir, app):
     assert model["workers_low"] <= 4 <= model["workers_high"], model
     assert 80 <= model["rate_alone"] <= 110, model
     assert seen["evidence"]["alone"]["n"] >= 200 and seen["evidence"]["slo_p95_us"] == 100000
-    less, more, twice = seen["forecast"]
+    less, more, twice, *loads = seen["forecast"]
+    assert [f["load"] for f in loads] == [1.5, 2]
     assert (less["backends"], more["backends"], twice["backends"]) == (1, 3, 4)
     assert more["refusal"] is None and more["p99_us"]["low"] <= more["p99_us"]["high"]
     assert "p99" in more["sentence"]
@@ -241,6 +242,24 @@ def test_what_the_model_knows_survives_a_reload(weir, app):
     after = wait_for(lambda: (s := daemon.admin.get("/v1/pools/app/scaling"))["evidence"]
                      ["slo_p95_us"] == 1000000 and s, 5, "the new objective")
     assert after["curve"][0]["completions"] >= before["curve"][0]["completions"] * 0.9
+
+
+def test_a_mark_begins_a_new_epoch(weir, app):
+    daemon = weir(app(1, "service=2ms").addresses, insight={"interval": "1s"})
+    name = next(iter(daemon.backends()))
+    load(daemon, 1, 0.5)
+
+    def curve():
+        return daemon.admin.get("/v1/pools/app/scaling")["curve"]
+    wait_for(curve, 5, "a curve")
+    assert daemon.admin.call("POST", "/v1/marks", {"name": "two words"}).status == 400
+    assert daemon.admin.call("POST", "/v1/marks", {"name": "v1", "backend": name}).status == 400
+    assert daemon.admin.call("POST", "/v1/marks", {"name": "v1", "pool": "none"}).status == 404
+    assert curve()
+    assert daemon.admin.post("/v1/marks", {"name": "v1", "pool": "app", "backend": name})["pools"] == ["app"]
+    wait_for(lambda: not curve(), 5, "the curve is forgotten")
+    marks = [m for m in history(daemon)["markers"] if m["kind"] == "mark"]
+    assert [(m["backend"], m["message"]) for m in marks] == [(name, "v1")], marks
 
 
 # ---- routes and listeners ----

@@ -22,8 +22,8 @@
 
 #include "deploy.h"
 #include "sim.h"
-#include "worlds.h"
 #include "weir/base/defs.h"
+#include "worlds.h"
 
 #define SEEDS 3
 #define WITHIN 1.2

@@ -152,7 +152,8 @@ enum event_kind {
 	EVENT_WEIGHT,
 	EVENT_ADD,
 	EVENT_REMOVE,
-	EVENT_DRAIN
+	EVENT_DRAIN,
+	EVENT_MARK
 };
 
 /* pool and backend may be empty. Control thread. */

@@ -65,8 +65,8 @@ struct pool_state {
 	double budget;                                  /* share of requests that may be retries */
 	uint64_t budget_requests[9], budget_retries[9]; /* totals at the last seconds */
 	unsigned budget_at;
-	double hedge_budget;     /* share of requests that may be hedged */
-	uint64_t hedge_requests; /* total at the last second */
+	double hedge_budget;      /* share of requests that may be hedged */
+	uint64_t hedge_requests;  /* total at the last second */
 	uint64_t ticked_requests; /* total at the last second */
 	bool ticked;
 	struct history *history; /* owns; the sum over its backends; NULL without memory */
@@ -253,14 +253,14 @@ struct lease {
 	struct backend *backend; /* NULL: not taken */
 	uint32_t index;
 	uint16_t tier;
-	bool fallback;   /* picked by pool.fallback */
-	uint16_t others; /* in flight there when it was taken, at most 65535 */
+	bool fallback;      /* picked by pool.fallback */
+	uint16_t others;    /* in flight there when it was taken, at most 65535 */
 	uint16_t elsewhere; /* at the pool's others; LEVEL_UNKNOWN: nobody has counted */
-	bool served;     /* set before the drop: a whole response, and no error */
-	bool faulty;     /* lease_fault was called */
-	bool proved;     /* lease_prove was */
-	bool broken;     /* set before lease_fault: it could not connect, or lost the connection */
-	bool on_trial;   /* holds the trial's place, see fault.h */
+	bool served;        /* set before the drop: a whole response, and no error */
+	bool faulty;        /* lease_fault was called */
+	bool proved;        /* lease_prove was */
+	bool broken;   /* set before lease_fault: it could not connect, or lost the connection */
+	bool on_trial; /* holds the trial's place, see fault.h */
 	/* see odd.h */
 	bool is_try;
 	bool bound;      /* a key or a pin brought it here */

@@ -33,7 +33,7 @@
 #define LEVEL_BINS (LEVEL_EXACT + ((LEVEL_TOP_BITS - 6) << LEVEL_SUB_BITS))
 /* Classes of company: alone in the pool, alone at its backend, with 1, 2-3, 4-7, ... others. */
 #define LEVEL_CLASSES 12
-#define LEVEL_SPLIT LEVEL_EXACT /* levels that are kept apart by the others' load */
+#define LEVEL_SPLIT LEVEL_EXACT  /* levels that are kept apart by the others' load */
 #define LEVEL_UNKNOWN UINT16_MAX /* nobody has counted what is in flight elsewhere */
 
 static inline uint32_t level_bin(uint32_t k)
@@ -78,7 +78,7 @@ struct levels {
 	_Atomic uint32_t top;   /* bins above it were never used: readers skip them */
 	struct level_bin {
 		struct counter n, us, us2; /* us2: of squares, each at most 2^52 */
-	} bin[LEVEL_BINS];                 /* by the level at arrival, the request itself included */
+	} bin[LEVEL_BINS]; /* by the level at arrival, the request itself included */
 	/* [0]: the others had no more than usual in flight, [1]: more; 32 bits wrap, the
 	 * reader takes differences */
 	struct level_split {

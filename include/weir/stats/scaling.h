@@ -61,7 +61,7 @@ struct scaling_side {
 
 /* The counts of between one and two spans. */
 struct recent {
-	uint64_t since_us; /* of weight[0] */
+	uint64_t since_us[2]; /* when they begin */
 	double n[2];
 	float weight[2][HIST_BUCKETS]; /* of this span and the one before */
 };
@@ -88,7 +88,8 @@ struct scaling_part {
 	double n[LEVEL_BINS], us[LEVEL_BINS]; /* by level at arrival, with forgetting */
 	struct scaling_side alone, now;       /* at the last look */
 	double rate, weight;
-	unsigned epoch; /* of the pool, when it was last folded */
+	unsigned epoch;   /* of the pool, when it was last folded */
+	uint64_t block_n; /* served until the last block */
 	/* of the last fold */
 	struct scaling_last {
 		uint64_t n[LEVEL_BINS], us[LEVEL_BINS];
@@ -112,6 +113,8 @@ void scaling_part_odd(struct scaling_part *part, const char *why);
 /* NULL without memory. */
 struct scaling_part *scaling_part_new(void);
 void scaling_part_free(struct scaling_part *part); /* NULL is fine */
+/* A mark of this backend alone: what was learned about its speed is of another time. */
+void scaling_part_begin_epoch(struct scaling_part *part);
 
 /* Takes in what came since the last fold.  levels[i] is worker i's or NULL. */
 void scaling_part_fold(struct scaling_part *part, struct scaling *scaling,
@@ -144,7 +147,7 @@ struct scaling_block {
 	double reach;            /* what sharing everything would have made of it */
 	double drift, drift_w;   /* against what is usual at the level */
 	double spread, spread_n; /* squares within levels, and of how many */
-	double rate;             /* arrivals per second */
+	double rate, served;     /* per second: what came, what was done */
 };
 #define SCALING_BLOCK_S 5
 #define SCALING_BLOCKS 120
@@ -195,14 +198,14 @@ enum {
 
 struct scaling {
 	struct scaling_opinion opinion;
-	char sentence[SCALING_SENTENCE]; /* of opinion.verdict */
-	char odd[SCALING_SENTENCE];      /* who is the odd one out; goes before the opinion */
-	uint64_t looked_us;              /* 0: never */
-	double window_s;                 /* R is of so many seconds */
-	struct scaling_side alone, now;  /* S and R */
-	bool alone_in_pool;              /* S is of those who were alone in the whole pool */
+	char sentence[SCALING_SENTENCE];      /* of opinion.verdict */
+	char odd[SCALING_SENTENCE];           /* who is the odd one out; goes before the opinion */
+	uint64_t looked_us;                   /* 0: never */
+	double window_s;                      /* R is of so many seconds */
+	struct scaling_side alone, now;       /* S and R */
+	bool alone_in_pool;                   /* S is of those who were alone in the whole pool */
 	double seen_p95_us, seen_p95_high_us; /* with queue, connecting and weir itself */
-	double growth;                   /* p95 / p95; 0: not known */
+	double growth;                        /* p95 / p95; 0: not known */
 	double now_p99_us;
 	double rate;    /* requests per second now */
 	double waiting; /* share of the mean spent in queue, connect, loop lag */
@@ -216,6 +219,7 @@ struct scaling {
 	struct scaling_change change;
 	double drifting;         /* factor of the last ten seconds at equal level; 1: none */
 	uint64_t drift_from_us;  /* it was none until then */
+	uint64_t fine_us;        /* the last look that saw no slowness */
 	const char *epoch_cause; /* what began it, static text; NULL: the start */
 	uint64_t epoch_us;
 	uint32_t n_backends;
@@ -224,14 +228,15 @@ struct scaling {
 	unsigned n_scores, n_comparable, n_held; /* ever */
 	/* private */
 	unsigned epoch;
-	uint64_t signature; /* of what is comparable only within an epoch */
+	uint64_t signature;    /* of what is comparable only within an epoch */
 	struct spread service; /* S */
 	uint32_t counts[SCALING_SECONDS];
 	unsigned n_counts;
 	struct scaling_block blocks[SCALING_BLOCKS];
 	unsigned n_blocks, first_block; /* ever; the first of what is comparable */
+	unsigned member_block;          /* the first of these members, weights and limits */
 	struct recent recent_now[RECENT_NOW], recent_alone[RECENT_ALONE], recent_solo[RECENT_ALONE];
-	struct spread since; /* R since the members changed, for the score */
+	struct spread since;          /* R since the members changed, for the score */
 	struct scaling_score pending; /* at_us: from when on R counts; 0: none */
 	struct scaling_runs runs[N_FORECASTS], runs_today;
 	struct rng rng;

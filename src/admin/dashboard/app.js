@@ -133,9 +133,12 @@ function legend(...items) {
 
 // ---- the head of the page: verdicts, problems, totals ----
 
-const CHIP = { healthy: "good", not_enough_data: "", performance: "bad", scalability: "warn",
-  scalability_shared: "bad", skewed: "warn", odd: "warn", balancer: "bad" };
-const verdictText = v => v === "odd" ? "one backend differs" : v.replace(/_/g, " ");
+const CHIP = { healthy: "good", steady: "good", not_enough_data: "", performance: "bad", scalability: "warn",
+  scalability_shared: "bad", skewed: "warn", odd: "warn", foreign: "warn", balancer: "bad" };
+const VERDICT = { performance: "slow on its own", scalability: "slow under load",
+  scalability_shared: "slow under load, shared bottleneck", skewed: "uneven", balancer: "weir itself",
+  odd: "one backend differs", foreign: "loaded by others", not_enough_data: "learning" };
+const verdictText = v => VERDICT[v] || v;
 
 function putVerdicts() {
   const rows = snap.problems.filter(p => !snap.pools.some(x => x.problem && p === `pool ${x.name}: ${x.sentence}`))

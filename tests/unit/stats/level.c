@@ -26,8 +26,9 @@ Test(level, classes_double)
 	static const struct {
 		uint32_t others, elsewhere;
 		unsigned class;
-	} cases[] = {{0, 0, 0}, {0, 3, 1}, {0, LEVEL_UNKNOWN, 1}, {1, 0, 2}, {2, 0, 3},
-		     {3, 9, 3}, {4, 0, 4}, {7, 0, 4},		  {8, 0, 5}, {100000, 0, 11}};
+	} cases[] = {
+	    {0, 0, 0}, {0, 3, 1}, {0, LEVEL_UNKNOWN, 1}, {1, 0, 2}, {2, 0, 3}, {3, 9, 3}, {4, 0, 4},
+	    {7, 0, 4}, {8, 0, 5}, {100000, 0, 11}};
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
 		cr_assert_eq(level_class(cases[i].others, cases[i].elsewhere), cases[i].class);
 		if (cases[i].class < LEVEL_CLASSES - 1)

@@ -37,8 +37,8 @@ static bool ended_with(struct sim *sim, uint64_t seed, enum verdict want)
 	struct scaling *s = sim_result(sim).scaling;
 	bool right = s->opinion.verdict == want;
 	if (!right)
-		cr_log_info("seed %lu: %s: %s", (unsigned long)seed,
-			    verdict_name(s->opinion.verdict), s->sentence);
+		cr_log_error("seed %lu: %s: %s", (unsigned long)seed,
+			     verdict_name(s->opinion.verdict), s->sentence);
 	sim_free(sim);
 	return right;
 }
@@ -61,7 +61,7 @@ Test(verdict, healthy_at_low_load)
 	int right = count_right(&plan, 1600, 0.4, VERDICT_healthy);
 	cr_assert(right >= RUNS_RIGHT, "%d of %d", right, RUNS);
 	plan.slo_p95_us = 0;
-	right = count_right(&plan, 1600, 0.4, VERDICT_healthy);
+	right = count_right(&plan, 1600, 0.4, VERDICT_steady);
 	cr_assert(right >= RUNS_RIGHT, "%d of %d without an objective", right, RUNS);
 }
 
@@ -287,7 +287,7 @@ Test(verdict, holds_until_three_looks_agree)
 	cr_assert_eq(s->opinion.verdict, VERDICT_not_enough_data);
 	cr_assert_eq(s->opinion.next, VERDICT_healthy);
 	cr_assert_eq(s->opinion.agreed, 2);
-	cr_assert(strstr(s->sentence, "2 of the 3 looks that must agree say healthy: p95"), "%s",
+	cr_assert(strstr(s->sentence, "2 of the 3 looks that must agree say healthy: "), "%s",
 		  s->sentence);
 	sim_run(sim, 300, 10);
 	cr_assert_eq(s->opinion.verdict, VERDICT_healthy);
@@ -346,6 +346,7 @@ static void check_forecasts(struct sim_plan plan, double capacity, double load, 
 		struct sim *sim = sim_new(&plan, seed);
 		sim_set_backends(sim, from);
 		struct scaling *s = sim_result(sim).scaling;
+		sim_run(sim, capacity * 0.1, 30); /* a night, in which some are alone */
 		run_day(sim, capacity, load);
 		sim_run(sim, capacity * load, 60);
 		struct scaling_forecast f = s->forecasts[to > from ? FORECAST_MORE : FORECAST_LESS];
@@ -361,9 +362,9 @@ static void check_forecasts(struct sim_plan plan, double capacity, double load, 
 		bool hit = sum >= f.p99_us.low && sum <= f.p99_us.high;
 		inside += hit;
 		if (!hit)
-			cr_log_info("load %f seed %lu: %f not in %f .. %f .. %f", load,
-				    (unsigned long)seed, sum, f.p99_us.low, f.p99_us.mid,
-				    f.p99_us.high);
+			cr_log_error("load %f seed %lu: %f not in %f .. %f .. %f: %s", load,
+				     (unsigned long)seed, sum, f.p99_us.low, f.p99_us.mid,
+				     f.p99_us.high, f.refusal ? f.refusal : "it stands");
 		cr_assert(s->n_scores >= 1, "the forecast is scored");
 		cr_assert(s->scores[0].comparable);
 		/* near the limit the interval is wide, and its middle no promise */

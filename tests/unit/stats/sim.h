@@ -27,9 +27,9 @@ struct sim_plan {
 	enum sim_times times; /* SIM_MIX: one in `mix` takes three times as long, others half */
 	double mix;
 	bool round_robin;
-	double foreign;    /* requests per second and backend of somebody else */
-	unsigned clients;  /* closed: so many ask, one after the other; 0: open */
-	unsigned interval; /* seconds between looks; 0: 10 */
+	double foreign;          /* requests per second and backend of somebody else */
+	unsigned clients;        /* closed: so many ask, one after the other; 0: open */
+	unsigned interval;       /* seconds between looks; 0: 10 */
 	double cv2;              /* squared coefficient of variation of the service time; 0: 1 */
 	double lam, sig, kap;    /* the universal law instead of workers, unless lam is 0 */
 	unsigned shared_workers; /* 0: no shared station */
