@@ -173,8 +173,40 @@ def quantile(buckets, q):
     return 0
 
 
+class Progress:
+    """A line on standard error that says how far it is: over and over on a terminal, else seldom."""
+
+    STEP_S = 1.6  # a step takes so much longer than its load
+
+    def __init__(self, options, worlds):
+        ramp, counts = (len(RAMP[1::2] if options.quick else RAMP), options.backends)
+        self.unit = options.seconds
+        self.total = len(worlds) * sum(ramp + 2 + (n != counts[0]) for n in counts)
+        self.done, self.left_s = 0, 0.0
+        for n in counts:
+            twice = 2 + (n != counts[0])
+            self.left_s += len(worlds) * (ramp * self.unit + twice * 2 * self.unit + (ramp + twice) * self.STEP_S)
+        self.terminal, self.said = sys.stderr.isatty(), None
+
+    def begin(self, world, backends, seconds):
+        self.done += 1
+        text = (f'{world}, {backends} backend{"s" if backends > 1 else ""}: step {self.done} of {self.total}, '
+                f'about {max(1, round(self.left_s))} s left')
+        if self.terminal:
+            print(f'\r\033[K{text}', end='', file=sys.stderr, flush=True)
+        elif self.said != (world, backends):
+            print(text, file=sys.stderr, flush=True)
+        self.said = (world, backends)
+        self.left_s -= seconds + self.STEP_S
+
+    def clear(self):
+        if self.terminal:
+            print('\r\033[K', end='', file=sys.stderr, flush=True)
+
+
 class World:
-    def __init__(self, name, options):
+    def __init__(self, name, options, progress):
+        self.progress = progress
         self.name = name
         self.seconds = options.seconds
         self.steps = []
@@ -184,6 +216,7 @@ class World:
 
     def load(self, rate, seconds):
         """One step of load; what weir saw of it: the difference of two readings."""
+        self.progress.begin(self.name, self.n, seconds)
         before = {p: histogram(self.status, p) for p in (*PHASES, 'total')}
         argv = [os.path.join(BIN, 'weir-load'), '--target', f'127.0.0.1:{self.listen}', '--rate',
                 f'{rate:.1f}', '--seconds', f'{seconds * 1000:.0f}ms', '--seed', str(len(self.steps) + 1)]
@@ -237,6 +270,7 @@ class World:
             self.n = 1
             for n in self.counts:
                 self.measure(n)
+                self.progress.clear()
                 print_row(self.rows, len(self.rows) - 1)
         finally:
             self.processes.stop()
@@ -402,7 +436,7 @@ def plot_all(worlds, out):
 def main():
     parser = argparse.ArgumentParser(prog='scripts/scale-out', description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--quick', action='store_true', help='1 and 2 backends, few and short steps')
+    parser.add_argument('--quick', action='store_true', help='1 and 2 backends, few and short steps: under two minutes')
     parser.add_argument('--world', choices=list(WORLDS), action='append', help='only this one; may be repeated')
     parser.add_argument('--seconds', type=float, default=None, help='length of a step [5, quick: 1]')
     parser.add_argument('--out', default=OUT, help='where plots and numbers go [build/scale-out]')
@@ -412,9 +446,10 @@ def main():
     os.makedirs(options.out, exist_ok=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     worlds = {}
+    progress = Progress(options, options.world or list(WORLDS))
     for name in options.world or WORLDS:
         print(f'\n{name}: {WORLDS[name]}\n{HEAD}', flush=True)
-        world = World(name, options)
+        world = World(name, options, progress)
         worlds[name] = world.run()
         for row in worlds[name]:
             print(f'  {row["backends"]}: {row["sentence"]}')

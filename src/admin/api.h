@@ -129,6 +129,13 @@ void put_status(struct json *j, const struct admin_host *host, struct arena *are
  */
 void put_events_since(struct json *j, uint64_t wall_us, struct view pool, struct view backend);
 
+/* What GET /v1/history is asked; ptr NULL: not given. */
+struct history_query {
+	struct view pool, backend, seconds, since, until, step;
+};
+/* The stored history; past.c. */
+void put_past(struct call *call, const struct history_query *query);
+
 /* Whether the Host field is one that status.bind may be read under; host.c. */
 bool host_is_ours(const struct conf_views *names, struct view authority);
 

@@ -23,6 +23,7 @@ static const char *const kind_names[] = {
     [EVENT_START] = "start",   [EVENT_RELOAD] = "reload", [EVENT_RELOAD_FAILED] = "reload_failed",
     [EVENT_STATE] = "state",   [EVENT_WEIGHT] = "weight", [EVENT_ADD] = "add",
     [EVENT_REMOVE] = "remove", [EVENT_DRAIN] = "drain",   [EVENT_MARK] = "mark",
+    [EVENT_VERDICT] = "verdict",
 };
 
 static struct event ring[EVENTS_MAX];           /* event id at index id % EVENTS_MAX */
@@ -71,6 +72,24 @@ uint64_t event_last_wall_us(enum event_kind kind)
 
 uint64_t event_last_id(void)
 {
+	return last_id;
+}
+
+uint64_t events_since(uint64_t id, void (*fn)(void *arg, const struct event_row *row), void *arg)
+{
+	uint64_t first = last_id < EVENTS_MAX ? 1 : last_id - EVENTS_MAX + 1;
+	for (uint64_t i = id >= first ? id + 1 : first; i <= last_id; i++) {
+		const struct event *e = &ring[i % EVENTS_MAX];
+		struct event_row row = {
+		    .at_wall_us = e->at_wall_us,
+		    .kind = kind_names[e->kind],
+		    .pool = e->pool,
+		    .backend = e->backend,
+		    .message = e->message,
+		};
+		if (e->id == i)
+			fn(arg, &row);
+	}
 	return last_id;
 }
 

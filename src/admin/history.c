@@ -12,8 +12,8 @@
  *
  * rate is requests per second, in_flight the mean over the second, queued who
  * waits in the pool's queue at its end, p50 and p99 those of the successes that
- * ended in it (0 without any).  state only with `backend`.  markers are the
- * events in that time: reloads, changes of weight and state.
+ * ended in it (0 without any).  With ?since=-2d: what is stored, see past.c.  state only with
+ * `backend`.  markers are the events in that time: reloads, changes of weight and state.
  */
 #include "api.h"
 
@@ -22,8 +22,8 @@
 #include "weir/base/clock.h"
 #include "weir/base/parse.h"
 
-enum { Q_POOL, Q_BACKEND, Q_SECONDS, N_Q };
-static const char *const names[] = {"pool", "backend", "seconds", NULL};
+enum { Q_POOL, Q_BACKEND, Q_SECONDS, Q_SINCE, Q_UNTIL, Q_STEP, N_Q };
+static const char *const names[] = {"pool", "backend", "seconds", "since", "until", "step", NULL};
 
 struct request {
 	const struct pool *pool;
@@ -43,12 +43,9 @@ static const struct pool *find_pool(struct call *call, struct view name)
 	return NULL;
 }
 
-static bool read_query(struct call *call, struct request *out)
+static bool read_query(struct call *call, const struct view q[N_Q], struct request *out)
 {
-	struct view q[N_Q];
 	*out = (struct request){.seconds = 60};
-	if (!call_query(call, names, q))
-		return false;
 	if (!q[Q_POOL].ptr) {
 		call_error(call, 400, "say which pool: ?pool=NAME");
 		return false;
@@ -97,7 +94,15 @@ void api_history(struct call *call)
 	struct request r;
 	struct json j;
 	uint64_t now = clock_us(), wall_minus_mono = clock_wall_us() - now, from_us = now;
-	if (!read_query(call, &r))
+	struct view q[N_Q];
+	if (!call_query(call, names, q))
+		return;
+	if (q[Q_SINCE].ptr) {
+		put_past(call, &(struct history_query){q[Q_POOL], q[Q_BACKEND], q[Q_SECONDS],
+						       q[Q_SINCE], q[Q_UNTIL], q[Q_STEP]});
+		return;
+	}
+	if (!read_query(call, q, &r))
 		return;
 	uint32_t n = 0;
 	while (r.history && n < r.seconds && history_at(r.history, n))

@@ -105,6 +105,18 @@ static void put_logs(struct scene *s)
 	       s->status.logs[ADMIN_LOG_ACCESS].waiting_bytes);
 }
 
+static void put_keeping(struct scene *s)
+{
+	const struct admin_keeping *k = &s->status.keeping;
+	if (!k->on)
+		return;
+	single(&s->m, "weir_state_rows_total", "counter", "rows of the history that were stored",
+	       k->rows);
+	single(&s->m, "weir_state_rows_lost_total", "counter",
+	       "rows of the history that could not be stored", k->lost);
+	single(&s->m, "weir_state_bytes", "gauge", "Size of the history's file.", k->bytes);
+}
+
 static void put_tracing(struct scene *s)
 {
 	struct metric_counter c;
@@ -607,6 +619,7 @@ static void put_process_wide(struct scene *s)
 	put_daemon(s);
 	put_totals(s);
 	put_logs(s);
+	put_keeping(s);
 	put_tracing(s);
 	put_reasons(s);
 	put_listeners(s);

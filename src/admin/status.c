@@ -116,6 +116,19 @@ static void put_logs(struct json *j, const struct admin_status *s)
 	json_object_end(j);
 }
 
+static void put_keeping(struct json *j, const struct admin_keeping *k)
+{
+	json_key(j, "state");
+	json_object(j);
+	json_member_bool(j, "on", k->on);
+	json_member_optional(j, "directory", k->directory);
+	json_member_u64(j, "rows", k->rows);
+	json_member_u64(j, "rows_lost", k->lost);
+	json_member_u64(j, "bytes", k->bytes);
+	json_member_optional(j, "error", k->trouble);
+	json_object_end(j);
+}
+
 /* ---- problems ---- */
 
 static uint64_t total_named(const struct admin_status *s, const char *name)
@@ -213,6 +226,27 @@ static void put_tracing_problems(struct json *j, const struct admin_status *s)
 			   (unsigned long long)n);
 }
 
+static void put_keeping_problems(struct json *j, const struct admin_keeping *k)
+{
+	if (k->trouble.len)
+		json_textf(j,
+			   "the history in " VIEW_FMT " cannot be written: " VIEW_FMT
+			   "; %llu rows are lost",
+			   VIEW_ARG(k->directory), VIEW_ARG(k->trouble),
+			   (unsigned long long)k->lost);
+	if (k->moved_aside)
+		json_textf(j,
+			   "the history in " VIEW_FMT
+			   " was damaged: it is history.db.broken now, and "
+			   "a new one was begun",
+			   VIEW_ARG(k->directory));
+	if (k->files_fail)
+		json_textf(j,
+			   "what was learned and changed at run time cannot be written to " VIEW_FMT
+			   ": the next start will not know it",
+			   VIEW_ARG(k->directory));
+}
+
 static void put_problems(struct json *j, const struct admin_status *s,
 			 const struct admin_host *host, bool open)
 {
@@ -224,6 +258,7 @@ static void put_problems(struct json *j, const struct admin_status *s,
 	for (size_t i = 0; i < N_ADMIN_LOGS; i++)
 		put_log_problems(j, &s->logs[i]);
 	put_tracing_problems(j, s);
+	put_keeping_problems(j, &s->keeping);
 	put_certificate_problems(j, host);
 	for (uint32_t i = 0; i < n; i++)
 		put_pool_problems(j, &pools[i]);
@@ -257,6 +292,7 @@ void put_status(struct json *j, const struct admin_host *host, struct arena *are
 	put_totals(j, &s);
 	put_tracing(j, &s);
 	put_logs(j, &s);
+	put_keeping(j, &s.keeping);
 	put_problems(j, &s, host, open);
 }
 

@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+uint64_t clock_ahead_us;
+
 #define DAYS_400Y 146097  /* the calendar repeats after 400 years */
 #define MARCH_0000 719468 /* days from 1 March of year 0 to 1 January 1970 */
 

@@ -84,6 +84,18 @@ static void watch_signals(struct control *control)
 	reap_orphans(); /* who ended before: what a shell left that became this process */
 }
 
+/* A verdict that has changed is an event, with the sentence that says why. */
+static void tell_verdict(const struct pool *pool)
+{
+	struct pool_state *s = pool->state;
+	enum verdict now = scaling_verdict(s->scaling);
+	if (now == s->told)
+		return;
+	event_add(EVENT_VERDICT, pool->conf->name, VIEW_NONE, "%s: %s", verdict_name(now),
+		  scaling_sentence(s->scaling));
+	s->told = now;
+}
+
 /* Judges each pool, every insight.interval. */
 static void look_at_pools(struct control *control)
 {
@@ -99,8 +111,10 @@ static void look_at_pools(struct control *control)
 		if (of > lag)
 			lag = of;
 	}
-	for (uint32_t i = 0; i < gen->n_pools; i++)
+	for (uint32_t i = 0; i < gen->n_pools; i++) {
 		pool_look(&gen->pools[i], lag, now);
+		tell_verdict(&gen->pools[i]);
+	}
 }
 
 static void on_limits_tick(struct ev_loop *ev, ev_timer *w, int revents)
@@ -129,6 +143,7 @@ static void on_tick(struct ev_loop *ev, ev_timer *w, int revents)
 	heap_tick(&control->heap);
 	listeners_tick(control);
 	runtime_tick(control);
+	keep_tick(control);
 }
 
 /* ---- start ---- */
@@ -177,6 +192,7 @@ static enum err start(struct control *control, struct conf *conf, struct str *wh
 		goto out;
 	pool_registry_init(&control->registry, control->n_workers, control->pool_workers);
 	handover_inherit_early(control);
+	keep_inherit_early(control);
 	tls_tick(control);
 	control->tracer = tracer_new(control);
 	err = tracer_prepare(control->tracer, conf, why);
@@ -200,6 +216,8 @@ static enum err start(struct control *control, struct conf *conf, struct str *wh
 		goto out;
 	make_sandbox(control, conf);
 	bool inherited = handover_inherit(control);
+	keep_inherit(control);
+	keep_run(control);
 	err = workers_run(control);
 	if (!err)
 		err = probing_run(control->probing);
@@ -208,6 +226,7 @@ static enum err start(struct control *control, struct conf *conf, struct str *wh
 		goto out;
 	}
 	generation_publish(control, gen);
+	runtime_settle(control);
 	if (inherited) {
 		handover_inherit_health(control);
 		look_at_pools(control);
@@ -251,6 +270,7 @@ static void finish(struct control *control)
 {
 	if (control->current)
 		control->current->n_live++; /* health names its backends until probing_free */
+	bool kept = keep_stop(control);     /* its letters are read with those of the workers */
 	if (control->probing)
 		probing_stop(control->probing);
 	tracer_free(control->tracer); /* its letters are read with those of the workers */
@@ -259,8 +279,9 @@ static void finish(struct control *control)
 	bool ended = log_writer_free(control->log_writer);
 	if (control->admin)
 		admin_free(control->admin);
-	if (!ended)
+	if (!ended || !kept)
 		leave_at_once(control);
+	keep_free(control->keep);
 	runtime_free(control);
 	if (control->probing)
 		probing_free(control->probing);
@@ -298,9 +319,11 @@ int control_run(struct options *options, struct conf *conf)
 {
 	struct str why = STR_INIT;
 	struct control control;
-	control_init(&control, options);
-	options->serving = true;
 	log_set_level(conf->log.level);
+	struct keep *keep = keep_new(conf); /* before anybody asks for the time */
+	control_init(&control, options);
+	control.keep = keep;
+	options->serving = true;
 	privileges_raise_fds();
 	log_start();
 	if (loop_init(&control.loop, "control"))

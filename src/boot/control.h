@@ -27,6 +27,7 @@ struct shared_conf {
 	unsigned refs;
 };
 
+struct keep;
 struct log_writer;
 struct probing;
 struct tracer;
@@ -92,6 +93,7 @@ struct control {
 		uint64_t n, at_us; /* lines lost so far, and when that was noted */
 	} log_losses[N_ADMIN_LOGS];
 	struct tracer *tracer;
+	struct keep *keep;               /* NULL: nothing is kept */
 	struct tls_ticket_ring *tickets; /* counted */
 	uint64_t tickets_us;             /* when they were made */
 	ev_signal signals[7];
@@ -219,6 +221,10 @@ void probing_stop(struct probing *probing);
 void probing_free(struct probing *probing);
 
 /* handover.c */
+/* Before anybody asks for the time: is there a process that gives what it knows, and if so,
+ * by which clock? */
+bool handover_is_coming(void);
+void handover_take_clock(void);
 /* At the start of the process: are we the one that takes over? */
 void handover_init(void);
 /* Tells the service manager and who started us, if they wait for it, that we serve. */
@@ -233,6 +239,25 @@ void handover_cancel(struct control *control);
 void handover_inherit_early(struct control *control);
 bool handover_inherit(struct control *control);
 void handover_inherit_health(struct control *control);
+
+/* keep.c: what is kept in files, for a start after the end of this process */
+/* Reads what an earlier one left and goes on with its clock; NULL: nothing is kept. */
+struct keep *keep_new(const struct conf *conf);
+/* What pools are built with; then what was learned, before any worker runs. */
+void keep_inherit_early(struct control *control);
+void keep_inherit(struct control *control);
+/* Starts the thread that writes; after privileges are dropped. */
+void keep_run(struct control *control);
+/* Once a second. */
+void keep_tick(struct control *control);
+/* Another process goes on with the files. */
+void keep_leave(struct control *control);
+/* Writes what is left, before the workers end; false: the thread hangs in the kernel. */
+bool keep_stop(struct control *control);
+void keep_free(struct keep *keep);
+void keep_status(const struct control *control, struct arena *arena, struct admin_status *out);
+/* As admin_host.past. */
+bool keep_ask(void *ctx, const struct admin_past *past, struct str *why);
 
 /* privileges.c */
 /* At the start: files are made for the user that this process is going to be. */

@@ -31,11 +31,14 @@
 #include "supervisor.h"
 
 #include "weir/base/check.h"
+#include "weir/base/clock.h"
+#include "weir/base/parse.h"
 #include "weir/net/inherit.h"
 #include "weir/net/socket.h"
 
 #define READY_ENV "WEIR_READY_FD"
 #define STATE_ENV "WEIR_STATE_FD"
+#define CLOCK_ENV "WEIR_CLOCK_AHEAD_US"
 #define PATIENCE_S 60.0
 
 /* So long the new process waits for what was learned; it serves nobody meanwhile. */
@@ -54,6 +57,20 @@ static int take_fd(const char *name)
 		fd = -1;
 	unsetenv(name);
 	return fd;
+}
+
+bool handover_is_coming(void)
+{
+	return getenv(READY_ENV) != NULL;
+}
+
+void handover_take_clock(void)
+{
+	const char *text = getenv(CLOCK_ENV);
+	uint64_t ahead = 0;
+	if (text && parse_u64(view_str(text), &ahead))
+		clock_ahead_us = ahead;
+	unsetenv(CLOCK_ENV);
 }
 
 void handover_init(void)
@@ -135,8 +152,8 @@ void handover_ready(void)
 
 struct estate {
 	posix_spawn_file_actions_t files;
-	struct str sockets, ready, state; /* variables of its environment */
-	char **env;                       /* owns the array */
+	struct str sockets, ready, state, clock; /* variables of its environment */
+	char **env;                              /* owns the array */
 };
 
 /* The same number there: to "duplicate" it onto itself only drops close-on-exec. */
@@ -190,19 +207,22 @@ static void estate_init(struct estate *e, struct control *control, int ready)
 {
 	extern char **environ;
 	size_t n = 0, at = 0;
-	*e = (struct estate){.sockets = STR_INIT, .ready = STR_INIT, .state = STR_INIT};
+	*e = (struct estate){
+	    .sockets = STR_INIT, .ready = STR_INIT, .state = STR_INIT, .clock = STR_INIT};
 	check(posix_spawn_file_actions_init(&e->files) == 0);
 	leave_sockets(e, control);
 	leave_open(e, ready);
 	str_printf(&e->ready, READY_ENV "=%d", ready);
 	while (environ[n])
 		n++;
-	e->env = calloc(n + 4, sizeof(*e->env));
+	e->env = calloc(n + 5, sizeof(*e->env));
 	check(e->env != NULL);
 	for (size_t i = 0; i < n; i++)
 		e->env[at++] = environ[i];
 	e->env[at++] = e->sockets.ptr;
 	e->env[at++] = e->ready.ptr;
+	str_printf(&e->clock, CLOCK_ENV "=%llu", (unsigned long long)clock_ahead_us);
+	e->env[at++] = e->clock.ptr;
 	if (control->handover.state_fd < 0)
 		return;
 	leave_open(e, control->handover.state_fd);
@@ -216,6 +236,7 @@ static void estate_fini(struct estate *e)
 	str_fini(&e->sockets);
 	str_fini(&e->ready);
 	str_fini(&e->state);
+	str_fini(&e->clock);
 	free(e->env);
 }
 
@@ -280,6 +301,7 @@ static void succeeded(struct control *control)
 	event_add(EVENT_DRAIN, VIEW_NONE, VIEW_NONE, "process %d has taken over", pid);
 	admin_leave(control->admin);
 	listeners_keep_files(control);
+	keep_leave(control);
 	control->handover.done(control);
 }
 

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "weir/base/check.h"
+#include "weir/base/file.h"
 #include "weir/base/hash.h"
 #include "weir/pool/pack.h"
 #include "weir/stats/pack.h"
@@ -35,6 +36,7 @@ enum block {
 	BLOCK_EVENTS = 10,
 	BLOCK_HEALTH = 11,
 	BLOCK_TRACER = 12,
+	BLOCK_CLOCK = 13,
 };
 
 #define PUT(out, id, put)                                  \
@@ -179,7 +181,7 @@ void state_pack(struct control *control, struct str *out)
 	/* windows and rows have all that there is */
 	pool_registry_tick(&control->registry, now);
 	meters_tick(control, now);
-	PUT(out, BLOCK_POOLS, pool_registry_pack(&control->registry, now, out));
+	PUT(out, BLOCK_POOLS, pool_registry_pack(&control->registry, now, POOL_PACK_ALL, out));
 	PUT(out, BLOCK_METERS, meters_pack(control, out));
 	put_workers(control, out);
 	PUT(out, BLOCK_LISTENERS, put_listeners(control, out));
@@ -224,6 +226,17 @@ static void take_block(struct unpack *in, uint32_t id, struct control *control,
 	}
 }
 
+static void say_found(struct str *said, const struct pool_inherited *pools, const char *more,
+		      uint32_t n_lost)
+{
+	str_printf(said, "statistics of %u backend%s in %u pool%s, %s", pools->n_backends,
+		   pools->n_backends == 1 ? "" : "s", pools->n_pools,
+		   pools->n_pools == 1 ? "" : "s", more);
+	if (n_lost + pools->n_lost)
+		str_printf(said, "; %u parts could not be read and start afresh",
+			   n_lost + pools->n_lost);
+}
+
 void state_unpack(struct view blocks, struct control *control, struct str *said)
 {
 	struct unpack in = unpack_of(blocks), block;
@@ -233,12 +246,7 @@ void state_unpack(struct view blocks, struct control *control, struct str *said)
 		take_block(&block, id, control, &pools);
 		n_lost += block.bad;
 	}
-	str_printf(said, "statistics of %u backend%s in %u pool%s, counters and events",
-		   pools.n_backends, pools.n_backends == 1 ? "" : "s", pools.n_pools,
-		   pools.n_pools == 1 ? "" : "s");
-	if (n_lost + pools.n_lost + in.bad)
-		str_printf(said, "; %u parts could not be read and start afresh",
-			   n_lost + pools.n_lost + in.bad);
+	say_found(said, &pools, "counters and events", n_lost + in.bad);
 }
 
 void state_unpack_health(struct view blocks, struct control *control)
@@ -282,6 +290,103 @@ static bool read_all(int fd, void *to, size_t n, off_t at)
 		done += (size_t)some;
 	}
 	return true;
+}
+
+/* ---- the same in one piece, for a file with a name ---- */
+
+static void leave_head(struct str *out)
+{
+	static const struct head none;
+	str_put(out, &none, sizeof(none));
+}
+
+static void seal(struct str *out)
+{
+	struct head head = {.version = VERSION};
+	if (out->overflow || out->len - sizeof(head) > STATE_MAX) {
+		out->overflow = true;
+		return;
+	}
+	memcpy(head.magic, MAGIC, sizeof(head.magic));
+	head.len = out->len - sizeof(head);
+	head.hash = hash_bytes(out->ptr + sizeof(head), head.len, VERSION);
+	memcpy(out->ptr, &head, sizeof(head));
+}
+
+/* Changes whenever the machine starts. */
+static struct view boot_id(char room[64])
+{
+	struct str text = str_fixed(room, 64), why = STR_INIT;
+	if (file_read("/proc/sys/kernel/random/boot_id", 63, 0, &text, &why))
+		str_reset(&text);
+	str_fini(&why);
+	return view_trim(str_as_view(&text));
+}
+
+static void put_clock(struct str *out)
+{
+	char room[64];
+	pack_view(out, boot_id(room));
+	pack_u64(out, clock_us());
+	pack_u64(out, clock_ahead_us);
+	pack_u64(out, clock_wall_us());
+}
+
+void state_seal_runtime(const struct control *control, struct str *out)
+{
+	leave_head(out);
+	PUT(out, BLOCK_RUNTIME, runtime_pack(control, out));
+	PUT(out, BLOCK_SECRETS, pool_secrets_pack(&control->registry, out));
+	seal(out);
+}
+
+void state_seal_learned(struct control *control, struct str *out)
+{
+	leave_head(out);
+	PUT(out, BLOCK_CLOCK, put_clock(out));
+	PUT(out, BLOCK_POOLS,
+	    pool_registry_pack(&control->registry, clock_us(), POOL_PACK_LEARNED, out));
+	PUT(out, BLOCK_EVENTS, events_pack(out));
+	seal(out);
+}
+
+static void take_clock(struct unpack *in)
+{
+	char room[64];
+	struct view boot = unpack_view(in);
+	uint64_t us = unpack_u64(in), ahead_us = unpack_u64(in), wall_us = unpack_u64(in);
+	uint64_t now_wall_us = clock_wall_us();
+	if (in->bad)
+		return;
+	if (boot.len && view_eq(boot, boot_id(room))) {
+		clock_ahead_us = ahead_us;
+		return;
+	}
+	uint64_t passed_us = now_wall_us > wall_us ? now_wall_us - wall_us : 0;
+	uint64_t now_us = clock_us() - clock_ahead_us;
+	clock_ahead_us = us + passed_us > now_us ? us + passed_us - now_us : 0;
+}
+
+void state_take_clock(struct view blocks)
+{
+	struct unpack in = unpack_of(blocks), block;
+	uint32_t id;
+	while (unpack_block(&in, &id, &block))
+		if (id == BLOCK_CLOCK)
+			take_clock(&block);
+}
+
+void state_unpack_learned(struct view blocks, struct control *control, struct str *said)
+{
+	struct unpack in = unpack_of(blocks), block;
+	struct pool_inherited pools = {0};
+	uint32_t id, n_lost = 0;
+	while (unpack_block(&in, &id, &block)) {
+		if (id == BLOCK_POOLS || id == BLOCK_EVENTS)
+			take_block(&block, id, control, &pools);
+		n_lost += block.bad;
+	}
+	say_found(said, &pools, "curves and events", n_lost + in.bad);
 }
 
 bool state_store(int fd, struct view blocks, struct str *why)

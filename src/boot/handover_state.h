@@ -24,6 +24,15 @@ void state_pack(struct control *control, struct str *out);
 void state_unpack(struct view blocks, struct control *control, struct str *said);
 void state_unpack_health(struct view blocks, struct control *control);
 
+/* Of that what a later start goes on with, `out` is a whole file: changes made at run time and
+ * keys of pins; */
+void state_seal_runtime(const struct control *control, struct str *out);
+/* what was learned, and by which clock. */
+void state_seal_learned(struct control *control, struct str *out);
+/* The time goes on where it was, if a machine has started anew since. */
+void state_take_clock(struct view blocks);
+void state_unpack_learned(struct view blocks, struct control *control, struct str *said);
+
 /* Puts blocks behind a head into the file, or says why not; what it held is gone. */
 bool state_store(int fd, struct view blocks, struct str *why);
 /* The blocks of a file, appended to `out`; false and a sentence when they are not to be had. */

@@ -224,6 +224,7 @@ static void host_status(void *ctx, struct arena *arena, struct admin_status *out
 	fill_listeners(control, arena, out);
 	out->sandbox = sandbox_text(control);
 	fill_logs(control, arena, out->logs);
+	keep_status(control, arena, out);
 	tracer_status(control->tracer, arena, out);
 }
 
@@ -371,5 +372,6 @@ struct admin_host host_of(struct control *control)
 	    .drain = host_drain,
 	    .certificates = host_certificates,
 	    .connections = host_connections,
+	    .past = keep_ask,
 	};
 }

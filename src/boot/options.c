@@ -14,6 +14,7 @@
 #include <yaml.h>
 
 #include "weir/net/tls.h"
+#include "weir/state/state.h"
 
 #define LISTS_MAX 4096
 
@@ -71,6 +72,8 @@ static void print_versions(void)
 	       yaml_get_version_string());
 	if (sandbox_library())
 		printf("%s\n", sandbox_library());
+	if (state_library())
+		printf("%s\n", state_library());
 	printf("compiler: %s\n", __VERSION__);
 #if defined(__SANITIZE_ADDRESS__)
 	printf("options: AddressSanitizer\n");

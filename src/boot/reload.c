@@ -113,7 +113,7 @@ enum err control_reload(struct control *control, struct str *why)
 	struct conf_diags diags;
 	char state[96];
 	snprintf(state, sizeof(state), "RELOADING=1\nMONOTONIC_USEC=%llu",
-		 (unsigned long long)clock_us());
+		 (unsigned long long)(clock_us() - clock_ahead_us));
 	notify_state(state);
 	conf_diags_init(&diags);
 	struct conf *conf = options_load(control->options, &diags);

@@ -63,6 +63,25 @@ static void allow_reading(int ruleset, const char *path, bool is_directory)
 	close(rule.parent_fd);
 }
 
+bool sandbox_keep_to(const char *directory)
+{
+	struct landlock_path_beneath_attr rule = {
+	    .allowed_access = ALL_OF_FILES & ~LANDLOCK_ACCESS_FS_EXECUTE,
+	    .parent_fd = open(directory, O_PATH | O_CLOEXEC),
+	};
+	int ruleset = ruleset_new();
+	bool kept =
+	    rule.parent_fd >= 0 && ruleset >= 0 &&
+	    syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) == 0 &&
+	    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+	    syscall(SYS_landlock_restrict_self, ruleset, 0) == 0;
+	if (rule.parent_fd >= 0)
+		close(rule.parent_fd);
+	if (ruleset >= 0)
+		close(ruleset);
+	return kept;
+}
+
 static const char *or_default(const char *variable, const char *otherwise)
 {
 	const char *value = getenv(variable);
@@ -247,6 +266,12 @@ unsigned sandbox_enter(struct sandbox *s)
 void sandbox_free(struct sandbox *s)
 {
 	(void)s;
+}
+
+bool sandbox_keep_to(const char *directory)
+{
+	(void)directory;
+	return false;
 }
 
 const char *sandbox_library(void)

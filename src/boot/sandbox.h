@@ -24,6 +24,9 @@ enum sandbox_part { SANDBOX_SECCOMP = 1, SANDBOX_LANDLOCK = 2 };
 struct sandbox *sandbox_new(struct str *why);
 /* The calling thread is in it from now on, for good; what of it could be had, as bits. */
 unsigned sandbox_enter(struct sandbox *sandbox);
+/* For a thread that reads no bytes of strangers and writes files of one directory: Landlock
+ * keeps it there.  False: it is not to be had. */
+bool sandbox_keep_to(const char *directory);
 /* After all threads have entered. */
 void sandbox_free(struct sandbox *sandbox);
 

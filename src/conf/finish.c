@@ -445,8 +445,24 @@ static void warn_of_same_site(struct decoder *d, struct node *root)
 	}
 }
 
+/* This weir may have been built without what the history is kept in. */
+static void finish_state(struct decoder *d, struct node *root)
+{
+#ifndef WEIR_SQLITE
+	if (d->conf->state.on)
+		decode_error(
+		    d, node_get(root, VIEW("state")),
+		    "this weir was built without SQLite, which 'state' needs: leave it out, or "
+		    "install libsqlite3-dev and build again");
+#else
+	(void)d;
+	(void)root;
+#endif
+}
+
 void finish_conf(struct decoder *d, struct node *root)
 {
+	finish_state(d, root);
 	finish_status(d, root);
 	default_route(d, root);
 	warn_of_same_site(d, root);

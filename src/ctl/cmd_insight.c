@@ -305,6 +305,23 @@ static void history_row(struct table *t, const json_t *row, double most_us)
 	put_clean(table_cell_in(t, *state ? state_colour(state) : PLAIN), state);
 }
 
+static void print_markers(struct ctl *ctl, const json_t *answer)
+{
+	size_t i;
+	json_t *row;
+	json_array_foreach(json_object_get(answer, "markers"), i, row)
+	{
+		put_stamp(&ctl->out, json_object_get(row, "at"));
+		str_text(&ctl->out, "  ");
+		put_clean(&ctl->out, get_text(row, "kind"));
+		str_text(&ctl->out, *get_text(row, "backend") ? "  " : "");
+		put_clean(&ctl->out, get_text(row, "backend"));
+		str_text(&ctl->out, "  ");
+		put_clean(&ctl->out, get_text(row, "message"));
+		str_char(&ctl->out, '\n');
+	}
+}
+
 static void print_history(struct ctl *ctl, const json_t *answer)
 {
 	static const struct column columns[] = {
@@ -320,23 +337,108 @@ static void print_history(struct ctl *ctl, const json_t *answer)
 	json_array_foreach(rows, i, row) history_row(&t, row, most_us);
 	table_print(&t, &ctl->out, ctl->colour);
 	table_fini(&t);
-	json_array_foreach(json_object_get(answer, "markers"), i, row)
-	{
-		put_stamp(&ctl->out, json_object_get(row, "at"));
-		str_text(&ctl->out, "  ");
-		put_clean(&ctl->out, get_text(row, "kind"));
-		str_text(&ctl->out, *get_text(row, "backend") ? "  " : "");
-		put_clean(&ctl->out, get_text(row, "backend"));
-		str_text(&ctl->out, "  ");
-		put_clean(&ctl->out, get_text(row, "message"));
+	print_markers(ctl, answer);
+}
+/* ---- history that is stored ---- */
+
+/* "-" where nothing succeeded. */
+static void percentile_cell(struct table *t, const json_t *row, const char *key)
+{
+	if (json_is_integer(json_object_get(row, key)))
+		put_duration_us(table_cell(t), get_u64(row, key));
+	else
+		str_text(table_cell(t), "-");
+}
+
+static void past_row(struct table *t, const json_t *row, double most_us)
+{
+	uint64_t errors = get_u64(row, "errors");
+	put_stamp(table_cell(t), json_object_get(row, "at_s"));
+	put_rate(table_cell(t), get_real(row, "rate"));
+	str_u64(table_cell(t), get_u64(row, "requests"));
+	str_u64(table_cell_in(t, errors ? YELLOW : PLAIN), errors);
+	str_printf(table_cell(t), "%.1f", get_real(row, "in_flight"));
+	percentile_cell(t, row, "p50_us");
+	percentile_cell(t, row, "p95_us");
+	percentile_cell(t, row, "p99_us");
+	put_bar(table_cell(t), get_real(row, "p99_us"), most_us, HISTORY_WIDTH);
+}
+
+static void print_past_rows(struct ctl *ctl, const json_t *rows)
+{
+	static const struct column columns[] = {
+	    {"FROM", LEFT},    {"RATE", RIGHT},      {"REQUESTS", RIGHT},
+	    {"ERRORS", RIGHT}, {"IN FLIGHT", RIGHT}, {"P50", RIGHT},
+	    {"P95", RIGHT},    {"P99", RIGHT},       {"", LEFT}};
+	struct table t;
+	size_t i;
+	json_t *row;
+	double most_us = most_of(rows, "p99_us");
+	table_init(&t, columns, ARRAY_LEN(columns));
+	json_array_foreach(rows, i, row) past_row(&t, row, most_us);
+	table_print(&t, &ctl->out, ctl->colour);
+	table_fini(&t);
+}
+
+static void print_past(struct ctl *ctl, const json_t *answer)
+{
+	const json_t *pools = json_object_get(answer, "pools");
+	size_t i;
+	json_t *pool;
+	if (*get_text(answer, "why")) {
+		str_text(&ctl->out, "what is stored cannot be read: ");
+		put_clean(&ctl->out, get_text(answer, "why"));
 		str_char(&ctl->out, '\n');
 	}
+	if (!pools)
+		print_past_rows(ctl, json_object_get(answer, "rows"));
+	json_array_foreach(pools, i, pool)
+	{
+		str_text(&ctl->out, i ? "\n" : "");
+		put_clean(&ctl->out, get_text(pool, "pool"));
+		str_char(&ctl->out, '\n');
+		print_past_rows(ctl, json_object_get(pool, "rows"));
+	}
+	print_markers(ctl, answer);
+}
+
+static void put_parameter(struct str *path, const char *name, const char *value)
+{
+	if (!value)
+		return;
+	str_printf(path, "%s%s=", strchr(path->ptr, '?') ? "&" : "?", name);
+	client_escape(path, value);
+}
+
+static enum ctl_exit show_past(struct ctl *ctl)
+{
+	struct backend_ref ref = {.backend = NULL};
+	enum ctl_exit code =
+	    ctl->n_args ? backend_ref_parse(ctl, ctl->args[0], false, &ref) : CTL_OK;
+	if (code != CTL_OK)
+		return code;
+	if (ctl->seconds)
+		return ctl_fail(ctl, CTL_USAGE, "--seconds and --since: one of the two");
+	struct str path = STR_INIT;
+	str_text(&path, "/v1/history");
+	put_parameter(&path, "since", ctl->since ? ctl->since : "-1d");
+	put_parameter(&path, "step", ctl->step);
+	put_parameter(&path, "pool", ctl->n_args ? ref.pool : NULL);
+	put_parameter(&path, "backend", ref.backend);
+	code = api_show(ctl, path.ptr, print_past);
+	str_fini(&path);
+	return code;
 }
 
 enum ctl_exit cmd_history(struct ctl *ctl)
 {
 	struct backend_ref ref;
 	uint64_t seconds = 60;
+	if (ctl->since || ctl->step)
+		return show_past(ctl);
+	if (!ctl->n_args)
+		return ctl_fail(ctl, CTL_USAGE,
+				"of which pool? Of all there is what is stored: --since -1d");
 	enum ctl_exit code = backend_ref_parse(ctl, ctl->args[0], false, &ref);
 	if (code != CTL_OK)
 		return code;

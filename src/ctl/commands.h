@@ -18,6 +18,8 @@ enum ctl_option {
 	OPT_WEIGHT = 1 << 8,
 	OPT_READ_ONLY = 1 << 9,
 	OPT_SECONDS = 1 << 10,
+	OPT_SINCE = 1 << 11,
+	OPT_STEP = 1 << 12,
 };
 
 struct command {

@@ -34,7 +34,7 @@ struct ctl {
 	const char *name;
 	const char *weight;
 	const char *client;
-	const char *seconds;
+	const char *seconds, *since, *step;
 	const char *headers[CTL_MAX_HEADERS];
 	size_t n_headers;
 	bool wait;

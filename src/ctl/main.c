@@ -30,6 +30,8 @@ enum {
 	LONG_WAIT,
 	LONG_READ_ONLY,
 	LONG_SECONDS,
+	LONG_SINCE,
+	LONG_STEP,
 };
 
 static const struct option long_options[] = {
@@ -46,6 +48,8 @@ static const struct option long_options[] = {
     {"wait", optional_argument, NULL, LONG_WAIT},
     {"read-only", no_argument, NULL, LONG_READ_ONLY},
     {"seconds", required_argument, NULL, LONG_SECONDS},
+    {"since", required_argument, NULL, LONG_SINCE},
+    {"step", required_argument, NULL, LONG_STEP},
     {"follow", no_argument, NULL, 'f'},
     {"header", required_argument, NULL, 'H'},
     {NULL, 0, NULL, 0},
@@ -117,6 +121,8 @@ static enum ctl_exit take_option(struct ctl *ctl, int option, struct said *said)
 	    {LONG_CLIENT, OPT_CLIENT, &ctl->client, NULL},
 	    {LONG_READ_ONLY, OPT_READ_ONLY, NULL, &ctl->read_only},
 	    {LONG_SECONDS, OPT_SECONDS, &ctl->seconds, NULL},
+	    {LONG_SINCE, OPT_SINCE, &ctl->since, NULL},
+	    {LONG_STEP, OPT_STEP, &ctl->step, NULL},
 	};
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		if (rows[i].option != option)
@@ -162,9 +168,9 @@ static enum ctl_exit parse_options(struct ctl *ctl, int argc, char **argv, struc
 
 static const char *option_text(unsigned bit)
 {
-	static const char *const texts[] = {"-w",       "--phase",     "--window", "-f",
-					    "-H",       "--client",    "--wait",   "--name",
-					    "--weight", "--read-only", "--seconds"};
+	static const char *const texts[] = {
+	    "-w",     "--phase",  "--window",    "-f",        "-H",      "--client", "--wait",
+	    "--name", "--weight", "--read-only", "--seconds", "--since", "--step"};
 	return texts[__builtin_ctz(bit)];
 }
 

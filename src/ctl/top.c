@@ -165,7 +165,7 @@ static void sort_next(struct top *top)
 
 static bool take_move(struct top *top, int key)
 {
-	long page = (long)top_page();
+	long page = (long)top_rows_fit();
 	switch (key) {
 	case KEY_UP:
 	case 'k':
@@ -195,13 +195,36 @@ static bool take_move(struct top *top, int key)
 	}
 }
 
+static void show(struct top *top, enum top_shown shown)
+{
+	top->shown = shown;
+	if (shown != SHOWN_ROWS)
+		top_page_make(top);
+}
+
 static void take_key(struct top *top, int key)
 {
-	if (top->message.len && key != KEY_RESIZE)
+	if (key == KEY_RESIZE)
+		return;
+	if (top->shown != SHOWN_ROWS) {
+		show(top, SHOWN_ROWS);
+		return;
+	}
+	if (top->message.len)
 		say(top, false, VIEW_NONE);
 	if (take_move(top, key))
 		return;
 	switch (key) {
+	case '?':
+	case 'h':
+		show(top, SHOWN_HELP);
+		break;
+	case '\n':
+	case '\r':
+	case KEY_ENTER:
+		if (top->n_rows)
+			show(top, SHOWN_DETAIL);
+		break;
 	case 's':
 		sort_next(top);
 		break;
@@ -241,7 +264,7 @@ static void run(struct top *top)
 		uint64_t now = clock_us();
 		timeout(next > now ? (int)((next - now + 999) / 1000) : 0);
 		int key = getch();
-		if (key == 'q')
+		if (key == 'q' && top->shown == SHOWN_ROWS)
 			return;
 		if (key != ERR)
 			take_key(top, key);
@@ -249,6 +272,8 @@ static void run(struct top *top)
 			continue;
 		if (!top->paused)
 			look(top);
+		if (!top->paused && top->shown == SHOWN_DETAIL)
+			top_page_make(top);
 		next = clock_us() + REFRESH_US;
 	}
 }
@@ -275,7 +300,7 @@ enum ctl_exit cmd_top(struct ctl *ctl)
 				"top needs a terminal; \"weirctl -w pools\" works without");
 	setlocale(LC_CTYPE, "");
 	top.utf8 = strcmp(nl_langinfo(CODESET), "UTF-8") == 0;
-	top.filter = top.chosen = top.message = top.typed = STR_INIT;
+	top.filter = top.chosen = top.message = top.typed = top.page = STR_INIT;
 	bool found = top_refresh(&top);
 	if (found)
 		on_screen(&top);
@@ -284,5 +309,6 @@ enum ctl_exit cmd_top(struct ctl *ctl)
 	str_fini(&top.chosen);
 	str_fini(&top.message);
 	str_fini(&top.typed);
+	str_fini(&top.page);
 	return found ? CTL_OK : CTL_UNREACHABLE;
 }

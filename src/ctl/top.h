@@ -5,6 +5,7 @@
  *   top.c        the loop, keys, questions, changes
  *   top_rows.c   answers of the API -> rows, filtered and sorted, with their past
  *   top_draw.c   rows -> screen
+ *   top_page.c   what stands in place of rows: help, or all about one row
  *
  * All of it lives as long as the command.
  */
@@ -38,8 +39,13 @@ struct top_row {
 
 enum top_sort { SORT_NAME, SORT_STATE, SORT_RATE, SORT_IN_FLIGHT, SORT_ERRORS, SORT_P99, N_SORTS };
 
+/* In place of the rows, until a key is pressed. */
+enum top_shown { SHOWN_ROWS, SHOWN_HELP, SHOWN_DETAIL };
+
 struct top {
 	struct ctl *ctl;
+	enum top_shown shown;
+	struct str page; /* owns; its lines */
 	bool read_only, paused, utf8;
 	json_t *status, *pools; /* own; the last answers */
 	struct top_row *rows;   /* owns */
@@ -71,9 +77,12 @@ void top_choose(struct top *top, size_t i);
 void top_row_name(const struct top_row *row, struct str *out);
 void top_rows_fini(struct top *top);
 
+/* The lines of top->page, for what is shown; asks weir for those of a row. */
+void top_page_make(struct top *top);
+
 void top_draw_init(struct top *top);
 void top_draw(struct top *top);
 /* Rows that fit. */
-size_t top_page(void);
+size_t top_rows_fit(void);
 
 #endif

@@ -18,7 +18,7 @@
 #define LINES_FOR_TWO 12 /* lower terminals give it one */
 #define SPARK_WIDTH 12
 
-/* From the left as long as there is room; the last takes what is left. */
+/* The last takes what is left; where there is little room, see fit_columns. */
 static const struct {
 	const char *title;
 	int width; /* below 0: aligned left */
@@ -41,6 +41,35 @@ enum {
 	C_WEIGHT,
 	C_WHY
 };
+
+#define N_COLUMNS ((int)ARRAY_LEN(columns))
+/* What a verdict needs, and a name that has to be short. */
+#define WHY_LEAST 16
+#define NAME_LEAST 16
+
+static int width_of(const int widths[])
+{
+	int sum = WHY_LEAST;
+	for (int c = 0; c < C_WHY; c++)
+		if (widths[c])
+			sum += (widths[c] < 0 ? -widths[c] : widths[c]) + 1;
+	return sum;
+}
+
+/* Widths as in `columns`, 0: not shown.  What can be seen elsewhere goes first; latency and
+ * the verdict stay. */
+static void fit_columns(int widths[])
+{
+	static const int drops[] = {C_P99S, C_RATES, C_WEIGHT, C_QUEUED, C_ERRORS, C_FLIGHT};
+	for (int c = 0; c < N_COLUMNS; c++)
+		widths[c] = columns[c].width;
+	for (size_t i = 0; i < ARRAY_LEN(drops) && width_of(widths) > COLS; i++) {
+		if (drops[i] == C_ERRORS)
+			widths[C_NAME] = -NAME_LEAST;
+		if (width_of(widths) > COLS)
+			widths[drops[i]] = 0;
+	}
+}
 
 void top_draw_init(struct top *top)
 {
@@ -68,7 +97,7 @@ static int bottom_lines(void)
 	return LINES < LINES_FOR_TWO ? BOTTOM_LINES - 1 : BOTTOM_LINES;
 }
 
-size_t top_page(void)
+size_t top_rows_fit(void)
 {
 	int rows = LINES - FIRST_LINE - bottom_lines();
 	return rows > 0 ? (size_t)rows : 1;
@@ -100,6 +129,10 @@ static int put_cell(const struct top *top, int line, int x, int width, struct st
 	int room = width < 0 ? -width : width;
 	if (x < COLS && room > COLS - x)
 		room = COLS - x;
+	if (!room) {
+		str_reset(text);
+		return x;
+	}
 	bool is_whole = text_width(text->ptr ? text->ptr : "", text->len) <= (size_t)room;
 	if (x < COLS && text->len && (width < 0 || is_whole)) {
 		int used = (int)text_width(text->ptr, (size_t)cut(text, room));
@@ -221,13 +254,15 @@ static enum colour row_cell(const struct top *top, const struct top_row *row, in
 	}
 }
 
-static void draw_row(const struct top *top, size_t i, int line, struct str *text)
+static void draw_row(const struct top *top, const int widths[], size_t i, int line)
 {
+	struct str text = STR_INIT;
 	int x = 0;
-	for (int c = 0; c < (int)ARRAY_LEN(columns); c++) {
-		enum colour colour = row_cell(top, &top->rows[i], c, text);
-		x = put_cell(top, line, x, columns[c].width, text, colour);
+	for (int c = 0; c < N_COLUMNS; c++) {
+		enum colour colour = row_cell(top, &top->rows[i], c, &text);
+		x = put_cell(top, line, x, widths[c], &text, colour);
 	}
+	str_fini(&text);
 	if (i == top->at)
 		mvchgat(line, 0, -1, A_REVERSE, 0, NULL);
 }
@@ -260,12 +295,12 @@ static void draw_head(const struct top *top, struct str *text)
 	put_cell(top, 1, 0, -COLS, text, n ? RED : GREEN);
 }
 
-static void draw_titles(const struct top *top, struct str *text)
+static void draw_titles(const struct top *top, const int widths[], struct str *text)
 {
 	int x = 0;
-	for (size_t c = 0; c < ARRAY_LEN(columns); c++) {
+	for (int c = 0; c < N_COLUMNS; c++) {
 		str_text(text, columns[c].title);
-		x = put_cell(top, TITLE_LINE, x, columns[c].width, text, PLAIN);
+		x = put_cell(top, TITLE_LINE, x, widths[c], text, PLAIN);
 	}
 	mvchgat(TITLE_LINE, 0, -1, A_UNDERLINE, 0, NULL);
 }
@@ -310,7 +345,9 @@ static void put_wrapped(const struct top *top, struct str *text, enum colour col
 
 static void draw_bottom(const struct top *top, struct str *text)
 {
-	if (top->message.len) {
+	if (top->shown != SHOWN_ROWS) {
+		str_reset(text);
+	} else if (top->message.len) {
 		put_clean(text, top->message.ptr);
 		put_wrapped(top, text, top->is_bad ? RED : GREEN);
 	} else {
@@ -322,7 +359,12 @@ static void draw_bottom(const struct top *top, struct str *text)
 		put_cell(top, LINES - 1, 0, -COLS, text, BOLD);
 		return;
 	}
-	str_text(text, "q quit  / filter  s sort  r turn round  p pause");
+	if (top->shown != SHOWN_ROWS) {
+		str_text(text, "any key goes back");
+		put_cell(top, LINES - 1, 0, -COLS, text, PLAIN);
+		return;
+	}
+	str_text(text, "q quit  ? keys  Enter details  / filter  s sort");
 	if (!top->read_only)
 		str_text(text, "  d drain  m maintenance  e enable  w weight");
 	if (top->filter.len)
@@ -330,19 +372,47 @@ static void draw_bottom(const struct top *top, struct str *text)
 	put_cell(top, LINES - 1, 0, -COLS, text, PLAIN);
 }
 
+/* As many of the lines as there is room for; long ones go on in the next. */
+static void draw_page(const struct top *top)
+{
+	struct view rest = str_as_view(&top->page);
+	struct str text = STR_INIT;
+	for (int line = TITLE_LINE; rest.len && line < LINES - 1; line++) {
+		ptrdiff_t end = view_chr(rest, '\n');
+		struct view whole = view_head(rest, end < 0 ? rest.len : (size_t)end);
+		str_view(&text, whole);
+		size_t part = (size_t)cut(&text, COLS);
+		rest = view_skip(rest, part < whole.len ? part : whole.len + 1);
+		put_cell(top, line, 0, -COLS, &text, PLAIN);
+	}
+	str_fini(&text);
+}
+
+static void draw_rows(const struct top *top, size_t page)
+{
+	struct str text = STR_INIT;
+	int widths[N_COLUMNS];
+	fit_columns(widths);
+	draw_titles(top, widths, &text);
+	for (size_t i = 0; i < page && top->first + i < top->n_rows; i++)
+		draw_row(top, widths, top->first + i, FIRST_LINE + (int)i);
+	str_fini(&text);
+}
+
 void top_draw(struct top *top)
 {
 	struct str text = STR_INIT;
-	size_t page = top_page();
+	size_t page = top_rows_fit();
 	if (top->at < top->first)
 		top->first = top->at;
 	if (top->at >= top->first + page)
 		top->first = top->at - page + 1;
 	erase();
 	draw_head(top, &text);
-	draw_titles(top, &text);
-	for (size_t i = 0; i < page && top->first + i < top->n_rows; i++)
-		draw_row(top, top->first + i, FIRST_LINE + (int)i, &text);
+	if (top->shown == SHOWN_ROWS)
+		draw_rows(top, page);
+	else
+		draw_page(top);
 	draw_bottom(top, &text);
 	curs_set(top->prompt != NULL);
 	refresh();

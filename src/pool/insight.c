@@ -152,6 +152,8 @@ void insight_state_tick(const struct pool_registry *reg, struct pool_state *s, u
 			continue;
 		struct history_row *of = history_newest(b->history);
 		of->queue = row.queue;
+		if (b->minute)
+			minute_second(b->minute, of, b->windows);
 		row.requests += of->requests;
 		row.errors += of->errors;
 		row.in_flight += of->in_flight;
@@ -162,6 +164,8 @@ void insight_state_tick(const struct pool_registry *reg, struct pool_state *s, u
 	row.p99_us = (uint32_t)us[1];
 	if (s->history)
 		history_push(s->history, &row);
+	if (s->minute)
+		minute_second(s->minute, &row, s->windows);
 	if (s->scaling) {
 		scaling_count(s->scaling, arrivals_of(s, row.requests));
 		name_odd(reg, s);

@@ -9,6 +9,8 @@
 #include "weir/stats/pack.h"
 
 #define WORKERS_MAX 256
+/* Between two processes there is less time, unless one started long after the other ended. */
+#define STALE_US UINT64_C(5000000)
 
 /* Numbers of the format: one that is given away is never used for anything else. */
 enum block { BLOCK_BACKEND = 1, BLOCK_POOL = 2 };
@@ -82,30 +84,39 @@ static void put_protocol(const struct backend *b, struct str *out)
 	pack_u64(out, atomic_load(&b->pinned_us));
 }
 
-static void put_backend(const struct backend *b, uint64_t now_us, struct str *out)
-{
-	const struct limiter *limiter = atomic_load(&b->limiter);
-	pack_view(out, b->key);
-	pack_u64(out, b->serial);
 #define PART(id, put)                                 \
 	do {                                          \
 		size_t part_at = pack_begin(out, id); \
 		put;                                  \
 		pack_end(out, part_at);               \
 	} while (0)
+
+/* What a later start does not go on with: counters begin anew, and so do windows. */
+static void put_backend_running(const struct backend *b, uint64_t now_us, struct str *out)
+{
 	PART(PART_COUNTERS, put_counters(b, out));
 	if (b->windows)
 		PART(PART_WINDOWS, windows_pack(b->windows, out));
 	if (b->failed)
 		PART(PART_FAILED, windows_pack(b->failed, out));
+	PART(PART_SLOW, put_slow(b, now_us, out));
+	PART(PART_RATE, rate_pack(&b->rate, out));
+}
+
+static void put_backend(const struct backend *b, uint64_t now_us, enum pool_pack what,
+			struct str *out)
+{
+	const struct limiter *limiter = atomic_load(&b->limiter);
+	pack_view(out, b->key);
+	pack_u64(out, b->serial);
+	if (what == POOL_PACK_ALL)
+		put_backend_running(b, now_us, out);
 	if (b->history)
 		PART(PART_HISTORY, history_pack(b->history, out));
 	PART(PART_CURVES, put_curves(b, out));
 	PART(PART_MEMORY, strategy_memory_pack(&b->memory, out));
 	if (limiter)
 		PART(PART_LIMIT, limiter_pack(limiter, out));
-	PART(PART_SLOW, put_slow(b, now_us, out));
-	PART(PART_RATE, rate_pack(&b->rate, out));
 	PART(PART_PROTOCOL, put_protocol(b, out));
 }
 
@@ -131,11 +142,13 @@ static void put_budget(const struct pool_state *s, struct str *out)
 	pack_u64(out, atomic_load(&s->hedge_after_us));
 }
 
-static void put_pool(const struct pool_state *s, struct str *out)
+static void put_pool(const struct pool_state *s, enum pool_pack what, struct str *out)
 {
+	bool all = what == POOL_PACK_ALL;
 	pack_view(out, s->name);
-	PART(PART_COUNTERS, put_pool_counters(s, out));
-	if (s->windows)
+	if (all)
+		PART(PART_COUNTERS, put_pool_counters(s, out));
+	if (all && s->windows)
 		PART(PART_WINDOWS, windows_pack(s->windows, out));
 	if (s->history)
 		PART(PART_HISTORY, history_pack(s->history, out));
@@ -143,16 +156,19 @@ static void put_pool(const struct pool_state *s, struct str *out)
 		PART(PART_SCALING, scaling_pack(s->scaling, out));
 	if (s->learned)
 		PART(PART_LEARNED, learned_pack(s->learned, out));
-	PART(PART_BUDGET, put_budget(s, out));
+	if (all)
+		PART(PART_BUDGET, put_budget(s, out));
 }
 
-void pool_registry_pack(const struct pool_registry *reg, uint64_t now_us, struct str *out)
+void pool_registry_pack(const struct pool_registry *reg, uint64_t now_us, enum pool_pack what,
+			struct str *out)
 {
 	list_each (it, &reg->backends)
 		PART(BLOCK_BACKEND,
-		     put_backend(list_entry(it, struct backend, registry_link), now_us, out));
+		     put_backend(list_entry(it, struct backend, registry_link), now_us, what, out));
 	list_each (it, &reg->states)
-		PART(BLOCK_POOL, put_pool(list_entry(it, struct pool_state, registry_link), out));
+		PART(BLOCK_POOL,
+		     put_pool(list_entry(it, struct pool_state, registry_link), what, out));
 }
 
 /* ---- in ---- */
@@ -228,6 +244,8 @@ static void take_curves(struct unpack *in, struct backend *b, uint64_t now_us)
 {
 	struct levels *levels = levels_unpack(in);
 	uint64_t area_us = unpack_u64(in), ticked_us = unpack_max(in, now_us);
+	if (now_us - ticked_us > STALE_US) /* a second of an hour is none */
+		ticked_us = now_us;
 	struct scaling_part *part = unpack_bool(in) ? scaling_part_unpack(in) : NULL;
 	if (in->bad || !part) {
 		levels_free(levels);

@@ -136,6 +136,7 @@ static void backend_free(struct backend *b)
 	limiter_free(atomic_load(&b->limiter));
 	free(b->history);
 	scaling_part_free(b->scaling);
+	minute_free(b->minute);
 	for (unsigned i = 0; i < b->n_workers; i++) {
 		check(list_is_empty(&b->local[i]->idle));
 		tls_slot_fini(&b->local[i]->tls);
@@ -202,6 +203,7 @@ static struct pool_state *state_new(struct pool_registry *reg, struct view name)
 	s->name = must_view(name);
 	s->history = history_new();
 	s->scaling = scaling_new();
+	s->told = VERDICT_not_enough_data;
 	s->windows = windows_new(clock_us());
 	s->n_workers = reg->n_workers;
 	atomic_store(&s->retry_tokens, RETRY_RESERVE_PER_S * RETRY_WINDOW_S);
@@ -245,6 +247,7 @@ static void state_free(struct pool_state *s)
 	free((char *)s->name.ptr);
 	free(s->history);
 	free(s->scaling);
+	minute_free(s->minute);
 	windows_free(s->windows);
 	free(s);
 }

@@ -658,6 +658,14 @@ void windows_newest_add(const struct windows *w, enum phase phase, struct hist_t
 	total->max_us = UINT64_MAX; /* not known: nothing is cut */
 }
 
+void windows_newest_each(const struct windows *w, enum phase phase,
+			 void (*fn)(void *arg, uint32_t bucket, uint32_t n), void *arg)
+{
+	struct span span = newest_span(w, phase);
+	for (const uint32_t *e = span.from; e < span.to; e++)
+		fn(arg, *e >> ENTRY_COUNT_BITS, *e & ENTRY_COUNT_MAX);
+}
+
 void windows_newest(const struct windows *w, enum phase phase, const double *q, size_t n,
 		    uint64_t *us)
 {

@@ -112,6 +112,104 @@ def test_phone_and_dark(site, browser):
     assert browser.js("getComputedStyle(document.body).backgroundColor") == "rgb(18, 23, 27)"
 
 
+def test_what_is_open_stands_in_the_url(site, browser):
+    open_busy_page(site, browser)
+    url = f"http://127.0.0.1:{site.status_port}/"
+    browser.js("document.querySelector(\"tr[data-key='app/web1']\").click()")
+    open_tab(browser, "slow", "#detail tbody tr")
+    assert browser.js("location.hash") == "#app/web1/slow"
+    browser.open("about:blank")
+    browser.open(url + "#app/web2/history")
+    browser.until("document.querySelector('#detail h2')?.textContent == 'app/web2'")
+    browser.until("document.querySelector('#detail [aria-selected=true]').textContent == 'history'")
+    browser.js("document.querySelector('tr.pool').click()")
+    browser.until("document.querySelector('#detail h2')?.textContent == 'app'")
+    browser.js("window.history.back()")
+    browser.until("document.querySelector('#detail h2')?.textContent == 'app/web2'")
+    browser.key("Escape")
+    browser.until("document.getElementById('detail').hidden && location.hash == ''")
+    assert not browser.complaints
+
+
+@pytest.mark.parametrize("width", [1400, 390])
+def test_the_verdict_stays_in_sight(site, browser, width):
+    browser.resize(width, 844, width < 600)
+    open_busy_page(site, browser)
+    shown = ("[...document.querySelectorAll('#pools tbody tr > :last-child')].every(e => { const r = "
+             "e.getBoundingClientRect(); return r.width > 40 && r.right <= innerWidth && r.left >= 0; })")
+    assert browser.js(shown)
+    browser.js("document.querySelector('#pools .scroll').scrollLeft = 9999")
+    assert browser.js(shown)
+    if width > 600:
+        browser.js("document.querySelector(\"tr[data-key='app/web1']\").click()")
+        browser.until("!document.getElementById('detail').hidden")
+        assert browser.js(shown)
+    else:
+        low = "[...document.querySelectorAll('header button')].every(b => b.offsetHeight >= 44)"
+        assert browser.js(low)
+    heads = "document.querySelectorAll('#pools thead').length"
+    assert browser.js(heads) == 1, "one grid for all pools"
+
+
+def test_errors_are_those_of_the_last_minute(weir, app, browser, tmp_path):
+    port = free_port()
+    daemon = weir([{"address": app(1).addresses[0], "name": "web1"}],
+                  status={"bind": f"127.0.0.1:{port}"}, pool={"retry": "off"})
+    for _ in range(3):
+        assert daemon.ask(target="/?status=500").status == 500
+    wait_for(lambda: sum(r["errors"] for r in
+                         daemon.admin.get("/v1/history?pool=app&seconds=60")["rows"]) == 3)
+    browser.open(f"http://127.0.0.1:{port}/")
+    browser.until(f"{cell('app/web1', 5)} == '3'")
+    tile = "[...document.querySelectorAll('.tile')].find(t => t.textContent.startsWith('errors'))"
+    browser.until(f"{tile}?.querySelector('.value').className == 'value bad'")
+    assert browser.js(f"{tile}.querySelector('polyline') != null"), "it begins with what was"
+    # a minute later it is only a number since the start
+    browser.js("for (const kept of series.values()) if (kept.errors) kept.errors.push(...Array(60).fill(0))")
+    browser.until(f"{tile}.querySelector('.value').className == 'value'")
+    browser.until(f"{cell('app/web1', 5)} == '0'")
+
+
+def test_read_only_explains_itself(weir, app, browser, site):
+    port = free_port()
+    daemon = weir(app(1).addresses, status={"bind": f"127.0.0.1:{port}"})
+    for base, can in ((port, False), (site.status_port, True)):
+        browser.open(f"http://127.0.0.1:{base}/")
+        browser.until("document.querySelectorAll('tr.row').length > 0")
+        browser.js("document.getElementById('unlock').click()")
+        browser.until("document.getElementById('token-form').dataset.can")
+        assert browser.js("document.getElementById('token').offsetWidth > 0") is can
+        assert browser.js("document.getElementById('why-not').offsetWidth > 0") is not can
+    assert daemon.alive()
+
+
+def test_sliders_over_the_curve(site, browser):
+    """What the curve says of other numbers of backends and loads; a model is put in place of weir's."""
+    open_busy_page(site, browser)
+    browser.js("""
+        const real = get;
+        get = url => !url.endsWith('/scaling') ? real(url) : Promise.resolve({
+          pool: 'app', verdict: 'healthy', sentence: '', backends: [{}, {}],
+          evidence: {rate: 300, shared: {found: false}}, forecast: [],
+          curve: [1, 2, 3, 4].map(k => ({in_flight: k, rate: 50 * k, completions: 100})),
+          model: {kind: 'workers', capacity: 200, refusal: null,
+                  fitted: [1, 2, 3, 4, 8].map(k => ({in_flight: k, rate: Math.min(200, 50 * k)})),
+                  at_n_max: {low: 190, mid: 200, high: 210}}})""")
+    browser.js("choose('app', null)")
+    said = "document.getElementById('reckoned')?.textContent || ''"
+    browser.until(f"({said}).startsWith('2 backends at 300/s: mean time 20.0 ms, 3.00 in flight at each, 75 % busy')")
+
+    def slide(which, value):
+        browser.js(f"var s = document.getElementById('wish-{which}'); s.value = {value}; "
+                   "s.dispatchEvent(new Event('input'))")
+        return browser.js(said)
+    assert slide("backends", 3).startswith("3 backends at 300/s: mean time 20.0 ms, 2.00 in flight")
+    assert "more than 1 backend can take (200/s)" in slide("backends", 1)
+    slide("backends", 2)
+    assert "more than 2 backends can take (400/s)" in slide("load", 2)
+    assert browser.js("document.querySelectorAll('.wish').length") == 1, "no point above the curve"
+
+
 def test_a_change_needs_the_token(site, browser):
     browser.open(f"http://127.0.0.1:{site.status_port}/")
     browser.until("document.querySelectorAll('tr.row').length == 3")

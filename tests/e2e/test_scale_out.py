@@ -21,6 +21,8 @@ def test_scale_out_prints_its_table_and_draws(tmp_path):
                            "0.4", "--out", str(tmp_path / "out")], capture_output=True, text=True,
                           timeout=100 * SLOW, env={**os.environ, "WEIR_BUILD": str(build)}, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "shared, 1 backend: step 1 of 11, about " in done.stderr
+    assert "shared, 2 backends: step 6 of 11, about " in done.stderr
     rows = json.loads((tmp_path / "out" / "numbers.json").read_text())["shared"]
     assert [row["backends"] for row in rows] == [1, 2]
     assert all(row["beyond"]["throughput"] > 50 for row in rows)

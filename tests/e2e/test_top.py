@@ -162,6 +162,44 @@ def test_numbers_are_whole_or_not_shown(site, top):
     assert "RATE" not in screen and "/s" not in "".join(screen.splitlines()[3:6])
 
 
+def test_little_room_keeps_latency_and_verdict(site, top):
+    """80 x 24: sparklines go first."""
+    with traffic(site):
+        wait_for(lambda: site.pools()[0]["latency"]["10s"]["total"]["n"] > 5)
+        term = top(width=80)
+        screen = term.until(lambda s: "ms" in line(s, "app") and s)
+    titles = line(screen, "NAME").split()
+    assert titles == ["NAME", "STATE", "RATE", "IN", "FL", "P50", "P99", "VERDICT", "OR", "REASO"] or \
+        titles[:7] == ["NAME", "STATE", "RATE", "IN", "FL", "P50", "P99"], titles
+    assert not any(c in "▁▂▃▄▅▆▇█" for c in screen), screen
+    assert site.pools()[0]["verdict"] in ("not_enough_data", "healthy", "steady")
+    assert line(screen, "app").split()[-1] not in ("ms", "us"), "the verdict is there"
+    term.resize(150, 24)
+    term.until(lambda s: any(c in "▁▂▃▄▅▆▇█" for c in s))
+
+
+def test_help_and_details(site, top):
+    site.ask()
+    term = top(width=80)
+    term.until("web2")
+    term.keys("?")
+    term.until(lambda s: "all about this row" in s and "any key goes back" in s)
+    term.keys("q")
+    term.until("q quit")
+    term.keys("Down")
+    term.keys("Enter")
+    term.until(lambda s: "app/web1" in s and "latency of the last minute" in s and "weight 1" in s)
+    term.keys("Escape")
+    term.until("q quit")
+    term.keys("Up")
+    term.keys("Enter")
+    term.until(lambda s: "any key goes back" in s and "web2" not in s)
+    term.keys("Enter")
+    term.until("web2")
+    term.keys("q")
+    term.until("ended with 0")
+
+
 def test_resizes(top):
     term = top()
     term.until("web2")

@@ -52,6 +52,16 @@ struct admin_log {
 
 enum { ADMIN_LOG_ACCESS, ADMIN_LOG_MESSAGES, N_ADMIN_LOGS };
 
+/* What outlives the process; see `state` in weir.yaml(5). */
+struct admin_keeping {
+	bool on;
+	struct view directory;
+	struct view trouble;        /* why the history cannot be written now; empty: it can */
+	bool moved_aside;           /* it was damaged, since the start */
+	bool files_fail;            /* what was learned and changed cannot be written */
+	uint64_t rows, lost, bytes; /* written, lost since the start; of the file */
+};
+
 struct admin_status {
 	uint64_t generation;
 	uint64_t started_wall_us, started_us; /* wall and monotonic clock */
@@ -79,6 +89,7 @@ struct admin_status {
 		uint64_t waiting_bytes; /* in the rings of all workers */
 	} tracing;
 	struct admin_log logs[N_ADMIN_LOGS];
+	struct admin_keeping keeping;
 	const struct admin_counter *outcomes; /* tbl/outcomes.def */
 	size_t n_outcomes;
 	const struct admin_counter *rejects; /* tbl/rejects.def */
@@ -104,6 +115,16 @@ struct admin_meter {
 struct admin_meters {
 	struct admin_meter *routes, *listeners;
 	size_t n_routes, n_listeners;
+};
+
+/* A question about the history. */
+struct admin_past {
+	uint64_t since_s, until_s, step_s; /* seconds since 1970; step: whole minutes */
+	struct view pool, backend;         /* may be empty; copied */
+	/* once, on the control thread: an object with "pools" or "rows", and "markers"; `why`
+	 * is NULL or says that stored rows could not be read */
+	void (*done)(void *arg, struct view json, const char *why);
+	void *arg;
 };
 
 /* What boot/ offers.  All called on the control thread. */
@@ -138,6 +159,8 @@ struct admin_host {
 	void (*connections)(void *ctx,
 			    void (*done)(void *arg, const struct admin_connection *rows, size_t n),
 			    void *arg);
+	/* False with a sentence when there is no answer to come. */
+	bool (*past)(void *ctx, const struct admin_past *past, struct str *why);
 };
 
 /* ---- events: the last 1000 changes of state, each with a cause ---- */
@@ -153,12 +176,21 @@ enum event_kind {
 	EVENT_ADD,
 	EVENT_REMOVE,
 	EVENT_DRAIN,
-	EVENT_MARK
+	EVENT_MARK,
+	EVENT_VERDICT
 };
 
 /* pool and backend may be empty. Control thread. */
 void event_add(enum event_kind kind, struct view pool, struct view backend, const char *fmt, ...)
     PRINTF_LIKE(4, 5);
+
+/* Calls fn for each one later than `id` that is still known; the latest id comes back. */
+struct event_row {
+	uint64_t at_wall_us;
+	const char *kind;
+	struct view pool, backend, message;
+};
+uint64_t events_since(uint64_t id, void (*fn)(void *arg, const struct event_row *row), void *arg);
 
 /* For the process that takes over; read before its first event. */
 void events_pack(struct str *out);

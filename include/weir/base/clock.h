@@ -10,11 +10,17 @@
 #include <stdint.h>
 #include <time.h>
 
+/*
+ * What clock_us adds to CLOCK_MONOTONIC, which begins anew when the machine starts: whoever
+ * goes on with instants of an earlier process sets it, before anybody asks for the time.
+ */
+extern uint64_t clock_ahead_us;
+
 static inline uint64_t clock_us(void)
 {
 	struct timespec ts;
 	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000 + clock_ahead_us;
 }
 
 /* Microseconds since 1970 (UTC). */

@@ -400,6 +400,11 @@ struct conf {
 		uint64_t interval_us;
 	} insight;
 	struct {
+		bool on;
+		struct view directory;
+		uint64_t history_us, bytes;
+	} state;
+	struct {
 		enum log_level level;
 		struct conf_access_log access;
 	} log;

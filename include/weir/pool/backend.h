@@ -27,6 +27,7 @@
 #include "weir/stats/hist.h"
 #include "weir/stats/history.h"
 #include "weir/stats/level.h"
+#include "weir/stats/minute.h"
 #include "weir/stats/rate.h"
 #include "weir/stats/scaling.h"
 #include "weir/stats/slow.h"
@@ -109,6 +110,7 @@ struct backend {
 	struct rate rate;             /* of requests */
 	struct history *history;      /* owns; NULL without memory */
 	struct scaling_part *scaling; /* owns; NULL without memory */
+	struct minute *minute;        /* owns; NULL: no history is kept, boot/keep.c */
 	uint64_t ticked_requests, ticked_errors; /* totals at its last row */
 	uint64_t ticked_area_us, ticked_us;
 	struct health_target *health; /* of health/; NULL: nobody watches it */

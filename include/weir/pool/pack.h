@@ -19,7 +19,12 @@ struct pool_inherited {
 	uint32_t n_lost;              /* parts of them that could not be read */
 };
 
-void pool_registry_pack(const struct pool_registry *reg, uint64_t now_us, struct str *out);
+/* For the process that takes over; or for one that may start much later, whose counters and
+ * windows begin anew. */
+enum pool_pack { POOL_PACK_ALL, POOL_PACK_LEARNED };
+
+void pool_registry_pack(const struct pool_registry *reg, uint64_t now_us, enum pool_pack what,
+			struct str *out);
 /* `outcome` as for slow_unpack. */
 struct pool_inherited pool_registry_unpack(struct unpack *in, struct pool_registry *reg,
 					   uint64_t now_us,

@@ -71,6 +71,8 @@ struct pool_state {
 	bool ticked;
 	struct history *history; /* owns; the sum over its backends; NULL without memory */
 	struct scaling *scaling; /* owns; NULL without memory */
+	enum verdict told;       /* the verdict that an event has told of last */
+	struct minute *minute;   /* owns; NULL: no history is kept, boot/keep.c */
 	struct windows *windows; /* owns; of all backends it ever had; NULL without memory */
 	/* control writes, workers read: median time to the first byte of an answer, 0: not
 	 * enough of them */

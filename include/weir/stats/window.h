@@ -102,6 +102,10 @@ void windows_newest(const struct windows *windows, enum phase phase, const doubl
 void windows_summary(const struct windows *windows, enum phase phase, enum window window,
 		     struct hist_summary *out);
 
+/* Calls fn for each bucket that the last fold took something into; one may come twice. */
+void windows_newest_each(const struct windows *windows, enum phase phase,
+			 void (*fn)(void *arg, uint32_t bucket, uint32_t n), void *arg);
+
 /* Adds what the last fold took in, buckets and n only. */
 void windows_newest_add(const struct windows *windows, enum phase phase, struct hist_total *total);
 

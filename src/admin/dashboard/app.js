@@ -9,9 +9,11 @@ const ROWS = 60;                  // rows of a pool until "show all"
 const PHASES = ["total", "wait", "transfer", "connect", "queue", "client", "self"];
 const WINDOWS = ["10s", "1m", "5m", "start"];
 const TABS = ["scaling", "latency", "history", "slow"];
-const series = new Map();         // "pool/backend" or "#total" -> {rate: [], p99: [], ...}
+const RANGES = ["15 min", "1 h", "1 d", "30 d"];
+const series = new Map();         // "pool/backend", "pool" or "#total" -> {rate: [], p99: [], ...}
 const all = new Set();            // pools that show all rows
-let snap = null, chosen = null, tab = "scaling", phase = "total", window_ = "1m", token = "";
+let snap = null, chosen = null, tab = "scaling", phase = "total", window_ = "1m", range_ = "15 min", token = "";
+let wish = null;                  // of the forecast: {pool, backends, load}; load as a share of now
 let sort = { key: "state", down: false }, lastEvent = 0, eventsSince = 0, previous = null;
 
 // ---- text ----
@@ -71,13 +73,23 @@ const sum = (rows, f) => rows.reduce((total, row) => total + f(row), 0);
 
 // ---- plots ----
 
+// What is not known (null: no traffic) is a gap.
+function spans(values) {
+  const found = [];
+  values.forEach((v, i) => {
+    if (v == null) return;
+    if (i && values[i - 1] != null) found[found.length - 1].push(i);
+    else found.push([i]);
+  });
+  return found;
+}
 function spark(values, cls) {
   const box = svg("svg", { viewBox: "0 0 100 20", preserveAspectRatio: "none", "aria-hidden": "true" });
   const top = Math.max(...values, 1e-9), n = Math.max(values.length - 1, 1);
-  const at = values.map((v, i) => `${(100 - (n - i) * 100 / (KEPT - 1)).toFixed(1)},${(19 - 17 * v / top).toFixed(1)}`);
-  if (values.length > 1)
-    box.append(svg("polyline", { points: at.join(" "), fill: "none", class: cls, "stroke-width": 1.3,
-      "vector-effect": "non-scaling-stroke" }));
+  const at = i => `${(100 - (n - i) * 100 / (KEPT - 1)).toFixed(1)},${(19 - 17 * values[i] / top).toFixed(1)}`;
+  for (const span of spans(values))
+    box.append(svg("polyline", { points: (span.length > 1 ? span : [span[0], span[0]]).map(at).join(" "), fill: "none", class: cls,
+      "stroke-width": 1.3, "stroke-linecap": "round", "vector-effect": "non-scaling-stroke" }));
   return box;
 }
 
@@ -108,11 +120,29 @@ function scaleY(max) {
 }
 const path = (points, x, y) => points.map(([a, b], i) => `${i ? "L" : "M"}${x(a).toFixed(1)},${y(b).toFixed(1)}`).join("");
 
-function lines(title, rows, kinds, format, markers) {
+// Times of a day, or days where there are several.
+function moment(at_s, span_s) {
+  const at = new Date(at_s * 1000);
+  return span_s > 2 * 86400 ? at.toLocaleDateString([], { month: "short", day: "numeric" }) : clock(at).slice(0, span_s > 3000 ? 5 : 8);
+}
+
+// A line for each stretch without a gap: rows that are missing, or where nothing was measured.
+function broken(rows, key, step, x, y) {
+  const values = [], at = [];
+  for (const r of rows) {
+    if (at.length && r.at_s - at[at.length - 1] > 2.5 * step) { at.push(r.at_s); values.push(null); }
+    at.push(r.at_s);
+    values.push(r[key]);
+  }
+  return spans(values).map(span => path((span.length > 1 ? span : [span[0], span[0]]).map(i => [at[i], values[i]]), x, y)).join("");
+}
+
+function lines(title, rows, kinds, format, markers, before = [], step = 1) {
   const box = chart(title);
-  const first = rows[0].at_s, last = rows[rows.length - 1].at_s;
-  const x = linear(first, last, L, W - R), y = scaleY(Math.max(...kinds.flatMap(k => rows.map(r => r[k.key] || 0))));
-  x.ticks = [0.06, 0.35, 0.65, 0.94].map(f => { const at = first + f * (last - first); return [at, clock(at * 1000)]; });
+  const first = rows[0].at_s, last = rows[rows.length - 1].at_s + step;
+  const values = kinds.flatMap(k => [...rows, ...before].map(r => r[k.key] || 0));
+  const x = linear(first, last, L, W - R), y = scaleY(Math.max(...values));
+  x.ticks = [0.06, 0.35, 0.65, 0.94].map(f => { const at = first + f * (last - first); return [at, moment(at, last - first)]; });
   axes(box, x, y, format);
   for (const m of markers) {
     const at = Date.parse(m.at) / 1000;
@@ -121,8 +151,11 @@ function lines(title, rows, kinds, format, markers) {
     line.append(svg("title", {}, `${m.kind} ${m.backend || m.pool || ""}: ${m.message}`));
     box.append(line);
   }
-  for (const k of kinds)
-    box.append(svg("path", { d: path(rows.map(r => [r.at_s, r[k.key] || 0]), x, y), class: k.cls }));
+  for (const k of kinds) {
+    for (const r of before.filter(b => b[k.key] != null))       // an hour of a week ago, as a level
+      box.append(svg("path", { d: path([[Math.max(first, r.at_s), r[k.key]], [Math.min(last, r.at_s + r.seconds_), r[k.key]]], x, y), class: k.cls + " week" }));
+    box.append(svg("path", { d: broken(rows, k.key, step, x, y), class: k.cls }));
+  }
   return el("div", {}, el("h3", {}, title), box);
 }
 
@@ -135,26 +168,39 @@ function legend(...items) {
 
 const CHIP = { healthy: "good", steady: "good", not_enough_data: "", performance: "bad", scalability: "warn",
   scalability_shared: "bad", skewed: "warn", odd: "warn", foreign: "warn", balancer: "bad" };
-const VERDICT = { performance: "slow on its own", scalability: "slow under load",
-  scalability_shared: "slow under load, shared bottleneck", skewed: "uneven", balancer: "weir itself",
-  odd: "one backend differs", foreign: "loaded by others", not_enough_data: "learning" };
-const verdictText = v => VERDICT[v] || v;
+const WORDS = { performance: "slow on its own", scalability: "slow under load", scalability_shared: "slow under load, shared bottleneck",
+  skewed: "uneven", balancer: "weir itself", not_enough_data: "learning", odd: "one backend differs", foreign: "loaded by others" };
+const verdictText = v => WORDS[v] || v.replace(/_/g, " ");
 
+// Only what is wrong stands out; all the rest is one line.
 function putVerdicts() {
   const rows = snap.problems.filter(p => !snap.pools.some(x => x.problem && p === `pool ${x.name}: ${x.sentence}`))
     .map(p => ["bad", "problem", p]);
   const quiet = [];
   for (const p of snap.pools) {
     if (p.problem) rows.push(["warn", `${p.name}: ${verdictText(p.verdict)}`, p.sentence]);
-    else quiet.push([p.verdict === "healthy" ? "good" : "none", `${p.name}: ${verdictText(p.verdict)}`, p.sentence]);
+    else quiet.push([p.name, verdictText(p.verdict), p.sentence]);
   }
-  if (!snap.problems.length) rows.push(["good", "no problems", `${snap.pools.length} pools, ${sum(snap.pools, p => p.backends.length)} backends`]);
-  rows.push(...quiet.slice(0, 6));
-  const text = JSON.stringify(rows);
+  const text = JSON.stringify([rows, quiet]);
   if ($("verdicts").dataset.text === text) return;
   $("verdicts").dataset.text = text;
   $("verdicts").replaceChildren(...rows.map(([cls, head, sentence]) =>
-    el("p", { class: `verdict ${cls}` }, el("b", {}, head), el("span", {}, sentence || ""))));
+    el("p", { class: `verdict ${cls}` }, el("b", {}, head), el("span", {}, sentence || ""))),
+    el("p", { class: "quiet" }, rows.length ? "" : el("b", {}, "No problems"),
+      ...quiet.map(([name, verdict, sentence]) => el("span", { title: sentence }, `${name}: ${verdict}`))));
+}
+
+// Errors come as counters: what is new since the last tick.
+function rememberPool(p) {
+  const old = previous && previous.pools.find(x => x.name === p.name);
+  const before = new Map((old ? old.backends : []).map(b => [b.name, b.errors]));
+  let errors = 0;
+  for (const b of p.backends) {
+    const grown = before.has(b.name) ? Math.max(0, b.errors - before.get(b.name)) : 0;
+    errors += grown;
+    b.lately = lately(remember(`${p.name}/${b.name}`, { rate: b.rate, errors: grown, p99: b.p99_us == null ? null : b.p99_us }).errors);
+  }
+  remember(p.name, { rate: sum(p.backends, b => b.rate), errors, p99: p.p99_us == null ? null : p.p99_us });
 }
 
 function remember(key, values) {
@@ -168,32 +214,50 @@ function remember(key, values) {
   return kept;
 }
 
+// Of the last minute, as far as it has been seen.
+const lately = list => sum((list || []).slice(-60), v => v || 0);
+
 function putTiles() {
-  const rows = snap.pools.flatMap(p => p.backends);
   const seconds = previous ? (Date.parse(snap.at) - Date.parse(previous.at)) / 1000 : 0;
-  const rate = key => seconds > 0 ? Math.max(0, (snap.totals[key] - previous.totals[key]) / seconds) : 0;
+  const rate = key => seconds > 0 ? Math.max(0, (snap.totals[key] - previous.totals[key]) / seconds) : null;
+  const worst = Math.max(-1, ...snap.pools.map(p => p.p99_us == null ? -1 : p.p99_us));
   const kept = remember("#total", { rate: rate("requests"), errors: rate("errors"), flight: snap.totals.in_flight,
-    clients: snap.totals.connections, p99: Math.max(0, ...rows.map(b => b.p99_us || 0)),
-    lag: Math.max(0, ...snap.workers.map(w => w.loop_lag_us)) });
-  const tiles = [["requests", count(rate("requests")) + "/s", "rate"], ["errors", count(rate("errors")) + "/s", "errors"],
+    clients: snap.totals.connections, p99: worst < 0 ? null : worst, lag: Math.max(0, ...snap.workers.map(w => w.loop_lag_us)) });
+  const last = key => kept[key][kept[key].length - 1], errors = lately(kept.errors);
+  const tiles = [["requests", count(last("rate") || 0) + "/s", "rate"], ["errors, last minute", count(Math.round(errors)), "errors"],
     ["in flight", count(snap.totals.in_flight), "flight"], ["clients", count(snap.totals.connections), "clients"],
-    ["worst p99, 10 s", duration(kept.p99[kept.p99.length - 1]), "p99"], ["loop lag", duration(kept.lag[kept.lag.length - 1]), "lag"]];
+    ["worst p99, 10 s", duration(last("p99")), "p99"], ["loop lag", duration(last("lag")), "lag"]];
   $("tiles").replaceChildren(...tiles.map(([name, value, key]) =>
     el("div", { class: "tile" }, el("h3", {}, name),
-      el("div", { class: "value" + (key === "errors" && kept.errors[kept.errors.length - 1] > 0 ? " bad" : "") }, value),
+      el("div", { class: "value" + (key === "errors" && errors > 0 ? " bad" : "") }, value),
       spark(kept[key], key === "p99" ? "l99" : "lrate"))));
 }
 
-// Sparklines begin with what the flight recorder has, not with the moment the page was opened.
+// What the flight recorder has goes before what was seen since the page was opened.
+function putBefore(kept, past) {
+  const seen = kept.rate.length, rows = past.slice(0, Math.max(0, past.length - seen));
+  const put = (name, f) => { if (kept[name]) kept[name] = rows.map(f).concat(kept[name]).slice(-KEPT); };
+  put("rate", r => r.rate);
+  put("errors", r => r.errors);
+  put("flight", r => r.in_flight);
+  put("p99", r => r.rate ? r.p99_us : null);
+}
+
 async function recall() {
-  const rows = snap.pools.flatMap(p => p.backends.map(b => [p.name, b.name])).slice(0, 50);
-  for (const [pool, backend] of rows) {
+  const total = [];
+  for (const p of snap.pools.slice(0, 50)) {
+    const h = await get(`/v1/history?pool=${encodeURIComponent(p.name)}&seconds=${KEPT}`);
+    putBefore(series.get(p.name), h.rows);
+    h.rows.reverse().forEach((r, i) => {                // the newest of each pool are of the same second
+      const t = total[i] || (total[i] = { rate: 0, errors: 0, in_flight: 0, p99_us: 0 });
+      for (const key of ["rate", "errors", "in_flight"]) t[key] += r[key];
+      t.p99_us = Math.max(t.p99_us, r.p99_us);
+    });
+  }
+  putBefore(series.get("#total"), total.reverse());
+  for (const [pool, backend] of snap.pools.flatMap(p => p.backends.map(b => [p.name, b.name])).slice(0, 50)) {
     const h = await get(`/v1/history?pool=${encodeURIComponent(pool)}&backend=${encodeURIComponent(backend)}&seconds=${KEPT}`);
-    const kept = series.get(`${pool}/${backend}`);
-    const seen = kept ? kept.rate.length : 0, past = h.rows.slice(0, Math.max(0, h.rows.length - seen));
-    if (!kept) continue;
-    kept.rate = past.map(r => r.rate).concat(kept.rate).slice(-KEPT);
-    kept.p99 = past.map(r => r.p99_us).concat(kept.p99).slice(-KEPT);
+    if (series.has(`${pool}/${backend}`)) putBefore(series.get(`${pool}/${backend}`), h.rows);
   }
 }
 
@@ -202,11 +266,12 @@ async function recall() {
 const STATE_ORDER = ["down", "ejected", "unknown", "draining", "maintenance", "up"];
 const COLUMNS = [
   ["name", "backend", "l"], ["state", "state", "l"], ["rate", "rate", ""], ["history", "", "wide"],
-  ["in_flight", "in flight", ""], ["errors", "errors", "wide"], ["p50_us", "p50", "wide"], ["p90_us", "p90", "wide"],
-  ["p99_us", "p99", ""], ["p99s", "", "wide"], ["weight", "weight", "wide"], ["reason", "verdict or why", "l wide"]];
+  ["in_flight", "in flight", ""], ["lately", "errors, 1 min", "wide"], ["p50_us", "p50", "wide"], ["p90_us", "p90", "wide"],
+  ["p99_us", "p99", ""], ["p99s", "", "wide"], ["weight", "weight", "wide"], ["reason", "verdict or why", "l why"]];
 
 function order(a, b) {
-  const value = r => sort.key === "state" ? STATE_ORDER.indexOf(r.state) : r[sort.key] == null ? -1 : r[sort.key];
+  const value = r => sort.key === "state" ? STATE_ORDER.indexOf(r.state) : sort.key === "reason" ? cellText(r, "reason")
+    : r[sort.key] == null ? -1 : r[sort.key];
   const x = value(a), y = value(b);
   const by = x < y ? -1 : x > y ? 1 : a.name.localeCompare(b.name, undefined, { numeric: true });
   return sort.down ? -by : by;
@@ -234,7 +299,7 @@ function backendRow(pool, b) {
       return el("td", { class: cls }, b.name, b.address !== b.name ? el("span", { class: "sub" }, " " + b.address) : "");
     if (name === "state") return el("td", { class: cls }, el("span", { class: "state " + b.state }, b.state));
     const drawn = cell(b, name, kept);
-    return el("td", { class: cls + (name === "reason" ? " why" : "") + (name === "errors" && b.errors ? " num-bad" : "") },
+    return el("td", { class: cls + (name === "lately" && b.lately ? " num-bad" : ""), title: name === "lately" ? `${b.errors} since the start` : null },
       drawn || cellText(b, name));
   }));
 }
@@ -249,34 +314,41 @@ function heading(key, text, cls) {
     } }, text));
 }
 
-function poolCard(pool) {
+function poolRow(pool) {
+  const up = pool.backends.filter(b => b.state === "up" || b.state === "unknown").length, n = pool.backends.length;
+  const kept = series.get(pool.name), mine = chosen && chosen.pool === pool.name && !chosen.backend;
+  const errors = sum(pool.backends, b => b.lately), queued = pool.queued ? el("span", { class: "sub" }, ` +${count(pool.queued)} queued`) : "";
+  const cells = [["l", el("button", { type: "button", class: "plain", "data-key": pool.name }, pool.name), el("span", { class: "sub" }, " " + pool.strategy)],
+    ["l", el("span", { class: "chip " + (up === n ? "good" : up ? "warn" : "bad") }, `${up} of ${n} up`)],
+    ["", count(sum(pool.backends, b => b.rate)) + "/s"], ["wide", spark(kept.rate, "lrate")],
+    ["", count(sum(pool.backends, b => b.in_flight)), queued], ["wide" + (errors ? " num-bad" : ""), count(errors)],
+    ["wide", duration(pool.p50_us)], ["wide", duration(pool.p90_us)], ["", duration(pool.p99_us)], ["wide", spark(kept.p99, "l99")],
+    ["wide", ""], ["l why", el("span", { class: "chip " + (CHIP[pool.verdict] || ""), title: pool.sentence }, verdictText(pool.verdict))]];
+  return el("tr", { class: "pool" + (mine ? " chosen" : ""), onclick: () => choose(pool.name, null) },
+    ...cells.map(([cls, ...inside], i) => el(i ? "td" : "th", { class: cls, scope: i ? null : "rowgroup" }, ...inside)));
+}
+
+function poolRows(pool) {
   const wanted = $("filter").value.toLowerCase();
   const rows = pool.backends.filter(b => !wanted || `${pool.name}/${b.name} ${b.address} ${b.state}`.toLowerCase().includes(wanted));
   if (wanted && !rows.length) return null;
   rows.sort(order);
   const shown = all.has(pool.name) ? rows : rows.slice(0, ROWS);
-  const up = pool.backends.filter(b => b.state === "up" || b.state === "unknown").length;
-  const fact = (value, name) => [el("b", {}, value), ` ${name}\u2002`];
-  return el("section", { class: "pool", "aria-label": "pool " + pool.name },
-    el("div", { class: "title", onclick: () => choose(pool.name, null) },
-      el("h2", {}, el("button", { type: "button", style: "all:unset;cursor:pointer", "data-key": pool.name }, pool.name)),
-      el("span", { class: "chip " + (CHIP[pool.verdict] || ""), title: pool.sentence }, verdictText(pool.verdict)),
-      el("span", { class: "chip " + (up === pool.backends.length ? "good" : up ? "warn" : "bad") }, `${up} of ${pool.backends.length} up`),
-      el("span", { class: "facts" }, ...fact(count(sum(pool.backends, b => b.rate)) + "/s", ""),
-        ...fact(count(sum(pool.backends, b => b.in_flight)), "in flight"), ...fact(count(pool.queued), "queued"),
-        ...(pool.n ? [...fact(duration(pool.p50_us), "p50"), ...fact(duration(pool.p99_us), "p99")] : []), pool.strategy)),
-    el("div", { class: "scroll" }, el("table", {},
-      el("thead", {}, el("tr", {}, ...COLUMNS.map(([k, t, c]) => heading(k, t, c)))),
-      el("tbody", {}, ...shown.map(b => backendRow(pool, b))))),
-    rows.length > shown.length ? el("p", { class: "more" }, `${rows.length - shown.length} more `,
-      el("button", { type: "button", onclick: () => { all.add(pool.name); putPools(); } }, "show all")) : null);
+  return el("tbody", { "aria-label": "pool " + pool.name }, poolRow(pool), ...shown.map(b => backendRow(pool, b)),
+    rows.length > shown.length ? el("tr", {}, el("td", { class: "l", colspan: COLUMNS.length }, `${rows.length - shown.length} more `,
+      el("button", { type: "button", onclick: () => { all.add(pool.name); putPools(); } }, "show all"))) : null);
 }
 
+// One grid: the same column means the same for every pool.
 function putPools() {
   const focus = document.activeElement, key = focus && focus.dataset && (focus.dataset.key || focus.dataset.sort);
   const field = focus && focus.dataset && focus.dataset.key ? "key" : "sort";
-  const cards = snap.pools.map(poolCard).filter(Boolean);
-  $("pools").replaceChildren(...(cards.length ? cards : [el("p", { class: "empty" }, "Nothing matches the filter.")]));
+  const bodies = snap.pools.map(poolRows).filter(Boolean), before = $("pools").querySelector(".scroll");
+  const left = before ? before.scrollLeft : 0;
+  $("pools").replaceChildren(bodies.length ? el("div", { class: "scroll" }, el("table", {},
+    el("thead", {}, el("tr", {}, ...COLUMNS.map(([k, t, c]) => heading(k, t, c)))), ...bodies)) :
+    el("p", { class: "empty" }, "Nothing matches the filter."));
+  if (left) $("pools").querySelector(".scroll").scrollLeft = left;
   if (key && !document.body.contains(focus)) {
     const again = $("pools").querySelector(`[data-${field}="${CSS.escape(key)}"]`);
     if (again) again.focus({ preventScroll: true });
@@ -292,19 +364,38 @@ async function get(url) {
   return body;
 }
 
-function choose(pool, backend) {
+// What is open stands in the URL: it can be kept, sent, and found again by Back.
+const wanted = () => chosen ? "#" + [chosen.pool, chosen.backend || "", tab].map(encodeURIComponent).join("/") : "";
+
+function show(pool, backend, name) {
   chosen = { pool, backend };
-  if (backend && tab === "scaling") tab = "latency";
-  if (!backend && tab === "latency") tab = "scaling";
-  putPools();
+  tab = name;
+  if (snap) putPools();
   putDetail();
 }
-function close() {
+function note() {
+  if (location.hash !== wanted()) window.history.pushState(null, "", wanted() || location.pathname);
+}
+function choose(pool, backend) {
+  show(pool, backend, backend && tab === "scaling" ? "latency" : !backend && tab === "latency" ? "scaling" : tab);
+  note();
+}
+function hide() {
   chosen = null;
   $("detail").hidden = true;
   $("columns").classList.remove("open");
-  putPools();
+  if (snap) putPools();
 }
+function close() {
+  hide();
+  note();
+}
+function follow() {
+  const [pool, backend, name] = location.hash.slice(1).split("/").map(part => { try { return decodeURIComponent(part); } catch (_) { return ""; } });
+  if (pool) show(pool, backend || null, TABS.includes(name) ? name : "scaling");
+  else hide();
+}
+window.addEventListener("popstate", follow);
 
 function select(name, words, value, set) {
   const box = el("select", { "aria-label": name, onchange: e => { set(e.target.value); putDetail(); } },
@@ -316,7 +407,7 @@ function frame() {
   const title = chosen.pool + (chosen.backend ? "/" + chosen.backend : "");
   return [el("div", { class: "head" }, el("h2", {}, title), changes(), el("button", { type: "button", onclick: close }, "Close")),
     el("div", { class: "tabs", role: "tablist" }, ...TABS.map(name => el("button", { type: "button", role: "tab",
-      "aria-selected": name === tab ? "true" : "false", onclick: () => { tab = name; putDetail(); } }, name)))];
+      "aria-selected": name === tab ? "true" : "false", onclick: () => { tab = name; putDetail(); note(); } }, name)))];
 }
 
 let turn = 0;
@@ -327,14 +418,14 @@ async function putDetail() {
   $("columns").classList.add("open");
   let parts;
   try {
-    parts = await { latency, history, scaling, slow }[tab]();
+    parts = await { latency, history: timeline, scaling, slow }[tab]();
   } catch (error) {
     parts = [el("p", { class: "empty" }, String(error.message || error))];
   }
-  if (mine !== turn || !chosen) return;
-  const focus = box.contains(document.activeElement) ? [...box.querySelectorAll("button,select")].indexOf(document.activeElement) : -1;
+  if (mine !== turn || !chosen || box.querySelector("input[type=range]:active")) return;
+  const focus = box.contains(document.activeElement) ? [...box.querySelectorAll("button,select,input")].indexOf(document.activeElement) : -1;
   box.replaceChildren(...frame(), ...parts);
-  if (focus >= 0) { const again = box.querySelectorAll("button,select")[focus]; if (again) again.focus(); }
+  if (focus >= 0) { const again = box.querySelectorAll("button,select,input")[focus]; if (again) again.focus(); }
 }
 
 const base = () => `/v1/pools/${encodeURIComponent(chosen.pool)}`;
@@ -382,15 +473,39 @@ async function latency() {
   return [tools, box, el("dl", {}, ...marks.flatMap(([name, us]) => [el("dt", {}, name), el("dd", {}, duration(us))]))];
 }
 
-async function history() {
-  const h = await get(`/v1/history?pool=${encodeURIComponent(chosen.pool)}&seconds=900${one("&")}`);
-  if (h.rows.length < 2) return [el("p", { class: "empty" }, "The flight recorder has just begun.")];
-  return [lines("latency of each second", h.rows, [{ key: "p50_us", cls: "l50" }, { key: "p99_us", cls: "l99" }], duration, h.markers),
-    legend(["p50", "p50"], ["p99", "p99"], ["warn", "reload or change"]),
-    lines("requests per second", h.rows, [{ key: "rate", cls: "lrate" }, { key: "errors", cls: "l99" }], count, h.markers),
-    legend(["accent", "rate"], ["p99", "errors"]),
-    lines("in flight", h.rows, [{ key: "in_flight", cls: "l50" }, { key: "queued", cls: "l99" }], count, h.markers),
-    legend(["p50", "in flight"], ["p99", "queued"])];
+const WEEK_S = 7 * 86400;
+const SPANS = { "1 h": [3600, "1m"], "1 d": [86400, "15m"], "30 d": [30 * 86400, "6h"] };
+const STEPS = { "1m": 60, "15m": 900, "6h": 21600 };
+
+// What is stored, and the hours of a week before it, moved to where they belong.
+async function stored() {
+  const [span, step] = SPANS[range_], of = `pool=${encodeURIComponent(chosen.pool)}${one("&")}`;
+  const now = Math.floor(Date.now() / 1000), h = await get(`/v1/history?since=-${span}s&step=${step}&${of}`);
+  let before = [];
+  if (span <= 86400) {
+    const old = await get(`/v1/history?since=${now - WEEK_S - span}&until=${now - WEEK_S}&step=1h&${of}`);
+    before = old.rows.map(r => ({ ...r, at_s: r.at_s + WEEK_S, seconds_: 3600 })).filter(r => r.at_s + 3600 > now - span);
+  }
+  return { rows: h.rows, markers: h.markers, step: STEPS[step], before };
+}
+
+async function timeline() {
+  const tools = el("div", { class: "bar" }, select("time", RANGES, range_, v => { range_ = v; }));
+  if (range_ !== "15 min" && !snap.state.on)
+    return [tools, el("p", { class: "empty" }, "Nothing is stored: add state: {directory: /var/lib/weir} to the configuration.")];
+  const recent = range_ === "15 min";
+  const h = recent ? await get(`/v1/history?pool=${encodeURIComponent(chosen.pool)}&seconds=900${one("&")}`) : await stored();
+  const step = h.step || 1, before = h.before || [];
+  if (h.rows.length < 2) return [tools, el("p", { class: "empty" }, recent ? "The flight recorder has just begun." : "Too little is stored yet.")];
+  const quiet = r => r.rate ? r : { ...r, p50_us: null, p99_us: null };   // nothing was measured without a request
+  const rows = h.rows.map(quiet), week = before.length ? [["dim", "the same hour a week ago"]] : [];
+  const draw = (title, kinds, format) => lines(title, rows, kinds, format, h.markers, before, step);
+  return [tools, draw(recent ? "latency of each second" : "latency", [{ key: "p50_us", cls: "l50" }, { key: "p99_us", cls: "l99" }], duration),
+    legend(["p50", "p50"], ["p99", "p99"], ["warn", "reload or change"], ...week),
+    draw("requests per second", [{ key: "rate", cls: "lrate" }, ...(recent ? [{ key: "errors", cls: "l99" }] : [])], count),
+    legend(["accent", "rate"], ...(recent ? [["p99", "errors"]] : []), ...week),
+    draw("in flight", [{ key: "in_flight", cls: "l50" }, { key: "queued", cls: "l99" }], count),
+    legend(["p50", "in flight"], ["p99", "queued"], ...week)];
 }
 
 function curve(s) {
@@ -402,6 +517,8 @@ function curve(s) {
   const y = scaleY(Math.max(...points.map(p => p[1]), ...fit.map(p => p[1]), end && end.high || 0));
   x.ticks = [0, .25, .5, .75, 1].map(f => [Math.round(f * right), String(Math.round(f * right))]);
   axes(box, x, y, count);
+  box.x = x;
+  box.y = y;
   if (fit.length && end && end.mid) {
     const lowest = end.low / end.mid, highest = end.high / end.mid, n = fit[fit.length - 1][0];
     const edge = k => fit.map(([a, b]) => [a, b * (1 + (k - 1) * a / n)]);
@@ -417,13 +534,72 @@ function curve(s) {
   return box;
 }
 
+// Where a backend's curve has this rate: its mean number in flight; null above the highest.
+function levelAt(fitted, rate) {
+  let last = { in_flight: 0, rate: 0 };
+  for (const point of fitted) {
+    if (point.rate >= rate)
+      return last.in_flight + (point.in_flight - last.in_flight) * (rate - last.rate) / ((point.rate - last.rate) || 1);
+    if (point.rate > last.rate) last = point;
+  }
+  return null;
+}
+
+// What the curve says of so many backends under such a load, or why it says nothing.
+function reckon(s, n, load) {
+  const m = s.model, rate = s.evidence.rate * load, share = rate / n;
+  if (s.evidence.shared && s.evidence.shared.found && n !== s.backends.length)
+    return { refusal: "what the backends share decides, not their number" };
+  const exact = s.forecast.find(f => f.backends === n && load === 1);
+  if (exact && exact.refusal) return { refusal: exact.refusal };
+  if (m.capacity && share >= 0.97 * m.capacity && !m.capacity_at_least)
+    return { share, refusal: `${count(rate)}/s is ${share >= m.capacity ? "more than" : "nearly all that"} ${n} backend${n > 1 ? "s" : ""} can take (${count(n * m.capacity)}/s)` };
+  const level = levelAt(m.fitted, share);
+  if (level == null) return { share, refusal: "so much load was never seen: the curve ends before" };
+  return { share, level, rate, mean_us: share > 0 ? 1e6 * level / share : null, busy: m.capacity ? share / m.capacity : null, exact };
+}
+
+function sayReckoned(r, n) {
+  if (r.refusal) return `No forecast: ${r.refusal}.`;
+  const p99 = r.exact && r.exact.p99_us && r.exact.p99_us.low != null ? `, p99 ${duration(r.exact.p99_us.low)} – ${duration(r.exact.p99_us.high)}` : "";
+  return `${n} backend${n > 1 ? "s" : ""} at ${count(r.rate)}/s: mean time ${duration(r.mean_us)}${p99}, ${digits(r.level)} in flight at each` +
+    (r.busy == null ? "" : `, ${Math.round(100 * r.busy)} % busy`) + ".";
+}
+
+// Sliders over the curve; they stay as they are when it is drawn anew.
+function whatIf(s, box) {
+  const now = s.backends.length;
+  if (!s.model.fitted || !s.model.fitted.length || !s.evidence.rate)
+    return el("p", { class: "empty" }, `No sliders: ${s.model.refusal || "there is no model, or no load, yet"}.`);
+  if (!wish || wish.pool !== s.pool) wish = { pool: s.pool, backends: now, load: 1 };
+  const said = el("p", { id: "reckoned", role: "status" });
+  const draw = () => {
+    const r = reckon(s, wish.backends, wish.load);
+    setText(said, sayReckoned(r, wish.backends));
+    for (const old of box.querySelectorAll(".wish")) old.remove();
+    if (r.share != null) box.append(svg("line", { x1: L, x2: W - R, y1: Math.max(T, box.y(r.share)), y2: Math.max(T, box.y(r.share)), class: "mark wish" }));
+    if (r.level != null) box.append(svg("circle", { cx: box.x(r.level), cy: box.y(r.share), r: 6, class: "point wish" }));
+  };
+  const slider = (id, name, min, max, step, value, text, set) => {
+    const shown = el("output", { for: id }, text(value));
+    return el("label", { class: "slider" }, el("span", {}, name), el("input", { id, type: "range", min, max, step, value, oninput: e => {
+      set(Number(e.target.value));
+      setText(shown, text(Number(e.target.value)));
+      draw();
+    } }), shown);
+  };
+  const parts = [slider("wish-backends", "backends", 1, Math.max(4, 2 * now), 1, wish.backends, String, v => { wish.backends = v; }),
+    slider("wish-load", "load", 0.25, 3, 0.05, wish.load, v => `${digits(v)} x now`, v => { wish.load = v; })];
+  draw();
+  return el("div", { class: "what-if" }, ...parts, said);
+}
+
 async function scaling() {
   const s = await get(`${base()}/scaling`), e = s.evidence || {}, m = s.model || {};
   const parts = [el("p", { class: "verdict " + (CHIP[s.verdict] || "none") }, el("b", {}, verdictText(s.verdict)),
     el("span", {}, s.sentence || s.meaning || ""))];
   if (s.curve && s.curve.length)
-    parts.push(el("h3", {}, "requests per second of a typical backend against requests in flight"), curve(s),
-      legend(["p99", "measured"], ...(m.fitted && m.fitted.length ? [["p50", "fitted"], ["p90", "interval of the fit"]] : [])));
+    parts.push(...drawn(s));
   const facts = [["model", m.refusal ? "none: " + m.refusal : m.kind || "none"]];
   if (e.alone && e.alone.p50_us != null) facts.push(["alone", `p50 ${duration(e.alone.p50_us)}, p95 ${duration(e.alone.p95_us)}`]);
   if (e.now && e.now.p50_us != null) facts.push(["now", `p50 ${duration(e.now.p50_us)}, p95 ${duration(e.now.p95_us)}, p99 ${duration(e.now.p99_us)}`]);
@@ -437,6 +613,12 @@ async function scaling() {
         ...(f.refusal ? [el("td", { class: "l why", colspan: 3 }, f.refusal)] : f.saturated ? [el("td", { class: "l why", colspan: 3 }, "saturated: the queue grows without end")] :
           [el("td", {}, range(f.p50_us)), el("td", {}, range(f.p99_us)), el("td", {}, f.utilisation == null ? "–" : Math.round(100 * f.utilisation) + " %")])))))));
   return parts;
+}
+
+function drawn(s) {
+  const box = curve(s), fitted = s.model && s.model.fitted && s.model.fitted.length;
+  return [el("h3", {}, "requests per second of a typical backend against requests in flight"), box,
+    legend(["p99", "measured"], ...(fitted ? [["p50", "fitted"], ["p90", "interval of the fit"]] : [])), whatIf(s, box)];
 }
 
 async function slow() {
@@ -484,15 +666,14 @@ async function putEvents() {
 function onTick(message) {
   previous = snap;
   snap = parse(message.data);
-  for (const p of snap.pools)
-    for (const b of p.backends) remember(`${p.name}/${b.name}`, { rate: b.rate, p99: b.p99_us || 0 });
+  for (const p of snap.pools) rememberPool(p);
   setText($("about"), `${snap.version}, up ${age(snap.uptime_s)}, generation ${snap.generation}${snap.draining ? ", draining" : ""}`);
   document.title = (snap.problems.length ? `(${snap.problems.length}) ` : "") + "weir";
   putVerdicts();
   putTiles();
   putPools();
   putEvents().catch(() => {});
-  if (!previous) recall().catch(() => {});
+  if (!previous) { recall().catch(() => {}); follow(); }
   if (chosen && Math.floor(snap.uptime_s) % (tab === "latency" ? 2 : 5) === 0) putDetail();
 }
 
@@ -542,7 +723,17 @@ document.addEventListener("keydown", e => {
 $("filter").addEventListener("input", () => snap && putPools());
 $("theme").addEventListener("click", nextTheme);
 $("help").addEventListener("click", e => toggle("keys", e.currentTarget));
-$("unlock").addEventListener("click", e => toggle("token-form", e.currentTarget));
+// Without a token to be had the form would lead nowhere: it says how there can be one.
+async function explain() {
+  const conf = await get("/v1/config"), can = Boolean(conf.status && conf.status.token_file);
+  $("token-form").dataset.can = can ? "yes" : "no";
+  $("why-not").hidden = can;
+  for (const id of ["with-token", "allow", "kept"]) $(id).hidden = !can;
+}
+$("unlock").addEventListener("click", e => {
+  toggle("token-form", e.currentTarget);
+  if (!$("token-form").hidden) explain().then(() => { if (!$("with-token").hidden) $("token").focus(); }).catch(() => {});
+});
 $("token-form").addEventListener("submit", e => {
   e.preventDefault();
   token = $("token").value.trim();

@@ -31,10 +31,12 @@ _weirctl() {
 		;;
 	--phase) words='queue connect wait transfer client self total' ;;
 	--window) words='10s 1m 5m start' ;;
+	--since) words='-1h -1d -2d -7d -30d' ;;
+	--step) words='1m 15m 1h 6h 1d' ;;
 	*)
 		case $word:$command in
 		-*) words='--socket --json --watch --help --version --phase --window --name --weight
-			--client --wait --follow --header --read-only --seconds' ;;
+			--client --wait --follow --header --read-only --seconds --since --step' ;;
 		*:) words=$(_weirctl_commands) ;;
 		*:drain | *:maintenance | *:enable | *:weight | *:remove) words=$(_weirctl_names backends) ;;
 		*:histogram | *:history) words="$(_weirctl_names pools) $(_weirctl_names backends)" ;;

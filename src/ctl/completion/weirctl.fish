@@ -11,7 +11,7 @@ function __weirctl_words
     for word in (commandline -opc)[2..]
         if test $is_value = yes
             set is_value no
-        else if contains -- $word -s --socket -H --header --phase --window --seconds --client --name --weight
+        else if contains -- $word -s --socket -H --header --phase --window --seconds --since --step --client --name --weight
             set is_value yes
         else if not string match -q -- '-*' $word
             printf '%s\n' $word
@@ -61,6 +61,8 @@ complete -c weirctl -s V -l version -d 'version'
 complete -c weirctl -l phase -x -a 'queue connect wait transfer client self total'
 complete -c weirctl -l window -x -a '10s 1m 5m start'
 complete -c weirctl -l seconds -x -d 'how far back'
+complete -c weirctl -l since -x -a '-1h -1d -2d -7d -30d' -d 'how far back in what is stored'
+complete -c weirctl -l step -x -a '1m 15m 1h 6h 1d' -d 'how much makes a line'
 complete -c weirctl -l read-only -d 'change nothing'
 complete -c weirctl -l wait -d 'until nothing is in flight'
 complete -c weirctl -s f -l follow -d 'go on'

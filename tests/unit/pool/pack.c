@@ -66,7 +66,7 @@ Test(pool_pack, goes_on_in_another_process)
 	struct str s = STR_INIT;
 	set_up(&old, &old_gen, 2, 3);
 	live(now);
-	pool_registry_pack(&old.reg, now, &s);
+	pool_registry_pack(&old.reg, now, POOL_PACK_ALL, &s);
 	set_up(&next, &next_gen, 1, 4);
 	struct pool_inherited found = take_over(str_as_view(&s), now);
 	cr_expect(found.n_backends == 3 && found.n_pools == 1 && found.n_lost == 0, "%u %u %u",
@@ -102,7 +102,7 @@ Test(pool_pack, garbled_bytes_do_no_harm)
 	rng_init(&rng, 7);
 	set_up(&old, &old_gen, 2, 2);
 	live(now);
-	pool_registry_pack(&old.reg, now, &whole);
+	pool_registry_pack(&old.reg, now, POOL_PACK_ALL, &whole);
 	for (unsigned i = 0; i < 300; i++) {
 		struct str s = STR_INIT;
 		str_view(&s, str_as_view(&whole));

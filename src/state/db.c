@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: MIT */
+/* Opening, closing and leaving aside the history's file. */
+#ifdef WEIR_SQLITE
+
+#include "db.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* "weir" */
+#define APPLICATION 0x77656972
+#define FORM "1"
+#define PAGE_BYTES 4096
+/* Somebody who looks into the file with a tool of his own may hold it so long. */
+#define BUSY_MS 1000
+
+static const char schema[] =
+    "CREATE TABLE IF NOT EXISTS series (id INTEGER PRIMARY KEY, pool TEXT NOT NULL, "
+    "backend TEXT NOT NULL, UNIQUE (pool, backend));"
+    "CREATE TABLE IF NOT EXISTS minute (series INTEGER NOT NULL, at INTEGER NOT NULL, "
+    "sums BLOB NOT NULL, PRIMARY KEY (series, at)) WITHOUT ROWID;"
+    "CREATE INDEX IF NOT EXISTS minute_at ON minute (at);"
+    "CREATE TABLE IF NOT EXISTS hour (series INTEGER NOT NULL, at INTEGER NOT NULL, "
+    "sums BLOB NOT NULL, PRIMARY KEY (series, at)) WITHOUT ROWID;"
+    "CREATE INDEX IF NOT EXISTS hour_at ON hour (at);"
+    "CREATE TABLE IF NOT EXISTS event (at INTEGER NOT NULL, kind TEXT NOT NULL, "
+    "pool TEXT NOT NULL, backend TEXT NOT NULL, message TEXT NOT NULL, "
+    "UNIQUE (at, kind, pool, backend, message));";
+
+#define READ(table)                                                                           \
+	"SELECT s.pool, s.backend, r.at, r.sums FROM " table " r JOIN series s ON s.id = "    \
+	"r.series WHERE r.at >= ?1 AND r.at < ?2 AND (?3 = '' OR s.pool = ?3) AND s.backend " \
+	"= ?4 ORDER BY s.pool, s.backend, r.at"
+
+static const char *const texts[N_DB_STATEMENTS] = {
+    [DB_BEGIN] = "BEGIN IMMEDIATE",
+    [DB_COMMIT] = "COMMIT",
+    [DB_ROLLBACK] = "ROLLBACK",
+    [DB_SERIES_FIND] = "SELECT id FROM series WHERE pool = ?1 AND backend = ?2",
+    [DB_SERIES_ADD] = "INSERT INTO series (pool, backend) VALUES (?1, ?2)",
+    [DB_MINUTE_GET] = "SELECT sums FROM minute WHERE series = ?1 AND at = ?2",
+    [DB_MINUTE_PUT] = "INSERT OR REPLACE INTO minute VALUES (?1, ?2, ?3)",
+    [DB_HOUR_GET] = "SELECT sums FROM hour WHERE series = ?1 AND at = ?2",
+    [DB_HOUR_PUT] = "INSERT OR REPLACE INTO hour VALUES (?1, ?2, ?3)",
+    [DB_EVENT_ADD] = "INSERT OR IGNORE INTO event VALUES (?1, ?2, ?3, ?4, ?5)",
+    [DB_MINUTE_PRUNE] = "DELETE FROM minute WHERE at < ?1",
+    [DB_HOUR_PRUNE] = "DELETE FROM hour WHERE at < ?1",
+    [DB_EVENT_PRUNE] = "DELETE FROM event WHERE at < ?1",
+    [DB_SERIES_PRUNE] = "DELETE FROM series WHERE id NOT IN (SELECT series FROM hour) AND id NOT "
+			"IN (SELECT series FROM minute)",
+    [DB_MINUTE_OLDEST] = "SELECT min(at), max(at) FROM minute",
+    [DB_HOUR_OLDEST] = "SELECT min(at), max(at) FROM hour",
+    [DB_PAGES] = "SELECT page_count - freelist_count FROM pragma_page_count, "
+		 "pragma_freelist_count",
+    [DB_MINUTES_READ] = READ("minute"),
+    [DB_HOURS_READ] = READ("hour"),
+    [DB_EVENTS_READ] = "SELECT at, kind, pool, backend, message FROM (SELECT * FROM event WHERE at "
+		       ">= ?1 AND at < ?2 AND (?3 = '' OR pool IN ('', ?3)) AND (?4 = '' OR "
+		       "backend IN ('', ?4)) ORDER BY at DESC LIMIT 1000) ORDER BY at",
+};
+
+/* ---- opening ---- */
+
+static int number(struct db *db, const char *pragma, int *out)
+{
+	sqlite3_stmt *s;
+	int rc = sqlite3_prepare_v2(db->handle, pragma, -1, &s, NULL);
+	if (rc)
+		return rc;
+	rc = sqlite3_step(s);
+	*out = rc == SQLITE_ROW ? sqlite3_column_int(s, 0) : 0;
+	sqlite3_finalize(s);
+	return rc == SQLITE_ROW ? SQLITE_OK : rc;
+}
+
+/* A file that SQLite reads and we did not write is not ours to fill. */
+static int check_form(struct db *db, bool *fresh)
+{
+	int application, form, tables;
+	int rc = number(db, "PRAGMA application_id", &application);
+	if (!rc)
+		rc = number(db, "PRAGMA user_version", &form);
+	if (!rc)
+		rc = number(db, "SELECT count(*) FROM sqlite_schema", &tables);
+	if (rc)
+		return rc;
+	*fresh = tables == 0;
+	return *fresh || (application == APPLICATION && form == FORM[0] - '0') ? SQLITE_OK
+									       : SQLITE_NOTADB;
+}
+
+static int make_tables(struct db *db, bool fresh)
+{
+	char text[400];
+	snprintf(
+	    text, sizeof(text),
+	    "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA journal_size_limit "
+	    "= 4194304; PRAGMA cache_size = -2000; PRAGMA max_page_count = %llu;",
+	    (unsigned long long)(db->bytes_max / PAGE_BYTES));
+	int rc = sqlite3_exec(db->handle, text, NULL, NULL, NULL);
+	if (!rc && fresh)
+		rc = sqlite3_exec(db->handle,
+				  "PRAGMA application_id = 2003134834; PRAGMA "
+				  "user_version = " FORM ";",
+				  NULL, NULL, NULL);
+	return rc ? rc : sqlite3_exec(db->handle, schema, NULL, NULL, NULL);
+}
+_Static_assert(APPLICATION == 2003134834, "the number above");
+
+static int prepare_all(struct db *db)
+{
+	for (int i = 0; i < N_DB_STATEMENTS; i++) {
+		int rc = sqlite3_prepare_v3(db->handle, texts[i], -1, SQLITE_PREPARE_PERSISTENT,
+					    &db->statements[i], NULL);
+		if (rc)
+			return rc;
+	}
+	return SQLITE_OK;
+}
+
+/* The files that SQLite makes beside it get the mode of this one. */
+static int make_file(const char *path)
+{
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return errno == ENOSPC ? SQLITE_FULL : SQLITE_CANTOPEN;
+	close(fd);
+	return SQLITE_OK;
+}
+
+int db_open(struct db *db)
+{
+	bool fresh;
+	int rc = make_file(db->path);
+	if (rc)
+		return rc;
+	rc = sqlite3_open_v2(db->path, &db->handle,
+			     SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW |
+				 SQLITE_OPEN_EXRESCODE,
+			     NULL);
+	if (!rc)
+		rc = sqlite3_busy_timeout(db->handle, BUSY_MS);
+	if (!rc)
+		rc = check_form(db, &fresh);
+	if (!rc)
+		rc = make_tables(db, fresh);
+	if (!rc)
+		rc = prepare_all(db);
+	if (rc)
+		db_close(db);
+	return rc;
+}
+
+void db_close(struct db *db)
+{
+	for (int i = 0; i < N_DB_STATEMENTS; i++) {
+		sqlite3_finalize(db->statements[i]);
+		db->statements[i] = NULL;
+	}
+	sqlite3_close_v2(db->handle);
+	db->handle = NULL;
+}
+
+bool db_is_broken(int rc)
+{
+	rc &= 0xff;
+	/* a table that is missing, or of another shape, is SQLITE_ERROR */
+	return rc == SQLITE_CORRUPT || rc == SQLITE_NOTADB || rc == SQLITE_ERROR;
+}
+
+void db_move_aside(struct db *db)
+{
+	static const char *const beside[] = {"-wal", "-shm"};
+	char to[PATH_MAX], name[PATH_MAX];
+	db_close(db);
+	snprintf(to, sizeof(to), "%s.broken", db->path);
+	if (rename(db->path, to))
+		unlink(db->path);
+	for (size_t i = 0; i < 2; i++) {
+		snprintf(name, sizeof(name), "%s%s", db->path, beside[i]);
+		unlink(name);
+	}
+}
+
+/* ---- statements ---- */
+
+sqlite3_stmt *db_use(struct db *db, enum db_statement which)
+{
+	sqlite3_stmt *s = db->statements[which];
+	if (s) {
+		sqlite3_reset(s);
+		sqlite3_clear_bindings(s);
+	}
+	return s;
+}
+
+int db_run(struct db *db, enum db_statement which)
+{
+	sqlite3_stmt *s = db->statements[which];
+	if (!s)
+		return SQLITE_CANTOPEN;
+	int rc = sqlite3_step(s);
+	sqlite3_reset(s);
+	return rc == SQLITE_DONE || rc == SQLITE_ROW ? SQLITE_OK : rc;
+}
+
+void db_bind_view(sqlite3_stmt *s, int at, struct view v)
+{
+	sqlite3_bind_text(s, at, v.len ? v.ptr : "", (int)v.len, SQLITE_STATIC);
+}
+
+struct view db_column_view(sqlite3_stmt *s, int at)
+{
+	const char *ptr = sqlite3_column_blob(s, at);
+	return view_of(ptr, (size_t)sqlite3_column_bytes(s, at));
+}
+
+#endif

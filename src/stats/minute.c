@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: MIT */
+/* Minutes: gathered in the few buckets that are in use, added up in full. */
+#include "weir/stats/minute.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* The form of the bytes. */
+#define FORM 1
+
+struct minute {
+	uint32_t seconds;
+	uint64_t requests, errors;
+	double in_flight_s, queued_s;
+	struct str levels_before; /* owns; what the bins held when it began, packed */
+	uint32_t n, cap;
+	struct entry {
+		uint32_t bucket, count;
+	} *entries; /* owns; ascending */
+};
+
+struct minute *minute_new(void)
+{
+	return calloc(1, sizeof(struct minute));
+}
+
+void minute_free(struct minute *m)
+{
+	if (!m)
+		return;
+	str_fini(&m->levels_before);
+	free(m->entries);
+	free(m);
+}
+
+bool minute_has_traffic(const struct minute *m)
+{
+	return m->requests || m->errors || m->n || m->in_flight_s > 0 || m->queued_s > 0;
+}
+
+/* ---- once a second ---- */
+
+/* Where the bucket is, or belongs. */
+static uint32_t place_of(const struct minute *m, uint32_t bucket)
+{
+	uint32_t low = 0, high = m->n;
+	while (low < high) {
+		uint32_t mid = (low + high) / 2;
+		if (m->entries[mid].bucket < bucket)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+static bool make_room(struct minute *m)
+{
+	if (m->n < m->cap)
+		return true;
+	uint32_t cap = m->cap ? 2 * m->cap : 16;
+	struct entry *entries = realloc(m->entries, cap * sizeof(*entries));
+	if (!entries)
+		return false;
+	m->entries = entries;
+	m->cap = cap;
+	return true;
+}
+
+static void add_samples(void *arg, uint32_t bucket, uint32_t n)
+{
+	struct minute *m = arg;
+	uint32_t at = place_of(m, bucket);
+	if (at < m->n && m->entries[at].bucket == bucket) {
+		m->entries[at].count += n;
+		return;
+	}
+	if (!make_room(m)) /* these samples are not in the history */
+		return;
+	memmove(&m->entries[at + 1], &m->entries[at], (m->n - at) * sizeof(*m->entries));
+	m->entries[at] = (struct entry){bucket, n};
+	m->n++;
+}
+
+void minute_second(struct minute *m, const struct history_row *row, const struct windows *windows)
+{
+	m->seconds++;
+	m->requests += row->requests;
+	m->errors += row->errors;
+	m->in_flight_s += (double)row->in_flight;
+	m->queued_s += row->queue;
+	if (windows)
+		windows_newest_each(windows, PHASE_total, add_samples, m);
+}
+
+/* ---- bytes ---- */
+
+struct level_sums {
+	uint64_t time_us[LEVEL_BINS], done[LEVEL_BINS];
+};
+
+static void sum_levels(const struct levels *const *levels, size_t n, struct level_sums *out)
+{
+	memset(out, 0, sizeof(*out));
+	for (size_t i = 0; i < n; i++) {
+		if (!levels[i])
+			continue;
+		uint32_t top = levels_top(levels[i]);
+		for (uint32_t bin = 0; bin <= top; bin++) {
+			out->time_us[bin] += counter_get(&levels[i]->bin[bin].time_us);
+			out->done[bin] += counter_get(&levels[i]->bin[bin].done);
+		}
+	}
+}
+
+static void put_levels(const struct level_sums *sums, struct str *out)
+{
+	pack_sparse(out, sums->time_us, LEVEL_BINS);
+	pack_sparse(out, sums->done, LEVEL_BINS);
+}
+
+/* What came since it began; times may run back by a little. */
+static void take_before(const struct str *before, struct level_sums *sums)
+{
+	struct level_sums old = {{0}, {0}};
+	struct unpack in = unpack_of(str_as_view(before));
+	if (before->len) {
+		unpack_sparse(&in, old.time_us, LEVEL_BINS);
+		unpack_sparse(&in, old.done, LEVEL_BINS);
+	}
+	for (uint32_t bin = 0; bin < LEVEL_BINS; bin++) {
+		int64_t grown = (int64_t)(sums->time_us[bin] - old.time_us[bin]);
+		sums->time_us[bin] = grown > 0 ? (uint64_t)grown : 0;
+		sums->done[bin] -= old.done[bin];
+	}
+}
+
+/* As pack_sparse has it. */
+static void put_entries(const struct minute *m, struct str *out)
+{
+	uint32_t last = 0;
+	pack_u64(out, m->n);
+	for (uint32_t i = 0; i < m->n; i++) {
+		pack_u64(out, m->entries[i].bucket - last);
+		pack_u64(out, m->entries[i].count);
+		last = m->entries[i].bucket;
+	}
+}
+
+void minute_pack(const struct minute *m, const struct levels *const *levels, size_t n,
+		 struct str *out)
+{
+	struct level_sums sums;
+	pack_u64(out, FORM);
+	pack_u64(out, m->seconds);
+	pack_u64(out, m->requests);
+	pack_u64(out, m->errors);
+	pack_double(out, m->in_flight_s);
+	pack_double(out, m->queued_s);
+	put_entries(m, out);
+	sum_levels(levels, n, &sums);
+	take_before(&m->levels_before, &sums);
+	put_levels(&sums, out);
+}
+
+void minute_reset(struct minute *m, const struct levels *const *levels, size_t n)
+{
+	struct level_sums sums;
+	m->seconds = m->n = 0;
+	m->requests = m->errors = 0;
+	m->in_flight_s = m->queued_s = 0;
+	str_reset(&m->levels_before);
+	if (!n)
+		return;
+	sum_levels(levels, n, &sums);
+	put_levels(&sums, &m->levels_before);
+}
+
+/* ---- sums ---- */
+
+static void add_all(uint64_t *to, const uint64_t *from, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		to[i] += from[i];
+}
+
+bool minute_sum_add(struct minute_sum *sum, struct unpack in)
+{
+	struct minute_sum more = {0};
+	in.bad |= unpack_u64(&in) != FORM;
+	more.seconds = unpack_u64(&in);
+	more.requests = unpack_u64(&in);
+	more.errors = unpack_u64(&in);
+	more.in_flight_s = unpack_double(&in);
+	more.queued_s = unpack_double(&in);
+	unpack_sparse(&in, more.latency.count, HIST_BUCKETS);
+	unpack_sparse(&in, more.time_us, LEVEL_BINS);
+	unpack_sparse(&in, more.done, LEVEL_BINS);
+	if (in.bad)
+		return false;
+	sum->seconds += more.seconds;
+	sum->requests += more.requests;
+	sum->errors += more.errors;
+	sum->in_flight_s += more.in_flight_s;
+	sum->queued_s += more.queued_s;
+	for (size_t i = 0; i < HIST_BUCKETS; i++)
+		more.latency.n += more.latency.count[i];
+	more.latency.max_us = UINT64_MAX; /* not known: nothing is cut */
+	hist_total_add(&sum->latency, &more.latency);
+	add_all(sum->time_us, more.time_us, LEVEL_BINS);
+	add_all(sum->done, more.done, LEVEL_BINS);
+	return true;
+}
+
+void minute_sum_pack(const struct minute_sum *sum, struct str *out)
+{
+	pack_u64(out, FORM);
+	pack_u64(out, sum->seconds);
+	pack_u64(out, sum->requests);
+	pack_u64(out, sum->errors);
+	pack_double(out, sum->in_flight_s);
+	pack_double(out, sum->queued_s);
+	pack_sparse(out, sum->latency.count, HIST_BUCKETS);
+	pack_sparse(out, sum->time_us, LEVEL_BINS);
+	pack_sparse(out, sum->done, LEVEL_BINS);
+}
