@@ -9,19 +9,20 @@
 #include "client.h"
 #include "text.h"
 
-static const char help[] = "  Up Down  j k       move\n"
-			   "  PgUp PgDn Space    a page\n"
-			   "  Home End  g G      the first, the last\n"
-			   "  Enter              all about this row\n"
-			   "  /                  show only what has this in name, address or state\n"
-			   "  s  r               sort by the next column; turn the order round\n"
-			   "  p                  pause\n"
-			   "  d                  drain: no new requests (after a question)\n"
-			   "  m                  maintenance: out of service (after a question)\n"
-			   "  e                  enable again (after a question)\n"
-			   "  w                  set the weight\n"
-			   "  ?  h               this page\n"
-			   "  q                  quit\n";
+static const char help[] =
+    "  Up Down  j k       move\n"
+    "  PgUp PgDn Space    a page\n"
+    "  Home End  g G      the first, the last\n"
+    "  Enter              all about this row\n"
+    "  /                  show only what has this in name, address or state\n"
+    "  s  r               sort by the next column; turn the order round\n"
+    "  p                  pause\n"
+    "  d                  drain: no new requests (after a question)\n"
+    "  m                  maintenance: out of service (after a question)\n"
+    "  e                  enable again (after a question)\n"
+    "  w                  set the weight\n"
+    "  ?  h               this page\n"
+    "  q                  quit\n";
 
 static void put_line(struct str *out, const char *name, const char *text)
 {
