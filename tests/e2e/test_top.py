@@ -155,7 +155,7 @@ def test_numbers_are_whole_or_not_shown(site, top):
         site.ask()
     term = top(width=150)
     term.until("web2")
-    widths = [len(w) for w in ("NAME" + " " * 19, "STATE" + " " * 8)]
+    widths = [len(w) for w in ("NAME" + " " * 13, "STATE" + " " * 8)]  # names are cut before
     term.resize(sum(widths) + 2, 24)  # RATE would have two columns of its eight
     screen = term.until(lambda s: all(word in s for word in ("NAME", "web2")) and
                         len(line(s, "weir")) <= sum(widths) + 2 and s)
