@@ -12,6 +12,7 @@
 #include "weir/http/h1.h"
 #include "weir/route/identity.h"
 #include "weir/route/strict.h"
+#include "weir/route/value.h"
 
 struct probe {
 	const struct conf_listener *listener;
@@ -265,11 +266,50 @@ static void put_candidates(struct json *j, const struct admin_host *host, uint32
 	}
 }
 
+/* What variables would stand for: of what only a real exchange has, their names. */
+struct values {
+	struct expand_source source;
+	struct value_head head;
+	const struct conf_listener *listener;
+	const struct conf_route *route;
+};
+
+static struct view value(const struct expand_source *source, const struct variable *v,
+			 char room[EXPAND_ROOM])
+{
+	const struct values *values = container_of(source, const struct values, source);
+	switch (v->id) {
+	case VARIABLE_listener:
+		return values->listener->name;
+	case VARIABLE_route:
+		return values->route->name;
+	case VARIABLE_request_id:
+	case VARIABLE_trace_id:
+	case VARIABLE_pool:
+	case VARIABLE_time:
+		return v->text;
+	default:
+		return value_of_head(&values->head, v, room);
+	}
+}
+
+static struct values values_of(struct call *call, const struct conf_route *route,
+			       const struct probe *p)
+{
+	return (struct values){
+	    .source.get = value,
+	    .head = {p->msg, &p->client, p->scheme, call->api->scratch},
+	    .listener = p->listener,
+	    .route = route,
+	};
+}
+
 static void put_redirect(struct json *j, struct call *call, const struct conf_route *route,
 			 const struct probe *p)
 {
 	struct str to = STR_INIT;
-	route_redirect_to(route, p->scheme, p->msg->authority, p->msg->path, &to);
+	struct values values = values_of(call, route, p);
+	route_redirect_to(route, &values.source, &to);
 	json_member_text(j, "action", "redirect");
 	json_member_u64(j, "status", route->redirect.status);
 	json_member_view(j, "redirect", call_target(call, str_as_view(&to)));
@@ -282,7 +322,7 @@ static void put_respond(struct json *j, struct call *call, const struct conf_rou
 	json_member_u64(j, "status", route->respond.status);
 	json_member_view(j, "content_type", route->respond.content_type);
 	if (call_may_change(call)) /* others ask the route itself, if it lets them */
-		json_member_view(j, "respond", route->respond.body);
+		json_member_view(j, "respond", route->respond.body.text);
 }
 
 static void put_rewrite(struct json *j, struct call *call, const struct conf_route *route,
@@ -290,15 +330,18 @@ static void put_rewrite(struct json *j, struct call *call, const struct conf_rou
 {
 	struct api *api = call->api;
 	const struct route_table *table = api->host.routes(api->host.ctx);
-	struct str path = STR_INIT;
-	enum rewrite rewrite = route_rewrite_path(table, api->scratch, route, p->msg->path, &path);
+	struct str path = STR_INIT, rewritten = STR_INIT;
+	struct values values = values_of(call, route, p);
+	enum rewrite rewrite =
+	    route_rewrite_path(table, api->scratch, route, p->msg->path, &values.source, &path);
 	if (rewrite == REWRITE_FAILED)
 		json_member_text(j, "rewrite_failed", "the regular expression reached its limit");
 	if (rewrite == REWRITE_DONE)
 		json_member_view(j, "rewrite_path", call_target(call, str_as_view(&path)));
-	if (route->rewrite.host.len)
-		json_member_view(j, "rewrite_host", route->rewrite.host);
+	if (route->rewrite.host.text.len && route_rewrite_host(route, &values.source, &rewritten))
+		json_member_view(j, "rewrite_host", str_as_view(&rewritten));
 	str_fini(&path);
+	str_fini(&rewritten);
 }
 
 /* Every pool with its share; which one a request gets is drawn. */

@@ -191,6 +191,44 @@ static void check_request_buffer(struct decoder *d, const struct element *elemen
 		decode_error(d, node, "'request_buffer' does nothing for a route without a pool");
 }
 
+static void note_group(struct conf_route *route, const struct template *template)
+{
+	if (template && template->max_group > route->max_group)
+		route->max_group = template->max_group;
+}
+
+static void note_edits(struct conf_route *route, const struct conf_header_edits *edits)
+{
+	for (size_t i = 0; i < edits->set.n; i++)
+		note_group(route, edits->set.rows[i].template);
+	for (size_t i = 0; i < edits->add.n; i++)
+		note_group(route, edits->add.rows[i].template);
+}
+
+/* Which groups are named, and what of the head is needed when that is gone. */
+static void note_variables(struct decoder *d, struct conf_route *route, const struct node *node)
+{
+	const struct conf_header_edits *edits = &route->response_headers;
+	note_group(route, route->redirect.to.template);
+	note_group(route, route->respond.body.template);
+	note_group(route, route->rewrite.path.template);
+	note_group(route, route->rewrite.host.template);
+	note_edits(route, &route->request_headers);
+	note_edits(route, edits);
+	for (size_t i = 0; i < edits->set.n; i++)
+		variable_set_add_template(&route->kept, d->arena, edits->set.rows[i].template);
+	for (size_t i = 0; i < edits->add.n; i++)
+		variable_set_add_template(&route->kept, d->arena, edits->add.rows[i].template);
+	if (route->max_group && !route->match.path_regex.ptr)
+		decode_error(d, node,
+			     "{%u} stands for a group of a regular expression, and the match of "
+			     "route '" VIEW_FMT "' has none%s",
+			     route->max_group, VIEW_ARG(route->name),
+			     route->rewrite.path_regex.ptr
+				 ? "; $1 is one of rewrite.path_regex, in rewrite.path"
+				 : "");
+}
+
 void finish_route(struct decoder *d, const struct element *element)
 {
 	struct conf_route *route = element->base;
@@ -203,10 +241,11 @@ void finish_route(struct decoder *d, const struct element *element)
 	check_twice(d, &d->routes, "route", route->name, node_at(element, "name"));
 	if (regex && !path)
 		decode_error(d, regex, "rewrite.path_regex needs rewrite.path");
-	if (path && !regex && route->rewrite.path.ptr &&
-	    !view_starts(route->rewrite.path, VIEW("/")))
+	if (path && !regex && route->rewrite.path.text.ptr &&
+	    !view_starts(route->rewrite.path.text, VIEW("/")) && !route->rewrite.path.template)
 		decode_error(d, path, "a path must start with '/'");
 	check_request_buffer(d, element);
+	note_variables(d, route, element->node);
 	check_hidden(d, element);
 }
 

@@ -55,6 +55,18 @@ static const char head[] =
     ".Ql file:line:column: error: ...\n"
     "with the line and a hint; a file with any is not loaded.\n";
 
+static const char variables[] =
+    ".Sh VARIABLES\n"
+    "Where the text of a key says so, names in braces stand for what an exchange knows.\n"
+    "An unknown one is an error.\n"
+    ".Ql {{\n"
+    "is a brace; so is one that neither a letter nor a digit follows, as in JSON, and\n"
+    ".Ql }\n"
+    "is itself.\n"
+    "What a value brings is escaped for the place where it goes: in fields control characters\n"
+    "become spaces, in a URL it is percent-encoded, and in bodies it follows content_type.\n"
+    ".Bl -tag -width Ds\n";
+
 static const char tail[] = ".Sh FILES\n"
 			   ".Bl -tag -width Ds\n"
 			   ".It Pa /etc/weir/weir.yaml\n"
@@ -147,6 +159,26 @@ static void put_keys(struct str *out)
 	}
 }
 
+static void put_variables(struct str *out)
+{
+	static const struct {
+		struct view name;
+		const char *sentence;
+	} rows[] = {
+#define VARIABLE(symbol, name, when, sentence) {VIEW(name), sentence},
+#include "weir/tbl/variables.def"
+#undef VARIABLE
+	    {VIEW("1"), "to {9}: a group of the regular expressions of match"},
+	};
+	str_text(out, variables);
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		str_printf(out, ".It Ic {" VIEW_FMT "%s}\n", VIEW_ARG(rows[i].name),
+			   view_ends(rows[i].name, VIEW(":")) ? "NAME" : "");
+		put_text(out, rows[i].sentence);
+	}
+	str_text(out, ".El\n");
+}
+
 static void put_later(struct str *out)
 {
 	const struct row *last = NULL;
@@ -168,6 +200,7 @@ void conf_man(struct str *out)
 {
 	str_text(out, head);
 	put_keys(out);
+	put_variables(out);
 	str_text(out, tail);
 	put_later(out);
 }

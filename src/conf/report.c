@@ -57,6 +57,49 @@ static size_t skip_chars(struct view v, size_t n)
 	return i;
 }
 
+static unsigned count_chars(struct view v)
+{
+	unsigned n = 0;
+	for (size_t i = 0; i < v.len; i++)
+		n += starts_char(v.ptr[i]);
+	return n;
+}
+
+/* In a text of several lines, as after '|': the line that ends as this one of the text does. */
+static struct spot inside_block(const struct report *r, const struct node *scalar, size_t offset)
+{
+	struct spot spot = scalar->spot;
+	size_t from = offset;
+	while (from > 0 && scalar->text.ptr[from - 1] != '\n')
+		from--;
+	for (size_t i = 0; i < from; i++)
+		spot.line += scalar->text.ptr[i] == '\n';
+	struct view line = find_line(scalar->text, 1 + spot.line - scalar->spot.line);
+	struct view source = find_line(r->text, ++spot.line);
+	if (!view_ends(source, line))
+		return scalar->spot;
+	size_t indent = source.len - line.len;
+	spot.column = count_chars(view_head(source, indent + offset - from)) + 1;
+	return spot;
+}
+
+struct spot report_inside(const struct report *r, const struct node *scalar, size_t offset,
+			  size_t len)
+{
+	struct spot spot = scalar->spot;
+	unsigned chars = count_chars(scalar->text);
+	if (!spot.line || spot.option)
+		return spot;
+	if (view_chr(scalar->text, '\n') >= 0)
+		spot = inside_block(r, scalar, offset);
+	else if (spot.width == chars + 2 * scalar->quoted) /* nothing is escaped */
+		spot.column += scalar->quoted + count_chars(view_head(scalar->text, offset));
+	else
+		return spot;
+	spot.width = count_chars(view_head(view_skip(scalar->text, offset), len));
+	return spot;
+}
+
 static void copy_source(struct report *r, struct conf_diag *diag)
 {
 	struct view line = find_line(r->text, diag->line);

@@ -23,6 +23,9 @@ void report_init(struct report *r, struct conf_diags *diags, struct view text, c
 /* `hint` may be NULL; both texts are copied. */
 void report_at(struct report *r, enum conf_severity severity, const struct spot *spot,
 	       const char *hint, const char *fmt, ...) PRINTF_LIKE(5, 6);
+/* Where `len` bytes at `offset` of a scalar stand, as near as that can be said. */
+struct spot report_inside(const struct report *r, const struct node *scalar, size_t offset,
+			  size_t len);
 /* False when another error would only be counted: no need to look for a hint. */
 bool report_has_room(const struct report *r);
 /* Orders what was kept by place. */

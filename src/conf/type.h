@@ -38,6 +38,9 @@ struct conf_type {
 	bool (*check_text)(struct decoder *d, const struct node *node);
 	const char *pattern; /* of such a text, for the schema; or NULL */
 	enum conf_secret secret;
+	bool has_variables; /* values are templates, of what is known until then */
+	enum variable_when until;
+	bool dollars;  /* see struct template_rules */
 	bool is_plain; /* values are JSON as they stand: numbers, true and false */
 };
 
@@ -79,6 +82,8 @@ extern const struct conf_type conf_type_regex;
 extern const struct conf_type conf_type_replacement;
 extern const struct conf_type conf_type_authority;
 extern const struct conf_type conf_type_redirect;
+extern const struct conf_type conf_type_body;
+extern const struct conf_type conf_type_rewritten_host;
 extern const struct conf_type conf_type_header_name;
 extern const struct conf_type conf_type_header_value;
 extern const struct conf_type conf_type_request_target;
@@ -89,8 +94,14 @@ extern const struct conf_type conf_type_hosts;
 extern const struct conf_type conf_type_methods;
 extern const struct conf_type conf_type_header_names;
 extern const struct conf_type conf_type_header_pairs;
+extern const struct conf_type conf_type_request_fields;
+extern const struct conf_type conf_type_response_fields;
 extern const struct conf_type conf_type_header_matches;
 extern const struct conf_type conf_type_query_matches;
+
+/* template_in.c: a value with variables; reports and returns false when bad */
+bool decode_template(struct decoder *d, const struct conf_type *type, struct node *node,
+		     struct conf_text *out);
 
 /* type_endpoint.c */
 extern const struct conf_type conf_type_endpoint;

@@ -201,13 +201,18 @@ static void pairs_decode(struct decoder *d, const struct row *row, struct node *
 				     VIEW_ARG(it->key->text));
 			continue;
 		}
-		if (!type->check_text(d, it->value) || !ok)
+		struct conf_text value = {.text = it->value->text};
+		if (type->has_variables ? !decode_template(d, type, it->value, &value)
+					: !type->check_text(d, it->value))
+			continue;
+		if (!ok)
 			continue;
 		if (type->check_name != check_any && is_twice(d, pairs, it->key))
 			continue;
 		pairs->rows[pairs->n++] = (struct conf_pair){
 		    .name = arena_view(d->arena, it->key->text),
-		    .value = arena_view(d->arena, it->value->text),
+		    .value = arena_view(d->arena, value.text),
+		    .template = value.template,
 		};
 	}
 }
@@ -216,9 +221,13 @@ static struct node *pairs_encode(struct encoder *e, const struct row *row, const
 {
 	const struct conf_pairs *pairs = member_in(row, base);
 	struct node *map = node_map(e->arena);
-	for (size_t i = 0; i < pairs->n; i++)
+	for (size_t i = 0; i < pairs->n; i++) {
+		const struct conf_text text = {pairs->rows[i].value, pairs->rows[i].template};
+		struct view value =
+		    row->type->has_variables ? conf_text_source(&text, e->arena) : text.text;
 		node_put(e->arena, map, node_scalar(e->arena, NODE_TEXT, pairs->rows[i].name),
-			 node_scalar(e->arena, NODE_TEXT, pairs->rows[i].value));
+			 node_scalar(e->arena, NODE_TEXT, value));
+	}
 	return pairs->n ? map : NULL;
 }
 
@@ -269,6 +278,30 @@ const struct conf_type conf_type_header_pairs = {
     .check_text = http_check_value,
     .pattern = HTTP_VALUE_PATTERN,
     .secret = SECRET_VALUE,
+};
+const struct conf_type conf_type_request_fields = {
+    .syntax = "a map from header names to values",
+    .decode = pairs_decode,
+    .encode = pairs_encode,
+    .schema = header_pairs_schema,
+    .check_name = check_field,
+    .check_text = http_check_value,
+    .pattern = HTTP_VALUE_PATTERN,
+    .secret = SECRET_VALUE,
+    .has_variables = true,
+    .until = VARIABLE_POOL,
+};
+const struct conf_type conf_type_response_fields = {
+    .syntax = "a map from header names to values",
+    .decode = pairs_decode,
+    .encode = pairs_encode,
+    .schema = header_pairs_schema,
+    .check_name = check_field,
+    .check_text = http_check_value,
+    .pattern = HTTP_VALUE_PATTERN,
+    .secret = SECRET_VALUE,
+    .has_variables = true,
+    .until = VARIABLE_ANSWER,
 };
 const struct conf_type conf_type_header_matches = {
     .syntax = "a map from header names to values",

@@ -3,7 +3,6 @@
  * Texts: one struct view each.  The types differ only in what they refuse.
  */
 #include "http.h"
-#include "suggest.h"
 #include "text.h"
 #include "type.h"
 #include "weir/base/addr.h"
@@ -21,13 +20,17 @@ static void text_decode(struct decoder *d, const struct row *row, struct node *n
 			     VIEW_ARG(row_key(row)), node->text.len, (unsigned long long)row->max);
 		return;
 	}
-	if (!row->type->check_text || row->type->check_text(d, node))
+	if (row->type->has_variables)
+		decode_template(d, row->type, node, member_of(row, base));
+	else if (!row->type->check_text || row->type->check_text(d, node))
 		*(struct view *)member_of(row, base) = arena_view(d->arena, node->text);
 }
 
 static struct node *text_encode(struct encoder *e, const struct row *row, const void *base)
 {
 	struct view v = *(const struct view *)member_in(row, base);
+	if (v.ptr && row->type->has_variables)
+		v = conf_text_source(member_in(row, base), e->arena);
 	return v.ptr ? node_scalar(e->arena, NODE_TEXT, v) : NULL;
 }
 
@@ -58,6 +61,16 @@ const struct conf_type conf_type_text = {
     .encode = text_encode,
     .schema = text_schema,
     .secret = SECRET_VALUE,
+};
+
+const struct conf_type conf_type_body = {
+    .syntax = "text",
+    .decode = text_decode,
+    .encode = text_encode,
+    .schema = text_schema,
+    .secret = SECRET_VALUE,
+    .has_variables = true,
+    .until = VARIABLE_ROUTE,
 };
 
 /* ---- one line ---- */
@@ -274,6 +287,9 @@ const struct conf_type conf_type_replacement = {
     .check_text = check_replacement,
     .pattern = "^[^\\u0000-\\u001f#\\u007f]*$",
     .secret = SECRET_QUERY,
+    .has_variables = true,
+    .until = VARIABLE_POOL,
+    .dollars = true,
 };
 
 /* host, host:port, [v6], [v6]:port */
@@ -311,31 +327,18 @@ const struct conf_type conf_type_authority = {
     .pattern = "^[][A-Za-z0-9._:-]+$",
 };
 
+const struct conf_type conf_type_rewritten_host = {
+    .syntax = "a host name",
+    .decode = text_decode,
+    .encode = text_encode,
+    .schema = text_schema,
+    .check_text = check_authority,
+    .pattern = "^([][A-Za-z0-9._:-]|\\{[^{}]+\\})+$",
+    .has_variables = true,
+    .until = VARIABLE_POOL,
+};
+
 /* ---- redirects ---- */
-
-#define PLACEHOLDERS "scheme|host|uri|path|query"
-
-static bool check_placeholders(struct decoder *d, const struct node *node)
-{
-	struct view v = node->text;
-	for (ptrdiff_t open; (open = view_chr(v, '{')) >= 0;) {
-		v = view_skip(v, (size_t)open + 1);
-		ptrdiff_t close = view_chr(v, '}');
-		struct view word = view_head(v, close < 0 ? v.len : (size_t)close);
-		if (close < 0 || row_word_index(PLACEHOLDERS, word) < 0) {
-			struct suggest s;
-			suggest_init(&s, word);
-			suggest_words(&s, PLACEHOLDERS);
-			decode_error_hint(d, node, suggest_hint(&s),
-					  "'{" VIEW_FMT "%s' is none of {scheme}, {host}, {uri}, "
-					  "{path}, {query}",
-					  VIEW_ARG(word), close < 0 ? "" : "}");
-			return false;
-		}
-		v = view_skip(v, (size_t)close + 1);
-	}
-	return true;
-}
 
 static bool check_redirect(struct decoder *d, const struct node *node)
 {
@@ -349,7 +352,7 @@ static bool check_redirect(struct decoder *d, const struct node *node)
 			     "' is no URL; spaces and characters beyond ASCII are written as "
 			     "%%20 and the like",
 			     VIEW_ARG(v));
-	return ok && check_placeholders(d, node);
+	return ok;
 }
 
 const struct conf_type conf_type_redirect = {
@@ -358,8 +361,10 @@ const struct conf_type conf_type_redirect = {
     .encode = text_encode,
     .schema = text_schema,
     .check_text = check_redirect,
-    .pattern = "^([!-z|}~]|\\{(scheme|host|uri|path|query)\\})+$",
+    .pattern = "^[!-~]+$",
     .secret = SECRET_QUERY,
+    .has_variables = true,
+    .until = VARIABLE_ROUTE,
 };
 
 /* ---- what weir itself asks for ---- */

@@ -50,3 +50,10 @@ void field_drop(struct message *msg, struct view name)
 		if (field_same(msg->headers[i].name, name))
 			msg->headers[i].drop = true;
 }
+
+void field_edit(struct message *msg, struct view name)
+{
+	for (uint32_t i = 0; i < msg->n_headers; i++)
+		if (!msg->headers[i].drop && field_same(msg->headers[i].name, name))
+			msg->headers[i].drop = HEADER_EDITED;
+}

@@ -133,6 +133,7 @@ void exchange_free(struct exchange *ex)
 	list_del(&ex->link);
 	request_free(ex);
 	buf_put(&w->pool.bufs, ex->note);
+	buf_put(&w->pool.bufs, ex->values);
 	if (unlikely(ex->second != NULL))
 		slab_put(&w->attempts, ex->second);
 	ex->magic = 0;

@@ -14,6 +14,7 @@
 #include "reply.h"
 #include "request.h"
 #include "trace.h"
+#include "values.h"
 
 #include "weir/base/check.h"
 #include "weir/base/clock.h"
@@ -172,21 +173,18 @@ static void refuse_route(struct exchange *ex, enum outcome outcome)
 	exchange_end(ex, OUTCOME_regex_limit);
 }
 
-static void answer_route(struct exchange *ex, const struct exchange_request *req)
+static void answer_route(struct exchange *ex)
 {
 	enum outcome outcome;
-	enum io io = reply_route(ex, req, &outcome);
+	enum io io = reply_route(ex, &outcome);
 	exchange_answered(ex, io, outcome);
 }
 
-void exchange_begin(struct exchange *ex, const struct exchange_request *req, struct span body,
-		    bool complete)
+/* Its head is known and at hand. */
+static void begin(struct exchange *ex, const struct exchange_request *req, struct span body,
+		  bool complete)
 {
 	struct worker *w = ex->worker;
-	ex->req_complete = complete;
-	if (unlikely(ex->start_us < w->loop.turn_began_us)) /* the head came in pieces */
-		ex->upload_us = w->loop.now_us - ex->start_us;
-	policy_take(ex, req, &w->req);
 	if (unlikely(ex->gl->gen->tracing))
 		trace_begin(ex, req, &w->req);
 	if (ex->gl->gen->access_log)
@@ -205,9 +203,13 @@ void exchange_begin(struct exchange *ex, const struct exchange_request *req, str
 		refuse_route(ex, OUTCOME_no_route);
 		return;
 	}
+	if (unlikely(ex->route->kept.n) && !values_keep(ex, &ex->route->kept)) {
+		exchange_end(ex, OUTCOME_head_too_large);
+		return;
+	}
 	if (unlikely(ex->route->action == CONF_ACTION_REDIRECT ||
 		     ex->route->action == CONF_ACTION_RESPOND)) {
-		answer_route(ex, req);
+		answer_route(ex);
 		return;
 	}
 	ex->view = &ex->gl->views[ex->route->n_split ? route_pool(ex->route, rng_next(&w->pool.rng))
@@ -240,6 +242,19 @@ void exchange_begin(struct exchange *ex, const struct exchange_request *req, str
 	body_gather(ex);
 	if (ex->gathers && body.len)
 		exchange_body(ex, body, false);
+}
+
+void exchange_begin(struct exchange *ex, const struct exchange_request *req, struct span body,
+		    bool complete)
+{
+	struct worker *w = ex->worker;
+	ex->req_complete = complete;
+	if (unlikely(ex->start_us < w->loop.turn_began_us)) /* the head came in pieces */
+		ex->upload_us = w->loop.now_us - ex->start_us;
+	policy_take(ex, req, &w->req);
+	ex->asking = req;
+	begin(ex, req, body, complete);
+	ex->asking = NULL;
 }
 
 /* ---- tunnels ---- */

@@ -61,6 +61,7 @@ enum exchange_state {
 #define REQUEST_ID_MAX 128
 
 struct exchange;
+struct exchange_request;
 struct trace;
 
 /* The client's side of an exchange, whatever HTTP version it speaks. */
@@ -185,8 +186,12 @@ struct exchange {
 	uint64_t body_out;       /* of bytes_out: payload */
 	struct backend *backend; /* of the last attempt; valid while gl is held */
 	struct trace *trace;     /* while tracing is on; owns */
-	struct buf *note;        /* for the access log; owns */
-	uint16_t note_split;     /* where its second part begins */
+	/* its head is at hand, in worker->req: this came with it; else NULL */
+	const struct exchange_request *asking;
+	struct buf *values; /* of variables, see src/proxy/values.h; owns */
+	uint8_t n_values;
+	struct buf *note;    /* for the access log; owns */
+	uint16_t note_split; /* where its second part begins */
 	uint8_t request_id_len;
 	uint8_t line_len; /* 0: `req` has it */
 	char request_id[REQUEST_ID_MAX];

@@ -13,10 +13,14 @@
 #include "exchange.h"
 #include "pin.h"
 #include "trace.h"
+#include "values.h"
 
 #include "weir/base/hex.h"
 #include "weir/base/parse.h"
 #include "weir/http/field.h"
+
+/* The longest Host that a route writes. */
+#define HOST_ROOM 512
 
 static bool is_id_char(char c)
 {
@@ -201,9 +205,9 @@ bool policy_is_for(const struct tls_info *tls, struct view authority)
 static void drop_edited(struct message *msg, const struct conf_header_edits *edits)
 {
 	for (size_t i = 0; i < edits->remove.n; i++)
-		field_drop(msg, edits->remove.rows[i]);
+		field_edit(msg, edits->remove.rows[i]);
 	for (size_t i = 0; i < edits->set.n; i++)
-		field_drop(msg, edits->set.rows[i].name);
+		field_edit(msg, edits->set.rows[i].name);
 }
 
 /*
@@ -219,26 +223,19 @@ static void drop_trailers(struct message *msg, const struct conf_header_edits *e
 
 /* ---- requests ---- */
 
-static void put_edits(struct h1_out *out, const struct conf_header_edits *edits)
-{
-	for (size_t i = 0; i < edits->set.n; i++)
-		h1_put_header(out, edits->set.rows[i].name, edits->set.rows[i].value);
-	for (size_t i = 0; i < edits->add.n; i++)
-		h1_put_header(out, edits->add.rows[i].name, edits->add.rows[i].value);
-}
-
 static bool put_request_line(struct exchange *ex, const struct message *msg, struct h1_out *out)
 {
 	const struct conf_route *route = ex->route;
 	struct worker *w = ex->worker;
-	if (likely(route->rewrite.path.ptr == NULL)) {
+	if (likely(route->rewrite.path.text.ptr == NULL)) {
 		h1_put_request_line(out, msg->method_text, msg->path);
 		return true;
 	}
 	scratch_take(w, SCRATCH_FRONT);
 	struct str path = str_fixed(w->from_backend.base, AREA_FRONT);
-	enum rewrite rewrite =
-	    route_rewrite_path(ex->gl->gen->routes, w->routes, route, msg->path, &path);
+	struct values values = values_of(ex);
+	enum rewrite rewrite = route_rewrite_path(ex->gl->gen->routes, w->routes, route, msg->path,
+						  &values.source, &path);
 	h1_put_request_line(out, msg->method_text,
 			    rewrite == REWRITE_DONE ? str_as_view(&path) : msg->path);
 	scratch_drop(w, SCRATCH_FRONT);
@@ -257,12 +254,16 @@ static void put_own_fields(struct exchange *ex, const struct message *msg, struc
 }
 
 /* Host comes first (RFC 9110 7.2) where it is not the client's line; NULL: it is, or goes. */
-static struct header *own_host(struct message *msg, const struct conf_route *route)
+static struct header *own_host(struct exchange *ex, struct message *msg, struct str *room)
 {
+	const struct conf_route *route = ex->route;
 	struct header *host = message_find(msg, HDR_HOST);
-	if (host && unlikely(route->rewrite.host.ptr != NULL)) {
-		host->value = route->rewrite.host;
-		host->line_len = 0;
+	if (host && unlikely(route->rewrite.host.text.ptr != NULL)) {
+		struct values values = values_of(ex);
+		if (route_rewrite_host(route, &values.source, room)) {
+			host->value = str_as_view(room);
+			host->line_len = 0;
+		}
 	}
 	return host && host->line_len == 0 ? host : NULL;
 }
@@ -274,7 +275,9 @@ bool policy_request(struct exchange *ex, struct h1_out *out)
 	drop_edited(msg, &route->request_headers);
 	if (!put_request_line(ex, msg, out))
 		return false;
-	struct header *host = own_host(msg, route);
+	char room[HOST_ROOM];
+	struct str host_text = str_fixed(room, sizeof(room));
+	struct header *host = own_host(ex, msg, &host_text);
 	if (host) {
 		h1_put_header(out, host->name, host->value);
 		host->drop = true;
@@ -283,7 +286,8 @@ bool policy_request(struct exchange *ex, struct h1_out *out)
 	if (host)
 		host->drop = false; /* a head may be put together twice */
 	put_own_fields(ex, msg, out);
-	put_edits(out, &route->request_headers);
+	values_put_fields(ex, &route->request_headers.set, out);
+	values_put_fields(ex, &route->request_headers.add, out);
 	h1_put(out, VIEW("\r\n"));
 	return !out->overflow;
 }
@@ -300,13 +304,31 @@ void policy_request_trailers(struct exchange *ex, struct message *msg)
 
 /* ---- responses ---- */
 
-static void append(struct message *msg, const struct conf_pairs *pairs)
+/* What does not fit is left out: a piece of a value could mean something else. */
+static bool put_value(const struct exchange *ex, const struct template *template, struct view *out)
 {
-	for (size_t i = 0; i < pairs->n && msg->n_headers < HEADERS_ROOM; i++)
-		msg->headers[msg->n_headers++] = (struct header){
-		    .name = pairs->rows[i].name,
-		    .value = pairs->rows[i].value,
-		};
+	struct str *room = &ex->worker->values;
+	struct values values = values_of(ex);
+	const size_t from = room->len;
+	expand(template, ESCAPE_FIELD, &values.source, room);
+	*out = view_trim(view_of(room->ptr + from, room->len - from));
+	if (!room->overflow)
+		return true;
+	room->len = from;
+	room->overflow = false;
+	return false;
+}
+
+static void append(struct exchange *ex, struct message *msg, const struct conf_pairs *pairs)
+{
+	for (size_t i = 0; i < pairs->n && msg->n_headers < HEADERS_ROOM; i++) {
+		struct view value = pairs->rows[i].value;
+		const struct template *template = pairs->rows[i].template;
+		if (template && !put_value(ex, template, &value))
+			continue;
+		msg->headers[msg->n_headers++] =
+		    (struct header){.name = pairs->rows[i].name, .value = value};
+	}
 }
 
 /* Load reports are for weir alone. */
@@ -352,8 +374,9 @@ void policy_response(struct exchange *ex, struct message *resp)
 	const struct conf_header_edits *edits = &ex->route->response_headers;
 	if (unlikely(edits->remove.n + edits->set.n + edits->add.n)) {
 		drop_edited(resp, edits);
-		append(resp, &edits->set);
-		append(resp, &edits->add);
+		ex->worker->values = str_fixed(ex->worker->values.ptr, VALUES_ROOM);
+		append(ex, resp, &edits->set);
+		append(ex, resp, &edits->add);
 	}
 	if (unlikely(pin_applies(ex)))
 		pin_response(ex, resp);

@@ -5,6 +5,7 @@
 #include "reply.h"
 
 #include "diagnose.h"
+#include "values.h"
 
 #include "weir/base/check.h"
 #include "weir/base/json.h"
@@ -146,13 +147,13 @@ enum io reply_error(struct exchange *ex, enum outcome outcome, const char *detai
 	return send_reply(ex, (struct span){at, len});
 }
 
-static enum io reply_redirect(struct exchange *ex, const struct exchange_request *req,
-			      enum outcome *outcome)
+static enum io reply_redirect(struct exchange *ex, enum outcome *outcome)
 {
 	struct worker *w = ex->worker;
 	scratch_take(w, SCRATCH_FRONT);
 	struct str to = str_fixed(w->from_backend.base, AREA_FRONT);
-	route_redirect_to(ex->route, req->who.scheme, w->req.authority, w->req.path, &to);
+	struct values values = values_of(ex);
+	route_redirect_to(ex->route, &values.source, &to);
 	if (to.overflow) {
 		scratch_drop(w, SCRATCH_FRONT);
 		*outcome = OUTCOME_head_too_large;
@@ -166,20 +167,27 @@ static enum io reply_redirect(struct exchange *ex, const struct exchange_request
 	return io;
 }
 
-static enum io reply_respond(struct exchange *ex)
+/* A body longer than the area cannot be given. */
+static enum io reply_respond(struct exchange *ex, enum outcome *outcome)
 {
 	struct worker *w = ex->worker;
-	struct view body = ex->route->respond.body;
-	char *at = w->from_backend.data;
-	check(body.len <= AREA_DATA);
-	if (body.len)
-		memcpy(at, body.ptr, body.len);
+	const struct conf_text *text = &ex->route->respond.body;
+	struct view type = ex->route->respond.content_type;
+	struct str body = str_fixed(w->from_backend.data, AREA_DATA + 1);
+	struct values values = values_of(ex);
+	if (text->template)
+		expand(text->template, escape_of(type), &values.source, &body);
+	else
+		str_view(&body, text->text);
+	if (body.overflow) {
+		*outcome = OUTCOME_head_too_large;
+		return reply_error(ex, *outcome, NULL);
+	}
 	begin_response(w, ex->route->respond.status, body.len);
-	if (ex->route->respond.content_type.len && body.len)
-		add_field(&w->resp, HDR_CONTENT_TYPE, VIEW("Content-Type"),
-			  ex->route->respond.content_type);
+	if (type.len && body.len)
+		add_field(&w->resp, HDR_CONTENT_TYPE, VIEW("Content-Type"), type);
 	policy_response(ex, &w->resp);
-	return send_reply(ex, (struct span){at, body.len});
+	return send_reply(ex, (struct span){body.ptr, body.len});
 }
 
 enum io reply_final(struct exchange *ex)
@@ -191,10 +199,10 @@ enum io reply_final(struct exchange *ex)
 	return send_reply(ex, (struct span){ex->worker->from_backend.data, 0});
 }
 
-enum io reply_route(struct exchange *ex, const struct exchange_request *req, enum outcome *outcome)
+enum io reply_route(struct exchange *ex, enum outcome *outcome)
 {
 	*outcome = OUTCOME_local;
 	if (ex->route->action == CONF_ACTION_REDIRECT)
-		return reply_redirect(ex, req, outcome);
-	return reply_respond(ex);
+		return reply_redirect(ex, outcome);
+	return reply_respond(ex, outcome);
 }

@@ -29,7 +29,7 @@ enum io reply_error(struct exchange *ex, enum outcome outcome, const char *detai
 /* TRACE or OPTIONS that goes no further: Max-Forwards was 0. */
 enum io reply_final(struct exchange *ex);
 /* For a route that redirects or responds; *outcome is what the exchange ends with. */
-enum io reply_route(struct exchange *ex, const struct exchange_request *req, enum outcome *outcome);
+enum io reply_route(struct exchange *ex, enum outcome *outcome);
 
 /* The status of gRPC that says what one of HTTP says. */
 unsigned reply_grpc_status(unsigned status);

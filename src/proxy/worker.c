@@ -126,12 +126,13 @@ enum err worker_init(struct worker *w, unsigned id, const struct worker_limits *
 	w->h2 = client_h2_worker_new(w, limits);
 	w->head = malloc(HEAD_ROOM);
 	w->texts.ptr = malloc(TEXTS_ROOM);
+	w->values.ptr = malloc(VALUES_ROOM);
 	w->routes = route_scratch_new();
 	w->backends_h2 = backend_h2_new(w, limits);
 	w->loop.on_turn_end = on_turn_end;
 	watch_memory(w);
-	if (!w->h2 || !w->backends_h2 || !w->head || !w->texts.ptr || !w->routes ||
-	    !area_init(&w->from_client) || !area_init(&w->from_backend) ||
+	if (!w->h2 || !w->backends_h2 || !w->head || !w->texts.ptr || !w->values.ptr ||
+	    !w->routes || !area_init(&w->from_client) || !area_init(&w->from_backend) ||
 	    !ring_init(&w->log.ring, LOG_RING_BYTES))
 		return ERR_NOMEM;
 	return ERR_OK;
@@ -156,6 +157,7 @@ void worker_fini(struct worker *w)
 	free(w->trace_ring);
 	free(w->head);
 	free(w->texts.ptr);
+	free(w->values.ptr);
 	free(w->from_client.base);
 	free(w->from_backend.base);
 }

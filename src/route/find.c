@@ -83,12 +83,29 @@ static void walk_wildcards(struct find *f, struct view host)
 	}
 }
 
+/*
+ * Groups are taken when it is known who won: others were tried behind it.  False when
+ * the regex gives up this time.
+ */
+static bool take_groups(struct find *f)
+{
+	const pcre2_code *regex = f->table->routes[f->best].path_regex;
+	struct route_scratch *scratch = f->scratch;
+	if (regex_match(regex, &scratch->regex, f->path) != REGEX_YES)
+		return false;
+	for (unsigned i = 1; i <= ROUTE_GROUPS; i++)
+		scratch->groups[i - 1] = regex_group(&scratch->regex, f->path, i);
+	scratch->n_groups = ROUTE_GROUPS;
+	return true;
+}
+
 const struct conf_route *route_find(const struct route_table *table, struct route_scratch *scratch,
 				    const struct route_request *req)
 {
 	struct find f = {.table = table, .scratch = scratch, .req = req};
 	f.best = f.gave_up = (uint32_t)table->conf->n_routes;
 	scratch->gave_up = NULL;
+	scratch->n_groups = 0;
 	target_split(req->path, &f.path, &f.query);
 	if (!path_is_normal(f.path)) {
 		char *room = scratch_room(scratch, f.path.len);
@@ -106,10 +123,15 @@ const struct conf_route *route_find(const struct route_table *table, struct rout
 	if (f.best == table->conf->n_routes)
 		return NULL;
 	const struct conf_route *route = table->routes[f.best].conf;
-	if (likely(f.best != f.gave_up))
+	if (likely(f.best != f.gave_up) && (likely(!route->max_group) || take_groups(&f)))
 		return route;
 	scratch->gave_up = route;
 	return NULL;
+}
+
+struct view route_group(const struct route_scratch *scratch, unsigned group)
+{
+	return group <= scratch->n_groups ? scratch->groups[group - 1] : VIEW_NONE;
 }
 
 const struct conf_route *route_gave_up(const struct route_scratch *scratch)

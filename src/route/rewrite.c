@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * rewrite.path: the part of the path that rewrite.path_regex matches is replaced
- * by a template with $0 .. $9 and ${name}; without a regex all of the path is.
+ * by a template with $0 .. $9 and ${name}; without a regex all of the path is.  Variables
+ * stand in it as in any other value.
  * The regex sees the path in the form in which routes are matched, runs of slashes
  * made one: what led a request to this route must not keep it from being rewritten.
  *
@@ -94,11 +95,11 @@ static void add_piece(struct compiled *route, struct arena *arena, struct view t
 				.group = group};
 }
 
-bool rewrite_compile(struct compiled *route, struct arena *arena, struct str *error)
+/* Text with groups, between variables. */
+static bool compile_text(struct compiled *route, struct view template, struct arena *arena,
+			 struct str *error)
 {
-	struct view template = route->conf->rewrite.path;
 	size_t text_from = 0, i = 0;
-	route->pieces = arena_array(arena, template.len + 1, sizeof(*route->pieces));
 	while (i < template.len) {
 		if (template.ptr[i] != '$') {
 			i++;
@@ -126,6 +127,23 @@ bool rewrite_compile(struct compiled *route, struct arena *arena, struct str *er
 	return true;
 }
 
+bool rewrite_compile(struct compiled *route, struct arena *arena, struct str *error)
+{
+	const struct conf_text *path = &route->conf->rewrite.path;
+	route->pieces = arena_array(arena, path->text.len + 1, sizeof(*route->pieces));
+	if (!path->template)
+		return compile_text(route, path->text, arena, error);
+	for (size_t i = 0; i < path->template->n_pieces; i++) {
+		const struct template_piece *piece = &path->template->pieces[i];
+		if (piece->variable)
+			route->pieces[route->n_pieces++] =
+			    (struct piece){.group = -1, .variable = piece->variable};
+		else if (!compile_text(route, piece->text, arena, error))
+			return false;
+	}
+	return true;
+}
+
 /* RFC 9112 3.2.1: visible bytes from a '/' on, no fragment. */
 static bool may_be_path(struct view path)
 {
@@ -139,18 +157,28 @@ static bool may_be_path(struct view path)
 	return true;
 }
 
+static void put_piece(const struct piece *piece, const struct regex_scratch *regex,
+		      struct view path, const struct expand_source *source, struct str *out)
+{
+	char room[EXPAND_ROOM];
+	if (piece->variable)
+		expand_value(source->get(source, piece->variable, room), piece->variable,
+			     ESCAPE_URI, out);
+	else if (piece->group < 0)
+		str_view(out, piece->text);
+	else
+		str_view(out, regex_group(regex, path, (unsigned)piece->group));
+}
+
 static void put_rewritten(const struct compiled *route, const struct regex_scratch *regex,
-			  struct view path, struct str *out)
+			  struct view path, const struct expand_source *source, struct str *out)
 {
 	size_t from = 0, to = path.len; /* what is replaced */
 	if (route->rewrite_regex)
 		regex_span(regex, path, &from, &to);
 	str_view(out, view_head(path, from));
-	for (size_t i = 0; i < route->n_pieces; i++) {
-		const struct piece *piece = &route->pieces[i];
-		str_view(out, piece->group < 0 ? piece->text
-					       : regex_group(regex, path, (unsigned)piece->group));
-	}
+	for (size_t i = 0; i < route->n_pieces; i++)
+		put_piece(&route->pieces[i], regex, path, source, out);
 	str_view(out, view_skip(path, to));
 }
 
@@ -165,7 +193,8 @@ static void put_query(struct view query, size_t from, struct str *out)
 }
 
 enum rewrite route_rewrite_path(const struct route_table *table, struct route_scratch *scratch,
-				const struct conf_route *route, struct view path, struct str *out)
+				const struct conf_route *route, struct view path,
+				const struct expand_source *source, struct str *out)
 {
 	const struct compiled *compiled = &table->routes[route->index];
 	struct view query;
@@ -189,7 +218,7 @@ enum rewrite route_rewrite_path(const struct route_table *table, struct route_sc
 	const size_t from = out->len;
 	const bool overflow = out->overflow;
 	out->overflow = false;
-	put_rewritten(compiled, &scratch->regex, path, out);
+	put_rewritten(compiled, &scratch->regex, path, source, out);
 	put_query(query, from, out);
 	if (!out->overflow && may_be_path(view_of(out->ptr + from, out->len - from))) {
 		out->overflow = overflow;
@@ -201,4 +230,21 @@ enum rewrite route_rewrite_path(const struct route_table *table, struct route_sc
 	if (out->ptr)
 		out->ptr[from] = '\0';
 	return failed;
+}
+
+bool route_rewrite_host(const struct conf_route *route, const struct expand_source *source,
+			struct str *out)
+{
+	struct view host;
+	uint16_t port;
+	const size_t from = out->len;
+	if (!route->rewrite.host.template) {
+		str_view(out, route->rewrite.host.text);
+		return true;
+	}
+	expand(route->rewrite.host.template, ESCAPE_URI, source, out);
+	if (!out->overflow && authority_split(view_skip(str_as_view(out), from), &host, &port))
+		return true;
+	out->len = from;
+	return false;
 }

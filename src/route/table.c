@@ -167,6 +167,19 @@ static void enter_route(struct route_table *table, uint32_t index)
 	}
 }
 
+/* Whether there is all that {1} .. {9} ask for. */
+static bool groups_suffice(const struct compiled *route, struct str *error)
+{
+	uint32_t n = 0;
+	if (route->path_regex)
+		pcre2_pattern_info(route->path_regex, PCRE2_INFO_CAPTURECOUNT, &n);
+	if (route->conf->max_group <= n)
+		return true;
+	str_printf(error, "has %u group%s, and {%u} is one of its values", n, n == 1 ? "" : "s",
+		   route->conf->max_group);
+	return false;
+}
+
 static bool compile_one(struct route_table *table, uint32_t index, struct str *error)
 {
 	struct compiled *route = &table->routes[index];
@@ -185,9 +198,13 @@ static bool compile_one(struct route_table *table, uint32_t index, struct str *e
 		route->rewrite_regex = regex_new(conf->rewrite.path_regex, table->arena, &why);
 		ok = route->rewrite_regex != NULL;
 	}
-	if (ok && conf->rewrite.path.ptr) {
+	if (ok && conf->rewrite.path.text.ptr) {
 		key = "rewrite.path";
 		ok = rewrite_compile(route, table->arena, &why);
+	}
+	if (ok && conf->max_group) {
+		key = "match.path_regex";
+		ok = groups_suffice(route, &why);
 	}
 	if (!ok)
 		str_printf(error, "route '" VIEW_FMT "': %s " VIEW_FMT, VIEW_ARG(conf->name), key,

@@ -51,10 +51,11 @@ struct edge {
 	uint32_t to; /* NODE_NONE: the slot is free */
 };
 
-/* One piece of rewrite.path: text, or a group of the regex. */
+/* One piece of rewrite.path: text, a group of its regex, or a variable. */
 struct piece {
 	struct view text;
-	int group; /* -1: text */
+	int group; /* -1: none */
+	const struct variable *variable;
 };
 
 struct compiled {
@@ -78,10 +79,15 @@ struct route_table {
 	struct compiled *routes; /* [conf->n_routes] */
 };
 
+/* {1} .. {9} */
+#define ROUTE_GROUPS 9
+
 struct route_scratch {
 	struct regex_scratch regex;
 	const struct conf_route *gave_up; /* see route_gave_up; of the last call */
-	char *room;                       /* owns: normalised path */
+	struct view groups[ROUTE_GROUPS]; /* see route_group */
+	unsigned n_groups;
+	char *room; /* owns: normalised path */
 	size_t room_size;
 };
 

@@ -31,7 +31,10 @@ static void try_actions(const struct route_table *table, struct route_scratch *s
 			const struct conf_route *route, const struct route_request *req)
 {
 	struct str out = STR_INIT;
-	if (route_rewrite_path(table, scratch, route, req->path, &out) == REWRITE_DONE) {
+	struct message msg = {.authority = req->host, .path = req->path};
+	struct fixture_values values = fixture_values(&msg, scratch);
+	if (route_rewrite_path(table, scratch, route, req->path, &values.source, &out) ==
+	    REWRITE_DONE) {
 		check(out.len && out.ptr[0] == '/');
 		for (size_t i = 0; i < out.len; i++)
 			check((unsigned char)out.ptr[i] > ' ' && out.ptr[i] != 0x7f);
@@ -39,11 +42,11 @@ static void try_actions(const struct route_table *table, struct route_scratch *s
 		check(out.len == 0);
 	}
 	str_reset(&out);
-	if (route->redirect.to.ptr) {
-		route_redirect_to(route, VIEW("https"), req->host, req->path, &out);
+	if (route->redirect.to.text.ptr) {
+		route_redirect_to(route, &values.source, &out);
 		for (size_t i = 0; i < out.len; i++)
 			check((unsigned char)out.ptr[i] > ' ' && out.ptr[i] < 0x7f);
-		check(out.len < 2 || route->redirect.to.ptr[0] != '{' ||
+		check(out.len < 2 || route->redirect.to.text.ptr[0] != '{' ||
 		      (out.ptr[1] != '/' && out.ptr[1] != '\\'));
 	}
 	str_fini(&out);

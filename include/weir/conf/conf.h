@@ -26,10 +26,12 @@
 #include "weir/base/log.h"
 #include "weir/base/str.h"
 #include "weir/base/view.h"
+#include "weir/conf/template.h"
 
 struct conf_pair {
 	struct view name;
 	struct view value;
+	const struct template *template; /* of the value, where it may have variables; or NULL */
 };
 
 struct conf_views {
@@ -202,22 +204,24 @@ struct conf_route {
 	struct conf_split *split;
 	size_t n_split;
 	struct {
-		struct view to; /* may hold {scheme} {host} {uri} {path} {query} */
+		struct conf_text to;
 		uint16_t status;
 	} redirect;
 	struct {
 		uint16_t status;
-		struct view body;
+		struct conf_text body;
 		struct view content_type;
 	} respond;
 	struct {
 		struct view path_regex; /* ptr NULL: not given */
-		struct view path;       /* replacement with $1.. */
-		struct view host;
+		struct conf_text path;  /* replacement with $1.. */
+		struct conf_text host;
 	} rewrite;
 	uint64_t request_buffer; /* bytes; 0: bodies are passed on as they come */
 	struct conf_header_edits request_headers;
 	struct conf_header_edits response_headers;
+	unsigned max_group;       /* of {1} .. {9} in its values, 0: none */
+	struct variable_set kept; /* of the head: needed when that is gone */
 	struct {
 		uint64_t response_us, idle_us, total_us;
 		bool response_set, idle_set, total_set; /* else the pool's, none for total */
@@ -415,6 +419,7 @@ struct conf {
 	size_t n_routes;
 	struct conf_pool *pools;
 	size_t n_pools;
+	struct variables variables;
 };
 
 /* ---- diagnostics ---- */

@@ -32,5 +32,7 @@ bool field_same(struct view a, struct view b);
 
 /* All fields of that name are dropped. */
 void field_drop(struct message *msg, struct view name);
+/* The same for a route's edits: those that are still there are HEADER_EDITED. */
+void field_edit(struct message *msg, struct view name);
 
 #endif

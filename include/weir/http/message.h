@@ -44,8 +44,14 @@ struct header {
 	 * came; 0: not from a line.  Whoever changes name or value sets it to 0.
 	 */
 	uint32_t line_len;
-	uint8_t id; /* enum hdr_id */
-	bool drop;  /* not to be written */
+	uint8_t id;   /* enum hdr_id */
+	uint8_t drop; /* enum header_drop; not 0: not to be written */
+};
+
+enum header_drop {
+	HEADER_KEPT,
+	HEADER_DROPPED,
+	HEADER_EDITED, /* the route takes it away; its values may still name it */
 };
 
 /* A field of ours that is written down as a whole line, CRLF included: nothing is put together. */

@@ -48,6 +48,9 @@ struct worker_counters {
 /* What is rewritten of a head is no longer than the head, and what weir says itself. */
 #define TEXTS_ROOM (AREA_DATA + 1024)
 
+/* The values of variables in one head of a response. */
+#define VALUES_ROOM (64 * 1024)
+
 struct area {
 	char *base; /* owns */
 	char *data; /* base + AREA_FRONT */
@@ -92,6 +95,7 @@ struct worker {
 	struct message req, resp;
 	/* where fields of the request head at hand are rewritten, TEXTS_ROOM bytes; owns */
 	struct str texts;
+	struct str values; /* of variables in the response head at hand, VALUES_ROOM bytes; owns */
 	char own_address[ADDR_TEXT_MAX];   /* where a request without a Host came to */
 	char date[6 + CLOCK_HTTP_LEN + 2]; /* the line of Date */
 	uint64_t date_until_us;

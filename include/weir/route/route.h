@@ -29,6 +29,7 @@
 #include "weir/base/str.h"
 #include "weir/conf/conf.h"
 #include "weir/http/message.h"
+#include "weir/route/expand.h"
 
 struct route_table;
 struct route_scratch; /* PCRE2 match data and JIT stack of one worker */
@@ -58,6 +59,12 @@ struct route_request {
 const struct conf_route *route_find(const struct route_table *table, struct route_scratch *scratch,
 				    const struct route_request *req);
 
+/*
+ * What {1} .. {9} stand for, `group` from 1, in the route that the last route_find gave;
+ * borrows from its request and from `scratch` until the next one.
+ */
+struct view route_group(const struct route_scratch *scratch, unsigned group);
+
 /* The route whose regex reached its limit in the last route_find or route_rewrite_path. */
 const struct conf_route *route_gave_up(const struct route_scratch *scratch);
 
@@ -72,7 +79,7 @@ uint32_t route_pool(const struct conf_route *route, uint64_t random);
  * of the path without one) is replaced by rewrite.path, in which $0 .. $9 and
  * ${name} stand for groups and $$ for a dollar sign; the rest of the path and
  * the query are kept.  The regex sees the path in the form that routes match.  `out` is touched by
- * REWRITE_DONE only.
+ * REWRITE_DONE only.  `source` knows the variables.
  */
 enum rewrite {
 	REWRITE_NONE, /* the regex does not match, or the result is no path */
@@ -80,14 +87,21 @@ enum rewrite {
 	REWRITE_FAILED, /* it does not fit, or the regex reached its limit (route_gave_up) */
 };
 enum rewrite route_rewrite_path(const struct route_table *table, struct route_scratch *scratch,
-				const struct conf_route *route, struct view path, struct str *out);
+				const struct conf_route *route, struct view path,
+				const struct expand_source *source, struct str *out);
 
 /*
- * redirect.to with {scheme} {host} {uri} {path} {query} filled in; {host} has no
- * port.  The result is safe in a header field, and a `to` that is a path never
- * becomes "//other.host".
+ * rewrite.host with its variables, appended to `out`; false, with `out` as it was, when
+ * that is no host.
  */
-void route_redirect_to(const struct conf_route *route, struct view scheme, struct view authority,
-		       struct view path, struct str *out);
+bool route_rewrite_host(const struct conf_route *route, const struct expand_source *source,
+			struct str *out);
+
+/*
+ * redirect.to with its variables.  The result is safe in a header field, and a `to`
+ * that is a path never becomes "//other.host".
+ */
+void route_redirect_to(const struct conf_route *route, const struct expand_source *source,
+		       struct str *out);
 
 #endif

@@ -209,8 +209,8 @@ Test(conf_load, routes)
 	cr_assert(says(r[0].match.header.rows[0].value, "*"));
 	cr_assert(says(r[0].match.query.rows[0].value, "1"));
 	cr_assert_eq(r[0].match.client.n, 1);
-	cr_assert(says(r[0].rewrite.path, "$1"));
-	cr_assert(says(r[0].rewrite.host, "b.internal:81"));
+	cr_assert(says(r[0].rewrite.path.text, "$1"));
+	cr_assert(says(r[0].rewrite.host.text, "b.internal:81"));
 	cr_assert(says(r[0].request_headers.set.rows[0].name, "A"));
 	cr_assert_eq(r[0].request_headers.add.rows[0].value.len, 0);
 	cr_assert(says(r[0].request_headers.remove.rows[0], "D"));
@@ -225,7 +225,7 @@ Test(conf_load, routes)
 	cr_assert_eq(r[2].redirect.status, 308);
 	cr_assert_eq(r[3].action, CONF_ACTION_RESPOND);
 	cr_assert_eq(r[3].respond.status, 503);
-	cr_assert_eq(r[3].respond.body.len, 4);
+	cr_assert_eq(r[3].respond.body.text.len, 4);
 	cr_assert(says(r[3].respond.content_type, "text/plain"));
 	expect_stable(conf, "routes");
 }

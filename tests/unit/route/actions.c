@@ -20,8 +20,8 @@ static void assert_rewrite(const struct rewritten *c)
 	cr_assert_not_null(table, "%s", error.ptr);
 	struct route_scratch *scratch = route_scratch_new();
 	str_text(&out, "GET ");
-	bool done = route_rewrite_path(table, scratch, conf->routes, view_str(c->path), &out) ==
-		    REWRITE_DONE;
+	bool done = route_rewrite_path(table, scratch, conf->routes, view_str(c->path), NULL,
+				       &out) == REWRITE_DONE;
 	cr_expect_eq(done, c->result != NULL, "%s: %s", c->path, out.ptr);
 	cr_expect_str_eq(out.ptr + 4, c->result ? c->result : "");
 	cr_expect_eq(strlen(out.ptr), out.len);
@@ -92,12 +92,12 @@ Test(rewrite, what_does_not_fit_leaves_the_output_alone)
 	struct route_table *table = route_table_new(conf, &error);
 	struct route_scratch *scratch = route_scratch_new();
 	str_text(&out, "keep");
-	cr_assert_eq(route_rewrite_path(table, scratch, conf->routes, VIEW("/12345"), &out),
+	cr_assert_eq(route_rewrite_path(table, scratch, conf->routes, VIEW("/12345"), NULL, &out),
 		     REWRITE_FAILED);
 	cr_assert_str_eq(out.ptr, "keep");
 	cr_assert_eq(out.len, 4);
 	cr_assert(!out.overflow);
-	cr_assert_eq(route_rewrite_path(table, scratch, conf->routes, VIEW("/12"), &out),
+	cr_assert_eq(route_rewrite_path(table, scratch, conf->routes, VIEW("/12"), NULL, &out),
 		     REWRITE_DONE);
 	cr_assert_str_eq(out.ptr, "keep/12/12/12");
 	route_scratch_free(scratch);
@@ -126,7 +126,7 @@ Test(redirect, cases)
 	    {"https://x.example{uri}", "/a\r\nb \"", "https://x.example/a%0D%0Ab%20%22"},
 	    {"https://x.example{uri}", "/caf\xc3\xa9", "https://x.example/caf%C3%A9"},
 	    /* what is no variable is text */
-	    {"/{other}/{", "/", "/{other}/{"},
+	    {"/{{other}/{", "/", "/{other}/{"},
 	    {"/{}", "/", "/{}"},
 	    {"", "/", ""},
 	};
@@ -135,8 +135,10 @@ Test(redirect, cases)
 		struct conf *conf = fixture_conf(&row, 1);
 		struct str out = STR_INIT;
 		str_text(&out, "Location: ");
-		route_redirect_to(conf->routes, VIEW("http"), VIEW("a.example:8080"),
-				  view_str(cases[i].path), &out);
+		struct message msg = {.authority = VIEW("a.example:8080"),
+				      .path = view_str(cases[i].path)};
+		struct fixture_values values = fixture_values(&msg, NULL);
+		route_redirect_to(conf->routes, &values.source, &out);
 		cr_expect_str_eq(out.ptr + 10, cases[i].result, "%s of %s: %s", cases[i].to,
 				 cases[i].path, out.ptr);
 		str_fini(&out);
@@ -176,9 +178,10 @@ Test(rewrite, a_regex_at_its_limit_fails)
 	struct route_table *table = route_table_new(conf, &error);
 	struct route_scratch *scratch = route_scratch_new();
 	struct view path = VIEW("/aaaaaaaaaaaaaaaaaaaaaa!");
-	cr_assert_eq(route_rewrite_path(table, scratch, conf->routes, path, &out), REWRITE_FAILED);
+	cr_assert_eq(route_rewrite_path(table, scratch, conf->routes, path, NULL, &out),
+		     REWRITE_FAILED);
 	cr_assert_eq(route_gave_up(scratch), conf->routes);
-	cr_assert_eq(route_rewrite_path(table, scratch, conf->routes, VIEW("/b"), &out),
+	cr_assert_eq(route_rewrite_path(table, scratch, conf->routes, VIEW("/b"), NULL, &out),
 		     REWRITE_NONE);
 	cr_assert_null(route_gave_up(scratch));
 	cr_assert_eq(out.len, 0);

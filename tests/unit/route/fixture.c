@@ -39,7 +39,8 @@ static struct conf_pair pair_of(struct view word)
 {
 	ptrdiff_t eq = view_chr(word, '=');
 	check(eq > 0);
-	return (struct conf_pair){view_head(word, (size_t)eq), view_skip(word, (size_t)eq + 1)};
+	return (struct conf_pair){view_head(word, (size_t)eq), view_skip(word, (size_t)eq + 1),
+				  NULL};
 }
 
 static struct conf_pairs pairs_of(struct arena *arena, const char *text)
@@ -58,6 +59,34 @@ static struct conf_cidrs cidrs_of(struct arena *arena, const char *text)
 	for (size_t i = 0; i < cidrs.n; i++)
 		check(cidr_parse(next_word(&text), &cidrs.rows[i]));
 	return cidrs;
+}
+
+static struct conf_text text_of(struct conf *conf, const char *text, bool dollars)
+{
+	const struct template_rules rules = {
+	    .arena = conf->arena, .variables = &conf->variables, .dollars = dollars};
+	struct conf_text out = {VIEW_NONE, NULL};
+	struct template_error error;
+	check(!text || template_parse(view_str(text), &rules, &out, &error));
+	return out;
+}
+
+static struct view get(const struct expand_source *source, const struct variable *v,
+		       char room[EXPAND_ROOM])
+{
+	const struct fixture_values *values =
+	    container_of(source, const struct fixture_values, source);
+	return value_of_head(&values->head, v, room);
+}
+
+static const struct addr client;
+
+struct fixture_values fixture_values(const struct message *msg, const struct route_scratch *scratch)
+{
+	return (struct fixture_values){
+	    .source.get = get,
+	    .head = {.msg = msg, .client = &client, .scheme = VIEW("http"), .scratch = scratch},
+	};
 }
 
 struct conf *fixture_conf(const struct row *rows, size_t n)
@@ -81,8 +110,8 @@ struct conf *fixture_conf(const struct row *rows, size_t n)
 		route->match.query = pairs_of(arena, row->query);
 		route->match.client = cidrs_of(arena, row->client);
 		route->rewrite.path_regex = optional(row->rewrite_regex);
-		route->rewrite.path = optional(row->rewrite_path);
-		route->redirect.to = optional(row->redirect);
+		route->rewrite.path = text_of(conf, row->rewrite_path, true);
+		route->redirect.to = text_of(conf, row->redirect, false);
 	}
 	return conf;
 }

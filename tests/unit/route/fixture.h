@@ -13,6 +13,7 @@
 #define TESTS_UNIT_ROUTE_FIXTURE_H
 
 #include "weir/route/route.h"
+#include "weir/route/value.h"
 
 /* NULL: not given.  Lists are separated by spaces, pairs written Name=value. */
 struct row {
@@ -24,6 +25,14 @@ struct row {
 
 /* The texts of the rows must outlive the configuration. */
 struct conf *fixture_conf(const struct row *rows, size_t n);
+
+/* What a head has for variables, over http; `scratch` may be NULL without groups. */
+struct fixture_values {
+	struct expand_source source;
+	struct value_head head;
+};
+struct fixture_values fixture_values(const struct message *msg,
+				     const struct route_scratch *scratch);
 
 struct ask {
 	const char *host, *path, *method, *header, *client;
