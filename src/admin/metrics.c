@@ -7,6 +7,7 @@
 #include "api.h"
 #include "certificates.h"
 #include "counters.h"
+#include "limits.h"
 #include "metric.h"
 #include "process.h"
 
@@ -682,6 +683,7 @@ void api_metrics(struct call *call)
 		put_process_wide(&s);
 		put_routes(&s, call);
 		put_certificate_metrics(&s.m, host);
+		put_limit_metrics(&s.m, host);
 	}
 	make_labels(&s, call->arena);
 	put_pools(&s);

@@ -8,6 +8,7 @@
 #include "control.h"
 
 #include "weir/base/check.h"
+#include "weir/proxy/per_client.h"
 
 struct shared_conf *shared_conf_new(struct conf *conf, struct str *why)
 {
@@ -99,7 +100,8 @@ struct generation *generation_new(struct control *control, struct shared_conf *s
 		build_pools(control, gen);
 		meters_get(control, gen);
 		build_locals(control, gen);
-		ok = tls_build(control, gen, why);
+		ok = filter_set_build(&gen->filters, shared->conf, gen->n_workers, arena, why) &&
+		     per_client_prepare(shared->conf, why) && tls_build(control, gen, why);
 	}
 	if (ok)
 		return gen;
@@ -110,6 +112,7 @@ struct generation *generation_new(struct control *control, struct shared_conf *s
 void generation_free(struct generation *gen)
 {
 	tls_release(gen);
+	filter_set_release(&gen->filters);
 	for (uint32_t i = 0; i < gen->n_listeners; i++)
 		listener_put(gen->listeners[i].listener);
 	for (uint32_t i = 0; i < gen->n_pools; i++)

@@ -353,6 +353,12 @@ static const struct tls_used *host_certificates(void *ctx, size_t *n)
 	return all->rows;
 }
 
+static const struct filter_set *host_filters(void *ctx)
+{
+	const struct control *control = ctx;
+	return &control->current->filters;
+}
+
 struct admin_host host_of(struct control *control)
 {
 	return (struct admin_host){
@@ -370,6 +376,7 @@ struct admin_host host_of(struct control *control)
 	    .overrides = host_overrides,
 	    .reset = runtime_reset,
 	    .drain = host_drain,
+	    .filters = host_filters,
 	    .certificates = host_certificates,
 	    .connections = host_connections,
 	    .past = keep_ask,

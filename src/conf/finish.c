@@ -229,6 +229,22 @@ static void note_variables(struct decoder *d, struct conf_route *route, const st
 				 : "");
 }
 
+void finish_rate_limit(struct decoder *d, const struct element *element)
+{
+	struct conf_rate_limit *limit = element->base;
+	uint64_t second = limit->rate.per_us / 1000000;
+	if (!limit->burst)
+		limit->burst = limit->rate.n < UINT32_MAX ? (uint32_t)limit->rate.n : UINT32_MAX;
+	if (second && (uint64_t)limit->burst > limit->rate.n * (2592000 / second))
+		decode_error(d, node_at(element, "burst"),
+			     "a burst of %u takes more than 30 days to come back at this rate",
+			     limit->burst);
+	if (limit->shared)
+		decode_error(d, node_at(element, "shared"),
+			     "'shared: true' needs 'shared: {redis: ...}' at the top level; "
+			     "without it each node keeps its own count");
+}
+
 void finish_route(struct decoder *d, const struct element *element)
 {
 	struct conf_route *route = element->base;

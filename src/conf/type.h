@@ -122,6 +122,10 @@ extern const struct conf_type conf_type_split;
 /* type_hash.c */
 extern const struct conf_type conf_type_hash_source;
 
+/* type_limit.c */
+extern const struct conf_type conf_type_limit_key;
+extern const struct conf_type conf_type_rate;
+
 /* type_delay.c */
 extern const struct conf_type conf_type_delay;
 
@@ -155,6 +159,10 @@ void wrong_shape(struct decoder *d, const struct row *row, const struct node *no
 bool want_range(struct decoder *d, const struct row *row, const struct node *node, uint64_t value);
 /* "One of a, b, c." in mdoc. */
 void explain_words(struct str *out, const char *intro, const char *words);
+/* client-ip, header:NAME, ...; false when it is none.  `name` borrows. */
+bool source_parse(struct view text, struct conf_source *out);
+/* A regular expression without anchors that says the same. */
+extern const char source_pattern[];
 /* "'x' is not one of a, b, c" with a hint. */
 void not_a_word(struct decoder *d, const struct node *node, const char *words);
 

@@ -3,6 +3,7 @@
  * What a hashing strategy looks at: client-ip, path, uri, host, or one field by
  * its name, as in header:X-User.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "http.h"
@@ -22,6 +23,7 @@ static const struct {
     [CONF_HASH_QUERY] = {"query:", true},
 };
 
+#define SOURCES "client-ip, path, uri, host, header:NAME, cookie:NAME, query:NAME"
 #define NAME_CHARS "[^\\s;,=&]{1,256}"
 
 static bool is_source_name(size_t source, struct view name)
@@ -34,26 +36,37 @@ static bool is_source_name(size_t source, struct view name)
 	return name.len > 0 && name.len <= 256;
 }
 
+const char source_pattern[] = "(client-ip|path|uri|host|(header|cookie|query):" NAME_CHARS ")";
+
+bool source_parse(struct view text, struct conf_source *out)
+{
+	for (size_t i = 0; i < ARRAY_LEN(sources); i++) {
+		struct view word = view_str(sources[i].word);
+		struct view name = view_skip(text, word.len);
+		if (sources[i].named ? !view_starts(text, word) || !is_source_name(i, name)
+				     : !view_eq(text, word))
+			continue;
+		*out =
+		    (struct conf_source){(enum conf_hash_on)i, sources[i].named ? name : VIEW_NONE};
+		return true;
+	}
+	return false;
+}
+
 static void hash_source_decode(struct decoder *d, const struct row *row, struct node *node,
 			       void *base)
 {
+	struct conf_pool *pool = base;
+	struct conf_source source;
 	if (!want_scalar(d, row, node))
 		return;
-	for (size_t i = 0; i < ARRAY_LEN(sources); i++) {
-		struct view word = view_str(sources[i].word);
-		struct view name = view_skip(node->text, word.len);
-		if (sources[i].named ? !view_starts(node->text, word) || !is_source_name(i, name)
-				     : !view_eq(node->text, word))
-			continue;
-		struct conf_pool *pool = base;
-		member_store(row, base, i);
-		pool->hash.name = sources[i].named ? arena_view(d->arena, name) : VIEW_NONE;
+	if (!source_parse(node->text, &source)) {
+		decode_error(d, node, "'" VIEW_FMT "' is not one of " SOURCES,
+			     VIEW_ARG(node->text));
 		return;
 	}
-	decode_error(d, node,
-		     "'" VIEW_FMT "' is not one of client-ip, path, uri, host, header:NAME, "
-		     "cookie:NAME, query:NAME",
-		     VIEW_ARG(node->text));
+	member_store(row, base, source.on);
+	pool->hash.name = source.name.ptr ? arena_view(d->arena, source.name) : VIEW_NONE;
 }
 
 static struct node *hash_source_encode(struct encoder *e, const struct row *row, const void *base)
@@ -65,8 +78,10 @@ static struct node *hash_source_encode(struct encoder *e, const struct row *row,
 
 static void hash_source_schema(struct json *j, const struct row *row)
 {
+	char text[160];
 	(void)row;
-	schema_pattern(j, "^(client-ip|path|uri|host|(header|cookie|query):" NAME_CHARS ")$");
+	snprintf(text, sizeof(text), "^%s$", source_pattern);
+	schema_pattern(j, text);
 }
 
 const struct conf_type conf_type_hash_source = {

@@ -4,6 +4,7 @@
 #include "handshake.h"
 
 #include "weir/base/check.h"
+#include "weir/proxy/per_client.h"
 
 #define LINGER_US 2000000
 
@@ -57,6 +58,17 @@ struct exchange_request client_request(struct client *c, const struct message *m
 	return req;
 }
 
+bool client_count(struct client *c)
+{
+	uint32_t limit = c->conf->limits.connections_per_client;
+	struct addr peer;
+	addr_unpack(&c->peer, &peer);
+	if (c->trusted || per_client_take(&peer, limit, &c->counted))
+		return true;
+	counter_add(&c->worker->counters.per_client_refused, 1);
+	return false;
+}
+
 /* ---- the end ---- */
 
 void client_close(struct client *c)
@@ -67,6 +79,8 @@ void client_close(struct client *c)
 	if (c->state == CLIENT_HANDSHAKE)
 		handshake_over(c);
 	timer_clear(&c->timer);
+	per_client_drop(c->counted);
+	c->counted = 0;
 	stream_close(&c->stream);
 	buf_put(&w->pool.bufs, c->in);
 	buf_put(&w->pool.bufs, c->proxy);

@@ -88,6 +88,7 @@ struct client {
 	};
 	uint64_t head_from_us;
 	uint32_t n_requests;
+	uint32_t counted; /* its slot of per_client.h, 0: none */
 	struct addr_packed peer;
 	uint64_t id;
 	uint64_t opened_us;

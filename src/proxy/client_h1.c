@@ -649,7 +649,7 @@ struct client *client_open(struct worker *w, int fd, const struct addr *peer,
 	c->gl = gen_get(w->gen);
 	c->conf = listener->conf;
 	c->listener = listener->listener;
-	c->n_requests = 0;
+	c->n_requests = c->counted = 0;
 	c->id = atomic_fetch_add_explicit(&next_id, 1, memory_order_relaxed) + 1;
 	c->opened_us = w->loop.now_us;
 	c->expires_us = expiry_of(w, listener->conf->timeouts.max_age_us);
@@ -661,7 +661,12 @@ struct client *client_open(struct worker *w, int fd, const struct addr *peer,
 	atomic_store_explicit(&w->n_conns, ++w->n_clients, memory_order_relaxed);
 	counter_add(&listener->listener->local[w->pool.id].accepted, 1);
 	stream_open(&c->stream, &w->loop, &w->pool.bufs, fd, &client_events, 0);
-	if (unlikely(client_proxy_expected(c->conf, peer))) {
+	bool expects = client_proxy_expected(c->conf, peer);
+	if (unlikely(c->conf->limits.connections_per_client) && !expects && !client_count(c)) {
+		client_close(c);
+		return NULL;
+	}
+	if (unlikely(expects)) {
 		loop_timer(&w->loop, &c->timer, c->conf->timeouts.header_us);
 	} else {
 		start(c);

@@ -16,6 +16,8 @@ static inline void client_set_state(struct client *c, enum client_state state)
 	check(client_moves[c->state] & (1u << state));
 	c->state = (uint8_t)state;
 }
+/* limits.connections_per_client: false: its client has enough; the caller closes. */
+bool client_count(struct client *c);
 /* Closes the connection (CLOSED); no exchange may be under way. */
 void client_close(struct client *c);
 /*

@@ -50,6 +50,11 @@ static bool header_complete(struct client *c, struct view bytes, const struct pr
 {
 	struct buf_pool *bufs = &c->worker->pool.bufs;
 	believe(c, header);
+	if (unlikely(c->conf->limits.connections_per_client) && !header->local &&
+	    !client_count(c)) {
+		client_close(c);
+		return false;
+	}
 	buf_put(bufs, c->in);
 	c->in = NULL;
 	if (c->gl->gen->sends_proxy && !header->local &&

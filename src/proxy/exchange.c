@@ -7,6 +7,7 @@
 
 #include "body.h"
 #include "deadline.h"
+#include "filters.h"
 #include "hash_key.h"
 #include "hedge.h"
 #include "pin.h"
@@ -207,6 +208,8 @@ static void begin(struct exchange *ex, const struct exchange_request *req, struc
 		exchange_end(ex, OUTCOME_head_too_large);
 		return;
 	}
+	if (unlikely(ex->route->filters) && !filters_pass(ex, req))
+		return;
 	if (unlikely(ex->route->action == CONF_ACTION_REDIRECT ||
 		     ex->route->action == CONF_ACTION_RESPOND)) {
 		answer_route(ex);

@@ -87,14 +87,15 @@ unsigned reply_grpc_status(unsigned status)
 	static const struct {
 		uint16_t status, grpc;
 	} rows[] = {
-	    {400, 13}, /* INTERNAL */
-	    {401, 16}, /* UNAUTHENTICATED */
-	    {403, 7},  /* PERMISSION_DENIED */
-	    {404, 12}, /* UNIMPLEMENTED */
-	    {408, 1},  /* CANCELLED: the client did not go on */
-	    {413, 8},  /* RESOURCE_EXHAUSTED */
-	    {429, 14}, /* UNAVAILABLE */
-	    {500, 13}, {431, 8}, {502, 14}, {503, 14}, {504, 4}, /* DEADLINE_EXCEEDED */
+	    {400, 13},                      /* INTERNAL */
+	    {401, 16},                      /* UNAUTHENTICATED */
+	    {403, 7},                       /* PERMISSION_DENIED */
+	    {404, 12},                      /* UNIMPLEMENTED */
+	    {408, 1},                       /* CANCELLED: the client did not go on */
+	    {413, 8},                       /* RESOURCE_EXHAUSTED */
+	    {429, 8},                       /* RESOURCE_EXHAUSTED */
+	    {500, 13}, {431, 8}, {502, 14}, /* UNAVAILABLE */
+	    {503, 14}, {504, 4},            /* DEADLINE_EXCEEDED */
 	};
 	for (unsigned i = 0; i < ARRAY_LEN(rows); i++)
 		if (rows[i].status == status)
@@ -118,33 +119,68 @@ static enum io reply_grpc(struct exchange *ex, enum outcome outcome, const char 
 	return send_reply(ex, (struct span){w->from_backend.data, 0});
 }
 
-enum io reply_error(struct exchange *ex, enum outcome outcome, const char *detail)
+/* What an answer of weir says beside its outcome. */
+struct reply_extra {
+	unsigned status;
+	const char *sentence;
+	const struct header *fields;
+	unsigned n_fields;
+};
+
+static enum io reply_outcome(struct exchange *ex, enum outcome outcome,
+			     const struct reply_extra *extra)
 {
 	const struct outcome_row *row = outcome_row(outcome);
 	struct worker *w = ex->worker;
-	if (row->status == 400 || row->status == 408 || row->status == 413)
-		ex->close_client = true;
 	if (unlikely(ex->grpc))
-		return reply_grpc(ex, outcome, detail ? detail : row->sentence);
+		return reply_grpc(ex, outcome, extra->sentence);
 	struct view id = view_of(ex->request_id, ex->request_id_len);
 	struct reply_page page = {
-	    .status = row->status,
+	    .status = extra->status,
 	    .reason = row->name,
-	    .sentence = view_str(detail ? detail : row->sentence),
+	    .sentence = view_str(extra->sentence),
 	    .request_id = id,
 	    .json = ex->wants_json,
 	};
 	char *at = w->from_backend.data;
 	size_t len = reply_page(&page, at, PAGE_MAX);
-	begin_response(w, row->status, len);
+	begin_response(w, extra->status, len);
 	add_field(&w->resp, HDR_CONTENT_TYPE, VIEW("Content-Type"),
 		  page.json ? VIEW("application/json") : VIEW("text/plain; charset=utf-8"));
 	add_field(&w->resp, HDR_X_REQUEST_ID, VIEW("X-Request-ID"), id);
+	for (unsigned i = 0; i < extra->n_fields; i++)
+		w->resp.headers[w->resp.n_headers++] = extra->fields[i];
 	add_refusal(ex, row);
 	diagnose_error(ex, outcome);
-	if (row->status == 503)
-		add_field(&w->resp, HDR_RETRY_AFTER, VIEW("Retry-After"), VIEW("1"));
 	return send_reply(ex, (struct span){at, len});
+}
+
+enum io reply_error(struct exchange *ex, enum outcome outcome, const char *detail)
+{
+	static const struct header later = {
+	    .name = VIEW("Retry-After"), .value = VIEW("1"), .id = HDR_RETRY_AFTER};
+	const struct outcome_row *row = outcome_row(outcome);
+	if (row->status == 400 || row->status == 408 || row->status == 413)
+		ex->close_client = true;
+	return reply_outcome(ex, outcome,
+			     &(struct reply_extra){
+				 .status = row->status,
+				 .sentence = detail ? detail : row->sentence,
+				 .fields = &later,
+				 .n_fields = row->status == 503,
+			     });
+}
+
+enum io reply_filter(struct exchange *ex, enum outcome outcome, const struct filter_answer *answer)
+{
+	const char *sentence = answer->sentence ? answer->sentence : outcome_row(outcome)->sentence;
+	return reply_outcome(ex, outcome,
+			     &(struct reply_extra){
+				 .status = answer->status,
+				 .sentence = sentence,
+				 .fields = answer->fields,
+				 .n_fields = answer->n_fields,
+			     });
 }
 
 static enum io reply_redirect(struct exchange *ex, enum outcome *outcome)

@@ -127,6 +127,8 @@ struct admin_past {
 	void *arg;
 };
 
+struct filter_set; /* weir/filter/filter.h */
+
 /* What boot/ offers.  All called on the control thread. */
 struct admin_host {
 	void *ctx;
@@ -152,6 +154,7 @@ struct admin_host {
 	const struct list *(*overrides)(void *ctx);
 	/* takes it back; an empty view: of all */
 	enum err (*reset)(void *ctx, struct view pool, struct view backend, struct str *why);
+	const struct filter_set *(*filters)(void *ctx);
 	void (*drain)(void *ctx);
 	const struct tls_used *(*certificates)(void *ctx, size_t *n);
 	/* asks every worker; `done` comes later, on the control thread, with rows that

@@ -148,6 +148,7 @@ struct conf_listener {
 	struct {
 		uint32_t connections; /* 0: none */
 		bool connections_set;
+		uint32_t connections_per_client; /* 0: none */
 		uint32_t header_bytes, header_count, line_bytes;
 		uint64_t body_bytes; /* 0: none */
 		uint64_t body_rate;  /* bytes a second, 0: none */
@@ -168,6 +169,44 @@ struct conf_header_edits {
 	struct conf_pairs set;
 	struct conf_pairs add;
 	struct conf_views remove;
+};
+
+/* What tells requests apart for hashing strategies and rate limits. */
+enum conf_hash_on {
+	CONF_HASH_CLIENT_IP,
+	CONF_HASH_PATH,
+	CONF_HASH_URI,
+	CONF_HASH_HOST,
+	CONF_HASH_HEADER,
+	CONF_HASH_COOKIE,
+	CONF_HASH_QUERY,
+};
+
+struct conf_source {
+	enum conf_hash_on on;
+	struct view name; /* of the header, cookie or parameter */
+};
+
+#define CONF_LIMIT_KEY_MAX 4
+
+/* Sources joined with `+`. */
+struct conf_limit_key {
+	struct view text;
+	struct view label; /* the same in letters that need no escape anywhere */
+	struct conf_source *rows;
+	size_t n;
+};
+
+struct conf_rate {
+	uint64_t n, per_us;
+};
+
+struct conf_rate_limit {
+	struct conf_limit_key key;
+	struct conf_rate rate;
+	uint32_t burst; /* requests that may come at once */
+	uint16_t status;
+	bool dry_run, shared;
 };
 
 enum conf_action { CONF_ACTION_POOL, CONF_ACTION_SPLIT, CONF_ACTION_REDIRECT, CONF_ACTION_RESPOND };
@@ -226,6 +265,11 @@ struct conf_route {
 		uint64_t response_us, idle_us, total_us;
 		bool response_set, idle_set, total_set; /* else the pool's, none for total */
 	} timeouts;
+	struct {
+		struct conf_rate_limit *rows;
+		size_t n;
+	} rate_limits;
+	uint32_t filters; /* bits of tbl/filters.def that it switches on: filter_set_build */
 };
 
 struct conf_backend {
@@ -254,17 +298,6 @@ enum conf_sticky_mode { CONF_STICKY_PREFER, CONF_STICKY_STRICT, CONF_STICKY_WAIT
 enum conf_protocol { CONF_PROTOCOL_HTTP1, CONF_PROTOCOL_H2, CONF_PROTOCOL_AUTO };
 
 enum conf_same_site { CONF_SAME_SITE_LAX, CONF_SAME_SITE_STRICT, CONF_SAME_SITE_NONE };
-
-/* What a hashing strategy looks at. */
-enum conf_hash_on {
-	CONF_HASH_CLIENT_IP,
-	CONF_HASH_PATH,
-	CONF_HASH_URI,
-	CONF_HASH_HOST,
-	CONF_HASH_HEADER,
-	CONF_HASH_COOKIE,
-	CONF_HASH_QUERY,
-};
 
 struct conf_status_range {
 	uint16_t first, last;
@@ -399,6 +432,7 @@ struct conf {
 	uint64_t h2_window_bytes; /* of each worker */
 	uint64_t h2_head_bytes;
 	uint64_t request_buffer_bytes;
+	uint32_t rate_limit_keys;
 	struct conf_status status;
 	struct {
 		uint64_t interval_us;

@@ -15,6 +15,7 @@
 
 #include "weir/base/file.h"
 #include "weir/conf/conf.h"
+#include "weir/filter/filter.h"
 #include "weir/net/tls.h"
 #include "weir/pool/pool.h"
 #include "weir/route/route.h"
@@ -82,6 +83,7 @@ struct generation {
 	struct meter **listener_meters; /* [conf->n_listeners] */
 	struct named_meter **named_meters;
 	size_t n_named_meters;
+	struct filter_set filters;
 	bool access_log;                    /* exchanges are logged */
 	bool tracing;                       /* exchanges belong to traces */
 	bool sends_proxy;                   /* a pool has send_proxy */

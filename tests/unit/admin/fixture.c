@@ -52,6 +52,7 @@ static void build_pools(struct fixture *f)
 	struct pool *pools = arena_array(arena, f->conf->n_pools, sizeof(*pools));
 	for (size_t i = 0; i < f->conf->n_pools; i++)
 		pool_build(&pools[i], &f->conf->pools[i], &f->reg, &f->overrides, arena);
+	filter_set_release(&f->filters);
 	release_pools(f);
 	arena_free(f->arena);
 	f->arena = arena;
@@ -65,6 +66,11 @@ static void build_pools(struct fixture *f)
 static const struct conf *get_conf(void *ctx)
 {
 	return ((struct fixture *)ctx)->conf;
+}
+
+static const struct filter_set *get_filters(void *ctx)
+{
+	return &((struct fixture *)ctx)->filters;
 }
 
 static const struct route_table *get_routes(void *ctx)
@@ -307,6 +313,7 @@ void fixture_init(struct fixture *f, const char *yaml)
 	pool_registry_init(&f->reg, 1, f->workers);
 	list_init(&f->overrides);
 	build_pools(f);
+	check(filter_set_build(&f->filters, f->conf, 1, f->conf->arena, &text));
 	f->host = (struct admin_host){
 	    .ctx = f,
 	    .conf = get_conf,
@@ -321,6 +328,7 @@ void fixture_init(struct fixture *f, const char *yaml)
 	    .remove = remove_backend,
 	    .overrides = get_overrides,
 	    .reset = reset,
+	    .filters = get_filters,
 	    .drain = drain,
 	    .certificates = certificates,
 	    .connections = connections,

@@ -8,6 +8,7 @@
 #define WEIR_TESTS_ADMIN_FIXTURE_H
 
 #include "../../../src/admin/session.h"
+#include "weir/filter/filter.h"
 
 struct fixture {
 	struct loop loop;
@@ -16,6 +17,7 @@ struct fixture {
 	struct pool_registry reg;
 	struct conf *conf;
 	struct route_table *routes;
+	struct filter_set filters;
 	struct arena *arena; /* of pools */
 	struct pool *pools;
 	uint32_t n_pools;

@@ -75,7 +75,8 @@ static const struct conf_type *const open_types[] = {
     &conf_type_addresses,   &conf_type_networks,       &conf_type_check,
     &conf_type_statuses,    &conf_type_pool_ref,       &conf_type_split,
     &conf_type_hash_source, &conf_type_delay,          &conf_type_host_field,
-    &conf_type_cookie_name, &conf_type_key_file,
+    &conf_type_cookie_name, &conf_type_key_file,      &conf_type_limit_key,
+    &conf_type_rate,
 };
 
 static bool is_open(const struct conf_type *type)

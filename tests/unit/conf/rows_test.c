@@ -57,6 +57,8 @@ Test(conf_rows, write_into_the_struct_of_their_element)
 			expected = sizeof(struct conf_certificate);
 		if (strncmp(r->path, "routes[].", 9) == 0)
 			expected = sizeof(struct conf_route);
+		if (strncmp(r->path, "routes[].rate_limit[].", 22) == 0)
+			expected = sizeof(struct conf_rate_limit);
 		if (strncmp(r->path, "pools.*.", 8) == 0)
 			expected = sizeof(struct conf_pool);
 		if (strncmp(r->path, "pools.*.backends[].", 19) == 0)

@@ -20,6 +20,7 @@ static const struct {
     {OUTCOME_bad_request, OUTCOME_FAULT_NEVER, "yes: it sends one"},
     {OUTCOME_no_route, OUTCOME_FAULT_NEVER, "yes"},
     {OUTCOME_regex_limit, OUTCOME_FAULT_NEVER, "yes: by a path that keeps it busy"},
+    {OUTCOME_rate_limited, OUTCOME_FAULT_NEVER, "yes: by many requests"},
     {OUTCOME_misdirected, OUTCOME_FAULT_NEVER, "yes"},
     {OUTCOME_bad_body, OUTCOME_FAULT_NEVER, "yes"},
     {OUTCOME_body_too_large, OUTCOME_FAULT_NEVER, "yes"},

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The filter contract: what happens to an exchange between its route and its pool.
+ * A filter is one file and one row of tbl/filters.def; a key of a route that is
+ * written switches it on, and where nothing is written nothing is asked.
+ *
+ *   applies  control thread: whether a route's keys switch it on
+ *   build    control thread: what it needs for a route, for as long as a generation
+ *            lives; NULL with a sentence in `why`
+ *   release  control thread: gives that back
+ *   request  worker, on the way of a request: no malloc, no lock, no system call.
+ *            It reads the head and answers
+ *              FILTER_GO_ON   the next filter, then the pool
+ *              FILTER_ANSWER  call->answer is for the client, the exchange ends
+ *
+ * What a filter says beside that (counters, who was refused) is its own, with one
+ * writer for each worker.  Filters know nothing of exchanges, pools and connections:
+ * proxy/ asks them.
+ */
+#ifndef WEIR_FILTER_FILTER_H
+#define WEIR_FILTER_FILTER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "weir/base/addr.h"
+#include "weir/base/str.h"
+#include "weir/conf/conf.h"
+#include "weir/http/message.h"
+
+enum filter_id {
+#define FILTER(symbol, where, outcome, sentence) FILTER_##symbol,
+#include "weir/tbl/filters.def"
+#undef FILTER
+	N_FILTERS,
+};
+
+enum filter_verdict { FILTER_GO_ON, FILTER_ANSWER };
+
+#define FILTER_FIELDS_MAX 8
+#define FILTER_ROOM 512
+
+/* What the client gets in place of its answer. */
+struct filter_answer {
+	uint16_t status;
+	const char *sentence; /* of the page; NULL: that of the outcome */
+	unsigned n_fields;
+	struct header fields[FILTER_FIELDS_MAX];
+	struct str room; /* for what is put together, FILTER_ROOM bytes */
+	char bytes[FILTER_ROOM];
+};
+
+/* One request at one filter; all of it is the caller's until `request` returns. */
+struct filter_call {
+	void *state; /* of `build` */
+	const struct conf_route *route;
+	struct message *msg;
+	const struct addr *client; /* as far as what proxies say is trusted; len 0: unknown */
+	unsigned worker;
+	uint64_t now_us;
+	struct filter_answer answer; /* begun by filter_answer_begin */
+};
+
+struct filter {
+	const char *name;
+	bool (*applies)(const struct conf_route *route);
+	void *(*build)(const struct conf *conf, const struct conf_route *route, unsigned n_workers,
+		       struct str *why);
+	void (*release)(void *state);
+	enum filter_verdict (*request)(struct filter_call *call);
+};
+
+#define FILTER_ROW(symbol) .name = #symbol
+
+/* In the order of the table. */
+const struct filter *filter_at(enum filter_id id);
+
+/* An answer without fields yet. */
+void filter_answer_begin(struct filter_call *call, unsigned status, const char *sentence);
+/* A field whose value is put together as by printf; what does not fit is left out. */
+void filter_answer_field(struct filter_call *call, enum hdr_id id, const char *name,
+			 const char *fmt, ...) PRINTF_LIKE(4, 5);
+
+/* ---- of a generation ---- */
+
+/* By filter and route; NULL where it does not apply. */
+struct filter_set {
+	size_t n_routes;
+	void **state[N_FILTERS];
+};
+
+/*
+ * Builds all that the routes of `conf` switch on and writes conf_route.filters, or
+ * gives back what it has built, with a sentence in `why`.
+ */
+bool filter_set_build(struct filter_set *set, struct conf *conf, unsigned n_workers,
+		      struct arena *arena, struct str *why);
+void filter_set_release(struct filter_set *set);
+
+#endif

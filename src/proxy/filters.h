@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: MIT */
+/* Private to proxy/: the filters of a route, asked for an exchange. */
+#ifndef WEIR_PROXY_FILTERS_H
+#define WEIR_PROXY_FILTERS_H
+
+#include "weir/proxy/exchange.h"
+
+/*
+ * Asks those of ex->route in the order of filters.def.  False: one of them has
+ * answered, and the exchange has ended.
+ */
+bool filters_pass(struct exchange *ex, const struct exchange_request *req);
+
+#endif

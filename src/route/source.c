@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT */
+/* What of a request tells clients apart, taken out of its head. */
+#include "weir/route/source.h"
+
+#include <string.h>
+
+#include "weir/http/cookie.h"
+
+/* The network part of an IPv6 address: what lies below is the client's to choose. */
+#define V6_PREFIX 8
+
+/* IPv4 as text, as other proxies hash it; empty for a unix socket. */
+static struct view client_text(const struct addr *peer, char out[ADDR_IP_TEXT_MAX])
+{
+	if (!peer->len || addr_is_unix(peer))
+		return VIEW_NONE;
+	if (peer->sa.sa_family == AF_INET6 && !IN6_IS_ADDR_V4MAPPED(&peer->in6.sin6_addr)) {
+		memcpy(out, &peer->in6.sin6_addr, V6_PREFIX);
+		return view_of(out, V6_PREFIX);
+	}
+	return view_of(out, addr_format_ip(peer, out));
+}
+
+static struct view host_text(struct view authority, char out[SOURCE_ROOM])
+{
+	struct view host;
+	uint16_t port;
+	if (!authority_split(authority, &host, &port) || host.len > SOURCE_ROOM)
+		return authority;
+	for (size_t i = 0; i < host.len; i++)
+		out[i] = char_lower(host.ptr[i]);
+	return view_of(out, host.len);
+}
+
+static struct view cookie_text(const struct message *msg, struct view name)
+{
+	struct cookie cookie;
+	for (uint32_t i = 0; i < msg->n_headers; i++) {
+		struct view rest = msg->headers[i].value;
+		if (msg->headers[i].id != HDR_COOKIE || msg->headers[i].drop)
+			continue;
+		while (cookie_next(&rest, &cookie))
+			if (view_eq(cookie.name, name))
+				return cookie.value;
+	}
+	return VIEW_NONE;
+}
+
+/* As it stands: encoded, if it is. */
+static struct view query_text(struct view query, struct view name)
+{
+	while (query.len) {
+		ptrdiff_t end = view_chr(query, '&');
+		struct view pair = end < 0 ? query : view_head(query, (size_t)end);
+		query = view_skip(query, pair.len + 1);
+		if (pair.len > name.len && pair.ptr[name.len] == '=' &&
+		    view_eq(view_head(pair, name.len), name))
+			return view_skip(pair, name.len + 1);
+	}
+	return VIEW_NONE;
+}
+
+static struct view header_text(struct message *msg, struct view name)
+{
+	const struct header *h = message_find_name(msg, name);
+	return h ? h->value : VIEW_NONE;
+}
+
+struct view source_text(enum conf_hash_on on, struct view name, const struct addr *peer,
+			struct message *msg, char room[SOURCE_ROOM])
+{
+	struct view path, query;
+	_Static_assert(SOURCE_ROOM >= ADDR_IP_TEXT_MAX, "one room for both");
+	target_split(msg->path, &path, &query);
+	switch (on) {
+	case CONF_HASH_CLIENT_IP:
+		return client_text(peer, room);
+	case CONF_HASH_PATH:
+		return path;
+	case CONF_HASH_URI:
+		return msg->path;
+	case CONF_HASH_HOST:
+		return host_text(msg->authority, room);
+	case CONF_HASH_HEADER:
+		return header_text(msg, name);
+	case CONF_HASH_COOKIE:
+		return cookie_text(msg, name);
+	case CONF_HASH_QUERY:
+		return query_text(query, name);
+	}
+	return VIEW_NONE;
+}
