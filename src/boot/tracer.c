@@ -9,11 +9,11 @@
 #include "control.h"
 #include "otlp.h"
 #include "partial.h"
-#include "resolve.h"
 
 #include "weir/base/check.h"
 #include "weir/base/clock.h"
 #include "weir/base/file.h"
+#include "weir/fetch/resolve.h"
 #include "weir/http/retry_after.h"
 #include "weir/net/socket.h"
 #include "weir/net/stream.h"
@@ -488,12 +488,12 @@ static void connect_to(struct tracer *t, const struct addr *addr)
 	}
 }
 
-static void on_resolved(void *arg, const struct addr *addr)
+static void on_resolved(void *arg, const struct addr *addrs, size_t n)
 {
 	struct tracer *t = arg;
 	t->question = NULL;
-	if (addr)
-		connect_to(t, addr);
+	if (n)
+		connect_to(t, &addrs[0]);
 	else
 		FAIL(t, "the name " VIEW_FMT " has no address",
 		     VIEW_ARG(t->now.conf.endpoint.host));

@@ -23,19 +23,6 @@ bool http_is_value(struct view v)
 	return true;
 }
 
-bool http_is_host(struct view v)
-{
-	bool in_label = false;
-	for (size_t i = 0; i < v.len; i++) {
-		char c = char_lower(v.ptr[i]);
-		bool plain = (c >= 'a' && c <= 'z') || char_is_digit(c) || c == '-' || c == '_';
-		if (!plain && !(c == '.' && in_label))
-			return false;
-		in_label = plain;
-	}
-	return in_label && v.len <= 253;
-}
-
 bool http_check_token(struct decoder *d, const struct node *node)
 {
 	if (http_is_token(node->text))

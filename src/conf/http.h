@@ -11,8 +11,6 @@
 bool http_is_token(struct view v);
 /* No control bytes but tab: it can never end a line of a head. */
 bool http_is_value(struct view v);
-/* Lower, upper case and digits, '-', '_', '.'; no empty label. */
-bool http_is_host(struct view v);
 
 #define HTTP_TOKEN_PATTERN "^[-!#$%&'*+.^_`|~0-9A-Za-z]+$"
 #define HTTP_VALUE_PATTERN "^[^\\u0000-\\u0008\\u000a-\\u001f\\u007f]*$"

@@ -6,6 +6,7 @@
 #include "http.h"
 #include "type.h"
 #include "weir/base/addr.h"
+#include "weir/base/url.h"
 
 /* ---- lists: struct conf_views ---- */
 
@@ -63,7 +64,7 @@ static bool check_host(struct decoder *d, const struct node *node)
 {
 	struct view v = node->text;
 	struct addr addr;
-	if (http_is_host(view_starts(v, VIEW("*.")) ? view_skip(v, 2) : v))
+	if (url_is_host(view_starts(v, VIEW("*.")) ? view_skip(v, 2) : v))
 		return true;
 	if (view_starts(v, VIEW("[")) && addr_parse_ip(v, &addr))
 		return true;

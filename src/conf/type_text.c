@@ -7,6 +7,7 @@
 #include "type.h"
 #include "weir/base/addr.h"
 #include "weir/base/parse.h"
+#include "weir/base/url.h"
 
 #define NAME_MAX_LEN 255
 
@@ -307,7 +308,7 @@ static bool is_authority(struct view v)
 	}
 	if (view_starts(v, VIEW("[")))
 		return addr_parse_ip(v, &addr) && addr.sa.sa_family == AF_INET6;
-	return http_is_host(v);
+	return url_is_host(v);
 }
 
 static bool check_authority(struct decoder *d, const struct node *node)

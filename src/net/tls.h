@@ -67,7 +67,6 @@ struct tls_conn {
 /* The state for a connection of one of the two; NULL: out of memory. */
 struct tls_conn *tls_conn_new(struct tls_local *local, SSL_CTX *ctx);
 void tls_server_get(struct tls_server *server);
-void tls_client_get(struct tls_client *client);
 
 /* ---- what one call of the transport does with the socket (tls_conn.c) ---- */
 

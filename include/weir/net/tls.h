@@ -184,6 +184,7 @@ struct tls_slot {
 
 struct tls_client *tls_client_new(struct tls_local *local, const struct tls_client_options *options,
 				  struct str *why);
+void tls_client_get(struct tls_client *client);
 void tls_client_put(struct tls_client *client); /* NULL is fine */
 /* Equal for clients that trust and show the same; never 0. */
 uint64_t tls_client_id(const struct tls_client *client);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Looking up a name on a thread of its own, because getaddrinfo waits. */
-#include "resolve.h"
+#include "weir/fetch/resolve.h"
 
 #include <netdb.h>
 #include <pthread.h>
@@ -12,11 +12,12 @@
 struct resolve {
 	struct mail mail;
 	struct loop *loop;
-	void (*done)(void *arg, const struct addr *addr);
+	resolve_done *done;
 	void *arg;
 	char host[256];
 	uint16_t port;
-	struct addr addr; /* the thread's until posted; len 0: none */
+	struct addr addrs[RESOLVE_MAX]; /* the thread's until posted */
+	size_t n;
 	/* guards the rest: who is last frees it */
 	pthread_mutex_t lock;
 	bool cancelled, posted;
@@ -28,20 +29,27 @@ static void resolve_free(struct resolve *r)
 	free(r);
 }
 
+static void take(struct resolve *r, const struct addrinfo *info)
+{
+	struct addr *addr = &r->addrs[r->n];
+	if (info->ai_addrlen > sizeof(addr->in6))
+		return;
+	memcpy(&addr->sa, info->ai_addr, info->ai_addrlen);
+	addr->len = info->ai_addrlen;
+	if (info->ai_family == AF_INET)
+		addr->in4.sin_port = htons(r->port);
+	else if (info->ai_family == AF_INET6)
+		addr->in6.sin6_port = htons(r->port);
+	r->n++;
+}
+
 static void look_up(struct resolve *r)
 {
 	struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG}, *found;
 	if (getaddrinfo(r->host, NULL, &hints, &found))
 		return;
-	const struct addrinfo *first = found;
-	if (first->ai_addrlen <= sizeof(r->addr.in6)) {
-		memcpy(&r->addr.sa, first->ai_addr, first->ai_addrlen);
-		r->addr.len = first->ai_addrlen;
-	}
-	if (first->ai_family == AF_INET)
-		r->addr.in4.sin_port = htons(r->port);
-	else if (first->ai_family == AF_INET6)
-		r->addr.in6.sin6_port = htons(r->port);
+	for (const struct addrinfo *info = found; info && r->n < RESOLVE_MAX; info = info->ai_next)
+		take(r, info);
 	freeaddrinfo(found);
 }
 
@@ -68,12 +76,12 @@ static void on_mail(struct loop *loop, struct mail *mail)
 	bool cancelled = r->cancelled;
 	pthread_mutex_unlock(&r->lock);
 	if (!cancelled)
-		r->done(r->arg, r->addr.len ? &r->addr : NULL);
+		r->done(r->arg, r->addrs, r->n);
 	resolve_free(r);
 }
 
 struct resolve *resolve_begin(struct loop *loop, struct view host, uint16_t port,
-			      void (*done)(void *arg, const struct addr *addr), void *arg)
+			      resolve_done *done, void *arg)
 {
 	struct resolve *r = calloc(1, sizeof(*r));
 	pthread_attr_t attr;

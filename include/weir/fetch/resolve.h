@@ -4,21 +4,26 @@
  * thread of its own for as long as one question takes.
  *
  *   question = resolve_begin(&loop, host, port, done, arg);
- *   ... done(arg, &addr) once, or resolve_cancel(question) before it ...
+ *   ... done(arg, addrs, n) once, or resolve_cancel(question) before it ...
  *
  * Thread: that of the loop.
  */
-#ifndef WEIR_BOOT_RESOLVE_H
-#define WEIR_BOOT_RESOLVE_H
+#ifndef WEIR_FETCH_RESOLVE_H
+#define WEIR_FETCH_RESOLVE_H
 
 #include "weir/base/addr.h"
 #include "weir/loop/loop.h"
 
 struct resolve;
 
-/* `addr` NULL: there is none.  NULL comes back when no thread can be had. */
+#define RESOLVE_MAX 8 /* addresses of one answer */
+
+typedef void resolve_done(void *arg, const struct addr *addrs, size_t n);
+
+/* In the order of the resolver (RFC 6724); n is 0 when the name has none.  NULL comes back
+ * when no thread can be had. */
 struct resolve *resolve_begin(struct loop *loop, struct view host, uint16_t port,
-			      void (*done)(void *arg, const struct addr *addr), void *arg);
+			      resolve_done *done, void *arg);
 /* `done` will not be called; NULL is fine. */
 void resolve_cancel(struct resolve *r);
 
