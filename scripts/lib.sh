@@ -18,7 +18,7 @@ PYTHON=/usr/bin/python3
 # `a|b` where Debian releases name it differently: the first that can be had is taken.
 PACKAGES_BUILD=(gcc libc6-dev cmake:cmake ninja-build:ninja 'pkgconf|pkg-config' python3
 	libev-dev libssl-dev libpcre2-dev libnghttp2-dev libyaml-dev libjansson-dev
-	libxxhash-dev libncurses-dev libseccomp-dev libsqlite3-dev)
+	libxxhash-dev libncurses-dev libseccomp-dev libsqlite3-dev libc-ares-dev)
 # shellcheck disable=SC2034
 PACKAGES_APPS=(nodejs:node gunicorn curl:curl nghttp2-client:h2load tmux:tmux procps)
 # shellcheck disable=SC2034
@@ -29,7 +29,8 @@ PACKAGES_BENCH=(nginx haproxy wrk:wrk nghttp2-client:h2load nghttp2-proxy openss
 PACKAGES_TEST=(clang libclang-rt-dev llvm clang-format-19 libcriterion-dev python3-pytest python3-pytest-xdist
 	python3-yaml python3-h2 python3-grpcio python3-jsonschema python3-websocket wrk:wrk haproxy nginx
 	apache2 lighttpd php-cli:php uvicorn puma ruby-webrick
-	nghttp2-client:h2load nghttp2-proxy hatop:hatop tmux:tmux zsh:zsh fish:fish chromium:chromium shellcheck:shellcheck mandoc:mandoc strace:strace devscripts:hardening-check valgrind:valgrind prometheus:promtool openssl iproute2)
+	nghttp2-client:h2load nghttp2-proxy hatop:hatop tmux:tmux zsh:zsh fish:fish chromium:chromium shellcheck:shellcheck mandoc:mandoc strace:strace devscripts:hardening-check valgrind:valgrind prometheus:promtool openssl iproute2
+	dnsmasq-base:dnsmasq etcd-server:etcd)
 
 say() {
 	printf '%s\n' "$*"

@@ -112,6 +112,7 @@ static struct view status_of(enum backend_state state)
 	case BACKEND_ejected:
 		return VIEW("DOWN");
 	case BACKEND_draining:
+	case BACKEND_gone:
 		return VIEW("DRAIN");
 	case BACKEND_maintenance:
 		return VIEW("MAINT");

@@ -10,6 +10,7 @@
 #include "limits.h"
 #include "metric.h"
 #include "process.h"
+#include "sources.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -684,6 +685,7 @@ void api_metrics(struct call *call)
 		put_routes(&s, call);
 		put_certificate_metrics(&s.m, host);
 		put_limit_metrics(&s.m, host);
+		put_source_metrics(&s.m, host, call->arena);
 	}
 	make_labels(&s, call->arena);
 	put_pools(&s);

@@ -2,6 +2,7 @@
 /* GET /v1/status: the daemon at a glance, problems as sentences. */
 #include "api.h"
 #include "certificates.h"
+#include "sources.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -186,6 +187,9 @@ static void put_daemon_problems(struct json *j, const struct admin_status *s, bo
 			   "accepting stopped %llu times for want of file descriptors: raise the "
 			   "limit of open files",
 			   (unsigned long long)n);
+	if (s->members_error.len)
+		json_textf(j, "sources name other members, but they are not in force: " VIEW_FMT,
+			   VIEW_ARG(s->members_error));
 	for (size_t i = 0; i < s->n_listeners; i++) {
 		const struct admin_listener *l = &s->listeners[i];
 		if (l->limit && l->connections >= l->limit)
@@ -248,7 +252,7 @@ static void put_keeping_problems(struct json *j, const struct admin_keeping *k)
 }
 
 static void put_problems(struct json *j, const struct admin_status *s,
-			 const struct admin_host *host, bool open)
+			 const struct admin_host *host, struct arena *arena, bool open)
 {
 	uint32_t n;
 	const struct pool *pools = host->pools(host->ctx, &n);
@@ -260,6 +264,7 @@ static void put_problems(struct json *j, const struct admin_status *s,
 	put_tracing_problems(j, s);
 	put_keeping_problems(j, &s->keeping);
 	put_certificate_problems(j, host);
+	put_source_problems(j, host, arena);
 	for (uint32_t i = 0; i < n; i++)
 		put_pool_problems(j, &pools[i]);
 	json_array_end(j);
@@ -293,7 +298,7 @@ void put_status(struct json *j, const struct admin_host *host, struct arena *are
 	put_tracing(j, &s);
 	put_logs(j, &s);
 	put_keeping(j, &s.keeping);
-	put_problems(j, &s, host, open);
+	put_problems(j, &s, host, arena, open);
 }
 
 void api_status(struct call *call)

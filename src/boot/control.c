@@ -2,6 +2,7 @@
 /* The control thread: start and end of the process, signals, and what it does each second. */
 #include "control.h"
 #include "log_writer.h"
+#include "members.h"
 #include "sandbox.h"
 #include "stop.h"
 #include "tracer.h"
@@ -144,6 +145,7 @@ static void on_tick(struct ev_loop *ev, ev_timer *w, int revents)
 	listeners_tick(control);
 	runtime_tick(control);
 	keep_tick(control);
+	members_tick(control->members);
 }
 
 /* ---- start ---- */
@@ -191,6 +193,8 @@ static enum err start(struct control *control, struct conf *conf, struct str *wh
 	if (err)
 		goto out;
 	pool_registry_init(&control->registry, control->n_workers, control->pool_workers);
+	control->members = members_new(control, runtime_rebuild);
+	members_prepare(control->members, conf);
 	handover_inherit_early(control);
 	keep_inherit_early(control);
 	tls_tick(control);
@@ -200,6 +204,7 @@ static enum err start(struct control *control, struct conf *conf, struct str *wh
 		goto out;
 	tracer_commit(control->tracer);
 	make_run_directory(conf);
+	members_begin(control->members);
 	struct generation *gen = generation_new(control, shared, why);
 	if (!gen) {
 		err = ERR_IO;
@@ -227,6 +232,7 @@ static enum err start(struct control *control, struct conf *conf, struct str *wh
 	}
 	generation_publish(control, gen);
 	runtime_settle(control);
+	runtime_tell(control);
 	if (inherited) {
 		handover_inherit_health(control);
 		look_at_pools(control);
@@ -273,6 +279,7 @@ static void finish(struct control *control)
 	bool kept = keep_stop(control);     /* its letters are read with those of the workers */
 	if (control->probing)
 		probing_stop(control->probing);
+	members_free(control->members);
 	tracer_free(control->tracer); /* its letters are read with those of the workers */
 	if (control->n_workers)
 		workers_stop(control);

@@ -29,6 +29,7 @@ struct shared_conf {
 
 struct keep;
 struct log_writer;
+struct members;
 struct probing;
 struct tracer;
 
@@ -89,6 +90,7 @@ struct control {
 	struct sandbox *sandbox;   /* NULL: off, or not to be had */
 	_Atomic unsigned confined; /* what of it every thread that entered has got */
 	struct log_writer *log_writer;
+	struct members *members;
 	struct log_losses {
 		uint64_t n, at_us; /* lines lost so far, and when that was noted */
 	} log_losses[N_ADMIN_LOGS];
@@ -196,8 +198,12 @@ enum err runtime_remove(void *ctx, struct view pool, struct view backend, struct
 /* Takes back what was changed; an empty view: of all. */
 enum err runtime_reset(void *ctx, struct view pool, struct view backend, struct str *why);
 /* Another configuration is in force: forgets what it says by itself. */
+/* control_rebuild, and health is told what follows. */
+enum err runtime_rebuild(struct control *control, struct str *why);
 void runtime_settle(struct control *control);
 size_t runtime_count(const struct control *control);
+/* What operators and sources want of backends reaches health. */
+void runtime_tell(struct control *control);
 /* Removes backends that have drained. */
 void runtime_tick(struct control *control);
 void runtime_pack(const struct control *control, struct str *out);
@@ -214,7 +220,8 @@ void probing_follow(struct probing *probing, const struct generation *gen);
 /* As health_set_admin; workers hear of it at once. */
 void probing_pack(struct probing *probing, struct str *out);
 void probing_unpack(struct unpack *in, struct probing *probing);
-void probing_set_admin(struct probing *probing, struct backend *b, enum backend_state state);
+void probing_set_admin(struct probing *probing, struct backend *b, enum backend_state state,
+		       const char *why);
 /* Ends the thread: no letter leaves it any more. */
 void probing_stop(struct probing *probing);
 /* After the workers have ended. */

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "control.h"
+#include "members.h"
 
 #include "weir/base/check.h"
 #include "weir/proxy/per_client.h"
@@ -59,8 +60,9 @@ static void build_pools(struct control *control, struct generation *gen)
 	gen->pools = arena_array(gen->arena, conf->n_pools, sizeof(*gen->pools));
 	gen->n_pools = (uint32_t)conf->n_pools;
 	for (uint32_t i = 0; i < gen->n_pools; i++)
-		pool_build(&gen->pools[i], &conf->pools[i], &control->registry, &control->overrides,
-			   gen->arena);
+		pool_build(&gen->pools[i],
+			   members_pool(control->members, &conf->pools[i], gen->arena),
+			   &control->registry, &control->overrides, gen->arena);
 }
 
 static void build_locals(struct control *control, struct generation *gen)

@@ -4,6 +4,7 @@
  * learned.
  */
 #include "handover_state.h"
+#include "members.h"
 #include "tracer.h"
 
 #include <errno.h>
@@ -37,6 +38,7 @@ enum block {
 	BLOCK_HEALTH = 11,
 	BLOCK_TRACER = 12,
 	BLOCK_CLOCK = 13,
+	BLOCK_MEMBERS = 14,
 };
 
 #define PUT(out, id, put)                                  \
@@ -153,6 +155,7 @@ static const char *static_outcome(struct view name)
 void state_pack_early(const struct control *control, struct str *out)
 {
 	PUT(out, BLOCK_RUNTIME, runtime_pack(control, out));
+	PUT(out, BLOCK_MEMBERS, discover_pack(members_discover(control->members), out));
 	PUT(out, BLOCK_SECRETS, pool_secrets_pack(&control->registry, out));
 	PUT(out, BLOCK_TICKETS, tls_pack(control, out));
 }
@@ -164,6 +167,8 @@ void state_unpack_early(struct view blocks, struct control *control)
 	while (unpack_block(&in, &id, &block)) {
 		if (id == BLOCK_RUNTIME)
 			runtime_unpack(&block, control);
+		else if (id == BLOCK_MEMBERS)
+			discover_unpack(&block, members_discover(control->members));
 		else if (id == BLOCK_SECRETS)
 			pool_secrets_unpack(&block, &control->registry);
 		else if (id == BLOCK_TICKETS)

@@ -7,6 +7,7 @@
 
 #include "control.h"
 #include "log_writer.h"
+#include "members.h"
 #include "tracer.h"
 
 #include "weir/base/check.h"
@@ -217,6 +218,7 @@ static void host_status(void *ctx, struct arena *arena, struct admin_status *out
 	out->last_reload.ok = control->last_reload.ok;
 	out->last_reload.at_wall_us = control->last_reload.at_wall_us;
 	out->last_reload.error = str_as_view(&control->last_reload.error);
+	out->members_error = members_trouble(control->members);
 	out->handover_error = str_as_view(&control->handover.error);
 	fill_counters(control, arena, out);
 	fill_workers(control, arena, out);
@@ -359,6 +361,12 @@ static const struct filter_set *host_filters(void *ctx)
 	return &control->current->filters;
 }
 
+static const struct discover_source *host_sources(void *ctx, struct arena *arena, size_t *n)
+{
+	struct control *control = ctx;
+	return discover_status(members_discover(control->members), arena, n);
+}
+
 struct admin_host host_of(struct control *control)
 {
 	return (struct admin_host){
@@ -377,6 +385,7 @@ struct admin_host host_of(struct control *control)
 	    .reset = runtime_reset,
 	    .drain = host_drain,
 	    .filters = host_filters,
+	    .sources = host_sources,
 	    .certificates = host_certificates,
 	    .connections = host_connections,
 	    .past = keep_ask,

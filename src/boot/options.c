@@ -13,6 +13,7 @@
 #include <string.h>
 #include <yaml.h>
 
+#include "weir/discover/discover.h"
 #include "weir/net/tls.h"
 #include "weir/state/state.h"
 
@@ -74,6 +75,8 @@ static void print_versions(void)
 		printf("%s\n", sandbox_library());
 	if (state_library())
 		printf("%s\n", state_library());
+	if (discover_library())
+		printf("%s\n", discover_library());
 	printf("compiler: %s\n", __VERSION__);
 #if defined(__SANITIZE_ADDRESS__)
 	printf("options: AddressSanitizer\n");

@@ -104,6 +104,7 @@ struct call {
 	struct health_clients *clients;
 	struct backend *backend;
 	enum backend_state state;
+	const char *why; /* static */
 	struct str *out;
 	struct unpack *in;
 	sem_t done;
@@ -176,13 +177,14 @@ void probing_unpack(struct unpack *in, struct probing *p)
 
 static void set_admin(struct probing *p, struct call *call)
 {
-	health_set_admin(p->health, call->backend, call->state);
+	health_set_admin(p->health, call->backend, call->state, call->why);
 	announce(p); /* at once: who drains a backend wants to see it drain */
 }
 
-void probing_set_admin(struct probing *p, struct backend *b, enum backend_state state)
+void probing_set_admin(struct probing *p, struct backend *b, enum backend_state state,
+		       const char *why)
 {
-	struct call call = {.fn = set_admin, .backend = b, .state = state};
+	struct call call = {.fn = set_admin, .backend = b, .state = state, .why = why};
 	call_and_wait(p, &call);
 	health_show(b);
 }

@@ -4,6 +4,7 @@
 
 #include "control.h"
 #include "log_writer.h"
+#include "members.h"
 #include "tracer.h"
 
 static void note_reload(struct control *control, bool ok, struct view error)
@@ -29,7 +30,7 @@ static void warn_fixed(const struct control *control, const struct conf *next, s
 
 /* ---- parts that follow a new configuration ---- */
 
-enum part { PART_ADMIN, PART_TRACER, PART_LOG, N_PARTS };
+enum part { PART_ADMIN, PART_TRACER, PART_LOG, PART_MEMBERS, N_PARTS };
 
 static enum err prepare_part(struct control *control, enum part part, const struct conf *conf,
 			     struct str *why)
@@ -41,6 +42,9 @@ static enum err prepare_part(struct control *control, enum part part, const stru
 		return tracer_prepare(control->tracer, conf, why);
 	case PART_LOG:
 		return log_writer_prepare(control->log_writer, conf, why);
+	case PART_MEMBERS:
+		members_prepare(control->members, conf);
+		break;
 	case N_PARTS:
 		break;
 	}
@@ -50,6 +54,8 @@ static enum err prepare_part(struct control *control, enum part part, const stru
 /* The first n of them, the latest first. */
 static void cancel_parts(struct control *control, unsigned n)
 {
+	if (n > PART_MEMBERS)
+		members_cancel(control->members);
 	if (n > PART_LOG)
 		log_writer_cancel(control->log_writer);
 	if (n > PART_TRACER)
@@ -75,6 +81,7 @@ static void commit_parts(struct control *control)
 	admin_commit(control->admin);
 	tracer_commit(control->tracer);
 	log_writer_commit(control->log_writer);
+	members_commit(control->members);
 }
 
 /* Everything that can fail first; nothing has changed when it does. */
@@ -97,6 +104,7 @@ static enum err try_reload(struct control *control, struct conf *conf, struct st
 	warn_fixed(control, conf, why);
 	log_set_level(conf->log.level);
 	generation_publish(control, gen);
+	runtime_tell(control);
 	runtime_settle(control);
 	commit_parts(control);
 out:

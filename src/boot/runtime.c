@@ -57,14 +57,16 @@ static struct backend *need_backend(struct control *control, struct view pool, s
 	return b;
 }
 
-static const struct conf_backend *find_row(const struct conf *conf, struct view pool,
+/* As the file says, or a source. */
+static const struct conf_backend *find_row(const struct generation *gen, struct view pool,
 					   struct view name)
 {
-	for (size_t i = 0; i < conf->n_pools; i++)
-		for (size_t k = 0; k < conf->pools[i].n_backends; k++)
-			if (view_eq(conf->pools[i].name, pool) &&
-			    view_eq(conf->pools[i].backends[k].name, name))
-				return &conf->pools[i].backends[k];
+	for (uint32_t i = 0; i < gen->n_pools; i++) {
+		const struct conf_pool *conf = gen->pools[i].conf;
+		for (size_t k = 0; view_eq(conf->name, pool) && k < conf->n_backends; k++)
+			if (view_eq(conf->backends[k].name, name))
+				return &conf->backends[k];
+	}
 	return NULL;
 }
 
@@ -174,7 +176,7 @@ static void note(enum event_kind kind, const struct pool_override *o, const char
 static enum err apply(struct control *control, struct pool_override *o,
 		      const struct pool_override *before, struct str *why)
 {
-	enum err err = control_rebuild(control, why);
+	enum err err = runtime_rebuild(control, why);
 	const char *text = o->added.address_text.ptr, *old = before->added.address_text.ptr;
 	if (err) {
 		struct list link = o->link;
@@ -196,6 +198,53 @@ static bool is_row(const struct conf_backend *row, const struct conf_backend *ad
 	return row && view_eq(row->address_text, added->address_text);
 }
 
+/* ---- what becomes of it ---- */
+
+static void tell(struct control *control, struct backend *b, const struct pool_override *o,
+		 enum conf_member member)
+{
+	enum backend_state state = pool_wanted_state(o, member);
+	bool operator= o &&(o->leaving || o->has_state);
+	const char *why = state == BACKEND_gone ? "its source names it no more"
+			  : state == BACKEND_draining && !operator
+			      ? "its source says that it is about to stop"
+			  : state == BACKEND_up && member == CONF_MEMBER_HERE && !operator
+			      ? "nobody keeps it out any more"
+			      : "set by an operator";
+	b->told = (uint8_t)state;
+	probing_set_admin(control->probing, b, state, why);
+}
+
+static void tell_one(struct control *control, struct backend *b)
+{
+	const struct conf_backend *row = find_row(control->current, b->pool_name, b->name);
+	tell(control, b, override_find(control, b->pool_name, b->name),
+	     row ? (enum conf_member)row->member : CONF_MEMBER_HERE);
+}
+
+void runtime_tell(struct control *control)
+{
+	for (uint32_t p = 0; p < control->current->n_pools; p++) {
+		const struct pool *pool = &control->current->pools[p];
+		for (uint32_t i = 0; pool->conf->n_sources && i < pool->n; i++) {
+			struct backend *b = pool->backends[i];
+			enum conf_member member = (enum conf_member)pool->members[i];
+			const struct pool_override *o =
+			    override_find(control, b->pool_name, b->name);
+			if (pool_wanted_state(o, member) != (enum backend_state)b->told)
+				tell(control, b, o, member);
+		}
+	}
+}
+
+enum err runtime_rebuild(struct control *control, struct str *why)
+{
+	enum err err = control_rebuild(control, why);
+	if (!err)
+		runtime_tell(control);
+	return err;
+}
+
 /* ---- changes ---- */
 
 enum err runtime_set_state(void *ctx, struct backend *b, enum backend_state state, struct str *why)
@@ -213,7 +262,7 @@ enum err runtime_set_state(void *ctx, struct backend *b, enum backend_state stat
 	o->at_wall_us = clock_wall_us();
 	if (state == BACKEND_up)
 		o->leaving = o->forget = false;
-	probing_set_admin(control->probing, b, state);
+	tell_one(control, b);
 	drop_empty(o);
 	return ERR_OK;
 }
@@ -264,7 +313,7 @@ enum err runtime_add(void *ctx, struct view pool, const struct conf_backend *bac
 	if (!o)
 		return ERR_FULL;
 	struct pool_override before = *o;
-	set_added(o, backend, find_row(control->current->conf, pool, backend->name));
+	set_added(o, backend, find_row(control->current, pool, backend->name));
 	enum err err = apply(control, o, &before, why);
 	if (err)
 		return err;
@@ -279,7 +328,7 @@ static void begin_leaving(struct control *control, struct pool_override *o, stru
 {
 	o->leaving = true;
 	o->at_wall_us = clock_wall_us();
-	probing_set_admin(control->probing, b, BACKEND_draining);
+	tell_one(control, b);
 }
 
 enum err runtime_remove(void *ctx, struct view pool, struct view backend, struct str *why)
@@ -304,10 +353,10 @@ static void finish_leaving(struct control *control, struct pool_override *o, str
 {
 	struct str why = STR_INIT;
 	struct pool_override before = *o;
-	bool keep = !o->forget && find_row(control->current->conf, o->pool, o->backend);
+	bool keep = !o->forget && find_row(control->current, o->pool, o->backend);
 	o->add = o->leaving = o->forget = o->has_weight = o->has_state = false;
 	o->remove = true;
-	if (control_rebuild(control, &why)) { /* the next tick tries again */
+	if (runtime_rebuild(control, &why)) { /* the next tick tries again */
 		struct list link = o->link;
 		*o = before;
 		o->link = link;
@@ -375,8 +424,10 @@ static size_t set_aside(struct control *control, struct view pool, struct view b
 static void forget(struct control *control, struct pool_override *o)
 {
 	struct backend *b = find_backend(control, o->pool, o->backend);
-	if (b && (o->has_state || o->leaving))
-		probing_set_admin(control->probing, b, BACKEND_up);
+	bool told = o->has_state || o->leaving;
+	o->has_state = o->leaving = false;
+	if (b && told)
+		tell_one(control, b);
 	note(EVENT_STATE, o, "what was changed at run time is taken back");
 	override_free(o);
 }
@@ -397,7 +448,7 @@ enum err runtime_reset(void *ctx, struct view pool, struct view backend, struct 
 		return backend.len || (pool.len && !need_pool(control, pool, why)) ? ERR_NOENT
 										   : ERR_OK;
 	}
-	enum err err = control_rebuild(control, why);
+	enum err err = runtime_rebuild(control, why);
 	list_each_safe (it, tmp, &aside) {
 		struct pool_override *o = list_entry(it, struct pool_override, link);
 		list_del(&o->link);
@@ -412,10 +463,9 @@ enum err runtime_reset(void *ctx, struct view pool, struct view backend, struct 
 
 void runtime_settle(struct control *control)
 {
-	const struct conf *conf = control->current->conf;
 	list_each_safe (it, tmp, &control->overrides) {
 		struct pool_override *o = list_entry(it, struct pool_override, link);
-		const struct conf_backend *row = find_row(conf, o->pool, o->backend);
+		const struct conf_backend *row = find_row(control->current, o->pool, o->backend);
 		if ((o->add && is_row(row, &o->added)) || (o->remove && !row)) {
 			note(o->add ? EVENT_ADD : EVENT_REMOVE, o,
 			     "the configuration says what was changed at run time");

@@ -205,8 +205,8 @@ static void done(struct tracer *t)
 
 PRINTF_LIKE(2, 3) static void note(struct tracer *t, const char *fmt, ...)
 {
-	struct str text = str_fixed(t->why, sizeof(t->why));
 	bool first = !t->why[0];
+	struct str text = str_fixed(t->why, sizeof(t->why));
 	va_list ap;
 	va_start(ap, fmt);
 	str_vprintf(&text, fmt, ap);

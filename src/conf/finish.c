@@ -268,14 +268,69 @@ void finish_route(struct decoder *d, const struct element *element)
 void finish_backend(struct decoder *d, const struct element *element)
 {
 	struct conf_backend *backend = element->base;
-	if (!backend->name.len)
-		backend->name = backend->address_text;
-	const char *why = addr_unreachable(&backend->address);
 	struct node *address = node_get(element->node, VIEW("address"));
+	struct node *srv = node_get(element->node, VIEW("srv"));
+	struct node *name = node_get(element->node, VIEW("name"));
+	if (!address == !srv)
+		decode_error(d, srv ? srv : element->node,
+			     srv ? "'srv' beside 'address': one of them says where it is"
+				 : "'address' is missing in a backend");
+	else if (name && !backend->address.len &&
+		 !view_eq(backend->name, srv ? backend->srv : backend->address_text))
+		decode_error(d, name,
+			     "a name in the DNS may stand for many backends; each is called by its "
+			     "address");
+	if (!backend->name.len)
+		backend->name = srv ? backend->srv : backend->address_text;
+	const char *why = backend->address.len ? addr_unreachable(&backend->address) : NULL;
 	if (why)
 		decode_error(d, address ? address : element->node, "'" VIEW_FMT "' %s",
 			     VIEW_ARG(backend->address_text), why);
 	check_twice(d, &d->backends, "backend", backend->name, node_at(element, "name"));
+}
+
+static void add_source(struct conf_pool *pool, enum conf_source_kind kind, struct view text,
+		       const struct conf_backend *entry)
+{
+	pool->sources[pool->n_sources++] =
+	    (struct conf_source){.kind = kind, .text = text, .entry = entry};
+}
+
+/* Takes apart what is written: addresses, and where others come from. */
+static void finish_members(struct decoder *d, const struct element *element)
+{
+	struct conf_pool *pool = element->base;
+	struct node *list = node_get(element->node, VIEW("backends"));
+	pool->backends = arena_array(d->arena, pool->n_listed, sizeof(*pool->backends));
+	pool->sources =
+	    arena_array(d->arena, pool->n_listed + N_CONF_SOURCES, sizeof(*pool->sources));
+	for (size_t i = 0; i < pool->n_listed; i++) {
+		const struct conf_backend *b = &pool->listed[i];
+		if (b->address.len)
+			pool->backends[pool->n_backends++] = *b;
+		else
+			add_source(pool, CONF_SOURCE_dns, b->name, b);
+	}
+	if (pool->discover.file.ptr)
+		add_source(pool, CONF_SOURCE_file, pool->discover.file, NULL);
+	if (pool->discover.etcd.on)
+		add_source(pool, CONF_SOURCE_etcd, pool->discover.etcd.prefix, NULL);
+	if (pool->discover.consul.on)
+		add_source(pool, CONF_SOURCE_consul, pool->discover.consul.service, NULL);
+	if (pool->discover.kubernetes.on)
+		add_source(pool, CONF_SOURCE_kubernetes,
+			   view_str(arena_printf(d->arena, VIEW_FMT "/" VIEW_FMT,
+						 VIEW_ARG(pool->discover.kubernetes.namespace),
+						 VIEW_ARG(pool->discover.kubernetes.service))),
+			   NULL);
+	if (list && list->kind == NODE_LIST && !list->n && !pool->discover.on)
+		decode_error(d, list, "'backends' is empty");
+	else if (!list && !pool->discover.on)
+		decode_error(d, element->node, "'backends' is missing in pools." VIEW_FMT,
+			     VIEW_ARG(element->key->text));
+	else if (pool->discover.on && pool->n_sources == 0)
+		decode_error(d, node_get(element->node, VIEW("discover")),
+			     "'discover' names no source");
 }
 
 static bool is_pool_name(struct view v)
@@ -401,9 +456,10 @@ void finish_pool(struct decoder *d, const struct element *element)
 	if (!is_pool_name(pool->name))
 		decode_error(d, element->key,
 			     "a pool's name has 1 to 64 letters, digits, '.', '_' or '-'");
-	for (size_t i = 0; i < pool->n_backends; i++)
-		weights += pool->backends[i].weight;
-	if (pool->n_backends && !weights && !d->report.diags->n_errors)
+	finish_members(d, element);
+	for (size_t i = 0; i < pool->n_listed; i++)
+		weights += pool->listed[i].weight;
+	if (pool->n_listed && !weights && !d->report.diags->n_errors)
 		decode_warning(d, element->key, "no backend of pool '" VIEW_FMT "' has a weight",
 			       VIEW_ARG(pool->name));
 	if (pool->protocol == CONF_PROTOCOL_AUTO && !pool->tls.on)

@@ -11,6 +11,7 @@
 #include "finish.h"
 #include "row.h"
 #include "text.h"
+#include "type.h"
 #include "weir/base/check.h"
 #include "weir/base/file.h"
 #include "weir/conf/conf.h"
@@ -98,6 +99,58 @@ struct conf *conf_load_text(struct view text, const char *name, struct conf_diag
 	}
 	arena_free(scratch);
 	return conf;
+}
+
+/* ---- members ---- */
+
+static void decode_members(struct report *report, struct arena *scratch, struct node *root,
+			   struct conf_members *out)
+{
+	struct decoder d;
+	struct conf_pool pool = {.name = VIEW_NONE};
+	const struct row *row = row_find("pools.*.backends");
+	if (root->kind == NODE_MAP) { /* one alone */
+		struct node *list = node_list(scratch);
+		list->spot = root->spot;
+		node_add(scratch, list, root);
+		root = list;
+	}
+	decoder_init(&d, report, scratch);
+	row->type->decode(&d, row, root, &pool);
+	struct node_item *it = root->kind == NODE_LIST ? root->items : NULL;
+	for (size_t i = 0; i < pool.n_listed; i++, it = it->next)
+		if (!pool.listed[i].address.len && !d.report.diags->n_errors)
+			decode_error(&d, it->value,
+				     "a member has an address; '" VIEW_FMT "' is a name",
+				     VIEW_ARG(pool.listed[i].name));
+	*report = d.report;
+	*out = (struct conf_members){d.arena, pool.listed, pool.n_listed};
+}
+
+bool conf_members_parse(struct view text, const char *name, struct conf_members *out,
+			struct conf_diags *diags)
+{
+	struct arena *scratch = arena_new();
+	struct report report;
+	*out = (struct conf_members){.arena = NULL};
+	report_init(&report, diags, text, name);
+	struct node *root = text.len <= FILE_MAX ? yaml_read(&report, scratch, text) : NULL;
+	if (text.len > FILE_MAX)
+		report_at(&report, CONF_ERROR, NULL, NULL, "larger than 8 MiB");
+	else if (root)
+		decode_members(&report, scratch, root, out);
+	report_sort(&report);
+	if (diags->n_errors)
+		conf_members_free(out);
+	arena_free(scratch);
+	return !diags->n_errors;
+}
+
+void conf_members_free(struct conf_members *members)
+{
+	if (members->arena)
+		arena_free(members->arena);
+	*members = (struct conf_members){.arena = NULL};
 }
 
 static struct conf *load(const char *path, int wait_ms, struct conf_diags *diags)

@@ -98,6 +98,11 @@ static struct view parent_path(struct view path)
 	return path;
 }
 
+const struct row *row_find(const char *path)
+{
+	return find_path(view_str(path));
+}
+
 static void tree_add(size_t i)
 {
 	struct view path = view_str(rows[i].path), up = parent_path(path);

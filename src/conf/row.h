@@ -55,6 +55,8 @@ struct view row_key(const struct row *row);
 /* Size of the struct that one element of this list or named map fills. */
 size_t row_element_size(const struct row *row);
 size_t row_index(const struct row *row);
+/* By its whole path; NULL: there is none. */
+const struct row *row_find(const char *path);
 size_t row_count(void);
 const struct row *row_at(size_t index);
 /* False for keys of a later version. */

@@ -110,6 +110,10 @@ extern const struct conf_type conf_type_endpoint;
 extern const struct conf_type conf_type_address;
 extern const struct conf_type conf_type_addresses;
 extern const struct conf_type conf_type_networks;
+extern const struct conf_type conf_type_place;
+extern const struct conf_type conf_type_name_servers;
+extern const struct conf_type conf_type_urls;
+extern const struct conf_type conf_type_service_name;
 
 /* type_check.c */
 extern const struct conf_type conf_type_check;

@@ -7,6 +7,7 @@
 #include "type.h"
 #include "weir/base/addr.h"
 #include "weir/base/parse.h"
+#include "weir/base/url.h"
 
 /* "unix:x.sock" is a file name too. */
 static struct view absolute_text(struct decoder *d, struct view text)
@@ -60,18 +61,34 @@ static const char *address_hint(struct decoder *d, struct view v)
 				    VIEW_ARG(colon == 0 ? view_skip(v, 1) : v));
 	if (addr_parse_ip(v, &ip))
 		return "a port is missing";
+	return NULL;
+}
+
+/* Where names mean nothing. */
+static const char *name_hint(struct decoder *d, struct view v)
+{
+	ptrdiff_t colon = view_chr(v, ':');
 	struct view host = view_head(v, colon < 0 ? v.len : (size_t)colon);
 	if (view_ieq(host, VIEW("localhost")))
 		return arena_printf(d->arena,
-				    "names are not looked up: write '127.0.0.1" VIEW_FMT "'",
+				    "names are not looked up here: write '127.0.0.1" VIEW_FMT "'",
 				    VIEW_ARG(view_skip(v, host.len)));
 	if (is_name(host))
 		return arena_printf(
 		    d->arena,
-		    "names are not looked up: write the address that 'getent hosts " VIEW_FMT
+		    "names are not looked up here: write the address that 'getent hosts " VIEW_FMT
 		    "' shows",
 		    VIEW_ARG(host));
 	return NULL;
+}
+
+static void no_address(struct decoder *d, const struct node *node)
+{
+	const char *hint = address_hint(d, node->text);
+	decode_error_hint(d, node, hint ? hint : name_hint(d, node->text),
+			  "'" VIEW_FMT
+			  "' is no address such as 10.0.0.1:8000, [::1]:8000 or unix:/path",
+			  VIEW_ARG(node->text));
 }
 
 static bool read_address(struct decoder *d, const struct row *row, const struct node *node,
@@ -85,10 +102,7 @@ static bool read_address(struct decoder *d, const struct row *row, const struct 
 		decode_error(d, node, "the path of a unix socket has at most %zu bytes, not %zu",
 			     sizeof(addr->un.sun_path) - 1, text->len - 5);
 	else if (has_control(*text) || !addr_parse(*text, addr))
-		decode_error_hint(d, node, address_hint(d, node->text),
-				  "'" VIEW_FMT
-				  "' is no address such as 10.0.0.1:8000, [::1]:8000 or unix:/path",
-				  VIEW_ARG(node->text));
+		no_address(d, node);
 	else if (!addr_is_unix(addr) && addr_port(addr) < row->min)
 		decode_error(d, node, "the port must not be 0");
 	else
@@ -128,6 +142,79 @@ const struct conf_type conf_type_address = {
     .decode = address_decode,
     .encode = address_encode,
     .schema = address_schema,
+};
+
+/* ---- an address, or a name and its port ---- */
+
+/* The port behind the last colon; the name before it goes to *name. */
+static bool split_name(struct view v, struct view *name, uint64_t *port)
+{
+	size_t colon = v.len;
+	while (colon && v.ptr[colon - 1] != ':')
+		colon--;
+	*name = view_head(v, colon ? colon - 1 : v.len);
+	return colon && parse_u64(view_skip(v, colon), port) && *port <= UINT16_MAX;
+}
+
+/* Its last label has a letter: 10.0.0.300 is a mistake, not a name. */
+static bool is_host_name(struct view v)
+{
+	size_t dot = v.len;
+	if (!url_is_host(v))
+		return false;
+	while (dot && v.ptr[dot - 1] != '.')
+		dot--;
+	return is_name(view_skip(v, dot));
+}
+
+/* True when it is a name; what is wrong with it is reported. */
+static bool read_name(struct decoder *d, const struct row *row, const struct node *node)
+{
+	struct view name;
+	uint64_t port = 0;
+	bool has_port = split_name(node->text, &name, &port);
+	if (!is_host_name(has_port ? name : node->text))
+		return false;
+	if (!has_port)
+		decode_error_hint(
+		    d, node,
+		    arena_printf(d->arena, "did you mean '" VIEW_FMT ":80'?", VIEW_ARG(node->text)),
+		    "'" VIEW_FMT "' has no port", VIEW_ARG(node->text));
+	else if (port < row->min)
+		decode_error(d, node, "the port must not be 0");
+#ifndef WEIR_DNS
+	else
+		decode_error(d, node,
+			     "'" VIEW_FMT
+			     "' is a name: this weir was built without c-ares and looks "
+			     "none up",
+			     VIEW_ARG(node->text));
+#endif
+	return true;
+}
+
+static void place_decode(struct decoder *d, const struct row *row, struct node *node, void *base)
+{
+	struct view *text = (void *)((char *)base + row->aux);
+	if (want_scalar(d, row, node) && read_name(d, row, node))
+		*text = arena_view(d->arena, node->text);
+	else if (node->kind == NODE_SCALAR && !node_is_null(node))
+		address_decode(d, row, node, base);
+}
+
+static void place_schema(struct json *j, const struct row *row)
+{
+	(void)row;
+	schema_pattern(j, "^([0-9.]+:[0-9]{1,5}|\\[[0-9A-Fa-f:.]+\\]:[0-9]{1,5}|"
+			  "([A-Za-z0-9_-]+\\.)*[0-9_-]*[A-Za-z][A-Za-z0-9_-]*:[0-9]{1,5}|"
+			  "unix:[^\\u0000-\\u001f\\u007f]+)$");
+}
+
+const struct conf_type conf_type_place = {
+    .syntax = "an address such as 10.0.0.1:8000, or a name such as app.internal:8000",
+    .decode = place_decode,
+    .encode = address_encode,
+    .schema = place_schema,
 };
 
 /* ---- one or several: {struct addr *, struct view *, n} ---- */

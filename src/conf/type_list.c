@@ -88,6 +88,46 @@ const struct conf_type conf_type_hosts = {
     .pattern = "^(\\*\\.)?([A-Za-z0-9_-]+\\.)*[A-Za-z0-9_-]+$|^\\[[0-9A-Fa-f:.]+\\]$",
 };
 
+/* With a port or without. */
+static bool check_name_server(struct decoder *d, const struct node *node)
+{
+	struct addr addr;
+	bool port = addr_parse(node->text, &addr) && !addr_is_unix(&addr) && addr_port(&addr);
+	if (port || addr_parse_ip(node->text, &addr))
+		return true;
+	decode_error(d, node, "'" VIEW_FMT "' is no address of a name server such as 127.0.0.1:53",
+		     VIEW_ARG(node->text));
+	return false;
+}
+
+const struct conf_type conf_type_name_servers = {
+    .syntax = "an address such as 127.0.0.1:53, or a list",
+    .decode = views_decode,
+    .encode = views_encode,
+    .schema = views_schema,
+    .check_text = check_name_server,
+    .pattern = "^([0-9.]+(:[0-9]{1,5})?|[0-9A-Fa-f:.]+|\\[[0-9A-Fa-f:.]+\\](:[0-9]{1,5})?)$",
+};
+
+static bool check_url(struct decoder *d, const struct node *node)
+{
+	struct url url;
+	if (url_split(node->text, &url) && view_chr(node->text, '?') < 0)
+		return true;
+	decode_error(d, node, "'" VIEW_FMT "' is no URL such as http://127.0.0.1:2379",
+		     VIEW_ARG(node->text));
+	return false;
+}
+
+const struct conf_type conf_type_urls = {
+    .syntax = "a URL such as http://127.0.0.1:2379, or a list",
+    .decode = views_decode,
+    .encode = views_encode,
+    .schema = views_schema,
+    .check_text = check_url,
+    .pattern = "^https?://([A-Za-z0-9._-]+|\\[[0-9A-Fa-f:.]+\\])(:[0-9]{1,5})?(/[!-\"$-~]*)?$",
+};
+
 static bool check_method(struct decoder *d, const struct node *node)
 {
 	struct view v = node->text;

@@ -253,6 +253,34 @@ const struct conf_type conf_type_path = {
     .pattern = "^/[^\\u0000-\\u0020?#\\u007f]*$",
 };
 
+/* _service._proto.name (RFC 2782), as the name of SRV records. */
+static bool check_service_name(struct decoder *d, const struct node *node)
+{
+	struct view v = node->text;
+	ptrdiff_t dot = view_chr(v, '.');
+	if (!url_is_host(v) || !view_starts(v, VIEW("_")) || dot < 2 ||
+	    !view_starts(view_skip(v, (size_t)dot + 1), VIEW("_"))) {
+		decode_error(d, node,
+			     "'" VIEW_FMT "' is no service such as _http._tcp.app.internal",
+			     VIEW_ARG(v));
+		return false;
+	}
+#ifndef WEIR_DNS
+	decode_error(d, node, "'srv': this weir was built without c-ares and looks no names up");
+	return false;
+#endif
+	return true;
+}
+
+const struct conf_type conf_type_service_name = {
+    .syntax = "a service such as _http._tcp.app.internal",
+    .decode = text_decode,
+    .encode = text_encode,
+    .schema = text_schema,
+    .check_text = check_service_name,
+    .pattern = "^_[A-Za-z0-9_-]+\\._[A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)+$",
+};
+
 static bool check_regex(struct decoder *d, const struct node *node)
 {
 	if (node->text.len)

@@ -9,6 +9,8 @@
 #include "api.h"
 #include "backend.h"
 
+#include "weir/base/defs.h"
+
 const char *const top_sort_names[] = {"name", "state", "rate", "in flight", "errors", "p99"};
 
 static void *grow(void *array, size_t *cap, size_t n, size_t size)
@@ -161,11 +163,11 @@ static bool is_wanted(const struct top *top, const struct top_row *row)
 
 static unsigned state_rank(const struct top_row *row)
 {
-	static const char *const worst_first[] = {"down",     "ejected",     "unknown",
-						  "draining", "maintenance", "up"};
+	static const char *const worst_first[] = {"down", "ejected",     "unknown", "draining",
+						  "gone", "maintenance", "up"};
 	const char *state = get_text(row->backend, "state");
 	unsigned i = 0;
-	while (i < 6 && strcmp(state, worst_first[i]) != 0)
+	while (i < ARRAY_LEN(worst_first) - 1 && strcmp(state, worst_first[i]) != 0)
 		i++;
 	return i;
 }

@@ -114,6 +114,12 @@ static void *must_calloc(size_t size)
 	return p;
 }
 
+/* Of a state that was there before anybody said why. */
+static const char *admin_why_of(enum backend_state state)
+{
+	return state == BACKEND_gone ? "its source names it no more" : "set by an operator";
+}
+
 static struct health_pool *pool_of(struct health *h, struct view name)
 {
 	list_each (it, &h->pools) {
@@ -138,7 +144,10 @@ static struct health_target *target_new(struct health_pool *hp, struct backend *
 	t->health = hp->health;
 	t->pool = hp;
 	t->backend = b;
-	t->admin = state == BACKEND_draining || state == BACKEND_maintenance ? state : BACKEND_up;
+	bool told =
+	    state == BACKEND_draining || state == BACKEND_maintenance || state == BACKEND_gone;
+	t->admin = told ? state : BACKEND_up;
+	t->admin_why = admin_why_of(state);
 	t->due.fn = on_due;
 	t->since_us = b->since_us;
 	target_news_init(t);
@@ -305,7 +314,8 @@ static const char *why_now(enum backend_state state)
 		return "not checked yet";
 	case BACKEND_draining:
 	case BACKEND_maintenance:
-		return "set by an operator";
+	case BACKEND_gone:
+		return admin_why_of(state);
 	default:
 		return "no health checks any more";
 	}
@@ -384,13 +394,15 @@ bool health_accepts(const struct conf *conf, struct str *why)
 	return true;
 }
 
-void health_set_admin(struct health *h, struct backend *b, enum backend_state admin)
+void health_set_admin(struct health *h, struct backend *b, enum backend_state admin,
+		      const char *why)
 {
 	struct health_target *t = b->health;
 	check(t != NULL);
 	h->control_waits = true;
 	t->admin = admin;
-	target_settle(t, "set by an operator");
+	t->admin_why = why;
+	target_settle(t, why);
 	h->control_waits = false;
 }
 

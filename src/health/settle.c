@@ -37,7 +37,8 @@ static const char *reason_of(const struct health_target *t, enum backend_state s
 	switch (state) {
 	case BACKEND_draining:
 	case BACKEND_maintenance:
-		return "set by an operator";
+	case BACKEND_gone:
+		return t->admin_why;
 	case BACKEND_ejected:
 		return t->eject_reason;
 	case BACKEND_unknown:

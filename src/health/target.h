@@ -88,7 +88,8 @@ struct health_target {
 	uint32_t index;          /* in its pool */
 	bool weighted;           /* its weight is not 0: it gets new exchanges */
 	bool seen;
-	enum backend_state admin; /* draining, maintenance, or up: nothing said */
+	enum backend_state admin; /* draining, maintenance, gone, or up: nothing said */
+	const char *admin_why;    /* static */
 	/* active checks */
 	struct timer due;
 	struct list waiting;   /* due, but CHECKS_MAX others run */

@@ -28,13 +28,27 @@ static bool is_in_file(const struct conf_pool *conf, const struct pool_override 
 	return false;
 }
 
-/* What an operator said goes for a backend at another address, too. */
-static void set_state(struct backend *b, const struct pool_override *override)
+enum backend_state pool_wanted_state(const struct pool_override *override, enum conf_member member)
 {
-	if (b->health || !override || !(override->leaving || override->has_state))
+	if (override && override->has_state && override->state == BACKEND_maintenance &&
+	    !override->leaving)
+		return BACKEND_maintenance;
+	if (member == CONF_MEMBER_GONE)
+		return BACKEND_gone;
+	if (override && (override->leaving || override->has_state))
+		return override->leaving ? BACKEND_draining : override->state;
+	return member == CONF_MEMBER_DRAINING ? BACKEND_draining : BACKEND_up;
+}
+
+/* What an operator said goes for a backend at another address, too. */
+static void set_state(struct backend *b, const struct pool_override *override,
+		      enum conf_member member)
+{
+	enum backend_state state = pool_wanted_state(override, member);
+	if (b->health || state == BACKEND_up)
 		return;
-	uint8_t state = override->leaving ? BACKEND_draining : override->state;
-	atomic_store_explicit(&b->state, state, memory_order_relaxed);
+	b->told = (uint8_t)state;
+	atomic_store_explicit(&b->state, (uint8_t)state, memory_order_relaxed);
 }
 
 /* A newcomer to a pool that has been at work warms up; so does one that had no weight. */
@@ -55,7 +69,8 @@ static void add_backend(struct pool *pool, const struct conf_backend *conf,
 		return; /* replaced at run time */
 	uint32_t i = pool->n++;
 	pool->backends[i] = registry_backend_get(reg, pool->conf->name, conf);
-	set_state(pool->backends[i], override);
+	pool->members[i] = conf->member;
+	set_state(pool->backends[i], override, (enum conf_member)conf->member);
 	pool->weights[i] = override && override->has_weight ? override->weight : conf->weight;
 	welcome(pool, pool->backends[i], pool->weights[i]);
 	pool->max_requests[i] =
@@ -76,6 +91,7 @@ static void add_members(struct pool *pool, struct pool_registry *reg, const stru
 	pool->weights = arena_array(arena, most, sizeof(uint32_t));
 	pool->max_requests = arena_array(arena, most, sizeof(uint32_t));
 	pool->priorities = arena_array(arena, most, sizeof(uint8_t));
+	pool->members = arena_array(arena, most, sizeof(uint8_t));
 	for (size_t i = 0; i < pool->conf->n_backends; i++) {
 		const struct conf_backend *b = &pool->conf->backends[i];
 		add_backend(pool, b, find_override(overrides, pool->conf->name, b->name), reg);

@@ -102,7 +102,7 @@ static void round_of(unsigned i)
 	if (old->arena)
 		world_release(&world, old);
 	probing_set_admin(control.probing, next->pool.backends[i % next->pool.n],
-			  i % 2 ? BACKEND_draining : BACKEND_up);
+			  i % 2 ? BACKEND_draining : BACKEND_up, "set by an operator");
 	check(i % 2 == 0 ||
 	      strcmp(next->pool.backends[i % next->pool.n]->reason, "set by an operator") == 0);
 	look_at(&next->pool);

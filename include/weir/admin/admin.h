@@ -70,6 +70,7 @@ struct admin_status {
 		uint64_t at_wall_us; /* 0: none since the start */
 		struct view error;   /* diagnostics of a failed one, else empty */
 	} last_reload;
+	struct view members_error;  /* why those that sources name are not in force; else empty */
 	struct view handover_error; /* why the last one failed, until a reload; else empty */
 	bool draining;
 	struct view sandbox; /* what confines the workers; empty: nothing */
@@ -129,6 +130,8 @@ struct admin_past {
 
 struct filter_set; /* weir/filter/filter.h */
 
+struct discover_source;
+
 /* What boot/ offers.  All called on the control thread. */
 struct admin_host {
 	void *ctx;
@@ -156,6 +159,8 @@ struct admin_host {
 	enum err (*reset)(void *ctx, struct view pool, struct view backend, struct str *why);
 	const struct filter_set *(*filters)(void *ctx);
 	void (*drain)(void *ctx);
+	/* rows and texts are of the arena; struct discover_source is weir/discover/discover.h */
+	const struct discover_source *(*sources)(void *ctx, struct arena *arena, size_t *n);
 	const struct tls_used *(*certificates)(void *ctx, size_t *n);
 	/* asks every worker; `done` comes later, on the control thread, with rows that
 	 * live until it returns */
@@ -180,7 +185,8 @@ enum event_kind {
 	EVENT_REMOVE,
 	EVENT_DRAIN,
 	EVENT_MARK,
-	EVENT_VERDICT
+	EVENT_VERDICT,
+	EVENT_SOURCE
 };
 
 /* pool and backend may be empty. Control thread. */

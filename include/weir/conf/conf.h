@@ -272,13 +272,33 @@ struct conf_route {
 	uint32_t filters; /* bits of tbl/filters.def that it switches on: filter_set_build */
 };
 
+/* What a source says of one of its members; always CONF_MEMBER_HERE in a file. */
+enum conf_member { CONF_MEMBER_HERE, CONF_MEMBER_DRAINING, CONF_MEMBER_GONE };
+
 struct conf_backend {
 	struct view name; /* default: the address */
 	struct view address_text;
-	struct addr address;
+	struct addr address;   /* len 0: a name is to be looked up, address_text or srv */
+	struct view srv;       /* ptr NULL: not given */
 	uint32_t weight;       /* 0..65535 */
 	uint32_t max_requests; /* 0: the pool's limits.requests */
 	uint8_t priority;
+	uint8_t member; /* enum conf_member */
+};
+
+/* Rows of sources.def. */
+enum conf_source_kind {
+#define SOURCE(symbol, keyword, sentence) CONF_SOURCE_##symbol,
+#include "weir/tbl/sources.def"
+#undef SOURCE
+	N_CONF_SOURCES,
+};
+
+/* Where members of a pool come from, beside the addresses that are written. */
+struct conf_source {
+	enum conf_source_kind kind;
+	struct view text;                 /* what it is asked for: "app.internal:8000" */
+	const struct conf_backend *entry; /* dns: what is written beside the name */
 };
 
 enum conf_retry_on {
@@ -338,8 +358,34 @@ struct conf_pool {
 	struct view name;
 	uint32_t index;
 	struct view balance; /* keyword of strategies.def, synonyms resolved */
+	/* as written: addresses, and names that are to be looked up */
+	struct conf_backend *listed;
+	size_t n_listed;
+	/* the addresses of these; in a generation also the members that sources name */
 	struct conf_backend *backends;
 	size_t n_backends;
+	struct conf_source *sources;
+	size_t n_sources;
+	struct {
+		bool on;
+		struct view file; /* ptr NULL: none */
+		struct {
+			bool on;
+			struct conf_views endpoints;
+			struct view prefix, ca, cert, key, username, password_file;
+		} etcd;
+		struct {
+			bool on;
+			struct conf_endpoint address;
+			struct view service, tag, datacenter, token_file, ca;
+		} consul;
+		struct {
+			bool on;
+			struct conf_endpoint
+			    api; /* text.ptr NULL: that of the cluster weir is in */
+			struct view namespace, service, port, token_file, ca;
+		} kubernetes;
+	} discover;
 	enum conf_protocol protocol;
 	struct {
 		bool on;
@@ -447,6 +493,11 @@ struct conf {
 		struct conf_access_log access;
 	} log;
 	struct conf_tracing tracing;
+	struct conf_dns {
+		struct conf_views servers; /* none: those of resolv.conf */
+		uint64_t timeout_us, min_ttl_us, max_ttl_us, gone_us;
+		uint32_t tries;
+	} dns;
 	struct conf_listener *listeners;
 	size_t n_listeners;
 	struct conf_route *routes; /* at least one: without any, a catch-all to the only pool */
@@ -513,6 +564,18 @@ struct conf *conf_load(const char *path, struct conf_diags *diags);
 /* The same at the start of a process, when a pipe may be waited for. */
 struct conf *conf_load_first(const char *path, struct conf_diags *diags);
 struct conf *conf_load_text(struct view text, const char *name, struct conf_diags *diags);
+
+/* Backends by themselves, as sources have them: a list as in pools.*.backends, or one map
+ * of it, in YAML or JSON.  Addresses only. */
+struct conf_members {
+	struct arena *arena; /* owns the rows */
+	struct conf_backend *rows;
+	size_t n;
+};
+/* False when there is any error. */
+bool conf_members_parse(struct view text, const char *name, struct conf_members *out,
+			struct conf_diags *diags);
+void conf_members_free(struct conf_members *members);
 
 /* The command line's own mode: no file. */
 struct conf_args {

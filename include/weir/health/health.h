@@ -11,7 +11,7 @@
  *   clients = health_clients_new(h, gen->pools, gen->n_pools);
  *   health_follow(h, gen->pools, gen->n_pools, clients); // before a generation is published
  *   health_clients_free(clients);
- *   health_set_admin(h, backend, BACKEND_draining);
+ *   health_set_admin(h, backend, BACKEND_draining, why);
  *   health_free(h);                                      // before backends go
  *
  * One prober a process, on a thread of its own, however many workers there are: no
@@ -81,7 +81,8 @@ void health_follow(struct health *h, const struct pool *pools, uint32_t n,
 		   struct health_clients *clients);
 
 /* draining, maintenance, or up: as checks and traffic say. */
-void health_set_admin(struct health *h, struct backend *b, enum backend_state admin);
+void health_set_admin(struct health *h, struct backend *b, enum backend_state admin,
+		      const char *why);
 
 /* For the process that takes over, which reads it after its first health_follow. */
 void health_pack(const struct health *h, struct str *out);

@@ -103,6 +103,7 @@ struct backend {
 	struct list registry_link;
 	unsigned refs;
 	uint32_t weight;   /* in the newest generation */
+	uint8_t told;      /* enum backend_state, by operators and sources; up: nothing said */
 	uint64_t since_us; /* wall clock of the last change of state, as health told it */
 	char reason[BACKEND_REASON_MAX];
 	struct windows *windows;      /* owns; latency of successes, folded once a second */

@@ -136,6 +136,7 @@ struct pool {
 	uint32_t *max_requests;    /* [n], 0: none */
 	uint32_t *weights;         /* [n] as in effect, runtime changes included */
 	uint8_t *priorities;       /* [n] */
+	uint8_t *members;          /* [n] enum conf_member */
 	uint32_t n;
 	bool limited;  /* any max_requests, or adaptive */
 	bool adaptive; /* limits.adaptive */
@@ -179,6 +180,9 @@ struct pool_override {
 	uint64_t at_wall_us;       /* of the last change */
 	struct conf_backend added; /* with `add` */
 };
+
+/* What its operator (NULL: nobody spoke) and its source want of a backend. */
+enum backend_state pool_wanted_state(const struct pool_override *override, enum conf_member member);
 
 /* Fills *pool out of the arena; takes references.  Control thread. */
 void pool_build(struct pool *pool, const struct conf_pool *conf, struct pool_registry *reg,

@@ -263,7 +263,7 @@ async function recall() {
 
 // ---- pools and backends ----
 
-const STATE_ORDER = ["down", "ejected", "unknown", "draining", "maintenance", "up"];
+const STATE_ORDER = ["down", "ejected", "unknown", "draining", "gone", "maintenance", "up"];
 const COLUMNS = [
   ["name", "backend", "l"], ["state", "state", "l"], ["rate", "rate", ""], ["history", "", "wide"],
   ["in_flight", "in flight", ""], ["lately", "errors, 1 min", "wide"], ["p50_us", "p50", "wide"], ["p90_us", "p90", "wide"],

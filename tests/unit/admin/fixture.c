@@ -208,6 +208,14 @@ static enum err remove_backend(void *ctx, struct view pool, struct view backend,
 	return ERR_OK;
 }
 
+static const struct discover_source *no_sources(void *ctx, struct arena *arena, size_t *n)
+{
+	(void)ctx;
+	(void)arena;
+	*n = 0;
+	return NULL;
+}
+
 static const struct list *get_overrides(void *ctx)
 {
 	return &((struct fixture *)ctx)->overrides;
@@ -330,6 +338,7 @@ void fixture_init(struct fixture *f, const char *yaml)
 	    .reset = reset,
 	    .filters = get_filters,
 	    .drain = drain,
+	    .sources = no_sources,
 	    .certificates = certificates,
 	    .connections = connections,
 	};

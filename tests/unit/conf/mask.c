@@ -34,6 +34,9 @@ static const char yaml[] =
     "  app:\n"
     "    backends: ['127.0.0.1:2']\n"
     "    balance: prequal\n"
+    "    discover:\n"
+    "      consul: {service: a, address: 'http://127.0.0.1:1/?key=" SECRET "'}\n"
+    "      kubernetes: {service: a, api: 'http://127.0.0.1:1/?key=" SECRET "'}\n"
     "    prequal: {path: '/load?key=" SECRET "'}\n"
     "    health:\n"
     "      path: /healthz?key=" SECRET "\n"
@@ -54,6 +57,8 @@ static const char *const planted[] = {
     "routes[].request_headers.add",
     "routes[].response_headers.set",
     "routes[].response_headers.add",
+    "pools.*.discover.consul.address",
+    "pools.*.discover.kubernetes.api",
     "pools.*.prequal.path",
     "pools.*.health.path",
     "pools.*.health.headers",
@@ -76,7 +81,8 @@ static const struct conf_type *const open_types[] = {
     &conf_type_statuses,    &conf_type_pool_ref,       &conf_type_split,
     &conf_type_hash_source, &conf_type_delay,          &conf_type_host_field,
     &conf_type_cookie_name, &conf_type_key_file,      &conf_type_limit_key,
-    &conf_type_rate,
+    &conf_type_rate,        &conf_type_place,          &conf_type_urls,
+    &conf_type_name_servers, &conf_type_service_name,
 };
 
 static bool is_open(const struct conf_type *type)

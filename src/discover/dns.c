@@ -1,0 +1,626 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Names in the DNS: A and AAAA of a name, or of each target of its SRV records.
+ *
+ *   ask --> (SRV -->) A, AAAA of every part --> all are here --> conclude --> again by TTL
+ *
+ * What an answer means:
+ *
+ *   addresses      members; of a family that has none beside one that has some: none
+ *   empty          nothing changes, and it is said: a zone half loaded looks like that
+ *   SERVFAIL, ...  nothing changes, and it is said
+ *   NXDOMAIN       members go when it has been the answer for dns.gone
+ */
+#ifdef WEIR_DNS
+/* what newer ones of it call old is all that Debian 12 has */
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+#include <ares.h>
+#include <arpa/nameser.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "source.h"
+#include "srv.h"
+
+#include "weir/base/check.h"
+#include "weir/base/clock.h"
+
+#define SOCKETS_MAX 64
+#define RESOLV_CONF "/etc/resolv.conf"
+/* How often is asked while a name does not exist. */
+#define GONE_LOOK_US UINT64_C(5000000)
+
+/* ---- the resolver: one for all sources ---- */
+
+struct dns {
+	struct discover *discover;
+	ares_channel channel;
+	struct dns_socket {
+		ev_io io;
+		struct dns *dns;
+	} sockets[SOCKETS_MAX];
+	struct timer timer;
+	struct timespec resolv_mtime;
+};
+
+static void schedule(struct dns *dns)
+{
+	struct timeval room, *tv = ares_timeout(dns->channel, NULL, &room);
+	if (!tv)
+		timer_clear(&dns->timer);
+	else
+		timer_set(&dns->discover->loop->timers, &dns->timer,
+			  clock_us() + (uint64_t)tv->tv_sec * 1000000 + (uint64_t)tv->tv_usec);
+}
+
+static void on_socket(struct ev_loop *ev, ev_io *io, int revents)
+{
+	struct dns_socket *s = io->data;
+	struct dns *dns = s->dns;
+	(void)ev;
+	ares_process_fd(dns->channel, revents & EV_READ ? io->fd : ARES_SOCKET_BAD,
+			revents & EV_WRITE ? io->fd : ARES_SOCKET_BAD);
+	schedule(dns);
+}
+
+static void on_timer(struct timer *timer)
+{
+	struct dns *dns = container_of(timer, struct dns, timer);
+	ares_process_fd(dns->channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
+	schedule(dns);
+}
+
+static struct dns_socket *socket_of(struct dns *dns, int fd)
+{
+	for (size_t i = 0; i < SOCKETS_MAX; i++)
+		if (dns->sockets[i].io.fd == fd)
+			return &dns->sockets[i];
+	return NULL;
+}
+
+/* c-ares says what it waits for.  A socket that finds no place is served by the timer. */
+static void on_interest(void *arg, ares_socket_t fd, int readable, int writable)
+{
+	struct dns *dns = arg;
+	struct ev_loop *ev = dns->discover->loop->ev;
+	struct dns_socket *s = socket_of(dns, fd);
+	int events = (readable ? EV_READ : 0) | (writable ? EV_WRITE : 0);
+	if (s)
+		ev_io_stop(ev, &s->io);
+	else
+		s = socket_of(dns, -1);
+	if (!s)
+		return;
+	ev_io_init(&s->io, on_socket, events ? fd : -1, events);
+	s->io.data = s;
+	if (events)
+		ev_io_start(ev, &s->io);
+}
+
+static void set_servers(struct dns *dns, const struct conf_dns *conf)
+{
+	struct str text = STR_INIT;
+	struct addr addr;
+	char ip[ADDR_IP_TEXT_MAX];
+	for (size_t i = 0; i < conf->servers.n; i++) {
+		struct view v = conf->servers.rows[i];
+		if (!addr_parse(v, &addr) && !addr_parse_ip(v, &addr))
+			continue;
+		bool v6 = addr.sa.sa_family == AF_INET6;
+		addr_format_ip(&addr, ip);
+		str_printf(&text, "%s%s%s%s:%u", text.len ? "," : "", v6 ? "[" : "", ip,
+			   v6 ? "]" : "", addr_port(&addr) ? addr_port(&addr) : 53);
+	}
+	if (text.len)
+		ares_set_servers_ports_csv(dns->channel, text.ptr);
+	str_fini(&text);
+}
+
+const char *discover_library(void)
+{
+	static char text[32];
+	snprintf(text, sizeof(text), "c-ares %s", ares_version(NULL));
+	return text;
+}
+
+static struct timespec resolv_mtime(void)
+{
+	struct stat st;
+	return stat(RESOLV_CONF, &st) == 0 ? st.st_mtim : (struct timespec){0};
+}
+
+static struct dns *dns_new(struct discover *d)
+{
+	const struct conf_dns *conf = &d->conf->dns;
+	struct dns *dns = calloc(1, sizeof(*dns));
+	check(dns != NULL && ares_library_init(ARES_LIB_INIT_ALL) == ARES_SUCCESS);
+	dns->discover = d;
+	dns->timer.fn = on_timer;
+	dns->resolv_mtime = resolv_mtime();
+	for (size_t i = 0; i < SOCKETS_MAX; i++) {
+		dns->sockets[i].dns = dns;
+		dns->sockets[i].io.fd = -1;
+	}
+	struct ares_options options = {
+	    .timeout = (int)(conf->timeout_us / 1000),
+	    .tries = (int)conf->tries,
+	    .sock_state_cb = on_interest,
+	    .sock_state_cb_data = dns,
+	};
+	int status = ares_init_options(
+	    &dns->channel, &options, ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB);
+	if (status != ARES_SUCCESS) {
+		ares_library_cleanup();
+		free(dns);
+		return NULL;
+	}
+	set_servers(dns, conf);
+	return dns;
+}
+
+void dns_free(struct dns *dns)
+{
+	if (!dns)
+		return;
+	ares_destroy(dns->channel);
+	timer_del(&dns->timer);
+	ares_library_cleanup();
+	free(dns);
+}
+
+static bool is_stale(const struct dns *dns)
+{
+	struct timespec now = resolv_mtime();
+	return !dns->discover->conf->dns.servers.n &&
+	       (now.tv_sec != dns->resolv_mtime.tv_sec || now.tv_nsec != dns->resolv_mtime.tv_nsec);
+}
+
+/* ---- what is asked ---- */
+
+enum dns_result { DNS_OPEN, DNS_FOUND, DNS_EMPTY, DNS_NONE, DNS_FAILED };
+
+/* A name whose addresses are wanted: that of the source, or a target of its SRV records. */
+struct part {
+	char host[DNS_NAME_MAX];
+	uint16_t port;
+	uint32_t weight;
+	uint8_t priority;
+	struct view cause;          /* of the round's arena */
+	enum dns_result results[2]; /* A, AAAA */
+};
+
+struct names {
+	struct source *source;
+	struct arena *arena; /* of this round; owns */
+	struct part *parts;
+	size_t n_parts;
+	struct found *rows;
+	size_t n_rows, cap;
+	struct question *open; /* singly linked */
+	uint32_t ttl_s;
+	uint64_t gone_since_us; /* it has not existed since then; 0: it has */
+	char why[120];          /* of the last failure in this round */
+};
+
+/* Outlives the source that asked: c-ares calls back in any case. */
+struct question {
+	struct names *names; /* NULL: nobody waits any more */
+	struct question *next;
+	size_t part;
+	unsigned family; /* index into results */
+};
+
+static void conclude(struct names *n);
+
+static struct question *question_new(struct names *n, size_t part, unsigned family)
+{
+	struct question *q = calloc(1, sizeof(*q));
+	check(q != NULL);
+	*q = (struct question){.names = n, .next = n->open, .part = part, .family = family};
+	n->open = q;
+	return q;
+}
+
+/* Its answer is here; the names that wait for it, or NULL. */
+static struct names *question_over(struct question *q)
+{
+	struct names *n = q->names;
+	for (struct question **at = n ? &n->open : NULL; at && *at; at = &(*at)->next)
+		if (*at == q) {
+			*at = q->next;
+			break;
+		}
+	return n;
+}
+
+static enum dns_result result_of(int status)
+{
+	switch (status) {
+	case ARES_SUCCESS:
+		return DNS_FOUND;
+	case ARES_ENODATA:
+		return DNS_EMPTY;
+	case ARES_ENOTFOUND:
+		return DNS_NONE;
+	default:
+		return DNS_FAILED;
+	}
+}
+
+static void note(struct names *n, const char *host, int status)
+{
+	struct str text = str_fixed(n->why, sizeof(n->why));
+	str_printf(&text, "%.60s: %s", host, ares_strerror(status));
+}
+
+/* ---- addresses ---- */
+
+static struct found *row_add(struct names *n)
+{
+	if (n->n_rows == n->cap) {
+		size_t cap = n->cap ? 2 * n->cap : 16;
+		struct found *rows = arena_array(n->arena, cap, sizeof(*rows));
+		if (n->n_rows)
+			memcpy(rows, n->rows, n->n_rows * sizeof(*rows));
+		n->rows = rows;
+		n->cap = cap;
+	}
+	return &n->rows[n->n_rows++];
+}
+
+static void take_address(struct names *n, const struct part *part, const struct sockaddr *sa,
+			 socklen_t len)
+{
+	struct addr addr = {.len = len};
+	if (len > sizeof(addr.in6))
+		return;
+	memcpy(&addr.sa, sa, len);
+	if (sa->sa_family == AF_INET6)
+		addr.in6.sin6_port = htons(part->port);
+	else
+		addr.in4.sin_port = htons(part->port);
+	if (addr_unreachable(&addr))
+		return;
+	struct found *row = row_add(n);
+	*row = (struct found){.backend = *n->source->conf->entry, .cause = part->cause};
+	row->backend.weight = part->weight;
+	row->backend.priority = part->priority;
+	row->backend.srv = VIEW_NONE;
+	found_set_address(row, &addr, n->arena);
+}
+
+static void on_addresses(void *arg, int status, int timeouts, struct ares_addrinfo *info)
+{
+	struct question *q = arg;
+	struct names *n = question_over(q);
+	(void)timeouts;
+	if (n) {
+		struct part *part = &n->parts[q->part];
+		part->results[q->family] = result_of(status);
+		if (part->results[q->family] != DNS_FOUND)
+			note(n, part->host, status);
+		for (struct ares_addrinfo_node *it = info ? info->nodes : NULL; it;
+		     it = it->ai_next) {
+			n->ttl_s =
+			    (uint32_t)it->ai_ttl < n->ttl_s ? (uint32_t)it->ai_ttl : n->ttl_s;
+			take_address(n, part, it->ai_addr, it->ai_addrlen);
+		}
+		if (!n->open)
+			conclude(n);
+	}
+	ares_freeaddrinfo(info);
+	free(q);
+}
+
+static void ask_addresses(struct names *n)
+{
+	static const int families[] = {AF_INET, AF_INET6};
+	ares_channel channel = n->source->discover->dns->channel;
+	struct question *asked[2 * SRV_MAX];
+	size_t k = 0;
+	/* all of them are open before the first answers, which may be at once */
+	for (size_t i = 0; i < n->n_parts; i++)
+		for (unsigned f = 0; f < 2; f++)
+			asked[k++] = question_new(n, i, f);
+	size_t n_parts = n->n_parts;
+	for (size_t i = 0; i < 2 * n_parts; i++) {
+		struct ares_addrinfo_hints hints = {.ai_family = families[i % 2],
+						    .ai_socktype = SOCK_STREAM};
+		char host[DNS_NAME_MAX];
+		memcpy(host, n->parts[i / 2].host, sizeof(host));
+		ares_getaddrinfo(channel, host, NULL, &hints, on_addresses, asked[i]);
+	}
+}
+
+/* ---- services ---- */
+
+static int by_priority(const void *a, const void *b)
+{
+	const struct srv_record *x = a, *y = b;
+	return x->priority < y->priority ? -1 : x->priority > y->priority;
+}
+
+/* Priorities by their order: a pool has 256 of them.  A weight of 0 is a small one (RFC 2782). */
+static void take_records(struct names *n, struct srv_record *records, size_t count)
+{
+	const struct conf_backend *entry = n->source->conf->entry;
+	unsigned rank = entry->priority;
+	qsort(records, count, sizeof(*records), by_priority);
+	n->parts = arena_array(n->arena, count, sizeof(*n->parts));
+	n->n_parts = 0;
+	for (size_t i = 0; i < count; i++) {
+		const struct srv_record *r = &records[i];
+		if (i && r->priority != records[i - 1].priority && rank < UINT8_MAX)
+			rank++;
+		if (!r->target[0] || !r->port)
+			continue;
+		struct part *part = &n->parts[n->n_parts++];
+		*part = (struct part){.port = r->port,
+				      .weight = r->weight ? r->weight : 1,
+				      .priority = (uint8_t)rank};
+		memcpy(part->host, r->target, sizeof(part->host));
+		part->cause = view_str(arena_printf(n->arena, "SRV %s:%u", r->target, r->port));
+	}
+}
+
+static void on_records(void *arg, int status, int timeouts, unsigned char *bytes, int len)
+{
+	struct question *q = arg;
+	struct names *n = question_over(q);
+	struct srv_record records[SRV_MAX];
+	int count = 0;
+	(void)timeouts;
+	free(q);
+	if (!n)
+		return;
+	enum dns_result result = result_of(status);
+	if (result == DNS_FOUND) {
+		count = srv_parse(bytes, (size_t)len, records, &n->ttl_s);
+		result = count < 0 ? DNS_FAILED : count ? DNS_FOUND : DNS_EMPTY;
+		status = count < 0 ? ARES_EBADRESP : ARES_ENODATA;
+	}
+	if (result == DNS_FOUND)
+		take_records(n, records, (size_t)count);
+	if (result == DNS_FOUND && n->n_parts) {
+		ask_addresses(n);
+		return;
+	}
+	if (result == DNS_FOUND) /* "." says that there is no such service */
+		result = DNS_NONE;
+	note(n, n->source->conf->text.ptr, status);
+	n->parts = arena_zalloc(n->arena, sizeof(*n->parts));
+	n->n_parts = 1;
+	n->parts[0].results[0] = n->parts[0].results[1] = result;
+	conclude(n);
+}
+
+/* ---- what it means ---- */
+
+static bool is_of(const struct member *m, const struct part *part, unsigned family)
+{
+	bool v6 = m->backend.address.sa.sa_family == AF_INET6;
+	return view_eq(m->cause, part->cause) && v6 == (family == 1);
+}
+
+/* The members that this question had the last time stay. */
+static void carry_over(struct names *n, const struct part *part, unsigned family)
+{
+	const struct source *s = n->source;
+	for (size_t i = 0; i < s->n_members; i++) {
+		const struct member *m = s->members[i];
+		if (!is_of(m, part, family) || m->backend.member == CONF_MEMBER_GONE)
+			continue;
+		struct found *row = row_add(n);
+		row->backend = m->backend;
+		row->cause = part->cause;
+		row->backend.name = arena_view(n->arena, m->backend.name);
+		row->backend.address_text = arena_view(n->arena, m->backend.address_text);
+	}
+}
+
+/* What its two answers are together; one that failed beside a good one keeps what it had. */
+static enum dns_result judge(struct names *n, const struct part *part)
+{
+	const enum dns_result *r = part->results;
+	bool found = r[0] == DNS_FOUND || r[1] == DNS_FOUND;
+	bool failed = r[0] == DNS_FAILED || r[1] == DNS_FAILED;
+	for (unsigned f = 0; f < 2; f++)
+		if (r[f] == DNS_FAILED || (!found && r[f] == DNS_EMPTY))
+			carry_over(n, part, f);
+	if (found)
+		return DNS_FOUND;
+	if (failed)
+		return DNS_FAILED;
+	return r[0] == DNS_NONE || r[1] == DNS_NONE ? DNS_NONE : DNS_EMPTY;
+}
+
+static bool is_v6(const struct found *row)
+{
+	return row->backend.address.sa.sa_family == AF_INET6;
+}
+
+/* Nobody here could connect to it, as where there is no IPv6.  Nothing is sent. */
+static bool has_way(const struct found *row)
+{
+	const struct addr *addr = &row->backend.address;
+	int fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	bool ok = fd >= 0 && connect(fd, &addr->sa, addr->len) == 0;
+	if (fd >= 0)
+		close(fd);
+	return ok;
+}
+
+/* Beside IPv4, IPv6 counts only where there is a way to it. */
+static void drop_unreachable(struct names *n)
+{
+	size_t kept = 0, n_v6 = 0;
+	for (size_t i = 0; i < n->n_rows; i++)
+		n_v6 += is_v6(&n->rows[i]);
+	if (n_v6 == n->n_rows)
+		return;
+	for (size_t i = 0; i < n->n_rows; i++)
+		if (!is_v6(&n->rows[i]) || has_way(&n->rows[i]))
+			n->rows[kept++] = n->rows[i];
+	n->n_rows = kept;
+}
+
+static uint64_t until_next_us(const struct names *n)
+{
+	const struct conf_dns *conf = &n->source->discover->conf->dns;
+	uint64_t us = (uint64_t)n->ttl_s * 1000000;
+	us = us < conf->max_ttl_us ? us : conf->max_ttl_us;
+	return us > conf->min_ttl_us ? us : conf->min_ttl_us;
+}
+
+static void conclude_none(struct names *n)
+{
+	struct source *s = n->source;
+	uint64_t now = clock_us(), gone_us = s->discover->conf->dns.gone_us;
+	if (!n->gone_since_us)
+		n->gone_since_us = now;
+	uint64_t past = now - n->gone_since_us;
+	if (past >= gone_us)
+		source_empty(s);
+	source_fail(s, "%s", n->why);
+	if (past < gone_us) {
+		uint64_t left = gone_us - past;
+		source_again(s, left < GONE_LOOK_US ? left : GONE_LOOK_US);
+	}
+}
+
+static void conclude(struct names *n)
+{
+	struct source *s = n->source;
+	size_t count[DNS_FAILED + 1] = {0};
+	for (size_t i = 0; i < n->n_parts; i++)
+		count[judge(n, &n->parts[i])]++;
+	if (!count[DNS_FOUND] && count[DNS_NONE] == n->n_parts) {
+		conclude_none(n);
+	} else if (!count[DNS_FOUND]) {
+		n->gone_since_us = 0;
+		if (count[DNS_FAILED])
+			source_fail(s, "%s", n->why);
+		else
+			source_fail(s, "%s (an empty answer)", n->why);
+	} else {
+		n->gone_since_us = 0;
+		drop_unreachable(n);
+		source_answer(s, n->rows, n->n_rows);
+		if (count[DNS_FAILED])
+			source_warn(s, "%s", n->why);
+		source_again(s, until_next_us(n));
+	}
+	arena_free(n->arena);
+	n->arena = NULL;
+}
+
+/* ---- the source ---- */
+
+/* "app.internal:8000" */
+static void one_part(struct names *n)
+{
+	const struct conf_backend *entry = n->source->conf->entry;
+	struct view text = entry->address_text;
+	size_t colon = text.len;
+	while (colon && text.ptr[colon - 1] != ':')
+		colon--;
+	struct part *part = arena_zalloc(n->arena, sizeof(*part));
+	part->port = (uint16_t)atoi(text.ptr + colon);
+	part->weight = entry->weight;
+	part->priority = entry->priority;
+	part->cause = VIEW("DNS");
+	size_t len = colon - 1 < sizeof(part->host) - 1 ? colon - 1 : sizeof(part->host) - 1;
+	memcpy(part->host, text.ptr, len);
+	n->parts = part;
+	n->n_parts = 1;
+}
+
+/* A new resolver cannot replace the one that others wait for. */
+static bool need_resolver(struct discover *d)
+{
+	if (d->dns && is_stale(d->dns)) {
+		dns_free(d->dns);
+		d->dns = NULL;
+	}
+	if (!d->dns)
+		d->dns = dns_new(d);
+	return d->dns != NULL;
+}
+
+static void ask(struct source *s)
+{
+	struct names *n = s->state;
+	if (n->open) /* it is under way */
+		return;
+	if (!need_resolver(s->discover)) {
+		source_fail(s, "no resolver can be made");
+		return;
+	}
+	if (n->arena)
+		arena_free(n->arena);
+	n->arena = arena_new();
+	n->rows = NULL;
+	n->n_rows = n->cap = 0;
+	n->ttl_s = UINT32_MAX;
+	if (s->conf->entry->srv.ptr) {
+		struct question *q = question_new(n, 0, 0);
+		ares_query(s->discover->dns->channel, s->conf->entry->srv.ptr, ns_c_in, ns_t_srv,
+			   on_records, q);
+	} else {
+		one_part(n);
+		ask_addresses(n);
+	}
+	if (s->discover->dns)
+		schedule(s->discover->dns);
+}
+
+static void dns_start(struct source *s)
+{
+	struct names *n = calloc(1, sizeof(*n));
+	check(n != NULL);
+	n->source = s;
+	s->state = n;
+	ask(s);
+}
+
+static void dns_stop(struct source *s)
+{
+	struct names *n = s->state;
+	for (struct question *q = n->open; q; q = q->next)
+		q->names = NULL;
+	if (n->arena)
+		arena_free(n->arena);
+	free(n);
+	s->state = NULL;
+}
+
+const struct source_kind source_dns = {
+    .keyword = "dns",
+    .start = dns_start,
+    .stop = dns_stop,
+    .ask = ask,
+};
+#else
+#include "source.h"
+
+const char *discover_library(void)
+{
+	return NULL;
+}
+
+/* The configuration refuses names where there is no resolver. */
+static void nothing(struct source *s)
+{
+	(void)s;
+}
+
+const struct source_kind source_dns = {
+    .keyword = "dns",
+    .start = nothing,
+    .stop = nothing,
+    .ask = nothing,
+};
+#endif

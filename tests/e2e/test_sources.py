@@ -1,0 +1,405 @@
+# SPDX-License-Identifier: MIT
+"""Members that are not written: names in the DNS, a file, etcd, Consul, Kubernetes."""
+import json
+import os
+import shutil
+import signal
+import ssl
+import threading
+
+import pytest
+import yaml
+
+from backends import SOURCE, free_port
+from certs import Authority
+from sources import Consul, Dnsmasq, Etcd, Kubernetes, members, source, until_members
+from wire import wait_for
+
+
+@pytest.fixture
+def dns(tmp_path):
+    server = Dnsmasq(tmp_path)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def serve(weir, tmp_path):
+    """serve(pools, **top): a daemon with these pools, a route /NAME to each."""
+    def start(pools, **top):
+        routes = [{"match": {"path": f"/{name}"}, "pool": name} for name in pools]
+        daemon = weir([], pools=pools, routes=routes, **top)
+        daemon.fd_check = False  # the resolver and watches have descriptors of their own
+        return daemon
+    return start
+
+
+def ports(backend):
+    return [a.rpartition(":")[2] for a in backend.addresses]
+
+
+# ---- DNS ----
+
+def test_a_name_is_its_addresses(serve, dns, app):
+    port = ports(app())[0]
+    dns.say({"app.test": ["127.0.0.1", "127.0.0.2"]})
+    daemon = serve({"app": {"backends": [f"app.test:{port}"]}}, dns={"servers": dns.address})
+    one, two, three = (f"127.0.0.{i}:{port}" for i in (1, 2, 3))
+    assert set(daemon.backends()) == {one, two}, "the first request finds them"
+    assert daemon.ask(target="/app").status == 200
+    dns.say({"app.test": ["127.0.0.1", "127.0.0.3"]})
+    until_members(daemon, [one, three])
+    assert daemon.ask(target="/app").status == 200
+    kinds = [e["kind"] for e in daemon.events()]
+    assert "source" in kinds
+    said = daemon.ctl("sources", check=0).stdout
+    assert f"app.test:{port}" in said and f"app/{three}" in said and "DNS" in said
+    rows = daemon.admin.metrics()
+    label = f'pool="app",kind="dns",source="app.test:{port}"'
+    assert rows[f'weir_source_members{{{label},state="here"}}'] == 2
+    assert rows[f"weir_source_up{{{label}}}"] == 1
+
+
+def test_who_is_gone_finishes_what_it_has(serve, dns, app):
+    """A state of its own; running exchanges end well, new ones go elsewhere."""
+    backend = app(2, "service=1500ms")
+    slow, other = ports(backend)
+    dns.again(f"srv-host=_http._tcp.app.test,one.test,{slow},0,1",
+              f"srv-host=_http._tcp.app.test,two.test,{other},10,1")
+    dns.say({"one.test": ["127.0.0.1"], "two.test": ["127.0.0.1"]})
+    daemon = serve({"app": {"backends": [{"srv": "_http._tcp.app.test"}], "outlier": "off"}},
+                   dns={"servers": dns.address})
+    first, second = f"127.0.0.1:{slow}", f"127.0.0.1:{other}"
+    assert members(daemon) == {first: ("here", 1, 0), second: ("here", 1, 1)}
+    client = daemon.connect()
+    client.send_request("GET", "/app")
+    wait_for(lambda: daemon.backends()[first]["in_flight"] == 1)
+    dns.again(f"srv-host=_http._tcp.app.test,two.test,{other},10,1")
+    wait_for(lambda: daemon.backends().get(first, {}).get("state") == "gone" or
+             first not in daemon.backends())
+    assert client.read_response().status == 200
+    until_members(daemon, [second])
+    assert daemon.ask(target="/app").status == 200
+
+
+def test_failures_keep_members(serve, dns, app):
+    """SERVFAIL, silence and empty answers change nothing; NXDOMAIN does after dns.gone."""
+    port = ports(app())[0]
+    name = f"127.0.0.1:{port}"
+    dns.say({"app.test": ["127.0.0.1"]})
+    daemon = serve({"app": {"backends": [f"app.test:{port}"]}},
+                   dns={"servers": dns.address, "gone": "3s", "timeout": "200ms"})
+    assert set(daemon.backends()) == {name}
+    dns.stop()  # nobody answers
+    wait_for(lambda: source(daemon)["error"])
+    assert daemon.ask(target="/app").status == 200
+    problems = daemon.admin.get("/v1/status")["problems"]
+    assert any("app.test" in p and "1 member stays" in p for p in problems), problems
+    assert "app.test" in daemon.ctl("doctor").stdout
+    dns.again("txt-record=app.test,here")  # it exists, and has no address
+    dns.say({})
+    wait_for(lambda: "empty answer" in (source(daemon)["error"] or ""))
+    assert set(daemon.backends()) == {name}
+    dns.again()
+    dns.say({"other.test": ["127.0.0.1"]})
+    wait_for(lambda: "not found" in (source(daemon)["error"] or ""))
+    until_members(daemon, [], what="after dns.gone")
+    assert daemon.ask(target="/app").status == 503
+    dns.say({"app.test": ["127.0.0.1"]})
+    until_members(daemon, [name])
+    wait_for(lambda: source(daemon)["error"] is None)
+    assert daemon.ask(target="/app").status == 200
+
+
+def test_a_name_that_does_not_resolve_at_start(serve, dns, app):
+    backend = app()
+    port = ports(backend)[0]
+    daemon = serve({"app": {"backends": [f"app.test:{port}"]},
+                    "both": {"backends": [f"nowhere.test:{port}", backend.addresses[0]]}},
+                   dns={"servers": dns.address})
+    assert daemon.ask(target="/app").status == 503
+    assert daemon.ask(target="/both").status == 200
+    assert daemon.admin.call("GET", "/readyz").status == 503
+    dns.say({"app.test": ["127.0.0.1"]})
+    until_members(daemon, [f"127.0.0.1:{port}"])
+    assert daemon.ask(target="/app").status == 200
+    assert daemon.admin.call("GET", "/readyz").status == 200
+
+
+def test_hosts_file(serve, app):
+    port = ports(app())[0]
+    daemon = serve({"app": {"backends": [f"localhost:{port}"]}},
+                   dns={"servers": f"127.0.0.1:{free_port()}", "timeout": "100ms"})
+    wait_for(lambda: f"127.0.0.1:{port}" in daemon.backends())
+    assert daemon.ask(target="/app").status == 200
+
+
+# ---- what other parts of weir do with them ----
+
+def test_runtime_changes_reload_and_hand_over(serve, dns, app):
+    port = ports(app())[0]
+    dns.say({"app.test": ["127.0.0.1", "127.0.0.2", "127.0.0.3"]})
+    conf = {"app": {"backends": [f"app.test:{port}"]}}
+    daemon = serve(conf, dns={"servers": dns.address, "timeout": "100ms"})
+    one, two, three = (f"127.0.0.{i}:{port}" for i in (1, 2, 3))
+    daemon.ctl("weight", f"app/{one}", "7", check=0)
+    daemon.ctl("drain", f"app/{two}", check=0)
+
+    def as_changed():
+        rows = daemon.backends()
+        return {n: (r["weight"], r["state"]) for n, r in rows.items()} == {
+            one: (7, "up"), two: (1, "draining"), three: (1, "up")}
+    assert as_changed()
+    daemon.reload()
+    assert as_changed()
+    dns.say({"app.test": ["127.0.0.1", "127.0.0.2"]})
+    until_members(daemon, [one, two])
+    dns.say({"app.test": ["127.0.0.1", "127.0.0.2", "127.0.0.3"]})
+    until_members(daemon, [one, two, three])
+    assert as_changed()
+    dns.stop()  # what the other process knows it was told
+    before = daemon.admin.get("/v1/status")["pid"]
+    daemon.kill(signal.SIGUSR2)
+
+    def successor():
+        try:
+            pid = daemon.admin.get("/v1/status")["pid"]
+        except (OSError, AssertionError):
+            return None
+        return pid if pid != before else None
+    pid = wait_for(successor, 20)
+    try:
+        assert as_changed()
+        assert daemon.ask(target="/app").status == 200
+    finally:
+        os.kill(pid, signal.SIGTERM)
+        daemon.wait()
+        daemon.checked = True
+        wait_for(lambda: not os.path.exists(f"/proc/{pid}"), 20)
+
+
+def test_file(serve, app, tmp_path):
+    backend = app(3)
+    one, two, three = backend.addresses
+    path = tmp_path / "members.yaml"
+    path.write_text(f"- {{address: '{one}', name: first, weight: 3}}\n")
+    daemon = serve({"app": {"discover": {"file": str(path)}}})
+    assert members(daemon) == {"first": ("here", 3, 0)}
+
+    def put(text):
+        new = tmp_path / "members.new"
+        new.write_text(text)
+        new.rename(path)
+    put(json.dumps([{"address": one, "name": "first"}, {"address": two, "priority": 1}]))
+    until_members(daemon, ["first", two])
+    assert daemon.backends()["first"]["weight"] == 1
+    for broken in ("[", f"- {{adress: '{one}'}}\n", "- app.test:80\n"):
+        put(broken)
+        wait_for(lambda: (source(daemon)["error"] or "").startswith(f"{path}:1:"))
+        assert set(daemon.backends()) == {"first", two}
+        put(json.dumps([{"address": one, "name": "first"}, {"address": two}]))
+        wait_for(lambda: source(daemon)["error"] is None)
+    path.unlink()
+    wait_for(lambda: "cannot be read" in (source(daemon)["error"] or ""))
+    assert daemon.ask(target="/app").status == 200
+    put(json.dumps([{"address": three}]))
+    until_members(daemon, [three])
+    put("[]")
+    until_members(daemon, [])
+    assert daemon.ask(target="/app").status == 503
+
+
+# ---- registries ----
+
+@pytest.mark.skipif(not shutil.which("etcd"), reason="etcd is not installed")
+def test_etcd(serve, app, tmp_path):
+    backend = app(3)
+    one, two, three = backend.addresses
+    etcd = Etcd(tmp_path)
+    try:
+        etcd.put("/weir/app/1", {"address": one, "name": "first", "weight": 2})
+        etcd.put("/weir/apply", {"address": three})  # not below the prefix
+        dead = f"http://127.0.0.1:{free_port()}"
+        daemon = serve({"app": {"discover": {"etcd": {"endpoints": [dead, etcd.url],
+                                                      "prefix": "/weir/app/"}}}})
+        until_members(daemon, ["first"])
+        etcd.put("/weir/app/2", {"address": two})
+        until_members(daemon, ["first", two])
+        etcd.put("/weir/app/1", "{}")
+        wait_for(lambda: "/weir/app/1" in (source(daemon)["error"] or ""))
+        assert set(daemon.backends()) == {"first", two}
+        etcd.put("/weir/app/1", {"address": one, "name": "first", "weight": 5})
+        wait_for(lambda: daemon.backends()["first"]["weight"] == 5)
+        etcd.delete("/weir/app/2")
+        until_members(daemon, ["first"])
+        etcd.compact()
+        etcd.put("/weir/app/3", {"address": three})
+        until_members(daemon, ["first", three])
+        etcd.kill(signal.SIGSTOP)
+        assert daemon.ask(target="/app").status == 200
+        etcd.kill(signal.SIGCONT)
+    finally:
+        etcd.kill(signal.SIGCONT)
+        etcd.stop()
+    wait_for(lambda: source(daemon)["error"])
+    assert daemon.ask(target="/app").status == 200, "members stay"
+
+
+def test_consul(serve, app):
+    one, two = (int(p) for p in ports(app(2)))
+    consul = Consul()
+    try:
+        consul.say([("a", "127.0.0.1", one, 3), ("b", "", two, 1)])
+        daemon = serve({"app": {"discover": {"consul": {"address": consul.url, "service": "web",
+                                                        "tag": "prod"}}}})
+        first, second = f"127.0.0.1:{one}", f"127.0.0.9:{two}"
+        until_members(daemon, [first, second])
+        assert members(daemon)[first] == ("here", 3, 0)
+        path, query, _ = consul.asked[0]
+        assert path == "/v1/health/service/web" and query == {"passing": "1", "tag": "prod"}
+        wait_for(lambda: len(consul.asked) > 1)
+        assert consul.asked[1][1]["index"] == "11"
+        consul.say([("a", "127.0.0.1", one, 3)])
+        until_members(daemon, [first])
+        consul.say([("a", "127.0.0.1", one, 3), ("b", "", two, 1)], index=2)  # it began anew
+        until_members(daemon, [first, second])
+        wait_for(lambda: any("index" not in q for _, q, _ in consul.asked[1:]))
+        consul.fails = True
+        consul.say([], index=3)
+        wait_for(lambda: "500" in (source(daemon)["error"] or ""))
+        assert set(daemon.backends()) == {first, second}
+        consul.fails = False
+        consul.say([("a", "127.0.0.1", one, 1)], index=4)
+        until_members(daemon, [first])
+    finally:
+        consul.stop()
+
+
+def test_kubernetes(serve, app, tmp_path):
+    port = int(ports(app())[0])
+    authority = Authority(tmp_path)
+    pair = authority.issue("api", ["IP:127.0.0.1"])
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(pair.pem, pair.key)
+    token = tmp_path / "token"
+    token.write_text("first\n")
+    api = Kubernetes(tls)
+    ip = "127.0.0.{}".format
+    name = lambda i: f"{ip(i)}:{port}"  # noqa: E731
+    try:
+        api.put("web-1", [(ip(1), {"ready": True}), (ip(2), {}), (ip(3), {"ready": False})], port)
+        api.put("web-2", [(ip(4), {"ready": None}),
+                          (ip(5), {"ready": False, "serving": True, "terminating": True})], port)
+        api.put("other", [], port)
+        daemon = serve({"app": {"discover": {"kubernetes": {
+            "namespace": "shop", "service": "web", "port": "http", "api": api.url,
+            "token_file": str(token), "ca": str(authority.pem)}}}})
+        until_members(daemon, [name(i) for i in (1, 2, 4, 5)])
+        assert members(daemon)[name(5)][0] == "draining"
+        wait_for(lambda: daemon.backends()[name(5)]["state"] == "draining")
+        assert daemon.ask(target="/app").status == 200
+        path, query, _ = api.asked[0]
+        assert path == "/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices"
+        assert query["labelSelector"] == "kubernetes.io/service-name=web"
+        wait_for(lambda: api.watches)
+        api.put("web-1", [(ip(1), {"ready": True})], port)
+        until_members(daemon, [name(i) for i in (1, 4, 5)])
+        api.delete("web-2")
+        until_members(daemon, [name(1)])
+        api.bookmark()
+        n = len(api.asked)
+        api.cut()  # a watch that ends goes on from the bookmark
+        wait_for(lambda: len(api.asked) > n and api.watches)
+        assert api.asked[n][1]["resourceVersion"] == str(api.version)
+        api.put("web-3", [(ip(6), {"ready": True})], port)
+        until_members(daemon, [name(1), name(6)])
+        n = len(api.asked)
+        api.compact()  # 410: it lists again
+        wait_for(lambda: any("watch" not in q for _, q, _ in api.asked[n:]) and api.watches)
+        token.write_text("second\n")
+        api.token = "second"
+        api.cut()
+        wait_for(lambda: api.asked[-1][2]["Authorization"] == "Bearer second" and api.watches)
+        api.put("web-3", [], port)
+        until_members(daemon, [name(1)])
+        api.token = "third"
+        api.cut()
+        wait_for(lambda: "401" in (source(daemon)["error"] or ""))
+        assert daemon.ask(target="/app").status == 200
+    finally:
+        api.cut()
+        api.stop()
+
+
+def test_an_api_server_that_is_not_trusted(serve, app, tmp_path):
+    backend = app()
+    authority, other = Authority(tmp_path), Authority(tmp_path, "other")
+    pair = authority.issue("api", ["IP:127.0.0.1"])
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(pair.pem, pair.key)
+    token = tmp_path / "token"
+    token.write_text("first")
+    api = Kubernetes(tls)
+    try:
+        daemon = serve({"app": {"backends": backend.addresses, "discover": {"kubernetes": {
+            "service": "web", "api": api.url, "token_file": str(token), "ca": str(other.pem)}}}})
+        wait_for(lambda: "TLS failed" in (source(daemon)["error"] or ""))
+        assert not api.asked, "no token for a stranger"
+        assert daemon.ask(target="/app").status == 200
+    finally:
+        api.stop()
+
+
+# ---- much ----
+
+def test_many_members_that_change_all_the_time(serve, app, tmp_path):
+    """1000 members, 50 changes a second: no request is lost, memory does not grow."""
+    port = ports(app())[0]
+    path, new = tmp_path / "members.json", tmp_path / "members.new"
+    every = [f"127.{1 + i // 250}.0.{1 + i % 250}:{port}" for i in range(1050)]
+
+    def put(step):
+        rows = [a for i, a in enumerate(every) if (i + step) % 21]
+        new.write_text(json.dumps([{"address": a} for a in rows]))
+        new.rename(path)
+    put(0)
+    daemon = serve({"app": {"discover": {"file": str(path)}}})
+    wait_for(lambda: len(daemon.backends()) == 1000)
+    statuses, stop = [], threading.Event()
+
+    def ask():
+        while not stop.is_set():
+            statuses.append(daemon.ask(target="/app").status)
+    asker = threading.Thread(target=ask)
+    seconds = float(os.environ.get("WEIR_SOURCES_SECONDS", "4"))
+    asker.start()
+    sizes, cpu = [], daemon.cpu_seconds()
+    try:
+        for step in range(int(seconds * 50)):
+            put(step)
+            stop.wait(0.02)
+            if step % 25 == 0:
+                sizes.append(daemon.rss())
+        used = daemon.cpu_seconds() - cpu
+    finally:
+        stop.set()
+        asker.join()
+    print(f"cpu {used:.2f} s, rss {sizes[0] >> 20} to {sizes[-1] >> 20} MiB, {len(statuses)} asked")
+    assert set(statuses) == {200} and len(statuses) > 10
+    assert source(daemon)["changes"] > 5
+    middle = sizes[len(sizes) // 2:]
+    assert max(middle) < 1.5 * middle[0] + (32 << 20), sizes
+
+
+def test_the_rights_are_the_least():
+    """The manifest gives what the source asks for, in one namespace, and nothing else."""
+    path = SOURCE / "conf" / "kubernetes-rights.yml"
+    kinds = {doc["kind"]: doc for doc in yaml.safe_load_all(path.read_text())}
+    assert set(kinds) == {"ServiceAccount", "Role", "RoleBinding"}
+    assert kinds["Role"]["rules"] == [{"apiGroups": ["discovery.k8s.io"],
+                                       "resources": ["endpointslices"],
+                                       "verbs": ["list", "watch"]}]
+    subject, = kinds["RoleBinding"]["subjects"]
+    assert subject["name"] == kinds["ServiceAccount"]["metadata"]["name"]
+    assert kinds["RoleBinding"]["roleRef"]["name"] == kinds["Role"]["metadata"]["name"]
+    assert {doc["metadata"]["namespace"] for doc in kinds.values()} == {"shop"}
