@@ -518,6 +518,10 @@ static void default_route(struct decoder *d, struct node *root)
 	struct conf *conf = d->conf;
 	if (conf->n_routes)
 		return;
+	if (!d->pools.n && !node_get(root, VIEW("pools"))) {
+		decode_error(d, root, "'pools' is missing");
+		return;
+	}
 	if (d->pools.n > 1) {
 		decode_error(d, node_get(root, VIEW("pools")),
 			     "'routes' is missing: with %u pools nothing says which one a request "

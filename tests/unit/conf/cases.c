@@ -56,7 +56,7 @@ const struct mistake mistakes[] = {
     {BACKEND("{address: 10.0.0.1:80, wieght: 3}"), 5, 32,
      "unknown key 'wieght' in pools.app.backends[0] did you mean 'weight'?", true},
     {POOL, 1, 1, "'listeners' is missing", true},
-    {LISTEN, 1, 1, "'pools' is missing", true},
+    {LISTEN, 1, 1, "'pools' is missing", false},
     {POOL "listeners: []\n", 2, 12, "'listeners' is empty", true},
     {LISTEN "pools: {}\n", 2, 8, "'pools' is empty", true},
     {LISTEN "pools: {app: {}}\n", 2, 14, "'backends' is missing in pools.app", false},
