@@ -182,6 +182,11 @@ static void put_daemon_problems(struct json *j, const struct admin_status *s, bo
 	}
 	if (s->handover_error.len)
 		json_textf(j, "the last hand-over failed: " VIEW_FMT, VIEW_ARG(s->handover_error));
+	if (s->tls_error.len)
+		json_textf(
+		    j,
+		    "certificates have changed and cannot be used, those of before stay: " VIEW_FMT,
+		    VIEW_ARG(s->tls_error));
 	if ((n = total_named(s, "fd_exhausted")))
 		json_textf(j,
 			   "accepting stopped %llu times for want of file descriptors: raise the "

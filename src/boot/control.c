@@ -97,6 +97,11 @@ static void tell_verdict(const struct pool *pool)
 	s->told = now;
 }
 
+static enum err rebuild(void *ctx, struct str *why)
+{
+	return runtime_rebuild(ctx, why);
+}
+
 /* Judges each pool, every insight.interval. */
 static void look_at_pools(struct control *control)
 {
@@ -141,6 +146,9 @@ static void on_tick(struct ev_loop *ev, ev_timer *w, int revents)
 	if (control->registry.n_limiters && !ev_is_active(&control->limits_tick))
 		ev_timer_again(ev, &control->limits_tick);
 	tls_tick(control);
+	if (control->state == CONTROL_RUNNING)
+		tls_watch_tick(&control->tls_watch, control->current->conf,
+			       control->current->tls_mark, rebuild, control);
 	heap_tick(&control->heap);
 	listeners_tick(control);
 	runtime_tick(control);
@@ -301,6 +309,7 @@ static void finish(struct control *control)
 		workers_free(control);
 	}
 	tls_tickets_put(control->tickets);
+	tls_watch_fini(&control->tls_watch);
 	str_fini(&control->last_reload.error);
 	str_fini(&control->handover.error);
 	sandbox_free(control->sandbox);
@@ -315,6 +324,7 @@ void control_init(struct control *control, struct options *options)
 	    .started_wall_us = clock_wall_us(),
 	    .last_reload = {.ok = true, .error = STR_INIT},
 	    .handover = {.error = STR_INIT, .state_fd = -1, .done = control_drain},
+	    .tls_watch = {.why = STR_INIT, .error = STR_INIT},
 	};
 	list_init(&control->listeners);
 	list_init(&control->generations);

@@ -13,6 +13,7 @@
 #define WEIR_BOOT_CONTROL_H
 
 #include "options.h"
+#include "tls_watch.h"
 
 #include "weir/admin/admin.h"
 #include "weir/health/health.h"
@@ -98,6 +99,7 @@ struct control {
 	struct keep *keep;               /* NULL: nothing is kept */
 	struct tls_ticket_ring *tickets; /* counted */
 	uint64_t tickets_us;             /* when they were made */
+	struct tls_watch tls_watch;
 	ev_signal signals[7];
 	ev_timer tick, drain_timer;
 	uint64_t looked_us;   /* when pools were judged */

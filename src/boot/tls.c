@@ -254,6 +254,7 @@ bool tls_build(struct control *control, struct generation *gen, struct str *why)
 {
 	struct build b = {.control = control, .gen = gen, .why = why};
 	const struct conf *conf = gen->conf;
+	gen->tls_mark = tls_mark(conf); /* before they are read */
 	gen->certificates = arena_zalloc(gen->arena, sizeof(*gen->certificates));
 	for (unsigned w = 0; w < gen->n_workers; w++)
 		gen->local[w].servers =

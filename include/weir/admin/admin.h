@@ -71,6 +71,7 @@ struct admin_status {
 		struct view error;   /* diagnostics of a failed one, else empty */
 	} last_reload;
 	struct view members_error;  /* why those that sources name are not in force; else empty */
+	struct view tls_error;      /* why changed certificates are not used; else empty */
 	struct view handover_error; /* why the last one failed, until a reload; else empty */
 	bool draining;
 	struct view sandbox; /* what confines the workers; empty: nothing */

@@ -88,6 +88,7 @@ struct generation {
 	bool tracing;                       /* exchanges belong to traces */
 	bool sends_proxy;                   /* a pool has send_proxy */
 	struct tls_inventory *certificates; /* of the arena */
+	uint64_t tls_mark;                  /* of the files of TLS that it was made of */
 	unsigned n_workers;
 	unsigned n_live;            /* control thread: workers that have not let go */
 	struct gen_local *local;    /* [n_workers] */
