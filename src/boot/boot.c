@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "control.h"
+#include "init.h"
 #include "trial.h"
 
 #include "weir/base/sink.h"
@@ -76,8 +77,12 @@ static void print_schema(void)
 static void hint_at_file(const struct options *options)
 {
 	if (!options->from_args && access(options->file, F_OK) && errno == ENOENT)
-		fprintf(stderr, "name a file with -c FILE, or begin without one:\n"
-				"  weir --listen 127.0.0.1:8080 --backend 127.0.0.1:9000\n");
+		fprintf(stderr,
+			"try one of:\n"
+			"  weir init                              write weir.yaml for what listens "
+			"on this machine\n"
+			"  weir --listen :8080 --backend :3000    run without a file\n"
+			"  weir -c FILE                           run with another file\n");
 }
 
 static int with_conf(struct options *options)
@@ -112,6 +117,9 @@ int boot_main(int argc, char **argv)
 	case OPTIONS_SCHEMA:
 		print_schema();
 		code = 0;
+		break;
+	case OPTIONS_INIT:
+		code = init_run(options.file);
 		break;
 	default:
 		code = with_conf(&options);

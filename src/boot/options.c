@@ -32,6 +32,7 @@ static const char usage_text[] =
     "usage: weir [-c FILE] [-t | -T | --schema]\n"
     "       weir --listen ADDRESS --backend ADDRESS [--backend ADDRESS ...]\n"
     "            [--balance NAME] [--status-bind ADDRESS] [--status-socket PATH]\n"
+    "       weir init [FILE]\n"
     "\n"
     "  -c FILE                 configuration (default " OPTIONS_DEFAULT_FILE ")\n"
     "  -t                      test the configuration and exit\n"
@@ -41,11 +42,15 @@ static const char usage_text[] =
     "  -h, --help              this text\n"
     "\n"
     "without a file:\n"
-    "  --listen ADDRESS        accept clients here, 127.0.0.1:8080 or unix:/path; repeatable\n"
-    "  --backend ADDRESS       send them here; repeatable\n"
+    "  --listen ADDRESS        accept clients here: 127.0.0.1:8080, unix:/path, or :8080 for\n"
+    "                          every address of this machine; repeatable\n"
+    "  --backend ADDRESS       send them here; :3000 is 127.0.0.1:3000; repeatable\n"
     "  --balance NAME          strategy (default auto)\n"
     "  --status-bind ADDRESS   status and metrics over TCP\n"
     "  --status-socket PATH    status socket\n"
+    "\n"
+    "  init [FILE]             write FILE (default weir.yaml) for the app servers that listen\n"
+    "                          on this machine; never over a file that is there\n"
     "\n"
     "signals: HUP reloads, USR1 reopens logs, USR2 hands over to a new\n"
     "         process, TERM drains and stops, a second TERM stops now\n"
@@ -98,8 +103,27 @@ static void usage_error(struct options *options, const char *message, const char
 	done(options, 2);
 }
 
-static void add(struct options *options, struct conf_views *list, const char *text)
+/* ":8080", "8080" and "localhost:8080" are typed by people; files have whole addresses. */
+static const char *full_address(struct arena *arena, const char *text, const char *host)
 {
+	static const char local[] = "localhost:";
+	const char *port = text;
+	if (strncmp(text, local, sizeof(local) - 1) == 0) {
+		port += sizeof(local) - 1;
+		host = "127.0.0.1";
+	} else if (*port == ':') {
+		port++;
+	}
+	if (!*port || port[strspn(port, "0123456789")])
+		return text;
+	return arena_printf(arena, "%s:%s", host, port);
+}
+
+/* `host` is what a port alone stands for. */
+static void add(struct options *options, struct conf_views *list, const char *text,
+		const char *host)
+{
+	text = full_address(options->arena, text, host);
 	if (!list->rows)
 		list->rows = arena_array(options->arena, LISTS_MAX, sizeof(*list->rows));
 	if (list->n == LISTS_MAX)
@@ -137,10 +161,10 @@ static void take_option(struct options *options, int option, bool *file_given)
 		done(options, 0);
 		break;
 	case OPT_LISTEN:
-		add(options, &options->args.listen, optarg);
+		add(options, &options->args.listen, optarg, "0.0.0.0");
 		break;
 	case OPT_BACKEND:
-		add(options, &options->args.backend, optarg);
+		add(options, &options->args.backend, optarg, "127.0.0.1");
 		break;
 	case OPT_BALANCE:
 		options->args.balance = view_str(optarg);
@@ -156,6 +180,20 @@ static void take_option(struct options *options, int option, bool *file_given)
 	}
 }
 
+/* weir init [FILE], or -c FILE */
+static void take_init(struct options *options, int n, char **args, bool file_given)
+{
+	if (n > 1 || (n == 1 && file_given))
+		usage_error(options, "weir init takes one file: ", args[n - 1]);
+	else if (options->mode != OPTIONS_RUN || options->args.listen.n || options->args.backend.n)
+		usage_error(options, "weir init takes a file and nothing else", "");
+	if (options->mode == OPTIONS_EXIT)
+		return;
+	options->mode = OPTIONS_INIT;
+	if (!file_given)
+		options->file = n == 1 ? args[0] : "weir.yaml";
+}
+
 void options_parse(struct options *options, int argc, char **argv)
 {
 	bool file_given = false;
@@ -167,6 +205,10 @@ void options_parse(struct options *options, int argc, char **argv)
 		take_option(options, option, &file_given);
 	if (options->mode == OPTIONS_EXIT)
 		return;
+	if (optind < argc && strcmp(argv[optind], "init") == 0) {
+		take_init(options, argc - optind - 1, argv + optind + 1, file_given);
+		return;
+	}
 	const struct conf_args *args = &options->args;
 	options->from_args = args->listen.n || args->backend.n;
 	bool args_only = args->balance.len || args->status_bind.len || args->status_socket.len;

@@ -15,6 +15,7 @@ enum options_mode {
 	OPTIONS_TEST,   /* -t */
 	OPTIONS_DUMP,   /* -T */
 	OPTIONS_SCHEMA, /* --schema */
+	OPTIONS_INIT,   /* weir init: `file` is to be written */
 	OPTIONS_EXIT,   /* done already: -h, -v, -V, or a usage error */
 };
 

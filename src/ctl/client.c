@@ -244,8 +244,9 @@ static enum client_result say_unreachable(const char *path, int error, struct st
 	switch (error) {
 	case ENOENT:
 		str_printf(why,
-			   "no socket at %s: is weir running? Its socket is status.socket in the "
-			   "configuration; name another with -s",
+			   "no socket at %s: is weir running? 'systemctl status weir' tells, 'weir "
+			   "-c FILE' starts it. Its socket is status.socket in the configuration; "
+			   "name another with -s or $WEIR_SOCKET",
 			   path);
 		return CLIENT_UNREACHABLE;
 	case ECONNREFUSED:

@@ -84,8 +84,8 @@ void commands_help(struct str *out)
 	    out,
 	    "\noptions:\n"
 	    "  -s, --socket SOCKET   weir's status socket (default: $WEIR_SOCKET; else as root\n"
-	    "                        /run/weir/weir.sock, else $XDG_RUNTIME_DIR/weir.sock, else\n"
-	    "                        /tmp/weir-UID/weir.sock)\n"
+	    "                        /run/weir/weir.sock, else $XDG_RUNTIME_DIR/weir.sock, or\n"
+	    "                        /tmp/weir-UID/weir.sock, or, without it, the one of root)\n"
 	    "      --json            print the API's JSON instead of tables\n"
 	    "  -w, --watch[=SECONDS] repeat every SECONDS (default 2) until interrupted\n"
 	    "  -h, --help            this text; after a command, more about it\n"

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -288,18 +289,26 @@ static bool wants_colour(void)
 	       strcmp(term, "dumb") != 0;
 }
 
+static bool is_there(const char *path)
+{
+	struct stat st;
+	return stat(path, &st) == 0;
+}
+
+/* Where weir of this user puts its socket, or that of the system: the first that is there. */
 static const char *usual_socket(char *room, size_t size)
 {
+	static const char system_wide[] = "/run/weir/weir.sock";
 	const char *env = getenv("WEIR_SOCKET"), *dir = getenv("XDG_RUNTIME_DIR");
 	if (env && *env)
 		return env;
 	if (geteuid() == 0)
-		return "/run/weir/weir.sock";
+		return system_wide;
 	if (dir && *dir)
 		snprintf(room, size, "%s/weir.sock", dir);
 	else
 		snprintf(room, size, "/tmp/weir-%u/weir.sock", (unsigned)geteuid());
-	return room;
+	return !is_there(room) && is_there(system_wide) ? system_wide : room;
 }
 
 static enum ctl_exit run(struct ctl *ctl, int argc, char **argv)
