@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: MIT
+"""The life of a package in a fresh tree: installed, started, used, replaced under load, removed.
+
+  unshare --net --pid --mount --fork life.py ROOT DEB NEXT-DEB
+
+Network and processes are its own, so port 80 is free and nothing is left behind.  Prints a line
+`  ok  ...` or `  FAILED ...` for each claim.
+"""
+import http.client
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+PATIENCE = 60.0
+LIB = Path(__file__).resolve().parent
+CONF = "/etc/weir/weir.yaml"
+SITE = """\
+user: weir
+status: {socket: /run/weir/weir.sock}
+log: {access: {path: /var/log/weir/access.log}}
+listeners: [{bind: "0.0.0.0:80"}]
+pools:
+  app:
+    health: {path: /}
+    backends: [127.0.0.1:3000]
+"""
+NODE = """
+require('http').createServer((_, res) => setTimeout(() => res.end('from node\\n'), 5))
+    .listen(3000, '127.0.0.1');
+"""
+
+
+def claim(sentence, true, details=""):
+    print(f"  {'ok ' if true else 'FAILED'} {sentence}", flush=True)
+    if not true:
+        print("\n".join(f"      {line}" for line in str(details).splitlines()[-30:]), flush=True)
+    return true
+
+
+def wait_for(what, seconds=PATIENCE):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        value = what()
+        if value:
+            return value
+        time.sleep(0.05)
+    return None
+
+
+def get(path="/"):
+    try:
+        conn = http.client.HTTPConnection("127.0.0.1", 80, timeout=PATIENCE)
+        conn.request("GET", path)
+        response = conn.getresponse()
+        return response.status, response.read().decode()
+    except OSError as error:
+        return 0, str(error)
+
+
+class Tree:
+    def __init__(self, root):
+        self.root = root
+        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+        subprocess.run(["mount", "-t", "proc", "proc", root / "proc"], check=True)
+        subprocess.run(["mount", "--bind", "/dev", root / "dev"], check=True)
+
+    def run(self, *command):
+        done = subprocess.run(["chroot", self.root, *command], stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                              env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8",
+                                   "DEBIAN_FRONTEND": "noninteractive"})
+        return done.returncode == 0, done.stdout
+
+    def claim(self, sentence, *command, says=""):
+        ok, said = self.run(*command)
+        return claim(sentence, ok and says in said, said)
+
+    def start(self):
+        """weir as root by hand, as there is no systemd in a tree."""
+        with open(self.root / "weir.log", "ab") as log:
+            return subprocess.Popen(["chroot", self.root, "weir"], stdin=subprocess.DEVNULL,
+                                    stdout=log, stderr=log, env={"PATH": "/usr/sbin:/usr/bin"})
+
+    def log(self):
+        return (self.root / "weir.log").read_text(errors="replace")
+
+    def running(self):
+        """The processes that run the program as it is on disk."""
+        return self.run("/usr/libexec/weir/running", "/usr/sbin/weir")[1].split()
+
+
+class Load:
+    """Requests one after the other over kept connections, and each on a connection of its own."""
+
+    def __init__(self):
+        self.stopping = False
+        self.done = 0
+        self.lost = []
+        self.threads = [threading.Thread(target=self._run, args=(keep,)) for keep in (1, 1, 0, 0)]
+        for thread in self.threads:
+            thread.start()
+
+    def _run(self, keep):
+        conn = None
+        while not self.stopping:
+            fresh = conn is None
+            conn = conn or http.client.HTTPConnection("127.0.0.1", 80, timeout=PATIENCE)
+            try:
+                conn.request("GET", "/", headers={} if keep else {"Connection": "close"})
+                response = conn.getresponse()
+                body = response.read()
+            except (OSError, http.client.HTTPException) as error:
+                # a kept connection may have been closed while it was idle: RFC 9110, 9.2.2
+                if fresh or not isinstance(error, (http.client.RemoteDisconnected,
+                                                   ConnectionResetError, BrokenPipeError)):
+                    self.lost.append(repr(error))
+                conn.close()
+                conn = None
+                continue
+            if response.status != 200 or body != b"from node\n":
+                self.lost.append(f"{response.status} {body[:100]!r}")
+            self.done += 1
+            if not keep or response.getheader("Connection", "") == "close":
+                conn.close()
+                conn = None
+
+    def stop(self):
+        self.stopping = True
+        for thread in self.threads:
+            thread.join()
+
+
+def install(tree, deb):
+    shutil.copy(deb, tree.root / "weir.deb")
+    if not tree.claim("installed", "dpkg", "-i", "/weir.deb"):
+        sys.exit(1)
+    tree.claim("the file that comes with it is right", "weir", "-t")
+    tree.claim("the manual pages are there", "sh", "-c",
+               "zcat /usr/share/man/man8/weir.8.gz | grep -q . || "
+               "grep -q path-exclude=/usr/share/man /etc/dpkg/dpkg.cfg.d/*")
+    weir = tree.start()
+    hello = wait_for(lambda: get()[0] == 200 and get()[1])
+    claim("it says hello on port 80", hello and "weir is running" in hello, tree.log())
+    uid = int(tree.run("id", "-u", "weir")[1] or 0)
+    status = Path(f"/proc/{weir.pid}/status").read_text()
+    claim("it runs as the user weir", uid and f"Uid:\t{uid}\t{uid}\t{uid}" in status, status)
+    tree.claim("weirctl finds it", "weirctl", "status", says="weir ")
+    return weir
+
+
+def use(tree):
+    (tree.root / CONF[1:]).write_text(SITE)
+    tree.claim("eight lines of configuration", "sh", "-c", "weir -t && weirctl reload")
+    said = wait_for(lambda: get() == (200, "from node\n"))
+    claim("a node app behind it", said, get())
+
+
+def upgrade(tree, weir, deb):
+    load = Load()
+    wait_for(lambda: load.done > 200)
+    shutil.copy(deb, tree.root / "weir.deb")
+    tree.claim("upgraded under load", "dpkg", "-i", "/weir.deb",
+               says="the new version has been started and takes over")
+    gone = wait_for(lambda: weir.poll() is not None)
+    claim("the process before has ended well", gone and weir.returncode == 0, tree.log())
+    n = load.done
+    wait_for(lambda: load.done > n + 200)
+    load.stop()
+    claim(f"nothing lost of {load.done} requests", load.done > n + 200 and not load.lost,
+          "\n".join(load.lost[:20]) + "\n" + tree.log())
+    claim("one process, of the new program", len(tree.running()) == 1, tree.running())
+    claim("the configuration stays as it was written",
+          (tree.root / CONF[1:]).read_text() == SITE)
+    tree.claim("the new one answers", "weirctl", "backends", "app", says="up")
+
+
+def remove(tree):
+    tree.claim("removed", "dpkg", "-r", "weir")
+    claim("it does not run any more", get()[0] == 0 and not tree.running(), tree.log())
+    claim("its configuration stays", (tree.root / CONF[1:]).exists())
+    tree.claim("purged", "dpkg", "-P", "weir")
+    left = tree.run("find", "/", "-xdev", "-name", "*weir*", "-not", "-path", "/proc/*",
+                    "-not", "-name", "weir.deb", "-not", "-name", "weir.log")[1]
+    claim("nothing is left of it", not left.strip(), left)
+
+
+def main():
+    root, deb, following = (Path(arg).resolve() for arg in sys.argv[1:])
+    tree = Tree(root)
+    node = subprocess.Popen(["node", "-e", NODE], stdin=subprocess.DEVNULL)
+    weir = install(tree, deb)
+    use(tree)
+    upgrade(tree, weir, following)
+    remove(tree)
+    node.terminate()
+    node.wait()
+
+
+if __name__ == "__main__":
+    os.umask(0o022)
+    main()
