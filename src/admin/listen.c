@@ -73,32 +73,13 @@ static enum err open_endpoint(struct endpoint *end, struct str *why)
 	return ERR_OK;
 }
 
-/* Without blanks and line ends around it. */
-static struct view trim(struct view v)
-{
-	while (v.len && strchr(" \t\r\n", v.ptr[v.len - 1]))
-		v.len--;
-	while (v.len && strchr(" \t\r\n", v.ptr[0]))
-		v = view_skip(v, 1);
-	return v;
-}
-
 static enum err read_token(struct view path, struct str *token, struct str *why)
 {
-	struct str text = STR_INIT, reason = STR_INIT;
-	enum err err = file_read(path.ptr, TOKEN_FILE_MAX, 0, &text, &reason);
-	struct view v = trim(str_as_view(&text));
-	if (err) {
+	struct str reason = STR_INIT;
+	enum err err = file_read_secret(path.ptr, TOKEN_FILE_MAX, token, &reason);
+	if (err)
 		str_printf(why, "cannot read status.token_file " VIEW_FMT ": " VIEW_FMT,
 			   VIEW_ARG(path), VIEW_ARG(str_as_view(&reason)));
-	} else if (!v.len) {
-		str_printf(why, "status.token_file " VIEW_FMT " is empty", VIEW_ARG(path));
-		err = ERR_RANGE;
-	}
-	str_view(token, v);
-	if (text.ptr)
-		explicit_bzero(text.ptr, text.cap);
-	str_fini(&text);
 	str_fini(&reason);
 	return err;
 }

@@ -134,6 +134,21 @@ static void put_tracing(struct scene *s)
 	       s->status.tracing.waiting_bytes);
 }
 
+static void put_shared(struct scene *s)
+{
+	if (!s->status.shared.on)
+		return;
+	single(&s->m, "weir_shared_connected", "gauge",
+	       "1 while there is a connection to the server of shared.redis.",
+	       s->status.shared.connected);
+	single(&s->m, "weir_shared_nodes", "gauge", "Other nodes heard of within 5 s.",
+	       s->status.shared.n_nodes);
+	single(&s->m, "weir_shared_published_total", "counter",
+	       "times this node told the others its load", s->status.shared.published);
+	single(&s->m, "weir_shared_failed_total", "counter", "times it could not",
+	       s->status.shared.failed);
+}
+
 static void put_reasons(struct scene *s)
 {
 	struct metric *m = &s->m;
@@ -623,6 +638,7 @@ static void put_process_wide(struct scene *s)
 	put_logs(s);
 	put_keeping(s);
 	put_tracing(s);
+	put_shared(s);
 	put_reasons(s);
 	put_listeners(s);
 	put_workers(s);

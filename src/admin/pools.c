@@ -123,6 +123,10 @@ void put_backend(struct json *j, const struct pool *pool, uint32_t i)
 			   (double)atomic_load_explicit(&b->health_share, memory_order_relaxed) /
 			       SHARE_FULL);
 	json_member_u64(j, "in_flight", load_u32(&b->in_flight));
+	if (b->others_in_flight > 0 || b->others_rate > 0) {
+		json_member_double(j, "others_in_flight", b->others_in_flight);
+		json_member_double(j, "others_rate", b->others_rate);
+	}
 	/* waiters belong to the pool: they take any backend that has room, this one too */
 	json_member_u64(j, "queued",
 			backend_is_usable(pool, i) ? load_u32(&pool->state->n_queued) : 0);

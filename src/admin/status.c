@@ -256,6 +256,32 @@ static void put_keeping_problems(struct json *j, const struct admin_keeping *k)
 			   VIEW_ARG(k->directory));
 }
 
+static void put_shared(struct json *j, const struct admin_status *s)
+{
+	json_key(j, "shared");
+	json_object(j);
+	json_member_bool(j, "on", s->shared.on);
+	if (s->shared.on) {
+		json_member_view(j, "node", s->shared.node);
+		json_member_view(j, "redis", s->shared.address);
+		json_member_bool(j, "connected", s->shared.connected);
+		json_member_optional(j, "error", s->shared.why);
+		json_member_u64(j, "published", s->shared.published);
+		json_member_u64(j, "failed", s->shared.failed);
+		json_member_u64(j, "others", s->shared.n_nodes);
+	}
+	json_object_end(j);
+}
+
+static void put_shared_problems(struct json *j, const struct admin_status *s)
+{
+	if (s->shared.on && s->shared.why.len)
+		json_textf(j,
+			   "shared.redis " VIEW_FMT ": " VIEW_FMT
+			   "; meanwhile this node goes by what it sees itself",
+			   VIEW_ARG(s->shared.address), VIEW_ARG(s->shared.why));
+}
+
 static void put_problems(struct json *j, const struct admin_status *s,
 			 const struct admin_host *host, struct arena *arena, bool open)
 {
@@ -268,6 +294,7 @@ static void put_problems(struct json *j, const struct admin_status *s,
 		put_log_problems(j, &s->logs[i]);
 	put_tracing_problems(j, s);
 	put_keeping_problems(j, &s->keeping);
+	put_shared_problems(j, s);
 	put_certificate_problems(j, host);
 	put_source_problems(j, host, arena);
 	for (uint32_t i = 0; i < n; i++)
@@ -301,6 +328,7 @@ void put_status(struct json *j, const struct admin_host *host, struct arena *are
 	put_listeners(j, &s);
 	put_totals(j, &s);
 	put_tracing(j, &s);
+	put_shared(j, &s);
 	put_logs(j, &s);
 	put_keeping(j, &s.keeping);
 	put_problems(j, &s, host, arena, open);

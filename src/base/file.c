@@ -115,6 +115,33 @@ enum err file_read(const char *path, size_t max, int wait_ms, struct str *out, s
 	return err;
 }
 
+/* Without blanks and line ends around it. */
+static struct view trim(struct view v)
+{
+	while (v.len && strchr(" \t\r\n", v.ptr[v.len - 1]))
+		v.len--;
+	while (v.len && strchr(" \t\r\n", v.ptr[0]))
+		v = view_skip(v, 1);
+	return v;
+}
+
+enum err file_read_secret(const char *path, size_t max, struct str *out, struct str *reason)
+{
+	struct str text = STR_INIT;
+	enum err err = file_read(path, max, 0, &text, reason);
+	struct view v = trim(str_as_view(&text));
+	if (!err && !v.len) {
+		str_text(reason, "is empty");
+		err = ERR_RANGE;
+	}
+	if (!err)
+		str_view(out, v);
+	if (text.ptr)
+		explicit_bzero(text.ptr, text.cap);
+	str_fini(&text);
+	return err;
+}
+
 /* ---- the owner ---- */
 
 static struct {

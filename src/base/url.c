@@ -26,8 +26,7 @@ static bool is_target(struct view v)
 	return true;
 }
 
-/* Host and port of "host", "host:port", "[v6]", "[v6]:port". */
-static bool split_authority(struct view authority, struct url *out)
+bool url_split_authority(struct view authority, struct url *out)
 {
 	struct addr addr;
 	uint64_t port = out->port;
@@ -63,6 +62,6 @@ bool url_split(struct view text, struct url *out)
 	out->path = view_skip(text, n);
 	if (!out->path.len)
 		out->path = VIEW("/");
-	return authority.len && out->path.ptr[0] == '/' && split_authority(authority, out) &&
+	return authority.len && out->path.ptr[0] == '/' && url_split_authority(authority, out) &&
 	       is_target(out->path);
 }

@@ -4,6 +4,7 @@
 #include "log_writer.h"
 #include "members.h"
 #include "sandbox.h"
+#include "shared.h"
 #include "stop.h"
 #include "tracer.h"
 
@@ -142,6 +143,7 @@ static void on_tick(struct ev_loop *ev, ev_timer *w, int revents)
 	for (uint32_t i = 0; i < control->current->n_pools; i++)
 		pool_typical(&control->current->pools[i]);
 	meters_tick(control, clock_us());
+	shared_tick(control);
 	look_at_pools(control);
 	if (control->registry.n_limiters && !ev_is_active(&control->limits_tick))
 		ev_timer_again(ev, &control->limits_tick);
@@ -211,6 +213,10 @@ static enum err start(struct control *control, struct conf *conf, struct str *wh
 	if (err)
 		goto out;
 	tracer_commit(control->tracer);
+	control->cluster = shared_new(control);
+	err = shared_prepare(control, conf, why);
+	if (err)
+		goto out;
 	make_run_directory(conf);
 	members_begin(control->members);
 	struct generation *gen = generation_new(control, shared, why);
@@ -241,6 +247,7 @@ static enum err start(struct control *control, struct conf *conf, struct str *wh
 	generation_publish(control, gen);
 	runtime_settle(control);
 	runtime_tell(control);
+	shared_commit(control);
 	if (inherited) {
 		handover_inherit_health(control);
 		look_at_pools(control);
@@ -288,6 +295,7 @@ static void finish(struct control *control)
 	if (control->probing)
 		probing_stop(control->probing);
 	members_free(control->members);
+	shared_free(control);
 	tracer_free(control->tracer); /* its letters are read with those of the workers */
 	if (control->n_workers)
 		workers_stop(control);

@@ -33,6 +33,7 @@ struct log_writer;
 struct members;
 struct probing;
 struct tracer;
+struct cluster;
 
 /*
  * USR2: another process of weir, perhaps a newer one, takes the sockets.
@@ -97,6 +98,7 @@ struct control {
 	} log_losses[N_ADMIN_LOGS];
 	struct tracer *tracer;
 	struct keep *keep;               /* NULL: nothing is kept */
+	struct cluster *cluster;         /* NULL: this build has none */
 	struct tls_ticket_ring *tickets; /* counted */
 	uint64_t tickets_us;             /* when they were made */
 	struct tls_watch tls_watch;

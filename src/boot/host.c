@@ -8,6 +8,7 @@
 #include "control.h"
 #include "log_writer.h"
 #include "members.h"
+#include "shared.h"
 #include "tracer.h"
 
 #include "weir/base/check.h"
@@ -229,6 +230,7 @@ static void host_status(void *ctx, struct arena *arena, struct admin_status *out
 	fill_logs(control, arena, out->logs);
 	keep_status(control, arena, out);
 	tracer_status(control->tracer, arena, out);
+	shared_status(control, arena, out);
 }
 
 /* ---- connections: every worker is asked, the last answer completes the list ---- */

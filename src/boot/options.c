@@ -2,6 +2,7 @@
 /* The command line of weir. */
 #include "options.h"
 #include "sandbox.h"
+#include "shared.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
 
@@ -82,6 +83,8 @@ static void print_versions(void)
 		printf("%s\n", state_library());
 	if (discover_library())
 		printf("%s\n", discover_library());
+	if (shared_library())
+		printf("%s\n", shared_library());
 	printf("compiler: %s\n", __VERSION__);
 #if defined(__SANITIZE_ADDRESS__)
 	printf("options: AddressSanitizer\n");

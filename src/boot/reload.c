@@ -5,6 +5,7 @@
 #include "control.h"
 #include "log_writer.h"
 #include "members.h"
+#include "shared.h"
 #include "tracer.h"
 
 static void note_reload(struct control *control, bool ok, struct view error)
@@ -30,7 +31,7 @@ static void warn_fixed(const struct control *control, const struct conf *next, s
 
 /* ---- parts that follow a new configuration ---- */
 
-enum part { PART_ADMIN, PART_TRACER, PART_LOG, PART_MEMBERS, N_PARTS };
+enum part { PART_ADMIN, PART_TRACER, PART_SHARED, PART_LOG, PART_MEMBERS, N_PARTS };
 
 static enum err prepare_part(struct control *control, enum part part, const struct conf *conf,
 			     struct str *why)
@@ -40,6 +41,8 @@ static enum err prepare_part(struct control *control, enum part part, const stru
 		return admin_prepare(control->admin, conf, why);
 	case PART_TRACER:
 		return tracer_prepare(control->tracer, conf, why);
+	case PART_SHARED:
+		return shared_prepare(control, conf, why);
 	case PART_LOG:
 		return log_writer_prepare(control->log_writer, conf, why);
 	case PART_MEMBERS:
@@ -58,6 +61,8 @@ static void cancel_parts(struct control *control, unsigned n)
 		members_cancel(control->members);
 	if (n > PART_LOG)
 		log_writer_cancel(control->log_writer);
+	if (n > PART_SHARED)
+		shared_cancel(control);
 	if (n > PART_TRACER)
 		tracer_cancel(control->tracer);
 	if (n > PART_ADMIN)
@@ -80,6 +85,7 @@ static void commit_parts(struct control *control)
 {
 	admin_commit(control->admin);
 	tracer_commit(control->tracer);
+	shared_commit(control);
 	log_writer_commit(control->log_writer);
 	members_commit(control->members);
 }

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "control.h"
+#include "shared.h"
 
 #include "weir/base/file.h"
 #include "weir/net/holder.h"
@@ -96,6 +97,12 @@ static void try_files(struct rehearsal *t)
 	try_file(t, "status.token_file", conf->status.token_file);
 	try_file(t, "tracing.headers_file", conf->tracing.headers_file);
 	try_file(t, "tracing.ca", conf->tracing.ca);
+	try_file(t, "shared.redis.password_file", conf->shared.password_file);
+	try_file(t, "shared.redis.tls.ca", conf->shared.tls.ca);
+	try_file(t, "shared.redis.tls.cert", conf->shared.tls.cert);
+	try_file(t, "shared.redis.tls.key", conf->shared.tls.key);
+	if (conf->shared.on && !shared_library())
+		say(t, true, "shared: this weir was built without hiredis");
 	for (size_t i = 0; i < conf->n_listeners; i++)
 		if (conf->listeners[i].tls.on)
 			try_listener_files(t, &conf->listeners[i].tls);

@@ -117,10 +117,10 @@ static void finish_listener_tls(struct decoder *d, const struct element *element
 		checks->listener_tls(tls, &sink.base);
 }
 
-static void finish_pool_tls(struct decoder *d, const struct element *element)
+/* Of a map `tls` that is about a connection of ours; `who` is at its other end. */
+static void finish_client_tls(struct decoder *d, const struct conf_pool_tls *tls, struct node *map,
+			      const char *who)
 {
-	const struct conf_pool_tls *tls = &((struct conf_pool *)element->base)->tls;
-	struct node *map = node_get(element->node, VIEW("tls"));
 	struct sink sink = {.base.say = sink_say, .d = d, .map = map};
 	if (!tls->on || !map || map->kind != NODE_MAP)
 		return;
@@ -131,10 +131,15 @@ static void finish_pool_tls(struct decoder *d, const struct element *element)
 		decode_error(d, node_get(map, VIEW("ca")),
 			     "with 'verify: false' nobody looks at ca");
 	else if (!tls->verify)
-		decode_warning(d, map,
-			       "backends are not verified: anybody on the way can pose as one");
+		decode_warning(d, map, "%s not verified: anybody on the way can pose as one", who);
 	if (checks)
 		checks->pool_tls(tls, &sink.base);
+}
+
+static void finish_pool_tls(struct decoder *d, const struct element *element)
+{
+	const struct conf_pool *pool = element->base;
+	finish_client_tls(d, &pool->tls, node_get(element->node, VIEW("tls")), "backends are");
 }
 
 void finish_listener(struct decoder *d, const struct element *element)
@@ -575,10 +580,30 @@ static void finish_state(struct decoder *d, struct node *root)
 #endif
 }
 
+static void finish_shared(struct decoder *d, struct node *root)
+{
+	const struct conf_shared *shared = &d->conf->shared;
+	struct node *node = node_get(root, VIEW("shared"));
+	struct node *redis = node ? node_get(node, VIEW("redis")) : NULL;
+	if (shared->on && !shared->redis.host.len && !d->report.diags->n_errors)
+		decode_error(d, node, "shared needs 'redis: {address: 127.0.0.1:6379}'");
+	if (redis)
+		finish_client_tls(d, &shared->tls, node_get(redis, VIEW("tls")), "the server is");
+	for (size_t i = 0; !shared->on && i < d->conf->n_pools; i++) {
+		const struct conf_pool *pool = &d->conf->pools[i];
+		if (pool->balance_shared)
+			decode_error(
+			    d, node_get(node_get(root, VIEW("pools")), pool->name),
+			    "balance_shared needs 'shared: {redis: {address: ...}}', by which "
+			    "nodes tell each other");
+	}
+}
+
 void finish_conf(struct decoder *d, struct node *root)
 {
 	finish_state(d, root);
 	finish_status(d, root);
+	finish_shared(d, root);
 	default_route(d, root);
 	warn_of_same_site(d, root);
 	if (!d->report.diags->n_errors)

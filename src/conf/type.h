@@ -105,6 +105,7 @@ bool decode_template(struct decoder *d, const struct conf_type *type, struct nod
 
 /* type_endpoint.c */
 extern const struct conf_type conf_type_endpoint;
+extern const struct conf_type conf_type_peer; /* host:port; the text, host and port of one */
 
 /* type_address.c */
 extern const struct conf_type conf_type_address;

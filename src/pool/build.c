@@ -162,15 +162,18 @@ void pool_build(struct pool *pool, const struct conf_pool *conf, struct pool_reg
 	add_members(pool, reg, overrides, arena);
 
 	const _Atomic uint32_t **in_flight = arena_array(arena, pool->n, sizeof(*in_flight));
+	const _Atomic uint32_t **others = arena_array(arena, pool->n, sizeof(*others));
 	struct strategy_memory **memory = arena_array(arena, pool->n, sizeof(*memory));
 	pool->tiers = arena_array(arena, 257, sizeof(*pool->tiers));
 	for (uint32_t i = 0; i < pool->n; i++) {
 		in_flight[i] = &pool->backends[i]->in_flight;
+		others[i] = &pool->backends[i]->others;
 		memory[i] = &pool->backends[i]->memory;
 		bitset_put(tier_of(pool, pool->priorities[i], arena)->members, i);
 	}
 	pool->loads = (struct strategy_loads){
 	    .in_flight = in_flight,
+	    .others = conf->balance_shared ? others : NULL,
 	    .memory = memory,
 	    .total = &pool->state->in_flight,
 	};

@@ -40,6 +40,14 @@ struct admin_listener {
 	uint64_t accepted, refused;
 };
 
+/* Another node that shares with this one. */
+struct admin_node {
+	struct view name, version;
+	struct view status; /* where its API can be read; empty: nowhere */
+	uint64_t age_us;    /* since it was heard of */
+	double in_flight, rate;
+};
+
 /* The access log, or the daemon's own messages. */
 struct admin_log {
 	const char *name;
@@ -90,6 +98,14 @@ struct admin_status {
 		size_t n_counters;
 		uint64_t waiting_bytes; /* in the rings of all workers */
 	} tracing;
+	struct {
+		bool on, connected;
+		struct view node, address; /* ours; that of the server */
+		struct view why;           /* there is no connection because; else empty */
+		uint64_t published, failed;
+		struct admin_node *nodes; /* the others */
+		size_t n_nodes;
+	} shared;
 	struct admin_log logs[N_ADMIN_LOGS];
 	struct admin_keeping keeping;
 	const struct admin_counter *outcomes; /* tbl/outcomes.def */

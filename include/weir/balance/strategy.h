@@ -105,8 +105,10 @@ static inline struct strategy_report strategy_report_unpack(uint64_t packed)
 /* Exchanges in flight per backend over all workers, each on its own cache line. */
 struct strategy_loads {
 	const _Atomic uint32_t *const *in_flight; /* [n] */
-	struct strategy_memory *const *memory;    /* [n] */
-	const _Atomic uint32_t *total;            /* all of them; only with options.bound */
+	const _Atomic uint32_t *const
+	    *others; /* [n] those of other nodes; NULL: they do not count */
+	struct strategy_memory *const *memory; /* [n] */
+	const _Atomic uint32_t *total;         /* all of them; only with options.bound */
 };
 
 /* What the configuration says to a strategy. */
@@ -127,7 +129,10 @@ struct strategy_result {
 
 static inline uint32_t strategy_load(const struct strategy_loads *loads, uint32_t i)
 {
-	return atomic_load_explicit(loads->in_flight[i], memory_order_relaxed);
+	uint32_t n = atomic_load_explicit(loads->in_flight[i], memory_order_relaxed);
+	if (unlikely(loads->others != NULL))
+		n += atomic_load_explicit(loads->others[i], memory_order_relaxed);
+	return n;
 }
 
 struct strategy_table; /* each strategy casts it to its own type */

@@ -21,6 +21,10 @@ struct url {
 
 bool url_split(struct view text, struct url *out);
 
+/* Host and port of "host", "host:port", "[v6]", "[v6]:port"; without a port out->port stays
+ * as it is, and 0 is none. */
+bool url_split_authority(struct view authority, struct url *out);
+
 /* A name as in DNS or a hosts file, or an IPv4 address: labels of letters, digits, - and _. */
 bool url_is_host(struct view v);
 

@@ -123,6 +123,15 @@ struct conf_pool_tls {
 	struct view ca, sni, cert, key;
 };
 
+/* Redis, and who we are there. */
+struct conf_shared {
+	bool on;
+	struct conf_endpoint redis; /* text, host and port */
+	struct view username, password_file, prefix;
+	struct conf_pool_tls tls;
+	struct view node; /* or "auto" */
+};
+
 enum conf_encoded_slash { CONF_SLASH_KEEP, CONF_SLASH_REFUSE };
 enum conf_underscores { CONF_UNDERSCORES_DROP, CONF_UNDERSCORES_PASS, CONF_UNDERSCORES_REFUSE };
 
@@ -431,6 +440,7 @@ struct conf_pool {
 	double panic;         /* 0.5 for 50%; 0: never */
 	struct conf_health health;
 	struct conf_outlier outlier;
+	bool balance_shared;
 	struct {
 		bool on;
 		uint32_t length;
@@ -498,6 +508,7 @@ struct conf {
 		uint64_t timeout_us, min_ttl_us, max_ttl_us, gone_us;
 		uint32_t tries;
 	} dns;
+	struct conf_shared shared;
 	struct conf_listener *listeners;
 	size_t n_listeners;
 	struct conf_route *routes; /* at least one: without any, a catch-all to the only pool */

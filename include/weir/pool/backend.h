@@ -114,7 +114,9 @@ struct backend {
 	struct minute *minute;        /* owns; NULL: no history is kept, boot/keep.c */
 	uint64_t ticked_requests, ticked_errors; /* totals at its last row */
 	uint64_t ticked_area_us, ticked_us;
-	struct health_target *health; /* of health/; NULL: nobody watches it */
+	/* of other nodes, fading as their words get older; see cluster/ */
+	double others_in_flight, others_rate; /* requests a second */
+	struct health_target *health;         /* of health/; NULL: nobody watches it */
 	/* control writes, health reads (relaxed): requests in 1000 s, and where the pool has
 	 * outlier.latency_factor waits of the last 10 s and their median */
 	_Atomic uint64_t rate_milli, n_waits, wait_p50_us;
@@ -143,6 +145,7 @@ struct backend {
 	struct odd_shared odd;
 	/* every worker writes */
 	_Atomic uint32_t in_flight CACHE_ALIGNED;
+	_Atomic uint32_t others; /* that other nodes have in flight there; control writes */
 	/* limits.connecting is reached, as far as was seen last: upconn_way knows */
 	_Atomic bool crowded;
 	_Atomic uint64_t level_since_us;          /* of the last change of in_flight; same line */
@@ -155,6 +158,14 @@ struct backend {
 	/* per worker; owns */
 	struct backend_local *local[];
 };
+
+/* What other nodes have there.  Control thread. */
+static inline void backend_set_others(struct backend *b, double in_flight, double rate)
+{
+	b->others_in_flight = in_flight;
+	b->others_rate = rate;
+	atomic_store_explicit(&b->others, (uint32_t)(in_flight + 0.5), memory_order_relaxed);
+}
 
 static inline enum backend_state backend_state(const struct backend *b)
 {

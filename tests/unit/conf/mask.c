@@ -82,7 +82,7 @@ static const struct conf_type *const open_types[] = {
     &conf_type_hash_source, &conf_type_delay,          &conf_type_host_field,
     &conf_type_cookie_name, &conf_type_key_file,      &conf_type_limit_key,
     &conf_type_rate,        &conf_type_place,          &conf_type_urls,
-    &conf_type_name_servers, &conf_type_service_name,
+    &conf_type_name_servers, &conf_type_service_name, &conf_type_peer,
 };
 
 static bool is_open(const struct conf_type *type)

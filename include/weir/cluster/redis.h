@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One connection to a Redis or Valkey server, kept for as long as it is asked for.  It
+ * never blocks: commands that cannot go now fail at once, what is asked is answered
+ * within REDIS_TIMEOUT_US or the connection is given up, and a new one is tried with
+ * pauses that grow.
+ *
+ *          redis_follow          address           connected, TLS         AUTH answered
+ *   +-----+ ---------> +---------+ ----> +------------+ ----> +----------+ ----> +-------+
+ *   | OFF |            | RESOLVE |       | CONNECTING |       | GREETING |       | READY |
+ *   +-----+            +---------+       +------------+       +----------+       +-------+
+ *                           ^    any of them, when it fails         |                |
+ *                           |         +-------+                     |                |
+ *                           +-------- | PAUSE | <-------------------+----------------+
+ *                                     +-------+
+ *
+ *   OFF         nobody wants one                               none
+ *   RESOLVE     the host is a name                             REDIS_TIMEOUT_US
+ *   CONNECTING  TLS included                                   the same
+ *   GREETING    AUTH is asked; without a password it is PING   the same
+ *   READY       commands go                                    the same, of the oldest command
+ *   PAUSE       0.1 s doubling to 5 s, a quarter of it by chance
+ *
+ * Protocol: RESP2, written and read by hiredis; https://redis.io/docs/reference/protocol-spec
+ * Thread: that of the loop.
+ */
+#ifndef WEIR_CLUSTER_REDIS_H
+#define WEIR_CLUSTER_REDIS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "weir/base/view.h"
+#include "weir/loop/loop.h"
+#include "weir/net/tls.h"
+
+#define REDIS_TIMEOUT_US UINT64_C(2000000)
+/* Commands under way; more are refused. */
+#define REDIS_PENDING_MAX 256
+/* Bytes of one answer; a larger one ends the connection. */
+#define REDIS_ANSWER_MAX (8 * 1024 * 1024)
+
+struct addr;
+struct redis;
+struct redisReply;
+
+/* How names become addresses; as resolve_begin and resolve_cancel of boot/. */
+struct redis_names {
+	void *(*begin)(struct loop *loop, struct view host, uint16_t port,
+		       void (*done)(void *arg, const struct addr *addr), void *arg);
+	void (*cancel)(void *question);
+};
+
+/* Borrowed until the next redis_follow. */
+struct redis_server {
+	struct view host; /* a name or an address without brackets; empty: none is wanted */
+	uint16_t port;
+	struct view username, password; /* empty: none */
+	struct tls_client *tls;         /* NULL: plain */
+};
+
+/* `reply` NULL: there will be none; else it is valid until the callback returns. */
+typedef void redis_done(void *arg, const struct redisReply *reply);
+
+/* NULL without memory. */
+struct redis *redis_new(struct loop *loop, const struct redis_names *names);
+void redis_free(struct redis *redis); /* NULL is fine; pending commands get their NULL */
+
+/* From now on this server; what is pending gets its NULL. */
+void redis_follow(struct redis *redis, const struct redis_server *server);
+
+/* The same server by other pointers: the connection stays. */
+void redis_move(struct redis *redis, const struct redis_server *server);
+
+bool redis_is_ready(const struct redis *redis);
+/* Why there is no connection, for people; "" while there is one or none is wanted. */
+const char *redis_why(const struct redis *redis);
+
+/* Sends a command; false: it cannot go now, and `done` is not called. */
+bool redis_ask(struct redis *redis, redis_done *done, void *arg, const struct view *words,
+	       size_t n);
+
+#endif

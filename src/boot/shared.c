@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: MIT */
+/* The cluster's place in the process: names are looked up by the system's resolver. */
+#include "shared.h"
+
+#ifdef WEIR_REDIS
+
+#include <hiredis/hiredis.h>
+
+#include "resolve.h"
+
+#include "weir/base/clock.h"
+#include "weir/cluster/cluster.h"
+
+static void *begin(struct loop *loop, struct view host, uint16_t port,
+		   void (*done)(void *arg, const struct addr *addr), void *arg)
+{
+	return resolve_begin(loop, host, port, done, arg);
+}
+
+static void cancel(void *question)
+{
+	resolve_cancel(question);
+}
+
+#define TEXT_OF(x) #x
+#define VERSION(a, b, c) "hiredis " TEXT_OF(a) "." TEXT_OF(b) "." TEXT_OF(c)
+
+const char *shared_library(void)
+{
+	return VERSION(HIREDIS_MAJOR, HIREDIS_MINOR, HIREDIS_PATCH);
+}
+
+struct cluster *shared_new(struct control *control)
+{
+	static const struct redis_names names = {begin, cancel};
+	return cluster_new(&control->loop, &names, &control->registry);
+}
+
+enum err shared_prepare(struct control *control, const struct conf *conf, struct str *why)
+{
+	if (control->cluster)
+		return cluster_prepare(control->cluster, conf, why);
+	if (!conf->shared.on)
+		return ERR_OK;
+	str_text(why, "shared: no memory\n");
+	return ERR_NOMEM;
+}
+
+void shared_commit(struct control *control)
+{
+	if (control->cluster)
+		cluster_commit(control->cluster);
+}
+
+void shared_cancel(struct control *control)
+{
+	if (control->cluster)
+		cluster_cancel(control->cluster);
+}
+
+void shared_tick(struct control *control)
+{
+	if (control->cluster)
+		cluster_tick(control->cluster, clock_us());
+}
+
+void shared_free(struct control *control)
+{
+	cluster_free(control->cluster);
+	control->cluster = NULL;
+}
+
+void shared_status(const struct control *control, struct arena *arena, struct admin_status *out)
+{
+	if (!control->cluster)
+		return;
+	struct cluster_state state = cluster_state(control->cluster);
+	size_t n;
+	const struct cluster_node *nodes = cluster_nodes(control->cluster, arena, &n);
+	struct admin_node *rows = arena_array(arena, n, sizeof(*rows));
+	for (size_t i = 0; i < n; i++)
+		rows[i] = (struct admin_node){
+		    .name = nodes[i].name,
+		    .status = nodes[i].status,
+		    .version = nodes[i].version,
+		    .age_us = nodes[i].age_us,
+		    .in_flight = nodes[i].in_flight,
+		    .rate = nodes[i].rate,
+		};
+	out->shared.on = state.on;
+	out->shared.connected = state.connected;
+	out->shared.node = state.node;
+	out->shared.address = state.address;
+	out->shared.why = view_str(state.why);
+	out->shared.published = state.published;
+	out->shared.failed = state.failed;
+	out->shared.nodes = rows;
+	out->shared.n_nodes = n;
+}
+
+#else
+
+const char *shared_library(void)
+{
+	return NULL;
+}
+
+struct cluster *shared_new(struct control *control)
+{
+	(void)control;
+	return NULL;
+}
+
+enum err shared_prepare(struct control *control, const struct conf *conf, struct str *why)
+{
+	(void)control;
+	if (!conf->shared.on)
+		return ERR_OK;
+	str_text(why, "shared: this weir was built without hiredis\n");
+	return ERR_SYNTAX;
+}
+
+void shared_commit(struct control *control)
+{
+	(void)control;
+}
+
+void shared_cancel(struct control *control)
+{
+	(void)control;
+}
+
+void shared_tick(struct control *control)
+{
+	(void)control;
+}
+
+void shared_free(struct control *control)
+{
+	(void)control;
+}
+
+void shared_status(const struct control *control, struct arena *arena, struct admin_status *out)
+{
+	(void)control;
+	(void)arena;
+	(void)out;
+}
+
+#endif

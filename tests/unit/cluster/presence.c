@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT */
+/* What nodes say of themselves: written, read, cut short, damaged. */
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cluster/presence.h"
+#include "weir/base/rng.h"
+
+static const struct presence me = {VIEW("a"), VIEW("127.0.0.1:8404"), VIEW("1.2.3")};
+
+/* Two rows, one of which names the pool of the other by nothing. */
+static void write_two(struct str *out)
+{
+	pack_u64(out, 1);
+	pack_view(out, me.name);
+	pack_view(out, me.status);
+	pack_view(out, me.version);
+	pack_view(out, VIEW("app"));
+	pack_view(out, VIEW("10.0.0.1:80"));
+	pack_u64(out, 1500);
+	pack_u64(out, 7);
+	pack_view(out, VIEW_NONE);
+	pack_view(out, VIEW("10.0.0.2:80"));
+	pack_u64(out, 250);
+	pack_u64(out, 0);
+}
+
+Test(cluster_presence, is_read_as_it_was_written)
+{
+	struct str out = STR_INIT;
+	struct presence who;
+	struct presence_row row = {.pool = VIEW_NONE};
+	write_two(&out);
+	struct unpack in = unpack_of(str_as_view(&out));
+	cr_assert(presence_unpack(&in, &who));
+	cr_assert(view_eq(who.name, me.name) && view_eq(who.status, me.status));
+	cr_assert(presence_next(&in, &row));
+	cr_assert(view_eq(row.pool, VIEW("app")) && view_eq(row.address, VIEW("10.0.0.1:80")));
+	cr_assert_float_eq(row.in_flight, 1.5, 1e-9);
+	cr_assert_eq(row.requests, 7);
+	cr_assert(presence_next(&in, &row));
+	cr_assert(view_eq(row.pool, VIEW("app")) && view_eq(row.address, VIEW("10.0.0.2:80")));
+	cr_assert_not(presence_next(&in, &row));
+	str_fini(&out);
+}
+
+Test(cluster_presence, another_version_is_not_understood)
+{
+	struct str out = STR_INIT;
+	struct presence who;
+	pack_u64(&out, 2);
+	pack_view(&out, me.name);
+	struct unpack in = unpack_of(str_as_view(&out));
+	cr_assert_not(presence_unpack(&in, &who));
+	str_fini(&out);
+}
+
+/* Each prefix, and bytes changed by chance: it ends, and reads nothing beyond. */
+Test(cluster_presence, damage_ends_it)
+{
+	struct str out = STR_INIT;
+	struct rng rng;
+	rng_init(&rng, 7);
+	write_two(&out);
+	for (unsigned round = 0; round < 20000; round++) {
+		char *copy = malloc(out.len);
+		size_t len = rng_next(&rng) % (out.len + 1), rows = 0;
+		memcpy(copy, out.ptr, out.len);
+		for (unsigned i = 0; i < round % 4; i++)
+			copy[rng_next(&rng) % out.len] = (char)rng_next(&rng);
+		struct unpack in = unpack_of(view_of(copy, len));
+		struct presence who;
+		struct presence_row row = {.pool = VIEW_NONE};
+		if (presence_unpack(&in, &who))
+			while (presence_next(&in, &row))
+				rows++;
+		cr_assert_leq(rows, out.len);
+		free(copy);
+	}
+	str_fini(&out);
+}
+
+Test(cluster_presence, a_registry_without_traffic_says_only_who_it_is)
+{
+	struct str out = STR_INIT;
+	struct pool_registry registry = {.n_workers = 1};
+	struct presence who;
+	struct presence_row row = {.pool = VIEW_NONE};
+	list_init(&registry.backends);
+	presence_pack(&out, &me, &registry, 1000);
+	struct unpack in = unpack_of(str_as_view(&out));
+	cr_assert(presence_unpack(&in, &who));
+	cr_assert_not(presence_next(&in, &row));
+	str_fini(&out);
+}
