@@ -20,9 +20,9 @@ struct event {
 };
 
 static const char *const kind_names[] = {
-    [EVENT_START] = "start",   [EVENT_RELOAD] = "reload", [EVENT_RELOAD_FAILED] = "reload_failed",
-    [EVENT_STATE] = "state",   [EVENT_WEIGHT] = "weight", [EVENT_ADD] = "add",
-    [EVENT_REMOVE] = "remove", [EVENT_DRAIN] = "drain",   [EVENT_MARK] = "mark",
+    [EVENT_START] = "start",     [EVENT_RELOAD] = "reload", [EVENT_RELOAD_FAILED] = "reload_failed",
+    [EVENT_STATE] = "state",     [EVENT_WEIGHT] = "weight", [EVENT_ADD] = "add",
+    [EVENT_REMOVE] = "remove",   [EVENT_DRAIN] = "drain",   [EVENT_MARK] = "mark",
     [EVENT_VERDICT] = "verdict", [EVENT_SOURCE] = "source",
 };
 

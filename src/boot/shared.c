@@ -1,26 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* The cluster's place in the process: names are looked up by the system's resolver. */
+/* The cluster's place in the process. */
 #include "shared.h"
 
 #ifdef WEIR_REDIS
 
 #include <hiredis/hiredis.h>
 
-#include "resolve.h"
-
 #include "weir/base/clock.h"
 #include "weir/cluster/cluster.h"
-
-static void *begin(struct loop *loop, struct view host, uint16_t port,
-		   void (*done)(void *arg, const struct addr *addr), void *arg)
-{
-	return resolve_begin(loop, host, port, done, arg);
-}
-
-static void cancel(void *question)
-{
-	resolve_cancel(question);
-}
 
 #define TEXT_OF(x) #x
 #define VERSION(a, b, c) "hiredis " TEXT_OF(a) "." TEXT_OF(b) "." TEXT_OF(c)
@@ -32,8 +19,7 @@ const char *shared_library(void)
 
 struct cluster *shared_new(struct control *control)
 {
-	static const struct redis_names names = {begin, cancel};
-	return cluster_new(&control->loop, &names, &control->registry);
+	return cluster_new(&control->loop, &control->registry);
 }
 
 enum err shared_prepare(struct control *control, const struct conf *conf, struct str *why)

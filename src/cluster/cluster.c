@@ -415,11 +415,10 @@ static void make_auto_name(struct cluster *c)
 		 (unsigned)(c->instance & 0xffff));
 }
 
-struct cluster *cluster_new(struct loop *loop, const struct redis_names *names,
-			    struct pool_registry *registry)
+struct cluster *cluster_new(struct loop *loop, struct pool_registry *registry)
 {
 	struct cluster *c = calloc(1, sizeof(*c));
-	struct redis *redis = redis_new(loop, names);
+	struct redis *redis = redis_new(loop);
 	if (!c || !redis) {
 		redis_free(redis);
 		free(c);

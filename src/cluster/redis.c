@@ -15,6 +15,7 @@
 #include "weir/base/log.h"
 #include "weir/base/rng.h"
 #include "weir/base/str.h"
+#include "weir/fetch/resolve.h"
 #include "weir/net/socket.h"
 #include "weir/net/stream.h"
 
@@ -42,9 +43,8 @@ struct redis {
 	uint32_t magic;
 	enum redis_state state;
 	struct loop *loop;
-	struct redis_names names;
 	struct redis_server server;
-	void *question;
+	struct resolve *question;
 	struct timer timer;
 	struct buf_pool bufs;
 	struct stream stream;
@@ -105,8 +105,7 @@ static struct pending pop(struct redis *r)
 
 static void disconnect(struct redis *r)
 {
-	if (r->question)
-		r->names.cancel(r->question);
+	resolve_cancel(r->question);
 	r->question = NULL;
 	stream_close(&r->stream);
 	if (r->reader)
@@ -338,13 +337,13 @@ static void connect_to(struct redis *r, const struct addr *addr)
 	}
 }
 
-static void on_resolved(void *arg, const struct addr *addr)
+static void on_resolved(void *arg, const struct addr *addrs, size_t n)
 {
 	struct redis *r = arg;
 	check_magic(r, REDIS_MAGIC);
 	r->question = NULL;
-	if (addr)
-		connect_to(r, addr);
+	if (n)
+		connect_to(r, &addrs[0]);
 	else
 		fail(r, "the name has no address");
 }
@@ -363,7 +362,7 @@ static void begin(struct redis *r)
 		connect_to(r, &addr);
 		return;
 	}
-	r->question = r->names.begin(r->loop, s->host, s->port, on_resolved, r);
+	r->question = resolve_begin(r->loop, s->host, s->port, on_resolved, r);
 	if (!r->question)
 		fail(r, "no thread to look up the name");
 }
@@ -417,14 +416,13 @@ const char *redis_why(const struct redis *r)
 	return r->why;
 }
 
-struct redis *redis_new(struct loop *loop, const struct redis_names *names)
+struct redis *redis_new(struct loop *loop)
 {
 	struct redis *r = calloc(1, sizeof(*r));
 	if (!r)
 		return NULL;
 	r->magic = REDIS_MAGIC;
 	r->loop = loop;
-	r->names = *names;
 	r->timer.fn = on_timer;
 	r->stream.io.fd = -1;
 	r->out = STR_INIT;

@@ -165,7 +165,7 @@ bool want_range(struct decoder *d, const struct row *row, const struct node *nod
 /* "One of a, b, c." in mdoc. */
 void explain_words(struct str *out, const char *intro, const char *words);
 /* client-ip, header:NAME, ...; false when it is none.  `name` borrows. */
-bool source_parse(struct view text, struct conf_source *out);
+bool source_parse(struct view text, struct conf_key_source *out);
 /* A regular expression without anchors that says the same. */
 extern const char source_pattern[];
 /* "'x' is not one of a, b, c" with a hint. */

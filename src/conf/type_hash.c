@@ -38,7 +38,7 @@ static bool is_source_name(size_t source, struct view name)
 
 const char source_pattern[] = "(client-ip|path|uri|host|(header|cookie|query):" NAME_CHARS ")";
 
-bool source_parse(struct view text, struct conf_source *out)
+bool source_parse(struct view text, struct conf_key_source *out)
 {
 	for (size_t i = 0; i < ARRAY_LEN(sources); i++) {
 		struct view word = view_str(sources[i].word);
@@ -46,8 +46,8 @@ bool source_parse(struct view text, struct conf_source *out)
 		if (sources[i].named ? !view_starts(text, word) || !is_source_name(i, name)
 				     : !view_eq(text, word))
 			continue;
-		*out =
-		    (struct conf_source){(enum conf_hash_on)i, sources[i].named ? name : VIEW_NONE};
+		*out = (struct conf_key_source){(enum conf_hash_on)i,
+						sources[i].named ? name : VIEW_NONE};
 		return true;
 	}
 	return false;
@@ -57,7 +57,7 @@ static void hash_source_decode(struct decoder *d, const struct row *row, struct 
 			       void *base)
 {
 	struct conf_pool *pool = base;
-	struct conf_source source;
+	struct conf_key_source source;
 	if (!want_scalar(d, row, node))
 		return;
 	if (!source_parse(node->text, &source)) {

@@ -171,8 +171,8 @@ struct taken {
 };
 
 /* An address or a name is shown, what may be a secret only told apart. */
-static void describe(struct filter_call *call, const struct conf_source *source, struct view value,
-		     uint64_t hash, struct str *out)
+static void describe(struct filter_call *call, const struct conf_key_source *source,
+		     struct view value, uint64_t hash, struct str *out)
 {
 	char text[ADDR_IP_TEXT_MAX], digits[16];
 	if (out->len)
@@ -198,7 +198,7 @@ static uint64_t key_of(struct filter_call *call, const struct limit *limit, stru
 	char room[SOURCE_ROOM];
 	parts[0] = limit->rule->id;
 	for (size_t i = 0; i < key->n; i++) {
-		const struct conf_source *source = &key->rows[i];
+		const struct conf_key_source *source = &key->rows[i];
 		struct view value =
 		    source_text(source->on, source->name, call->client, call->msg, room);
 		parts[1 + i] = value.len ? gcra_hash(value.ptr, value.len) : 0;

@@ -177,7 +177,7 @@ void pool_registry_pack(const struct pool_registry *reg, uint64_t now_us, enum p
 struct serials {
 	struct serial_pair {
 		uint32_t old, now;
-	} * rows; /* owns */
+	} *rows; /* owns */
 	size_t n, cap;
 };
 

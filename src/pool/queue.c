@@ -31,7 +31,7 @@ static struct waiter *oldest_of(struct list *line)
 /* Smaller comes first: the class, then the time. */
 static uint64_t rank_of(unsigned class, uint64_t since_us)
 {
-	return (uint64_t) class << 62 | since_us;
+	return (uint64_t)class << 62 | since_us;
 }
 
 #ifdef WEIR_CHECK_SLOW

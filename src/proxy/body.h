@@ -11,7 +11,7 @@
 #ifndef WEIR_PROXY_BODY_H
 #define WEIR_PROXY_BODY_H
 
-#include "weir/proxy/exchange.h"
+#include "exchange.h"
 
 /* Takes a backend, or waits for one; the exchange may have ended after this. */
 void body_seek(struct exchange *ex);

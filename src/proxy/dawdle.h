@@ -3,7 +3,7 @@
 #ifndef WEIR_PROXY_DAWDLE_H
 #define WEIR_PROXY_DAWDLE_H
 
-#include "weir/proxy/exchange.h"
+#include "exchange.h"
 
 /* What a client may take for nothing, before the rate at which it sends matters. */
 #define DAWDLE_US 5000000

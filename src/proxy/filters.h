@@ -3,7 +3,7 @@
 #ifndef WEIR_PROXY_FILTERS_H
 #define WEIR_PROXY_FILTERS_H
 
-#include "weir/proxy/exchange.h"
+#include "exchange.h"
 
 /*
  * Asks those of ex->route in the order of filters.def.  False: one of them has

@@ -4,9 +4,9 @@
 
 #include <string.h>
 
+#include "trace.h"
 #include "weir/base/clock.h"
 #include "weir/base/hex.h"
-#include "weir/proxy/trace.h"
 #include "weir/route/value.h"
 
 /* What is kept of one head in all; longer ones are refused. */

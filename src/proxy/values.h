@@ -10,7 +10,7 @@
 #ifndef WEIR_PROXY_VALUES_H
 #define WEIR_PROXY_VALUES_H
 
-#include "weir/proxy/exchange.h"
+#include "exchange.h"
 #include "weir/route/expand.h"
 
 struct values {

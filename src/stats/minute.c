@@ -107,8 +107,8 @@ static void sum_levels(const struct levels *const *levels, size_t n, struct leve
 			continue;
 		uint32_t top = levels_top(levels[i]);
 		for (uint32_t bin = 0; bin <= top; bin++) {
-			out->time_us[bin] += counter_get(&levels[i]->bin[bin].time_us);
-			out->done[bin] += counter_get(&levels[i]->bin[bin].done);
+			out->time_us[bin] += counter_get(&levels[i]->bin[bin].us);
+			out->done[bin] += counter_get(&levels[i]->bin[bin].n);
 		}
 	}
 }

@@ -47,8 +47,7 @@ struct cluster_state {
 };
 
 /* NULL without memory. */
-struct cluster *cluster_new(struct loop *loop, const struct redis_names *names,
-			    struct pool_registry *registry);
+struct cluster *cluster_new(struct loop *loop, struct pool_registry *registry);
 void cluster_free(struct cluster *cluster); /* NULL is fine */
 
 /*

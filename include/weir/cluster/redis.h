@@ -41,16 +41,8 @@
 /* Bytes of one answer; a larger one ends the connection. */
 #define REDIS_ANSWER_MAX (8 * 1024 * 1024)
 
-struct addr;
 struct redis;
 struct redisReply;
-
-/* How names become addresses; as resolve_begin and resolve_cancel of boot/. */
-struct redis_names {
-	void *(*begin)(struct loop *loop, struct view host, uint16_t port,
-		       void (*done)(void *arg, const struct addr *addr), void *arg);
-	void (*cancel)(void *question);
-};
 
 /* Borrowed until the next redis_follow. */
 struct redis_server {
@@ -64,7 +56,7 @@ struct redis_server {
 typedef void redis_done(void *arg, const struct redisReply *reply);
 
 /* NULL without memory. */
-struct redis *redis_new(struct loop *loop, const struct redis_names *names);
+struct redis *redis_new(struct loop *loop);
 void redis_free(struct redis *redis); /* NULL is fine; pending commands get their NULL */
 
 /* From now on this server; what is pending gets its NULL. */

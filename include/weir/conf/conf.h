@@ -191,7 +191,7 @@ enum conf_hash_on {
 	CONF_HASH_QUERY,
 };
 
-struct conf_source {
+struct conf_key_source {
 	enum conf_hash_on on;
 	struct view name; /* of the header, cookie or parameter */
 };
@@ -202,7 +202,7 @@ struct conf_source {
 struct conf_limit_key {
 	struct view text;
 	struct view label; /* the same in letters that need no escape anywhere */
-	struct conf_source *rows;
+	struct conf_key_source *rows;
 	size_t n;
 };
 

@@ -45,8 +45,8 @@ struct minute_sum {
 	uint64_t seconds, requests, errors;
 	double in_flight_s, queued_s; /* means are these by seconds */
 	struct hist_total latency;    /* of successes */
-	uint64_t time_us[LEVEL_BINS]; /* at this many in flight */
-	uint64_t done[LEVEL_BINS];    /* completions there */
+	uint64_t time_us[LEVEL_BINS]; /* what requests took that found so many in flight */
+	uint64_t done[LEVEL_BINS];    /* how many requests that were */
 };
 
 /* False, and nothing is added, when it is none of these. */

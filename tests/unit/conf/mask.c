@@ -67,22 +67,22 @@ static const char *const planted[] = {
 
 /* Types whose texts are names of things, or words of ours: nothing there is a secret. */
 static const struct conf_type *const open_types[] = {
-    &conf_type_section,     &conf_type_switched,       &conf_type_list,
-    &conf_type_named,       &conf_type_later,          &conf_type_count,
-    &conf_type_count_auto,  &conf_type_boolean,        &conf_type_duration,
-    &conf_type_bytes,       &conf_type_percent,        &conf_type_fraction,
-    &conf_type_mode,        &conf_type_choice,         &conf_type_code,
-    &conf_type_words,       &conf_type_rewritten_host, &conf_type_strategy,
-    &conf_type_line,        &conf_type_name,           &conf_type_file,
-    &conf_type_socket_file, &conf_type_output,         &conf_type_path,
-    &conf_type_authority,   &conf_type_header_name,    &conf_type_hosts,
-    &conf_type_methods,     &conf_type_header_names,   &conf_type_address,
-    &conf_type_addresses,   &conf_type_networks,       &conf_type_check,
-    &conf_type_statuses,    &conf_type_pool_ref,       &conf_type_split,
-    &conf_type_hash_source, &conf_type_delay,          &conf_type_host_field,
-    &conf_type_cookie_name, &conf_type_key_file,      &conf_type_limit_key,
-    &conf_type_rate,        &conf_type_place,          &conf_type_urls,
-    &conf_type_name_servers, &conf_type_service_name, &conf_type_peer,
+    &conf_type_section,      &conf_type_switched,       &conf_type_list,
+    &conf_type_named,        &conf_type_later,          &conf_type_count,
+    &conf_type_count_auto,   &conf_type_boolean,        &conf_type_duration,
+    &conf_type_bytes,        &conf_type_percent,        &conf_type_fraction,
+    &conf_type_mode,         &conf_type_choice,         &conf_type_code,
+    &conf_type_words,        &conf_type_rewritten_host, &conf_type_strategy,
+    &conf_type_line,         &conf_type_name,           &conf_type_file,
+    &conf_type_socket_file,  &conf_type_output,         &conf_type_path,
+    &conf_type_authority,    &conf_type_header_name,    &conf_type_hosts,
+    &conf_type_methods,      &conf_type_header_names,   &conf_type_address,
+    &conf_type_addresses,    &conf_type_networks,       &conf_type_check,
+    &conf_type_statuses,     &conf_type_pool_ref,       &conf_type_split,
+    &conf_type_hash_source,  &conf_type_delay,          &conf_type_host_field,
+    &conf_type_cookie_name,  &conf_type_key_file,       &conf_type_limit_key,
+    &conf_type_rate,         &conf_type_place,          &conf_type_urls,
+    &conf_type_name_servers, &conf_type_service_name,   &conf_type_peer,
 };
 
 static bool is_open(const struct conf_type *type)

@@ -53,10 +53,13 @@ static bool start(struct control *control, struct conf *conf)
 {
 	struct str why = STR_INIT;
 	struct shared_conf *shared = shared_conf_new(conf, &why);
-	if (!shared || workers_start(control, conf, &why))
+	if (!shared || workers_start(control, conf, generation_released, &why))
 		goto out;
 	tls_tick(control);
 	pool_registry_init(&control->registry, control->n_workers, control->pool_workers);
+	control->members = members_new(control, runtime_rebuild);
+	members_prepare(control->members, conf);
+	members_begin(control->members);
 	struct generation *gen = generation_new(control, shared, &why);
 	if (!gen)
 		goto out;
@@ -197,6 +200,7 @@ void world_free(struct world *w)
 {
 	struct control *control = &w->control;
 	control->current->n_live++; /* health names its backends until probing_free */
+	members_free(control->members);
 	workers_stop(control);
 	probing_free(control->probing);
 	while (!list_is_empty(&control->generations))
