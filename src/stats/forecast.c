@@ -89,8 +89,14 @@ static double draw_workers(struct scaling *s)
 
 static double capacity_of_one(const struct scaling *s)
 {
-	double mean = spread_mean(&s->service);
-	return mean > 0 ? s->fit.workers.c / (mean / 1e6) : 0;
+	return s->fit.workers.c * s->fit.workers.per_worker;
+}
+
+/* The mean of few who were alone is less certain than what the whole curve says. */
+static double stretch_of(const struct scaling *s)
+{
+	double mean = spread_mean(&s->service) / 1e6 * s->fit.workers.per_worker;
+	return mean > 0 ? fmin(fmax(1 / mean, 0.8), 1.25) : 1;
 }
 
 static void run_once(struct scaling *s, const struct scaling_input *in,
@@ -105,9 +111,9 @@ static void run_once(struct scaling *s, const struct scaling_input *in,
 	    .rate = f->rate / 1e6 * (1 + unsure * gauss(&s->rng)),
 	    .cv2_arrivals = s->cv2_arrivals,
 	};
-	double off = sqrt(fmin(s->cv2_service, 20) / fmax(s->service.n, 1));
-	struct replay_result r =
-	    replay(&plan, times, exp(fmin(off, 0.2) * gauss(&s->rng)), &s->rng);
+	double off = sqrt(fmin(s->cv2_service, 20) / fmax(s->service.n, 1)) / 2;
+	double stretch = stretch_of(s) * exp(fmin(off, 0.2) * gauss(&s->rng));
+	struct replay_result r = replay(&plan, times, stretch, &s->rng);
 	runs->p50_us[runs->n % SCALING_RUNS] = r.p50_us;
 	runs->p99_us[runs->n++ % SCALING_RUNS] = r.p99_us;
 }

@@ -257,7 +257,9 @@ static enum verdict say_scalability(const struct case_file *c, double growth)
 	say_forecast(c, forecast, sizeof(forecast));
 	SAY("slow under load: p95 is %s %s (%.0f requests) and %s now (%.1f times)%s: %s; %s",
 	    us(c->alone->p95_us).at, alone_where(c), c->alone->n, us(c->now->p95_us).at, growth,
-	    shift->known ? ", and a backend is not slower when the others are busier" : "",
+	    shift->known           ? ", and a backend is not slower when the others are busier"
+	    : c->s->n_backends > 1 ? ", whether they share a bottleneck is not known"
+				   : "",
 	    is_over_the_peak(c->s) ? "lower limits.requests below the peak now, then add backends"
 				   : "add backends",
 	    forecast);
