@@ -74,17 +74,13 @@ static void file(struct levels *levels, unsigned c, uint64_t us)
 	atomic_store_explicit(&levels->served[c], h, memory_order_release);
 }
 
-#define US_MAX (UINT64_C(1) << 26) /* as the histograms' */
-
 void levels_served(struct levels *levels, uint32_t others, uint32_t elsewhere, uint64_t us)
 {
 	uint32_t k = others + 1, bin = level_bin(k);
-	uint64_t bounded = us < US_MAX ? us : US_MAX;
 	if (unlikely(bin > levels_top(levels)))
 		atomic_store_explicit(&levels->top, bin, memory_order_relaxed);
 	counter_add(&levels->bin[bin].n, 1);
-	counter_add(&levels->bin[bin].us, bounded);
-	counter_add(&levels->bin[bin].us2, bounded * bounded);
+	counter_add(&levels->bin[bin].us, us);
 	if (likely(k < LEVEL_SPLIT && elsewhere != LEVEL_UNKNOWN))
 		split(levels, k, elsewhere, us);
 	file(levels, level_class(others, elsewhere), us);
