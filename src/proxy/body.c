@@ -116,6 +116,12 @@ void body_gather(struct exchange *ex)
 		exchange_end(ex, exchange_outcome_gone(ex));
 }
 
+/* An answer that is whole needs no more of it. */
+static bool is_wanted(const struct exchange *ex)
+{
+	return ex->state <= EXCHANGE_RUNNING && !ex->gathered_end;
+}
+
 static size_t gather_room(const struct exchange *ex)
 {
 	size_t most = ex->route->request_buffer, len = ex->gathered.len;
@@ -188,7 +194,7 @@ static enum io gather_more(struct exchange *ex)
 
 static enum io gather(struct exchange *ex, struct span body, bool complete)
 {
-	if (exchange_is_over(ex) || ex->gathered_end)
+	if (!is_wanted(ex))
 		return IO_OK;
 	if (!request_gather(ex, body)) {
 		exchange_end(ex, OUTCOME_no_memory);
@@ -206,7 +212,7 @@ static bool keep_trailers(struct exchange *ex, struct view wire)
 
 static enum io trailers_gathered(struct exchange *ex, bool kept)
 {
-	if (exchange_is_over(ex) || ex->gathered_end)
+	if (!is_wanted(ex))
 		return IO_OK;
 	if (!kept) {
 		exchange_end(ex, OUTCOME_no_memory);
@@ -220,7 +226,7 @@ static enum io trailers_gathered(struct exchange *ex, bool kept)
 
 size_t exchange_body_room(const struct exchange *ex)
 {
-	if (unlikely(ex->gathers))
+	if (unlikely(ex->gathers) && ex->state <= EXCHANGE_RUNNING)
 		return gather_room(ex);
 	return has_no_taker(ex) ? request_room(ex) : AREA_DATA;
 }

@@ -218,6 +218,33 @@ def test_streams_that_are_allowed_later(serve):
     assert daemon.peers[0].connections == 1
 
 
+def test_the_end_of_a_connection_without_streams_wakes_who_waits(serve):
+    """Another one may be opened in its place."""
+    leave, peers = threading.Event(), []
+
+    def handler(peer):
+        peers.append(peer)
+        if len(peers) == 1:
+            server = H2Server(peer, {3: 0})
+            peer.sock.settimeout(0.05)
+            while not leave.is_set():
+                try:
+                    server.turn()
+                except TimeoutError:
+                    pass
+            return
+        server = H2Server(peer)
+        while (stream := server.request()[0]) is not None:
+            server.answer(stream)
+    daemon = serve(handler, queue={"timeout": "20s"})
+    clients = [daemon.connect() for _ in range(3)]
+    for client in clients:
+        client.send(request())
+    wait_for(lambda: daemon.sum("queued") == 3)
+    leave.set()
+    assert [client.response().status for client in clients] == [200] * 3
+
+
 def test_a_backend_that_says_goodbye_at_once(serve):
     def handler(peer):
         server = H2Server(peer)
