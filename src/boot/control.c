@@ -324,6 +324,13 @@ static void finish(struct control *control)
 	loop_fini(&control->loop);
 }
 
+/* Another process has the sockets: what is kept is its own from now on. */
+static void handed_over(struct control *control)
+{
+	keep_leave(control);
+	control_drain(control);
+}
+
 void control_init(struct control *control, struct options *options)
 {
 	*control = (struct control){
@@ -331,7 +338,7 @@ void control_init(struct control *control, struct options *options)
 	    .started_us = clock_us(),
 	    .started_wall_us = clock_wall_us(),
 	    .last_reload = {.ok = true, .error = STR_INIT},
-	    .handover = {.error = STR_INIT, .state_fd = -1, .done = control_drain},
+	    .handover = {.error = STR_INIT, .state_fd = -1, .done = handed_over},
 	    .tls_watch = {.why = STR_INIT, .error = STR_INIT},
 	};
 	list_init(&control->listeners);

@@ -301,7 +301,6 @@ static void succeeded(struct control *control)
 	event_add(EVENT_DRAIN, VIEW_NONE, VIEW_NONE, "process %d has taken over", pid);
 	admin_leave(control->admin);
 	listeners_keep_files(control);
-	keep_leave(control);
 	control->handover.done(control);
 }
 

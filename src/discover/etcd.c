@@ -267,7 +267,7 @@ static bool on_line(void *arg, struct view line)
 		return true;
 	fetch_cancel(e->fetch);
 	e->fetch = NULL;
-	source_again(e->source, 100000);
+	source_again(e->source, 1000000);
 	return false;
 }
 

@@ -291,7 +291,7 @@ static bool on_line(void *arg, struct view line)
 	fetch_cancel(k->fetch);
 	k->fetch = NULL;
 	forget(k);
-	source_again(k->source, 100000);
+	source_again(k->source, 1000000);
 	return false;
 }
 

@@ -10,6 +10,8 @@
 #include "clock.h"
 #include "memory.h"
 
+#include "boot/members.h"
+
 #include "weir/base/check.h"
 
 #define TURNS_MAX 100000
