@@ -286,7 +286,7 @@ static void on_watch_over(void *arg, const struct fetch_answer *a)
 {
 	struct etcd *e = arg;
 	e->fetch = NULL;
-	if (a->end == FETCH_SILENCE || (a->end != FETCH_OK && a->status == 200))
+	if (a->status == 200)
 		source_again(e->source, 1000000);
 	else
 		failed(e, "watch", a);
