@@ -523,8 +523,12 @@ static void default_route(struct decoder *d, struct node *root)
 	struct conf *conf = d->conf;
 	if (conf->n_routes)
 		return;
-	if (!d->pools.n && !node_get(root, VIEW("pools"))) {
-		decode_error(d, root, "'pools' is missing");
+	struct node *pools = node_get(root, VIEW("pools"));
+	if (!d->pools.n) {
+		if (!pools)
+			decode_error(d, root, "'pools' is missing");
+		else if (pools->kind == NODE_MAP && !pools->n)
+			decode_error(d, pools, "'pools' is empty");
 		return;
 	}
 	if (d->pools.n > 1) {

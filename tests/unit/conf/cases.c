@@ -58,7 +58,7 @@ const struct mistake mistakes[] = {
     {POOL, 1, 1, "'listeners' is missing", true},
     {LISTEN, 1, 1, "'pools' is missing", false},
     {POOL "listeners: []\n", 2, 12, "'listeners' is empty", true},
-    {LISTEN "pools: {}\n", 2, 8, "'pools' is empty", true},
+    {LISTEN "pools: {}\n", 2, 8, "'pools' is empty", false},
     {LISTEN "pools: {app: {}}\n", 2, 14, "'backends' is missing in pools.app", false},
     {LISTEN "pools: {app: {backends: []}}\n", 2, 25, "'backends' is empty", false},
     {POOL "listeners: [{name: a}]\n", 2, 13, "'bind' is missing in listeners[0]", true},
