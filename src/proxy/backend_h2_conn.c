@@ -51,23 +51,27 @@ void h2_conn_note(struct backend_stream *s)
 	h2_conn_touch(s->conn);
 }
 
-void h2_conn_stop(struct h2_conn *conn)
+/* It takes no requests any more. */
+static void leave(struct h2_conn *conn, enum h2_conn_state state)
 {
 	bool was_in_the_way = h2_conn_is_barren(conn) && !conn->gl;
-	if (conn->state < H2_CONN_CLOSING)
-		h2_conn_set_state(conn, H2_CONN_CLOSING);
+	if (conn->state < state)
+		h2_conn_set_state(conn, state);
 	h2_conn_touch(conn);
 	if (was_in_the_way) /* another one may be opened in its place */
 		upconn_way_opened(conn->up->backend, conn->sl);
 }
 
+void h2_conn_stop(struct h2_conn *conn)
+{
+	leave(conn, H2_CONN_CLOSING);
+}
+
 static void die(struct h2_conn *conn, enum err why)
 {
-	if (conn->state != H2_CONN_DEAD) {
+	if (conn->state != H2_CONN_DEAD)
 		conn->why = why;
-		h2_conn_set_state(conn, H2_CONN_DEAD);
-	}
-	h2_conn_touch(conn);
+	leave(conn, H2_CONN_DEAD);
 }
 
 void h2_conn_kill(struct h2_conn *conn)
