@@ -14,6 +14,9 @@
 #include "weir/route/strict.h"
 #include "weir/route/value.h"
 
+/* Routes that are told about although they do not match. */
+#define PASSED_MAX 50
+
 struct probe {
 	const struct conf_listener *listener;
 	struct identity who;
@@ -394,6 +397,39 @@ static void put_backends(struct json *j, const struct admin_host *host,
 	json_array_end(j);
 }
 
+/* The keys of the route that hold. */
+static void put_why(struct json *j, struct call *call, const struct route_request *req,
+		    const struct conf_route *route)
+{
+	struct api *api = call->api;
+	struct str why = STR_INIT;
+	route_why(api->host.routes(api->host.ctx), api->scratch, route, req, &why);
+	json_member_view(j, "matched", str_as_view(&why));
+	str_fini(&why);
+}
+
+/* The routes before it, and what does not hold of each. */
+static void put_passed(struct json *j, struct call *call, const struct route_request *req,
+		       const struct conf_route *route)
+{
+	struct api *api = call->api;
+	const struct conf *conf = api->host.conf(api->host.ctx);
+	size_t n = route ? route->index : conf->n_routes;
+	json_key(j, "passed");
+	json_array(j);
+	for (size_t i = 0; i < n && i < PASSED_MAX; i++) {
+		struct str why = STR_INIT;
+		route_why(api->host.routes(api->host.ctx), api->scratch, &conf->routes[i], req,
+			  &why);
+		json_object(j);
+		json_member_view(j, "route", conf->routes[i].name);
+		json_member_view(j, "why", str_as_view(&why));
+		json_object_end(j);
+		str_fini(&why);
+	}
+	json_array_end(j);
+}
+
 static void put_explanation(struct call *call, const struct probe *p)
 {
 	struct api *api = call->api;
@@ -402,6 +438,8 @@ static void put_explanation(struct call *call, const struct probe *p)
 	    .host = p->host,
 	    .path = p->msg->path,
 	    .method = p->msg->method_text,
+	    .scheme = p->scheme,
+	    .listener = p->listener->name,
 	    .msg = p->msg,
 	    .client = &p->client,
 	};
@@ -412,6 +450,7 @@ static void put_explanation(struct call *call, const struct probe *p)
 	json_member_view(&j, "listener", p->listener->name);
 	json_member_optional(&j, "route", route ? route->name : VIEW_NONE);
 	if (route) {
+		put_why(&j, call, &req, route);
 		put_action(&j, call, route, p);
 	} else {
 		const struct conf_route *gave_up = route_gave_up(api->scratch);
@@ -424,6 +463,7 @@ static void put_explanation(struct call *call, const struct probe *p)
 							VIEW_ARG(gave_up->name))
 					 : "no route matches the request");
 	}
+	put_passed(&j, call, &req, route);
 	put_backends(&j, host, route);
 	json_object_end(&j);
 }

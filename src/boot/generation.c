@@ -92,6 +92,8 @@ struct generation *generation_new(struct control *control, struct shared_conf *s
 	for (size_t i = 0; i < shared->conf->n_pools; i++)
 		gen->sends_proxy |= shared->conf->pools[i].send_proxy != CONF_PROXY_OFF;
 	gen->access_log = !view_eq(shared->conf->log.access.path, VIEW("off"));
+	for (size_t i = 0; i < shared->conf->n_routes; i++)
+		gen->limits_bodies |= shared->conf->routes[i].limits.body_bytes_set;
 	gen->tracing = shared->conf->tracing.on;
 	gen->owner = control;
 	gen->shared = shared;

@@ -12,6 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "log_syslog.h"
+
 #include "weir/base/file.h"
 
 #define MODE 0640
@@ -93,6 +95,8 @@ static int open_file(const char *path, bool *created)
 int log_file_open(const char *path, bool *created)
 {
 	*created = false;
+	if (log_syslog_is(path))
+		return log_syslog_open(path);
 	if (strcmp(path, "stdout") == 0 || strcmp(path, "/dev/stdout") == 0)
 		return fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
 	if (strcmp(path, "/dev/stderr") == 0)

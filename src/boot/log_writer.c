@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -15,6 +16,7 @@
 
 #include "control.h"
 #include "log_file.h"
+#include "log_syslog.h"
 
 #include "weir/base/check.h"
 #include "weir/base/sink.h"
@@ -52,6 +54,8 @@ struct log_writer {
 	_Atomic uint64_t reopen_failures;
 	/* the thread's own */
 	struct sink sink;
+	char *syslog; /* the path where sink is a socket of syslog, else NULL; owns */
+	uint64_t syslog_tried_us;
 	size_t from, len; /* lines in `lines` that are still to be written */
 	char lines[WRITE_BYTES];
 };
@@ -94,6 +98,13 @@ static void note_trouble(struct log_writer *w, int before)
 		log_error("cannot write the access log: %s", strerror(now));
 }
 
+static size_t write_some(struct log_writer *w, struct view lines)
+{
+	if (w->syslog && w->sink.fd >= 0)
+		return log_syslog_write(&w->sink, w->syslog, &w->syslog_tried_us, lines);
+	return sink_write(&w->sink, lines, FLUSH_MS);
+}
+
 /*
  * Writes what there is, as far as it goes now and `batches` at most: lines may come as fast
  * as they go.  The bytes of the fullest ring.
@@ -103,8 +114,7 @@ static size_t drain(struct log_writer *w, unsigned batches)
 	size_t most = 0;
 	while (batches-- && (w->from < w->len || fill(w, &most))) {
 		int before = atomic_load(&w->sink.error);
-		w->from +=
-		    sink_write(&w->sink, view_of(w->lines + w->from, w->len - w->from), FLUSH_MS);
+		w->from += write_some(w, view_of(w->lines + w->from, w->len - w->from));
 		note_trouble(w, before);
 		if (w->from < w->len)
 			break;
@@ -128,6 +138,26 @@ static void drop_rest_of_line(struct log_writer *w)
 	w->from += line.len;
 }
 
+static char *current_path(struct log_writer *w)
+{
+	pthread_mutex_lock(&w->lock);
+	char *path = strdup(w->path);
+	pthread_mutex_unlock(&w->lock);
+	check(path != NULL);
+	return path;
+}
+
+/* Whether what is written to is a socket of syslog. */
+static void note_syslog(struct log_writer *w)
+{
+	char *path = current_path(w);
+	free(w->syslog);
+	w->syslog = log_syslog_is(path) ? path : NULL;
+	w->syslog_tried_us = 0;
+	if (!w->syslog)
+		free(path);
+}
+
 static void switch_to(struct log_writer *w, int fd)
 {
 	bool cut = w->sink.mid && is_same_file(w->sink.fd, fd);
@@ -136,6 +166,7 @@ static void switch_to(struct log_writer *w, int fd)
 	sink_close(&w->sink);
 	sink_open(&w->sink, fd);
 	w->sink.cut |= cut;
+	note_syslog(w);
 }
 
 /* True when there is a descriptor to go on with, perhaps -1 for none. */
@@ -148,15 +179,6 @@ static bool take_next(struct log_writer *w, int *fd)
 	w->has_next = false;
 	pthread_mutex_unlock(&w->lock);
 	return has;
-}
-
-static char *current_path(struct log_writer *w)
-{
-	pthread_mutex_lock(&w->lock);
-	char *path = strdup(w->path);
-	pthread_mutex_unlock(&w->lock);
-	check(path != NULL);
-	return path;
 }
 
 /* To open may take its time: not under the lock. */
@@ -228,9 +250,20 @@ static void wake(struct log_writer *w)
 
 /* ---- configuration ---- */
 
+/* "syslog:SOCKET" tells one socket from another. */
+static const char *path_of(const struct conf *conf, char room[PATH_MAX])
+{
+	const struct conf_access_log *log = &conf->log.access;
+	if (!view_eq(log->path, VIEW("syslog")))
+		return log->path.ptr;
+	snprintf(room, PATH_MAX, SYSLOG_PREFIX "%s", log->socket.ptr);
+	return room;
+}
+
 enum err log_writer_prepare(struct log_writer *w, const struct conf *conf, struct str *why)
 {
-	const char *path = conf->log.access.path.ptr;
+	char room[PATH_MAX];
+	const char *path = path_of(conf, room);
 	w->prepared = (struct prepared){.fd = -1};
 	if (w->path && strcmp(path, w->path) == 0)
 		return ERR_OK;
@@ -281,6 +314,7 @@ static void release(struct log_writer *w)
 	socket_close(w->wake_fd);
 	pthread_mutex_destroy(&w->lock);
 	free(w->path);
+	free(w->syslog);
 	free(w);
 }
 
@@ -301,6 +335,7 @@ struct log_writer *log_writer_new(struct control *control, const struct conf *co
 	log_writer_commit(w);
 	take_next(w, &fd); /* no line may be lost before the thread's first turn */
 	sink_open(&w->sink, fd);
+	note_syslog(w);
 	sigfillset(&all);
 	pthread_sigmask(SIG_BLOCK, &all, &before); /* signals are the control thread's */
 	check(pthread_create(&w->thread, NULL, writer_main, w) == 0);

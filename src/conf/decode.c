@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 
+#include "foreign.h"
 #include "suggest.h"
 #include "type.h"
 #include "weir/base/check.h"
@@ -121,6 +122,12 @@ static const struct row *find_row(const struct row *parent, struct view key)
 static void report_unknown(struct decoder *d, const struct row *parent, const struct node *key)
 {
 	struct suggest s;
+	const char *foreign = foreign_key(key->text);
+	if (foreign) {
+		decode_error(d, key, "unknown key '" VIEW_FMT "'%s: weir has no " VIEW_FMT ": %s",
+			     VIEW_ARG(key->text), in_where(d), VIEW_ARG(key->text), foreign);
+		return;
+	}
 	suggest_init(&s, key->text);
 	if (report_has_room(&d->report))
 		for (const struct row *r = row_first(parent); r; r = row_next(r))

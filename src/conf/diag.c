@@ -18,7 +18,8 @@ void conf_diags_fini(struct conf_diags *diags)
 static void format_place(const struct conf_diags *diags, const struct conf_diag *diag,
 			 struct str *out)
 {
-	str_text(out, diags->file ? diags->file : "configuration");
+	const char *file = diag->file ? diag->file : diags->file;
+	str_text(out, file ? file : "configuration");
 	if (diag->line)
 		str_printf(out, ":%u:%u", diag->line, diag->column);
 	str_text(out, ": ");

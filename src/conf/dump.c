@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The effective configuration. */
+#include "env.h"
 #include "node.h"
 #include "type.h"
 #include "weir/conf/conf.h"
@@ -8,7 +9,11 @@ static void dump(const struct conf *conf, bool masked, struct str *out,
 		 void (*write)(const struct node *, struct str *))
 {
 	struct encoder e = {.arena = arena_new(), .conf = conf, .masked = masked};
-	write(encode_map(&e, NULL, conf), out);
+	struct node *root = encode_map(&e, NULL, conf);
+	env_escape(e.arena, root);
+	if (conf->secrets.n)
+		env_hide(&conf->secrets, e.arena, root);
+	write(root, out);
 	arena_free(e.arena);
 }
 

@@ -29,8 +29,9 @@ static void check_twice(struct decoder *d, struct names *names, const char *what
 		return;
 	const struct name *first = names_put(names, name, node);
 	if (first && first->node->spot.line)
-		decode_error(d, node, "%s '" VIEW_FMT "' is there twice (first at line %u)", what,
-			     VIEW_ARG(name), first->node->spot.line);
+		decode_error(d, node, "%s '" VIEW_FMT "' is there twice (first at %s)", what,
+			     VIEW_ARG(name),
+			     report_place(&d->report, &node->spot, &first->node->spot, d->scratch));
 	else if (first)
 		decode_error(d, node, "%s '" VIEW_FMT "' is there twice", what, VIEW_ARG(name));
 }
@@ -158,11 +159,17 @@ void finish_listener(struct decoder *d, const struct element *element)
 	finish_listener_tls(d, element);
 }
 
+static bool match_is_empty(const struct conf_match *match)
+{
+	return !match->scheme.ptr && !match->listener.n && !match->host.n &&
+	       !match->host_regex.ptr && !match->path.ptr && !match->path_exact.ptr &&
+	       !match->path_regex.ptr && !match->method.n && !match->header.n && !match->cookie.n &&
+	       !match->query.n && !match->client.n;
+}
+
 static bool matches_everything(const struct conf_route *route)
 {
-	return !route->match.host.n && !route->match.path.ptr && !route->match.path_exact.ptr &&
-	       !route->match.path_regex.ptr && !route->match.method.n && !route->match.header.n &&
-	       !route->match.query.n && !route->match.client.n;
+	return match_is_empty(&route->match) && !route->has_not;
 }
 
 /* `match` was written and is broken: it does not match everything. */
@@ -177,9 +184,11 @@ static void check_hidden(struct decoder *d, const struct element *element)
 	const struct conf_route *route = element->base;
 	if (d->catch_all && d->catch_all->spot.line)
 		decode_warning(d, element->node,
-			       "route '" VIEW_FMT "' is never used: the route at line %u matches "
+			       "route '" VIEW_FMT "' is never used: the route at %s matches "
 			       "every request",
-			       VIEW_ARG(route->name), d->catch_all->spot.line);
+			       VIEW_ARG(route->name),
+			       report_place(&d->report, &element->node->spot, &d->catch_all->spot,
+					    d->scratch));
 	if (!d->catch_all && matches_everything(route) && !has_match(element))
 		d->catch_all = element->node;
 }
@@ -224,7 +233,7 @@ static void note_variables(struct decoder *d, struct conf_route *route, const st
 		variable_set_add_template(&route->kept, d->arena, edits->set.rows[i].template);
 	for (size_t i = 0; i < edits->add.n; i++)
 		variable_set_add_template(&route->kept, d->arena, edits->add.rows[i].template);
-	if (route->max_group && !route->match.path_regex.ptr)
+	if (route->max_group && !route->match.path_regex.ptr && !route->match.host_regex.ptr)
 		decode_error(d, node,
 			     "{%u} stands for a group of a regular expression, and the match of "
 			     "route '" VIEW_FMT "' has none%s",
@@ -250,6 +259,19 @@ void finish_rate_limit(struct decoder *d, const struct element *element)
 			     "without it each node keeps its own count");
 }
 
+static void check_split_on(struct decoder *d, const struct conf_route *route,
+			   const struct node *node)
+{
+	const struct node *match = node_get(node, VIEW("match"));
+	const struct node *not =
+	    match && match->kind == NODE_MAP ? node_get(match, VIEW("not")) : NULL;
+	struct node *on = node_get(node, VIEW("split_on"));
+	if (on && route->action != CONF_ACTION_SPLIT)
+		decode_error(d, on, "'split_on' does nothing without 'split'");
+	if (not&&not->kind == NODE_MAP && !not->n)
+		decode_error(d, not, "'not' is empty: nothing would match");
+}
+
 void finish_route(struct decoder *d, const struct element *element)
 {
 	struct conf_route *route = element->base;
@@ -260,6 +282,8 @@ void finish_route(struct decoder *d, const struct element *element)
 	if (!route->name.len)
 		route->name = view_str(arena_printf(d->arena, "route-%zu", element->index + 1));
 	check_twice(d, &d->routes, "route", route->name, node_at(element, "name"));
+	route->has_not = !match_is_empty(&route->match_not);
+	check_split_on(d, route, element->node);
 	if (regex && !path)
 		decode_error(d, regex, "rewrite.path_regex needs rewrite.path");
 	if (path && !regex && route->rewrite.path.text.ptr &&
@@ -518,6 +542,21 @@ static void finish_status(struct decoder *d, struct node *root)
 		check_bind(d, &addr, socket ? socket : root);
 }
 
+static void check_log(struct decoder *d, struct node *root)
+{
+	const struct conf_access_log *log = &d->conf->log.access;
+	struct node *access = node_get(node_get(root, VIEW("log")), VIEW("access"));
+	struct node *fields = node_get(access, VIEW("fields"));
+	struct node *socket = node_get(access, VIEW("socket"));
+	struct addr addr;
+	char *text = arena_printf(d->scratch, "unix:" VIEW_FMT, VIEW_ARG(log->socket));
+	if (fields && log->format != CONF_LOG_JSON)
+		decode_error(d, fields, "'fields' needs format: json; the others are as they are");
+	if (socket && !addr_parse(view_str(text), &addr))
+		decode_error(d, socket, "the path of a unix socket has at most %zu bytes",
+			     sizeof(addr.un.sun_path) - 1);
+}
+
 static void default_route(struct decoder *d, struct node *root)
 {
 	struct conf *conf = d->conf;
@@ -608,6 +647,7 @@ void finish_conf(struct decoder *d, struct node *root)
 	finish_state(d, root);
 	finish_status(d, root);
 	finish_shared(d, root);
+	check_log(d, root);
 	default_route(d, root);
 	warn_of_same_site(d, root);
 	if (!d->report.diags->n_errors)

@@ -8,7 +8,9 @@
 #include <unistd.h>
 
 #include "decode.h"
+#include "env.h"
 #include "finish.h"
+#include "include.h"
 #include "row.h"
 #include "text.h"
 #include "type.h"
@@ -59,8 +61,17 @@ static void decoder_init(struct decoder *d, const struct report *report, struct 
 	names_init(&d->backends, scratch);
 }
 
-/* Takes over nothing; `scratch` holds the tree and dies with the caller. */
-static struct conf *conf_decode(struct report *report, struct arena *scratch, struct node *root)
+static void take_secrets(struct decoder *d, const struct conf_views *secrets)
+{
+	struct conf_views *out = &d->conf->secrets;
+	out->rows = arena_array(d->arena, secrets->n, sizeof(*out->rows));
+	for (size_t i = 0; i < secrets->n; i++)
+		out->rows[out->n++] = arena_view(d->arena, secrets->rows[i]);
+}
+
+/* `env` may be NULL.  Takes over nothing; `scratch` holds the tree and dies with the caller. */
+static struct conf *conf_decode(struct report *report, struct arena *scratch, struct node *root,
+				struct env *env)
 {
 	struct decoder d;
 	if (root->kind != NODE_MAP) {
@@ -68,7 +79,11 @@ static struct conf *conf_decode(struct report *report, struct arena *scratch, st
 			  "a configuration is a map; 'listeners' and 'pools' are required");
 		return NULL;
 	}
+	if (env)
+		env_expand(env, root);
 	decoder_init(&d, report, scratch);
+	if (env)
+		take_secrets(&d, &env->secrets);
 	index_pools(&d, root);
 	decode_map(&d, NULL, root, d.conf);
 	finish_conf(&d, root);
@@ -89,8 +104,9 @@ struct conf *conf_load_text(struct view text, const char *name, struct conf_diag
 		report_at(&report, CONF_ERROR, NULL, NULL, "larger than 8 MiB");
 	} else {
 		struct node *root = yaml_read(&report, scratch, text);
-		if (root)
-			conf = conf_decode(&report, scratch, root);
+		struct env env = {.report = &report, .arena = scratch};
+		if (root && include_all(&env, root, dir_of(scratch, name)))
+			conf = conf_decode(&report, scratch, root, &env);
 	}
 	report_sort(&report);
 	if (diags->n_errors && conf) { /* of the tree: duplicate keys */
@@ -268,7 +284,7 @@ struct conf *conf_from_args(const struct conf_args *args, struct conf_diags *dia
 	struct conf *conf = NULL;
 	report_init(&report, diags, VIEW(""), "command line");
 	if (check_args(&report, args))
-		conf = conf_decode(&report, scratch, args_node(scratch, args));
+		conf = conf_decode(&report, scratch, args_node(scratch, args), NULL);
 	arena_free(scratch);
 	return conf;
 }

@@ -15,10 +15,18 @@
 #include "weir/base/str.h"
 #include "weir/base/view.h"
 
+/* A file that another one includes. */
+struct source {
+	const char *file;
+	struct view text;
+	unsigned index; /* from 1, in the order in which they are read */
+};
+
 /* Where something stands: a place in the file, or an option. */
 struct spot {
 	unsigned line, column, width; /* from 1, in characters; line 0: no place */
 	const char *option;           /* "--listen", or NULL */
+	const struct source *source;  /* NULL: the main file */
 };
 
 enum node_kind { NODE_SCALAR, NODE_MAP, NODE_LIST };
@@ -40,8 +48,9 @@ struct node_item {
 struct node {
 	enum node_kind kind;
 	enum node_style style;
-	bool quoted;  /* a scalar that was not plain */
-	bool is_open; /* being read: its end has not come yet */
+	bool quoted;   /* a scalar that was not plain */
+	bool is_open;  /* being read: its end has not come yet */
+	bool expanded; /* ${NAME} in it has been replaced */
 	struct spot spot;
 	struct view text; /* of a scalar */
 	struct node_item *items, *last;

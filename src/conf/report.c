@@ -19,6 +19,20 @@ void report_init(struct report *r, struct conf_diags *diags, struct view text, c
 	diags->file = arena_strdup(diags->arena, file);
 }
 
+struct view report_text(const struct report *r, const struct source *source)
+{
+	return source ? source->text : r->text;
+}
+
+const char *report_place(const struct report *r, const struct spot *from, const struct spot *spot,
+			 struct arena *arena)
+{
+	if (from->source == spot->source)
+		return arena_printf(arena, "line %u", spot->line);
+	return arena_printf(arena, "%s:%u", spot->source ? spot->source->file : r->diags->file,
+			    spot->line);
+}
+
 bool report_has_room(const struct report *r)
 {
 	return r->n_kept[CONF_ERROR] < REPORT_MAX;
@@ -75,7 +89,7 @@ static struct spot inside_block(const struct report *r, const struct node *scala
 	for (size_t i = 0; i < from; i++)
 		spot.line += scalar->text.ptr[i] == '\n';
 	struct view line = find_line(scalar->text, 1 + spot.line - scalar->spot.line);
-	struct view source = find_line(r->text, ++spot.line);
+	struct view source = find_line(report_text(r, spot.source), ++spot.line);
 	if (!view_ends(source, line))
 		return scalar->spot;
 	size_t indent = source.len - line.len;
@@ -100,9 +114,9 @@ struct spot report_inside(const struct report *r, const struct node *scalar, siz
 	return spot;
 }
 
-static void copy_source(struct report *r, struct conf_diag *diag)
+static void copy_source(struct report *r, struct view text, struct conf_diag *diag)
 {
-	struct view line = find_line(r->text, diag->line);
+	struct view line = find_line(text, diag->line);
 	unsigned first = 1;
 	if (diag->column > WINDOW - 20)
 		first = diag->column - (WINDOW - 20) / 2;
@@ -121,6 +135,7 @@ static bool is_known(const struct conf_diags *diags, const struct conf_diag *dia
 {
 	for (size_t i = 0; diag->line && i < diags->n; i++)
 		if (diags->rows[i].line == diag->line && diags->rows[i].column == diag->column &&
+		    diags->rows[i].file_index == diag->file_index &&
 		    strcmp(diags->rows[i].message, diag->message) == 0)
 			return true;
 	return false;
@@ -148,6 +163,7 @@ void report_at(struct report *r, enum conf_severity severity, const struct spot 
 		diags->n_errors += severity == CONF_ERROR;
 		return;
 	}
+	const struct source *source = spot && spot->source ? spot->source : r->source;
 	struct str text = STR_INIT;
 	if (spot && spot->option)
 		str_printf(&text, "%s: ", spot->option);
@@ -162,20 +178,25 @@ void report_at(struct report *r, enum conf_severity severity, const struct spot 
 	    .width = spot ? spot->width : 0,
 	    .message = arena_strdup(diags->arena, str_as_view(&text).ptr),
 	    .hint = hint ? arena_strdup(diags->arena, hint) : NULL,
+	    .file = source ? arena_strdup(diags->arena, source->file) : NULL,
+	    .file_index = source ? source->index : 0,
 	};
 	str_fini(&text);
 	text_make_safe(diag.message);
 	if (is_known(diags, &diag))
 		return;
 	diags->n_errors += severity == CONF_ERROR;
-	if (diag.line && r->text.len)
-		copy_source(r, &diag);
+	struct view lines = report_text(r, source);
+	if (diag.line && lines.len)
+		copy_source(r, lines, &diag);
 	keep(r, &diag);
 }
 
 static int diag_cmp(const void *a, const void *b)
 {
 	const struct conf_diag *x = a, *y = b;
+	if (x->file_index != y->file_index)
+		return x->file_index < y->file_index ? -1 : 1;
 	if (x->line != y->line)
 		return x->line < y->line ? -1 : 1;
 	if (x->column != y->column)

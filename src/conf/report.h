@@ -16,10 +16,16 @@
 struct report {
 	struct conf_diags *diags; /* borrows */
 	struct view text;         /* of the file; empty without one */
+	struct source *source;    /* what is being read in its place; NULL: it */
 	size_t n_kept[2];         /* by severity */
 };
 
 void report_init(struct report *r, struct conf_diags *diags, struct view text, const char *file);
+/* The text of a source; NULL: of the main file. */
+struct view report_text(const struct report *r, const struct source *source);
+/* "line 3", or "conf.d/a.yaml:3" for another file than that of `from`. */
+const char *report_place(const struct report *r, const struct spot *from, const struct spot *spot,
+			 struct arena *arena);
 /* `hint` may be NULL; both texts are copied. */
 void report_at(struct report *r, enum conf_severity severity, const struct spot *spot,
 	       const char *hint, const char *fmt, ...) PRINTF_LIKE(5, 6);

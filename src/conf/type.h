@@ -40,8 +40,10 @@ struct conf_type {
 	enum conf_secret secret;
 	bool has_variables; /* values are templates, of what is known until then */
 	enum variable_when until;
-	bool dollars;  /* see struct template_rules */
-	bool is_plain; /* values are JSON as they stand: numbers, true and false */
+	bool names_fold;  /* names in maps have no case */
+	bool takes_regex; /* a value may be {regex: ...} */
+	bool dollars;     /* see struct template_rules */
+	bool is_plain;    /* values are JSON as they stand: numbers, true and false */
 };
 
 /* Names of pools: they stand in paths of the API and in POOL/BACKEND. */
@@ -77,6 +79,7 @@ extern const struct conf_type conf_type_name;
 extern const struct conf_type conf_type_file;
 extern const struct conf_type conf_type_socket_file;
 extern const struct conf_type conf_type_output;
+extern const struct conf_type conf_type_scheme;
 extern const struct conf_type conf_type_path;
 extern const struct conf_type conf_type_regex;
 extern const struct conf_type conf_type_replacement;
@@ -98,6 +101,9 @@ extern const struct conf_type conf_type_request_fields;
 extern const struct conf_type conf_type_response_fields;
 extern const struct conf_type conf_type_header_matches;
 extern const struct conf_type conf_type_query_matches;
+extern const struct conf_type conf_type_cookie_matches;
+extern const struct conf_type conf_type_listener_names;
+extern const struct conf_type conf_type_include;
 
 /* template_in.c: a value with variables; reports and returns false when bad */
 bool decode_template(struct decoder *d, const struct conf_type *type, struct node *node,
@@ -126,6 +132,10 @@ extern const struct conf_type conf_type_split;
 
 /* type_hash.c */
 extern const struct conf_type conf_type_hash_source;
+extern const struct conf_type conf_type_client_source;
+
+/* type_log.c */
+extern const struct conf_type conf_type_log_fields;
 
 /* type_limit.c */
 extern const struct conf_type conf_type_limit_key;

@@ -90,3 +90,47 @@ const struct conf_type conf_type_hash_source = {
     .encode = hash_source_encode,
     .schema = hash_source_schema,
 };
+
+/* ---- what keeps a client on its side of a split ---- */
+
+static void client_source_decode(struct decoder *d, const struct row *row, struct node *node,
+				 void *base)
+{
+	struct conf_route *route = base;
+	struct conf_key_source source;
+	if (!want_scalar(d, row, node))
+		return;
+	if (!source_parse(node->text, &source) ||
+	    (source.on != CONF_HASH_CLIENT_IP && source.on != CONF_HASH_HEADER &&
+	     source.on != CONF_HASH_COOKIE)) {
+		decode_error(d, node,
+			     "'" VIEW_FMT "' is not one of client-ip, cookie:NAME, header:NAME",
+			     VIEW_ARG(node->text));
+		return;
+	}
+	route->is_split_on = true;
+	route->split_on = (struct conf_key_source){source.on, arena_view(d->arena, source.name)};
+}
+
+static struct node *client_source_encode(struct encoder *e, const struct row *row, const void *base)
+{
+	const struct conf_route *route = base;
+	(void)row;
+	if (!route->is_split_on)
+		return NULL;
+	return node_printf(e->arena, NODE_TEXT, "%s" VIEW_FMT, sources[route->split_on.on].word,
+			   VIEW_ARG(route->split_on.name));
+}
+
+static void client_source_schema(struct json *j, const struct row *row)
+{
+	(void)row;
+	schema_pattern(j, "^(client-ip|(header|cookie):" NAME_CHARS ")$");
+}
+
+const struct conf_type conf_type_client_source = {
+    .syntax = "client-ip, cookie:NAME or header:NAME",
+    .decode = client_source_decode,
+    .encode = client_source_encode,
+    .schema = client_source_schema,
+};

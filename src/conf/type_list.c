@@ -4,6 +4,7 @@
  * texts.
  */
 #include "http.h"
+#include "suggest.h"
 #include "type.h"
 #include "weir/base/addr.h"
 #include "weir/base/url.h"
@@ -154,6 +155,54 @@ const struct conf_type conf_type_methods = {
     .pattern = HTTP_TOKEN_PATTERN,
 };
 
+static bool check_listener(struct decoder *d, const struct node *node)
+{
+	if (names_find(&d->listeners, node->text))
+		return true;
+	struct suggest s;
+	suggest_init(&s, node->text);
+	for (size_t i = 0; report_has_room(&d->report) && i < d->listeners.n; i++)
+		suggest_try(&s, d->listeners.rows[i].text, d->listeners.rows[i].node->spot.line);
+	decode_error_hint(d, node, suggest_hint(&s), "listener '" VIEW_FMT "' is not defined",
+			  VIEW_ARG(node->text));
+	return false;
+}
+
+const struct conf_type conf_type_listener_names = {
+    .syntax = "the name of a listener or a list",
+    .decode = views_decode,
+    .encode = views_encode,
+    .schema = views_schema,
+    .check_text = check_listener,
+    .pattern = "^[^\\u0000-\\u001f\\u007f]+$",
+};
+
+/* Read before anything is decoded (include.c); what is dumped has their parts in it. */
+static struct node *include_encode(struct encoder *e, const struct row *row, const void *base)
+{
+	(void)e;
+	(void)row;
+	(void)base;
+	return NULL;
+}
+
+static bool check_pattern(struct decoder *d, const struct node *node)
+{
+	if (node->text.len)
+		return true;
+	decode_error(d, node, "the name of a file is empty");
+	return false;
+}
+
+const struct conf_type conf_type_include = {
+    .syntax = "a file name, a pattern such as conf.d/*.yaml, or a list",
+    .decode = views_decode,
+    .encode = include_encode,
+    .schema = views_schema,
+    .check_text = check_pattern,
+    .pattern = "^[^\\u0000-\\u001f\\u007f]+$",
+};
+
 /* ---- header fields that may be edited ---- */
 
 /* Framing and the connection are weir's own: an edit could smuggle requests. */
@@ -221,6 +270,17 @@ static bool is_twice(struct decoder *d, const struct conf_pairs *pairs, const st
 
 #define PAIRS_MAX 256
 
+/* {regex: text} */
+static bool take_regex(struct decoder *d, const struct node_item *item)
+{
+	const struct node *map = item->value, *regex = node_get(map, VIEW("regex"));
+	if (map->n == 1 && regex && regex->kind == NODE_SCALAR && regex->text.len)
+		return true;
+	decode_error(d, map, "the value of '" VIEW_FMT "' is a text, or {regex: ...}",
+		     VIEW_ARG(item->key->text));
+	return false;
+}
+
 static void pairs_decode(struct decoder *d, const struct row *row, struct node *node, void *base)
 {
 	struct conf_pairs *pairs = member_of(row, base);
@@ -236,24 +296,32 @@ static void pairs_decode(struct decoder *d, const struct row *row, struct node *
 	}
 	pairs->rows = arena_array(d->arena, node->n, sizeof(*pairs->rows));
 	for (struct node_item *it = node->items; it; it = it->next) {
-		bool ok = type->check_name(d, it->key);
-		if (it->value->kind != NODE_SCALAR || node_is_null(it->value)) {
+		bool ok = type->check_name(d, it->key), is_regex = false;
+		if (type->takes_regex && it->value->kind == NODE_MAP) {
+			is_regex = true;
+			if (!take_regex(d, it))
+				continue;
+		}
+		if (!is_regex && (it->value->kind != NODE_SCALAR || node_is_null(it->value))) {
 			decode_error(d, it->value, "the value of '" VIEW_FMT "' must be text",
 				     VIEW_ARG(it->key->text));
 			continue;
 		}
 		struct conf_text value = {.text = it->value->text};
-		if (type->has_variables ? !decode_template(d, type, it->value, &value)
-					: !type->check_text(d, it->value))
+		if (is_regex)
+			value.text = node_get(it->value, VIEW("regex"))->text;
+		else if (type->has_variables ? !decode_template(d, type, it->value, &value)
+					     : !type->check_text(d, it->value))
 			continue;
 		if (!ok)
 			continue;
-		if (type->check_name != check_any && is_twice(d, pairs, it->key))
+		if (type->names_fold && is_twice(d, pairs, it->key))
 			continue;
 		pairs->rows[pairs->n++] = (struct conf_pair){
 		    .name = arena_view(d->arena, it->key->text),
 		    .value = arena_view(d->arena, value.text),
 		    .template = value.template,
+		    .is_regex = is_regex,
 		};
 	}
 }
@@ -266,10 +334,41 @@ static struct node *pairs_encode(struct encoder *e, const struct row *row, const
 		const struct conf_text text = {pairs->rows[i].value, pairs->rows[i].template};
 		struct view value =
 		    row->type->has_variables ? conf_text_source(&text, e->arena) : text.text;
+		struct node *node = node_scalar(e->arena, NODE_TEXT, value);
+		if (pairs->rows[i].is_regex) {
+			struct node *regex = node_map(e->arena);
+			node_put(e->arena, regex, node_scalar(e->arena, NODE_WORD, VIEW("regex")),
+				 node);
+			node = regex;
+		}
 		node_put(e->arena, map, node_scalar(e->arena, NODE_TEXT, pairs->rows[i].name),
-			 node_scalar(e->arena, NODE_TEXT, value));
+			 node);
 	}
 	return pairs->n ? map : NULL;
+}
+
+/* {regex: text} */
+static void schema_regex(struct json *j)
+{
+	schema_type(j, "object");
+	json_member_bool(j, "additionalProperties", false);
+	json_key(j, "required");
+	json_array(j);
+	json_text(j, "regex");
+	json_array_end(j);
+	json_key(j, "properties");
+	json_object(j);
+	json_key(j, "regex");
+	json_object(j);
+	json_key(j, "type");
+	json_array(j);
+	json_text(j, "string");
+	json_text(j, "number");
+	json_text(j, "boolean");
+	json_array_end(j);
+	json_member_text(j, "pattern", "^(.|\\n)+$");
+	json_object_end(j);
+	json_object_end(j);
 }
 
 static void pairs_schema(struct json *j, const struct row *row, const char *name_pattern)
@@ -284,6 +383,14 @@ static void pairs_schema(struct json *j, const struct row *row, const char *name
 	}
 	json_key(j, "additionalProperties");
 	json_object(j);
+	if (row->type->takes_regex) {
+		json_key(j, "anyOf");
+		json_array(j);
+		json_object(j);
+		schema_regex(j);
+		json_object_end(j);
+		json_object(j);
+	}
 	json_key(j, "type");
 	json_array(j);
 	json_text(j, "string");
@@ -293,6 +400,10 @@ static void pairs_schema(struct json *j, const struct row *row, const char *name
 	if (row->type->pattern)
 		json_member_text(j, "pattern", row->type->pattern);
 	json_object_end(j);
+	if (row->type->takes_regex) {
+		json_array_end(j);
+		json_object_end(j);
+	}
 }
 
 static void header_pairs_schema(struct json *j, const struct row *row)
@@ -316,6 +427,7 @@ const struct conf_type conf_type_header_pairs = {
     .encode = pairs_encode,
     .schema = header_pairs_schema,
     .check_name = check_field,
+    .names_fold = true,
     .check_text = http_check_value,
     .pattern = HTTP_VALUE_PATTERN,
     .secret = SECRET_VALUE,
@@ -326,6 +438,7 @@ const struct conf_type conf_type_request_fields = {
     .encode = pairs_encode,
     .schema = header_pairs_schema,
     .check_name = check_field,
+    .names_fold = true,
     .check_text = http_check_value,
     .pattern = HTTP_VALUE_PATTERN,
     .secret = SECRET_VALUE,
@@ -338,28 +451,52 @@ const struct conf_type conf_type_response_fields = {
     .encode = pairs_encode,
     .schema = header_pairs_schema,
     .check_name = check_field,
+    .names_fold = true,
     .check_text = http_check_value,
     .pattern = HTTP_VALUE_PATTERN,
     .secret = SECRET_VALUE,
     .has_variables = true,
     .until = VARIABLE_ANSWER,
 };
+/* Unlike names of fields those of cookies have case: a and A are two. */
+static bool check_cookie(struct decoder *d, const struct node *node)
+{
+	if (http_is_token(node->text))
+		return true;
+	decode_error(d, node, "'" VIEW_FMT "' is no name of a cookie", VIEW_ARG(node->text));
+	return false;
+}
+
 const struct conf_type conf_type_header_matches = {
-    .syntax = "a map from header names to values",
+    .syntax = "a map from header names to values, *, or {regex: ...}",
     .decode = pairs_decode,
     .encode = pairs_encode,
     .schema = header_matches_schema,
     .check_name = http_check_token,
+    .names_fold = true,
     .check_text = http_check_value,
     .pattern = HTTP_VALUE_PATTERN,
     .secret = SECRET_VALUE,
+    .takes_regex = true,
 };
 const struct conf_type conf_type_query_matches = {
-    .syntax = "a map from parameters to values",
+    .syntax = "a map from parameters to values, *, or {regex: ...}",
     .decode = pairs_decode,
     .encode = pairs_encode,
     .schema = query_matches_schema,
     .check_name = check_any,
     .check_text = check_any,
     .secret = SECRET_VALUE,
+    .takes_regex = true,
+};
+const struct conf_type conf_type_cookie_matches = {
+    .syntax = "a map from cookies to values, *, or {regex: ...}",
+    .decode = pairs_decode,
+    .encode = pairs_encode,
+    .schema = header_matches_schema,
+    .check_name = check_cookie,
+    .check_text = http_check_value,
+    .pattern = HTTP_VALUE_PATTERN,
+    .secret = SECRET_VALUE,
+    .takes_regex = true,
 };

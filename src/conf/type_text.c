@@ -74,6 +74,25 @@ const struct conf_type conf_type_body = {
     .until = VARIABLE_ROUTE,
 };
 
+/* ---- words ---- */
+
+static bool check_scheme(struct decoder *d, const struct node *node)
+{
+	if (node_is_text(node, "http") || node_is_text(node, "https"))
+		return true;
+	not_a_word(d, node, "http|https");
+	return false;
+}
+
+const struct conf_type conf_type_scheme = {
+    .syntax = "http or https",
+    .decode = text_decode,
+    .encode = text_encode,
+    .schema = text_schema,
+    .check_text = check_scheme,
+    .pattern = "^https?$",
+};
+
 /* ---- one line ---- */
 
 static bool is_line(struct view v)
@@ -196,7 +215,7 @@ const struct conf_type conf_type_socket_file = {
 
 static bool is_output_word(struct view v)
 {
-	return view_eq(v, VIEW("off")) || view_eq(v, VIEW("stdout"));
+	return view_eq(v, VIEW("off")) || view_eq(v, VIEW("stdout")) || view_eq(v, VIEW("syslog"));
 }
 
 static void output_decode(struct decoder *d, const struct row *row, struct node *node, void *base)
@@ -214,7 +233,7 @@ static struct node *output_encode(struct encoder *e, const struct row *row, cons
 }
 
 const struct conf_type conf_type_output = {
-    .syntax = "off, stdout or a file name",
+    .syntax = "off, stdout, syslog or a file name",
     .decode = output_decode,
     .encode = output_encode,
     .schema = text_schema,

@@ -130,6 +130,7 @@ static bool on_scalar(struct reader *rd, const yaml_event_t *ev)
 	struct node *node = node_scalar(rd->arena, NODE_TEXT, arena_view(rd->arena, text));
 	node->quoted = ev->data.scalar.style != YAML_PLAIN_SCALAR_STYLE;
 	node->spot = spot_of(&ev->start_mark, &ev->end_mark);
+	node->spot.source = rd->report->source;
 	if (ev->data.scalar.anchor)
 		anchor_set(rd, ev->data.scalar.anchor, node);
 	return count(rd, ev, 1) && place(rd, ev, node);
@@ -143,6 +144,7 @@ static bool on_start(struct reader *rd, const yaml_event_t *ev, struct node *nod
 	if (rd->depth == YAML_DEPTH_MAX)
 		return refuse(rd, ev, "nested too deeply");
 	node->spot = spot_of(&ev->start_mark, &ev->start_mark);
+	node->spot.source = rd->report->source;
 	node->is_open = true;
 	if (anchor)
 		anchor_set(rd, anchor, node);
@@ -207,7 +209,8 @@ static void report_syntax(struct reader *rd)
 	const char *problem = p->problem ? p->problem : "cannot be read";
 	if (p->error == YAML_MEMORY_ERROR)
 		report_at(rd->report, CONF_ERROR, NULL, NULL, "out of memory");
-	else if (is_indented_by_tab(rd->report->text, p->problem_mark.line))
+	else if (is_indented_by_tab(report_text(rd->report, rd->report->source),
+				    p->problem_mark.line))
 		report_at(rd->report, CONF_ERROR, &spot, NULL,
 			  "a tab in the indentation; YAML is indented with spaces");
 	else if (p->context)
@@ -237,7 +240,10 @@ struct node *yaml_read(struct report *r, struct arena *arena, struct view text)
 {
 	if (view_starts(text, VIEW("\xef\xbb\xbf"))) /* byte order mark */
 		text = view_skip(text, 3);
-	r->text = text;
+	if (r->source)
+		r->source->text = text;
+	else
+		r->text = text;
 	if (!text_check(r, text, NULL))
 		return NULL;
 	struct reader *rd = arena_zalloc(arena, sizeof(*rd));
@@ -254,7 +260,7 @@ struct node *yaml_read(struct report *r, struct arena *arena, struct view text)
 	yaml_parser_delete(&rd->parser);
 	if (!ok)
 		return NULL;
-	if (!rd->root)
+	if (!rd->root && !r->source)
 		report_at(r, CONF_ERROR, NULL, NULL,
 			  "the file is empty; 'listeners' and 'pools' are required");
 	return rd->root;

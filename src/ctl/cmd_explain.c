@@ -51,6 +51,21 @@ static void put_members(struct str *out, const json_t *answer)
 	}
 }
 
+/* Routes before the one that matches. */
+static void put_passed(struct str *out, const json_t *passed)
+{
+	size_t i;
+	json_t *row;
+	json_array_foreach((json_t *)passed, i, row)
+	{
+		str_text(out, "passed     ");
+		put_clean(out, get_text(row, "route"));
+		str_text(out, ": ");
+		put_clean(out, get_text(row, "why"));
+		str_char(out, '\n');
+	}
+}
+
 static void print_explanation(struct ctl *ctl, const json_t *answer)
 {
 	static const struct column columns[] = {
@@ -60,6 +75,7 @@ static void print_explanation(struct ctl *ctl, const json_t *answer)
 	size_t i;
 	json_t *b;
 	put_members(&ctl->out, answer);
+	put_passed(&ctl->out, json_object_get(answer, "passed"));
 	if (json_array_size(backends) == 0)
 		return;
 	table_init(&t, columns, ARRAY_LEN(columns));

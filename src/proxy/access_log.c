@@ -16,6 +16,7 @@
 #include "client.h"
 #include "reply.h"
 #include "trace.h"
+#include "values.h"
 
 #include "weir/base/clock.h"
 #include "weir/base/json.h"
@@ -128,6 +129,12 @@ void access_log_note(struct exchange *ex, const struct exchange_request *req,
 	const struct conf_access_log *conf = conf_of(ex);
 	if (!is_sampled(ex, conf))
 		return;
+	if (conf->fields.n) {
+		ex->logged = values_keep(ex, &conf->kept);
+		if (!ex->logged)
+			counter_add(&ex->worker->log.dropped, 1);
+		return;
+	}
 	scratch_take(ex->worker, SCRATCH_HEAD);
 	struct str s = str_fixed(ex->worker->head, NOTE_MAX);
 	switch (conf->format) {
@@ -142,7 +149,8 @@ void access_log_note(struct exchange *ex, const struct exchange_request *req,
 		note_haproxy(&s, req, msg, &ex->note_split);
 		break;
 	}
-	if (s.overflow || !buf_append(&ex->worker->pool.bufs, &ex->note, s.ptr, s.len))
+	ex->logged = !s.overflow && buf_append(&ex->worker->pool.bufs, &ex->note, s.ptr, s.len);
+	if (!ex->logged)
 		counter_add(&ex->worker->log.dropped, 1);
 	scratch_drop(ex->worker, SCRATCH_HEAD);
 }
@@ -157,7 +165,7 @@ struct facts {
 
 static struct facts facts_of(const struct exchange *ex)
 {
-	struct view note = buf_view(ex->note);
+	struct view note = ex->note ? buf_view(ex->note) : VIEW_NONE;
 	struct facts f = {
 	    .part1 = view_head(note, ex->note_split),
 	    .part2 = view_skip(note, ex->note_split),
@@ -225,6 +233,118 @@ static void line_json(struct str *s, const struct exchange *ex, const struct fac
 	json_object_end(&j);
 }
 
+/* ---- lines of log.access.fields ---- */
+
+static void put_proto(struct json *j, const char *key, const struct exchange *ex)
+{
+	json_member_text(j, key,
+			 ex->client_h2      ? "HTTP/2"
+			 : ex->client_minor ? "HTTP/1.1"
+					    : "HTTP/1.0");
+}
+
+static void put_term(struct json *j, const char *key, const struct outcome_row *row)
+{
+	char term[3] = {row->who, row->when, '\0'};
+	json_member_text(j, key, term);
+}
+
+static void put_stamp(struct json *j, const char *key, uint64_t wall_us)
+{
+	char stamp[CLOCK_RFC3339_LEN + 1];
+	clock_rfc3339(stamp, wall_us);
+	json_member_text(j, key, stamp);
+}
+
+static void put_fact(struct json *j, const struct conf_log_field *field, const struct exchange *ex,
+		     const struct facts *f)
+{
+	const char *key = field->name.ptr; /* ends with a NUL, and is a word of ours */
+	const struct outcome_row *row = outcome_row(ex->outcome);
+	const uint64_t counts[N_CONF_LOG_FACTS] = {
+	    [CONF_LOG_bytes_in] = ex->bytes_in,
+	    [CONF_LOG_bytes_out] = ex->bytes_out,
+	    [CONF_LOG_body_out] = ex->body_out,
+	    [CONF_LOG_retries] = ex->n_retries,
+	    [CONF_LOG_replaced] = ex->n_replaced,
+	    [CONF_LOG_hedges] = ex->n_hedges,
+	    [CONF_LOG_queue_s] = ex->queue_us,
+	    [CONF_LOG_connect_s] = ex->connect_us,
+	    [CONF_LOG_wait_s] = f->wait_us,
+	    [CONF_LOG_transfer_s] = f->transfer_us,
+	    [CONF_LOG_total_s] = f->total_us,
+	    [CONF_LOG_client_s] = ex->client_us + ex->upload_us,
+	};
+	switch (field->fact) {
+	case CONF_LOG_ts:
+		put_stamp(j, key, f->wall_us);
+		break;
+	case CONF_LOG_proto:
+		put_proto(j, key, ex);
+		break;
+	case CONF_LOG_term:
+		put_term(j, key, row);
+		break;
+	case CONF_LOG_outcome:
+		json_member_text(j, key, row->name);
+		break;
+	case CONF_LOG_end:
+		json_member_text(j, key, row->sentence);
+		break;
+	case CONF_LOG_queue_s:
+	case CONF_LOG_connect_s:
+	case CONF_LOG_wait_s:
+	case CONF_LOG_transfer_s:
+	case CONF_LOG_client_s:
+	case CONF_LOG_total_s:
+		put_seconds(j, key, counts[field->fact]);
+		break;
+	default:
+		json_member_u64(j, key, counts[field->fact]);
+	}
+}
+
+static struct view stamp_of(uint64_t wall_us, char room[EXPAND_ROOM])
+{
+	clock_rfc3339(room, wall_us);
+	return view_of(room, CLOCK_RFC3339_LEN);
+}
+
+/* No value is longer than its share of a line, every byte of it escaped. */
+static size_t share_of(const struct conf_access_log *conf)
+{
+	size_t share = NOTE_MAX / 6 / conf->fields.n;
+	return share < FIELD_MAX ? share : FIELD_MAX;
+}
+
+static void line_fields(struct str *s, const struct exchange *ex, const struct facts *f)
+{
+	const struct conf_access_log *conf = conf_of(ex);
+	char room[EXPAND_ROOM];
+	struct json j;
+	json_init(&j, s, false);
+	json_object(&j);
+	for (size_t i = 0; i < conf->fields.n; i++) {
+		const struct conf_log_field *field = &conf->fields.rows[i];
+		struct view value = VIEW_NONE;
+		if (!field->variable) {
+			put_fact(&j, field, ex, f);
+			continue;
+		}
+		if (field->variable->id == VARIABLE_time)
+			value = stamp_of(f->wall_us, room);
+		else if (field->variable->id == VARIABLE_status)
+			json_member_u64(&j, "status", ex->status);
+		else
+			value = values_get(ex, field->variable, room);
+		if (!value.len)
+			continue;
+		json_key_view(&j, field->name);
+		json_view(&j, view_head(value, share_of(conf)));
+	}
+	json_object_end(&j);
+}
+
 static void line_combined(struct str *s, const struct exchange *ex, const struct facts *f)
 {
 	char stamp[CLOCK_CLF_LEN + 1];
@@ -283,12 +403,17 @@ void access_log_write(struct exchange *ex)
 	struct worker *w = ex->worker;
 	if (conf->errors_only && ex->status < 500 && !outcome_row(ex->outcome)->is_error)
 		return;
+	if (ex->route && ex->route->log == CONF_ROUTE_LOG_OFF)
+		return;
 	struct facts facts = facts_of(ex);
 	scratch_take(w, SCRATCH_FRONT);
 	struct str s = str_fixed(w->from_backend.base, LINE_MAX_LEN);
 	switch (conf->format) {
 	case CONF_LOG_JSON:
-		line_json(&s, ex, &facts);
+		if (conf->fields.n)
+			line_fields(&s, ex, &facts);
+		else
+			line_json(&s, ex, &facts);
 		break;
 	case CONF_LOG_COMBINED:
 		line_combined(&s, ex, &facts);
@@ -305,21 +430,40 @@ void access_log_write(struct exchange *ex)
 
 /* ---- requests that never became an exchange ---- */
 
+/* Of a line with fields of the user's own: those that are known. */
+static bool wants(const struct conf_access_log *conf, const char *name)
+{
+	for (size_t i = 0; i < conf->fields.n; i++)
+		if (view_eq(conf->fields.rows[i].name, view_str(name)))
+			return true;
+	return conf->fields.n == 0;
+}
+
 static void reject_json(struct str *s, const struct client *c, const struct reply_page *page)
 {
-	char stamp[CLOCK_RFC3339_LEN + 1];
+	const struct conf_access_log *conf = &c->gl->gen->conf->log.access;
+	const uint64_t now = clock_wall_us();
 	struct json j;
-	clock_rfc3339(stamp, clock_wall_us());
 	json_init(&j, s, false);
 	json_object(&j);
-	json_member_text(&j, "ts", stamp);
-	json_member_view(&j, "client", view_of(c->ip, c->ip_len));
-	json_member_view(&j, "listener", c->conf->name);
-	json_member_u64(&j, "status", page->status);
-	json_member_text(&j, "term", page->status == 408 ? "cR" : "PR");
-	json_member_text(&j, "outcome", page->reason);
-	json_member_view(&j, "end", page->sentence);
-	json_member_view(&j, "request_id", page->request_id);
+	if (wants(conf, "ts"))
+		put_stamp(&j, "ts", now);
+	if (conf->fields.n && wants(conf, "time"))
+		put_stamp(&j, "time", now);
+	if (wants(conf, "client"))
+		json_member_view(&j, "client", view_of(c->ip, c->ip_len));
+	if (wants(conf, "listener"))
+		json_member_view(&j, "listener", c->conf->name);
+	if (wants(conf, "status"))
+		json_member_u64(&j, "status", page->status);
+	if (wants(conf, "term"))
+		json_member_text(&j, "term", page->status == 408 ? "cR" : "PR");
+	if (wants(conf, "outcome"))
+		json_member_text(&j, "outcome", page->reason);
+	if (wants(conf, "end"))
+		json_member_view(&j, "end", page->sentence);
+	if (wants(conf, "request_id"))
+		json_member_view(&j, "request_id", page->request_id);
 	json_object_end(&j);
 }
 

@@ -258,7 +258,9 @@ static struct view begin_exchange(struct client *c, char *rest, size_t len)
 	struct h1_piece piece;
 	enum reject why;
 	timer_clear(&c->timer);
-	h1_body_init(&c->body, &w->req, &limits, c->conf->limits.body_bytes);
+	/* with limits of routes it is not known yet which one holds */
+	h1_body_init(&c->body, &w->req, &limits,
+		     w->gen->gen->limits_bodies ? 0 : c->conf->limits.body_bytes);
 	enum h1_result result = h1_body_read(&c->body, rest, len, &piece, &why);
 	if (result == H1_BAD) {
 		reject(c, why);
@@ -279,6 +281,7 @@ static struct view begin_exchange(struct client *c, char *rest, size_t len)
 	if (!keep_in(c, rest + piece.consumed, len - piece.consumed))
 		return VIEW_NONE;
 	exchange_begin(ex, &req, (struct span){rest, piece.data.len}, over && !trailers);
+	c->body.max_total = exchange_body_limit(ex);
 	return trailers && !exchange_is_over(ex) ? piece.trailers : VIEW_NONE;
 }
 

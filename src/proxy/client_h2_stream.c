@@ -274,7 +274,7 @@ static bool must_wait(const struct client_stream *cs)
 /* Counts `n` bytes more; false when that is refused. */
 static bool count_body(struct client_stream *cs, size_t n)
 {
-	uint64_t limit = cs->h2->conn->conf->limits.body_bytes;
+	uint64_t limit = exchange_body_limit(cs->ex);
 	cs->total += n;
 	cs->left -= cs->has_length ? n : 0;
 	if (!limit || cs->tunnel || cs->total <= limit)
@@ -416,7 +416,8 @@ static void on_request(struct h2_stream *st, const struct h2_request *req)
 	enum reject why = req->why == REJECT_NONE ? strict_request(conf, req->msg) : req->why;
 	if (why != REJECT_NONE)
 		reject(cs, why);
-	else if (conf->limits.body_bytes && req->msg->body == BODY_LENGTH &&
+	else if (conf->limits.body_bytes && !cs->h2->worker->gen->gen->limits_bodies &&
+		 req->msg->body == BODY_LENGTH &&
 		 req->msg->content_length > conf->limits.body_bytes)
 		reject(cs, REJECT_BODY_TOO_LARGE);
 	else

@@ -20,6 +20,7 @@
 #include "weir/base/check.h"
 #include "weir/base/clock.h"
 #include "weir/base/log.h"
+#include "weir/route/source.h"
 
 /* A warning about the same regex at most so often. */
 #define REGEX_LOG_US 10000000
@@ -149,6 +150,8 @@ static void route_exchange(struct exchange *ex, const struct exchange_request *r
 	    .host = host,
 	    .path = w->req.path,
 	    .method = w->req.method_text,
+	    .scheme = req->who.scheme,
+	    .listener = req->listener->name,
 	    .msg = &w->req,
 	    .client = req->peer,
 	};
@@ -181,6 +184,68 @@ static void answer_route(struct exchange *ex)
 	exchange_answered(ex, io, outcome);
 }
 
+/* The pool of a split: that of this client, or drawn. */
+static uint32_t side_of(struct exchange *ex, const struct exchange_request *req)
+{
+	struct worker *w = ex->worker;
+	const struct conf_route *route = ex->route;
+	char room[SOURCE_ROOM];
+	struct view key = VIEW_NONE;
+	if (route->is_split_on)
+		key =
+		    source_text(route->split_on.on, route->split_on.name, req->peer, &w->req, room);
+	return key.len ? route_pool_of(ex->gl->gen->conf, route, key)
+		       : route_pool(route, rng_next(&w->pool.rng));
+}
+
+/* Routes that have limits of their own for bodies are known only now. */
+static bool body_is_small(struct exchange *ex, size_t len)
+{
+	const struct message *msg = &ex->worker->req;
+	uint64_t limit = exchange_body_limit(ex);
+	if (!limit || ((msg->body != BODY_LENGTH || msg->content_length <= limit) && len <= limit))
+		return true;
+	counter_add(&ex->worker->counters.rejects[REJECT_BODY_TOO_LARGE], 1);
+	exchange_refuse(ex, OUTCOME_body_too_large, reject_sentence(REJECT_BODY_TOO_LARGE));
+	return false;
+}
+
+/* On its way to a backend of the route's pool. */
+static void forward(struct exchange *ex, const struct exchange_request *req, struct span body,
+		    bool complete)
+{
+	struct worker *w = ex->worker;
+	ex->view = &ex->gl->views[ex->route->n_split ? side_of(ex, req) : ex->route->pool];
+	counter_add(&ex->view->sl->counters.requests, 1);
+	if (unlikely(ex->view->watched))
+		ex->stratum = 1 + odd_stratum(ex->route->index, w->req.method_text, w->req.path);
+	if (ex->route->timeouts.total_us)
+		ex->total_deadline_us = ex->start_us + ex->route->timeouts.total_us;
+	if (unlikely(deadline_applies(ex)) && !deadline_request(ex, &w->req)) {
+		exchange_end(ex, OUTCOME_deadline_short);
+		return;
+	}
+	ex->secure = view_eq(req->who.scheme, VIEW("https"));
+	if (unlikely(pin_applies(ex)))
+		pin_request(ex, &w->req);
+	if (unlikely(ex->view->pool->fallback != NULL))
+		ex->hash_key = hash_key_of(ex, req, &w->req);
+	ex->req_chunked = w->req.body == BODY_CHUNKED;
+	bool gathers = unlikely(ex->route->request_buffer && !complete) && body_gathers(ex);
+	struct span first = unlikely(gathers) ? (struct span){body.ptr, 0} : body;
+	if (unlikely(!request_put(ex, first, complete))) {
+		refuse_route(ex, OUTCOME_head_too_large);
+		return;
+	}
+	if (likely(!gathers)) {
+		body_seek(ex);
+		return;
+	}
+	body_gather(ex);
+	if (ex->gathers && body.len)
+		exchange_body(ex, body, false);
+}
+
 /* Its head is known and at hand. */
 static void begin(struct exchange *ex, const struct exchange_request *req, struct span body,
 		  bool complete)
@@ -210,41 +275,14 @@ static void begin(struct exchange *ex, const struct exchange_request *req, struc
 	}
 	if (unlikely(ex->route->filters) && !filters_pass(ex, req))
 		return;
+	if (unlikely(ex->gl->gen->limits_bodies) && !body_is_small(ex, body.len))
+		return;
 	if (unlikely(ex->route->action == CONF_ACTION_REDIRECT ||
 		     ex->route->action == CONF_ACTION_RESPOND)) {
 		answer_route(ex);
 		return;
 	}
-	ex->view = &ex->gl->views[ex->route->n_split ? route_pool(ex->route, rng_next(&w->pool.rng))
-						     : ex->route->pool];
-	counter_add(&ex->view->sl->counters.requests, 1);
-	if (unlikely(ex->view->watched))
-		ex->stratum = 1 + odd_stratum(ex->route->index, w->req.method_text, w->req.path);
-	if (ex->route->timeouts.total_us)
-		ex->total_deadline_us = ex->start_us + ex->route->timeouts.total_us;
-	if (unlikely(deadline_applies(ex)) && !deadline_request(ex, &w->req)) {
-		exchange_end(ex, OUTCOME_deadline_short);
-		return;
-	}
-	ex->secure = view_eq(req->who.scheme, VIEW("https"));
-	if (unlikely(pin_applies(ex)))
-		pin_request(ex, &w->req);
-	if (unlikely(ex->view->pool->fallback != NULL))
-		ex->hash_key = hash_key_of(ex, req, &w->req);
-	ex->req_chunked = w->req.body == BODY_CHUNKED;
-	bool gathers = unlikely(ex->route->request_buffer && !complete) && body_gathers(ex);
-	struct span first = unlikely(gathers) ? (struct span){body.ptr, 0} : body;
-	if (unlikely(!request_put(ex, first, complete))) {
-		refuse_route(ex, OUTCOME_head_too_large);
-		return;
-	}
-	if (likely(!gathers)) {
-		body_seek(ex);
-		return;
-	}
-	body_gather(ex);
-	if (ex->gathers && body.len)
-		exchange_body(ex, body, false);
+	forward(ex, req, body, complete);
 }
 
 void exchange_begin(struct exchange *ex, const struct exchange_request *req, struct span body,

@@ -191,6 +191,7 @@ struct exchange {
 	struct buf *values; /* of variables, see src/proxy/values.h; owns */
 	uint8_t n_values;
 	struct buf *note;    /* for the access log; owns */
+	bool logged;         /* its end is to be in the access log */
 	uint16_t note_split; /* where its second part begins */
 	uint8_t request_id_len;
 	uint8_t line_len; /* 0: `req` has it */
@@ -305,6 +306,13 @@ static inline uint64_t exchange_response_timeout(const struct exchange *ex)
 	return ex->view->pool->conf->timeouts.response_us;
 }
 uint64_t exchange_idle_timeout(const struct exchange *ex);
+/* limits.body_bytes of the route, else of the listener; 0: none. */
+static inline uint64_t exchange_body_limit(const struct exchange *ex)
+{
+	if (ex->route && ex->route->limits.body_bytes_set)
+		return ex->route->limits.body_bytes;
+	return ex->listener->limits.body_bytes;
+}
 /* The only way to change its state; sets the deadline that fits. */
 void exchange_set_state(struct exchange *ex, enum exchange_state state);
 void exchange_arm(struct exchange *ex);

@@ -90,7 +90,8 @@ static uint64_t deadline_of(const struct exchange *ex)
 	case EXCHANGE_RUNNING:
 		return ex->hedge_at_us;
 	case EXCHANGE_TUNNEL:
-		return now + exchange_idle_timeout(ex);
+		return now + (ex->route->timeouts.tunnel_set ? ex->route->timeouts.tunnel_us
+							     : exchange_idle_timeout(ex));
 	case EXCHANGE_FLUSH:
 		return now + ex->listener->timeouts.write_idle_us;
 	default:

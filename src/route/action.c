@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* What a route does once it has been found: the pool of a split, the target of a redirect. */
+#include <math.h>
+
+#include "weir/base/hash.h"
 #include "weir/base/rng.h"
 #include "weir/route/route.h"
 
@@ -18,6 +21,29 @@ uint32_t route_pool(const struct conf_route *route, uint64_t random)
 		at -= route->split[i].share;
 	}
 	return route->split[route->n_split - 1].pool;
+}
+
+/*
+ * Weighted rendezvous: each pool draws a number for the key, the smallest for its share
+ * wins.  A pool whose share grows only gains keys, one whose share shrinks only loses some.
+ * The same on every node and after every restart.
+ */
+uint32_t route_pool_of(const struct conf *conf, const struct conf_route *route, struct view key)
+{
+	uint64_t hash = hash_view(key, 0);
+	uint32_t best = route->split[0].pool;
+	double least = INFINITY;
+	for (size_t i = 0; i < route->n_split; i++) {
+		const struct conf_split *split = &route->split[i];
+		uint64_t draw = hash_view(conf->pools[split->pool].name, hash);
+		double u = ((double)(draw >> 11) + 0.5) / 9007199254740992.0;
+		double score = split->share ? -log(u) / split->share : INFINITY;
+		if (score < least) {
+			least = score;
+			best = split->pool;
+		}
+	}
+	return best;
 }
 
 /*

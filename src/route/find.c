@@ -9,10 +9,7 @@
 
 struct find {
 	const struct route_table *table;
-	struct route_scratch *scratch;
-	const struct route_request *req;
-	struct view path; /* normalised, without the query */
-	struct view query;
+	struct lookup l;
 	uint32_t best;    /* n_routes: none yet */
 	uint32_t gave_up; /* the first route whose regex reached its limit; n_routes: none */
 };
@@ -24,11 +21,7 @@ struct find {
 static bool route_holds(struct find *f, uint32_t index)
 {
 	const struct compiled *route = &f->table->routes[index];
-	if (!conditions_hold(route->conf, f->req, f->query))
-		return false;
-	if (!route->path_regex)
-		return true;
-	enum regex_result result = regex_match(route->path_regex, &f->scratch->regex, f->path);
+	enum regex_result result = conditions_hold(route, &f->l);
 	if (unlikely(result == REGEX_GAVE_UP))
 		f->gave_up = index;
 	return result != REGEX_NO;
@@ -52,7 +45,7 @@ static inline void try_list(struct find *f, const struct entry_list *list)
 static void walk_path(struct find *f, uint32_t root)
 {
 	const struct node *node = &f->table->nodes[root];
-	struct view rest = f->path;
+	struct view rest = f->l.path;
 	try_list(f, &node->here);
 	if (rest.len == 0 || rest.ptr[0] != '/')
 		return;
@@ -83,38 +76,56 @@ static void walk_wildcards(struct find *f, struct view host)
 	}
 }
 
+static bool take_groups_of(struct route_scratch *scratch, const pcre2_code *regex, unsigned n,
+			   struct view subject)
+{
+	if (!regex)
+		return true;
+	if (regex_match(regex, &scratch->regex, subject) != REGEX_YES)
+		return false;
+	for (unsigned i = 1; i <= n && scratch->n_groups < ROUTE_GROUPS; i++)
+		scratch->groups[scratch->n_groups++] = regex_group(&scratch->regex, subject, i);
+	return true;
+}
+
 /*
  * Groups are taken when it is known who won: others were tried behind it.  False when
  * the regex gives up this time.
  */
 static bool take_groups(struct find *f)
 {
-	const pcre2_code *regex = f->table->routes[f->best].path_regex;
-	struct route_scratch *scratch = f->scratch;
-	if (regex_match(regex, &scratch->regex, f->path) != REGEX_YES)
-		return false;
-	for (unsigned i = 1; i <= ROUTE_GROUPS; i++)
-		scratch->groups[i - 1] = regex_group(&scratch->regex, f->path, i);
-	scratch->n_groups = ROUTE_GROUPS;
+	const struct compiled *route = &f->table->routes[f->best];
+	return take_groups_of(f->l.scratch, route->match.host_regex, route->n_host_groups,
+			      f->l.host) &&
+	       take_groups_of(f->l.scratch, route->match.path_regex, ROUTE_GROUPS, f->l.path);
+}
+
+/* Prepares the request for matching; false without memory. */
+static bool lookup_init(struct lookup *l, struct route_scratch *scratch,
+			const struct route_request *req)
+{
+	*l = (struct lookup){.req = req, .scratch = scratch};
+	target_split(req->path, &l->path, &l->query);
+	if (!path_is_normal(l->path)) {
+		char *room = scratch_room(scratch, l->path.len);
+		if (!room)
+			return false;
+		l->path = path_normalise(l->path, room);
+	}
+	l->host = host_normalise(req->host, scratch->host);
 	return true;
 }
 
 const struct conf_route *route_find(const struct route_table *table, struct route_scratch *scratch,
 				    const struct route_request *req)
 {
-	struct find f = {.table = table, .scratch = scratch, .req = req};
+	struct find f = {.table = table};
 	f.best = f.gave_up = (uint32_t)table->conf->n_routes;
 	scratch->gave_up = NULL;
 	scratch->n_groups = 0;
-	target_split(req->path, &f.path, &f.query);
-	if (!path_is_normal(f.path)) {
-		char *room = scratch_room(scratch, f.path.len);
-		if (!room)
-			return NULL;
-		f.path = path_normalise(f.path, room);
-	}
-	char lower[HOST_MAX];
-	struct view host = host_normalise(req->host, lower);
+	if (!lookup_init(&f.l, scratch, req))
+		return NULL;
+	struct view host = f.l.host;
 	uint32_t exact = host.len ? node_follow(table, NODE_EXACT, host) : NODE_NONE;
 	if (exact != NODE_NONE)
 		walk_path(&f, exact);
@@ -137,4 +148,70 @@ struct view route_group(const struct route_scratch *scratch, unsigned group)
 const struct conf_route *route_gave_up(const struct route_scratch *scratch)
 {
 	return scratch->gave_up;
+}
+
+/* ---- explanations ---- */
+
+static void say_key(const struct compiled_match *m, enum match_key key, struct str *out)
+{
+	const struct conf_match *conf = m->conf;
+	const struct view texts[N_MATCH_KEYS] = {
+	    [MATCH_SCHEME] = conf->scheme,
+	    [MATCH_HOST_REGEX] = conf->host_regex,
+	    [MATCH_PATH] = conf->path,
+	    [MATCH_PATH_EXACT] = conf->path_exact,
+	    [MATCH_PATH_REGEX] = conf->path_regex,
+	};
+	str_text(out, match_key_name(key));
+	if (texts[key].ptr)
+		str_printf(out, " " VIEW_FMT, VIEW_ARG(texts[key]));
+}
+
+/* The first key that does not hold; N_MATCH_KEYS: all do. */
+static enum match_key first_failing(const struct compiled_match *m, const struct lookup *l,
+				    enum regex_result *result)
+{
+	for (enum match_key key = 0; key < N_MATCH_KEYS; key++)
+		if ((*result = match_key_holds(m, key, l)) != REGEX_YES)
+			return key;
+	return N_MATCH_KEYS;
+}
+
+/* All keys that hold, since all do. */
+static void say_match(const struct compiled *route, struct str *out)
+{
+	const size_t from = out->len;
+	for (enum match_key key = 0; key < N_MATCH_KEYS; key++) {
+		if (!match_key_given(&route->conf->match, key))
+			continue;
+		if (out->len > from)
+			str_text(out, ", ");
+		say_key(&route->match, key, out);
+	}
+	if (route->conf->has_not)
+		str_text(out, out->len > from ? ", not" : "not");
+	else if (out->len == from)
+		str_text(out, "it matches every request");
+}
+
+bool route_why(const struct route_table *table, struct route_scratch *scratch,
+	       const struct conf_route *conf, const struct route_request *req, struct str *out)
+{
+	const struct compiled *route = &table->routes[conf->index];
+	struct lookup l;
+	enum regex_result result;
+	if (!lookup_init(&l, scratch, req))
+		return false;
+	enum match_key key = first_failing(&route->match, &l, &result);
+	if (key != N_MATCH_KEYS) {
+		say_key(&route->match, key, out);
+		str_text(out, result == REGEX_NO ? " does not hold" : " reached its limit");
+		return false;
+	}
+	if (conf->has_not && first_failing(&route->match_not, &l, &result) == N_MATCH_KEYS) {
+		str_text(out, "what stands in not holds");
+		return false;
+	}
+	say_match(route, out);
+	return true;
 }

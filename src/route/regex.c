@@ -45,11 +45,12 @@ static void free_code(void *code)
 	pcre2_code_free(code);
 }
 
-pcre2_code *regex_new(struct view pattern, struct arena *arena, struct str *error)
+pcre2_code *regex_new(struct view pattern, bool fold, struct arena *arena, struct str *error)
 {
 	int number;
 	PCRE2_SIZE offset;
-	pcre2_code *code = pcre2_compile((PCRE2_SPTR)pattern.ptr, pattern.len, PCRE2_DOLLAR_ENDONLY,
+	pcre2_code *code = pcre2_compile((PCRE2_SPTR)pattern.ptr, pattern.len,
+					 PCRE2_DOLLAR_ENDONLY | (fold ? PCRE2_CASELESS : 0),
 					 &number, &offset, NULL);
 	if (!code) {
 		char text[128];

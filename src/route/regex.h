@@ -29,8 +29,11 @@ struct regex_scratch {
 bool regex_scratch_init(struct regex_scratch *scratch);
 void regex_scratch_fini(struct regex_scratch *scratch);
 
-/* NULL when it does not compile: the reason and the place are appended to `error`. */
-pcre2_code *regex_new(struct view pattern, struct arena *arena, struct str *error);
+/*
+ * NULL when it does not compile: the reason and the place are appended to `error`.
+ * `fold`: case does not matter.
+ */
+pcre2_code *regex_new(struct view pattern, bool fold, struct arena *arena, struct str *error);
 
 enum regex_result {
 	REGEX_NO,

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-#include "weir/http/cookie.h"
+#include "weir/route/value.h"
 
 /* The network part of an IPv6 address: what lies below is the client's to choose. */
 #define V6_PREFIX 8
@@ -30,20 +30,6 @@ static struct view host_text(struct view authority, char out[SOURCE_ROOM])
 	for (size_t i = 0; i < host.len; i++)
 		out[i] = char_lower(host.ptr[i]);
 	return view_of(out, host.len);
-}
-
-static struct view cookie_text(const struct message *msg, struct view name)
-{
-	struct cookie cookie;
-	for (uint32_t i = 0; i < msg->n_headers; i++) {
-		struct view rest = msg->headers[i].value;
-		if (msg->headers[i].id != HDR_COOKIE || msg->headers[i].drop)
-			continue;
-		while (cookie_next(&rest, &cookie))
-			if (view_eq(cookie.name, name))
-				return cookie.value;
-	}
-	return VIEW_NONE;
 }
 
 /* As it stands: encoded, if it is. */
@@ -84,7 +70,7 @@ struct view source_text(enum conf_hash_on on, struct view name, const struct add
 	case CONF_HASH_HEADER:
 		return header_text(msg, name);
 	case CONF_HASH_COOKIE:
-		return cookie_text(msg, name);
+		return value_of_cookie(msg, name);
 	case CONF_HASH_QUERY:
 		return query_text(query, name);
 	}

@@ -5,12 +5,12 @@
  */
 #include "table.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
+#include "condition.h"
 #include "normalise.h"
 #include "weir/base/check.h"
-
-#define ROOM_FIRST 8192
 
 /* Grows an array at reload time; no memory there ends the process, as arenas do. */
 static void *grow(void *ptr, uint32_t *cap, size_t size)
@@ -62,10 +62,12 @@ static uint32_t edge_make(struct route_table *table, uint32_t from, struct view 
 
 static bool is_plain(const struct route_table *table, uint32_t index)
 {
-	const struct compiled *route = &table->routes[index];
-	return !route->path_regex && route->conf->match.method.n == 0 &&
-	       route->conf->match.header.n == 0 && route->conf->match.query.n == 0 &&
-	       route->conf->match.client.n == 0;
+	const struct conf_route *route = table->routes[index].conf;
+	for (enum match_key key = 0; key < N_MATCH_KEYS; key++)
+		if (match_key_given(&route->match, key) && key != MATCH_HOST && key != MATCH_PATH &&
+		    key != MATCH_PATH_EXACT)
+			return false;
+	return !route->has_not;
 }
 
 static void list_append(struct route_table *table, struct entry_list *list, uint32_t route)
@@ -167,50 +169,118 @@ static void enter_route(struct route_table *table, uint32_t index)
 	}
 }
 
+static unsigned count_groups(const pcre2_code *regex)
+{
+	uint32_t n = 0;
+	if (regex)
+		pcre2_pattern_info(regex, PCRE2_INFO_CAPTURECOUNT, &n);
+	return n;
+}
+
 /* Whether there is all that {1} .. {9} ask for. */
 static bool groups_suffice(const struct compiled *route, struct str *error)
 {
-	uint32_t n = 0;
-	if (route->path_regex)
-		pcre2_pattern_info(route->path_regex, PCRE2_INFO_CAPTURECOUNT, &n);
+	unsigned n = route->n_host_groups + count_groups(route->match.path_regex);
 	if (route->conf->max_group <= n)
 		return true;
-	str_printf(error, "has %u group%s, and {%u} is one of its values", n, n == 1 ? "" : "s",
-		   route->conf->max_group);
+	str_printf(error, "has regular expressions with %u group%s, and {%u} is asked for", n,
+		   n == 1 ? "" : "s", route->conf->max_group);
 	return false;
+}
+
+struct compiling {
+	struct route_table *table;
+	struct str *why;
+	char key[128]; /* what is at hand */
+};
+
+static bool compile_regex(struct compiling *c, struct view pattern, bool fold,
+			  const pcre2_code **out)
+{
+	if (pattern.ptr)
+		*out = regex_new(pattern, fold, c->table->arena, c->why);
+	return !pattern.ptr || *out;
+}
+
+static bool compile_pairs(struct compiling *c, const char *key, const struct conf_pairs *pairs,
+			  const pcre2_code ***out)
+{
+	for (size_t i = 0; i < pairs->n; i++) {
+		if (!pairs->rows[i].is_regex)
+			continue;
+		snprintf(c->key, sizeof(c->key), "%s." VIEW_FMT, key,
+			 VIEW_ARG(view_head(pairs->rows[i].name, 64)));
+		if (!*out)
+			*out = arena_array(c->table->arena, pairs->n, sizeof(**out));
+		if (!compile_regex(c, pairs->rows[i].value, false, &(*out)[i]))
+			return false;
+	}
+	return true;
+}
+
+static void normalise_match(struct route_table *table, struct compiled_match *m)
+{
+	const struct conf_match *conf = m->conf;
+	char room[HOST_MAX];
+	m->hosts = arena_array(table->arena, conf->host.n, sizeof(*m->hosts));
+	for (size_t i = 0; i < conf->host.n; i++) {
+		struct view host = conf->host.rows[i];
+		bool wild = view_starts(host, VIEW("*."));
+		host = host_normalise(view_skip(host, wild ? 2 : 0), room);
+		m->hosts[i] = arena_view(table->arena, host);
+	}
+	if (conf->path.ptr)
+		m->path = normal_path(table, conf->path);
+	if (conf->path_exact.ptr)
+		m->path_exact = normal_path(table, conf->path_exact);
+}
+
+static bool compile_match(struct compiling *c, bool negated, const struct conf_match *conf,
+			  struct compiled_match *m)
+{
+	m->conf = conf;
+	normalise_match(c->table, m);
+	snprintf(c->key, sizeof(c->key), negated ? "match.not.host_regex" : "match.host_regex");
+	if (!compile_regex(c, conf->host_regex, true, &m->host_regex))
+		return false;
+	snprintf(c->key, sizeof(c->key), negated ? "match.not.path_regex" : "match.path_regex");
+	return compile_regex(c, conf->path_regex, false, &m->path_regex) &&
+	       compile_pairs(c, negated ? "match.not.header" : "match.header", &conf->header,
+			     &m->header) &&
+	       compile_pairs(c, negated ? "match.not.cookie" : "match.cookie", &conf->cookie,
+			     &m->cookie) &&
+	       compile_pairs(c, negated ? "match.not.query" : "match.query", &conf->query,
+			     &m->query);
+}
+
+/* The key that is wrong, or NULL. */
+static const char *compile_parts(struct compiling *c, struct compiled *route)
+{
+	const struct conf_route *conf = route->conf;
+	if (!compile_match(c, false, &conf->match, &route->match) ||
+	    !compile_match(c, true, &conf->match_not, &route->match_not))
+		return c->key;
+	route->n_host_groups = count_groups(route->match.host_regex);
+	if (!compile_regex(c, conf->rewrite.path_regex, false, &route->rewrite_regex))
+		return "rewrite.path_regex";
+	if (conf->rewrite.path.text.ptr && !rewrite_compile(route, c->table->arena, c->why))
+		return "rewrite.path";
+	return conf->max_group && !groups_suffice(route, c->why) ? "match" : NULL;
 }
 
 static bool compile_one(struct route_table *table, uint32_t index, struct str *error)
 {
 	struct compiled *route = &table->routes[index];
-	const struct conf_route *conf = &table->conf->routes[index];
 	struct str why = STR_INIT;
-	const char *key = "match.path_regex";
-	bool ok = true;
-	check(conf->index == index);
-	route->conf = conf;
-	if (conf->match.path_regex.ptr) {
-		route->path_regex = regex_new(conf->match.path_regex, table->arena, &why);
-		ok = route->path_regex != NULL;
-	}
-	if (ok && conf->rewrite.path_regex.ptr) {
-		key = "rewrite.path_regex";
-		route->rewrite_regex = regex_new(conf->rewrite.path_regex, table->arena, &why);
-		ok = route->rewrite_regex != NULL;
-	}
-	if (ok && conf->rewrite.path.text.ptr) {
-		key = "rewrite.path";
-		ok = rewrite_compile(route, table->arena, &why);
-	}
-	if (ok && conf->max_group) {
-		key = "match.path_regex";
-		ok = groups_suffice(route, &why);
-	}
-	if (!ok)
-		str_printf(error, "route '" VIEW_FMT "': %s " VIEW_FMT, VIEW_ARG(conf->name), key,
-			   VIEW_ARG(str_as_view(&why)));
+	struct compiling c = {.table = table, .why = &why};
+	route->conf = &table->conf->routes[index];
+	check(route->conf->index == index);
+	const char *key = compile_parts(&c, route);
+	if (key)
+		str_printf(error, "route '" VIEW_FMT "': %s " VIEW_FMT, VIEW_ARG(route->conf->name),
+			   key, VIEW_ARG(str_as_view(&why)));
 	str_fini(&why);
-	return ok;
+	return !key;
 }
 
 struct route_table *route_table_new(const struct conf *conf, struct str *error)
@@ -245,37 +315,4 @@ void route_table_free(struct route_table *table)
 	free(table->entries);
 	free(table->edges);
 	arena_free(table->arena);
-}
-
-struct route_scratch *route_scratch_new(void)
-{
-	struct route_scratch *scratch = calloc(1, sizeof(*scratch));
-	if (!scratch)
-		return NULL;
-	if (!regex_scratch_init(&scratch->regex) || !scratch_room(scratch, ROOM_FIRST)) {
-		route_scratch_free(scratch);
-		return NULL;
-	}
-	return scratch;
-}
-
-void route_scratch_free(struct route_scratch *scratch)
-{
-	if (!scratch)
-		return;
-	regex_scratch_fini(&scratch->regex);
-	free(scratch->room);
-	free(scratch);
-}
-
-char *scratch_room(struct route_scratch *scratch, size_t size)
-{
-	if (size <= scratch->room_size)
-		return scratch->room;
-	char *room = realloc(scratch->room, size);
-	if (!room)
-		return NULL;
-	scratch->room = room;
-	scratch->room_size = size;
-	return room;
 }

@@ -21,6 +21,7 @@
 #ifndef WEIR_ROUTE_TABLE_H
 #define WEIR_ROUTE_TABLE_H
 
+#include "normalise.h"
 #include "regex.h"
 #include "weir/base/hash.h"
 #include "weir/route/route.h"
@@ -58,9 +59,19 @@ struct piece {
 	const struct variable *variable;
 };
 
+/* The regexes of a match, NULL where there is none, and what is compared in normal form. */
+struct compiled_match {
+	const struct conf_match *conf; /* borrows */
+	const pcre2_code *host_regex, *path_regex;
+	const pcre2_code **header, **cookie, **query; /* by row; NULL: none is a regex */
+	struct view *hosts;                           /* by row, without "*." */
+	struct view path, path_exact;
+};
+
 struct compiled {
 	const struct conf_route *conf; /* borrows */
-	const pcre2_code *path_regex;  /* NULL: none */
+	struct compiled_match match, match_not;
+	unsigned n_host_groups;
 	const pcre2_code *rewrite_regex;
 	struct piece *pieces; /* NULL: no rewrite.path */
 	size_t n_pieces;
@@ -89,10 +100,15 @@ struct route_scratch {
 	unsigned n_groups;
 	char *room; /* owns: normalised path */
 	size_t room_size;
+	char *value; /* owns: a decoded argument */
+	size_t value_size;
+	char host[HOST_MAX]; /* in lower case */
 };
 
 /* Room for `size` bytes; grows only for paths longer than any before. */
 char *scratch_room(struct route_scratch *scratch, size_t size);
+/* The same for an argument of the query. */
+char *scratch_value(struct route_scratch *scratch, size_t size);
 
 /* The unit test counts look-ups and candidates here. */
 #ifndef ROUTE_PROBE

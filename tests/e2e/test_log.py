@@ -4,12 +4,15 @@ import json
 import os
 import re
 import signal
+import socket
 import time
 
 import pytest
 
 from backends import free_port
 from wire import TIMEOUT, request, wait_for
+
+DROPPED = 'weir_log_dropped_total{log="access"}'
 
 
 @pytest.fixture
@@ -351,3 +354,80 @@ def test_nothing_a_client_sends_drives_whoever_reads(weir, app, tmp_path, format
             assert harmless(daemon.ctl(*words, *more, check=0).stdout), words
     said = daemon.ctl("explain", "http://h/p\u202e\u2028\x9b", "-H", "X-A: \u2066\x85").stdout
     assert harmless(said), ascii(said)
+
+
+# ---- fields of one's own, routes without a log, syslog ----
+
+def test_fields(logged):
+    daemon = logged(fields=["time", "client", "method", "uri", "status", "header:Referer",
+                            "cookie:uid", "backend", "total_s", "term", "request_id"])
+    daemon.ask(target="/a?b", headers=[("Referer", "http://r/\"x\""), ("Cookie", "uid=u1"),
+                                       ("X-Request-ID", "id-1")])
+    daemon.ask(target="/c")
+    first, second = lines(daemon, 2)
+    row = json.loads(first)
+    assert list(row) == ["time", "client", "method", "uri", "status", "header:Referer",
+                         "cookie:uid", "backend", "total_s", "term", "request_id"]
+    assert row["header:Referer"] == 'http://r/"x"' and row["cookie:uid"] == "u1"
+    assert (row["client"], row["uri"], row["status"]) == ("127.0.0.1", "/a?b", 200)
+    assert row["request_id"] == "id-1" and row["term"] == "--" and row["backend"] == "a"
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+Z", row["time"])
+    assert "header:Referer" not in json.loads(second)
+
+
+def test_fields_of_a_refused_request(logged):
+    daemon = logged(fields=["status", "client", "header:X", "outcome"])
+    with daemon.connect() as client:
+        client.send(b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n")
+        assert client.read_response().status == 400
+    row = json.loads(lines(daemon, 1)[0])
+    assert list(row) == ["client", "status", "outcome"] and row["status"] == 400
+
+
+def test_a_route_without_log(weir, app, tmp_path):
+    log = tmp_path / "access.log"
+    daemon = weir(app().addresses, log={"access": {"path": str(log)}},
+                  routes=[{"match": {"path": "/health"}, "pool": "app", "log": "off"},
+                          {"pool": "app"}])
+    daemon.ask(target="/health")
+    daemon.ask(target="/else")
+    rows = [json.loads(line) for line in lines(daemon, 1, log)]
+    assert [row["path"] for row in rows] == ["/else"]
+
+
+def test_syslog(weir, app, tmp_path):
+    path = str(tmp_path / "dev-log")
+    def listen():
+        peer = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        peer.bind(path)
+        peer.settimeout(TIMEOUT)
+        return peer
+    with listen() as peer:
+        daemon = weir(app().addresses, log={"access": {"path": "syslog", "socket": path}})
+        daemon.ask(target="/one")
+        said = peer.recv(65536).decode()
+    # RFC 5424: PRI VERSION TIME HOST APP PID MSGID STRUCTURED-DATA MSG
+    found = re.fullmatch(r"<134>1 \d{4}-\d\d-\d\dT[\d:.]+Z \S+ weir (\d+) access - (\{.*\})", said)
+    assert found, said
+    assert int(found[1]) == daemon.pid
+    assert json.loads(found[2])["path"] == "/one"
+    # the daemon goes away: requests do not notice, lines are lost and counted
+    os.unlink(path)
+    assert daemon.ask(target="/two").status == 200
+    wait_for(lambda: daemon.admin.metrics()[DROPPED] > 0, 10, "a line is dropped")
+    # ... and comes back
+    with listen() as peer:
+        def heard():
+            daemon.ask(target="/three")
+            peer.settimeout(1)
+            try:
+                return "/three" in peer.recv(65536).decode()
+            except TimeoutError:
+                return False
+        wait_for(heard, 20, "lines after syslog came back")
+
+
+def test_syslog_that_is_not_there_does_not_keep_weir_from_starting(weir, app, tmp_path):
+    daemon = weir(app().addresses, log={"access": {"path": "syslog",
+                                                   "socket": str(tmp_path / "none")}})
+    assert daemon.ask().status == 200

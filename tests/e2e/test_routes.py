@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: MIT
 """Routes: every match, every action, in the order of the file."""
 import json
+import subprocess
 from collections import Counter
 
 import pytest
 
+from backends import free_port
+from certs import Authority
 from wire import Headers, Truncated, request, wait_for
 
 
@@ -307,3 +310,170 @@ def test_a_regex_at_its_limit_lets_nobody_pass(weir, scripted, routes):
     assert len(said) == 1 and "route-1" in said[0]
     explained = daemon.admin.post("/v1/explain", {"url": "/" + "x" * 40 + "admin"})
     assert "reached its limit" in json.dumps(explained)
+
+
+# ---- scheme, listener, cookie, host_regex, values by regex, not ----
+
+def test_http_to_https_in_three_lines(weir, app, tmp_path):
+    pair = Authority(tmp_path).issue("shop", ["shop.example"])
+    plain, secure = free_port(), free_port()
+    daemon = weir(conf={
+        "listeners": [{"name": "plain", "bind": f"127.0.0.1:{plain}"},
+                      {"bind": f"127.0.0.1:{secure}", "tls": {"certificates": [pair.conf]}}],
+        "routes": [{"match": {"scheme": "http"}, "redirect": {"to": "https://{host}{uri}"}},
+                   {"pool": "app"}],
+        "status": {"socket": str(tmp_path / "weir-0.sock")},
+        "pools": {"app": {"backends": app().addresses}}})
+    answer = daemon.ask(target="/a?b=c", host=f"shop.example:{plain}")
+    assert (answer.status, answer.get("Location")) == (308, "https://shop.example/a?b=c")
+    for protocol in ("--http1.1", "--http2"):
+        said = subprocess.run(["curl", "-sk", protocol, "-o", "/dev/null", "-w", "%{http_code}",
+                               f"https://127.0.0.1:{secure}/"], capture_output=True, text=True,
+                              timeout=60, check=True).stdout
+        assert said == "200", protocol
+
+
+def test_listeners_are_told_apart(weir, app, tmp_path):
+    ports = free_port(), free_port()
+    daemon = weir(conf={
+        "listeners": [{"name": "inside", "bind": f"127.0.0.1:{ports[0]}"},
+                      {"name": "outside", "bind": f"127.0.0.1:{ports[1]}"}],
+        "routes": [{"match": {"listener": "outside", "path": "/admin"}, "respond": {"status": 403}},
+                   {"pool": "app"}],
+        "status": {"socket": str(tmp_path / "weir-0.sock")},
+        "pools": {"app": {"backends": app().addresses}}})
+    statuses = [daemon.connect(port).ask(target="/admin").status for port in ports]
+    assert statuses == [200, 403]
+
+
+@pytest.mark.parametrize("match,yes,no", [
+    ({"cookie": {"beta": "1"}}, [("Cookie", "a=b; beta=1")],
+     [("Cookie", "beta=2; Beta=1; xbeta=1")]),
+    ({"cookie": {"beta": "*"}}, [("Cookie", "beta=")], [("Cookie", "beta2=1")]),
+    ({"cookie": {"id": {"regex": "^[0-9]+$"}}}, [("Cookie", "id=12")], [("Cookie", "id=1x")]),
+    ({"header": {"User-Agent": {"regex": "(?i)bot"}}}, [("User-Agent", "GoogleBot/2")],
+     [("User-Agent", "curl")]),
+    ({"header": {"X-A": "*", "X-B": {"regex": "^b"}}}, [("X-A", ""), ("X-B", "bb")],
+     [("X-B", "bb")]),
+    ({"not": {"header": {"X-A": "1"}}}, [], [("X-A", "1")]),
+    ({"not": {"client": ["10.0.0.0/8"]}}, [], None),
+    ({"not": {"client": ["127.0.0.0/8"]}}, None, []),
+    ({"not": {"client": ["127.0.0.0/8"], "path": "/elsewhere"}}, [], None),
+    ({"not": {"host": "*.test", "path": "/", "method": ["GET"]}}, None, []),
+    ({"not": {"host": "weir.example"}}, [], None),
+])
+def test_values_and_not(routed, match, yes, no):
+    daemon = routed([{"match": match, "pool": "blue"}, {"pool": "red"}])
+    if yes is not None:
+        assert colour(daemon, headers=yes) == "blue"
+    if no is not None:
+        assert colour(daemon, headers=no) == "red"
+
+
+def test_query_by_regex_is_decoded(routed):
+    daemon = routed([{"match": {"query": {"q": {"regex": "^a b$"}}}, "pool": "blue"},
+                     {"pool": "red"}])
+    assert colour(daemon, "/?q=x&q=a%20b") == "blue"
+    assert colour(daemon, "/?q=a+b") == "red"
+    assert colour(daemon, "/?q=a%2520b") == "red"
+
+
+def test_host_regex_and_its_groups(routed):
+    daemon = routed([{"match": {"host_regex": r"^(\w+)\.example\.com$", "path_regex": "^/(x+)/"},
+                      "redirect": {"to": "https://example.com/{1}/{2}"}}, {"pool": "red"}])
+    answer = daemon.ask(target="/xx/y", host="Shop.Example.COM:8080")
+    assert answer.get("Location") == "https://example.com/shop/xx"
+    assert colour(daemon, "/xx/y", host="a.b.example.com") == "red"
+
+
+SLOW = "^(a+)+$"
+
+
+@pytest.mark.parametrize("match,target,headers", [
+    ({"header": {"X-A": {"regex": SLOW}}}, "/", [("X-A", "a" * 40 + "!")]),
+    ({"cookie": {"x": {"regex": SLOW}}}, "/", [("Cookie", "x=" + "a" * 40 + "!")]),
+    ({"query": {"x": {"regex": SLOW}}}, "/?x=" + "a" * 40 + "!", []),
+    ({"not": {"header": {"X-A": {"regex": SLOW}}}}, "/", [("X-A", "a" * 40 + "!")]),
+])
+def test_a_regex_at_its_limit_fails_closed(routed, match, target, headers):
+    daemon = routed([{"match": match, "pool": "blue"}, {"pool": "red"}])
+    assert colour(daemon, target, headers) == 500
+    assert colour(daemon) in ("blue", "red")
+
+
+def test_matches_see_what_backends_see(routed):
+    routes = [{"match": {"header": {"X-Forwarded-For": {"regex": "6.6.6.6"}}}, "pool": "blue"},
+              {"match": {"scheme": "https"}, "pool": "green"}, {"pool": "red"}]
+    forged = [("X-Forwarded-For", "6.6.6.6"), ("X-Forwarded-Proto", "https")]
+    assert colour(routed(routes), headers=forged) == "red"
+
+
+def test_trusted_proxies_say_the_scheme(routed):
+    daemon = routed([{"match": {"scheme": "https"}, "pool": "green"}, {"pool": "red"}],
+                    listener={"trusted_proxies": ["127.0.0.0/8"]})
+    assert colour(daemon, headers=[("X-Forwarded-Proto", "https")]) == "green"
+
+
+def test_explain_says_why(routed):
+    daemon = routed([
+        {"name": "beta", "match": {"cookie": {"beta": "1"}, "path": "/"}, "pool": "blue"},
+        {"name": "no-bots", "match": {"not": {"header": {"User-Agent": {"regex": "bot"}}}},
+         "pool": "green"}, {"name": "rest", "pool": "red"}])
+    ask = lambda **headers: daemon.admin.post("/v1/explain", {"url": "http://a.example/",
+                                                              "headers": headers})
+    answer = ask(Cookie="beta=1")
+    assert (answer["route"], answer["matched"], answer["passed"]) == ("beta", "path /, cookie", [])
+    answer = ask()
+    assert (answer["route"], answer["matched"]) == ("no-bots", "not")
+    assert answer["passed"] == [{"route": "beta", "why": "cookie does not hold"}]
+    answer = ask(**{"User-Agent": "bot"})
+    assert (answer["route"], answer["matched"]) == ("rest", "it matches every request")
+    assert answer["passed"][1] == {"route": "no-bots", "why": "what stands in not holds"}
+    said = daemon.ctl("explain", "GET", "http://a.example/").stdout
+    assert "passed     beta: cookie does not hold" in said
+
+
+# ---- split_on ----
+
+def test_a_client_keeps_its_side(routed):
+    routes = [{"split": {"blue": 70, "green": 30}, "split_on": "cookie:uid"}]
+    daemon = routed(routes)
+    side = lambda i: colour(daemon, headers=[("Cookie", f"uid=u{i}")])
+    before = [side(i) for i in range(60)]
+    assert [side(i) for i in range(60)] == before
+    assert 5 < before.count("green") < 35
+    # a share that grows only gains clients
+    daemon.conf["routes"][0]["split"] = {"blue": 50, "green": 50}
+    daemon.reload(daemon.conf)
+    after = [side(i) for i in range(60)]
+    assert all(b == a for b, a in zip(before, after) if b == "green")
+    assert after.count("green") > before.count("green")
+    # without the cookie each request is drawn
+    assert {colour(daemon) for _ in range(40)} == {"blue", "green"}
+
+
+@pytest.mark.parametrize("on", ["client-ip", "header:X-User"])
+def test_other_things_that_keep_a_side(routed, on):
+    daemon = routed([{"split": {"blue": 50, "green": 50}, "split_on": on}])
+    assert len({colour(daemon, headers=[("X-User", "me")]) for _ in range(20)}) == 1
+
+
+# ---- limits.body_bytes, nearest wins ----
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_body_limits_of_routes(routed, chunked):
+    daemon = routed([{"match": {"path": "/small"}, "pool": "blue", "limits": {"body_bytes": "1KiB"}},
+                     {"match": {"path": "/large"}, "pool": "blue", "limits": {"body_bytes": "1MiB"}},
+                     {"match": {"path": "/any"}, "pool": "blue", "limits": {"body_bytes": "0"}},
+                     {"pool": "red"}],
+                    listener={"limits": {"body_bytes": "64KiB"}})
+    def ask(target, n):
+        with daemon.connect() as client:
+            if not chunked:
+                return client.ask("POST", target, (), b"x" * n).status
+            return client.ask("POST", target, [("Transfer-Encoding", "chunked")],
+                              b"%x\r\n%s\r\n0\r\n\r\n" % (n, b"x" * n)).status
+    for target, n, status in [("/small", 1024, 200), ("/small", 1025, 413), ("/large", 70000, 200),
+                              ("/large", (1 << 20) + 1, 413), ("/any", (1 << 20) + 1, 200),
+                              ("/else", 65536, 200), ("/else", 65537, 413)]:
+        assert ask(target, n) == status, (target, n)

@@ -126,6 +126,21 @@ def test_idle_timeout_ends_a_tunnel(weir, app):
     assert 0.2 < time.monotonic() - begin
 
 
+@pytest.mark.parametrize("tunnel,idle,ends", [("300ms", "60s", True), ("60s", "300ms", False)])
+def test_tunnels_of_a_route_have_a_time_of_their_own(weir, app, tunnel, idle, ends):
+    daemon = weir(app().addresses, pool={"timeouts": {"idle": idle}},
+                  routes=[{"pool": "app", "timeouts": {"tunnel": tunnel}}])
+    client = daemon.connect()
+    upgrade(client)
+    if ends:
+        client.assert_closed()
+        return
+    time.sleep(0.6)  # twice what would end it, were it not a tunnel
+    client.send(b"x")
+    client.fill()
+    client.take(1)
+
+
 def test_traffic_keeps_a_tunnel_alive(weir, app):
     daemon = weir(app().addresses, pool={"timeouts": {"idle": "1500ms"}})
     client = daemon.connect()

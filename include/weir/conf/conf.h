@@ -32,6 +32,7 @@ struct conf_pair {
 	struct view name;
 	struct view value;
 	const struct template *template; /* of the value, where it may have variables; or NULL */
+	bool is_regex;                   /* the value is one, where it is matched */
 };
 
 struct conf_views {
@@ -60,8 +61,28 @@ struct conf_status {
 	struct conf_views hosts; /* names that the Host field of a reader may have */
 };
 
+/* What a line of the access log may say. */
+enum conf_log_fact {
+#define LOG_FACT(symbol, name, sentence) CONF_LOG_##symbol,
+#include "weir/tbl/log_facts.def"
+#undef LOG_FACT
+	N_CONF_LOG_FACTS,
+};
+
+struct conf_log_field {
+	struct view name;                /* as written: the key in the line */
+	const struct variable *variable; /* NULL: the fact */
+	enum conf_log_fact fact;
+};
+
 struct conf_access_log {
-	struct view path; /* "off", "stdout" or a file */
+	struct view path;   /* "off", "stdout", "syslog" or a file */
+	struct view socket; /* of syslog */
+	struct {
+		struct conf_log_field *rows;
+		size_t n; /* 0: the usual ones */
+	} fields;
+	struct variable_set kept; /* of the head, for the fields */
 	enum conf_log_format format;
 	double sample; /* 0..1 */
 	bool errors_only;
@@ -233,24 +254,37 @@ enum conf_priority {
 	N_CONF_PRIORITIES,
 };
 
+/* What has to hold; what is not given holds. */
+struct conf_match {
+	struct view scheme;         /* ptr NULL: not given, as below */
+	struct conf_views listener; /* names */
+	struct conf_views host;     /* "a.example", "*.a.example" */
+	struct view host_regex;     /* found in the host, in lower case */
+	struct view path;           /* prefix on segment borders */
+	struct view path_exact;
+	struct view path_regex;
+	struct conf_views method;
+	struct conf_pairs header; /* value "*": present */
+	struct conf_pairs cookie;
+	struct conf_pairs query;
+	struct conf_cidrs client;
+};
+
+enum conf_route_log { CONF_ROUTE_LOG_ON, CONF_ROUTE_LOG_OFF };
+
 struct conf_route {
 	struct view name; /* default: "route-N", N from 1 */
 	uint32_t index;
-	struct {
-		struct conf_views host; /* "a.example", "*.a.example" */
-		struct view path;       /* prefix on segment borders; ptr NULL: not given */
-		struct view path_exact;
-		struct view path_regex;
-		struct conf_views method;
-		struct conf_pairs header; /* value "*": present */
-		struct conf_pairs query;
-		struct conf_cidrs client;
-	} match;
+	struct conf_match match;
+	struct conf_match match_not; /* of which not all may hold */
+	bool has_not;
 	enum conf_priority priority;
 	enum conf_action action;
 	uint32_t pool; /* index into conf.pools, with CONF_ACTION_POOL */
 	struct conf_split *split;
 	size_t n_split;
+	bool is_split_on;
+	struct conf_key_source split_on; /* what of a client keeps it on its side */
 	struct {
 		struct conf_text to;
 		uint16_t status;
@@ -271,14 +305,20 @@ struct conf_route {
 	unsigned max_group;       /* of {1} .. {9} in its values, 0: none */
 	struct variable_set kept; /* of the head: needed when that is gone */
 	struct {
-		uint64_t response_us, idle_us, total_us;
-		bool response_set, idle_set, total_set; /* else the pool's, none for total */
+		uint64_t response_us, idle_us, total_us, tunnel_us;
+		/* else the pool's, none for total, and idle for tunnel */
+		bool response_set, idle_set, total_set, tunnel_set;
 	} timeouts;
 	struct {
 		struct conf_rate_limit *rows;
 		size_t n;
 	} rate_limits;
 	uint32_t filters; /* bits of tbl/filters.def that it switches on: filter_set_build */
+	struct {
+		uint64_t body_bytes; /* 0: none */
+		bool body_bytes_set; /* else the listener's */
+	} limits;
+	enum conf_route_log log;
 };
 
 /* What a source says of one of its members; always CONF_MEMBER_HERE in a file. */
@@ -516,6 +556,8 @@ struct conf {
 	struct conf_pool *pools;
 	size_t n_pools;
 	struct variables variables;
+	struct conf_views include; /* patterns of files, which have been read */
+	struct conf_views secrets; /* texts that are not shown: see src/conf/env.h */
 };
 
 /* ---- diagnostics ---- */
@@ -528,6 +570,8 @@ struct conf_diag {
 	unsigned width;        /* bytes under the caret */
 	char *message;
 	char *hint;             /* "did you mean 'weight'?" or NULL */
+	char *file;             /* an included one, or NULL */
+	unsigned file_index;    /* 0: the main file */
 	char *source;           /* the source line, cut to a window when long, or NULL */
 	unsigned source_column; /* of the caret in `source`, from 1 */
 };

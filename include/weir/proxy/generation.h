@@ -85,6 +85,7 @@ struct generation {
 	size_t n_named_meters;
 	struct filter_set filters;
 	bool access_log;                    /* exchanges are logged */
+	bool limits_bodies;                 /* a route has limits.body_bytes */
 	bool tracing;                       /* exchanges belong to traces */
 	bool sends_proxy;                   /* a pool has send_proxy */
 	struct tls_inventory *certificates; /* of the arena */

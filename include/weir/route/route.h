@@ -15,8 +15,12 @@
  *   Before that, %XX of letters, digits and -._~ is decoded, "." and ".." are
  *   resolved and runs of slashes become one, in routes as in requests; %2F, %00
  *   and the like stay encoded.  The query is never part of the path.
- *   header, query: each row must be there; "*" is any value; query names and
- *   values are compared percent-decoded ('+' is a plus sign).
+ *   header, cookie, query: each row must be there; "*" is any value, a regex is
+ *   found in it; query names and values are compared percent-decoded ('+' is a
+ *   plus sign).
+ *   host_regex  found in the host in lower case, without port
+ *   not         all of its keys do not hold at once
+ * Groups {1} .. {9} are those of host_regex, then those of path_regex.
  *
  * Thread: route_table_new on the control thread, the table is const and shared
  * afterwards; one struct route_scratch per worker.
@@ -48,6 +52,8 @@ struct route_request {
 	struct view host; /* without port, any case */
 	struct view path; /* with the query, as sent */
 	struct view method;
+	struct view scheme;        /* http or https */
+	struct view listener;      /* its name */
 	struct message *msg;       /* for header matches */
 	const struct addr *client; /* after trusted_proxies */
 };
@@ -65,6 +71,13 @@ const struct conf_route *route_find(const struct route_table *table, struct rout
  */
 struct view route_group(const struct route_scratch *scratch, unsigned group);
 
+/*
+ * Whether a route matches, and why: which keys hold, or the first that does not, in
+ * words.  Slow: for explanations.
+ */
+bool route_why(const struct route_table *table, struct route_scratch *scratch,
+	       const struct conf_route *route, const struct route_request *req, struct str *out);
+
 /* The route whose regex reached its limit in the last route_find or route_rewrite_path. */
 const struct conf_route *route_gave_up(const struct route_scratch *scratch);
 
@@ -73,6 +86,8 @@ const struct conf_route *route_gave_up(const struct route_scratch *scratch);
  * pool itself.
  */
 uint32_t route_pool(const struct conf_route *route, uint64_t random);
+/* The pool of a split for all that have this key; as few as can be move when shares change. */
+uint32_t route_pool_of(const struct conf *conf, const struct conf_route *route, struct view key);
 
 /*
  * The rewritten path is appended to `out`: what rewrite.path_regex matches (all

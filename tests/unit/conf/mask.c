@@ -16,8 +16,16 @@ static const char yaml[] =
     "routes:\n"
     "  - match:\n"
     "      path_regex: ^/" SECRET "\n"
+    "      host_regex: ^" SECRET "\n"
     "      header: {X-Key: " SECRET "}\n"
+    "      cookie: {key: {regex: " SECRET "}}\n"
     "      query: {token: " SECRET "}\n"
+    "      not:\n"
+    "        path_regex: ^/" SECRET "\n"
+    "        host_regex: ^" SECRET "\n"
+    "        header: {X-Key: {regex: " SECRET "}}\n"
+    "        cookie: {key: " SECRET "}\n"
+    "        query: {token: " SECRET "}\n"
     "    redirect: {to: 'https://a.example/x?key=" SECRET "'}\n"
     "  - match: {path: /a}\n"
     "    respond: {body: 'it is " SECRET "', content_type: text/x-" SECRET "}\n"
@@ -46,8 +54,15 @@ static const char yaml[] =
 static const char *const planted[] = {
     "tracing.endpoint",
     "routes[].match.path_regex",
+    "routes[].match.host_regex",
     "routes[].match.header",
+    "routes[].match.cookie",
     "routes[].match.query",
+    "routes[].match.not.path_regex",
+    "routes[].match.not.host_regex",
+    "routes[].match.not.header",
+    "routes[].match.not.cookie",
+    "routes[].match.not.query",
     "routes[].redirect.to",
     "routes[].respond.body",
     "routes[].respond.content_type",
@@ -83,6 +98,8 @@ static const struct conf_type *const open_types[] = {
     &conf_type_cookie_name,  &conf_type_key_file,       &conf_type_limit_key,
     &conf_type_rate,         &conf_type_place,          &conf_type_urls,
     &conf_type_name_servers, &conf_type_service_name,   &conf_type_peer,
+    &conf_type_scheme,       &conf_type_listener_names, &conf_type_client_source,
+    &conf_type_log_fields,   &conf_type_include,
 };
 
 static bool is_open(const struct conf_type *type)

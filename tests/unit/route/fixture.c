@@ -39,8 +39,8 @@ static struct conf_pair pair_of(struct view word)
 {
 	ptrdiff_t eq = view_chr(word, '=');
 	check(eq > 0);
-	return (struct conf_pair){view_head(word, (size_t)eq), view_skip(word, (size_t)eq + 1),
-				  NULL};
+	return (struct conf_pair){.name = view_head(word, (size_t)eq),
+				  .value = view_skip(word, (size_t)eq + 1)};
 }
 
 static struct conf_pairs pairs_of(struct arena *arena, const char *text)

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: MIT */
+/* Keys that other balancers have and weir has not. */
+#ifndef WEIR_CONF_FOREIGN_H
+#define WEIR_CONF_FOREIGN_H
+
+#include "weir/base/view.h"
+
+/* What there is in place of such a key, a clause; NULL: it is none. */
+const char *foreign_key(struct view key);
+
+#endif
