@@ -16,6 +16,7 @@
 #include "api.h"
 
 #include "weir/base/clock.h"
+#include "weir/filter/compress.h"
 #include "weir/filter/rate_limit.h"
 
 static void put_rate(struct json *j, const struct conf_rate *rate)
@@ -123,4 +124,25 @@ void put_limit_metrics(struct metric *m, const struct admin_host *host)
 	metric_family(m, refused, "counter",
 		      "Requests that a rate limit refused, or would have (dry_run).");
 	each_limit(host, put_refused, m);
+}
+
+static void put_sum(struct metric *m, const char *name, const char *help, uint64_t n)
+{
+	metric_family(m, name, "counter", help);
+	metric_begin(m, name);
+	metric_u64(m, n);
+}
+
+void put_compress_metrics(struct metric *m)
+{
+	struct compress_sums sums = compress_sums();
+	if (!sums.responses && !sums.no_memory)
+		return;
+	put_sum(m, "weir_compress_responses_total", "Responses that were compressed.",
+		sums.responses);
+	put_sum(m, "weir_compress_in_bytes_total", "Their bytes before.", sums.bytes_in);
+	put_sum(m, "weir_compress_out_bytes_total", "Their bytes after.", sums.bytes_out);
+	put_sum(m, "weir_compress_no_memory_total",
+		"Responses that went as they were because compress_bytes was reached.",
+		sums.no_memory);
 }

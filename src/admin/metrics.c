@@ -702,6 +702,7 @@ void api_metrics(struct call *call)
 		put_certificate_metrics(&s.m, host);
 		put_limit_metrics(&s.m, host);
 		put_source_metrics(&s.m, host, call->arena);
+		put_compress_metrics(&s.m);
 	}
 	make_labels(&s, call->arena);
 	put_pools(&s);

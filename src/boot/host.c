@@ -12,6 +12,7 @@
 #include "tracer.h"
 
 #include "weir/base/check.h"
+#include "weir/filter/compress.h"
 #include "weir/proxy/about.h"
 
 /* ---- reading ---- */
@@ -113,6 +114,11 @@ static void fill_counters(struct control *control, struct arena *arena, struct a
 	out->n_rejects = REJECT_N;
 }
 
+static uint64_t min_u64(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
 /* Slabs have their own pages, so what the heap holds comes on top. */
 static void fill_memory(struct control *control, struct arena *arena, struct admin_status *out)
 {
@@ -128,7 +134,9 @@ static void fill_memory(struct control *control, struct arena *arena, struct adm
 		for (unsigned kind = 0; kind < N_MEMORY_KINDS; kind++)
 			memory[kind].n += slab_watch_bytes(&control->workers[i]->memory, kind);
 	struct mallinfo2 heap = mallinfo2();
-	memory[N_MEMORY_KINDS].n = heap.uordblks + heap.hblkhd;
+	uint64_t all = heap.uordblks + heap.hblkhd;
+	memory[MEMORY_compression].n = compress_sums().memory; /* which the heap has */
+	memory[N_MEMORY_KINDS].n = all - min_u64(all, memory[MEMORY_compression].n);
 	out->memory = memory;
 	out->n_memory = ARRAY_LEN(rows);
 }

@@ -15,6 +15,7 @@
 #include <yaml.h>
 
 #include "weir/discover/discover.h"
+#include "weir/filter/compress.h"
 #include "weir/net/tls.h"
 #include "weir/state/state.h"
 
@@ -85,6 +86,11 @@ static void print_versions(void)
 		printf("%s\n", discover_library());
 	if (shared_library())
 		printf("%s\n", shared_library());
+	char libraries[128] = "";
+	struct str text = str_fixed(libraries, sizeof(libraries));
+	compress_libraries(&text);
+	if (text.len)
+		printf("%s\n", libraries);
 	printf("compiler: %s\n", __VERSION__);
 #if defined(__SANITIZE_ADDRESS__)
 	printf("options: AddressSanitizer\n");

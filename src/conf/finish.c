@@ -272,6 +272,35 @@ static void check_split_on(struct decoder *d, const struct conf_route *route,
 		decode_error(d, not, "'not' is empty: nothing would match");
 }
 
+/* Which libraries weir was built with, as bits of compress.algorithms. */
+static const unsigned built_coders = 0
+#ifdef WEIR_ZSTD
+				     | 1
+#endif
+#ifdef WEIR_BROTLI
+				     | 2
+#endif
+#ifdef WEIR_ZLIB
+				     | 4
+#endif
+    ;
+
+static void finish_compress(struct decoder *d, const struct element *element)
+{
+	struct conf_route *route = element->base;
+	struct node *map = node_get(element->node, VIEW("compress"));
+	struct node *algorithms = node_get(map, VIEW("algorithms"));
+	if (!route->compress.on)
+		return;
+	if (algorithms && route->compress.algorithms & ~built_coders)
+		decode_error(d, algorithms,
+			     "this weir was built without the library of one of these; `weir -V` "
+			     "lists those it has");
+	route->compress.algorithms &= built_coders;
+	if (!route->compress.algorithms && !algorithms)
+		decode_error(d, map, "this weir was built without libzstd, libbrotli and zlib");
+}
+
 void finish_route(struct decoder *d, const struct element *element)
 {
 	struct conf_route *route = element->base;
@@ -291,6 +320,7 @@ void finish_route(struct decoder *d, const struct element *element)
 		decode_error(d, path, "a path must start with '/'");
 	check_request_buffer(d, element);
 	note_variables(d, route, element->node);
+	finish_compress(d, element);
 	check_hidden(d, element);
 }
 

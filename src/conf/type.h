@@ -94,6 +94,7 @@ extern const struct conf_type conf_type_host_field;
 
 /* type_list.c */
 extern const struct conf_type conf_type_hosts;
+extern const struct conf_type conf_type_media_types;
 extern const struct conf_type conf_type_methods;
 extern const struct conf_type conf_type_header_names;
 extern const struct conf_type conf_type_header_pairs;

@@ -129,6 +129,28 @@ const struct conf_type conf_type_urls = {
     .pattern = "^https?://([A-Za-z0-9._-]+|\\[[0-9A-Fa-f:.]+\\])(:[0-9]{1,5})?(/[!-\"$-~]*)?$",
 };
 
+static bool check_media_type(struct decoder *d, const struct node *node)
+{
+	struct view v = node->text;
+	ptrdiff_t slash = view_chr(v, '/');
+	struct view sub = slash < 0 ? VIEW_NONE : view_skip(v, (size_t)slash + 1);
+	if (slash > 0 && http_is_token(view_head(v, (size_t)slash)) && view_chr(v, '*') != 0 &&
+	    (view_eq(sub, VIEW("*")) || (http_is_token(sub) && view_chr(sub, '*') < 0)))
+		return true;
+	decode_error(d, node, "'" VIEW_FMT "' is no media type such as text/html or text/*",
+		     VIEW_ARG(v));
+	return false;
+}
+
+const struct conf_type conf_type_media_types = {
+    .syntax = "a media type such as text/html or text/*, or a list",
+    .decode = views_decode,
+    .encode = views_encode,
+    .schema = views_schema,
+    .check_text = check_media_type,
+    .pattern = "^[!#$%&'+.^_`|~0-9A-Za-z-]+/([*]|[!#$%&'+.^_`|~0-9A-Za-z-]+)$",
+};
+
 static bool check_method(struct decoder *d, const struct node *node)
 {
 	struct view v = node->text;

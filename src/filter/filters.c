@@ -60,6 +60,7 @@ static bool build_one(struct filter_set *set, enum filter_id id, struct conf *co
 		return true;
 	set->state[id][route] = filters[id]->build(conf, cr, n_workers, why);
 	cr->filters |= 1u << id;
+	set->responses |= filters[id]->response != NULL;
 	return set->state[id][route] != NULL;
 }
 
@@ -68,6 +69,7 @@ bool filter_set_build(struct filter_set *set, struct conf *conf, unsigned n_work
 {
 	bool ok = true;
 	set->n_routes = conf->n_routes;
+	set->responses = false;
 	for (int id = 0; id < N_FILTERS; id++)
 		set->state[id] = arena_array(arena, conf->n_routes, sizeof(*set->state[id]));
 	for (size_t r = 0; r < conf->n_routes; r++)

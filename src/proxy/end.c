@@ -39,6 +39,8 @@ static void account(struct exchange *ex)
 	counter_add(&w->counters.bytes_in, ex->bytes_in);
 	counter_add(&w->counters.bytes_out, ex->bytes_out);
 	exchange_measure(ex);
+	if (unlikely(ex->filter_stream != NULL))
+		filtered_end(ex);
 	if (unlikely(ex->logged))
 		access_log_write(ex);
 	if (unlikely(ex->trace != NULL))

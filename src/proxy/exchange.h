@@ -105,6 +105,8 @@ struct exchange {
 	enum exchange_state state;
 	struct worker *worker;
 	const struct client_ops *client_ops;
+	const struct client_ops *plain_ops; /* those of its version, behind a filter's; or NULL */
+	struct filter_stream *filter_stream; /* of the response; owns */
 	void *client;                       /* the connection, for client_ops */
 	void (*ended)(struct exchange *ex); /* of exchange_request */
 	struct gen_local *gl;               /* counted */
@@ -168,6 +170,7 @@ struct exchange {
 	bool head_relayed;       /* the client has a final head */
 	bool resp_complete;      /* and all of the response */
 	bool ends_resp_trailers; /* as ends_trailers */
+	uint8_t filter_mark;     /* for the filter of the response */
 	bool write_blocked;      /* the client is slow: reading from the backend is paused */
 	size_t unsent_mark;      /* bytes the slow side had not taken at the last look */
 
@@ -328,6 +331,11 @@ enum outcome exchange_outcome_gone(const struct exchange *ex);
 
 /* retry.c */
 extern const struct attempt_events exchange_attempt_events;
+
+/* filtered.c: the response is over, and what a filter holds for it goes. */
+void filtered_end(struct exchange *ex);
+/* What filters of responses need of a worker; false: there is no memory. */
+bool filtered_prepare(struct worker *w);
 
 /* end.c: an answer of weir itself was given to the client, with this result. */
 void exchange_answered(struct exchange *ex, enum io io, enum outcome outcome);

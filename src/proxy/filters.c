@@ -19,6 +19,7 @@ bool filters_pass(struct exchange *ex, const struct exchange_request *req)
 	call.client = req->peer;
 	call.worker = ex->worker->pool.id;
 	call.now_us = ex->worker->loop.now_us;
+	call.mark = 0;
 	for (int id = 0; id < N_FILTERS; id++) {
 		if (!(ex->route->filters >> id & 1))
 			continue;
@@ -28,5 +29,7 @@ bool filters_pass(struct exchange *ex, const struct exchange_request *req)
 		exchange_answered(ex, reply_filter(ex, outcomes[id], &call.answer), outcomes[id]);
 		return false;
 	}
+	if (ex->route->filters & 1u << FILTER_compress)
+		filtered_begin(ex, call.mark);
 	return true;
 }

@@ -11,4 +11,7 @@
  */
 bool filters_pass(struct exchange *ex, const struct exchange_request *req);
 
+/* filtered.c: the response will go through the filter that acts there. */
+void filtered_begin(struct exchange *ex, uint8_t mark);
+
 #endif

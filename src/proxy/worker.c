@@ -160,6 +160,7 @@ void worker_fini(struct worker *w)
 	free(w->values.ptr);
 	free(w->from_client.base);
 	free(w->from_backend.base);
+	free(w->filtered.base);
 }
 
 /* ---- generations ---- */
@@ -208,6 +209,7 @@ void worker_adopt(struct worker *w, struct gen_local *gl)
 	mark_retired(w, gl, false);
 	w->gen = gen_get(gl);
 	tls_local_watch(&w->tls, &w->memory, MEMORY_tls);
+	check(!gl->gen->filters.responses || filtered_prepare(w));
 	w->h2_heads.limit = gl->gen->conf->h2_head_bytes;
 	w->gathered.limit = gl->gen->conf->request_buffer_bytes;
 	w->h2_windows.limit = gl->gen->conf->h2_window_bytes;

@@ -313,6 +313,13 @@ struct conf_route {
 		struct conf_rate_limit *rows;
 		size_t n;
 	} rate_limits;
+	struct {
+		bool on;
+		unsigned algorithms; /* bits: zstd, br, gzip */
+		struct conf_views types;
+		uint64_t min_bytes;
+		bool with_cookies;
+	} compress;
 	uint32_t filters; /* bits of tbl/filters.def that it switches on: filter_set_build */
 	struct {
 		uint64_t body_bytes; /* 0: none */
@@ -529,6 +536,7 @@ struct conf {
 	uint64_t h2_head_bytes;
 	uint64_t request_buffer_bytes;
 	uint32_t rate_limit_keys;
+	uint64_t compress_bytes;
 	struct conf_status status;
 	struct {
 		uint64_t interval_us;

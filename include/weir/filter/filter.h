@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The filter contract: what happens to an exchange between its route and its pool.
+ * The filter contract: what happens to an exchange between its route and its pool, and
+ * to its response on the way back.
  * A filter is one file and one row of tbl/filters.def; a key of a route that is
  * written switches it on, and where nothing is written nothing is asked.
  *
@@ -12,6 +13,15 @@
  *            It reads the head and answers
  *              FILTER_GO_ON   the next filter, then the pool
  *              FILTER_ANSWER  call->answer is for the client, the exchange ends
+ *
+ *   response   worker: the head of the final answer is here, and may be edited; what it
+ *            returns stands for the body, NULL: the body goes as it is
+ *   transform  worker: a piece of the body comes in, and all of it goes out: nothing waits
+ *            for the next piece, so a slow backend's bytes reach the client, and the client's
+ *            backpressure reaches the backend
+ *   finish     worker: gives that back, once, whether the response is whole or not
+ *            At most one filter of the table has these three; they may take memory within a
+ *            bound of their own.
  *
  * What a filter says beside that (counters, who was refused) is its own, with one
  * writer for each worker.  Filters know nothing of exchanges, pools and connections:
@@ -58,7 +68,33 @@ struct filter_call {
 	const struct addr *client; /* as far as what proxies say is trusted; len 0: unknown */
 	unsigned worker;
 	uint64_t now_us;
+	uint8_t mark; /* for `response`, which no longer has the request */
 	struct filter_answer answer; /* begun by filter_answer_begin */
+};
+
+struct filter_response {
+	const struct conf_route *route;
+	struct message *resp;
+	uint8_t mark; /* of `request` */
+	unsigned worker;
+	bool is_head; /* of a HEAD request: no body comes */
+	bool end;     /* the body is whole: `len` bytes */
+	size_t len;
+	char room[256]; /* for a field that is put together */
+};
+
+struct filter_stream;
+
+/* FILTER_MORE: `out` is full, the same again.  FILTER_BROKEN: the response cannot go on. */
+enum filter_step { FILTER_DONE, FILTER_MORE, FILTER_BROKEN };
+
+/* What comes in, of which the filter takes from the front; where it goes. */
+struct filter_piece {
+	const char *in;
+	size_t in_len;
+	bool end; /* of the body */
+	char *out;
+	size_t cap, len;
 };
 
 struct filter {
@@ -68,6 +104,9 @@ struct filter {
 		       struct str *why);
 	void (*release)(void *state);
 	enum filter_verdict (*request)(struct filter_call *call);
+	struct filter_stream *(*response)(struct filter_response *response); /* or NULL */
+	enum filter_step (*transform)(struct filter_stream *stream, struct filter_piece *piece);
+	void (*finish)(struct filter_stream *stream);
 };
 
 #define FILTER_ROW(symbol) .name = #symbol
@@ -86,6 +125,7 @@ void filter_answer_field(struct filter_call *call, enum hdr_id id, const char *n
 /* By filter and route; NULL where it does not apply. */
 struct filter_set {
 	size_t n_routes;
+	bool responses; /* a filter of responses is in use */
 	void **state[N_FILTERS];
 };
 

@@ -90,6 +90,7 @@ struct worker {
 	struct gen_local *gen; /* current; counted */
 	struct list gens;      /* struct gen_local not let go yet, newest last */
 	struct area from_client, from_backend;
+	struct area filtered;   /* of a response behind a filter; NULL until one is in use */
 	struct pipe_pool pipes; /* large bodies pass through one */
 	char *head;             /* where heads are put together, HEAD_ROOM bytes; owns */
 	struct message req, resp;
