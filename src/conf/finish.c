@@ -243,6 +243,19 @@ static void note_variables(struct decoder *d, struct conf_route *route, const st
 				 : "");
 }
 
+void finish_error_page(struct decoder *d, const struct element *element)
+{
+	struct conf_error_page *page = element->base;
+	struct view name = element->key->text;
+	page->status = arena_view(d->arena, name);
+	bool right = name.len == 3 && (name.ptr[0] == '4' || name.ptr[0] == '5');
+	bool exact = right && char_is_digit(name.ptr[1]) && char_is_digit(name.ptr[2]);
+	if (!exact && !(right && view_ends(name, VIEW("xx"))))
+		decode_error(d, element->key,
+			     "'" VIEW_FMT "' is no status of an error such as 404 or 5xx",
+			     VIEW_ARG(name));
+}
+
 void finish_rate_limit(struct decoder *d, const struct element *element)
 {
 	struct conf_rate_limit *limit = element->base;
@@ -285,6 +298,14 @@ static const unsigned built_coders = 0
 #endif
     ;
 
+static void finish_respond(struct decoder *d, const struct element *element)
+{
+	struct node *respond = node_get(element->node, VIEW("respond"));
+	struct node *file = node_get(respond, VIEW("file"));
+	if (file && node_get(respond, VIEW("body")))
+		decode_error(d, file, "'file' beside 'body': only one can be the body");
+}
+
 static void finish_compress(struct decoder *d, const struct element *element)
 {
 	struct conf_route *route = element->base;
@@ -320,6 +341,7 @@ void finish_route(struct decoder *d, const struct element *element)
 		decode_error(d, path, "a path must start with '/'");
 	check_request_buffer(d, element);
 	note_variables(d, route, element->node);
+	finish_respond(d, element);
 	finish_compress(d, element);
 	check_hidden(d, element);
 }

@@ -10,6 +10,7 @@
 
 void finish_certificate(struct decoder *d, const struct element *element);
 void finish_listener(struct decoder *d, const struct element *element);
+void finish_error_page(struct decoder *d, const struct element *element);
 void finish_rate_limit(struct decoder *d, const struct element *element);
 void finish_route(struct decoder *d, const struct element *element);
 void finish_backend(struct decoder *d, const struct element *element);

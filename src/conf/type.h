@@ -138,6 +138,9 @@ extern const struct conf_type conf_type_client_source;
 /* type_log.c */
 extern const struct conf_type conf_type_log_fields;
 
+/* type_page.c */
+extern const struct conf_type conf_type_page_file;
+
 /* type_limit.c */
 extern const struct conf_type conf_type_limit_key;
 extern const struct conf_type conf_type_rate;

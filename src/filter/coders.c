@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The codings, and what their streams hold.  Levels are where one step more costs more
- * time than it saves bytes; tests/perf/levels.c measures them, the guide has the table.
+ * time than it saves bytes; tests/levels measures them, the guide has the table.
  */
 #include "coder.h"
 
@@ -23,9 +23,9 @@
 #include <zlib.h>
 #endif
 
-#define ZSTD_LEVEL 3
-#define BROTLI_LEVEL 4
-#define GZIP_LEVEL 4
+#define ZSTD_LEVEL 1
+#define BROTLI_LEVEL 1
+#define GZIP_LEVEL 5
 /* Of 128 KiB: an answer is rarely longer, and each stream has one. */
 #define WINDOW_BITS 17
 
@@ -38,6 +38,60 @@ union block {
 	size_t size;
 	max_align_t align;
 };
+
+/*
+ * The next stream needs what the last one gave back.  Through the heap that would be pages
+ * which the kernel takes and clears each time: ten times what encoding a short answer
+ * costs (measured with tests/levels).  Each worker keeps this much.
+ */
+#define KEPT_BLOCKS 16
+#define KEPT_BYTES ((size_t)2 * 1024 * 1024)
+#define KEPT_MIN 4096
+
+static _Thread_local struct kept {
+	struct kept *next; /* of all workers, so that they can be found */
+	union block *rows[KEPT_BLOCKS];
+	unsigned n;
+	size_t bytes;
+} *kept;
+static struct kept *_Atomic all_kept;
+
+static struct kept *kept_of_worker(void)
+{
+	if (kept)
+		return kept;
+	struct kept *k = calloc(1, sizeof(*k));
+	if (!k)
+		return NULL;
+	k->next = atomic_load(&all_kept);
+	while (!atomic_compare_exchange_weak(&all_kept, &k->next, k))
+		;
+	return kept = k;
+}
+
+static union block *take_kept(size_t size)
+{
+	struct kept *k = size >= KEPT_MIN ? kept_of_worker() : NULL;
+	for (unsigned i = 0; k && i < k->n; i++) {
+		union block *block = k->rows[i];
+		if (block->size != size)
+			continue;
+		k->rows[i] = k->rows[--k->n];
+		k->bytes -= size;
+		return block;
+	}
+	return NULL;
+}
+
+static bool keep(union block *block)
+{
+	struct kept *k = block->size >= KEPT_MIN ? kept_of_worker() : NULL;
+	if (!k || k->n == KEPT_BLOCKS || k->bytes + block->size > KEPT_BYTES)
+		return false;
+	k->rows[k->n++] = block;
+	k->bytes += block->size;
+	return true;
+}
 
 void coder_limit(size_t bytes)
 {
@@ -54,7 +108,9 @@ void *coder_alloc(size_t size)
 	size_t all = size + sizeof(union block);
 	if (all < size || coder_bytes() + all > atomic_load_explicit(&limit, memory_order_relaxed))
 		return NULL;
-	union block *block = malloc(all);
+	union block *block = take_kept(all);
+	if (!block)
+		block = malloc(all);
 	if (!block)
 		return NULL;
 	block->size = all;
@@ -68,7 +124,8 @@ void coder_free(void *ptr)
 		return;
 	union block *block = (union block *)ptr - 1;
 	atomic_fetch_sub_explicit(&held, block->size, memory_order_relaxed);
-	free(block);
+	if (!keep(block))
+		free(block);
 }
 
 /* ---- zstd (RFC 8878) ---- */

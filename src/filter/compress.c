@@ -102,7 +102,8 @@ static uint8_t choose(struct message *msg, unsigned algorithms)
 	int best = 0;
 	uint8_t choice = 0;
 	for (uint32_t i = 0; i < msg->n_headers; i++)
-		if (!msg->headers[i].drop && view_ieq(msg->headers[i].name, VIEW("accept-encoding")))
+		if (!msg->headers[i].drop &&
+		    view_ieq(msg->headers[i].name, VIEW("accept-encoding")))
 			read_wishes(msg->headers[i].value, &wishes);
 	for (uint8_t i = 0; i < N_CODERS; i++) {
 		int quality = wishes.quality[i] < 0 ? wishes.any : wishes.quality[i];
@@ -223,8 +224,8 @@ static void weaken(struct filter_response *r, struct header *etag)
 
 static void edit(struct filter_response *r, const char *token)
 {
-	static const char *const gone[] = {"content-length", "accept-ranges",  "content-md5",
-					   "digest",         "content-digest", "repr-digest",
+	static const char *const gone[] = {"content-length",  "accept-ranges",  "content-md5",
+					   "digest",          "content-digest", "repr-digest",
 					   "content-encoding"};
 	struct message *resp = r->resp;
 	for (uint32_t i = 0; i < resp->n_headers; i++) {
@@ -302,12 +303,6 @@ struct compress_sums compress_sums(void)
 }
 
 const struct filter filter_compress = {
-    FILTER_ROW(compress),
-    .applies = applies,
-    .build = build,
-    .release = release,
-    .request = request,
-    .response = response,
-    .transform = transform,
-    .finish = finish,
+    FILTER_ROW(compress), .applies = applies,   .build = build,         .release = release,
+    .request = request,   .response = response, .transform = transform, .finish = finish,
 };

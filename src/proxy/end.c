@@ -77,8 +77,8 @@ static void flush(struct exchange *ex, enum outcome outcome)
 void exchange_answered(struct exchange *ex, enum io io, enum outcome outcome)
 {
 	attempt_finish(ex->at, false, false);
-	ex->resp_complete = io != IO_ERR;
-	if (ex->resp_complete && ex->client_ops->pending(ex))
+	ex->resp_complete = io != IO_ERR && !ex->rest.len;
+	if (io != IO_ERR && ex->client_ops->pending(ex))
 		flush(ex, outcome);
 	else
 		mark(ex, outcome);

@@ -325,6 +325,21 @@ void exchange_raw_end(struct exchange *ex)
 
 /* ---- the client's state ---- */
 
+/* A long page of weir's goes on; its end is that of the exchange. */
+static void exchange_rest(struct exchange *ex)
+{
+	enum io io = reply_rest(ex);
+	ex->resp_complete = io != IO_ERR && !ex->rest.len;
+	if (io == IO_ERR || !ex->client_ops->pending(ex)) {
+		ex->rest.len = 0;
+		exchange_end(ex, io == IO_ERR ? exchange_outcome_gone(ex) : ex->outcome);
+		return;
+	}
+	ex->blocked_from_us = clock_us();
+	ex->unsent_mark = ex->client_ops->unsent(ex);
+	exchange_arm(ex);
+}
+
 void exchange_client_gone(struct exchange *ex)
 {
 	if (ex->state == EXCHANGE_QUEUED)
@@ -345,7 +360,9 @@ void exchange_client_drained(struct exchange *ex)
 		ex->client_us += clock_us() - ex->blocked_from_us;
 		ex->blocked_from_us = 0;
 	}
-	if (ex->state == EXCHANGE_FLUSH) {
+	if (ex->state == EXCHANGE_FLUSH && unlikely(ex->rest.len)) {
+		exchange_rest(ex);
+	} else if (ex->state == EXCHANGE_FLUSH) {
 		exchange_end(ex, ex->outcome);
 	} else if (ex->write_blocked && ex->state != EXCHANGE_ENDED) {
 		ex->write_blocked = false;

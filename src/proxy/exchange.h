@@ -105,11 +105,11 @@ struct exchange {
 	enum exchange_state state;
 	struct worker *worker;
 	const struct client_ops *client_ops;
-	const struct client_ops *plain_ops; /* those of its version, behind a filter's; or NULL */
+	const struct client_ops *plain_ops;  /* those of its version, behind a filter's; or NULL */
 	struct filter_stream *filter_stream; /* of the response; owns */
-	void *client;                       /* the connection, for client_ops */
-	void (*ended)(struct exchange *ex); /* of exchange_request */
-	struct gen_local *gl;               /* counted */
+	void *client;                        /* the connection, for client_ops */
+	void (*ended)(struct exchange *ex);  /* of exchange_request */
+	struct gen_local *gl;                /* counted */
 	const struct conf_route *route;
 	const struct conf_listener *listener;
 	uint64_t total_deadline_us; /* 0: none */
@@ -167,6 +167,7 @@ struct exchange {
 
 	/* the response */
 	uint16_t status;         /* what the client got; 0: nothing yet */
+	struct view rest;        /* FLUSH: of a page of weir's, still to be given */
 	bool head_relayed;       /* the client has a final head */
 	bool resp_complete;      /* and all of the response */
 	bool ends_resp_trailers; /* as ends_trailers */
@@ -356,6 +357,8 @@ void send_proxy_intro(const struct exchange *ex, struct upconn_intro *intro);
 void policy_take(struct exchange *ex, const struct exchange_request *req, struct message *msg);
 bool policy_request(struct exchange *ex, struct h1_out *out);
 void policy_response(struct exchange *ex, struct message *resp);
+/* response_headers of the route alone, for answers of weir itself. */
+void policy_edit_response(struct exchange *ex, struct message *resp);
 /* And in trailer sections, parsed into `msg`. */
 void policy_request_trailers(struct exchange *ex, struct message *msg);
 void policy_response_trailers(struct exchange *ex, struct message *msg);

@@ -25,8 +25,7 @@ static const struct filter *filter_of(const struct exchange *ex)
 bool filtered_prepare(struct worker *w)
 {
 	if (!w->filtered.base) {
-		w->filtered.base =
-		    aligned_alloc(WEIR_CACHE_LINE, AREA_FRONT + OUT_MAX + AREA_BACK);
+		w->filtered.base = aligned_alloc(WEIR_CACHE_LINE, AREA_FRONT + OUT_MAX + AREA_BACK);
 		w->filtered.data = w->filtered.base ? w->filtered.base + AREA_FRONT : NULL;
 	}
 	return w->filtered.base != NULL;
@@ -45,8 +44,8 @@ static enum io pass(struct exchange *ex, struct message *resp, struct span body,
 		    bool more_follows)
 {
 	const struct filter *filter = filter_of(ex);
-	struct filter_piece piece = {.in = body.ptr, .in_len = body.len, .end = end,
-				     .cap = OUT_MAX};
+	struct filter_piece piece = {
+	    .in = body.ptr, .in_len = body.len, .end = end, .cap = OUT_MAX};
 	enum filter_step step;
 	enum io io = IO_OK;
 	bool last;

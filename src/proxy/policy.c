@@ -359,6 +359,19 @@ static void sign(struct exchange *ex, struct message *resp)
 		add(resp, HDR_CONNECTION, VIEW("Connection"), VIEW("upgrade"));
 }
 
+void policy_edit_response(struct exchange *ex, struct message *resp)
+{
+	if (!ex->route)
+		return;
+	const struct conf_header_edits *edits = &ex->route->response_headers;
+	if (unlikely(edits->remove.n + edits->set.n + edits->add.n)) {
+		drop_edited(resp, edits);
+		ex->worker->values = str_fixed(ex->worker->values.ptr, VALUES_ROOM);
+		append(ex, resp, &edits->set);
+		append(ex, resp, &edits->add);
+	}
+}
+
 void policy_response(struct exchange *ex, struct message *resp)
 {
 	message_drop_hop_by_hop(resp, keeps_upgrade(ex, resp));
@@ -371,13 +384,7 @@ void policy_response(struct exchange *ex, struct message *resp)
 		diagnose_response(ex, resp);
 	if (!ex->route)
 		return;
-	const struct conf_header_edits *edits = &ex->route->response_headers;
-	if (unlikely(edits->remove.n + edits->set.n + edits->add.n)) {
-		drop_edited(resp, edits);
-		ex->worker->values = str_fixed(ex->worker->values.ptr, VALUES_ROOM);
-		append(ex, resp, &edits->set);
-		append(ex, resp, &edits->add);
-	}
+	policy_edit_response(ex, resp);
 	if (unlikely(pin_applies(ex)))
 		pin_response(ex, resp);
 }

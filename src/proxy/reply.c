@@ -64,22 +64,88 @@ static void add_refusal(struct exchange *ex, const struct outcome_row *row)
 			  view_str(row->name));
 }
 
+/* What every answer of weir has. */
+static void put_own_fields(struct exchange *ex)
+{
+	struct worker *w = ex->worker;
+	struct message *resp = &w->resp;
+	int n = snprintf(w->length, sizeof(w->length), "%llu",
+			 (unsigned long long)resp->content_length);
+	if (resp->body == BODY_LENGTH)
+		add_field(resp, HDR_CONTENT_LENGTH, VIEW("Content-Length"),
+			  view_of(w->length, (size_t)n));
+	add_field(resp, HDR_DATE, VIEW("Date"), policy_date(w));
+	ex->status = resp->status;
+}
+
+enum io reply_rest(struct exchange *ex)
+{
+	char *at = ex->worker->from_backend.data;
+	enum io io = IO_OK;
+	while (io == IO_OK && ex->rest.len) {
+		size_t n = ex->rest.len < AREA_DATA ? ex->rest.len : AREA_DATA;
+		memcpy(at, ex->rest.ptr, n);
+		ex->rest = view_skip(ex->rest, n);
+		io = ex->client_ops->data(ex, (struct span){at, n}, ex->rest.len == 0);
+	}
+	return io;
+}
+
 /* Gives w->resp and the body to the client. */
 static enum io send_reply(struct exchange *ex, struct span body)
 {
 	struct message *resp = &ex->worker->resp;
-	char length[24];
-	int n = snprintf(length, sizeof(length), "%llu", (unsigned long long)resp->content_length);
-	if (resp->body == BODY_LENGTH)
-		add_field(resp, HDR_CONTENT_LENGTH, VIEW("Content-Length"),
-			  view_of(length, (size_t)n));
-	add_field(resp, HDR_DATE, VIEW("Date"), policy_date(ex->worker));
+	put_own_fields(ex);
 	if (ex->method == METHOD_HEAD || resp->body == BODY_NONE)
 		body.len = 0;
-	ex->status = resp->status;
 	enum io io = ex->client_ops->head(ex, resp, body, true);
 	scratch_drop(ex->worker, SCRATCH_RESP);
 	return io;
+}
+
+/* The same with a body that may be longer than an area: the rest follows. */
+static enum io send_page(struct exchange *ex, struct view page)
+{
+	char *at = ex->worker->from_backend.data;
+	if (page.len <= AREA_DATA || ex->method == METHOD_HEAD) {
+		size_t n = page.len <= AREA_DATA ? page.len : 0;
+		if (n && page.ptr != at)
+			memcpy(at, page.ptr, n);
+		return send_reply(ex, (struct span){at, n});
+	}
+	memcpy(at, page.ptr, AREA_DATA);
+	put_own_fields(ex);
+	ex->rest = view_skip(page, AREA_DATA);
+	enum io io =
+	    ex->client_ops->head(ex, &ex->worker->resp, (struct span){at, AREA_DATA}, false);
+	scratch_drop(ex->worker, SCRATCH_RESP);
+	return io == IO_OK ? reply_rest(ex) : io;
+}
+
+/* The page for this status, of the route before that of the listener; NULL: none. */
+static const struct conf_error_page *page_in(const struct conf_error_pages *pages, unsigned status)
+{
+	const struct conf_error_page *class = NULL;
+	char text[8];
+	snprintf(text, sizeof(text), "%u", status);
+	for (size_t i = 0; i < pages->n; i++) {
+		struct view key = pages->rows[i].status;
+		if (view_eq(key, view_of(text, 3)))
+			return &pages->rows[i];
+		if (key.ptr[0] == text[0] && key.ptr[1] == 'x')
+			class = &pages->rows[i];
+	}
+	return class;
+}
+
+static const struct conf_error_page *page_of(const struct exchange *ex, unsigned status)
+{
+	const struct conf_error_page *page = NULL;
+	if (unlikely(ex->route && ex->route->errors.n))
+		page = page_in(&ex->route->errors, status);
+	if (!page && unlikely(ex->listener->errors.n))
+		page = page_in(&ex->listener->errors, status);
+	return page;
 }
 
 unsigned reply_grpc_status(unsigned status)
@@ -142,17 +208,22 @@ static enum io reply_outcome(struct exchange *ex, enum outcome outcome,
 	    .request_id = id,
 	    .json = ex->wants_json,
 	};
-	char *at = w->from_backend.data;
-	size_t len = reply_page(&page, at, PAGE_MAX);
-	begin_response(w, extra->status, len);
+	char text[PAGE_MAX];
+	const struct conf_error_page *own = page.json ? NULL : page_of(ex, extra->status);
+	struct view body =
+	    own ? own->page.bytes : view_of(text, reply_page(&page, text, sizeof(text)));
+	begin_response(w, extra->status, body.len);
 	add_field(&w->resp, HDR_CONTENT_TYPE, VIEW("Content-Type"),
-		  page.json ? VIEW("application/json") : VIEW("text/plain; charset=utf-8"));
+		  page.json ? VIEW("application/json")
+		  : own     ? own->content_type
+			    : VIEW("text/plain; charset=utf-8"));
 	add_field(&w->resp, HDR_X_REQUEST_ID, VIEW("X-Request-ID"), id);
 	for (unsigned i = 0; i < extra->n_fields; i++)
 		w->resp.headers[w->resp.n_headers++] = extra->fields[i];
 	add_refusal(ex, row);
 	diagnose_error(ex, outcome);
-	return send_reply(ex, (struct span){at, len});
+	policy_edit_response(ex, &w->resp);
+	return send_page(ex, body);
 }
 
 enum io reply_error(struct exchange *ex, enum outcome outcome, const char *detail)
@@ -208,14 +279,16 @@ static enum io reply_respond(struct exchange *ex, enum outcome *outcome)
 {
 	struct worker *w = ex->worker;
 	const struct conf_text *text = &ex->route->respond.body;
+	const struct conf_page *page = &ex->route->respond.page;
 	struct view type = ex->route->respond.content_type;
-	struct str body = str_fixed(w->from_backend.data, AREA_DATA + 1);
+	struct view body = page->file.ptr ? page->bytes : text->text;
+	struct str room = str_fixed(w->from_backend.data, AREA_DATA + 1);
 	struct values values = values_of(ex);
-	if (text->template)
-		expand(text->template, escape_of(type), &values.source, &body);
-	else
-		str_view(&body, text->text);
-	if (body.overflow) {
+	if (text->template) {
+		expand(text->template, escape_of(type), &values.source, &room);
+		body = str_as_view(&room);
+	}
+	if (room.overflow) {
 		*outcome = OUTCOME_head_too_large;
 		return reply_error(ex, *outcome, NULL);
 	}
@@ -223,7 +296,7 @@ static enum io reply_respond(struct exchange *ex, enum outcome *outcome)
 	if (type.len && body.len)
 		add_field(&w->resp, HDR_CONTENT_TYPE, VIEW("Content-Type"), type);
 	policy_response(ex, &w->resp);
-	return send_reply(ex, (struct span){body.ptr, body.len});
+	return send_page(ex, body);
 }
 
 enum io reply_final(struct exchange *ex)

@@ -153,6 +153,24 @@ struct conf_shared {
 	struct view node; /* or "auto" */
 };
 
+/* A file that is sent as it was when the configuration was loaded. */
+struct conf_page {
+	struct view file; /* ptr NULL: not given */
+	struct view bytes;
+};
+
+/* An answer of weir itself in other words. */
+struct conf_error_page {
+	struct view status; /* "404", or "5xx" for all of a class */
+	struct conf_page page;
+	struct view content_type;
+};
+
+struct conf_error_pages {
+	struct conf_error_page *rows;
+	size_t n;
+};
+
 enum conf_encoded_slash { CONF_SLASH_KEEP, CONF_SLASH_REFUSE };
 enum conf_underscores { CONF_UNDERSCORES_DROP, CONF_UNDERSCORES_PASS, CONF_UNDERSCORES_REFUSE };
 
@@ -169,6 +187,7 @@ struct conf_listener {
 		struct conf_cidrs from;
 	} proxy_protocol;
 	struct view refusal_header; /* ptr NULL: none */
+	struct conf_error_pages errors;
 	enum conf_encoded_slash encoded_slash;
 	enum conf_underscores underscores;
 	struct {
@@ -292,8 +311,10 @@ struct conf_route {
 	struct {
 		uint16_t status;
 		struct conf_text body;
+		struct conf_page page; /* in place of `body` */
 		struct view content_type;
 	} respond;
+	struct conf_error_pages errors;
 	struct {
 		struct view path_regex; /* ptr NULL: not given */
 		struct conf_text path;  /* replacement with $1.. */

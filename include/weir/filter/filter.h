@@ -68,7 +68,7 @@ struct filter_call {
 	const struct addr *client; /* as far as what proxies say is trusted; len 0: unknown */
 	unsigned worker;
 	uint64_t now_us;
-	uint8_t mark; /* for `response`, which no longer has the request */
+	uint8_t mark;                /* for `response`, which no longer has the request */
 	struct filter_answer answer; /* begun by filter_answer_begin */
 };
 

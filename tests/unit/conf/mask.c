@@ -96,7 +96,7 @@ static const struct conf_type *const open_types[] = {
     &conf_type_statuses,     &conf_type_pool_ref,       &conf_type_split,
     &conf_type_hash_source,  &conf_type_delay,          &conf_type_host_field,
     &conf_type_cookie_name,  &conf_type_key_file,       &conf_type_limit_key,
-    &conf_type_rate, &conf_type_media_types,         &conf_type_place,          &conf_type_urls,
+    &conf_type_rate, &conf_type_media_types, &conf_type_page_file,         &conf_type_place,          &conf_type_urls,
     &conf_type_name_servers, &conf_type_service_name,   &conf_type_peer,
     &conf_type_scheme,       &conf_type_listener_names, &conf_type_client_source,
     &conf_type_log_fields,   &conf_type_include,

@@ -57,6 +57,8 @@ Test(conf_rows, write_into_the_struct_of_their_element)
 			expected = sizeof(struct conf_certificate);
 		if (strncmp(r->path, "routes[].", 9) == 0)
 			expected = sizeof(struct conf_route);
+		if (strstr(r->path, ".errors.*."))
+			expected = sizeof(struct conf_error_page);
 		if (strncmp(r->path, "routes[].rate_limit[].", 22) == 0)
 			expected = sizeof(struct conf_rate_limit);
 		if (strncmp(r->path, "pools.*.", 8) == 0)
