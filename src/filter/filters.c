@@ -52,16 +52,31 @@ void filter_answer_field(struct filter_call *call, enum hdr_id id, const char *n
 
 /* ---- of a generation ---- */
 
-static bool build_one(struct filter_set *set, enum filter_id id, struct conf *conf, size_t route,
-		      unsigned n_workers, struct str *why)
+static bool build_one(struct filter_set *set, enum filter_id id, const struct conf *conf,
+		      size_t route, unsigned n_workers, struct str *why)
 {
-	struct conf_route *cr = &conf->routes[route];
-	if (!filters[id]->applies(cr))
-		return true;
-	set->state[id][route] = filters[id]->build(conf, cr, n_workers, why);
-	cr->filters |= 1u << id;
+	set->state[id][route] = filters[id]->build(conf, &conf->routes[route], n_workers, why);
 	set->responses |= filters[id]->response != NULL;
 	return set->state[id][route] != NULL;
+}
+
+static uint32_t mask_of(const struct conf_route *route)
+{
+	uint32_t mask = 0;
+	for (int id = 0; id < N_FILTERS; id++)
+		mask |= (uint32_t)filters[id]->applies(route) << id;
+	return mask;
+}
+
+/* A change at run time builds another generation of the same configuration, which workers
+ * read: what is there already is not written again. */
+static void note_masks(struct conf *conf)
+{
+	for (size_t r = 0; r < conf->n_routes; r++) {
+		uint32_t mask = mask_of(&conf->routes[r]);
+		if (conf->routes[r].filters != mask)
+			conf->routes[r].filters = mask;
+	}
 }
 
 bool filter_set_build(struct filter_set *set, struct conf *conf, unsigned n_workers,
@@ -72,11 +87,11 @@ bool filter_set_build(struct filter_set *set, struct conf *conf, unsigned n_work
 	set->responses = false;
 	for (int id = 0; id < N_FILTERS; id++)
 		set->state[id] = arena_array(arena, conf->n_routes, sizeof(*set->state[id]));
-	for (size_t r = 0; r < conf->n_routes; r++)
-		conf->routes[r].filters = 0;
+	note_masks(conf);
 	for (int id = 0; id < N_FILTERS; id++)
 		for (size_t r = 0; ok && r < conf->n_routes; r++)
-			ok = build_one(set, (enum filter_id)id, conf, r, n_workers, why);
+			ok = !(conf->routes[r].filters >> id & 1) ||
+			     build_one(set, (enum filter_id)id, conf, r, n_workers, why);
 	if (!ok)
 		filter_set_release(set);
 	return ok;

@@ -107,7 +107,8 @@ static enum io send_reply(struct exchange *ex, struct span body)
 static enum io send_page(struct exchange *ex, struct view page)
 {
 	char *at = ex->worker->from_backend.data;
-	if (page.len <= AREA_DATA || ex->method == METHOD_HEAD) {
+	bool none = ex->method == METHOD_HEAD || ex->worker->resp.body == BODY_NONE;
+	if (page.len <= AREA_DATA || none) {
 		size_t n = page.len <= AREA_DATA ? page.len : 0;
 		if (n && page.ptr != at)
 			memcpy(at, page.ptr, n);
