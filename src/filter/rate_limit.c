@@ -22,6 +22,7 @@
 #include "weir/base/hex.h"
 #include "weir/base/list.h"
 #include "weir/base/log.h"
+#include "weir/base/rng.h"
 #include "weir/route/source.h"
 #include "weir/stats/counter.h"
 
@@ -32,7 +33,8 @@
 struct rule {
 	struct list link; /* control thread: in `rules` */
 	unsigned refs;    /* control thread */
-	uint64_t id;      /* of route, place and key; part of what is hashed */
+	uint64_t id;      /* of route, place and key */
+	uint64_t salt;    /* of what is hashed: a limit that comes again begins anew */
 	_Atomic uint64_t logged_us;
 	struct offenders offenders;
 	unsigned n_workers;
@@ -87,6 +89,7 @@ static struct rule *rule_new(uint64_t id, unsigned n_workers)
 	check(rule != NULL);
 	memset(rule, 0, size);
 	rule->id = id;
+	rule->salt = rng_entropy();
 	rule->n_workers = n_workers;
 	list_push_back(&rules, &rule->link);
 	return rule;
@@ -196,7 +199,7 @@ static uint64_t key_of(struct filter_call *call, const struct limit *limit, stru
 	const struct conf_limit_key *key = &limit->conf->key;
 	uint64_t parts[1 + CONF_LIMIT_KEY_MAX];
 	char room[SOURCE_ROOM];
-	parts[0] = limit->rule->id;
+	parts[0] = limit->rule->salt;
 	for (size_t i = 0; i < key->n; i++) {
 		const struct conf_key_source *source = &key->rows[i];
 		struct view value =

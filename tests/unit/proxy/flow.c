@@ -12,6 +12,7 @@
 
 FLOW(exchange)
 FLOW(gather)
+FLOW(filter)
 FLOW(hedge)
 FLOW(keepalive)
 FLOW(queue)
