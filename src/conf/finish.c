@@ -193,6 +193,13 @@ static void check_hidden(struct decoder *d, const struct element *element)
 		d->catch_all = element->node;
 }
 
+static void keep_of_pages(struct decoder *d, struct conf_route *route,
+			  const struct conf_error_pages *pages)
+{
+	for (size_t i = 0; i < pages->n; i++)
+		variable_set_add_template(&route->kept, d->arena, pages->rows[i].page.template);
+}
+
 static void check_request_buffer(struct decoder *d, const struct element *element)
 {
 	const struct conf_route *route = element->base;
@@ -268,8 +275,9 @@ void finish_rate_limit(struct decoder *d, const struct element *element)
 			     limit->burst);
 	if (limit->shared)
 		decode_error(d, node_at(element, "shared"),
-			     "'shared: true' needs 'shared: {redis: ...}' at the top level; "
-			     "without it each node keeps its own count");
+			     "'shared: true' needs 'shared: {redis: ...}' and a way to lease "
+			     "rates, which this weir does not have yet: each node keeps its own "
+			     "count");
 }
 
 static void check_split_on(struct decoder *d, const struct conf_route *route,
@@ -341,6 +349,7 @@ void finish_route(struct decoder *d, const struct element *element)
 		decode_error(d, path, "a path must start with '/'");
 	check_request_buffer(d, element);
 	note_variables(d, route, element->node);
+	keep_of_pages(d, route, &route->errors);
 	finish_respond(d, element);
 	finish_compress(d, element);
 	check_hidden(d, element);
@@ -694,6 +703,14 @@ static void finish_shared(struct decoder *d, struct node *root)
 	}
 }
 
+/* Whatever route a request takes, its listener may have to answer. */
+static void keep_of_listeners(struct decoder *d)
+{
+	for (size_t r = 0; r < d->conf->n_routes; r++)
+		for (size_t l = 0; l < d->conf->n_listeners; l++)
+			keep_of_pages(d, &d->conf->routes[r], &d->conf->listeners[l].errors);
+}
+
 void finish_conf(struct decoder *d, struct node *root)
 {
 	finish_state(d, root);
@@ -701,6 +718,7 @@ void finish_conf(struct decoder *d, struct node *root)
 	finish_shared(d, root);
 	check_log(d, root);
 	default_route(d, root);
+	keep_of_listeners(d);
 	warn_of_same_site(d, root);
 	if (!d->report.diags->n_errors)
 		warn_passed_by(d, root);

@@ -140,6 +140,7 @@ extern const struct conf_type conf_type_log_fields;
 
 /* type_page.c */
 extern const struct conf_type conf_type_page_file;
+extern const struct conf_type conf_type_error_file;
 
 /* type_limit.c */
 extern const struct conf_type conf_type_limit_key;

@@ -186,6 +186,17 @@ static enum io reply_grpc(struct exchange *ex, enum outcome outcome, const char 
 	return send_reply(ex, (struct span){w->from_backend.data, 0});
 }
 
+/* VIEW_NONE: with the values of its variables it is too long. */
+static struct view page_text(struct exchange *ex, const struct conf_error_page *page)
+{
+	struct str room = str_fixed(ex->worker->from_backend.data, AREA_DATA + 1);
+	struct values values = values_of(ex);
+	if (!page->page.template)
+		return page->page.bytes;
+	expand(page->page.template, escape_of(page->content_type), &values.source, &room);
+	return room.overflow ? VIEW_NONE : str_as_view(&room);
+}
+
 /* What an answer of weir says beside its outcome. */
 struct reply_extra {
 	unsigned status;
@@ -210,9 +221,14 @@ static enum io reply_outcome(struct exchange *ex, enum outcome outcome,
 	    .json = ex->wants_json,
 	};
 	char text[PAGE_MAX];
+	ex->status = (uint16_t)extra->status; /* which a page may say, as the reason */
+	ex->outcome = outcome;
 	const struct conf_error_page *own = page.json ? NULL : page_of(ex, extra->status);
-	struct view body =
-	    own ? own->page.bytes : view_of(text, reply_page(&page, text, sizeof(text)));
+	struct view body = own ? page_text(ex, own) : VIEW_NONE;
+	if (!body.ptr) {
+		own = NULL;
+		body = view_of(text, reply_page(&page, text, sizeof(text)));
+	}
 	begin_response(w, extra->status, body.len);
 	add_field(&w->resp, HDR_CONTENT_TYPE, VIEW("Content-Type"),
 		  page.json ? VIEW("application/json")
@@ -282,11 +298,12 @@ static enum io reply_respond(struct exchange *ex, enum outcome *outcome)
 	const struct conf_text *text = &ex->route->respond.body;
 	const struct conf_page *page = &ex->route->respond.page;
 	struct view type = ex->route->respond.content_type;
+	const struct template *template = page->file.ptr ? page->template : text->template;
 	struct view body = page->file.ptr ? page->bytes : text->text;
 	struct str room = str_fixed(w->from_backend.data, AREA_DATA + 1);
 	struct values values = values_of(ex);
-	if (text->template) {
-		expand(text->template, escape_of(type), &values.source, &room);
+	if (template) {
+		expand(template, escape_of(type), &values.source, &room);
 		body = str_as_view(&room);
 	}
 	if (room.overflow) {

@@ -53,6 +53,23 @@ def test_who_asks_for_json_gets_json(weir, pages):
     assert answer.status == 502 and answer.json()["error"] == "connect_refused"
 
 
+def test_variables_in_pages(weir, pages):
+    (pages / "vars.html").write_text(
+        "<style>b{color:red} @media{{x}}</style>{status} {reason} {request_id} {route} {path} "
+        "{header:X-Who} {nothing} {}")
+    daemon = start(weir, pages, errors={"5xx": {"file": "vars.html"}})
+    answer = daemon.ask(target="/app/x", headers=[("X-Who", "<script>"), ("X-Request-ID", "r1")])
+    assert answer.body.decode() == (
+        "<style>b{color:red} @media{{x}}</style>502 connect_refused r1 app /app/x "
+        "&lt;script&gt; {nothing} {}")
+
+
+def test_a_page_whose_values_do_not_fit_is_the_plain_one(weir, pages):
+    (pages / "vars.html").write_text("{path}" * 40)
+    daemon = start(weir, pages, errors={"5xx": {"file": "vars.html"}})
+    assert daemon.ask(target="/app/" + "x" * 6000).body.startswith(b"502 ")
+
+
 def test_answers_of_backends_stay_as_they_are(weir, pages, scripted):
     def handler(peer):
         while peer.request() is not None:

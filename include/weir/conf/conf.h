@@ -157,6 +157,7 @@ struct conf_shared {
 struct conf_page {
 	struct view file; /* ptr NULL: not given */
 	struct view bytes;
+	const struct template *template; /* NULL: without variables */
 };
 
 /* An answer of weir itself in other words. */

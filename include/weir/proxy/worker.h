@@ -97,7 +97,7 @@ struct worker {
 	/* where fields of the request head at hand are rewritten, TEXTS_ROOM bytes; owns */
 	struct str texts;
 	struct str values; /* of variables in the response head at hand, VALUES_ROOM bytes; owns */
-	char length[24];                   /* Content-Length of an answer of weir */
+	char length[24];   /* Content-Length of an answer of weir */
 	char own_address[ADDR_TEXT_MAX];   /* where a request without a Host came to */
 	char date[6 + CLOCK_HTTP_LEN + 2]; /* the line of Date */
 	uint64_t date_until_us;
