@@ -50,33 +50,44 @@ same_bytes() {
 	done
 }
 
-# The packages that a tree needs before ours can be installed: what Depends says, the first
-# alternative of each.
-depends() {
-	dpkg-deb -f "$1" Depends | tr ',' '\n' | sed 's/^ *//; s/[ |(].*//' | paste -sd,
-}
-
-# What mmdebstrap makes is kept as an archive; each run lives in a tree of its own.
-fresh_tree() {
-	local release=$1 base=$OUT/base$1 root=$OUT/life$1
-	tree_make "$release" "$base" "$(depends "$OUT/debian$release"/weir_*.deb)"
-	as_root rm -rf "$root"
-	as_root cp -a "$base" "$root"
-}
-
-# live RELEASE: lines `  ok  ...` and `  FAILED ...` of life.py
-live() {
-	local release=$1 root=$OUT/life$1 line
+# read_claims COMMAND...: lines `  ok  ...` and `  FAILED ...` of its output count
+read_claims() {
+	local line
 	while IFS= read -r line; do
 		say "$line"
 		case $line in
 		'  ok  '*) passed=$((passed + 1)) ;;
 		'  FAILED '*) failed=$((failed + 1)) ;;
 		esac
-	done < <(as_root unshare --net --pid --mount --fork --kill-child \
+	done < <("$@" 2>&1 || say "  FAILED $*")
+}
+
+# live RELEASE: the package in its fresh tree
+live() {
+	local release=$1 root=$OUT/life$1
+	read_claims as_root unshare --net --pid --mount --fork --kill-child \
 		"$PYTHON" "$LIB/life.py" "$root" "$OUT/debian$release"/weir_*.deb \
-		"$OUT/debian$release/next"/weir_*.deb 2>&1 || say "  FAILED life of Debian $release")
+		"$OUT/debian$release/next"/weir_*.deb
 	as_root rm -rf "$root"
+}
+
+# Somebody else's reading of the image.
+image_unpacks() {
+	local folder=$OUT/umoci
+	as_root rm -rf "$folder"
+	mkdir -p "$folder/layout"
+	tar -xf "$1" -C "$folder/layout"
+	as_root umoci unpack --image "$folder/layout:$(umoci ls --layout "$folder/layout")" "$folder/bundle" &&
+		cmp "$folder/bundle/rootfs/usr/sbin/weir" "$OUT/image/usr/sbin/weir"
+}
+
+# The image, run as a container engine runs it.
+live_image() {
+	local folder=$OUT/life.image
+	as_root rm -rf "$folder"
+	mkdir -p "$folder"
+	read_claims as_root unshare --net --mount "$PYTHON" "$LIB/oci_life.py" "$OUT"/weir_*_oci.tar "$folder"
+	as_root rm -rf "$folder"
 }
 
 claim 'weir.service is in a strict sandbox' strict_service
@@ -86,8 +97,16 @@ for release in "${releases[@]}"; do
 	claim 'one version: project, guide, package, changelog' one_version "$OUT/debian$release"/weir_*.deb
 	[ "$HERE" != "debian$release" ] ||
 		claim 'a second build has the same bytes' same_bytes "$release"
-	claim 'a fresh tree' fresh_tree "$release"
+	claim 'a fresh tree' fresh_tree "$release" "$OUT/life$release"
 	live "$release"
 done
+case " ${releases[*]} " in
+*' 12 '*)
+	say 'the image'
+	claim 'made without a daemon' image
+	claim 'umoci reads it' image_unpacks "$OUT"/weir_*_oci.tar
+	live_image
+	;;
+esac
 say "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

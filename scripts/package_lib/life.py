@@ -51,9 +51,9 @@ def wait_for(what, seconds=PATIENCE):
     return None
 
 
-def get(path="/"):
+def get(path="/", port=80):
     try:
-        conn = http.client.HTTPConnection("127.0.0.1", 80, timeout=PATIENCE)
+        conn = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
         conn.request("GET", path)
         response = conn.getresponse()
         return response.status, response.read().decode()
@@ -90,7 +90,8 @@ class Tree:
 
     def running(self):
         """The processes that run the program as it is on disk."""
-        return self.run("/usr/libexec/weir/running", "/usr/sbin/weir")[1].split()
+        ok, said = self.run("/usr/libexec/weir/running", "/usr/sbin/weir")
+        return said.split() if ok else []  # removed with the package
 
 
 class Load:
@@ -146,7 +147,7 @@ def install(tree, deb):
     hello = wait_for(lambda: get()[0] == 200 and get()[1])
     claim("it says hello on port 80", hello and "weir is running" in hello, tree.log())
     uid = int(tree.run("id", "-u", "weir")[1] or 0)
-    status = Path(f"/proc/{weir.pid}/status").read_text()
+    status = (tree.root / f"proc/{weir.pid}/status").read_text()
     claim("it runs as the user weir", uid and f"Uid:\t{uid}\t{uid}\t{uid}" in status, status)
     tree.claim("weirctl finds it", "weirctl", "status", says="weir ")
     return weir
@@ -180,7 +181,8 @@ def upgrade(tree, weir, deb):
 
 def remove(tree):
     tree.claim("removed", "dpkg", "-r", "weir")
-    claim("it does not run any more", get()[0] == 0 and not tree.running(), tree.log())
+    claim("it does not run any more", get()[0] == 0 and "] info: stopped" in tree.log().splitlines()[-1],
+          tree.log())
     claim("its configuration stays", (tree.root / CONF[1:]).exists())
     tree.claim("purged", "dpkg", "-P", "weir")
     left = tree.run("find", "/", "-xdev", "-name", "*weir*", "-not", "-path", "/proc/*",
