@@ -254,7 +254,8 @@ void handover_inherit_health(struct control *control);
 /* keep.c: what is kept in files, for a start after the end of this process */
 /* Reads what an earlier one left and goes on with its clock; NULL: nothing is kept. */
 struct keep *keep_new(const struct conf *conf);
-/* What pools are built with; then what was learned, before any worker runs. */
+/* Makes the directory where it is missing, and takes what pools are built with; then what was
+ * learned, before any worker runs. */
 void keep_inherit_early(struct control *control);
 void keep_inherit(struct control *control);
 /* Starts the thread that writes; after privileges are dropped. */

@@ -108,9 +108,22 @@ static void forget_keys(struct str *s)
 	str_fini(s);
 }
 
+/* As root while this process is root: /var/lib is nobody else's. */
+static void make_directory(const struct keep *k)
+{
+	struct str why = STR_INIT, inside = STR_INIT;
+	str_printf(&inside, "%s/history.db", k->directory);
+	if (file_make_directory(inside.ptr, &why))
+		log_warn("state.directory: %s", why.ptr);
+	str_fini(&inside);
+	str_fini(&why);
+}
+
 void keep_inherit_early(struct control *control)
 {
 	struct keep *k = control->keep;
+	if (k)
+		make_directory(k);
 	if (!k || !k->runtime.len)
 		return;
 	state_unpack_early(str_as_view(&k->runtime), control);
@@ -284,13 +297,9 @@ static void enter(void *arg)
 void keep_run(struct control *control)
 {
 	struct keep *k = control->keep;
-	struct str why = STR_INIT, inside = STR_INIT;
+	struct str why = STR_INIT;
 	if (!k)
 		return;
-	str_printf(&inside, "%s/history.db", k->directory);
-	if (file_make_directory(inside.ptr, &why))
-		log_warn("state.directory: %s", why.ptr);
-	str_reset(&why);
 	struct state_options options = {.directory = view_str(k->directory),
 					.history_s = k->history_s,
 					.bytes_max = k->bytes_max,
@@ -302,7 +311,6 @@ void keep_run(struct control *control)
 	k->minute = clock_wall_us() / 60000000;
 	k->learned_us = clock_us();
 	begin_minutes(control, true);
-	str_fini(&inside);
 	str_fini(&why);
 }
 

@@ -153,6 +153,23 @@ static void try_status_socket(struct rehearsal *t)
 		try_to_make(t, "status.socket", path.ptr, true);
 }
 
+/* A missing directory is made at the start; one that is there has to be writable. */
+static void try_state(struct rehearsal *t)
+{
+	char above[PATH_MAX], room[80];
+	struct stat st;
+	const char *directory = t->conf->state.directory.ptr;
+	if (!t->conf->state.on)
+		return;
+	file_directory(directory, above, sizeof(above));
+	bool there = stat(directory, &st) == 0 || errno != ENOENT;
+	if (may(there ? directory : above, W_OK | X_OK) ||
+	    (!there && geteuid() == 0 && file_is_roots(above)))
+		return;
+	say(t, true, "state.directory: %s cannot %s %s: %s", whoever(t, room, sizeof(room)),
+	    there ? "write to" : "make", directory, strerror(errno));
+}
+
 /* In the directory of the status socket, which is tried, and made, by itself. */
 static bool is_beside_status(const struct rehearsal *t, const char *path)
 {
@@ -249,6 +266,7 @@ bool trial(const struct conf *conf)
 	try_files(&t);
 	try_status_socket(&t);
 	try_log(&t);
+	try_state(&t);
 	try_addresses(&t);
 	return !t.failed;
 }

@@ -4,10 +4,13 @@ import os
 import pwd
 import signal
 import sqlite3
+import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
+from backends import binary
 from daemon import Admin, make_conf
 from test_handover import ended, hand_over, lineage  # noqa: F401 (a fixture)
 from wire import wait_for
@@ -189,8 +192,10 @@ def test_files_are_those_of_user(kept, tmp_path):
     for folder in (tmp_path, *tmp_path.parents[:3]):
         if folder.stat().st_uid == 0 and str(folder).count("/") > 1:
             folder.chmod(0o755)
-    tmp_path.chmod(0o777)
-    daemon = kept(user="nobody", sandbox="on")
+    tmp_path.chmod(0o1777)
+    (tmp_path / "lib").mkdir(mode=0o755)  # as /var/lib is: he could not make it himself
+    daemon = kept(user="nobody", sandbox="on",
+                  state={"directory": str(tmp_path / "lib" / "weir")})
     ask(daemon, 10)
     daemon.ctl("weight", "app/web2", "7", check=0)
     daemon.finish()
@@ -234,3 +239,30 @@ def test_questions_that_cannot_be_answered(kept, query):
     daemon = kept()
     answer = daemon.admin.call("GET", f"/v1/history?{query}")
     assert answer.status == 400 and answer.json()["error"]
+
+
+def test_a_verdict_that_changes_is_an_event(kept):
+    daemon = kept(insight={"interval": "1s"})
+
+    def told():
+        daemon.ask()
+        return [e for e in daemon.events() if e["kind"] == "verdict"]
+    with daemon.connect() as client:
+        for _ in range(700):
+            client.ask("GET", "/")
+    event = wait_for(told, what="an event tells the verdict")[0]
+    verdict, _, sentence = event["message"].partition(": ")
+    assert event["pool"] == "app" and verdict != "not_enough_data" and sentence
+
+
+def test_a_trial_looks_at_the_directory(tmp_path):
+    conf = make_conf(tmp_path, ["127.0.0.1:9"], state={"directory": str(tmp_path / "no" / "such")})
+    path = tmp_path / "weir.yaml"
+    path.write_text(yaml.safe_dump(conf))
+    done = subprocess.run([binary("weir"), "-t", "-c", str(path)], capture_output=True, text=True,
+                          check=False)
+    assert done.returncode == 1 and "state.directory: " in done.stderr, done.stderr
+    (tmp_path / "no").mkdir()
+    done = subprocess.run([binary("weir"), "-t", "-c", str(path)], capture_output=True, text=True,
+                          check=False)
+    assert done.returncode == 0, done.stderr
