@@ -24,6 +24,7 @@ struct entry {
 	char *key;                   /* owns */
 	struct str value;            /* as it was understood; owns */
 	struct conf_members members; /* one, or none so far */
+	bool named;                  /* by the range at hand */
 };
 
 struct etcd {
@@ -312,22 +313,23 @@ static void keep_named(struct etcd *e, const json_t *kvs)
 {
 	const json_t *kv;
 	size_t i, len, kept = 0;
-	json_t *names = json_object();
+	for (i = 0; i < e->n; i++)
+		e->entries[i].named = false;
 	json_array_foreach(kvs, i, kv)
 	{
 		char *key = from_base64(json_text_of(kv, "key"), &len);
-		if (key)
-			json_object_set_new(names, key, json_true());
+		struct entry *entry = key ? entry_find(e, key) : NULL;
+		if (entry)
+			entry->named = true;
 		free(key);
 	}
 	for (i = 0; i < e->n; i++) {
-		if (json_object_get(names, e->entries[i].key))
+		if (e->entries[i].named)
 			e->entries[kept++] = e->entries[i];
 		else
 			entry_fini(&e->entries[i]);
 	}
 	e->n = kept;
-	json_decref(names);
 }
 
 static void on_range(void *arg, const struct fetch_answer *a)

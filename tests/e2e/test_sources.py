@@ -13,7 +13,7 @@ import yaml
 from backends import SOURCE, free_port
 from certs import Authority
 from sources import Consul, Dnsmasq, Etcd, Kubernetes, members, source, until_members
-from wire import wait_for
+from wire import request, wait_for
 
 
 @pytest.fixture
@@ -72,12 +72,12 @@ def test_who_is_gone_finishes_what_it_has(serve, dns, app):
     first, second = f"127.0.0.1:{slow}", f"127.0.0.1:{other}"
     assert members(daemon) == {first: ("here", 1, 0), second: ("here", 1, 1)}
     client = daemon.connect()
-    client.send_request("GET", "/app")
+    client.send(request("GET", "/app"))
     wait_for(lambda: daemon.backends()[first]["in_flight"] == 1)
     dns.again(f"srv-host=_http._tcp.app.test,two.test,{other},10,1")
     wait_for(lambda: daemon.backends().get(first, {}).get("state") == "gone" or
              first not in daemon.backends())
-    assert client.read_response().status == 200
+    assert client.response().status == 200
     until_members(daemon, [second])
     assert daemon.ask(target="/app").status == 200
 
@@ -195,7 +195,7 @@ def test_file(serve, app, tmp_path):
     assert daemon.backends()["first"]["weight"] == 1
     for broken in ("[", f"- {{adress: '{one}'}}\n", "- app.test:80\n"):
         put(broken)
-        wait_for(lambda: (source(daemon)["error"] or "").startswith(f"{path}:1:"))
+        wait_for(lambda: (source(daemon)["error"] or "").startswith(f"{path}:"))
         assert set(daemon.backends()) == {"first", two}
         put(json.dumps([{"address": one, "name": "first"}, {"address": two}]))
         wait_for(lambda: source(daemon)["error"] is None)
