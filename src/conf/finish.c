@@ -310,7 +310,8 @@ static void finish_respond(struct decoder *d, const struct element *element)
 {
 	struct node *respond = node_get(element->node, VIEW("respond"));
 	struct node *file = node_get(respond, VIEW("file"));
-	if (file && node_get(respond, VIEW("body")))
+	struct node *body = node_get(respond, VIEW("body"));
+	if (file && body && body->text.len)
 		decode_error(d, file, "'file' beside 'body': only one can be the body");
 }
 

@@ -193,19 +193,18 @@ static bool read_variable(struct reader *r)
 }
 
 /* "$$" and "${name}" pass as they are. */
-static void pass_dollar(struct reader *r)
+static size_t dollar_len(struct view rest)
 {
-	struct view rest = view_skip(r->text, r->at);
 	ptrdiff_t close = rest.len > 1 && rest.ptr[1] == '{' ? view_chr(rest, '}') : -1;
 	bool two = rest.len > 1 && (rest.ptr[1] == '$' || rest.ptr[1] == '{');
-	put_text(r, close > 0 ? (size_t)close + 1 : two ? 2 : 1);
+	return close > 0 ? (size_t)close + 1 : two ? 2 : 1;
 }
 
 static bool read_one(struct reader *r)
 {
 	char c = r->text.ptr[r->at], next = r->at + 1 < r->text.len ? r->text.ptr[r->at + 1] : 0;
 	if (c == '$' && r->rules->dollars) {
-		pass_dollar(r);
+		put_text(r, dollar_len(view_skip(r->text, r->at)));
 	} else if (c == '{' && next == '{') {
 		r->at++;
 		put_text(r, 1);
@@ -243,7 +242,7 @@ bool template_parse(struct view text, const struct template_rules *rules, struct
 	return true;
 }
 
-struct view conf_text_source(const struct conf_text *text, struct arena *arena)
+struct view conf_text_source(const struct conf_text *text, bool dollars, struct arena *arena)
 {
 	struct view v = text->text;
 	if (text->template || view_chr(v, '{') < 0)
@@ -252,6 +251,13 @@ struct view conf_text_source(const struct conf_text *text, struct arena *arena)
 	size_t n = 0;
 	for (size_t i = 0; i < v.len; i++) {
 		char next = i + 1 < v.len ? v.ptr[i + 1] : 0;
+		if (v.ptr[i] == '$' && dollars) {
+			size_t len = dollar_len(view_skip(v, i));
+			memcpy(room + n, v.ptr + i, len);
+			n += len;
+			i += len - 1;
+			continue;
+		}
 		if (v.ptr[i] == '{' && (next == '{' || begins_name(next)))
 			room[n++] = '{';
 		room[n++] = v.ptr[i];

@@ -355,7 +355,7 @@ static struct node *pairs_encode(struct encoder *e, const struct row *row, const
 	for (size_t i = 0; i < pairs->n; i++) {
 		const struct conf_text text = {pairs->rows[i].value, pairs->rows[i].template};
 		struct view value =
-		    row->type->has_variables ? conf_text_source(&text, e->arena) : text.text;
+		    row->type->has_variables ? conf_text_source(&text, false, e->arena) : text.text;
 		struct node *node = node_scalar(e->arena, NODE_TEXT, value);
 		if (pairs->rows[i].is_regex) {
 			struct node *regex = node_map(e->arena);

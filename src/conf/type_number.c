@@ -268,12 +268,17 @@ static void bytes_decode(struct decoder *d, const struct row *row, struct node *
 		return;
 	if (!parse_size(node->text, &n))
 		report_unit(d, node, "sizes", "512B, 64KiB, 1MiB");
-	else if (want_range(d, row, node, n))
+	else if (want_range(d, row, node, n)) {
 		member_store(row, base, n);
+		if (row->aux)
+			*((bool *)base + row->aux) = true;
+	}
 }
 
 static struct node *bytes_encode(struct encoder *e, const struct row *row, const void *base)
 {
+	if (row->aux && !*((const bool *)base + row->aux))
+		return NULL;
 	return unit_node(e, member_load(row, base), format_size);
 }
 

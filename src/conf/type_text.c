@@ -31,7 +31,7 @@ static struct node *text_encode(struct encoder *e, const struct row *row, const 
 {
 	struct view v = *(const struct view *)member_in(row, base);
 	if (v.ptr && row->type->has_variables)
-		v = conf_text_source(member_in(row, base), e->arena);
+		v = conf_text_source(member_in(row, base), row->type->dollars, e->arena);
 	return v.ptr ? node_scalar(e->arena, NODE_TEXT, v) : NULL;
 }
 

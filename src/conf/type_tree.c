@@ -134,7 +134,7 @@ static struct node *named_encode(struct encoder *e, const struct row *row, const
 		node_put(e->arena, map, node_scalar(e->arena, NODE_TEXT, name),
 			 encode_map(e, row, element));
 	}
-	return map;
+	return map->n ? map : NULL;
 }
 
 /* ---- JSON Schema ---- */

@@ -28,15 +28,19 @@ static void say(struct top *top, bool is_bad, struct view text)
 	str_reset(&top->message);
 	str_view(&top->message, text);
 	top->is_bad = is_bad;
+	top->is_of_look = false;
 }
 
+/* Takes back only what it has said itself: the next key ends all other messages. */
 static void look(struct top *top)
 {
-	bool failed_before = top->is_bad && top->message.len;
-	if (!top_refresh(top))
+	bool failed_before = top->is_of_look;
+	if (!top_refresh(top)) {
 		say(top, true, str_as_view(&top->ctl->why));
-	else if (failed_before)
+		top->is_of_look = true;
+	} else if (failed_before) {
 		say(top, false, VIEW_NONE);
+	}
 	str_reset(&top->ctl->why);
 }
 

@@ -62,6 +62,7 @@ struct top {
 	size_t first;       /* first row on the screen */
 	struct str message; /* of the last change, or why weir cannot be asked */
 	bool is_bad;        /* the message is a failure */
+	bool is_of_look;    /* message: weir does not answer */
 	const char *prompt; /* being asked, or NULL */
 	struct str typed;
 };

@@ -101,10 +101,8 @@ static void on_answer(void *arg, const struct fetch_answer *a)
 
 /* ---- a question ---- */
 
-static void put_parameter(struct str *url, const char *name, struct view value)
+static void put_escaped(struct str *url, struct view value)
 {
-	if (value.len)
-		str_printf(url, "&%s=", name);
 	for (size_t i = 0; i < value.len; i++) {
 		unsigned char b = (unsigned char)value.ptr[i];
 		char lower = char_lower((char)b);
@@ -116,17 +114,23 @@ static void put_parameter(struct str *url, const char *name, struct view value)
 	}
 }
 
+static void put_parameter(struct str *url, const char *name, struct view value)
+{
+	if (!value.len)
+		return;
+	str_printf(url, "&%s=", name);
+	put_escaped(url, value);
+}
+
 static void put_url(const struct consul *c, struct str *url)
 {
 	const struct conf_pool *pool = c->source->pool;
 	struct view base = pool->discover.consul.address.text;
 	while (view_ends(base, VIEW("/")))
 		base.len--;
-	struct str service = STR_INIT;
-	put_parameter(&service, "", pool->discover.consul.service);
-	str_printf(url, VIEW_FMT "/v1/health/service/" VIEW_FMT "?passing=1", VIEW_ARG(base),
-		   VIEW_ARG(view_skip(str_as_view(&service), 2))); /* "&=" */
-	str_fini(&service);
+	str_printf(url, VIEW_FMT "/v1/health/service/", VIEW_ARG(base));
+	put_escaped(url, pool->discover.consul.service);
+	str_text(url, "?passing=1");
 	put_parameter(url, "tag", pool->discover.consul.tag);
 	put_parameter(url, "dc", pool->discover.consul.datacenter);
 	if (c->index)

@@ -267,6 +267,8 @@ static struct view begin_exchange(struct client *c, char *rest, size_t len)
 		return VIEW_NONE;
 	}
 	bool over = result == H1_OK, trailers = over && piece.trailers.len;
+	if (c->body.state == H1_BODY_CHUNK_DATA)
+		req.body_least = c->body.total + c->body.left;
 	struct exchange *ex = exchange_new(w, &req);
 	if (!ex) {
 		send_reject(c, &w->req, 503, "no_memory", "weir is out of memory or descriptors");

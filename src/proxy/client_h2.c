@@ -105,11 +105,22 @@ static void arm(struct client_h2 *h2)
 	}
 }
 
+/* timeouts.max_age is over, and the peer was not told. */
+static bool is_too_old(const struct client_h2 *h2)
+{
+	return h2->worker->loop.now_us >= h2->conn->expires_us && !h2->leaving;
+}
+
 static void on_timeout(struct timer *timer)
 {
 	struct client *c = container_of(timer, struct client, timer);
 	struct client_h2 *h2 = c->h2;
 	check_magic(h2, CLIENT_H2_MAGIC);
+	if (h2->wait == H2_WAIT_IDLE && is_too_old(h2)) {
+		h2->wait = H2_WAIT_UNSET;
+		client_h2_dirty(h2); /* a request may be on its way: notice goes first */
+		return;
+	}
 	if (h2->wait == H2_WAIT_HEAD)
 		counter_add(&h2->worker->counters.outcomes[OUTCOME_client_timeout_head], 1);
 	bool over = h2->wait != H2_WAIT_LEAVE;
@@ -139,10 +150,10 @@ static void count_death(struct client_h2 *h2)
 		counter_add(&counters->h2_protocol_errors, 1);
 }
 
-/* timeouts.max_age is over: no further requests. */
+/* No further requests. */
 static void look_at_age(struct client_h2 *h2)
 {
-	if (likely(h2->worker->loop.now_us < h2->conn->expires_us || h2->leaving))
+	if (likely(!is_too_old(h2)))
 		return;
 	h2->leaving = true;
 	h2_server_notice(&h2->server);

@@ -199,7 +199,7 @@ static uint32_t side_of(struct exchange *ex, const struct exchange_request *req)
 }
 
 /* Routes that have limits of their own for bodies are known only now. */
-static bool body_is_small(struct exchange *ex, size_t len)
+static bool body_is_small(struct exchange *ex, uint64_t len)
 {
 	const struct message *msg = &ex->worker->req;
 	uint64_t limit = exchange_body_limit(ex);
@@ -275,7 +275,8 @@ static void begin(struct exchange *ex, const struct exchange_request *req, struc
 	}
 	if (unlikely(ex->route->filters) && !filters_pass(ex, req))
 		return;
-	if (unlikely(ex->gl->gen->limits_bodies) && !body_is_small(ex, body.len))
+	if (unlikely(ex->gl->gen->limits_bodies) &&
+	    !body_is_small(ex, body.len > req->body_least ? body.len : req->body_least))
 		return;
 	if (unlikely(ex->route->action == CONF_ACTION_REDIRECT ||
 		     ex->route->action == CONF_ACTION_RESPOND)) {

@@ -226,6 +226,7 @@ struct exchange_request {
 	const struct tls_info *tls; /* NULL: no TLS; lives as long as the connection */
 	uint64_t start_us;
 	uint64_t bytes_in;
+	uint64_t body_least; /* so long is a body without a length as far as it is announced */
 };
 struct exchange *exchange_new(struct worker *w, const struct exchange_request *req);
 void exchange_begin(struct exchange *ex, const struct exchange_request *req, struct span body,

@@ -50,7 +50,7 @@ def test_bench_compares_prints_and_draws(tmp_path):
     assert {p: [x for x, _ in line] for p, line in found["curves"]["routes"].items()} == {
         "weir": [1, 10], "nginx": [1, 10]}
     table = tables_of(done.stdout)
-    assert table["CPU us, or bytes"] == ["weir", "nginx", "nghttpx"]
+    assert table["CPU us, p99 us, or bytes"] == ["weir", "nginx", "nghttpx"]
     assert len(table) == 5 and all(len(cells) == 3 for cells in table.values())
     for name in ("bench", "curves"):
         root = ElementTree.parse(out / f"{name}.svg").getroot()

@@ -233,6 +233,12 @@ def test_sample_files_are_good(tmp_path):
     (tmp_path / "tickets.key").write_text("0123456789abcdef" * 10 + "\n")
     (tmp_path / "otlp-headers").write_text("X-Token: secret\n")
     (tmp_path / "token").write_text("secret\n")
+    (tmp_path / "redis-password").write_text("secret\n")
+    (tmp_path / "weir.pem").write_bytes(site.pem.read_bytes())
+    (tmp_path / "weir.key").write_bytes(site.key.read_bytes())
+    (tmp_path / "ca.pem").write_bytes(ca.pem.read_bytes())
+    for page in (SOURCE / "conf").glob("*.html"):
+        (tmp_path / page.name).write_bytes(page.read_bytes())
     for key in (SOURCE / "conf").glob("*.key"):
         (tmp_path / key.name).write_bytes(key.read_bytes())
     for path in paths:  # what they name in /etc/weir is here instead

@@ -2,6 +2,7 @@
 """routes[].compress: answers in a coding that the client takes, and those that stay as they are."""
 import gzip
 import subprocess
+import time
 import zlib
 
 import pytest
@@ -123,7 +124,7 @@ def test_events_stay_live(weir, scripted, version):
                     text += unzip.decompress(body[seen:])
                     seen = len(body)
                     if not text.endswith(want):
-                        peer.frame()
+                        assert peer.next_frame() is not None
                 go.append(i)
             peer.response(1)
     else:
@@ -172,21 +173,38 @@ def test_memory_is_bounded_counted_and_given_back(weir, scripted):
              what="streams that are over hold nothing")
 
 
-def test_a_stream_that_is_cut_off_gives_back_its_memory(weir, scripted):
+@pytest.mark.parametrize("cut", ["reset", "close", "backend"])
+def test_a_stream_that_is_cut_off_gives_back_its_memory(weir, scripted, cut):
+    piece = b"7d0\r\n" + b"y" * 2000 + b"\r\n"
+    go = []
+
     def handler(peer):
         peer.request()
         peer.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n"
-                  b"\r\n7d0\r\n" + b"y" * 2000 + b"\r\n")
-        peer.until_end()
+                  b"\r\n" + piece)
+        wait_for(lambda: go, what="the stream is to be cut off")
+        try:
+            while cut == "close":  # who only ended its direction would take them
+                peer.send(piece)
+                time.sleep(0.05)
+        except OSError:
+            return
+        if cut == "reset":
+            peer.until_end()
     daemon = start(weir, scripted, handler)
     client = daemon.connect()
     client.send(b"GET / HTTP/1.1\r\nHost: x\r\nAccept-Encoding: zstd\r\n\r\n")
     client.response_head()
+    client.line()  # a piece has come through the coder
 
     def held():
         return daemon.admin.metrics()['weir_memory_bytes{kind="compression"}']
     assert held() > 10000
-    client.close()
+    if cut == "close":
+        client.close()
+    elif cut == "reset":
+        client.reset()
+    go.append(True)
     wait_for(lambda: held() == 0, what="its memory is given back")
 
 

@@ -68,8 +68,9 @@ def open_busy_page(site, browser):
 
 
 def open_tab(browser, tab, shown):
-    browser.js(f"[...document.querySelectorAll('.tabs button')].find(b => "
-               f"b.textContent == '{tab}').click()")
+    button = f"[...document.querySelectorAll('.tabs button')].find(b => b.textContent == '{tab}')"
+    browser.until(f"{button} != null")
+    browser.js(f"{button}.click()")
     browser.until(f"document.querySelector('{shown}') != null")
 
 

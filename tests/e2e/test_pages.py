@@ -61,7 +61,7 @@ def test_variables_in_pages(weir, pages):
     answer = daemon.ask(target="/app/x", headers=[("X-Who", "<script>"), ("X-Request-ID", "r1")])
     assert answer.body.decode() == (
         "<style>b{color:red} @media{{x}}</style>502 connect_refused r1 app /app/x "
-        "&lt;script&gt; {nothing} {}")
+        "&#60;script&#62; {nothing} {}")
 
 
 def test_a_page_whose_values_do_not_fit_is_the_plain_one(weir, pages):

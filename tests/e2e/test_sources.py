@@ -354,7 +354,7 @@ def test_an_api_server_that_is_not_trusted(serve, app, tmp_path):
 
 def test_many_members_that_change_all_the_time(serve, app, tmp_path):
     """1000 members, 50 changes a second: no request is lost, memory does not grow."""
-    port = ports(app())[0]
+    port = ports(app(options=["--listen", "0.0.0.0:0"]))[0]
     path, new = tmp_path / "members.json", tmp_path / "members.new"
     every = [f"127.{1 + i // 250}.0.{1 + i % 250}:{port}" for i in range(1050)]
 

@@ -122,13 +122,13 @@ def test_a_field_too_large_for_the_head(routed):
     daemon = routed([{"match": {"path": "/many"}, "pool": "app", "request_headers": {"set": {
         f"X-{i}": "{header:X-A}" for i in range(40)}}},
         {"match": {"path": "/kept"}, "pool": "app", "response_headers": {"set": {
-            "X-1": "{header:X-A}{header:X-B}{header:X-C}"}}}, {"pool": "app"}],
-        listener={"limits": {"header_bytes": "64KiB", "line_bytes": "64KiB"}})
-    big = "a" * 20000
+            "X-1": "{header:X-A}{header:X-B}{header:X-C}{uri}{query}"}}}, {"pool": "app"}],
+        listener={"limits": {"header_bytes": "48KiB", "line_bytes": "48KiB"}})
+    big = "a" * 12000  # three of them and a target are within the limit
     limits = [("X-A", big), ("X-B", big), ("X-C", big)]
     assert daemon.ask(target="/many", headers=limits[:1]).status == 431
-    assert daemon.ask(target="/kept", headers=limits).status == 431
-    assert daemon.ask(target="/echo", headers=limits).status == 200
+    assert daemon.ask(target="/kept?" + big[:10000], headers=limits).status == 431
+    assert daemon.ask(target="/echo?" + big[:10000], headers=limits).status == 200
 
 
 def test_explain_says_where_a_redirect_leads(routed):

@@ -98,8 +98,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		if (out.template)
 			try_values(out.template, escape, value);
 		if (!rules.dollars) {
-			check(template_parse(conf_text_source(&out, rules.arena), &rules, &again,
-					     &error));
+			check(template_parse(conf_text_source(&out, rules.dollars, rules.arena),
+					     &rules, &again, &error));
 			check(view_eq(out.text, again.text) && !out.template == !again.template);
 		}
 	}

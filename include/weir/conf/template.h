@@ -92,7 +92,7 @@ const struct variable *variable_find(struct view name, const struct template_rul
 				     struct template_error *error);
 
 /* The text that is read as `text` again: what the dump writes. */
-struct view conf_text_source(const struct conf_text *text, struct arena *arena);
+struct view conf_text_source(const struct conf_text *text, bool dollars, struct arena *arena);
 
 /* Variables of a head that are needed when it is gone. */
 struct variable_set {

@@ -234,9 +234,11 @@ function putTiles() {
 }
 
 // What the flight recorder has goes before what was seen since the page was opened.
+// The first tick knows of no errors, as there was none before it: the row of its second replaces it.
 function putBefore(kept, past) {
-  const seen = kept.rate.length, rows = past.slice(0, Math.max(0, past.length - seen));
-  const put = (name, f) => { if (kept[name]) kept[name] = rows.map(f).concat(kept[name]).slice(-KEPT); };
+  const seen = kept.rate.length, rows = past.slice(0, Math.max(0, past.length - seen + 1));
+  if (!rows.length) return;
+  const put = (name, f) => { if (kept[name]) kept[name] = rows.map(f).concat(kept[name].slice(1)).slice(-KEPT); };
   put("rate", r => r.rate);
   put("errors", r => r.errors);
   put("flight", r => r.in_flight);
@@ -517,8 +519,8 @@ function curve(s) {
   const y = scaleY(Math.max(...points.map(p => p[1]), ...fit.map(p => p[1]), end && end.high || 0));
   x.ticks = [0, .25, .5, .75, 1].map(f => [Math.round(f * right), String(Math.round(f * right))]);
   axes(box, x, y, count);
-  box.x = x;
-  box.y = y;
+  box.atX = x;
+  box.atY = y;
   if (fit.length && end && end.mid) {
     const lowest = end.low / end.mid, highest = end.high / end.mid, n = fit[fit.length - 1][0];
     const edge = k => fit.map(([a, b]) => [a, b * (1 + (k - 1) * a / n)]);
@@ -577,8 +579,8 @@ function whatIf(s, box) {
     const r = reckon(s, wish.backends, wish.load);
     setText(said, sayReckoned(r, wish.backends));
     for (const old of box.querySelectorAll(".wish")) old.remove();
-    if (r.share != null) box.append(svg("line", { x1: L, x2: W - R, y1: Math.max(T, box.y(r.share)), y2: Math.max(T, box.y(r.share)), class: "mark wish" }));
-    if (r.level != null) box.append(svg("circle", { cx: box.x(r.level), cy: box.y(r.share), r: 6, class: "point wish" }));
+    if (r.share != null) box.append(svg("line", { x1: L, x2: W - R, y1: Math.max(T, box.atY(r.share)), y2: Math.max(T, box.atY(r.share)), class: "mark wish" }));
+    if (r.level != null) box.append(svg("circle", { cx: box.atX(r.level), cy: box.atY(r.share), r: 6, class: "point wish" }));
   };
   const slider = (id, name, min, max, step, value, text, set) => {
     const shown = el("output", { for: id }, text(value));

@@ -164,7 +164,7 @@ Test(template, its_source_is_read_as_the_same)
 					    "{",         "{{\"", "a{client}{{b"};
 	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
 		struct made made = make(texts[i], false);
-		struct view source = conf_text_source(&made.text, made.arena);
+		struct view source = conf_text_source(&made.text, false, made.arena);
 		struct made again = make(arena_view(made.arena, source).ptr, false);
 		cr_expect(again.ok && view_eq(again.text.text, made.text.text), "%s", texts[i]);
 		arena_free(made.arena);
