@@ -137,8 +137,9 @@ static void tell(const struct gcra_limit *limit, int64_t ahead, bool taken,
 	uint64_t over = used + limit->interval;
 	result->left = used < limit->burst ? (limit->burst - used) / limit->interval : 0;
 	result->reset_us = used / GCRA_UNITS_PER_US;
-	result->wait_us =
-	    taken || over <= limit->burst ? 0 : (over - limit->burst) / GCRA_UNITS_PER_US + 1;
+	result->wait_us = taken || over <= limit->burst
+			      ? 0
+			      : (over - limit->burst + GCRA_UNITS_PER_US - 1) / GCRA_UNITS_PER_US;
 }
 
 bool gcra_take(uint64_t key, const struct gcra_limit *limit, uint64_t now_us,

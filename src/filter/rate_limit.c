@@ -82,6 +82,8 @@ static struct rule *rule_find(uint64_t id)
 	return NULL;
 }
 
+static uint64_t n_made; /* rules so far: no two have the same salt; control thread */
+
 static struct rule *rule_new(uint64_t id, unsigned n_workers)
 {
 	size_t size = sizeof(struct rule) + n_workers * sizeof(struct rule_local);
@@ -89,7 +91,7 @@ static struct rule *rule_new(uint64_t id, unsigned n_workers)
 	check(rule != NULL);
 	memset(rule, 0, size);
 	rule->id = id;
-	rule->salt = rng_entropy();
+	rule->salt = rng_entropy() + ++n_made;
 	rule->n_workers = n_workers;
 	list_push_back(&rules, &rule->link);
 	return rule;
