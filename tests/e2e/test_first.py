@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: MIT
 """The first minutes: what weir says without a file, short addresses, weir init, where weirctl looks."""
+import functools
 import os
 import re
 import subprocess
+import sys
 
 import pytest
 import yaml
@@ -44,6 +46,24 @@ def test_short_addresses_that_are_none():
     assert done.returncode == 1 and "--listen" in done.stderr
 
 
+def in_a_network_of_its_own(test):
+    """weir init asks whoever listens on loopback: not the servers of other tests."""
+    @functools.wraps(test)
+    def wrapper(tmp_path):
+        if "WEIR_OWN_NETWORK" in os.environ:
+            test(tmp_path)
+            return
+        if os.geteuid() != 0:
+            pytest.skip("needs root")
+        done = subprocess.run(
+            ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh", sys.executable,
+             "-m", "pytest", "-q", "-p", "no:cacheprovider", f"{__file__}::{test.__name__}"],
+            env={**os.environ, "WEIR_OWN_NETWORK": "1"}, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+    return wrapper
+
+
+@in_a_network_of_its_own
 def test_init_writes_what_serves(tmp_path):
     app = App(tmp_path, 2)
     try:
@@ -63,6 +83,7 @@ def test_init_writes_what_serves(tmp_path):
         app.stop()
 
 
+@in_a_network_of_its_own
 def test_what_init_wrote_runs(tmp_path):
     path = tmp_path / "site.yaml"
     assert run("init", path).returncode == 0
@@ -84,6 +105,7 @@ def test_init_with_wrong_usage(tmp_path, args):
     assert not list(tmp_path.iterdir())
 
 
+@in_a_network_of_its_own
 def test_init_where_nothing_may_be_written(tmp_path):
     done = run("init", tmp_path / "none" / "weir.yaml")
     assert done.returncode == 1 and "cannot write" in done.stderr
