@@ -199,9 +199,9 @@ void attempt_reset(struct attempt *at)
 {
 	attempt_set_state(at, ATTEMPT_IDLE);
 	at->mark = ATTEMPT_UNMARKED;
-	at->crowded = at->stepped_back = at->stale_retried = at->late = at->counted = false;
+	at->crowded = at->stale_retried = at->late = at->counted = false;
 	at->resp_started = at->upload_dead = false;
-	at->n_interim = 0;
+	at->n_interim = at->n_crowded = 0;
 	at->first_byte_us = at->late_us = at->give_up_us = 0;
 }
 

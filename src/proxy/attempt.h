@@ -131,10 +131,10 @@ struct attempt {
 	uint8_t state;               /* enum attempt_state */
 	uint8_t mark;                /* enum attempt_mark */
 	uint8_t trace_slot;          /* of ex->trace: index + 1 of its span, 0: none */
+	uint8_t n_crowded;           /* times that it sought another place: `crowded` */
 	bool reused;                 /* the connection served others before */
 	/* of this try; attempt_reset forgets them */
 	bool crowded;       /* too many connections to its backend are being opened */
-	bool stepped_back;  /* which it has waited for */
 	bool made_room;     /* clients were closed for its descriptor */
 	bool stale_retried; /* this lease has had its second connection */
 	bool late;          /* retry.attempt_timeout is over, and it goes on */

@@ -121,20 +121,25 @@ static bool replace(struct attempt *at)
 	return true;
 }
 
+/* What the workers see of each other's connections is a moment old. */
+#define CROWDED_MAX 8
+
 /*
  * As many connections to it are being opened as may be (limits.connecting), or the one
- * there is allows no exchange, and the pick did not see it.  Once it goes back into the queue,
- * which wakes it when there is a way.
+ * there is allows no exchange, and the pick did not see it.  Another one is sought, now that
+ * it is known, and else the queue wakes it when there is a way.
  */
 static bool step_back(struct attempt *at)
 {
 	struct exchange *ex = at->ex;
-	if (!at->crowded || ex->hedge || at->stepped_back || !ex->view->pool->conf->queue.on)
+	if (!at->crowded || ex->hedge || at->n_crowded == CROWDED_MAX ||
+	    !ex->view->pool->conf->queue.on)
 		return false;
-	at->stepped_back = true;
+	at->n_crowded++;
 	enum upconn_way way = upconn_way(ex->view->pool, &ex->worker->pool, at->lease.backend);
 	lease_drop(&at->lease, false, 0);
-	place_wait(ex, way == WAY_NONE ? POOL_FULL : POOL_CROWDED);
+	if (!place_seek(ex)) /* none is up any more, and it was a moment ago */
+		place_wait(ex, way == WAY_NONE ? POOL_FULL : POOL_CROWDED);
 	return true;
 }
 
@@ -224,7 +229,8 @@ static bool again(struct attempt *at, enum outcome outcome)
 		counter_add(&ex->view->sl->counters.retries_denied, 1);
 		return false;
 	}
-	tried_add(ex, at->lease.index);
+	if (!at->crowded) /* it was busy, which is no fault */
+		tried_add(ex, at->lease.index);
 	if (soon && exchange_keep_request(ex)) {
 		retry_later(at, outcome);
 		return true;

@@ -367,7 +367,8 @@ static bool wants_write(const struct conn *conn)
 	/* An answer is not over before reply_pump says so, even if all of its body is out. */
 	if (conn->state == CONN_ANSWER)
 		return !timer_is_running(&conn->timer);
-	return conn->state == CONN_TUNNEL && conn->body_at < conn->body_len;
+	/* What came while it could not send is echoed when it can. */
+	return conn->state == CONN_TUNNEL && (conn->body_at < conn->body_len || conn->in.len > 0);
 }
 
 static void set_watcher(struct ev_loop *loop, ev_io *io, bool on)

@@ -34,6 +34,10 @@ def serve(weir, tmp_path):
     return start
 
 
+# The members of these tests are all of 127.0.0.0/8.
+EVERYWHERE = ["--listen", "0.0.0.0:0"]
+
+
 def ports(backend):
     return [a.rpartition(":")[2] for a in backend.addresses]
 
@@ -41,7 +45,7 @@ def ports(backend):
 # ---- DNS ----
 
 def test_a_name_is_its_addresses(serve, dns, app):
-    port = ports(app())[0]
+    port = ports(app(options=EVERYWHERE))[0]
     dns.say({"app.test": ["127.0.0.1", "127.0.0.2"]})
     daemon = serve({"app": {"backends": [f"app.test:{port}"]}}, dns={"servers": dns.address})
     one, two, three = (f"127.0.0.{i}:{port}" for i in (1, 2, 3))
@@ -84,7 +88,7 @@ def test_who_is_gone_finishes_what_it_has(serve, dns, app):
 
 def test_failures_keep_members(serve, dns, app):
     """SERVFAIL, silence and empty answers change nothing; NXDOMAIN does after dns.gone."""
-    port = ports(app())[0]
+    port = ports(app(options=EVERYWHERE))[0]
     name = f"127.0.0.1:{port}"
     dns.say({"app.test": ["127.0.0.1"]})
     daemon = serve({"app": {"backends": [f"app.test:{port}"]}},
@@ -112,7 +116,7 @@ def test_failures_keep_members(serve, dns, app):
 
 
 def test_a_name_that_does_not_resolve_at_start(serve, dns, app):
-    backend = app()
+    backend = app(options=EVERYWHERE)
     port = ports(backend)[0]
     daemon = serve({"app": {"backends": [f"app.test:{port}"]},
                     "both": {"backends": [f"nowhere.test:{port}", backend.addresses[0]]}},
@@ -127,7 +131,7 @@ def test_a_name_that_does_not_resolve_at_start(serve, dns, app):
 
 
 def test_hosts_file(serve, app):
-    port = ports(app())[0]
+    port = ports(app(options=EVERYWHERE))[0]
     daemon = serve({"app": {"backends": [f"localhost:{port}"]}},
                    dns={"servers": f"127.0.0.1:{free_port()}", "timeout": "100ms"})
     wait_for(lambda: f"127.0.0.1:{port}" in daemon.backends())
@@ -137,7 +141,7 @@ def test_hosts_file(serve, app):
 # ---- what other parts of weir do with them ----
 
 def test_runtime_changes_reload_and_hand_over(serve, dns, app):
-    port = ports(app())[0]
+    port = ports(app(options=EVERYWHERE))[0]
     dns.say({"app.test": ["127.0.0.1", "127.0.0.2", "127.0.0.3"]})
     conf = {"app": {"backends": [f"app.test:{port}"]}}
     daemon = serve(conf, dns={"servers": dns.address, "timeout": "100ms"})
@@ -179,7 +183,7 @@ def test_runtime_changes_reload_and_hand_over(serve, dns, app):
 
 
 def test_file(serve, app, tmp_path):
-    backend = app(3)
+    backend = app(3, options=EVERYWHERE)
     one, two, three = backend.addresses
     path = tmp_path / "members.yaml"
     path.write_text(f"- {{address: '{one}', name: first, weight: 3}}\n")
@@ -213,7 +217,7 @@ def test_file(serve, app, tmp_path):
 
 @pytest.mark.skipif(not shutil.which("etcd"), reason="etcd is not installed")
 def test_etcd(serve, app, tmp_path):
-    backend = app(3)
+    backend = app(3, options=EVERYWHERE)
     one, two, three = backend.addresses
     etcd = Etcd(tmp_path)
     try:
@@ -246,7 +250,7 @@ def test_etcd(serve, app, tmp_path):
 
 
 def test_consul(serve, app):
-    one, two = (int(p) for p in ports(app(2)))
+    one, two = (int(p) for p in ports(app(2, options=EVERYWHERE)))
     consul = Consul()
     try:
         consul.say([("a", "127.0.0.1", one, 3), ("b", "", two, 1)])
@@ -276,7 +280,7 @@ def test_consul(serve, app):
 
 
 def test_kubernetes(serve, app, tmp_path):
-    port = int(ports(app())[0])
+    port = int(ports(app(options=EVERYWHERE))[0])
     authority = Authority(tmp_path)
     pair = authority.issue("api", ["IP:127.0.0.1"])
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -332,7 +336,7 @@ def test_kubernetes(serve, app, tmp_path):
 
 
 def test_an_api_server_that_is_not_trusted(serve, app, tmp_path):
-    backend = app()
+    backend = app(options=EVERYWHERE)
     authority, other = Authority(tmp_path), Authority(tmp_path, "other")
     pair = authority.issue("api", ["IP:127.0.0.1"])
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -354,7 +358,7 @@ def test_an_api_server_that_is_not_trusted(serve, app, tmp_path):
 
 def test_many_members_that_change_all_the_time(serve, app, tmp_path):
     """1000 members, 50 changes a second: no request is lost, memory does not grow."""
-    port = ports(app(options=["--listen", "0.0.0.0:0"]))[0]
+    port = ports(app(options=EVERYWHERE))[0]
     path, new = tmp_path / "members.json", tmp_path / "members.new"
     every = [f"127.{1 + i // 250}.0.{1 + i % 250}:{port}" for i in range(1050)]
 
