@@ -12,6 +12,8 @@
 #include "weir/base/defs.h"
 
 #define PAGE_BYTES ((size_t)64 * 1024)
+/* Memory that no object has needed is not touched: the system gives it by this much. */
+#define CARVE_BYTES ((size_t)4096)
 
 #ifdef WEIR_CHECK_SLOW
 bool (*slab_refuses)(const struct slab *slab);
@@ -37,19 +39,36 @@ void slab_init(struct slab *slab, size_t size, uint32_t max)
 
 /* ---- memory of the system ---- */
 
-/* Twice as much is mapped, and what lies beside the aligned part given back. */
-static struct slab_page *map(size_t span)
+static char *map_some(size_t bytes)
 {
-	char *at = mmap(NULL, 2 * span, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (at == MAP_FAILED)
+	void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	return at == MAP_FAILED ? NULL : at;
+}
+
+/* Twice as much is mapped, and what lies beside the aligned part given back. */
+static char *map_aligned(size_t span)
+{
+	char *at = map_some(2 * span);
+	if (!at)
 		return NULL;
 	size_t before = (span - (uintptr_t)at % span) % span;
 	if (before)
 		munmap(at, before);
 	munmap(at + before + span, span - before);
-	if (__lsan_register_root_region)
-		__lsan_register_root_region(at + before, span);
-	return (struct slab_page *)(void *)(at + before);
+	return at + before;
+}
+
+/* The system puts a mapping beside the one before, so that mostly it is aligned as that is. */
+static struct slab_page *map(size_t span)
+{
+	char *at = map_some(span);
+	if (at && (uintptr_t)at % span) {
+		munmap(at, span);
+		at = map_aligned(span);
+	}
+	if (at && __lsan_register_root_region)
+		__lsan_register_root_region(at, span);
+	return (struct slab_page *)(void *)at;
 }
 
 static void unmap_all(struct slab_page *pages, size_t span)
@@ -79,6 +98,19 @@ static struct slab_page *take_released(struct slab *slab)
 	return page;
 }
 
+void slab_carve(struct slab *slab, size_t bytes)
+{
+	size_t n = (bytes + slab->size - 1) / slab->size;
+	n = n < slab->n_fresh ? n : slab->n_fresh;
+	for (size_t i = n; i-- > 0;) {
+		void *obj = slab->fresh + i * slab->size;
+		*(void **)obj = slab->free;
+		slab->free = obj;
+	}
+	slab->fresh += n * slab->size;
+	slab->n_fresh -= n;
+}
+
 static void *pop(struct slab *slab)
 {
 	void *obj = slab->free;
@@ -88,27 +120,31 @@ static void *pop(struct slab *slab)
 	return obj;
 }
 
-void *slab_get_page(struct slab *slab)
+static bool add_page(struct slab *slab)
 {
-	check(slab->size > 0);
-	slab_cancel_sweep(slab);
-	if (slab->free)
-		return pop(slab);
 	struct slab_page *page = take_released(slab);
 	if (!page)
 		page = map(slab->span);
 	if (!page)
-		return NULL;
+		return false;
 	page->next = slab->pages;
 	slab->pages = page;
-	for (size_t i = slab->page_objects; i-- > 0;) {
-		void *obj = page->data + i * slab->size;
-		*(void **)obj = slab->free;
-		slab->free = obj;
-	}
+	slab->fresh = page->data;
+	slab->n_fresh = slab->page_objects;
 	slab->trim.n_objects += (uint32_t)slab->page_objects;
 	atomic_fetch_add_explicit(&slab->bytes, slab->span, memory_order_relaxed);
 	if (slab->watch)
 		slab->watch->grown(slab->watch);
+	return true;
+}
+
+void *slab_get_page(struct slab *slab)
+{
+	check(slab->size > 0);
+	slab_cancel_sweep(slab);
+	if (!slab->free && slab->n_fresh == 0 && !add_page(slab))
+		return NULL;
+	if (!slab->free)
+		slab_carve(slab, CARVE_BYTES);
 	return pop(slab);
 }

@@ -14,6 +14,9 @@ struct slab_page {
 	_Alignas(WEIR_CACHE_LINE) char data[];
 };
 
+/* So many bytes of the newest page go into the free list, or what there is. */
+void slab_carve(struct slab *slab, size_t bytes);
+
 /* Everything swept is in the free list again. */
 void slab_cancel_sweep(struct slab *slab);
 

@@ -169,6 +169,7 @@ static enum slab_trim trim_one(struct slab *slab, bool look)
 		return SLAB_WAITING;
 	}
 	if (look && look_at(slab)) {
+		slab_carve(slab, slab->span);
 		slab->trim.sweeps = true;
 		return SLAB_BUSY;
 	}

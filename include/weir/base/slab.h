@@ -32,7 +32,9 @@ struct slab {
 	void *free;                 /* singly linked through the first word */
 	struct slab_page *pages;    /* owns; in use */
 	struct slab_page *released; /* owns */
-	size_t size;                /* of one object, cache-line multiple */
+	char *fresh;                /* objects that nobody has had, of the newest page */
+	size_t n_fresh;
+	size_t size; /* of one object, cache-line multiple */
 	size_t page_objects;
 	size_t span; /* a page begins at a multiple of it */
 	uint32_t n_live;
@@ -70,7 +72,7 @@ void slab_fini(struct slab *slab);
 extern bool (*slab_refuses)(const struct slab *slab);
 #endif
 
-/* Slow path of slab_get: takes a page. */
+/* Slow path of slab_get: more of a page, or a page. */
 void *slab_get_page(struct slab *slab);
 
 /* Not zeroed: a fresh object is all zeroes, a reused one as its last user left

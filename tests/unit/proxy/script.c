@@ -236,7 +236,7 @@ static bool round_of_all(struct script *s)
 
 static void settle(struct script *s)
 {
-	for (unsigned quiet = 0; quiet < 3;)
+	for (unsigned quiet = 0; quiet < QUIET;)
 		quiet = round_of_all(s) ? 0 : quiet + 1;
 }
 
@@ -312,7 +312,7 @@ static struct peer *listen_for(struct script *s, struct peer *peer, struct place
 			       bool (*has)(const struct peer *peer, const void *arg),
 			       const void *arg)
 {
-	for (unsigned quiet = 0; quiet < 3;) {
+	for (unsigned quiet = 0; quiet < QUIET;) {
 		quiet = round_of_all(s) ? 0 : quiet + 1;
 		struct peer *heard = place ? newest_heard(place) : NULL;
 		if (heard)
@@ -462,7 +462,7 @@ static bool is_gone(const struct peer *peer, const void *arg)
 /* One of a backend's connections that has gone, and was not asked for yet. */
 static struct peer *find_gone(struct script *s, struct peer *peer, struct place *place)
 {
-	for (unsigned quiet = 0; quiet < 3;) {
+	for (unsigned quiet = 0; quiet < QUIET;) {
 		quiet = round_of_all(s) ? 0 : quiet + 1;
 		for (unsigned k = 0; place && k < place->n_conns; k++)
 			if (is_gone(place->conns[k], NULL))

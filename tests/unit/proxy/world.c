@@ -129,7 +129,7 @@ bool world_turn(struct world *w)
 void world_settle(struct world *w)
 {
 	unsigned quiet = 0, turns = 0;
-	while (quiet < 3 && turns++ < TURNS_MAX)
+	while (quiet < QUIET && turns++ < TURNS_MAX)
 		quiet = world_turn(w) ? 0 : quiet + 1;
 	check(turns < TURNS_MAX); /* it spins */
 }

@@ -13,6 +13,9 @@
 #ifndef TESTS_UNIT_PROXY_WORLD_H
 #define TESTS_UNIT_PROXY_WORLD_H
 
+/* Turns of everybody in a row without an event after which nothing more comes of itself. */
+#define QUIET 2
+
 #include "boot/control.h"
 
 struct world {
