@@ -24,13 +24,14 @@ void odd_refresh(struct pool_view *view)
 	view->try_us = UINT64_MAX;
 	for (uint32_t i = 0; i < pool->n; i++) {
 		const struct backend *b = pool->backends[i];
-		uint64_t due = atomic_load_explicit(&b->odd.try_us, memory_order_relaxed);
+		bool due = atomic_load_explicit(&b->odd.try_us, memory_order_relaxed) != 0;
 		enum backend_state state = backend_state(b);
 		bool is_tried = due && pool->weights[i] > 0 &&
 				(state == BACKEND_ejected || state == BACKEND_up);
 		bitset_assign(view->to_try, i, is_tried);
-		if (is_tried && due < view->try_us)
-			view->try_us = due;
+		/* at the next take, whenever it is due: that may change, and nobody tells */
+		if (is_tried)
+			view->try_us = 0;
 	}
 }
 

@@ -96,3 +96,20 @@ class Load:
     def count(self, since=0, until=float("inf"), status=200):
         """Answers that came in between."""
         return sum(since <= at + t <= until and s == status for at, t, s, _ in self.rows)
+
+
+class Closed(Load):
+    """The same by n clients that each wait for their answer before they ask again."""
+
+    def __init__(self, port, n, **more):
+        super().__init__(port, rate=0, **more)
+        self.n = n
+
+    async def run(self):
+        await asyncio.gather(*(self.client() for _ in range(self.n)))
+        for _, writer in self.idle:
+            writer.close()
+
+    async def client(self):
+        while not self.stopping:
+            await self.one(time.monotonic())

@@ -3,7 +3,10 @@
 import json
 import threading
 
+import time
+
 import pytest
+from openloop import Closed
 from test_health import named, outlier, state_of
 from wire import wait_for
 
@@ -81,6 +84,33 @@ def test_a_bad_deploy_is_left_alone_named_and_taken_back(weir, app, balance, dep
         back = sum(answer not in good for answer in clients.next(400))
         assert back >= 50, back  # of 100
     wait_for(lambda: daemon.admin.get("/v1/pools/app")["verdict"] != "odd", 5)
+
+
+def share_of(load, app, seconds):
+    """Its part of the good answers of the last moments; 0 of too few."""
+    since = time.monotonic() - seconds
+    rows = [row for row in load.rows[-2000:] if row[0] + row[1] >= since]
+    return sum(row[2:] == (200, app) for row in rows) / len(rows) if len(rows) >= 20 else 0
+
+
+@pytest.mark.parametrize("deploy, mend", [({"reset": "before"}, {"reset": "no"}),
+                                          ({"status": 503}, {"status": 200})])
+def test_it_is_back_soon_after_it_was_mended_when_many_ask(weir, app, deploy, mend):
+    """Nobody's try is lost because another worker's is under way, or the pool is looked at."""
+    backends = app(4, "service=20ms")
+    daemon = weir(named(backends.addresses), workers=2, pool={"balance": "least-request"})
+    with Closed(daemon.port, 64) as load:
+        load.wait_for(200)
+        backends.set(2, service=0, **deploy)
+        wait_for(lambda: state_of(daemon, "b2") == "ejected", 10)
+        begin = len(load.rows)
+        load.wait_for(begin + 4000)  # tries fail, meanwhile
+        backends.set(2, service="20ms", **mend)
+        end = time.monotonic()
+        wait_for(lambda: share_of(load, "app-2", 0.25) > 0.125, 10)
+        back = time.monotonic() - end
+    assert back < 4, back  # 2 s, on a machine that has the time
+    assert not load.failed
 
 
 def test_all_alike_is_nobodys_fault(weir, app):
