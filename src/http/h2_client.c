@@ -7,12 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "h2_block.h"
+
 #include "weir/base/check.h"
 
 /* Streams before the backend's SETTINGS are here, as RFC 9113 6.5.2 recommends. */
 #define FIRST_STREAMS 100
-/* A field of 64 KiB, where nghttp2 gives up the connection, takes so much at least: no code
- * of HPACK has less than 5 bits a character. */
+/* A list that is too large, or the part of it before there were too many frames, takes so much
+ * at least: no code of HPACK has less than 5 bits a character. */
 #define TOO_LARGE_LEAST (64 * 1024 * 5 / 8)
 
 struct h2_client {
@@ -30,6 +32,9 @@ struct h2_client {
 	size_t data_left;        /* of the DATA frame at hand; SIZE_MAX: not known */
 	uint32_t idle_frames;    /* since the last one that brought something */
 	int32_t too_large;       /* the stream whose fields were, last */
+	struct h2_block block;   /* of more than a frame */
+	bool shortened;          /* it had a string that was too large */
+	bool given_up;           /* what still comes means nothing */
 	int32_t head_of;         /* whose head or trailers are being read; 0: nobody's */
 	size_t head_len;         /* of that, as it came */
 	int32_t reset;           /* the stream the backend reset, last */
@@ -93,7 +98,9 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 	bool ok;
 	(void)session;
 	(void)flags;
-	if (n.len && n.ptr[0] == ':') {
+	if (unlikely(h2->shortened))
+		ok = false;
+	else if (n.len && n.ptr[0] == ':') {
 		h2->is_head = true;
 		ok = put(h2, VIEW("HTTP/1.1 ")) && put(h2, v) && put(h2, VIEW(" \r\n"));
 	} else {
@@ -371,14 +378,83 @@ void h2_client_free(struct h2_client *h2)
 		return;
 	nghttp2_session_del(h2->session);
 	buf_put(h2->bufs, h2->text);
+	h2_block_end(&h2->block);
 	free(h2);
+}
+
+static bool feed(struct h2_client *h2, const void *ptr, size_t len)
+{
+	return nghttp2_session_mem_recv(h2->session, ptr, len) == (ssize_t)len;
+}
+
+static bool feed_frame(struct h2_client *h2, const nghttp2_frame_hd *hd, const void *ptr)
+{
+	uint32_t id = (uint32_t)hd->stream_id;
+	const uint8_t head[H2_FRAME_HEAD] = {
+	    (uint8_t)(hd->length >> 16),
+	    (uint8_t)(hd->length >> 8),
+	    (uint8_t)hd->length,
+	    hd->type,
+	    hd->flags,
+	    (uint8_t)(id >> 24),
+	    (uint8_t)(id >> 16),
+	    (uint8_t)(id >> 8),
+	    (uint8_t)id,
+	};
+	return feed(h2, head, sizeof(head)) && feed(h2, ptr, hd->length);
+}
+
+/* What was gathered of a large block, shortened where it must be. */
+static bool feed_block(struct h2_client *h2)
+{
+	struct h2_block *block = &h2->block;
+	bool ok = true;
+	h2->shortened = h2_block_shorten(block);
+	nghttp2_frame_hd hd = {
+	    .stream_id = block->id,
+	    .type = NGHTTP2_HEADERS,
+	    .flags = block->flags & NGHTTP2_FLAG_END_STREAM,
+	};
+	size_t at = 0;
+	do {
+		size_t left = block->len - at;
+		hd.length = left < H2_FRAME_MAX ? left : H2_FRAME_MAX;
+		hd.flags |= hd.length == left ? NGHTTP2_FLAG_END_HEADERS : 0;
+		ok = feed_frame(h2, &hd, block->bytes + at);
+		at += hd.length;
+		hd.type = NGHTTP2_CONTINUATION;
+		hd.flags = 0;
+	} while (ok && at < block->len);
+	h2->shortened = false;
+	h2_block_end(block);
+	return ok;
+}
+
+/* Nobody can know any more what the table holds. */
+static void give_up_block(struct h2_client *h2, uint32_t why)
+{
+	h2->head_of = h2->block.id;
+	h2->head_len = h2->block.len;
+	h2_block_end(&h2->block);
+	h2->given_up = true;
+	nghttp2_session_terminate_session(h2->session, why);
 }
 
 bool h2_client_read(struct h2_client *h2, char *ptr, size_t len)
 {
-	ssize_t n = nghttp2_session_mem_recv(h2->session, (const uint8_t *)ptr, len);
-	if (n != (ssize_t)len)
-		return false;
+	const char *at = ptr, *end = ptr + len;
+	while (at < end && !h2->given_up) {
+		struct h2_block_next next = h2_block_next(&h2->block, &at, end);
+		bool ok = true;
+		if (likely(next.step == H2_BLOCK_PASS))
+			ok = feed(h2, next.ptr, next.n);
+		else if (next.step == H2_BLOCK_WHOLE)
+			ok = feed_block(h2);
+		else if (next.step == H2_BLOCK_BAD)
+			give_up_block(h2, next.why);
+		if (unlikely(!ok))
+			return false;
+	}
 	if (h2->text_of)
 		give_head(h2, NULL, 0, false);
 	return true;

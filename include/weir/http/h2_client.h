@@ -124,7 +124,7 @@ void h2_client_goaway(struct h2_client *h2, enum h2_code code);
 /* There is nothing more to read or to write. */
 bool h2_client_is_over(const struct h2_client *h2);
 /*
- * It is over because of this stream, a field of which is larger than nghttp2 takes (64 KiB):
+ * It is over because of this stream, whose head takes more than is gathered of one (256 KiB):
  * what follows on the connection cannot be understood without it.  0: for other reasons.
  */
 int32_t h2_client_broke_at(const struct h2_client *h2);
