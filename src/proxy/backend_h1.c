@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "bulk.h"
 #include "exchange.h"
 #include "refused.h"
 
@@ -387,12 +388,17 @@ static bool splice_part(struct attempt *at, struct pipe *pipe)
 	return attempt_relayed(at, io, at->resp_body.state == H1_BODY_DONE);
 }
 
-static bool is_bulk(const struct attempt *at)
+/* True: not now, since others come first. */
+static bool waits_as_bulk(const struct attempt *at, struct stream *stream)
 {
-	if (!at->ex->head_relayed)
+	struct exchange *ex = at->ex;
+	if (!ex->head_relayed)
 		return false;
-	return (at->resp_body.state == H1_BODY_LENGTH ? at->resp_body.left : at->ex->body_out) >=
-	       BULK_BYTES;
+	if (unlikely(bulk_is(&at->resp_body, ex->body_out - ex->out_seen)) &&
+	    stream_put_off(stream))
+		return true;
+	ex->out_seen = ex->body_out;
+	return false;
 }
 
 static void on_readable(struct stream *stream)
@@ -400,7 +406,7 @@ static void on_readable(struct stream *stream)
 	struct attempt *at = attempt_of(stream);
 	struct exchange *ex = at->ex;
 	struct worker *w = ex->worker;
-	if (unlikely(is_bulk(at)) && stream_put_off(stream))
+	if (unlikely(waits_as_bulk(at, stream)))
 		return;
 	for (unsigned i = 0; i < READS_PER_EVENT; i++) {
 		struct pipe *pipe = unlikely(may_splice(at)) ? pipe_get(&w->pipes) : NULL;

@@ -2,6 +2,7 @@
 /* The client's side over HTTP/1.1 and 1.0: connections and reading requests. */
 #include <string.h>
 
+#include "bulk.h"
 #include "client.h"
 #include "client_h1.h"
 #include "client_h2.h"
@@ -183,15 +184,20 @@ static void feed_body(struct client *c, char *ptr, size_t len)
 		client_pause_body(c);
 }
 
-static bool is_bulk(const struct client *c)
+/* True: not now, since others come first. */
+static bool waits_as_bulk(struct client *c)
 {
-	return (c->body.state == H1_BODY_LENGTH ? c->body.left : c->ex->bytes_in) >= BULK_BYTES;
+	struct exchange *ex = c->ex;
+	if (unlikely(bulk_is(&c->body, ex->bytes_in - ex->in_seen)) && stream_put_off(&c->stream))
+		return true;
+	ex->in_seen = ex->bytes_in;
+	return false;
 }
 
 static void read_body(struct client *c)
 {
 	struct worker *w = c->worker;
-	if (is_bulk(c) && stream_put_off(&c->stream))
+	if (waits_as_bulk(c))
 		return;
 	char *at = w->from_client.data;
 	size_t have = 0, n, room = exchange_body_room(c->ex);
@@ -428,6 +434,8 @@ static void read_raw(struct client *c)
 {
 	size_t n;
 	char *at = c->worker->from_client.data;
+	if (waits_as_bulk(c))
+		return;
 	if (exchange_upload_pending(c->ex)) {
 		client_pause_body(c);
 		return;

@@ -187,9 +187,10 @@ struct exchange {
 	uint64_t failed_wait_us;             /* spent waiting in attempts that were repeated */
 	uint32_t queue_met;                  /* waiters in the queue when this one joined them */
 	uint64_t bytes_in, bytes_out;
-	uint64_t body_out;       /* of bytes_out: payload */
-	struct backend *backend; /* of the last attempt; valid while gl is held */
-	struct trace *trace;     /* while tracing is on; owns */
+	uint64_t body_out;          /* of bytes_out: payload */
+	uint64_t in_seen, out_seen; /* bytes_in and body_out before the last event: see bulk.h */
+	struct backend *backend;    /* of the last attempt; valid while gl is held */
+	struct trace *trace;        /* while tracing is on; owns */
 	/* its head is at hand, in worker->req: this came with it; else NULL */
 	const struct exchange_request *asking;
 	struct buf *values; /* of variables, see src/proxy/values.h; owns */

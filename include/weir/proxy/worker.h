@@ -171,9 +171,10 @@ static inline void scratch_drop(struct worker *w, enum scratch what)
 }
 #endif
 
-/* What is left of a body, or was moved of one without an end, that makes it bulk: others
- * come first (stream_put_off). */
+/* What is left of a body that makes it bulk, and what a turn has moved of one without a length:
+ * others come first (src/proxy/bulk.h). */
 #define BULK_BYTES (64 * 1024 + 1)
+#define BULK_TURN (16 * 1024)
 
 enum err worker_init(struct worker *w, unsigned id, const struct worker_limits *limits);
 void worker_fini(struct worker *w);
