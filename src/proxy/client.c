@@ -29,6 +29,21 @@ void client_pause_body(struct client *c)
 	stream_pause(&c->stream);
 }
 
+void client_watch_gone(struct client *c)
+{
+	if (c->watched)
+		return;
+	c->watched = true;
+	hangups_watch(&c->worker->hangups, stream_fd(&c->stream), c);
+}
+
+void client_hung_up(void *client)
+{
+	struct client *c = client;
+	check_magic(c, CLIENT_MAGIC);
+	c->stream.on->broken(&c->stream);
+}
+
 static bool is_secure(const struct client *c)
 {
 	return c->stream.transport != &transport_plain;
@@ -81,6 +96,8 @@ void client_close(struct client *c)
 	timer_clear(&c->timer);
 	per_client_drop(c->counted);
 	c->counted = 0;
+	if (unlikely(c->watched))
+		hangups_forget(&w->hangups, stream_fd(&c->stream));
 	stream_close(&c->stream);
 	buf_put(&w->pool.bufs, c->in);
 	buf_put(&w->pool.bufs, c->proxy);

@@ -73,6 +73,7 @@ struct client {
 	bool body_paused : 1;
 	bool half_closed : 1; /* the client has ended its direction: no more requests come */
 	bool retired : 1;     /* its listener is gone from the configuration */
+	bool watched : 1;     /* worker->hangups has it */
 	struct stream stream;
 	struct exchange *ex;  /* HTTP/1: the one under way */
 	struct client_h2 *h2; /* HTTP/2: owns */
@@ -106,6 +107,10 @@ struct client *client_open(struct worker *w, int fd, const struct addr *peer,
 uint32_t client_streams(const struct client *c);
 /* Who is at the other end, and where it meant to go; borrows from the client. */
 void client_origin(const struct client *c, struct proxy_header *out);
+/* Nothing more is read of it for now: it is to be known all the same when it is gone. */
+void client_watch_gone(struct client *c);
+/* It is; for worker->hangups. */
+void client_hung_up(void *client);
 /* How long it may be idle now: timeouts.keepalive, or what is left of its age. */
 static inline uint64_t client_idle_us(const struct client *c)
 {

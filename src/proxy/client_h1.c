@@ -388,8 +388,8 @@ static void read_request(struct client *c)
 }
 
 /*
- * The client ended its direction: it may wait for its answers, or have left.  The first
- * byte that it is sent will tell; until then it has half_closed to get one.
+ * The client ended its direction: it may wait for its answers, or have left.  A reset will
+ * tell, or the first byte that it is sent; until then it has half_closed to get one.
  */
 static void end_of_requests(struct client *c)
 {
@@ -401,6 +401,7 @@ static void end_of_requests(struct client *c)
 	}
 	c->half_closed = true;
 	stream_pause(&c->stream);
+	client_watch_gone(c);
 	loop_timer(&c->worker->loop, &c->timer, wait);
 }
 
@@ -412,6 +413,7 @@ static void read_ahead(struct client *c)
 	size_t n;
 	if (c->in && c->in->len >= c->conf->limits.header_bytes) {
 		stream_pause(&c->stream); /* until the exchange is over */
+		client_watch_gone(c);
 		return;
 	}
 	enum io io = stream_read(&c->stream, at, 16384, &n);
@@ -445,6 +447,7 @@ static void read_raw(struct client *c)
 		return;
 	if (io == IO_EOF) {
 		stream_pause(&c->stream); /* half closed: nothing more to read */
+		client_watch_gone(c);
 		exchange_raw_end(c->ex);
 		return;
 	}
@@ -654,7 +657,7 @@ struct client *client_open(struct worker *w, int fd, const struct addr *peer,
 	c->magic = CLIENT_MAGIC;
 	c->state = CLIENT_PROXY;
 	c->keep = c->body_paused = c->retired = c->tls_before = false;
-	c->half_closed = false;
+	c->half_closed = c->watched = false;
 	c->ex = NULL;
 	c->h2 = NULL;
 	c->in = c->proxy = NULL;

@@ -105,6 +105,7 @@ enum err worker_init(struct worker *w, unsigned id, const struct worker_limits *
 	char *name = names[id % ARRAY_LEN(names)];
 	snprintf(name, sizeof(names[0]), "worker %u", id);
 	memset(w, 0, sizeof(*w));
+	w->hangups.fd = -1;
 	list_init(&w->all_conns);
 	list_init(&w->accepts);
 	list_init(&w->gens);
@@ -114,6 +115,9 @@ enum err worker_init(struct worker *w, unsigned id, const struct worker_limits *
 	if (err)
 		return err;
 	w->loop.owner = w;
+	err = hangups_init(&w->hangups, &w->loop, client_hung_up);
+	if (err)
+		return err;
 	w->fd_limit = limits->fds;
 	room_init(w);
 	pool_worker_init(&w->pool, id, &w->loop, limits->upconns, limits->bufs);
@@ -141,6 +145,7 @@ enum err worker_init(struct worker *w, unsigned id, const struct worker_limits *
 void worker_fini(struct worker *w)
 {
 	backend_h2_free(w->backends_h2);
+	hangups_fini(&w->hangups);
 	loop_fini(&w->loop);
 	tls_local_fini(&w->tls);
 	client_h2_worker_free(w->h2);

@@ -313,6 +313,20 @@ def test_a_client_that_ended_its_direction_is_not_waited_for_in_vain(weir, app):
     wait_for(lambda: backends.stats()["aborted"] == 1)
 
 
+@pytest.mark.parametrize("more", [b"", request() * 1000], ids=["ended", "sent ahead"])
+def test_a_client_that_resets_is_gone_at_once(weir, app, more):
+    """Also when nothing more is read of it: it ended its direction before, or sent ahead."""
+    backends = app()
+    daemon = weir(backends.addresses, listener={"timeouts": {"half_closed": "60s"}})
+    client = daemon.connect()
+    client.send(request(target="/?head_delay=60s") + more)
+    client.sock.shutdown(socket.SHUT_WR)
+    wait_for(lambda: backends.stats()["requests"] == 1)
+    client.assert_open()
+    client.reset()
+    wait_for(lambda: backends.stats()["aborted"] == 1)
+
+
 def test_without_half_closed_the_end_is_the_end(weir, app):
     backends = app()
     daemon = weir(backends.addresses, listener={"timeouts": {"half_closed": "0"}})

@@ -12,6 +12,7 @@
 #include "weir/http/h1.h"
 #include "weir/http/h2_window.h"
 #include "weir/loop/loop.h"
+#include "weir/net/hangup.h"
 #include "weir/net/pipe.h"
 #include "weir/pool/pool.h"
 #include "weir/proxy/access_log.h"
@@ -86,6 +87,7 @@ enum scratch {
 struct worker {
 	struct pool_worker pool; /* id, buffers, upconns, random numbers */
 	struct loop loop;
+	struct hangups hangups; /* clients of which nothing is read */
 	struct tls_local tls;
 	struct gen_local *gen; /* current; counted */
 	struct list gens;      /* struct gen_local not let go yet, newest last */
