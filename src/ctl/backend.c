@@ -99,7 +99,6 @@ void put_verdict(struct str *out, const char *verdict)
 	    {"skewed", "uneven"},
 	    {"balancer", "weir itself"},
 	    {"odd", "one backend differs"},
-	    {"foreign", "loaded by others"},
 	    {"not_enough_data", "learning"},
 	};
 	for (size_t i = 0; i < ARRAY_LEN(names); i++)

@@ -167,9 +167,9 @@ function legend(...items) {
 // ---- the head of the page: verdicts, problems, totals ----
 
 const CHIP = { healthy: "good", steady: "good", not_enough_data: "", performance: "bad", scalability: "warn",
-  scalability_shared: "bad", skewed: "warn", odd: "warn", foreign: "warn", balancer: "bad" };
+  scalability_shared: "bad", skewed: "warn", odd: "warn", balancer: "bad" };
 const WORDS = { performance: "slow on its own", scalability: "slow under load", scalability_shared: "slow under load, shared bottleneck",
-  skewed: "uneven", balancer: "weir itself", not_enough_data: "learning", odd: "one backend differs", foreign: "loaded by others" };
+  skewed: "uneven", balancer: "weir itself", not_enough_data: "learning", odd: "one backend differs" };
 const verdictText = v => WORDS[v] || v.replace(/_/g, " ");
 
 // Only what is wrong stands out; all the rest is one line.
