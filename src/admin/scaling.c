@@ -13,7 +13,8 @@
  *      "now": {the same, "p99_us": ..}, "growth": 4.2, "rate": 812,
  *      "mean": {"queue_us": 0, "connect_us": 3, "self_us": 41, "total_us": 10210},
  *      "waiting_share": 0.01,         of the mean: queue, connect, self, loop lag
- *      "shared": {"known": true, "found": false, "change": 0.02, "se": 0.01, "z": 2.0},
+ *      "shared": {"known": true, "found": false, "change": 0.02, "se": 0.01, "z": 2.0,
+ *                 "by_size": null},
  *                                     of the duration at equal level, others busier
  *      "changed": {"at": "..", "factor": 3.1, "what": "speed"},   or "kind", or null
  *      "cv2_arrivals": 1.02, "cv2_service": 0.98},
@@ -123,15 +124,34 @@ static void put_verdict(struct json *j, const struct pool *pool, const struct sc
 	json_member_double(j, "interval_s", (double)conf->insight.interval_us / 1e6);
 }
 
-static void put_shift(struct json *j, const struct scaling_shift *shift)
+static void put_fall(struct json *j, const struct scaling_fall *fall)
 {
+	json_key(j, "by_size");
+	if (!fall->to) {
+		json_null(j);
+		return;
+	}
+	json_object(j);
+	json_member_bool(j, "found", fall->found);
+	json_member_u64(j, "from", fall->from);
+	json_member_u64(j, "to", fall->to);
+	put_known(j, "rate_from", fall->rate_from, fall->rate_from > 0);
+	put_known(j, "rate_to", fall->rate_to, fall->rate_to > 0);
+	put_known(j, "z", fall->z, fall->rate_to > 0);
+	json_object_end(j);
+}
+
+static void put_shift(struct json *j, const struct scaling *s)
+{
+	const struct scaling_shift *shift = &s->shift;
 	json_key(j, "shared");
 	json_object(j);
-	json_member_bool(j, "known", shift->known);
-	json_member_bool(j, "found", shift->found);
+	json_member_bool(j, "known", shift->known || s->fall.found);
+	json_member_bool(j, "found", scaling_is_shared(s));
 	put_known(j, "change", shift->change, shift->measured);
 	put_known(j, "se", shift->se, shift->measured);
 	put_known(j, "z", shift->z, shift->measured);
+	put_fall(j, &s->fall);
 	json_object_end(j);
 }
 
@@ -173,7 +193,7 @@ static void put_evidence(struct json *j, const struct scaling *s, uint64_t slo_u
 	json_object_end(j);
 	json_member_double(j, "waiting_share", s->waiting);
 	json_member_bool(j, "alone_in_pool", s->alone_in_pool);
-	put_shift(j, &s->shift);
+	put_shift(j, s);
 	put_change(j, &s->change);
 	json_member_double(j, "cv2_arrivals", s->cv2_arrivals);
 	json_member_double(j, "cv2_service", s->cv2_service);
@@ -279,9 +299,9 @@ static void put_forecast_sentence(struct json *j, const struct scaling *s,
 	char text[400];
 	struct capacity capacity = capacity_of(f);
 	int change = (int)f->backends - (int)s->n_backends;
-	const char *shared = s->shift.found   ? "something behind them is shared"
-			     : s->shift.known ? "no shared bottleneck (as measured)"
-					      : "no shared bottleneck";
+	const char *shared = scaling_is_shared(s) ? "something behind them is shared"
+			     : s->shift.known     ? "no shared bottleneck (as measured)"
+						  : "no shared bottleneck";
 	if (f->refusal)
 		snprintf(text, sizeof(text), "no forecast for %u backend%s: %s", f->backends,
 			 f->backends == 1 ? "" : "s", f->refusal);

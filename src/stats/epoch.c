@@ -23,6 +23,7 @@ void scaling_begin_epoch(struct scaling *s, const char *cause, uint64_t now_us)
 	recents_forget(s->recent_solo, RECENT_ALONE);
 	s->first_block = s->n_blocks;
 	s->shift = (struct scaling_shift){0};
+	scaling_forget_sizes(s);
 	s->epoch++; /* the parts follow at their next fold */
 }
 
@@ -47,6 +48,16 @@ static uint64_t signature_of(const struct scaling_input *in)
 	return sum ? sum : 1;
 }
 
+/* With another limit or strategy a full backend does something else. */
+static uint64_t rules_of(const struct scaling_input *in)
+{
+	uint64_t most = 0;
+	for (size_t i = 0; i < in->n; i++)
+		if (in->members[i].usable && in->members[i].limit > most)
+			most = in->members[i].limit;
+	return most * 2 + in->pooled;
+}
+
 /* What a request takes alone does not depend on how many others there are: that stays. */
 void scaling_look_epoch(struct scaling *s, const struct scaling_input *in)
 {
@@ -54,4 +65,8 @@ void scaling_look_epoch(struct scaling *s, const struct scaling_input *in)
 	if (s->signature && signature != s->signature)
 		forget_now(s, "members, weights or limits changed", in->now_us);
 	s->signature = signature;
+	uint64_t rules = rules_of(in);
+	if (rules != s->rules)
+		scaling_forget_sizes(s);
+	s->rules = rules;
 }

@@ -160,7 +160,7 @@ static const char *refusal_of(const struct scaling *s, const struct scaling_inpu
 		return s->fit.refusal;
 	if (s->alone.n < SCALING_SAMPLES || s->now.n < SCALING_SAMPLES)
 		return "too few requests";
-	if (s->shift.found)
+	if (scaling_is_shared(s))
 		return "something behind the backends is shared, and how much it takes is not "
 		       "known";
 	double each = rate / n * s->total_us / 1e6;

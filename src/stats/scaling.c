@@ -41,14 +41,15 @@ static void follow_epoch(struct scaling_part *part, const struct scaling *s)
 	part->epoch = s->epoch;
 	memset(part->n, 0, sizeof(part->n));
 	memset(part->us, 0, sizeof(part->us));
+	memset(part->cells, 0, sizeof(part->cells));
 	memset(part->usual_n, 0, sizeof(part->usual_n));
 	memset(part->usual_log, 0, sizeof(part->usual_log));
 	recents_forget(part->recent_now, RECENT_PART);
 	recents_forget(part->recent_alone, RECENT_PART);
 }
 
-static void fold_level(struct scaling_part *part, const struct levels *const *levels, size_t n,
-		       uint32_t k)
+static void fold_level(struct scaling_part *part, const struct scaling *s,
+		       const struct levels *const *levels, size_t n, uint32_t k)
 {
 	uint64_t count = 0, us = 0;
 	for (size_t i = 0; i < n; i++)
@@ -59,6 +60,9 @@ static void fold_level(struct scaling_part *part, const struct levels *const *le
 	double keep = exp(-1 / CURVE_MEMORY_S);
 	part->n[k] = part->n[k] * keep + (double)(count - part->last.n[k]);
 	part->us[k] = part->us[k] * keep + (double)(us - part->last.us[k]);
+	if (count != part->last.n[k])
+		scaling_part_waited(part, s, k, (double)(count - part->last.n[k]),
+				    (double)(us - part->last.us[k]));
 	part->last.n[k] = count;
 	part->last.us[k] = us;
 }
@@ -79,10 +83,10 @@ void scaling_part_fold(struct scaling_part *part, struct scaling *s,
 		top = of > top ? of : top;
 	}
 	for (uint32_t k = 1; k <= top; k++)
-		fold_level(part, levels, n, k);
+		fold_level(part, s, levels, n, k);
+	scaling_part_second(part);
 	if (s->n_blocks && s->n_counts % SCALING_BLOCK_S == 0)
-		scaling_part_block(part, &s->blocks[(s->n_blocks - 1) % SCALING_BLOCKS], levels, n,
-				   top);
+		scaling_part_block(part, s, levels, n, top);
 }
 
 /* ---- what was served since the last look ---- */
@@ -165,6 +169,7 @@ static void look_alone(struct scaling *s, const struct scaling_input *in)
 		recents_pick(s->recent_alone, RECENT_ALONE, WANTED, &s->service);
 	side_of_spread(&s->service, &s->alone);
 	s->cv2_service = spread_cv2(&s->service);
+	s->alone_us = s->service.n >= SCALING_SAMPLES / 4 ? spread_mean(&s->service) : 0;
 	for (size_t i = 0; i < in->n; i++) {
 		struct scaling_part *part = in->members[i].part;
 		struct spread own;
@@ -332,6 +337,7 @@ void scaling_look(struct scaling *s, const struct scaling_input *in)
 	s->rate = rate_of(s);
 	scaling_look_shift(s);
 	scaling_look_change(s, in); /* what it forgets is not read below */
+	scaling_look_sizes(s, in);
 	look_curve(s, in);
 	look_alone(s, in);
 	look_now(s, in);

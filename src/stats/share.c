@@ -99,9 +99,10 @@ static void add_drift(struct scaling_block *b, struct scaling_part *part,
 	part->usual_log[k] = (float)((double)part->usual_log[k] * keep + (n > 0 ? log * taken : 0));
 }
 
-void scaling_part_block(struct scaling_part *part, struct scaling_block *block,
+void scaling_part_block(struct scaling_part *part, struct scaling *s,
 			const struct levels *const *levels, size_t n, uint32_t top)
 {
+	struct scaling_block *block = &s->blocks[(s->n_blocks - 1) % SCALING_BLOCKS];
 	uint64_t served = 0;
 	for (uint32_t k = 1; k <= top; k++)
 		served += part->last.n[k];
@@ -113,6 +114,8 @@ void scaling_part_block(struct scaling_part *part, struct scaling_block *block,
 		news = news_of(&part->last.split[k], &now);
 		if (news.n[0] + news.n[1] == 0)
 			continue;
+		if (k == 1)
+			scaling_size_quiet(s, &news, LOG_UNIT);
 		add_share(block, &news, k);
 		add_drift(block, part, &news, k);
 	}
@@ -305,7 +308,7 @@ void scaling_look_change(struct scaling *s, const struct scaling_input *in)
 	static const unsigned spans[] = {3, 6, 12};
 	drift_now(s, in->now_us);
 	for (size_t i = 0; i < ARRAY_LEN(spans); i++) {
-		double change = s->shift.found ? 0 : change_of(s, spans[i]);
+		double change = scaling_is_shared(s) ? 0 : change_of(s, spans[i]);
 		if (change == 0)
 			continue;
 		uint64_t ago_us = (uint64_t)spans[i] * SCALING_BLOCK_S * 1000000;

@@ -248,12 +248,27 @@ static enum verdict say_shared(const struct case_file *c, double growth)
 	return VERDICT_scalability_shared;
 }
 
+static enum verdict say_shared_by_size(const struct case_file *c, double growth)
+{
+	const struct scaling_fall *fall = &c->s->fall;
+	char *say = c->say;
+	SAY("slow under load, and the backends share a bottleneck: p95 is %s %s and %s now (%.1f "
+	    "times); with more than it could do a backend did %.0f requests/s as one of %u and "
+	    "%.0f as one of %u, and alone it is as quick as before: fix what they share first, "
+	    "more backends help less",
+	    us(c->alone->p95_us).at, alone_where(c), us(c->now->p95_us).at, growth, fall->rate_from,
+	    fall->from, fall->rate_to, fall->to);
+	return VERDICT_scalability_shared;
+}
+
 static enum verdict say_scalability(const struct case_file *c, double growth)
 {
 	const struct scaling_shift *shift = &c->s->shift;
 	char *say = c->say, forecast[160];
 	if (shift->found)
 		return say_shared(c, growth);
+	if (c->s->fall.found)
+		return say_shared_by_size(c, growth);
 	say_forecast(c, forecast, sizeof(forecast));
 	SAY("slow under load: p95 is %s %s (%.0f requests) and %s now (%.1f times)%s: %s; %s",
 	    us(c->alone->p95_us).at, alone_where(c), c->alone->n, us(c->now->p95_us).at, growth,
@@ -305,7 +320,7 @@ static bool is_unsettled(const struct case_file *c)
 {
 	const struct scaling *s = c->s;
 	double age_s = (double)(c->in->now_us - s->change.at_us) / 1e6;
-	if (s->shift.found)
+	if (scaling_is_shared(s))
 		return false;
 	if (c->in->now_us < s->fine_us + BLOCKS_US) /* it may be the first seconds of a change */
 		return true;
@@ -446,6 +461,10 @@ static bool opine(struct scaling_opinion *o, enum verdict verdict)
 	if (o->verdict == VERDICT_healthy && ++o->against >= SCALING_HOLD - 1) {
 		o->verdict = VERDICT_not_enough_data;
 		o->against = 0;
+		if (verdict == o->verdict) {
+			o->agreed = 0;
+			return true;
+		}
 	}
 	o->agreed = verdict == o->next ? o->agreed + 1 : 1;
 	o->next = verdict;

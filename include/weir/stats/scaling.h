@@ -81,6 +81,22 @@ struct scaling_opinion {
 
 #define SCALING_ODD 144
 
+/* Seconds in a row in each of which next to all that it completed had waited. */
+struct scaling_waited {
+	double n, waited, level;        /* of this second; level: the sum of their logarithms */
+	double last_n, last_level;      /* of the one before, which was full */
+	double sum, sum_level, seconds; /* of those before that, since the last sample */
+	bool broken;                    /* not all since then were */
+};
+
+/* Seconds in which it was full: of one size of the pool and one power of two of its level. */
+struct scaling_full {
+	uint16_t backends, octave; /* 0 backends: free */
+	float n, log, log2, level; /* logarithms of completions per second, and of levels */
+	uint64_t at_us;
+};
+#define SCALING_FULL 16
+
 struct scaling_part {
 	struct scaling_opinion opinion;
 	char odd[SCALING_ODD]; /* why it is the odd one out; goes before the opinion */
@@ -90,6 +106,9 @@ struct scaling_part {
 	double rate, weight;
 	unsigned epoch;   /* of the pool, when it was last folded */
 	uint64_t block_n; /* served until the last block */
+	unsigned size_epoch;
+	struct scaling_waited full;
+	struct scaling_full cells[SCALING_FULL];
 	/* of the last fold */
 	struct scaling_last {
 		uint64_t n[LEVEL_BINS], us[LEVEL_BINS];
@@ -132,6 +151,27 @@ struct scaling_shift {
 	double change;     /* of the duration at equal level; 0.3: 30 % longer */
 	double se;         /* standard error of it */
 	double z, samples; /* samples: as many pairs as it weighs */
+};
+
+/* Requests that met hardly anybody: logarithms of their durations, with forgetting. */
+struct scaling_quiet {
+	double n, log, log2;
+};
+
+/* A size of the pool. */
+struct scaling_size {
+	uint32_t backends;
+	uint64_t at_us;                        /* when it was last full; 0: never */
+	struct scaling_quiet quiet, when_full; /* now, and as it was then */
+};
+#define SCALING_SIZES 8
+
+/* Does a full backend do less in a larger pool, and is as quick as before when alone? */
+struct scaling_fall {
+	bool found;
+	uint32_t from, to;         /* so many backends; 0: nothing to compare */
+	double rate_from, rate_to; /* of each, per second */
+	double fall, z;            /* a logarithm, without what it is slower alone */
 };
 
 /* Everybody at equal level, since a moment. */
@@ -216,6 +256,7 @@ struct scaling {
 	struct fit fit;
 	struct scaling_range at_n_max; /* the model's rate there */
 	struct scaling_shift shift;
+	struct scaling_fall fall;
 	struct scaling_change change;
 	double drifting;         /* factor of the last ten seconds at equal level; 1: none */
 	uint64_t drift_from_us;  /* it was none until then */
@@ -235,6 +276,10 @@ struct scaling {
 	struct scaling_block blocks[SCALING_BLOCKS];
 	unsigned n_blocks, first_block; /* ever; the first of what is comparable */
 	unsigned member_block;          /* the first of these members, weights and limits */
+	struct scaling_size sizes[SCALING_SIZES];
+	unsigned size_epoch;
+	uint64_t sampled_us, looked_members, rules; /* signatures of the last look */
+	double alone_us;                            /* the mean of S; 0: not known */
 	struct recent recent_now[RECENT_NOW], recent_alone[RECENT_ALONE], recent_solo[RECENT_ALONE];
 	struct spread since;          /* R since the members changed, for the score */
 	struct scaling_score pending; /* at_us: from when on R counts; 0: none */
@@ -270,6 +315,11 @@ void scaling_count(struct scaling *scaling, uint32_t arrivals);
  * text.  scaling_look finds other changes (members, weights, limits) by itself.
  */
 void scaling_begin_epoch(struct scaling *scaling, const char *cause, uint64_t now_us);
+/* Something behind the backends is shared, by either test. */
+static inline bool scaling_is_shared(const struct scaling *scaling)
+{
+	return scaling->shift.found || scaling->fall.found;
+}
 void scaling_look(struct scaling *scaling, const struct scaling_input *input);
 
 /* As for a part. */

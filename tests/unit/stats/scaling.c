@@ -124,11 +124,13 @@ Test(verdict, sharing_is_not_denied_when_more_backends_have_not_helped)
  * A pool that grows because it is too slow, as in scripts/scale-out: each size is led from
  * little load to more than it can take, which is the moment that shows most.
  */
-static void run_growth(struct sim *sim, double one)
+static void run_growth(struct sim *sim, double one, double slower)
 {
 	static const double shares[] = {0.15, 0.3, 0.45, 0.6, 0.75, 0.9};
 	for (unsigned n = 1; n <= 8; n *= 2) {
 		sim_set_backends(sim, n);
+		if (slower > 0 && n == 4)
+			sim_set_speed(sim, slower, 0);
 		for (size_t i = 0; i < ARRAY_LEN(shares); i++) {
 			sim_run(sim, shares[i] * n * one, 3);
 			sim_run(sim, 1, 2); /* those who wait are served */
@@ -144,10 +146,71 @@ static int count_grown(const struct sim_plan *plan, double one, enum verdict wan
 	int right = 0;
 	for (uint64_t seed = 1; seed <= (uint64_t)RUNS; seed++) {
 		struct sim *sim = sim_new(plan, seed);
-		run_growth(sim, one);
+		run_growth(sim, one, 0);
 		right += ended_with(sim, seed, want);
 	}
 	return right;
+}
+
+Test(verdict, shared_when_growing_pools_are_overloaded)
+{
+	/* four workers of 20 ms each, 4 of them at a station that takes 500 a second */
+	const struct sim_plan plan = {.backends = 8,
+				      .interval = 2,
+				      .workers = 4,
+				      .service_us = 16000,
+				      .shared_workers = 2,
+				      .shared_us = 4000,
+				      .slo_p95_us = 150000};
+	int right = count_grown(&plan, 200, VERDICT_scalability_shared);
+	cr_assert(right >= RUNS_RIGHT, "%d of %d", right, RUNS);
+}
+
+/* In how many worlds a full backend was thought to do less in a larger pool. */
+static int count_falls(const struct sim_plan *plan, double one, double slower)
+{
+	int found = 0;
+	for (uint64_t seed = 1; seed <= (uint64_t)(RUNS + 4) / 5; seed++) {
+		struct sim *sim = sim_new(plan, seed);
+		run_growth(sim, one, slower);
+		const struct scaling *s = sim_result(sim).scaling;
+		found += s->fall.found;
+		cr_log_info("seed %lu: %u of %.0f, %u of %.0f, z %.1f", (unsigned long)seed,
+			    s->fall.from, s->fall.rate_from, s->fall.to, s->fall.rate_to,
+			    s->fall.z);
+		sim_free(sim);
+	}
+	return found;
+}
+
+#define GROWING \
+	.backends = 8, .interval = 2, .workers = 4, .service_us = 20000, .slo_p95_us = 150000
+
+/* What else makes larger pools do less for each backend, or seem to. */
+Test(verdict, nothing_is_shared_for_what_grows_otherwise)
+{
+	static const struct {
+		const char *name;
+		struct sim_plan plan;
+		double one, slower;
+	} worlds[] = {
+	    {"fixed", {GROWING, .times = SIM_FIXED}, 200, 0},
+	    {"Pareto", {GROWING, .times = SIM_PARETO}, 200, 0},
+	    {"at random", {GROWING, .random = true}, 200, 0},
+	    {"by turns", {GROWING, .round_robin = true}, 200, 0},
+	    {"a deploy when it grows", {GROWING}, 200, 2},
+	    {"a small deploy", {GROWING}, 200, 1.3},
+	    {"weaker newcomers", {GROWING, .slow = {1, 1, 2, 2, 2, 2, 2, 2}}, 200, 0},
+	    {"others' load", {GROWING, .foreign = 60}, 200, 0},
+	    {"near its peak",
+	     {.backends = 8, .interval = 2, .lam = 20, .sig = 0.03, .kap = 0.0001},
+	     320,
+	     0},
+	};
+	for (size_t i = 0; i < ARRAY_LEN(worlds); i++) {
+		int found = count_falls(&worlds[i].plan, worlds[i].one, worlds[i].slower);
+		cr_assert(found == 0, "%s: %d of %d", worlds[i].name, found, RUNS);
+	}
 }
 
 Test(verdict, scalability_when_growing_pools_share_nothing)
