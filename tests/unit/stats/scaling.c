@@ -73,6 +73,45 @@ Test(verdict, performance_when_slow_alone)
 	cr_assert(right >= RUNS_RIGHT, "%d of %d", right, RUNS);
 }
 
+/*
+ * What breaks the objective is the cause: who holds it alone, if only just, is slow under
+ * load, and is told how much of it is spent alone; who does not is slow on its own.
+ */
+Test(verdict, the_objective_says_which_of_both_it_is)
+{
+	static const struct {
+		uint64_t slo_us; /* 95 % of those alone take 60 ms */
+		double load;
+		enum verdict want;
+		const char *said;
+	} worlds[] = {
+	    {120000, 1.03, VERDICT_scalability, "add backends; "},
+	    {70000, 0.96, VERDICT_scalability, "or look at the code: alone it takes "},
+	    {70000, 0.4, VERDICT_healthy, "within the objective"},
+	    {50000, 0.4, VERDICT_performance, "the load from here is not the cause"},
+	    {50000, 0.9, VERDICT_performance, "slow on its own"},
+	};
+	for (size_t i = 0; i < ARRAY_LEN(worlds); i++) {
+		const struct sim_plan plan = {.backends = 4,
+					      .interval = 2,
+					      .workers = 4,
+					      .service_us = 20000,
+					      .slo_p95_us = worlds[i].slo_us};
+		int right = 0;
+		for (uint64_t seed = 1; seed <= (uint64_t)RUNS; seed++) {
+			struct sim *sim = sim_new(&plan, seed);
+			run_day(sim, 800, worlds[i].load);
+			const struct scaling *s = sim_result(sim).scaling;
+			bool said = strstr(s->sentence, worlds[i].said) != NULL;
+			if (!said)
+				cr_log_error("%zu: %s", i, s->sentence);
+			right += said && s->opinion.verdict == worlds[i].want;
+			sim_free(sim);
+		}
+		cr_assert(right >= RUNS_RIGHT, "world %zu: %d of %d", i, right, RUNS);
+	}
+}
+
 Test(verdict, scalability_when_slow_in_company)
 {
 	const struct sim_plan plan = {
