@@ -118,6 +118,10 @@ void json_member_optional(struct json *j, const char *key, struct view v);
  * memory for windows they are empty objects.
  */
 void put_windows(struct json *j, const struct windows *windows, bool total_only);
+/* [[lower_us, n], ...]: what quantiles of several weirs can be made of. */
+void put_buckets(struct json *j, const struct hist_total *total);
+/* Those of the total in each window, as "buckets". */
+void put_window_buckets(struct json *j, const struct windows *windows);
 void put_backend(struct json *j, const struct pool *pool, uint32_t i);
 /* The members of GET /v1/status, into an open object; `open`: what a reload said, too,
  * which quotes the file. */

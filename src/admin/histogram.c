@@ -5,20 +5,6 @@
 enum { Q_BACKEND, Q_PHASE, Q_WINDOW, N_Q };
 static const char *const names[] = {"backend", "phase", "window", NULL};
 
-static void put_buckets(struct json *j, const struct hist_total *total)
-{
-	json_array(j);
-	for (uint32_t i = 0; i < HIST_BUCKETS; i++) {
-		if (!total->count[i])
-			continue;
-		json_array(j);
-		json_u64(j, hist_lower_us(i));
-		json_u64(j, total->count[i]);
-		json_array_end(j);
-	}
-	json_array_end(j);
-}
-
 void api_histogram(struct call *call)
 {
 	struct view q[N_Q];

@@ -99,7 +99,7 @@ static void put_load(struct json *j, const struct health_facts *facts)
 	json_object_end(j);
 }
 
-void put_backend(struct json *j, const struct pool *pool, uint32_t i)
+static void put_backend_with(struct json *j, const struct pool *pool, uint32_t i, bool buckets)
 {
 	const struct backend *b = pool->backends[i];
 	uint64_t now = clock_wall_us();
@@ -142,7 +142,14 @@ void put_backend(struct json *j, const struct pool *pool, uint32_t i)
 	put_windows(j, b->windows, false);
 	json_key(j, "failed");
 	put_windows(j, b->failed, true);
+	if (buckets)
+		put_window_buckets(j, b->windows);
 	json_object_end(j);
+}
+
+void put_backend(struct json *j, const struct pool *pool, uint32_t i)
+{
+	put_backend_with(j, pool, i, false);
 }
 
 /* One object for each tier; `slow` and the like count backends from 0. */
@@ -159,8 +166,25 @@ static void put_strategy_state(struct json *j, const struct pool *pool)
 	json_array_end(j);
 }
 
-/* `phases`: not only the total of its latency. */
-static void put_pool(struct json *j, const struct pool *pool, bool phases)
+/* What of a pool is wanted. */
+struct pool_parts {
+	bool phases;  /* of its latency, not only the total */
+	bool buckets; /* those of it and of its backends */
+};
+
+static void put_members(struct json *j, const struct pool *pool, bool buckets)
+{
+	json_key(j, "backends");
+	json_array(j);
+	for (uint32_t i = 0; i < pool->n; i++) {
+		if (i + 1 < pool->n && pool->backends[i + 1]->windows)
+			windows_prefetch(pool->backends[i + 1]->windows);
+		put_backend_with(j, pool, i, buckets);
+	}
+	json_array_end(j);
+}
+
+static void put_pool(struct json *j, const struct pool *pool, struct pool_parts parts)
 {
 	json_object(j);
 	json_member_view(j, "name", pool->conf->name);
@@ -181,30 +205,43 @@ static void put_pool(struct json *j, const struct pool *pool, bool phases)
 	put_strategy_state(j, pool);
 	json_key(j, "latency");
 	/* of all backends together: counts are added, quantiles never averaged */
-	put_windows(j, pool->state->windows, !phases);
-	json_key(j, "backends");
-	json_array(j);
-	for (uint32_t i = 0; i < pool->n; i++) {
-		if (i + 1 < pool->n && pool->backends[i + 1]->windows)
-			windows_prefetch(pool->backends[i + 1]->windows);
-		put_backend(j, pool, i);
-	}
-	json_array_end(j);
+	put_windows(j, pool->state->windows, !parts.phases);
+	if (parts.buckets)
+		put_window_buckets(j, pool->state->windows);
+	put_members(j, pool, parts.buckets);
 	json_object_end(j);
+}
+
+/* ?buckets=total; false and a 400 for anything else. */
+static bool parse_parts(struct call *call, struct pool_parts *parts)
+{
+	static const char *const names[] = {"buckets", NULL};
+	struct view q[1];
+	if (!call_query(call, names, q))
+		return false;
+	parts->buckets = q[0].ptr != NULL;
+	if (!parts->buckets || view_eq(q[0], VIEW("total")))
+		return true;
+	call_error(call, 400, "buckets are those of 'total', not of '" VIEW_FMT "'",
+		   VIEW_ARG(q[0]));
+	return false;
 }
 
 void api_pools(struct call *call)
 {
 	const struct admin_host *host = &call->api->host;
 	struct json j;
+	struct pool_parts parts = {.phases = false};
 	uint32_t n;
 	const struct pool *pools = host->pools(host->ctx, &n);
+	if (!parse_parts(call, &parts))
+		return;
 	json_init(&j, &call->answer.body, false);
 	json_object(&j);
 	json_key(&j, "pools");
 	json_array(&j);
 	for (uint32_t i = 0; i < n; i++)
-		put_pool(&j, &pools[i], false);
+		put_pool(&j, &pools[i], parts);
 	json_array_end(&j);
 	json_object_end(&j);
 }
@@ -212,9 +249,10 @@ void api_pools(struct call *call)
 void api_pool(struct call *call)
 {
 	const struct pool *pool = call_pool(call);
+	struct pool_parts parts = {.phases = true};
 	struct json j;
-	if (!pool)
+	if (!pool || !parse_parts(call, &parts))
 		return;
 	json_init(&j, &call->answer.body, false);
-	put_pool(&j, pool, true);
+	put_pool(&j, pool, parts);
 }

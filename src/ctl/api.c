@@ -9,6 +9,7 @@
 #include "text.h"
 
 #define READ_TIMEOUT_S 10
+#define CONNECT_TIMEOUT_S 2
 #define CHANGE_TIMEOUT_S 60 /* a reload opens certificates and compiles regexes */
 
 /* A refusal in the API's words, diagnostics included. */
@@ -29,13 +30,20 @@ static enum ctl_exit refuse(struct ctl *ctl, int status, const json_t *answer)
 	return CTL_FAILED;
 }
 
+static enum client_result ask(struct ctl *ctl, const struct client_request *req, int *status,
+			      struct str *body)
+{
+	return ctl->node ? client_call_node(ctl->node, req, status, body, &ctl->why)
+			 : client_call(ctl->socket, req, status, body, &ctl->why);
+}
+
 static enum ctl_exit call(struct ctl *ctl, const struct client_request *req, json_t **out)
 {
 	struct str body = STR_INIT;
 	int status = 0;
 	json_error_t error;
 	*out = NULL;
-	switch (client_call(ctl->socket, req, &status, &body, &ctl->why)) {
+	switch (ask(ctl, req, &status, &body)) {
 	case CLIENT_OK:
 		break;
 	case CLIENT_FORBIDDEN:
@@ -66,16 +74,23 @@ static enum ctl_exit call(struct ctl *ctl, const struct client_request *req, jso
 
 enum ctl_exit api_get(struct ctl *ctl, const char *path, json_t **out)
 {
-	struct client_request req = {.method = "GET", .path = path, .timeout_s = READ_TIMEOUT_S};
-	return call(ctl, &req, out);
+	struct client_request req = {.method = "GET",
+				     .path = path,
+				     .timeout_s = READ_TIMEOUT_S,
+				     .connect_s = CONNECT_TIMEOUT_S};
+	return ctl->fleet ? ctl->get_of_all(ctl, path, out) : call(ctl, &req, out);
 }
 
 enum ctl_exit api_send(struct ctl *ctl, const char *method, const char *path, json_t *body,
 		       json_t **out)
 {
 	char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
-	struct client_request req = {
-	    .method = method, .path = path, .body = view_str(text), .timeout_s = CHANGE_TIMEOUT_S};
+	struct client_request req = {.method = method,
+				     .path = path,
+				     .body = view_str(text),
+				     .timeout_s = CHANGE_TIMEOUT_S,
+				     .connect_s = CONNECT_TIMEOUT_S,
+				     .token = ctl->token};
 	enum ctl_exit code = call(ctl, &req, out);
 	free(text);
 	json_decref(body);

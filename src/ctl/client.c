@@ -7,6 +7,7 @@
 #include "client.h"
 
 #include <errno.h>
+#include <netdb.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -216,13 +217,15 @@ static bool send_all(int fd, const char *p, size_t n)
 	return true;
 }
 
-static bool send_request(int fd, const struct client_request *req)
+static bool send_request(int fd, const struct client_request *req, const char *host)
 {
 	struct str s = STR_INIT;
 	str_printf(&s,
-		   "%s %s HTTP/1.1\r\nHost: weir\r\nUser-Agent: weirctl/" WEIR_VERSION
+		   "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: weirctl/" WEIR_VERSION
 		   "\r\nAccept: application/json\r\nConnection: close\r\n",
-		   req->method, req->path);
+		   req->method, req->path, host);
+	if (req->token.len)
+		str_printf(&s, "Authorization: Bearer " VIEW_FMT "\r\n", VIEW_ARG(req->token));
 	if (req->body.len)
 		str_text(&s, "Content-Type: application/json\r\n");
 	if (req->body.len || strcmp(req->method, "POST") == 0)
@@ -290,6 +293,37 @@ static int connect_to(const char *path, unsigned timeout_s)
 	return fd;
 }
 
+/* Whom a request goes to, for people; the Host field; what it is. */
+struct peer {
+	const char *name, *host, *what;
+};
+
+struct client_answer {
+	int *status;
+	struct str *body, *why;
+};
+
+/* Over a connection, which is closed. */
+static enum client_result exchange(struct reader *r, const struct client_request *req,
+				   struct peer peer, struct client_answer to)
+{
+	/* a refusal may arrive although the request could not be sent in full: read anyway */
+	send_request(r->fd, req, peer.host);
+	bool ok = read_answer(r, to.status, to.body);
+	close(r->fd);
+	if (ok)
+		return CLIENT_OK;
+	if (r->timed_out) {
+		str_printf(to.why,
+			   "weir does not answer on %s within %u s: is it overloaded or stopped?",
+			   peer.name, req->timeout_s);
+		return CLIENT_UNREACHABLE;
+	}
+	str_printf(to.why, "the answer on %s is no complete HTTP/1.1 response: is that weir's %s?",
+		   peer.name, peer.what);
+	return CLIENT_BROKEN;
+}
+
 enum client_result client_call(const char *socket_path, const struct client_request *req,
 			       int *status, struct str *body, struct str *why)
 {
@@ -300,21 +334,91 @@ enum client_result client_call(const char *socket_path, const struct client_requ
 		close(r.fd);
 		return CLIENT_FORBIDDEN;
 	}
-	/* a refusal may arrive although the request could not be sent in full: read anyway */
-	send_request(r.fd, req);
-	bool ok = read_answer(&r, status, body);
-	close(r.fd);
-	if (ok)
-		return CLIENT_OK;
-	if (r.timed_out) {
-		str_printf(why,
-			   "weir does not answer on %s within %u s: is it overloaded or stopped?",
-			   socket_path, req->timeout_s);
-		return CLIENT_UNREACHABLE;
+	return exchange(&r, req, (struct peer){socket_path, "weir", "socket"},
+			(struct client_answer){status, body, why});
+}
+
+/* ---- over TCP ---- */
+
+/* Host and port of "a:8404" or "[::1]:8404". */
+static bool split_node(const char *node, char host[NI_MAXHOST], const char **port)
+{
+	const char *colon = strrchr(node, ':');
+	size_t len = colon ? (size_t)(colon - node) : 0;
+	bool bracketed = len > 2 && node[0] == '[' && node[len - 1] == ']';
+	if (bracketed) {
+		node++;
+		len -= 2;
 	}
-	str_printf(why, "the answer on %s is no complete HTTP/1.1 response: is that weir's socket?",
-		   socket_path);
-	return CLIENT_BROKEN;
+	if (!len || len >= NI_MAXHOST || !colon[1] || (!bracketed && memchr(node, ':', len)))
+		return false;
+	memcpy(host, node, len);
+	host[len] = '\0';
+	*port = colon + 1;
+	return true;
+}
+
+/* The first address that takes the connection, or -1 with errno set; `at` gets it as text. */
+static int connect_first(const struct addrinfo *list, unsigned timeout_s, struct str *at)
+{
+	struct timeval limit = {.tv_sec = (time_t)timeout_s};
+	char ip[NI_MAXHOST], port[NI_MAXSERV];
+	int error = ENOENT;
+	for (const struct addrinfo *a = list; a; a = a->ai_next) {
+		int fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		if (fd < 0)
+			continue;
+		setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+		setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+		if (connect(fd, a->ai_addr, a->ai_addrlen) == 0 &&
+		    getnameinfo(a->ai_addr, a->ai_addrlen, ip, sizeof(ip), port, sizeof(port),
+				NI_NUMERICHOST | NI_NUMERICSERV) == 0) {
+			str_printf(at, a->ai_family == AF_INET6 ? "[%s]:%s" : "%s:%s", ip, port);
+			return fd;
+		}
+		error = errno == EINPROGRESS ? ETIMEDOUT : errno;
+		close(fd);
+	}
+	errno = error;
+	return -1;
+}
+
+static int connect_node(const char *node, unsigned timeout_s, struct str *at, struct str *why)
+{
+	struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *list = NULL;
+	char host[NI_MAXHOST];
+	const char *port = NULL;
+	if (!split_node(node, host, &port)) {
+		str_printf(why, "%s is not of the form HOST:PORT", node);
+		return -1;
+	}
+	int wrong = getaddrinfo(host, port, &hints, &list);
+	if (wrong) {
+		str_printf(why, "cannot find %s: %s", node, gai_strerror(wrong));
+		return -1;
+	}
+	int fd = connect_first(list, timeout_s, at);
+	if (fd < 0)
+		str_printf(why, "cannot connect to %s: %s", node, strerror(errno));
+	freeaddrinfo(list);
+	return fd;
+}
+
+enum client_result client_call_node(const char *node, const struct client_request *req, int *status,
+				    struct str *body, struct str *why)
+{
+	struct str at = STR_INIT;
+	struct reader r = {.fd = connect_node(node, req->connect_s, &at, why)};
+	enum client_result result = CLIENT_UNREACHABLE;
+	struct timeval limit = {.tv_sec = (time_t)req->timeout_s};
+	if (r.fd >= 0) {
+		setsockopt(r.fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+		/* by address: that weir serves under any, under names only those it knows */
+		result = exchange(&r, req, (struct peer){node, at.ptr, "status port"},
+				  (struct client_answer){status, body, why});
+	}
+	str_fini(&at);
+	return result;
 }
 
 void client_escape(struct str *out, const char *text)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One HTTP/1.1 request over weir's unix socket, with blocking calls that give
- * up after a timeout.
+ * One HTTP/1.1 request over weir's unix socket or its status port, with blocking calls
+ * that give up after a timeout.
  */
 #ifndef WEIR_CTL_CLIENT_H
 #define WEIR_CTL_CLIENT_H
@@ -16,6 +16,8 @@ struct client_request {
 	const char *path;   /* with query, percent-encoded */
 	struct view body;   /* JSON, or empty */
 	unsigned timeout_s; /* for each wait */
+	unsigned connect_s; /* to connect over TCP */
+	struct view token;  /* of status.token_file, for changes over TCP; or empty */
 };
 
 enum client_result {
@@ -31,6 +33,10 @@ enum client_result {
  */
 enum client_result client_call(const char *socket_path, const struct client_request *req,
 			       int *status, struct str *body, struct str *why);
+
+/* The same over TCP: `node` is HOST:PORT, a status.bind.  Nothing is encrypted. */
+enum client_result client_call_node(const char *node, const struct client_request *req, int *status,
+				    struct str *body, struct str *why);
 
 /* Appends `text` percent-encoded for a path segment or a query value. */
 void client_escape(struct str *out, const char *text);

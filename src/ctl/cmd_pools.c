@@ -30,11 +30,15 @@ static struct pool_sums sum_backends(const json_t *pool)
 	return sums;
 }
 
+/* A node's own row stands below the pool's, under its name. */
 static void pool_row(struct table *t, const json_t *pool)
 {
 	struct pool_sums sums = sum_backends(pool);
 	enum colour colour = sums.n_usable == sums.n ? GREEN : sums.n_usable ? YELLOW : RED;
-	put_clean(table_cell(t), get_text(pool, "name"));
+	const char *node = get_text(pool, "node");
+	struct str *cell = table_cell(t);
+	str_text(cell, *node ? "  at " : "");
+	put_clean(cell, *node ? node : get_text(pool, "name"));
 	put_clean(table_cell(t), get_text(pool, "strategy"));
 	str_printf(table_cell_in(t, colour), "%u/%u", (unsigned)sums.n_usable, (unsigned)sums.n);
 	str_u64(table_cell(t), sums.in_flight);
@@ -81,10 +85,14 @@ static void print_pools(struct ctl *ctl, const json_t *answer)
 	    {"RETRIES", RIGHT}, {"P50", RIGHT},     {"P99", RIGHT},      {"VERDICT", LEFT}};
 	const json_t *pools = json_object_get(answer, "pools");
 	struct table t;
-	size_t i;
-	json_t *pool;
+	size_t i, n;
+	json_t *pool, *node;
 	table_init(&t, columns, ARRAY_LEN(columns));
-	json_array_foreach(pools, i, pool) pool_row(&t, pool);
+	json_array_foreach(pools, i, pool)
+	{
+		pool_row(&t, pool);
+		json_array_foreach(json_object_get(pool, "nodes"), n, node) pool_row(&t, node);
+	}
 	table_print(&t, &ctl->out, ctl->colour);
 	table_fini(&t);
 	json_array_foreach(pools, i, pool) put_not_up(ctl, pool);

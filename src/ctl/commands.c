@@ -64,15 +64,18 @@ const struct command *command_nearest(const char *name)
 
 void command_help(const struct command *c, struct str *out)
 {
-	str_printf(out, "usage: weirctl [-s SOCKET] [--json]%s %s%s%s%s\n%s.\n\n%s",
+	unsigned no_options = OPT_WATCH | OF_FLEET | CHANGES;
+	str_printf(out,
+		   "usage: weirctl [-s SOCKET] [--nodes LIST]%s [--json]%s %s%s%s%s\n%s.\n\n%s",
+		   c->options & CHANGES ? " [--all]" : "",
 		   c->options & OPT_WATCH ? " [-w[SECONDS]]" : "", c->name, *c->args ? " " : "",
-		   c->args, c->options & ~(unsigned)OPT_WATCH ? " [OPTION]..." : "", c->summary,
-		   c->details);
+		   c->args, c->options & ~no_options ? " [OPTION]..." : "", c->summary, c->details);
 }
 
 void commands_help(struct str *out)
 {
-	str_text(out, "usage: weirctl [-s SOCKET] [--json] [-w[SECONDS]] COMMAND [ARGUMENT]...\n"
+	str_text(out, "usage: weirctl [-s SOCKET] [--nodes LIST] [--json] [-w[SECONDS]] COMMAND "
+		      "[ARGUMENT]...\n"
 		      "Looks at a running weir and changes it.\n\ncommands:\n");
 	for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
 		const struct command *c = &commands[i];
@@ -86,9 +89,16 @@ void commands_help(struct str *out)
 	    "  -s, --socket SOCKET   weir's status socket (default: $WEIR_SOCKET; else as root\n"
 	    "                        /run/weir/weir.sock, else $XDG_RUNTIME_DIR/weir.sock, or\n"
 	    "                        /tmp/weir-UID/weir.sock, or, without it, the one of root)\n"
+	    "      --nodes LIST      ask these, HOST:PORT,... (status.bind), or shared: this weir "
+	    "and\n"
+	    "                        those that share with it; pools, backends, top and histogram\n"
+	    "                        add up what they say, the others show one after the other\n"
+	    "      --all             change every node: those of --nodes, or shared\n"
+	    "      --token-file FILE what status.token_file of those has, which --all needs\n"
 	    "      --json            print the API's JSON instead of tables\n"
 	    "  -w, --watch[=SECONDS] repeat every SECONDS (default 2) until interrupted\n"
 	    "  -h, --help            this text; after a command, more about it\n"
 	    "  -V, --version         print the version\n"
-	    "\nexit status: 0 done, 1 the command failed, 2 wrong usage, 3 weir is unreachable\n");
+	    "\nexit status: 0 done, 1 the command failed, 2 wrong usage, 3 weir, or one of "
+	    "the\nnodes, is unreachable\n");
 }

@@ -20,6 +20,9 @@ enum ctl_option {
 	OPT_SECONDS = 1 << 10,
 	OPT_SINCE = 1 << 11,
 	OPT_STEP = 1 << 12,
+	/* not options, but what --nodes and --all do */
+	OF_FLEET = 1 << 13, /* --nodes: one picture; of others one for each node */
+	CHANGES = 1 << 14,  /* changes one weir, with --all each node */
 };
 
 struct command {

@@ -11,6 +11,7 @@
 #include <stddef.h>
 
 #include "weir/base/str.h"
+#include "weir/base/view.h"
 
 enum ctl_exit {
 	CTL_OK = 0,
@@ -21,10 +22,21 @@ enum ctl_exit {
 
 #define CTL_MAX_HEADERS 32
 
+struct fleet;
+struct json_t;
+
 struct ctl {
 	/* global options */
 	const char *socket;
-	bool socket_given; /* by -s */
+	bool socket_given;      /* by -s */
+	const char *nodes;      /* --nodes: HOST:PORT,..., or "shared" */
+	bool all;               /* --all: change every node */
+	const char *token_file; /* of status.token_file, to change others */
+	const char *node;       /* this one is asked, HOST:PORT, in place of the socket; or NULL */
+	struct view token;
+	struct fleet *fleet; /* all of these are asked; or NULL */
+	/* what api_get does then */
+	enum ctl_exit (*get_of_all)(struct ctl *ctl, const char *path, struct json_t **out);
 	bool json;
 	bool colour;
 	double watch_s; /* 0: once */
@@ -45,8 +57,10 @@ struct ctl {
 	const char *const *args;
 	size_t n_args;
 
-	struct str out; /* for standard output */
-	struct str why; /* why the command failed, without the program's name */
+	struct str out;     /* for standard output */
+	struct str why;     /* why the command failed, without the program's name */
+	struct str missing; /* nodes that did not answer the last question, a line each */
+	size_t n_missing;
 	bool forbidden; /* CTL_UNREACHABLE because of the socket's permissions */
 };
 

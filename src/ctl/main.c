@@ -12,6 +12,8 @@
 #include <unistd.h>
 
 #include "commands.h"
+#include "fleet.h"
+#include "table.h"
 #include "text.h"
 
 #include "weir/base/defs.h"
@@ -33,6 +35,9 @@ enum {
 	LONG_SECONDS,
 	LONG_SINCE,
 	LONG_STEP,
+	LONG_NODES,
+	LONG_ALL,
+	LONG_TOKEN_FILE,
 };
 
 static const struct option long_options[] = {
@@ -51,6 +56,9 @@ static const struct option long_options[] = {
     {"seconds", required_argument, NULL, LONG_SECONDS},
     {"since", required_argument, NULL, LONG_SINCE},
     {"step", required_argument, NULL, LONG_STEP},
+    {"nodes", required_argument, NULL, LONG_NODES},
+    {"all", no_argument, NULL, LONG_ALL},
+    {"token-file", required_argument, NULL, LONG_TOKEN_FILE},
     {"follow", no_argument, NULL, 'f'},
     {"header", required_argument, NULL, 'H'},
     {NULL, 0, NULL, 0},
@@ -62,25 +70,6 @@ struct said {
 	bool version;
 	unsigned options; /* enum ctl_option */
 };
-
-enum ctl_exit ctl_fail(struct ctl *ctl, enum ctl_exit code, const char *fmt, ...)
-{
-	va_list ap;
-	va_start(ap, fmt);
-	str_vprintf(&ctl->why, fmt, ap);
-	va_end(ap);
-	return code;
-}
-
-void ctl_flush(struct ctl *ctl)
-{
-	bool ok = fwrite(ctl->out.ptr ? ctl->out.ptr : "", 1, ctl->out.len, stdout) == ctl->out.len;
-	if (!ok || fflush(stdout)) {
-		fputs("weirctl: cannot write to standard output\n", stderr);
-		exit(CTL_FAILED);
-	}
-	str_reset(&ctl->out);
-}
 
 static enum ctl_exit set_watch(struct ctl *ctl, const char *seconds)
 {
@@ -124,6 +113,9 @@ static enum ctl_exit take_option(struct ctl *ctl, int option, struct said *said)
 	    {LONG_SECONDS, OPT_SECONDS, &ctl->seconds, NULL},
 	    {LONG_SINCE, OPT_SINCE, &ctl->since, NULL},
 	    {LONG_STEP, OPT_STEP, &ctl->step, NULL},
+	    {LONG_NODES, 0, &ctl->nodes, NULL},
+	    {LONG_ALL, 0, NULL, &ctl->all},
+	    {LONG_TOKEN_FILE, 0, &ctl->token_file, NULL},
 	};
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		if (rows[i].option != option)
@@ -197,7 +189,16 @@ static const struct command *choose(struct ctl *ctl, const struct said *said)
 	if (said->help)
 		return c;
 	unsigned extra = said->options & ~c->options;
-	if (extra)
+	bool changes = c->options & CHANGES;
+	if (ctl->all && !changes)
+		ctl_fail(ctl, CTL_USAGE, "%s changes nothing: --nodes shows all, not --all",
+			 c->name);
+	else if (ctl->nodes && !ctl->all && changes)
+		ctl_fail(ctl, CTL_USAGE, "--nodes looks; to %s at every node say --all as well",
+			 c->name);
+	else if (ctl->nodes && ctl->follow)
+		ctl_fail(ctl, CTL_USAGE, "--nodes takes no -f: follow one node");
+	else if (extra)
 		ctl_fail(ctl, CTL_USAGE, "%s takes no %s", c->name, option_text(extra & -extra));
 	else if (ctl->n_args < c->min_args || ctl->n_args > c->max_args)
 		ctl_fail(ctl, CTL_USAGE, "%s takes %s", c->name,
@@ -257,6 +258,17 @@ static void redraw(struct ctl *ctl)
 	ctl_flush(ctl);
 }
 
+static enum ctl_exit run_once(struct ctl *ctl, const struct command *c)
+{
+	enum ctl_exit code = ctl->nodes || ctl->all ? fleet_run(ctl, c) : c->run(ctl);
+	/* said behind what the others said; in JSON it is among "fleet" */
+	if (!ctl->json)
+		put_coloured(&ctl->out, ctl->colour && ctl->missing.len, RED,
+			     ctl->missing.len ? ctl->missing.ptr : "", ctl->missing.len);
+	str_reset(&ctl->missing);
+	return code;
+}
+
 /* Until interrupted.  On a terminal a weir that went away is waited for. */
 static enum ctl_exit watch(struct ctl *ctl, const struct command *c)
 {
@@ -266,7 +278,7 @@ static enum ctl_exit watch(struct ctl *ctl, const struct command *c)
 	for (bool first = true;; first = false) {
 		if (!first && !terminal && !ctl->json)
 			str_char(&ctl->out, '\n');
-		enum ctl_exit code = c->run(ctl);
+		enum ctl_exit code = run_once(ctl, c);
 		if (code != CTL_OK && (first || !terminal))
 			return code;
 		if (ctl->why.len) {
@@ -331,7 +343,10 @@ static enum ctl_exit run(struct ctl *ctl, int argc, char **argv)
 		command_help(c, &ctl->out);
 		return CTL_OK;
 	}
-	return ctl->watch_s > 0 ? watch(ctl, c) : c->run(ctl);
+	if (ctl->watch_s > 0)
+		return watch(ctl, c);
+	code = run_once(ctl, c);
+	return code == CTL_OK && ctl->n_missing ? CTL_UNREACHABLE : code;
 }
 
 int main(int argc, char **argv)
@@ -342,11 +357,13 @@ int main(int argc, char **argv)
 	    .colour = wants_colour(),
 	    .out = STR_INIT,
 	    .why = STR_INIT,
+	    .missing = STR_INIT,
 	};
 	enum ctl_exit code = run(&ctl, argc, argv);
 	ctl_flush(&ctl);
 	print_why(&ctl);
 	str_fini(&ctl.out);
 	str_fini(&ctl.why);
+	str_fini(&ctl.missing);
 	return (int)code;
 }

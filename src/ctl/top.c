@@ -95,7 +95,9 @@ static void ask_filter(struct top *top)
 static bool may_change(struct top *top, struct backend_ref *ref)
 {
 	if (top->read_only) {
-		say(top, true, VIEW("--read-only: nothing is changed from here"));
+		say(top, true,
+		    top->ctl->fleet ? VIEW("--nodes looks: change with weirctl --all")
+				    : VIEW("--read-only: nothing is changed from here"));
 		return false;
 	}
 	if (top->n_rows == 0 || !top->rows[top->at].backend) {
@@ -296,7 +298,7 @@ static void on_screen(struct top *top)
 
 enum ctl_exit cmd_top(struct ctl *ctl)
 {
-	struct top top = {.ctl = ctl, .read_only = ctl->read_only, .sort = SORT_NAME};
+	struct top top = {.ctl = ctl, .read_only = ctl->read_only || ctl->fleet, .sort = SORT_NAME};
 	if (ctl->json)
 		return ctl_fail(ctl, CTL_USAGE, "top takes no --json: see pools --json -w");
 	if (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO))

@@ -31,6 +31,17 @@ void put_shell_word(struct str *out, const char *word)
 void undo_begin(struct ctl *ctl, const char *command)
 {
 	str_text(&ctl->out, "undo: weirctl ");
+	if (ctl->nodes) {
+		str_text(&ctl->out, "--nodes ");
+		put_shell_word(&ctl->out, ctl->nodes);
+		str_char(&ctl->out, ' ');
+	}
+	str_text(&ctl->out, ctl->all ? "--all " : "");
+	if (ctl->token_file) {
+		str_text(&ctl->out, "--token-file ");
+		put_shell_word(&ctl->out, ctl->token_file);
+		str_char(&ctl->out, ' ');
+	}
 	if (ctl->socket_given) {
 		str_text(&ctl->out, "-s ");
 		put_shell_word(&ctl->out, ctl->socket);

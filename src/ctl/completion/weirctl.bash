@@ -20,23 +20,26 @@ _weirctl() {
 			socket=(-s "${COMP_WORDS[i + 1]}")
 			i=$((i + 1))
 			;;
+		--nodes | --token-file) i=$((i + 1)) ;;
 		-*) ;;
 		*) command=${command:-${COMP_WORDS[i]}} ;;
 		esac
 	done
 	case $before in
-	-s | --socket)
+	-s | --socket | --token-file)
 		mapfile -t COMPREPLY < <(compgen -f -- "$word")
 		return
 		;;
 	--phase) words='queue connect wait transfer client self total' ;;
 	--window) words='10s 1m 5m start' ;;
+	--nodes) words='shared' ;;
 	--since) words='-1h -1d -2d -7d -30d' ;;
 	--step) words='1m 15m 1h 6h 1d' ;;
 	*)
 		case $word:$command in
 		-*) words='--socket --json --watch --help --version --phase --window --name --weight
-			--client --wait --follow --header --read-only --seconds --since --step' ;;
+			--client --wait --follow --header --read-only --seconds --since --step
+			--nodes --all --token-file' ;;
 		*:) words=$(_weirctl_commands) ;;
 		*:drain | *:maintenance | *:enable | *:weight | *:remove) words=$(_weirctl_names backends) ;;
 		*:histogram | *:history) words="$(_weirctl_names pools) $(_weirctl_names backends)" ;;

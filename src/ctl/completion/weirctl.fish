@@ -11,7 +11,7 @@ function __weirctl_words
     for word in (commandline -opc)[2..]
         if test $is_value = yes
             set is_value no
-        else if contains -- $word -s --socket -H --header --phase --window --seconds --since --step --client --name --weight
+        else if contains -- $word -s --socket -H --header --phase --window --seconds --since --step --client --name --weight --nodes --token-file
             set is_value yes
         else if not string match -q -- '-*' $word
             printf '%s\n' $word
@@ -54,6 +54,9 @@ complete -c weirctl -n '__weirctl_needs_argument drain maintenance enable weight
 complete -c weirctl -n '__weirctl_needs_argument histogram history' -a '(__weirctl_names pools; __weirctl_names backends)'
 complete -c weirctl -n '__weirctl_needs_argument backends scaling slow add' -a '(__weirctl_names pools)'
 complete -c weirctl -s s -l socket -r -F -d 'status socket of weir'
+complete -c weirctl -l nodes -x -a shared -d 'ask all of these'
+complete -c weirctl -l all -d 'change every node'
+complete -c weirctl -l token-file -r -F -d 'token of the others'
 complete -c weirctl -l json -d 'print JSON'
 complete -c weirctl -s w -l watch -d 'repeat'
 complete -c weirctl -s h -l help -d 'help'
