@@ -55,6 +55,7 @@ static void put_limit(const struct rate_limit_view *view, void *arg)
 	json_member_u64(j, "burst", view->conf->burst);
 	json_member_u64(j, "status", view->conf->status);
 	json_member_bool(j, "dry_run", view->conf->dry_run);
+	json_member_bool(j, "shared", view->conf->shared);
 	json_member_u64(j, "passed", view->passed);
 	json_member_u64(j, "refused", view->refused);
 	put_offenders(j, view);

@@ -143,6 +143,11 @@ static void put_shared(struct scene *s)
 	       s->status.shared.connected);
 	single(&s->m, "weir_shared_nodes", "gauge", "Other nodes heard of within 5 s.",
 	       s->status.shared.n_nodes);
+	single(&s->m, "weir_shared_rate_limit_keys", "gauge",
+	       "Keys of shared rate limits that are in use.", s->status.shared.n_limits);
+	single(&s->m, "weir_shared_rate_limits_alone", "gauge",
+	       "1 while the server does not answer in time and each node keeps a fair part.",
+	       s->status.shared.limits_alone);
 	single(&s->m, "weir_shared_published_total", "counter",
 	       "times this node told the others its load", s->status.shared.published);
 	single(&s->m, "weir_shared_failed_total", "counter", "times it could not",

@@ -269,6 +269,8 @@ static void put_shared(struct json *j, const struct admin_status *s)
 		json_member_u64(j, "published", s->shared.published);
 		json_member_u64(j, "failed", s->shared.failed);
 		json_member_u64(j, "others", s->shared.n_nodes);
+		json_member_u64(j, "rate_limit_keys", s->shared.n_limits);
+		json_member_bool(j, "rate_limits_alone", s->shared.limits_alone);
 	}
 	json_object_end(j);
 }
@@ -280,6 +282,11 @@ static void put_shared_problems(struct json *j, const struct admin_status *s)
 			   "shared.redis " VIEW_FMT ": " VIEW_FMT
 			   "; meanwhile this node goes by what it sees itself",
 			   VIEW_ARG(s->shared.address), VIEW_ARG(s->shared.why));
+	if (s->shared.on && s->shared.limits_alone)
+		json_textf(j,
+			   "shared.redis " VIEW_FMT " does not answer in time: of rate limits that "
+			   "are shared each node has 1/%u",
+			   VIEW_ARG(s->shared.address), s->shared.n_parts);
 }
 
 static void put_problems(struct json *j, const struct admin_status *s,

@@ -80,6 +80,9 @@ void shared_status(const struct control *control, struct arena *arena, struct ad
 	out->shared.why = view_str(state.why);
 	out->shared.published = state.published;
 	out->shared.failed = state.failed;
+	out->shared.n_limits = state.n_limits;
+	out->shared.limits_alone = state.limits_alone;
+	out->shared.n_parts = state.n_parts;
 	out->shared.nodes = rows;
 	out->shared.n_nodes = n;
 }

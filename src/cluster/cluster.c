@@ -9,6 +9,7 @@
 
 #include <hiredis/hiredis.h>
 
+#include "limits.h"
 #include "presence.h"
 
 #include "weir/base/check.h"
@@ -21,6 +22,8 @@
 #define PASSWORD_MAX 4096
 #define KEY_MAX 300
 #define NODE_NAME_MAX 255 /* a name in the configuration */
+/* How long a node that has gone keeps its part of what nobody has asked for yet. */
+#define NODES_REMEMBERED_US 30000000
 /* Redis forgets the keys when nobody has spoken for so long. */
 #define KEYS_TTL_MS "60000"
 
@@ -69,6 +72,8 @@ struct cluster {
 	struct node *nodes;
 	size_t n_nodes;
 	uint64_t published, failed;
+	struct limits limits;
+	uint64_t most_at_us; /* so many nodes were there last */
 };
 
 static struct view node_name(const struct cluster *c)
@@ -198,6 +203,16 @@ static void hear(struct cluster *c, const redisReply *all, uint64_t now_us)
 		qsort(c->nodes, c->n_nodes, sizeof(*c->nodes), by_field);
 }
 
+/* Of a server that has just come back not all have heard: it is the most of a while. */
+static void count_nodes(struct cluster *c, uint64_t now_us)
+{
+	unsigned n = (unsigned)c->n_nodes + 1;
+	if (n < c->limits.n_nodes && now_us - c->most_at_us < NODES_REMEMBERED_US)
+		return;
+	c->most_at_us = now_us;
+	limits_set_nodes(&c->limits, n);
+}
+
 static void on_said(void *arg, const redisReply *reply)
 {
 	struct cluster *c = arg;
@@ -210,6 +225,7 @@ static void on_said(void *arg, const redisReply *reply)
 	}
 	c->published++;
 	hear(c, reply, clock_us());
+	count_nodes(c, clock_us());
 }
 
 /* ---- our own word ---- */
@@ -350,6 +366,7 @@ void cluster_commit(struct cluster *c)
 		redis_move(c->redis, &server);
 	else
 		redis_follow(c->redis, &server);
+	limits_follow(&c->limits, c->now.conf.prefix);
 	if (!c->now.conf.on || !view_eq(old.conf.prefix, c->now.conf.prefix))
 		forget_nodes(c);
 	if (old.conf.on && !c->now.conf.on)
@@ -369,6 +386,9 @@ struct cluster_state cluster_state(const struct cluster *c)
 	    .why = redis_why(c->redis),
 	    .published = c->published,
 	    .failed = c->failed,
+	    .n_limits = quota_count(),
+	    .limits_alone = c->now.conf.on && c->limits.alone,
+	    .n_parts = c->limits.n_nodes,
 	};
 }
 
@@ -431,6 +451,7 @@ struct cluster *cluster_new(struct loop *loop, struct pool_registry *registry)
 	make_auto_name(c);
 	buf_pool_init(&c->bufs, 16);
 	tls_local_init(&c->tls, loop, &c->bufs, 2);
+	limits_init(&c->limits, redis, loop);
 	return c;
 }
 
@@ -439,6 +460,7 @@ void cluster_free(struct cluster *c)
 	if (!c)
 		return;
 	redis_free(c->redis);
+	limits_fini(&c->limits);
 	forget_nodes(c);
 	settings_fini(&c->now);
 	settings_fini(&c->next);

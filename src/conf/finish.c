@@ -273,11 +273,6 @@ void finish_rate_limit(struct decoder *d, const struct element *element)
 		decode_error(d, node_at(element, "burst"),
 			     "a burst of %u takes more than 30 days to come back at this rate",
 			     limit->burst);
-	if (limit->shared)
-		decode_error(d, node_at(element, "shared"),
-			     "'shared: true' needs 'shared: {redis: ...}' and a way to lease "
-			     "rates, which this weir does not have yet: each node keeps its own "
-			     "count");
 }
 
 static void check_split_on(struct decoder *d, const struct conf_route *route,
@@ -685,6 +680,23 @@ static void finish_state(struct decoder *d, struct node *root)
 #endif
 }
 
+/* Limits of all nodes, and no way to know of them. */
+static void check_unshared(struct decoder *d, struct node *root)
+{
+	const struct node *routes = node_get(root, VIEW("routes"));
+	const struct node_item *it = routes ? routes->items : NULL;
+	for (size_t r = 0; it && r < d->conf->n_routes; r++, it = it->next) {
+		const struct conf_route *route = &d->conf->routes[r];
+		bool shared = false;
+		for (size_t i = 0; i < route->rate_limits.n; i++)
+			shared |= route->rate_limits.rows[i].shared;
+		if (shared)
+			decode_error(d, node_get(it->value, VIEW("rate_limit")),
+				     "'shared: true' needs 'shared: {redis: {address: ...}}', by "
+				     "which nodes tell each other");
+	}
+}
+
 static void finish_shared(struct decoder *d, struct node *root)
 {
 	const struct conf_shared *shared = &d->conf->shared;
@@ -694,6 +706,8 @@ static void finish_shared(struct decoder *d, struct node *root)
 		decode_error(d, node, "shared needs 'redis: {address: 127.0.0.1:6379}'");
 	if (redis)
 		finish_client_tls(d, &shared->tls, node_get(redis, VIEW("tls")), "the server is");
+	if (!shared->on)
+		check_unshared(d, root);
 	for (size_t i = 0; !shared->on && i < d->conf->n_pools; i++) {
 		const struct conf_pool *pool = &d->conf->pools[i];
 		if (pool->balance_shared)

@@ -169,3 +169,29 @@ bool gcra_take(uint64_t key, const struct gcra_limit *limit, uint64_t now_us,
 		}
 	}
 }
+
+static uint64_t units_of(uint64_t now_us)
+{
+	return now_us * GCRA_UNITS_PER_US & TIME_MASK;
+}
+
+uint64_t gcra_ahead(uint64_t key, uint64_t now_us)
+{
+	key |= !key;
+	struct slot *slot = find(bucket_of(key), key);
+	uint64_t tat = slot ? atomic_load_explicit(&slot->tat, memory_order_acquire) : 0;
+	int64_t ahead = slot ? after(tat >> CHECK_BITS, units_of(now_us)) : 0;
+	return ahead > 0 && (tat & CHECK_MASK) == (key & CHECK_MASK) ? (uint64_t)ahead : 0;
+}
+
+void gcra_put(uint64_t key, uint64_t ahead, uint64_t now_us)
+{
+	uint64_t now = units_of(now_us);
+	bool fresh;
+	key |= !key;
+	struct slot *slot = slot_of(key, now, &fresh);
+	if (ahead > TIME_MASK / 4)
+		ahead = TIME_MASK / 4;
+	atomic_store_explicit(&slot->tat, word_of((now + ahead) & TIME_MASK, key),
+			      memory_order_release);
+}

@@ -52,4 +52,9 @@ uint64_t gcra_hash(const void *ptr, size_t len);
 bool gcra_take(uint64_t key, const struct gcra_limit *limit, uint64_t now_us,
 	       struct gcra_result *result);
 
+/* How far ahead of now a key's time is, in units; 0: nothing is known of it. */
+uint64_t gcra_ahead(uint64_t key, uint64_t now_us);
+/* From now on it is so far ahead, whatever it was. */
+void gcra_put(uint64_t key, uint64_t ahead, uint64_t now_us);
+
 #endif

@@ -15,6 +15,7 @@
 #include "filters.h"
 #include "gcra.h"
 #include "offenders.h"
+#include "quotas.h"
 
 #include "weir/base/check.h"
 #include "weir/base/defs.h"
@@ -48,6 +49,7 @@ struct limit {
 	const struct conf_rate_limit *conf;
 	struct gcra_limit gcra;
 	struct rule *rule;
+	uint64_t shared_id; /* the same at every node that has this limit */
 };
 
 struct limits {
@@ -123,11 +125,19 @@ static void release(void *state)
 	free(limits);
 }
 
+static bool tables_ready(const struct conf *conf, const struct conf_route *route)
+{
+	bool shared = false;
+	for (size_t i = 0; i < route->rate_limits.n; i++)
+		shared |= route->rate_limits.rows[i].shared;
+	return gcra_table_ready(conf->rate_limit_keys) && (!shared || quota_table_ready());
+}
+
 static void *build(const struct conf *conf, const struct conf_route *route, unsigned n_workers,
 		   struct str *why)
 {
 	size_t n = route->rate_limits.n;
-	if (!gcra_table_ready(conf->rate_limit_keys)) {
+	if (!tables_ready(conf, route)) {
 		str_text(why, "there is no memory for rate_limit_keys");
 		return NULL;
 	}
@@ -140,6 +150,8 @@ static void *build(const struct conf *conf, const struct conf_route *route, unsi
 		limits->rows[i] = (struct limit){
 		    .conf = cl,
 		    .gcra = {.interval = interval, .burst = interval * cl->burst},
+		    .shared_id =
+			hash_bytes(&cl->rate, sizeof(cl->rate), id_of(route, i) ^ cl->burst),
 		    .rule = rule_get(route, i, n_workers),
 		};
 	}
@@ -213,6 +225,48 @@ static uint64_t key_of(struct filter_call *call, const struct limit *limit, stru
 	return gcra_hash(parts, (1 + key->n) * sizeof(parts[0]));
 }
 
+/*
+ * What the key is called among nodes.  The hash is no secret: who finds two values that
+ * meet has spent 2^32 tries to share one count between them.
+ */
+static uint64_t name_of(struct filter_call *call, const struct limit *limit)
+{
+	static const uint8_t known[SIPHASH_KEY_LEN] = "weir shared key";
+	const struct conf_limit_key *key = &limit->conf->key;
+	uint64_t parts[1 + CONF_LIMIT_KEY_MAX];
+	char room[SOURCE_ROOM];
+	parts[0] = limit->shared_id;
+	for (size_t i = 0; i < key->n; i++) {
+		const struct conf_key_source *source = &key->rows[i];
+		struct view value =
+		    source_text(source->on, source->name, call->client, call->msg, room);
+		parts[1 + i] = value.len ? siphash64(known, value.ptr, value.len) : 0;
+	}
+	return siphash64(known, parts, (1 + key->n) * sizeof(parts[0]));
+}
+
+/* A part of the limit, which others have as well (weir/filter/quota.h). */
+static bool take_shared(struct filter_call *call, const struct limit *limit, uint64_t key,
+			struct gcra_result *result)
+{
+	struct quota *quota = quota_find(key);
+	if (!quota)
+		quota = quota_claim(key, name_of(call, limit), &limit->gcra);
+	struct gcra_limit mine = quota_limit(&limit->gcra, quota_part(quota));
+	bool taken = gcra_take(key, &mine, call->now_us, result);
+	if (quota)
+		quota_note(quota, taken, call->now_us);
+	return taken;
+}
+
+static bool take(struct filter_call *call, const struct limit *limit, struct gcra_result *result)
+{
+	uint64_t key = key_of(call, limit, NULL);
+	if (unlikely(limit->conf->shared))
+		return take_shared(call, limit, key, result);
+	return gcra_take(key, &limit->gcra, call->now_us, result);
+}
+
 static void note(struct filter_call *call, const struct limit *limit)
 {
 	struct rule *rule = limit->rule;
@@ -261,7 +315,7 @@ static enum filter_verdict request(struct filter_call *call)
 	for (size_t i = 0; i < limits->n; i++) {
 		const struct limit *limit = &limits->rows[i];
 		struct gcra_result result;
-		if (gcra_take(key_of(call, limit, NULL), &limit->gcra, call->now_us, &result)) {
+		if (take(call, limit, &result)) {
 			counter_add(&limit->rule->local[call->worker].passed, 1);
 			continue;
 		}

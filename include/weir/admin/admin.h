@@ -103,6 +103,9 @@ struct admin_status {
 		struct view node, address; /* ours; that of the server */
 		struct view why;           /* there is no connection because; else empty */
 		uint64_t published, failed;
+		size_t n_limits;   /* keys of shared rate limits in use */
+		bool limits_alone; /* they go on with 1/n_parts */
+		unsigned n_parts;
 		struct admin_node *nodes; /* the others */
 		size_t n_nodes;
 	} shared;

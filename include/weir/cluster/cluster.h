@@ -44,6 +44,9 @@ struct cluster_state {
 	struct view address; /* of the server */
 	const char *why;     /* "" while all is well */
 	uint64_t published, failed;
+	size_t n_limits;   /* keys of shared rate limits that are in use */
+	bool limits_alone; /* nobody answers in time: each goes on with 1/n_parts */
+	unsigned n_parts;
 };
 
 /* NULL without memory. */

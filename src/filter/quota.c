@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The keys of shared limits that are in use; weir/filter/quota.h says what for.
+ *
+ * A slot is claimed by a worker (key 0, then CLAIMED, then the key) and given back by the
+ * control thread when nobody has asked for it for IDLE_US.  Who still holds it in that
+ * moment counts one request for nobody: the sum is off by one, and nothing else.  Two
+ * workers that bring a new key at once may make two slots of it: both report.
+ */
+#include "quotas.h"
+
+#include <math.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
+
+#include "weir/base/check.h"
+#include "weir/base/defs.h"
+
+#define WAYS 8
+#define CLAIMED UINT64_C(1)
+#define IDLE_US 10000000
+/* What was heard about a key longer ago says nothing about its part. */
+#define STALE_US 1000000
+#define LEAST_PART (QUOTA_WHOLE / 256)
+
+struct quota {
+	_Atomic uint64_t key;
+	_Atomic uint64_t first_us; /* of what `used` counts */
+	_Atomic uint32_t used, refused;
+	_Atomic uint32_t part;          /* of QUOTA_WHOLE; 0: the fair one */
+	uint64_t name, interval, burst; /* written before `key` */
+	/* control thread */
+	uint64_t seen_us;  /* somebody asked */
+	uint64_t heard_us; /* 0: never */
+	double ahead_us;   /* at heard_us */
+	double demand;     /* at demand_us */
+	uint64_t demand_us;
+	bool alone; /* nobody has answered since */
+} CACHE_ALIGNED;
+
+static struct {
+	struct quota *slots;
+	_Atomic uint64_t used[QUOTAS_MAX / 64]; /* a bit for each slot that may be in use */
+	_Atomic uint32_t fair;                  /* the part of 1/n */
+	size_t next;                            /* control: where the next collection begins */
+} table = {.fair = QUOTA_WHOLE};
+
+bool quota_table_ready(void)
+{
+	if (table.slots)
+		return true;
+	/* zero pages, which are there when they are first written */
+	void *map = mmap(NULL, QUOTAS_MAX * sizeof(struct quota), PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (map == MAP_FAILED)
+		return false;
+	table.slots = map;
+	return true;
+}
+
+/* ---- workers ---- */
+
+static struct quota *bucket_of(uint64_t key)
+{
+	/* gcra.c takes the high bits */
+	return &table.slots[(key >> 8) % (QUOTAS_MAX / WAYS) * WAYS];
+}
+
+static uint64_t key_in_use(uint64_t key)
+{
+	return key > CLAIMED ? key : key + 2;
+}
+
+struct quota *quota_find(uint64_t key)
+{
+	struct quota *bucket = bucket_of(key);
+	key = key_in_use(key);
+	for (unsigned i = 0; i < WAYS; i++)
+		if (atomic_load_explicit(&bucket[i].key, memory_order_acquire) == key)
+			return &bucket[i];
+	return NULL;
+}
+
+struct quota *quota_claim(uint64_t key, uint64_t name, const struct gcra_limit *limit)
+{
+	struct quota *bucket = bucket_of(key);
+	for (unsigned i = 0; i < WAYS; i++) {
+		struct quota *quota = &bucket[i];
+		uint64_t none = 0;
+		if (!atomic_compare_exchange_strong_explicit(
+			&quota->key, &none, CLAIMED, memory_order_acquire, memory_order_relaxed))
+			continue;
+		quota->name = name;
+		quota->interval = limit->interval;
+		quota->burst = limit->burst;
+		atomic_store_explicit(&quota->key, key_in_use(key), memory_order_release);
+		size_t at = (size_t)(quota - table.slots);
+		atomic_fetch_or_explicit(&table.used[at / 64], UINT64_C(1) << at % 64,
+					 memory_order_release);
+		return quota;
+	}
+	return NULL;
+}
+
+uint32_t quota_part(const struct quota *quota)
+{
+	uint32_t part = quota ? atomic_load_explicit(&quota->part, memory_order_relaxed) : 0;
+	return part ? part : atomic_load_explicit(&table.fair, memory_order_relaxed);
+}
+
+void quota_note(struct quota *quota, bool taken, uint64_t now_us)
+{
+	if (!taken)
+		atomic_fetch_add_explicit(&quota->refused, 1, memory_order_relaxed);
+	else if (atomic_fetch_add_explicit(&quota->used, 1, memory_order_relaxed) == 0)
+		atomic_store_explicit(&quota->first_us, now_us, memory_order_relaxed);
+}
+
+/* ---- control thread ---- */
+
+static double interval_us(const struct quota *quota)
+{
+	return (double)quota->interval / GCRA_UNITS_PER_US;
+}
+
+static double burst_us(const struct quota *quota)
+{
+	return (double)quota->burst / GCRA_UNITS_PER_US;
+}
+
+static void remember_demand(struct quota *quota, double demand, uint64_t now_us)
+{
+	double passed = (double)(now_us - quota->demand_us);
+	quota->demand = quota->demand * exp(-passed / QUOTA_MEMORY_US) + demand;
+	quota->demand_us = now_us;
+}
+
+static void give_back(size_t at)
+{
+	struct quota *quota = &table.slots[at];
+	atomic_store_explicit(&quota->part, 0, memory_order_relaxed);
+	quota->heard_us = quota->seen_us = 0;
+	quota->ahead_us = quota->demand = 0;
+	quota->alone = false;
+	atomic_fetch_and_explicit(&table.used[at / 64], ~(UINT64_C(1) << at % 64),
+				  memory_order_relaxed);
+	atomic_store_explicit(&quota->key, 0, memory_order_release);
+}
+
+/* What was heard of it, less the time since. */
+static double known_ahead(const struct quota *quota, uint64_t now_us)
+{
+	double left = quota->ahead_us - (double)(now_us - quota->heard_us);
+	return quota->heard_us && left > 0 ? left : 0;
+}
+
+static struct quota_report report_of(struct quota *quota, uint64_t now_us)
+{
+	uint64_t key = atomic_load_explicit(&quota->key, memory_order_relaxed);
+	uint32_t used = atomic_exchange_explicit(&quota->used, 0, memory_order_relaxed);
+	uint32_t refused = atomic_exchange_explicit(&quota->refused, 0, memory_order_relaxed);
+	uint64_t first_us = atomic_load_explicit(&quota->first_us, memory_order_relaxed);
+	struct quota_report r = {
+	    .key = key,
+	    .slot = (uint32_t)(quota - table.slots),
+	    .name = quota->name,
+	    .used_us = used * interval_us(quota),
+	    .lag_us = used && first_us < now_us ? (double)(now_us - first_us) : 0,
+	    .demand = (double)used + refused,
+	    .ahead_us = known_ahead(quota, now_us),
+	    .most_us = 2 * burst_us(quota) + STALE_US,
+	};
+	if (quota->alone) {
+		uint64_t ahead = gcra_ahead(key, now_us);
+		r.begins_anew = true;
+		r.ahead_us = (double)ahead / GCRA_UNITS_PER_US;
+		r.used_us = r.lag_us = 0; /* it is in ahead_us */
+	}
+	remember_demand(quota, r.demand, now_us);
+	r.all_us = quota->demand;
+	return r;
+}
+
+/* Whether it has something to say; gives it back when it has been silent for long. */
+static bool is_busy(size_t at, uint64_t now_us)
+{
+	struct quota *quota = &table.slots[at];
+	if (atomic_load_explicit(&quota->key, memory_order_acquire) <= CLAIMED)
+		return false;
+	bool busy = atomic_load_explicit(&quota->used, memory_order_relaxed) ||
+		    atomic_load_explicit(&quota->refused, memory_order_relaxed);
+	if (busy || !quota->seen_us)
+		quota->seen_us = now_us;
+	else if (now_us - quota->seen_us > IDLE_US)
+		give_back(at);
+	else if (now_us - quota->seen_us > STALE_US)
+		atomic_store_explicit(&quota->part, 0, memory_order_relaxed);
+	return busy;
+}
+
+bool quota_collect_one(struct quota *quota, struct quota_report *out, uint64_t now_us)
+{
+	if (!is_busy((size_t)(quota - table.slots), now_us))
+		return false;
+	*out = report_of(quota, now_us);
+	return true;
+}
+
+static uint64_t bits_at(size_t word)
+{
+	return atomic_load_explicit(&table.used[word], memory_order_acquire);
+}
+
+size_t quota_collect(struct quota_report *out, size_t max, uint64_t now_us)
+{
+	const size_t n_words = ARRAY_LEN(table.used);
+	size_t n = 0, begin = table.next;
+	for (size_t i = 0; table.slots && i < n_words; i++) {
+		size_t word = (begin + i) % n_words;
+		if (n + 64 > max) {
+			table.next = word; /* the others first, the next time */
+			return n;
+		}
+		for (uint64_t bits = bits_at(word); bits; bits &= bits - 1) {
+			size_t at = word * 64 + (size_t)__builtin_ctzll(bits);
+			n += quota_collect_one(&table.slots[at], &out[n], now_us);
+		}
+	}
+	return n;
+}
+
+void quota_answer(const struct quota_report *report, double ahead_us, double demand,
+		  uint64_t now_us)
+{
+	struct quota *quota = &table.slots[report->slot];
+	if (atomic_load_explicit(&quota->key, memory_order_relaxed) != report->key)
+		return;
+	double mine = report->all_us > 0 && demand > 0 ? report->all_us / demand : 1;
+	double part = fmin(mine, 1) * QUOTA_WHOLE;
+	uint32_t rounded = part > LEAST_PART ? (uint32_t)part : LEAST_PART;
+	double used = atomic_load_explicit(&quota->used, memory_order_relaxed);
+	quota->ahead_us = fmax(ahead_us, 0);
+	quota->heard_us = now_us;
+	quota->alone = false;
+	atomic_store_explicit(&quota->part, rounded, memory_order_relaxed);
+	/* what came meanwhile is charged as it will be from now on */
+	double since_us = used * interval_us(quota) * QUOTA_WHOLE / rounded;
+	gcra_put(report->key, (uint64_t)((quota->ahead_us + since_us) * GCRA_UNITS_PER_US), now_us);
+}
+
+void quota_alone(unsigned n_nodes, uint64_t now_us)
+{
+	quota_set_nodes(n_nodes);
+	for (size_t word = 0; table.slots && word < ARRAY_LEN(table.used); word++) {
+		for (uint64_t bits = bits_at(word); bits; bits &= bits - 1) {
+			size_t at = word * 64 + (size_t)__builtin_ctzll(bits);
+			struct quota *quota = &table.slots[at];
+			if (is_busy(at, now_us)) {
+				quota->alone = true;
+				(void)report_of(quota, now_us);
+			}
+			quota->alone = true;
+			atomic_store_explicit(&quota->part, 0, memory_order_relaxed);
+		}
+	}
+}
+
+void quota_set_nodes(unsigned n_nodes)
+{
+	atomic_store_explicit(&table.fair, QUOTA_WHOLE / (n_nodes ? n_nodes : 1),
+			      memory_order_relaxed);
+}
+
+size_t quota_count(void)
+{
+	size_t n = 0;
+	for (size_t word = 0; word < ARRAY_LEN(table.used); word++)
+		n += (size_t)__builtin_popcountll(bits_at(word));
+	return n;
+}

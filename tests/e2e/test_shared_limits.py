@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: MIT
+"""rate_limit of three weirs together, by a real Redis that also hangs, ends, forgets and is replaced."""
+import signal
+import threading
+import time
+
+import pytest
+
+from test_cluster import node, problems, redis  # noqa: F401, pylint: disable=unused-import
+from wire import wait_for
+
+RATE = 100
+
+
+class Load:
+    """Threads that ask in turn until stopped; counts 200s by node."""
+
+    def __init__(self, daemons, rates):
+        self.passed = [0] * len(daemons)
+        self.statuses = set()
+        self.done = threading.Event()
+        self.threads = [threading.Thread(target=self.run, args=(i, d, r))
+                        for i, (d, r) in enumerate(zip(daemons, rates)) if r]
+        self.begun = time.monotonic()
+        for thread in self.threads:
+            thread.start()
+
+    def run(self, i, daemon, rate):
+        with daemon.connect() as client:
+            due = time.monotonic()
+            while not self.done.is_set():
+                status = client.ask().status
+                self.statuses.add(status)
+                self.passed[i] += status == 200
+                due += 1 / rate
+                time.sleep(max(0, due - time.monotonic()))
+
+    def stop(self):
+        self.done.set()
+        for thread in self.threads:
+            thread.join()
+        self.seconds = time.monotonic() - self.begun
+        return sum(self.passed)
+
+
+@pytest.fixture
+def three(node, redis, scripted):  # noqa: F811
+    server, backend = redis(), scripted()
+    limit = [{"rate": f"{RATE}/s", "burst": RATE // 2, "shared": True}]
+
+    def start(name):
+        return node(name, server, [backend.address],
+                    routes=[{"name": "api", "pool": "app", "rate_limit": limit}])
+    daemons = [start(name) for name in "abc"]
+    for daemon in daemons:
+        wait_for(lambda d=daemon: d.admin.get("/v1/status")["shared"]["others"] == 2, 15,
+                 "all know each other")
+    return server, daemons
+
+
+def run(daemons, rates, seconds):
+    load = Load(daemons, rates)
+    time.sleep(seconds)
+    load.stop()
+    assert load.statuses <= {200, 429}, load.statuses
+    return load
+
+
+@pytest.mark.parametrize("rates", [(150, 150, 150), (300, 60, 15)], ids=["even", "uneven"])
+def test_the_sum_is_the_limit(three, rates):
+    _, daemons = three
+    load = run(daemons, rates, 4)
+    right = RATE // 2 + RATE * load.seconds
+    assert abs(sum(load.passed) / right - 1) < 0.05, (load.passed, load.seconds)
+    if rates[0] > rates[1]:
+        assert load.passed[0] > 2.5 * load.passed[1], load.passed
+    assert daemons[0].admin.get("/v1/status")["shared"]["rate_limit_keys"] == 1
+    assert daemons[0].admin.get("/v1/limits")["limits"][0]["shared"] is True
+
+
+def test_below_the_limit_nobody_is_refused(three):
+    _, daemons = three
+    load = run(daemons, (60, 10, 5), 3)
+    assert load.statuses == {200}
+
+
+def alone(daemon):
+    return [p for p in problems(daemon) if "1/3" in p]
+
+
+@pytest.mark.parametrize("trouble", ["killed", "hangs", "replaced"])
+def test_without_redis_each_keeps_its_part(three, redis, trouble):  # noqa: F811
+    server, daemons = three
+    run(daemons, (100, 100, 100), 0.5)
+    load = Load(daemons, (200, 200, 200))
+    server.kill(signal.SIGSTOP if trouble == "hangs" else signal.SIGKILL)
+    if trouble != "hangs":
+        server.wait()
+    for daemon in daemons:
+        wait_for(lambda d=daemon: alone(d), 15, "it is said")
+    if trouble == "replaced":
+        redis(port=server.port)
+        for daemon in daemons:
+            wait_for(lambda d=daemon: not problems(d), 20, "all is well again")
+    else:
+        time.sleep(1.5)
+    load.stop()
+    assert load.statuses == {200, 429}
+    right = RATE * load.seconds
+    assert right * 0.8 < sum(load.passed) < right * 1.2 + RATE // 2, (load.passed, load.seconds)
+    if trouble != "replaced":
+        assert max(load.passed) < min(load.passed) * 1.4, load.passed
+    if trouble == "hangs":
+        server.kill(signal.SIGCONT)
+
+
+def test_flushed_it_is_not_a_new_burst(three):
+    server, daemons = three
+    load = Load(daemons, (150, 150, 150))
+    for _ in range(3):
+        time.sleep(1)
+        server.cli("FLUSHALL")
+    load.stop()
+    right = RATE // 2 + RATE * load.seconds
+    assert abs(sum(load.passed) / right - 1) < 0.12, (load.passed, load.seconds)
+
+
+def test_it_needs_redis(weir, scripted):
+    daemon = weir([scripted().address])
+    limit = [{"rate": "1/s", "shared": True}]
+    conf = {**daemon.conf, "routes": [{"pool": "app", "rate_limit": limit}]}
+    assert "needs 'shared: {redis" in str(daemon.reload(conf, status=422))

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Shared rate limits in a simulated world: nodes with counts of their own, a server
+ * that adds up as the script of cluster/limits.c does, load that is steady, bursty, uneven
+ * or wanders, and a server that is away for a while.
+ */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <string.h>
+
+#include "filter/quotas.h"
+#include "weir/base/defs.h"
+#include "weir/base/rng.h"
+
+#define NODES 3
+#define MS 1000.0
+#define START 900000000.0 /* us */
+
+struct server {
+	bool has;
+	double g, e, at; /* us */
+};
+
+static void server_take(struct server *s, const struct quota_report *r, double now, double *ahead,
+			double *demand)
+{
+	double g = now - r->lag_us, e;
+	if (s->has) {
+		g = fmax(g, s->g);
+		e = s->e * exp(fmin(0, s->at - now) / QUOTA_MEMORY_US) + r->demand;
+	} else {
+		if (r->ahead_us > 0)
+			g = now + r->ahead_us;
+		e = r->all_us;
+	}
+	if (r->begins_anew)
+		g = fmax(g, now + r->ahead_us);
+	g = fmin(g + r->used_us, now + r->most_us);
+	*s = (struct server){true, g, e, now};
+	*ahead = floor(g - now);
+	*demand = e;
+}
+
+enum trouble { NONE, AWAY, FLUSHED };
+
+struct world {
+	unsigned seed;
+	double rate, burst; /* of the limit */
+	double load[NODES]; /* requests a second at each node */
+	double on_s, off_s; /* bursts; off_s 0: steady */
+	double wander_s;    /* the load moves from node to node, if not 0 */
+	double seconds;
+	enum trouble trouble;
+};
+
+/* One count for all, which knows of everything at once: what is right. */
+struct ideal {
+	double tat, taken;
+};
+
+static void ideal_take(struct ideal *ideal, const struct world *w, double now)
+{
+	double interval = 1e6 / w->rate, tat = fmax(ideal->tat, now);
+	if (tat + interval > now + w->burst * interval + 1e-6)
+		return;
+	ideal->tat = tat + interval;
+	ideal->taken++;
+}
+
+static double load_at(const struct world *w, int node, double s)
+{
+	if (w->off_s > 0 && fmod(s, w->on_s + w->off_s) >= w->on_s)
+		return 0;
+	if (w->wander_s > 0)
+		return (int)(s / w->wander_s) % NODES == node ? w->load[0] : w->load[0] / 50;
+	return w->load[node];
+}
+
+struct sums {
+	double taken, ideal, of[NODES];
+};
+
+/* A step is half a millisecond; requests come by chance. */
+static struct sums run(const struct world *w)
+{
+	static unsigned n_worlds;
+	struct rng rng;
+	struct server server = {.has = false};
+	struct ideal ideal = {0};
+	struct sums sums = {0};
+	uint64_t interval = (uint64_t)(8e6 / w->rate), keys[NODES];
+	const struct gcra_limit limit = {interval, (uint64_t)(w->burst * (double)interval)};
+	double next[NODES];
+	cr_assert(gcra_table_ready(1000) && quota_table_ready());
+	rng_init(&rng, w->seed);
+	quota_set_nodes(NODES);
+	for (int i = 0; i < NODES; i++) {
+		uint64_t name[2] = {++n_worlds, (uint64_t)i};
+		keys[i] = gcra_hash(name, sizeof(name));
+		next[i] = START + rng_below(&rng, 100000);
+	}
+	for (double now = START; now < START + w->seconds * 1e6; now += 500) {
+		double s = (now - START) / 1e6;
+		bool away = w->trouble == AWAY && s > w->seconds / 3 && s < w->seconds * 2 / 3;
+		if (w->trouble == FLUSHED && fabs(fmod(s, 13) - 12.9) < 0.0002)
+			server.has = false;
+		for (int i = 0; i < NODES; i++) {
+			double expected = load_at(w, i, s) * 0.0005;
+			uint32_t n = (uint32_t)expected;
+			n += rng_below(&rng, 1000000) < (expected - n) * 1e6;
+			while (n--) {
+				struct gcra_result result;
+				struct quota *quota = quota_find(keys[i]);
+				quota = quota ? quota : quota_claim(keys[i], keys[i], &limit);
+				struct gcra_limit mine = quota_limit(&limit, quota_part(quota));
+				bool taken = gcra_take(keys[i], &mine, (uint64_t)now, &result);
+				quota_note(quota, taken, (uint64_t)now);
+				sums.taken += taken;
+				sums.of[i] += taken;
+				ideal_take(&ideal, w, now);
+			}
+		}
+		for (int i = 0; i < NODES; i++) {
+			struct quota_report r;
+			if (now < next[i])
+				continue;
+			next[i] = now + 80 * MS + rng_below(&rng, 40000);
+			if (away) {
+				quota_alone(NODES, (uint64_t)now);
+				continue;
+			}
+			struct quota *quota = quota_find(keys[i]);
+			if (quota && quota_collect_one(quota, &r, (uint64_t)now)) {
+				double ahead, demand;
+				server_take(&server, &r, now, &ahead, &demand);
+				quota_answer(&r, ahead, demand, (uint64_t)now);
+			}
+		}
+	}
+	sums.ideal = ideal.taken;
+	return sums;
+}
+
+static const struct world worlds[] = {
+    {1, 100, 100, {200, 200, 200}, 0, 0, 0, 20, NONE},
+    {2, 100, 100, {1000, 20, 20}, 0, 0, 0, 20, NONE},
+    {3, 100, 100, {500, 0, 0}, 0, 0, 0, 20, NONE},
+    {4, 100, 20, {300, 100, 10}, 0, 0, 0, 20, NONE},
+    {5, 1000, 1000, {2000, 500, 100}, 0, 0, 0, 20, NONE},
+    {6, 100, 200, {400, 400, 400}, 2, 2, 0, 40, NONE},
+    {7, 100, 100, {900, 100, 300}, 1, 3, 0, 40, NONE},
+    {8, 100, 100, {600, 0, 0}, 0, 0, 1.5, 30, NONE},
+    {9, 500, 100, {700, 300, 200}, 0, 0, 0, 20, NONE},
+    {10, 100, 100, {300, 300, 300}, 0, 0, 0, 40, FLUSHED},
+};
+
+Test(quota, the_sum_is_the_limit)
+{
+	for (size_t i = 0; i < ARRAY_LEN(worlds); i++) {
+		struct sums sums = run(&worlds[i]);
+		double off = sums.taken / sums.ideal - 1;
+		cr_expect(fabs(off) < 0.02, "world %zu: %.0f taken of %.0f, %+.2f %%", i + 1,
+			  sums.taken, sums.ideal, 100 * off);
+	}
+}
+
+Test(quota, below_the_limit_nobody_is_refused)
+{
+	const struct world w = {11, 100, 100, {30, 30, 20}, 0, 0, 0, 30, NONE};
+	struct sums sums = run(&w);
+	cr_expect(sums.taken >= sums.ideal * 0.998, "%.0f of %.0f", sums.taken, sums.ideal);
+}
+
+Test(quota, alone_each_keeps_a_fair_part)
+{
+	const struct world w = {12, 90, 90, {400, 400, 400}, 0, 0, 0, 30, AWAY};
+	struct sums sums = run(&w);
+	double off = sums.taken / sums.ideal - 1;
+	cr_expect(fabs(off) < 0.04, "%.0f taken of %.0f, %+.2f %%", sums.taken, sums.ideal,
+		  100 * off);
+	for (int i = 0; i < NODES; i++)
+		cr_expect(fabs(sums.of[i] * 3 / sums.taken - 1) < 0.2, "node %d: %.0f of %.0f", i,
+			  sums.of[i], sums.taken);
+}
+
+Test(quota, unlike_demand_gets_unlike_parts)
+{
+	const struct world w = {13, 100, 100, {800, 100, 100}, 0, 0, 0, 30, NONE};
+	struct sums sums = run(&w);
+	cr_expect(sums.of[0] > 0.7 * sums.taken && sums.of[0] < 0.9 * sums.taken, "%.0f of %.0f",
+		  sums.of[0], sums.taken);
+	cr_expect(fabs(sums.of[1] - sums.of[2]) < 0.05 * sums.taken);
+}
