@@ -192,6 +192,10 @@ static void put_pool(struct json *j, const struct pool *pool, struct pool_parts 
 	const struct scaling *s = pool->state->scaling;
 	json_member_text(j, "verdict", verdict_name(scaling_verdict(s)));
 	json_member_text(j, "verdict_sentence", scaling_sentence(s));
+	if (pool->conf->subset) {
+		json_member_u64(j, "subset", pool->conf->subset);
+		json_member_u64(j, "members", pool->conf->n_backends);
+	}
 	json_member_u64(j, "queued", load_u32(&pool->state->n_queued));
 	/* median time to an answer, by which deadlines are judged; 0: not known */
 	json_member_u64(j, "typical_us",

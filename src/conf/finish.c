@@ -697,6 +697,33 @@ static void check_unshared(struct decoder *d, struct node *root)
 	}
 }
 
+/* A subset goes by the name of the node, and nodes have unlike ones. */
+static void finish_subset(struct decoder *d, struct conf_pool *pool, struct node *node)
+{
+	const struct conf_shared *shared = &d->conf->shared;
+	struct node *at = node_get(node, VIEW("subset"));
+	pool->subset_node = shared->node;
+	if (!shared->on || view_eq(shared->node, VIEW("auto")))
+		decode_error(
+		    d, at,
+		    "subset needs 'shared: {redis: ..., node: NAME}': a name of this node's "
+		    "own that stays, by which its backends are chosen");
+	if (pool->sticky.on || node_get(node, VIEW("hash")))
+		decode_error(d, at,
+			     "subset and '%s' exclude each other: the nodes would send one client "
+			     "to different backends",
+			     pool->sticky.on ? "sticky" : "hash");
+}
+
+static void finish_subsets(struct decoder *d, struct node *root)
+{
+	for (size_t i = 0; i < d->conf->n_pools; i++) {
+		struct conf_pool *pool = &d->conf->pools[i];
+		if (pool->subset)
+			finish_subset(d, pool, node_get(node_get(root, VIEW("pools")), pool->name));
+	}
+}
+
 static void finish_shared(struct decoder *d, struct node *root)
 {
 	const struct conf_shared *shared = &d->conf->shared;
@@ -731,6 +758,7 @@ void finish_conf(struct decoder *d, struct node *root)
 	finish_state(d, root);
 	finish_status(d, root);
 	finish_shared(d, root);
+	finish_subsets(d, root);
 	check_log(d, root);
 	default_route(d, root);
 	keep_of_listeners(d);

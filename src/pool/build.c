@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "registry.h"
+#include "subset.h"
 
 #include "weir/base/bitset.h"
 #include "weir/base/check.h"
@@ -92,8 +93,17 @@ static void add_members(struct pool *pool, struct pool_registry *reg, const stru
 	pool->max_requests = arena_array(arena, most, sizeof(uint32_t));
 	pool->priorities = arena_array(arena, most, sizeof(uint8_t));
 	pool->members = arena_array(arena, most, sizeof(uint8_t));
+	uint64_t *chosen = NULL;
+	if (pool->conf->subset) {
+		chosen =
+		    arena_array(arena, BITSET_WORDS(pool->conf->n_backends) + 1, sizeof(*chosen));
+		pool_subset(pool->conf->backends, pool->conf->n_backends, pool->conf->subset_node,
+			    pool->conf->subset, arena, chosen);
+	}
 	for (size_t i = 0; i < pool->conf->n_backends; i++) {
 		const struct conf_backend *b = &pool->conf->backends[i];
+		if (chosen && !bitset_has(chosen, (uint32_t)i))
+			continue;
 		add_backend(pool, b, find_override(overrides, pool->conf->name, b->name), reg);
 	}
 	list_each (it, overrides) {

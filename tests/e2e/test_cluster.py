@@ -210,3 +210,22 @@ def test_mistakes_are_said(weir, scripted):
         a.conf.pop("shared")
     conf = {**a.conf, "pools": {"app": {"backends": ["127.0.0.1:1"], "balance_shared": "on"}}}
     assert "needs 'shared" in str(a.reload(conf, status=422))
+
+
+def test_subsets_are_other_ones_at_other_nodes(node, redis, scripted):
+    server = redis()
+    backends = [scripted().address for _ in range(8)]
+    daemons = [node(name, server, backends, pool={"subset": 3}) for name in "abcd"]
+    used = [set(daemon.backends()) for daemon in daemons]
+    assert all(len(each) == 3 for each in used) and len(set.union(*used)) > 4, used
+    for daemon in daemons[:2]:
+        for _ in range(6):
+            assert daemon.ask().status == 200
+        pool = daemon.admin.get("/v1/pools/app")
+        assert (pool["subset"], pool["members"]) == (3, 8)
+    a = daemons[0]
+    a.conf["pools"]["app"]["sticky"] = {"cookie": "s"}
+    assert "exclude each other" in str(a.reload(a.conf, status=422))
+    del a.conf["pools"]["app"]["sticky"]
+    a.conf["shared"]["node"] = "auto"
+    assert "node: NAME" in str(a.reload(a.conf, status=422))

@@ -510,6 +510,8 @@ struct conf_pool {
 	struct conf_health health;
 	struct conf_outlier outlier;
 	bool balance_shared;
+	uint32_t subset;         /* backends that this node uses; 0: all */
+	struct view subset_node; /* shared.node, with subset */
 	struct {
 		bool on;
 		uint32_t length;
