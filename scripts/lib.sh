@@ -19,7 +19,7 @@ PYTHON=/usr/bin/python3
 PACKAGES_BUILD=(gcc libc6-dev cmake:cmake ninja-build:ninja 'pkgconf|pkg-config' python3
 	libev-dev libssl-dev libpcre2-dev libnghttp2-dev libyaml-dev libjansson-dev
 	libxxhash-dev libncurses-dev libseccomp-dev libsqlite3-dev libc-ares-dev libhiredis-dev
-	libzstd-dev libbrotli-dev zlib1g-dev)
+	libzstd-dev libbrotli-dev zlib1g-dev libcrypt-dev)
 # shellcheck disable=SC2034
 PACKAGES_APPS=(nodejs:node gunicorn curl:curl nghttp2-client:h2load tmux:tmux procps)
 # shellcheck disable=SC2034

@@ -187,6 +187,10 @@ static void put_daemon_problems(struct json *j, const struct admin_status *s, bo
 		    j,
 		    "certificates have changed and cannot be used, those of before stay: " VIEW_FMT,
 		    VIEW_ARG(s->tls_error));
+	if (s->users_error.len)
+		json_textf(j,
+			   "users have changed and cannot be used, those of before stay: " VIEW_FMT,
+			   VIEW_ARG(s->users_error));
 	if ((n = total_named(s, "fd_exhausted")))
 		json_textf(j,
 			   "accepting stopped %llu times for want of file descriptors: raise the "

@@ -20,6 +20,7 @@
 #include "weir/base/check.h"
 #include "weir/base/file.h"
 #include "weir/boot/boot.h"
+#include "weir/filter/passwords.h"
 #include "weir/net/inherit.h"
 
 /* ---- signals and time ---- */
@@ -134,6 +135,14 @@ static void on_limits_tick(struct ev_loop *ev, ev_timer *w, int revents)
 		ev_timer_stop(ev, w);
 }
 
+static void watch_files(struct control *control)
+{
+	tls_watch_tick(&control->tls_watch, control->current->conf, control->current->tls_mark,
+		       rebuild, control);
+	tls_watch_tick(&control->users_watch, control->current->conf, control->current->users_mark,
+		       rebuild, control);
+}
+
 static void on_tick(struct ev_loop *ev, ev_timer *w, int revents)
 {
 	struct control *control = w->data;
@@ -149,8 +158,7 @@ static void on_tick(struct ev_loop *ev, ev_timer *w, int revents)
 		ev_timer_again(ev, &control->limits_tick);
 	tls_tick(control);
 	if (control->state == CONTROL_RUNNING)
-		tls_watch_tick(&control->tls_watch, control->current->conf,
-			       control->current->tls_mark, rebuild, control);
+		watch_files(control);
 	heap_tick(&control->heap);
 	listeners_tick(control);
 	runtime_tick(control);
@@ -299,6 +307,7 @@ static void finish(struct control *control)
 	tracer_free(control->tracer); /* its letters are read with those of the workers */
 	if (control->n_workers)
 		workers_stop(control);
+	passwords_stop();
 	bool ended = log_writer_free(control->log_writer);
 	if (control->admin)
 		admin_free(control->admin);
@@ -316,8 +325,10 @@ static void finish(struct control *control)
 		pool_registry_fini(&control->registry);
 		workers_free(control);
 	}
+	passwords_fini();
 	tls_tickets_put(control->tickets);
 	tls_watch_fini(&control->tls_watch);
+	tls_watch_fini(&control->users_watch);
 	str_fini(&control->last_reload.error);
 	str_fini(&control->handover.error);
 	sandbox_free(control->sandbox);
@@ -339,7 +350,14 @@ void control_init(struct control *control, struct options *options)
 	    .started_wall_us = clock_wall_us(),
 	    .last_reload = {.ok = true, .error = STR_INIT},
 	    .handover = {.error = STR_INIT, .state_fd = -1, .done = handed_over},
-	    .tls_watch = {.why = STR_INIT, .error = STR_INIT},
+	    .tls_watch = {.what = "certificates",
+			  .mark = tls_mark,
+			  .why = STR_INIT,
+			  .error = STR_INIT},
+	    .users_watch = {.what = "users",
+			    .mark = users_mark,
+			    .why = STR_INIT,
+			    .error = STR_INIT},
 	};
 	list_init(&control->listeners);
 	list_init(&control->generations);

@@ -101,7 +101,7 @@ struct control {
 	struct cluster *cluster;         /* NULL: this build has none */
 	struct tls_ticket_ring *tickets; /* counted */
 	uint64_t tickets_us;             /* when they were made */
-	struct tls_watch tls_watch;
+	struct tls_watch tls_watch, users_watch;
 	ev_signal signals[7];
 	ev_timer tick, drain_timer;
 	uint64_t looked_us;   /* when pools were judged */

@@ -95,6 +95,7 @@ struct generation *generation_new(struct control *control, struct shared_conf *s
 	for (size_t i = 0; i < shared->conf->n_routes; i++)
 		gen->limits_bodies |= shared->conf->routes[i].limits.body_bytes_set;
 	gen->tracing = shared->conf->tracing.on;
+	gen->users_mark = users_mark(shared->conf); /* before they are read */
 	gen->owner = control;
 	gen->shared = shared;
 	shared->refs++;

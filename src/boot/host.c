@@ -229,6 +229,7 @@ static void host_status(void *ctx, struct arena *arena, struct admin_status *out
 	out->last_reload.error = str_as_view(&control->last_reload.error);
 	out->members_error = members_trouble(control->members);
 	out->tls_error = str_as_view(&control->tls_watch.error);
+	out->users_error = str_as_view(&control->users_watch.error);
 	out->handover_error = str_as_view(&control->handover.error);
 	fill_counters(control, arena, out);
 	fill_workers(control, arena, out);

@@ -12,6 +12,7 @@
 
 #include "weir/base/check.h"
 #include "weir/base/file.h"
+#include "weir/filter/users.h"
 
 #define ROTATE_US (12 * UINT64_C(3600000000))
 #define KEY_FILE_MAX 4096
@@ -106,11 +107,22 @@ static void check_pool(const struct conf_pool_tls *tls, struct conf_sink *sink)
 	str_fini(&why);
 }
 
+static void check_users(const struct conf_auth_basic *basic, struct conf_sink *sink)
+{
+	struct str why = STR_INIT;
+	struct users *users = users_get(basic->file, &why);
+	if (!users)
+		sink->say(sink, CONF_ERROR, "file", str_as_view(&why).ptr);
+	users_put(users);
+	str_fini(&why);
+}
+
 void tls_set_checks(void)
 {
 	static const struct conf_checks checks = {.certificate = check_certificate,
 						  .listener_tls = check_listener,
-						  .pool_tls = check_pool};
+						  .pool_tls = check_pool,
+						  .users = check_users};
 	conf_set_checks(&checks);
 }
 

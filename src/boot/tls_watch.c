@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Certificates that change on disk: noticed, read, used.
+ * Certificates and users that change on disk: noticed, read, used.
  *
  * The files are looked at every three seconds.  stat(2) follows whatever certbot, Kubernetes or
  * an operator replaces, a file, a link to it or a link on the way to its directory, on any file
@@ -101,6 +101,15 @@ uint64_t tls_mark(const struct conf *conf)
 	return mark;
 }
 
+uint64_t users_mark(const struct conf *conf)
+{
+	uint64_t mark = 0;
+	for (size_t i = 0; i < conf->n_routes; i++)
+		if (conf->routes[i].auth.basic.on)
+			mark_file(&mark, conf->routes[i].auth.basic.file);
+	return mark;
+}
+
 /* ---- what follows ---- */
 
 static void settle(struct tls_watch *watch)
@@ -114,11 +123,11 @@ static void complain(struct tls_watch *watch)
 	struct view why = str_as_view(&watch->why);
 	str_reset(&watch->error);
 	str_view(&watch->error, why);
-	log_error("certificates have changed and cannot be used, those of before stay: " VIEW_FMT,
-		  VIEW_ARG(why));
+	log_error("%s have changed and cannot be used, those of before stay: " VIEW_FMT,
+		  watch->what, VIEW_ARG(why));
 	event_add(EVENT_RELOAD_FAILED, VIEW_NONE, VIEW_NONE,
-		  "certificates have changed and cannot be used, those of before stay: " VIEW_FMT,
-		  VIEW_ARG(why));
+		  "%s have changed and cannot be used, those of before stay: " VIEW_FMT,
+		  watch->what, VIEW_ARG(why));
 }
 
 static void try_it(struct tls_watch *watch, uint64_t now,
@@ -127,9 +136,9 @@ static void try_it(struct tls_watch *watch, uint64_t now,
 	str_reset(&watch->why);
 	if (rebuild(ctx, &watch->why) == ERR_OK) {
 		settle(watch);
-		log_info("certificates have changed: they are in use");
-		event_add(EVENT_RELOAD, VIEW_NONE, VIEW_NONE,
-			  "certificates have changed: they are in use");
+		log_info("%s have changed: they are in use", watch->what);
+		event_add(EVENT_RELOAD, VIEW_NONE, VIEW_NONE, "%s have changed: they are in use",
+			  watch->what);
 		return;
 	}
 	while (watch->why.len && watch->why.ptr[watch->why.len - 1] == '\n')
@@ -147,7 +156,7 @@ void tls_watch_tick(struct tls_watch *watch, const struct conf *conf, uint64_t i
 	if (at_rest && now - watch->looked_us < LOOK_US - QUIET_US / 2)
 		return;
 	watch->looked_us = now;
-	uint64_t mark = tls_mark(conf);
+	uint64_t mark = watch->mark(conf);
 	if (mark == in_use) {
 		watch->seen = mark;
 		settle(watch);

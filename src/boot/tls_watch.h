@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Notices that files of TLS have changed (certificates, keys, OCSP answers, authorities,
- * revocation lists, directories of certificates) and has them used, without loading the
- * configuration again.
+ * Notices that files have changed, those of TLS (certificates, keys, OCSP answers, authorities,
+ * revocation lists, directories of certificates) or those of users, and has them used, without
+ * loading the configuration again.
  *
  *   same --another mark--> changed --the same mark a second later--> tried --> same
  *    ^                                                                 |
@@ -21,6 +21,8 @@
 #include "weir/conf/conf.h"
 
 struct tls_watch {
+	const char *what; /* changes: "certificates" */
+	uint64_t (*mark)(const struct conf *conf);
 	uint64_t seen, seen_us;       /* the mark of the last look, and since when it is so */
 	uint64_t refused, refused_us; /* one that could not be used; 0: none */
 	uint64_t looked_us;
@@ -31,6 +33,8 @@ struct tls_watch {
 /* Stands for all of these files as they are now; 0: the configuration names none.  Links are
  * followed, so it changes as well when one of them leads elsewhere. */
 uint64_t tls_mark(const struct conf *conf);
+/* The same of the files of users. */
+uint64_t users_mark(const struct conf *conf);
 
 /* Once a second.  `in_use` is the mark of what is served; `rebuild` reads all files again. */
 void tls_watch_tick(struct tls_watch *watch, const struct conf *conf, uint64_t in_use,

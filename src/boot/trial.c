@@ -101,6 +101,8 @@ static void try_files(struct rehearsal *t)
 	try_file(t, "shared.redis.tls.ca", conf->shared.tls.ca);
 	try_file(t, "shared.redis.tls.cert", conf->shared.tls.cert);
 	try_file(t, "shared.redis.tls.key", conf->shared.tls.key);
+	for (size_t i = 0; i < conf->n_routes; i++)
+		try_file(t, "auth.basic.file", conf->routes[i].auth.basic.file);
 	if (conf->shared.on && !shared_library())
 		say(t, true, "shared: this weir was built without hiredis");
 	for (size_t i = 0; i < conf->n_listeners; i++)

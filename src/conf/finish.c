@@ -310,6 +310,25 @@ static void finish_respond(struct decoder *d, const struct element *element)
 		decode_error(d, file, "'file' beside 'body': only one can be the body");
 }
 
+#ifdef WEIR_CRYPT
+static const bool built_crypt = true;
+#else
+static const bool built_crypt = false;
+#endif
+
+/* Of a map `auth`. */
+static void finish_basic(struct decoder *d, const struct conf_auth_basic *basic, struct node *auth)
+{
+	struct node *map = node_get(auth, VIEW("basic"));
+	struct sink sink = {.base.say = sink_say, .d = d, .map = map};
+	if (!basic->on || !map)
+		return;
+	if (!built_crypt)
+		decode_error(d, map, "'auth.basic': this weir was built without libcrypt");
+	else if (checks && checks->users && basic->file.len)
+		checks->users(basic, &sink.base);
+}
+
 static void finish_compress(struct decoder *d, const struct element *element)
 {
 	struct conf_route *route = element->base;
@@ -348,6 +367,7 @@ void finish_route(struct decoder *d, const struct element *element)
 	keep_of_pages(d, route, &route->errors);
 	finish_respond(d, element);
 	finish_compress(d, element);
+	finish_basic(d, &route->auth.basic, node_get(element->node, VIEW("auth")));
 	check_hidden(d, element);
 }
 

@@ -76,6 +76,7 @@ extern const struct conf_type conf_type_strategy;
 extern const struct conf_type conf_type_text;
 extern const struct conf_type conf_type_line;
 extern const struct conf_type conf_type_name;
+extern const struct conf_type conf_type_realm;
 extern const struct conf_type conf_type_file;
 extern const struct conf_type conf_type_socket_file;
 extern const struct conf_type conf_type_output;

@@ -10,6 +10,7 @@
 #include "weir/base/url.h"
 
 #define NAME_MAX_LEN 255
+#define REALM_MAX 200
 
 /* A null is a text only when it is quoted. */
 static void text_decode(struct decoder *d, const struct row *row, struct node *node, void *base)
@@ -124,6 +125,26 @@ const struct conf_type conf_type_line = {
     .schema = text_schema,
     .check_text = check_line,
     .pattern = LINE_PATTERN,
+};
+
+static bool check_realm(struct decoder *d, const struct node *node)
+{
+	struct view v = node->text;
+	if (v.len && v.len <= REALM_MAX && is_line(v) && view_chr(v, '"') < 0 &&
+	    view_chr(v, '\\') < 0)
+		return true;
+	decode_error(d, node, "a realm has 1 to %d bytes without control characters, '\"' and '\\'",
+		     REALM_MAX);
+	return false;
+}
+
+const struct conf_type conf_type_realm = {
+    .syntax = "text",
+    .decode = text_decode,
+    .encode = text_encode,
+    .schema = text_schema,
+    .check_text = check_realm,
+    .pattern = "^[^\\u0000-\\u001f\\u007f\"\\\\\\\\]+$",
 };
 
 static bool check_name(struct decoder *d, const struct node *node)

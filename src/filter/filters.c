@@ -23,6 +23,7 @@ void filter_answer_begin(struct filter_call *call, unsigned status, const char *
 {
 	struct filter_answer *answer = &call->answer;
 	answer->status = (uint16_t)status;
+	answer->reason = FILTER_REFUSED;
 	answer->sentence = sentence;
 	answer->n_fields = 0;
 	answer->room = str_fixed(answer->bytes, sizeof(answer->bytes));

@@ -222,10 +222,40 @@ static enum io trailers_gathered(struct exchange *ex, bool kept)
 	return gather_more(ex);
 }
 
+/* ---- while a filter is waited for: there is no room for more ---- */
+
+static enum io hold(struct exchange *ex, struct span body, bool complete)
+{
+	if (body.len && !request_gather(ex, body)) {
+		exchange_end(ex, OUTCOME_no_memory);
+		return IO_ERR;
+	}
+	ex->req_complete = complete;
+	return IO_WAIT;
+}
+
+/* As lines: they are looked at again when it goes on. */
+static enum io hold_trailers(struct exchange *ex, const struct message *trailers)
+{
+	struct worker *w = ex->worker;
+	scratch_take(w, SCRATCH_HEAD);
+	struct h1_out out = h1_out_init(w->head, HEAD_ROOM);
+	h1_put_headers(&out, trailers);
+	bool kept = !out.len || buf_append(&w->pool.bufs, &ex->gathered_tail, out.ptr, out.len);
+	scratch_drop(w, SCRATCH_HEAD);
+	ex->req_complete = !out.len;
+	if (kept)
+		return IO_WAIT;
+	exchange_end(ex, OUTCOME_no_memory);
+	return IO_ERR;
+}
+
 /* ---- what the client's side says ---- */
 
 size_t exchange_body_room(const struct exchange *ex)
 {
+	if (unlikely(ex->state == EXCHANGE_ASKING))
+		return 0;
 	if (unlikely(ex->gathers) && ex->state <= EXCHANGE_RUNNING)
 		return gather_room(ex);
 	return has_no_taker(ex) ? request_room(ex) : AREA_DATA;
@@ -234,6 +264,8 @@ size_t exchange_body_room(const struct exchange *ex)
 enum io exchange_body(struct exchange *ex, struct span body, bool complete)
 {
 	check_magic(ex, EXCHANGE_MAGIC);
+	if (unlikely(ex->state == EXCHANGE_ASKING))
+		return hold(ex, body, complete);
 	if (unlikely(ex->gathers))
 		return gather(ex, body, complete);
 	struct request_part part = {.data = body, .wire = body, .end = complete};
@@ -251,6 +283,8 @@ enum io exchange_body_trailers(struct exchange *ex, struct message *trailers)
 		exchange_refuse(ex, OUTCOME_bad_body, reject_sentence(why));
 		return IO_ERR;
 	}
+	if (unlikely(ex->state == EXCHANGE_ASKING))
+		return hold_trailers(ex, trailers);
 	counter_add(&w->counters.underscore_headers_dropped, trailers->n_underscore);
 	policy_request_trailers(ex, trailers);
 	scratch_take(w, SCRATCH_HEAD);

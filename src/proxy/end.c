@@ -6,6 +6,7 @@
  * side has taken note: at the end of the loop's turn, or in the client's own code.
  */
 
+#include "asking.h"
 #include "exchange.h"
 #include "hedge.h"
 #include "reply.h"
@@ -58,6 +59,8 @@ static void mark(struct exchange *ex, enum outcome outcome)
 /* Nothing comes from backends any more. */
 static void let_go(struct exchange *ex, enum outcome outcome)
 {
+	if (unlikely(ex->held != NULL))
+		asking_cancel(ex);
 	attempt_judge(ex->at, outcome);
 	if (unlikely(ex->hedge != NULL))
 		hedge_drop(ex, false);
@@ -134,6 +137,7 @@ void exchange_free(struct exchange *ex)
 	check(ex->state == EXCHANGE_ENDED);
 	list_del(&ex->link);
 	request_free(ex);
+	asking_free(w, ex->held);
 	buf_put(&w->pool.bufs, ex->note);
 	buf_put(&w->pool.bufs, ex->values);
 	if (unlikely(ex->second != NULL))

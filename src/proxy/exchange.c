@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "asking.h"
 #include "body.h"
 #include "deadline.h"
 #include "filters.h"
@@ -28,10 +29,11 @@
 const char *exchange_state_name(const struct exchange *ex)
 {
 	static const char *const names[] = {
-	    [EXCHANGE_NEW] = "new",         [EXCHANGE_GATHERING] = "gathering",
-	    [EXCHANGE_QUEUED] = "queued",   [EXCHANGE_BACKOFF] = "backoff",
-	    [EXCHANGE_RUNNING] = "running", [EXCHANGE_TUNNEL] = "tunnel",
-	    [EXCHANGE_FLUSH] = "flush",     [EXCHANGE_ENDED] = "ended",
+	    [EXCHANGE_ASKING] = "asking",       [EXCHANGE_NEW] = "new",
+	    [EXCHANGE_GATHERING] = "gathering", [EXCHANGE_QUEUED] = "queued",
+	    [EXCHANGE_BACKOFF] = "backoff",     [EXCHANGE_RUNNING] = "running",
+	    [EXCHANGE_TUNNEL] = "tunnel",       [EXCHANGE_FLUSH] = "flush",
+	    [EXCHANGE_ENDED] = "ended",
 	};
 	if (ex->state == EXCHANGE_RUNNING)
 		return attempt_state_name(ex->at->state);
@@ -64,6 +66,8 @@ static void hedge_due(struct exchange *ex)
 		hedge_begin(ex);
 }
 
+static void go_on(struct exchange *ex, bool late);
+
 static void on_timeout(struct timer *timer)
 {
 	struct exchange *ex = container_of(timer, struct exchange, timer);
@@ -77,6 +81,10 @@ static void on_timeout(struct timer *timer)
 		return;
 	}
 	switch (ex->state) {
+	case EXCHANGE_ASKING:
+		asking_cancel(ex);
+		go_on(ex, true);
+		break;
 	case EXCHANGE_GATHERING:
 		exchange_end(ex, OUTCOME_client_timeout_body);
 		break;
@@ -246,6 +254,21 @@ static void forward(struct exchange *ex, const struct exchange_request *req, str
 		exchange_body(ex, body, false);
 }
 
+/* Nothing of the route stands in its way any more. */
+static void proceed(struct exchange *ex, const struct exchange_request *req, struct span body,
+		    bool complete)
+{
+	if (unlikely(ex->gl->gen->limits_bodies) &&
+	    !body_is_small(ex, body.len > req->body_least ? body.len : req->body_least))
+		return;
+	if (unlikely(ex->route->action == CONF_ACTION_REDIRECT ||
+		     ex->route->action == CONF_ACTION_RESPOND)) {
+		answer_route(ex);
+		return;
+	}
+	forward(ex, req, body, complete);
+}
+
 /* Its head is known and at hand. */
 static void begin(struct exchange *ex, const struct exchange_request *req, struct span body,
 		  bool complete)
@@ -273,17 +296,9 @@ static void begin(struct exchange *ex, const struct exchange_request *req, struc
 		exchange_end(ex, OUTCOME_head_too_large);
 		return;
 	}
-	if (unlikely(ex->route->filters) && !filters_pass(ex, req))
+	if (unlikely(ex->route->filters) && !filters_pass(ex, req, body))
 		return;
-	if (unlikely(ex->gl->gen->limits_bodies) &&
-	    !body_is_small(ex, body.len > req->body_least ? body.len : req->body_least))
-		return;
-	if (unlikely(ex->route->action == CONF_ACTION_REDIRECT ||
-		     ex->route->action == CONF_ACTION_RESPOND)) {
-		answer_route(ex);
-		return;
-	}
-	forward(ex, req, body, complete);
+	proceed(ex, req, body, complete);
 }
 
 void exchange_begin(struct exchange *ex, const struct exchange_request *req, struct span body,
@@ -297,6 +312,61 @@ void exchange_begin(struct exchange *ex, const struct exchange_request *req, str
 	ex->asking = req;
 	begin(ex, req, body, complete);
 	ex->asking = NULL;
+}
+
+/* ---- after a filter was waited for ---- */
+
+/* Trailer fields that came meanwhile. */
+static void give_tail(struct exchange *ex, struct buf *lines)
+{
+	struct worker *w = ex->worker;
+	struct h1_limits limits = head_limits(ex->listener);
+	enum reject why;
+	scratch_take(w, SCRATCH_REQ);
+	if (h1_parse_trailers(buf_view(lines), &limits, &w->req, &why) == H1_OK)
+		exchange_body_trailers(ex, &w->req);
+	else
+		exchange_refuse(ex, OUTCOME_bad_body, reject_sentence(why));
+	scratch_drop(w, SCRATCH_REQ);
+}
+
+static bool has_begun(const struct exchange *ex)
+{
+	return !exchange_is_over(ex) && ex->state != EXCHANGE_ASKING;
+}
+
+/* As from exchange_begin; it may wait for the next filter after this one. */
+static void go_on(struct exchange *ex, bool late)
+{
+	struct worker *w = ex->worker;
+	struct asking *asking = ex->held;
+	struct buf *tail = ex->gathered_tail;
+	scratch_take(w, SCRATCH_REQ);
+	struct span body = asking_restore(ex, asking);
+	ex->held = NULL;
+	ex->gathered_tail = NULL;
+	ex->asking = &asking->req;
+	if (filters_again(ex, asking, body, late))
+		proceed(ex, &asking->req, body, ex->req_complete);
+	ex->asking = NULL;
+	scratch_drop(w, SCRATCH_REQ);
+	asking_free(w, asking);
+	if (ex->state == EXCHANGE_ASKING) {
+		ex->gathered_tail = tail;
+		return;
+	}
+	if (tail && has_begun(ex))
+		give_tail(ex, tail);
+	buf_put(&w->pool.bufs, tail);
+	if (has_begun(ex))
+		ex->client_ops->resume(ex);
+}
+
+void exchange_go_on(struct exchange *ex)
+{
+	check_magic(ex, EXCHANGE_MAGIC);
+	list_del(&ex->link);
+	go_on(ex, false);
 }
 
 /* ---- tunnels ---- */

@@ -3,7 +3,9 @@
  * The exchange: one request and its response, the unit of everything.  Born and
  * ended on one worker.
  *
- *                       local answer, error
+ *         ASKING
+ *        ^  |   from then on as from NEW
+ *        |  v           local answer, error
  *        +--------------------------------------------+
  *        |                                            v
  *   NEW -+-> QUEUED ----> RUNNING ------------------> FLUSH --> ENDED
@@ -14,6 +16,8 @@
  *        +----------------+-- BACKOFF ----------------------------+
  *
  *   NEW         the head is here, nothing decided
+ *   ASKING      a filter has to find something out first (asking.h); no more of the body
+ *               is taken, nothing of it is answered         that of the filter
  *   GATHERING   from NEW and on as from NEW: the body is gathered first (request_buffer)
  *                                                      body_idle, timeouts.body, limits.body_rate
  *   QUEUED      in the pool queue; no lease            deadline queue.timeout
@@ -49,6 +53,7 @@
 
 enum exchange_state {
 	EXCHANGE_NEW,
+	EXCHANGE_ASKING,
 	EXCHANGE_GATHERING,
 	EXCHANGE_QUEUED,
 	EXCHANGE_BACKOFF,
@@ -60,6 +65,7 @@ enum exchange_state {
 
 #define REQUEST_ID_MAX 128
 
+struct asking;
 struct exchange;
 struct exchange_request;
 struct trace;
@@ -116,7 +122,7 @@ struct exchange {
 
 	/* the way to a backend */
 	struct pool_view *view;
-	struct list link;       /* ENDED: worker->ended */
+	struct list link;       /* ENDED: worker->ended; ASKING: worker->asked, or unlinked */
 	struct attempt *at;     /* the one that serves the client; never NULL */
 	struct attempt *hedge;  /* the other one while it is under way, see src/proxy/hedge.h */
 	struct attempt *second; /* beside `first`; either may be either; owns */
@@ -191,6 +197,7 @@ struct exchange {
 	uint64_t in_seen, out_seen; /* bytes_in and body_out before the last event: see bulk.h */
 	struct backend *backend;    /* of the last attempt; valid while gl is held */
 	struct trace *trace;        /* while tracing is on; owns */
+	struct asking *held;        /* ASKING: the head, and who is asked; owns */
 	/* its head is at hand, in worker->req: this came with it; else NULL */
 	const struct exchange_request *asking;
 	struct buf *values; /* of variables, see src/proxy/values.h; owns */
@@ -249,6 +256,8 @@ static inline bool exchange_request_came(const struct exchange *ex)
 {
 	return ex->req_complete || unlikely(ex->gathered_end);
 }
+/* ASKING, at the end of a turn: what was asked is known. */
+void exchange_go_on(struct exchange *ex);
 /* Raw bytes of a tunnel, and their end. */
 enum io exchange_raw(struct exchange *ex, struct span bytes);
 void exchange_raw_end(struct exchange *ex);

@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /* States and deadlines of an exchange; what becomes of them is in exchange.c. */
+#include "asking.h"
 #include "dawdle.h"
 #include "exchange.h"
 
 #include "weir/base/check.h"
 
 /* Moves that make sense, as bits of the next state. */
-static const uint8_t moves[] = {
+static const uint16_t moves[] = {
 #define TO(state) (1u << EXCHANGE_##state)
-    [EXCHANGE_NEW] = TO(GATHERING) | TO(QUEUED) | TO(RUNNING) | TO(FLUSH) | TO(ENDED),
+    [EXCHANGE_NEW] = TO(ASKING) | TO(GATHERING) | TO(QUEUED) | TO(RUNNING) | TO(FLUSH) | TO(ENDED),
+    [EXCHANGE_ASKING] =
+	TO(ASKING) | TO(GATHERING) | TO(QUEUED) | TO(RUNNING) | TO(FLUSH) | TO(ENDED),
     [EXCHANGE_GATHERING] = TO(QUEUED) | TO(RUNNING) | TO(FLUSH) | TO(ENDED),
     [EXCHANGE_QUEUED] = TO(RUNNING) | TO(FLUSH) | TO(ENDED),
     [EXCHANGE_BACKOFF] = TO(QUEUED) | TO(RUNNING) | TO(FLUSH) | TO(ENDED),
@@ -30,6 +33,8 @@ static void exchange_verify(const struct exchange *ex)
 	if (ex->state == EXCHANGE_GATHERING || ex->state == EXCHANGE_QUEUED ||
 	    ex->state == EXCHANGE_BACKOFF)
 		check(idle && !ex->at->lease.backend && ex->req);
+	if (ex->state == EXCHANGE_ASKING)
+		check(idle && ex->held && !ex->view);
 	if (ex->state == EXCHANGE_FLUSH || ex->state == EXCHANGE_ENDED)
 		check(attempt_is_over(ex->at));
 	check(ex->head_relayed || !ex->resp_complete || ex->state == EXCHANGE_ENDED);
@@ -80,6 +85,8 @@ static uint64_t deadline_of(const struct exchange *ex)
 {
 	uint64_t now = ex->worker->loop.now_us;
 	switch (ex->state) {
+	case EXCHANGE_ASKING:
+		return ex->held->wait.until_us;
 	case EXCHANGE_GATHERING:
 		return dawdle_deadline(ex);
 	case EXCHANGE_QUEUED:
@@ -122,6 +129,8 @@ enum outcome exchange_outcome_gone(const struct exchange *ex)
 {
 	if (ex->state == EXCHANGE_QUEUED)
 		return OUTCOME_client_gone_queue;
+	if (ex->state == EXCHANGE_ASKING)
+		return OUTCOME_client_gone_auth;
 	if (ex->state == EXCHANGE_GATHERING)
 		return OUTCOME_client_gone_request;
 	if (ex->state == EXCHANGE_TUNNEL)

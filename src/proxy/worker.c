@@ -22,16 +22,26 @@ static bool area_init(struct area *area)
 	return area->base != NULL;
 }
 
+/* What a filter found out, in this turn. */
+static void go_on(struct worker *w)
+{
+	while (!list_is_empty(&w->asked))
+		exchange_go_on(list_first(&w->asked, struct exchange, link));
+}
+
 /* What one side puts off may lead to something for the others: until none is left. */
 static void on_turn_end(struct loop *loop)
 {
 	struct worker *w = loop->owner;
 	do {
+		if (unlikely(!list_is_empty(&w->asked)))
+			go_on(w);
 		if (!list_is_empty(&w->ended))
 			exchange_turn_end(w);
 		client_h2_turn_end(w);
 		backend_h2_turn_end(w->backends_h2);
-	} while (unlikely(!list_is_empty(&w->ended) || !list_is_empty(&w->h2->dirty)));
+	} while (unlikely(!list_is_empty(&w->ended) || !list_is_empty(&w->h2->dirty) ||
+			  !list_is_empty(&w->asked)));
 	if (unlikely(w->accept_blocked_us && !list_is_empty(&w->closed)))
 		listen_fd_freed(w);
 	client_turn_end(w);
@@ -110,6 +120,7 @@ enum err worker_init(struct worker *w, unsigned id, const struct worker_limits *
 	list_init(&w->accepts);
 	list_init(&w->gens);
 	list_init(&w->ended);
+	list_init(&w->asked);
 	list_init(&w->closed);
 	enum err err = loop_init(&w->loop, name);
 	if (err)

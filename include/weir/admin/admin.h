@@ -80,6 +80,7 @@ struct admin_status {
 	} last_reload;
 	struct view members_error;  /* why those that sources name are not in force; else empty */
 	struct view tls_error;      /* why changed certificates are not used; else empty */
+	struct view users_error;    /* the same of files of users */
 	struct view handover_error; /* why the last one failed, until a reload; else empty */
 	bool draining;
 	struct view sandbox; /* what confines the workers; empty: nothing */

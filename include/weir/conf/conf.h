@@ -50,6 +50,13 @@ struct conf_cidrs {
 	size_t n;
 };
 
+/* Names and passwords of a file (RFC 7617). */
+struct conf_auth_basic {
+	bool on;
+	bool pass_on; /* the backend sees Authorization, too */
+	struct view file, realm;
+};
+
 enum conf_log_format { CONF_LOG_JSON, CONF_LOG_COMBINED, CONF_LOG_HAPROXY };
 
 struct conf_status {
@@ -342,6 +349,9 @@ struct conf_route {
 		uint64_t min_bytes;
 		bool with_cookies;
 	} compress;
+	struct {
+		struct conf_auth_basic basic;
+	} auth;
 	uint32_t filters; /* bits of tbl/filters.def that it switches on: filter_set_build */
 	struct {
 		uint64_t body_bytes; /* 0: none */
@@ -628,7 +638,7 @@ void conf_diags_format(const struct conf_diags *diags, struct str *out, bool col
 /* ---- checks ---- */
 
 /*
- * What only others can check: files of TLS.  Called while the configuration is loaded,
+ * What only others can check: files of TLS and of users.  Called while the configuration is loaded,
  * so that what is wrong is reported at its place.  `say` reports about a key of the
  * element at hand.
  */
@@ -640,6 +650,7 @@ struct conf_checks {
 	void (*certificate)(const struct conf_certificate *c, struct conf_sink *sink);
 	void (*listener_tls)(const struct conf_listener_tls *tls, struct conf_sink *sink);
 	void (*pool_tls)(const struct conf_pool_tls *tls, struct conf_sink *sink);
+	void (*users)(const struct conf_auth_basic *basic, struct conf_sink *sink);
 };
 /* At the start, before anything is loaded; without it these files are not opened. */
 void conf_set_checks(const struct conf_checks *checks);

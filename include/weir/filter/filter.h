@@ -13,6 +13,15 @@
  *            It reads the head and answers
  *              FILTER_GO_ON   the next filter, then the pool
  *              FILTER_ANSWER  call->answer is for the client, the exchange ends
+ *              FILTER_WAIT    it has to ask somebody: the caller keeps the head, and calls
+ *
+ *   begin    worker, within the same event: asks, and says in what time there must be an
+ *            answer (wait->until_us).  FILTER_WAIT: it calls wait->ready once, later, on
+ *            this worker; or what is known by now
+ *   again    worker, with the head at hand: the answer is there, or the time is over
+ *            (`late`; `cancel` came before).  Any verdict but FILTER_WAIT
+ *   cancel   worker: nobody waits any more; wait->ready is not called after this
+ *            A filter that never waits has none of these three.
  *
  *   response   worker: the head of the final answer is here, and may be edited; what it
  *            returns stands for the body, NULL: the body goes as it is
@@ -36,7 +45,9 @@
 #include "weir/base/addr.h"
 #include "weir/base/str.h"
 #include "weir/conf/conf.h"
+#include "weir/filter/passwords.h"
 #include "weir/http/message.h"
+#include "weir/loop/loop.h"
 
 enum filter_id {
 #define FILTER(symbol, where, outcome, sentence) FILTER_##symbol,
@@ -45,7 +56,13 @@ enum filter_id {
 	N_FILTERS,
 };
 
-enum filter_verdict { FILTER_GO_ON, FILTER_ANSWER };
+enum filter_verdict { FILTER_GO_ON, FILTER_ANSWER, FILTER_WAIT };
+
+/* Why a client gets an answer: what its exchange ends with. */
+enum filter_reason {
+	FILTER_REFUSED, /* the outcome of its row */
+	FILTER_BUSY,    /* it could not be found out now */
+};
 
 #define FILTER_FIELDS_MAX 8
 #define FILTER_ROOM 512
@@ -53,6 +70,7 @@ enum filter_verdict { FILTER_GO_ON, FILTER_ANSWER };
 /* What the client gets in place of its answer. */
 struct filter_answer {
 	uint16_t status;
+	enum filter_reason reason;
 	const char *sentence; /* of the page; NULL: that of the outcome */
 	unsigned n_fields;
 	struct header fields[FILTER_FIELDS_MAX];
@@ -67,9 +85,20 @@ struct filter_call {
 	struct message *msg;
 	const struct addr *client; /* as far as what proxies say is trusted; len 0: unknown */
 	unsigned worker;
+	struct loop *loop; /* of the worker */
 	uint64_t now_us;
 	uint8_t mark;                /* for `response`, which no longer has the request */
 	struct filter_answer answer; /* begun by filter_answer_begin */
+};
+
+/* What a filter waits for: one of an exchange at a time, from `begin` to `again` or `cancel`. */
+struct filter_wait {
+	void (*ready)(struct filter_wait *wait); /* the caller's */
+	uint64_t until_us;                       /* the filter's, as all below */
+	bool result;
+	union {
+		struct password_wait password;
+	} room;
 };
 
 struct filter_response {
@@ -104,6 +133,9 @@ struct filter {
 		       struct str *why);
 	void (*release)(void *state);
 	enum filter_verdict (*request)(struct filter_call *call);
+	enum filter_verdict (*begin)(struct filter_call *call, struct filter_wait *wait);
+	enum filter_verdict (*again)(struct filter_call *call, struct filter_wait *wait, bool late);
+	void (*cancel)(struct filter_wait *wait);
 	struct filter_stream *(*response)(struct filter_response *response); /* or NULL */
 	enum filter_step (*transform)(struct filter_stream *stream, struct filter_piece *piece);
 	void (*finish)(struct filter_stream *stream);

@@ -111,6 +111,7 @@ struct worker {
 	unsigned (*make_room)(
 	    struct worker *w);          /* room.h; for those who must not know of clients */
 	struct list ended;              /* struct exchange: to be freed at the end of the turn */
+	struct list asked;              /* struct exchange that may go on, see src/proxy/asking.h */
 	struct list closed;             /* struct client: the same */
 	struct list all_conns;          /* struct client */
 	uint32_t n_clients;             /* in it */
