@@ -33,7 +33,7 @@ PACKAGES_TEST=(clang libclang-rt-dev llvm clang-format-19 libcriterion-dev pytho
 	python3-yaml python3-h2 python3-grpcio python3-jsonschema python3-websocket wrk:wrk haproxy nginx
 	apache2 lighttpd php-cli:php uvicorn puma ruby-webrick
 	nghttp2-client:h2load nghttp2-proxy hatop:hatop tmux:tmux zsh:zsh fish:fish chromium:chromium shellcheck:shellcheck mandoc:mandoc strace:strace devscripts:hardening-check valgrind:valgrind prometheus:promtool openssl iproute2
-	dnsmasq-base:dnsmasq etcd-server:etcd)
+	dnsmasq-base:dnsmasq etcd-server:etcd pebble:pebble)
 
 say() {
 	printf '%s\n' "$*"

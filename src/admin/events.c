@@ -23,7 +23,7 @@ static const char *const kind_names[] = {
     [EVENT_START] = "start",     [EVENT_RELOAD] = "reload", [EVENT_RELOAD_FAILED] = "reload_failed",
     [EVENT_STATE] = "state",     [EVENT_WEIGHT] = "weight", [EVENT_ADD] = "add",
     [EVENT_REMOVE] = "remove",   [EVENT_DRAIN] = "drain",   [EVENT_MARK] = "mark",
-    [EVENT_VERDICT] = "verdict", [EVENT_SOURCE] = "source",
+    [EVENT_VERDICT] = "verdict", [EVENT_SOURCE] = "source", [EVENT_CERTIFICATE] = "certificate",
 };
 
 static struct event ring[EVENTS_MAX];           /* event id at index id % EVENTS_MAX */

@@ -705,6 +705,7 @@ void api_metrics(struct call *call)
 		put_process_wide(&s);
 		put_routes(&s, call);
 		put_certificate_metrics(&s.m, host);
+		put_site_metrics(&s.m, host, call->arena);
 		put_limit_metrics(&s.m, host);
 		put_source_metrics(&s.m, host, call->arena);
 		put_compress_metrics(&s.m);

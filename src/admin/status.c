@@ -306,7 +306,7 @@ static void put_problems(struct json *j, const struct admin_status *s,
 	put_tracing_problems(j, s);
 	put_keeping_problems(j, &s->keeping);
 	put_shared_problems(j, s);
-	put_certificate_problems(j, host);
+	put_certificate_problems(j, host, arena);
 	put_source_problems(j, host, arena);
 	for (uint32_t i = 0; i < n; i++)
 		put_pool_problems(j, &pools[i]);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The control thread: start and end of the process, signals, and what it does each second. */
 #include "control.h"
+#include "issued.h"
 #include "log_writer.h"
 #include "members.h"
 #include "sandbox.h"
@@ -164,6 +165,8 @@ static void on_tick(struct ev_loop *ev, ev_timer *w, int revents)
 	runtime_tick(control);
 	keep_tick(control);
 	members_tick(control->members);
+	if (control->state == CONTROL_RUNNING)
+		acme_tick(control->acme);
 }
 
 /* ---- start ---- */
@@ -225,6 +228,10 @@ static enum err start(struct control *control, struct conf *conf, struct str *wh
 	err = shared_prepare(control, conf, why);
 	if (err)
 		goto out;
+	control->acme = issued_new(control);
+	err = acme_prepare(control->acme, conf, why);
+	if (err)
+		goto out;
 	make_run_directory(conf);
 	members_begin(control->members);
 	struct generation *gen = generation_new(control, shared, why);
@@ -256,6 +263,7 @@ static enum err start(struct control *control, struct conf *conf, struct str *wh
 	runtime_settle(control);
 	runtime_tell(control);
 	shared_commit(control);
+	acme_commit(control->acme);
 	if (inherited) {
 		handover_inherit_health(control);
 		look_at_pools(control);
@@ -302,6 +310,7 @@ static void finish(struct control *control)
 	bool kept = keep_stop(control);     /* its letters are read with those of the workers */
 	if (control->probing)
 		probing_stop(control->probing);
+	acme_free(control->acme); /* its requests are the members' fetcher's */
 	members_free(control->members);
 	shared_free(control);
 	tracer_free(control->tracer); /* its letters are read with those of the workers */
@@ -339,6 +348,7 @@ static void finish(struct control *control)
 static void handed_over(struct control *control)
 {
 	keep_leave(control);
+	acme_leave(control->acme);
 	control_drain(control);
 }
 

@@ -34,6 +34,7 @@ struct members;
 struct probing;
 struct tracer;
 struct cluster;
+struct acme;
 
 /*
  * USR2: another process of weir, perhaps a newer one, takes the sockets.
@@ -97,8 +98,9 @@ struct control {
 		uint64_t n, at_us; /* lines lost so far, and when that was noted */
 	} log_losses[N_ADMIN_LOGS];
 	struct tracer *tracer;
-	struct keep *keep;               /* NULL: nothing is kept */
-	struct cluster *cluster;         /* NULL: this build has none */
+	struct keep *keep;       /* NULL: nothing is kept */
+	struct cluster *cluster; /* NULL: this build has none */
+	struct acme *acme;
 	struct tls_ticket_ring *tickets; /* counted */
 	uint64_t tickets_us;             /* when they were made */
 	struct tls_watch tls_watch, users_watch;

@@ -11,6 +11,7 @@
 #include "shared.h"
 #include "tracer.h"
 
+#include "weir/acme/acme.h"
 #include "weir/base/check.h"
 #include "weir/filter/compress.h"
 #include "weir/proxy/about.h"
@@ -367,6 +368,12 @@ static const struct tls_used *host_certificates(void *ctx, size_t *n)
 	return all->rows;
 }
 
+static const struct acme_site *host_sites(void *ctx, struct arena *arena, size_t *n)
+{
+	const struct control *control = ctx;
+	return acme_status(control->acme, arena, n);
+}
+
 static const struct filter_set *host_filters(void *ctx)
 {
 	const struct control *control = ctx;
@@ -399,6 +406,7 @@ struct admin_host host_of(struct control *control)
 	    .filters = host_filters,
 	    .sources = host_sources,
 	    .certificates = host_certificates,
+	    .sites = host_sites,
 	    .connections = host_connections,
 	    .past = keep_ask,
 	};

@@ -8,6 +8,8 @@
 #include "shared.h"
 #include "tracer.h"
 
+#include "weir/acme/acme.h"
+
 static void note_reload(struct control *control, bool ok, struct view error)
 {
 	control->last_reload.ok = ok;
@@ -31,7 +33,7 @@ static void warn_fixed(const struct control *control, const struct conf *next, s
 
 /* ---- parts that follow a new configuration ---- */
 
-enum part { PART_ADMIN, PART_TRACER, PART_SHARED, PART_LOG, PART_MEMBERS, N_PARTS };
+enum part { PART_ADMIN, PART_TRACER, PART_SHARED, PART_LOG, PART_ACME, PART_MEMBERS, N_PARTS };
 
 static enum err prepare_part(struct control *control, enum part part, const struct conf *conf,
 			     struct str *why)
@@ -45,6 +47,8 @@ static enum err prepare_part(struct control *control, enum part part, const stru
 		return shared_prepare(control, conf, why);
 	case PART_LOG:
 		return log_writer_prepare(control->log_writer, conf, why);
+	case PART_ACME:
+		return acme_prepare(control->acme, conf, why);
 	case PART_MEMBERS:
 		members_prepare(control->members, conf);
 		break;
@@ -59,6 +63,8 @@ static void cancel_parts(struct control *control, unsigned n)
 {
 	if (n > PART_MEMBERS)
 		members_cancel(control->members);
+	if (n > PART_ACME)
+		acme_cancel(control->acme);
 	if (n > PART_LOG)
 		log_writer_cancel(control->log_writer);
 	if (n > PART_SHARED)
@@ -87,6 +93,7 @@ static void commit_parts(struct control *control)
 	tracer_commit(control->tracer);
 	shared_commit(control);
 	log_writer_commit(control->log_writer);
+	acme_commit(control->acme);
 	members_commit(control->members);
 }
 

@@ -10,6 +10,7 @@
 
 #include "control.h"
 
+#include "weir/acme/acme.h"
 #include "weir/base/check.h"
 #include "weir/base/file.h"
 #include "weir/filter/users.h"
@@ -50,7 +51,7 @@ static void check_certificate(const struct conf_certificate *c, struct conf_sink
 	struct tls_files *files;
 	struct tls_cert_info info;
 	size_t n = 0;
-	if (!files_of(c, arena, &files, &n, &why))
+	if (!c->acme.n && !files_of(c, arena, &files, &n, &why))
 		sink->say(sink, CONF_ERROR, "directory", str_as_view(&why).ptr);
 	for (size_t i = 0; i < n; i++)
 		report(sink, tls_cert_check(&files[i], arena, &info, &why), &why);
@@ -138,15 +139,25 @@ struct build {
 	struct tls_ticket_ring *ring;
 };
 
+/* The texts live as long as the generation is being made. */
+static struct tls_files files_of_acme(const struct build *b, const struct conf_views *names)
+{
+	struct view file, pem = acme_pem(b->control->acme, names, &file);
+	return (struct tls_files){.cert = arena_view(b->gen->arena, file), .pem = pem};
+}
+
 static bool gather_files(struct build *b, const struct conf_listener_tls *tls)
 {
 	struct arena *arena = b->gen->arena;
 	b->files = NULL;
 	b->n_files = 0;
 	for (size_t i = 0; i < tls->certificates.n; i++) {
-		struct tls_files *more;
-		size_t n;
-		if (!files_of(&tls->certificates.rows[i], arena, &more, &n, b->why))
+		const struct conf_certificate *c = &tls->certificates.rows[i];
+		struct tls_files of_acme, *more = &of_acme;
+		size_t n = 1;
+		if (c->acme.n)
+			of_acme = files_of_acme(b, &c->acme);
+		else if (!files_of(c, arena, &more, &n, b->why))
 			return false;
 		struct tls_files *all = arena_array(arena, b->n_files + n, sizeof(*all));
 		if (b->n_files)
@@ -268,6 +279,8 @@ bool tls_build(struct control *control, struct generation *gen, struct str *why)
 	const struct conf *conf = gen->conf;
 	gen->tls_mark = tls_mark(conf); /* before they are read */
 	gen->certificates = arena_zalloc(gen->arena, sizeof(*gen->certificates));
+	if (conf->acme.on)
+		gen->acme = arena_view(gen->arena, acme_thumbprint(control->acme));
 	for (unsigned w = 0; w < gen->n_workers; w++)
 		gen->local[w].servers =
 		    arena_array(gen->arena, conf->n_listeners, sizeof(struct tls_server *));

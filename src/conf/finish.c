@@ -91,10 +91,14 @@ void finish_certificate(struct decoder *d, const struct element *element)
 	struct sink sink = {.base.say = sink_say, .d = d, .map = element->node};
 	struct node *cert = node_get(element->node, VIEW("cert"));
 	struct node *directory = node_get(element->node, VIEW("directory"));
-	if (!cert == !directory)
-		decode_error(d, element->node, "one of cert and directory is needed");
+	struct node *acme = node_get(element->node, VIEW("acme"));
+	if (!!cert + !!directory + !!acme != 1)
+		decode_error(d, element->node, "one of cert, directory and acme is needed");
 	else if (directory && element->node->n > 1)
 		decode_error(d, directory, "'directory' stands alone: its files are found by name");
+	else if (acme && element->node->n > 1)
+		decode_error(d, acme,
+			     "'acme' stands alone: weir makes the key and keeps the files");
 	else if (checks && (c->cert.len || c->directory.len))
 		checks->certificate(c, &sink.base);
 }
@@ -779,6 +783,7 @@ void finish_conf(struct decoder *d, struct node *root)
 	finish_status(d, root);
 	finish_shared(d, root);
 	finish_subsets(d, root);
+	finish_acme(d, root);
 	check_log(d, root);
 	default_route(d, root);
 	keep_of_listeners(d);

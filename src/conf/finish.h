@@ -15,6 +15,8 @@ void finish_rate_limit(struct decoder *d, const struct element *element);
 void finish_route(struct decoder *d, const struct element *element);
 void finish_backend(struct decoder *d, const struct element *element);
 void finish_pool(struct decoder *d, const struct element *element);
+/* finish_acme.c: section `acme`, and the names of listeners that need it. */
+void finish_acme(struct decoder *d, struct node *root);
 /* The whole file. */
 void finish_conf(struct decoder *d, struct node *root);
 

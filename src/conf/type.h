@@ -77,6 +77,7 @@ extern const struct conf_type conf_type_text;
 extern const struct conf_type conf_type_line;
 extern const struct conf_type conf_type_name;
 extern const struct conf_type conf_type_realm;
+extern const struct conf_type conf_type_email;
 extern const struct conf_type conf_type_file;
 extern const struct conf_type conf_type_socket_file;
 extern const struct conf_type conf_type_output;
@@ -95,6 +96,7 @@ extern const struct conf_type conf_type_host_field;
 
 /* type_list.c */
 extern const struct conf_type conf_type_hosts;
+extern const struct conf_type conf_type_site_names;
 extern const struct conf_type conf_type_media_types;
 extern const struct conf_type conf_type_methods;
 extern const struct conf_type conf_type_header_names;

@@ -9,6 +9,9 @@
 #include "weir/base/addr.h"
 #include "weir/base/url.h"
 
+/* As in the DNS. */
+#define SITE_NAME_MAX 253
+
 /* ---- lists: struct conf_views ---- */
 
 static void views_decode(struct decoder *d, const struct row *row, struct node *node, void *base)
@@ -87,6 +90,34 @@ const struct conf_type conf_type_hosts = {
     .schema = views_schema,
     .check_text = check_host,
     .pattern = "^(\\*\\.)?([A-Za-z0-9_-]+\\.)*[A-Za-z0-9_-]+$|^\\[[0-9A-Fa-f:.]+\\]$",
+};
+
+/* What a certificate can be for: no address, and no wildcard, which takes another challenge. */
+static bool check_site_name(struct decoder *d, const struct node *node)
+{
+	struct view v = node->text;
+	struct addr addr;
+	if (view_starts(v, VIEW("*.")))
+		decode_error(d, node,
+			     "a certificate for '" VIEW_FMT "' takes a challenge in the DNS, which "
+			     "weir does not answer: name the hosts, or use files",
+			     VIEW_ARG(v));
+	else if (addr_parse_ip(v, &addr) || !url_is_host(v) || view_chr(v, '_') >= 0 ||
+		 v.len > SITE_NAME_MAX)
+		decode_error(d, node, "'" VIEW_FMT "' is no name of a site such as www.example.com",
+			     VIEW_ARG(v));
+	else
+		return true;
+	return false;
+}
+
+const struct conf_type conf_type_site_names = {
+    .syntax = "a name such as www.example.com, or a list",
+    .decode = views_decode,
+    .encode = views_encode,
+    .schema = views_schema,
+    .check_text = check_site_name,
+    .pattern = "^([A-Za-z0-9-]+\\.)*[A-Za-z0-9-]+$",
 };
 
 /* With a port or without. */

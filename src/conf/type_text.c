@@ -177,6 +177,31 @@ const struct conf_type conf_type_header_name = {
     .pattern = HTTP_TOKEN_PATTERN,
 };
 
+/* ---- addresses of mail ---- */
+
+/* One address, which goes into a mailto: (RFC 8555 7.3 allows no list and no header fields). */
+static bool check_email(struct decoder *d, const struct node *node)
+{
+	struct view v = node->text;
+	ptrdiff_t at = view_chr(v, '@');
+	bool ok = at > 0 && url_is_host(view_skip(v, (size_t)at + 1));
+	for (ptrdiff_t i = 0; ok && i < at; i++)
+		ok = v.ptr[i] > ' ' && v.ptr[i] < 0x7f && !strchr("\"'(),:;<>?&[]\\%", v.ptr[i]);
+	if (!ok)
+		decode_error(d, node, "'" VIEW_FMT "' is no address such as ops@example.com",
+			     VIEW_ARG(v));
+	return ok;
+}
+
+const struct conf_type conf_type_email = {
+    .syntax = "an address such as ops@example.com",
+    .decode = text_decode,
+    .encode = text_encode,
+    .schema = text_schema,
+    .check_text = check_email,
+    .pattern = "^[!#$*+./0-9=A-Z^_`a-z{|}~-]+@([A-Za-z0-9_-]+\\.)*[A-Za-z0-9_-]+$",
+};
+
 /* ---- files ---- */
 
 static bool check_file(struct decoder *d, const struct node *node)

@@ -5,6 +5,8 @@
 #include "table.h"
 #include "text.h"
 
+#include <string.h>
+
 #include "weir/base/defs.h"
 
 #define SOON_S (21 * 86400)
@@ -20,14 +22,26 @@ static void put_names(struct str *out, const json_t *names)
 	}
 }
 
-static void certificate_row(struct table *t, const json_t *c)
+/* Its order says whether that is late. */
+static bool renews_itself(const json_t *answer, const json_t *c)
+{
+	size_t i;
+	json_t *site;
+	json_array_foreach(json_object_get(answer, "acme"), i,
+			   site) if (strcmp(get_text(site, "file"), get_text(c, "file")) ==
+				     0) return true;
+	return false;
+}
+
+static void certificate_row(struct table *t, const json_t *all, const json_t *c)
 {
 	uint64_t left = get_u64(c, "expires_in_s");
 	struct str *cell;
 	put_names(table_cell(t), json_object_get(c, "names"));
 	put_clean(table_cell(t), get_text(c, "listener"));
 	put_clean(table_cell(t), get_text(c, "key_type"));
-	cell = table_cell_in(t, !left ? RED : left < SOON_S ? YELLOW : PLAIN);
+	bool soon = left < SOON_S && !renews_itself(all, c);
+	cell = table_cell_in(t, !left ? RED : soon ? YELLOW : PLAIN);
 	if (left)
 		put_age_s(cell, left);
 	else
@@ -35,6 +49,50 @@ static void certificate_row(struct table *t, const json_t *c)
 	put_clean(table_cell(t), get_text(c, "ocsp"));
 	put_clean(table_cell(t), get_text(c, "issuer"));
 	put_clean(table_cell(t), get_text(c, "file"));
+}
+
+/* ---- those that come by themselves ---- */
+
+static void put_next(struct table *t, const json_t *site)
+{
+	const char *step = get_text(site, "step");
+	struct str *cell = table_cell(t);
+	if (*step) {
+		put_clean(cell, step);
+		return;
+	}
+	str_text(cell, "in ");
+	put_age_s(cell, get_u64(site, "next_order_in_s"));
+}
+
+static void site_row(struct table *t, const json_t *site)
+{
+	bool trusted = json_is_true(json_object_get(site, "trusted"));
+	const char *error = get_text(site, "error");
+	put_names(table_cell(t), json_object_get(site, "names"));
+	str_text(table_cell_in(t, trusted ? PLAIN : RED), trusted ? "authority" : "weir itself");
+	put_next(t, site);
+	str_printf(table_cell(t), "%llu", (unsigned long long)get_u64(site, "orders"));
+	str_printf(table_cell_in(t, *error ? YELLOW : PLAIN), "%llu",
+		   (unsigned long long)get_u64(site, "failed"));
+	put_clean(table_cell(t), *error ? error : "-");
+}
+
+static void print_sites(struct ctl *ctl, const json_t *rows)
+{
+	static const struct column columns[] = {{"ACME", LEFT},    {"SIGNED BY", LEFT},
+						{"ORDER", LEFT},   {"ORDERS", RIGHT},
+						{"FAILED", RIGHT}, {"LAST ERROR", LEFT}};
+	struct table t;
+	size_t i;
+	json_t *site;
+	if (json_array_size(rows) == 0)
+		return;
+	str_char(&ctl->out, '\n');
+	table_init(&t, columns, ARRAY_LEN(columns));
+	json_array_foreach(rows, i, site) site_row(&t, site);
+	table_print(&t, &ctl->out, ctl->colour);
+	table_fini(&t);
 }
 
 static void print_certificates(struct ctl *ctl, const json_t *answer)
@@ -51,9 +109,10 @@ static void print_certificates(struct ctl *ctl, const json_t *answer)
 		return;
 	}
 	table_init(&t, columns, ARRAY_LEN(columns));
-	json_array_foreach(rows, i, c) certificate_row(&t, c);
+	json_array_foreach(rows, i, c) certificate_row(&t, answer, c);
 	table_print(&t, &ctl->out, ctl->colour);
 	table_fini(&t);
+	print_sites(ctl, json_object_get(answer, "acme"));
 }
 
 enum ctl_exit cmd_certificates(struct ctl *ctl)

@@ -25,6 +25,16 @@ static const char *name_of(const json_t *c)
 	return get_text(c, "file");
 }
 
+/* Its order says whether that is late: a problem of the status. */
+static bool renews_itself(const struct doctor *d, const json_t *c)
+{
+	size_t i;
+	json_t *site;
+	json_array_foreach(json_object_get(d->certificates, "acme"), i,
+			   site) if (strcmp(get_text(site, "file"), name_of(c)) == 0) return true;
+	return false;
+}
+
 static void check_time(struct doctor *d, const json_t *c)
 {
 	struct tm tm = {0};
@@ -32,7 +42,7 @@ static void check_time(struct doctor *d, const json_t *c)
 	time_t now = time(NULL);
 	if (strptime(until, "%Y-%m-%dT%H:%M:%S", &tm)) {
 		double left_s = difftime(timegm(&tm), now);
-		if (left_s < NOTE_S)
+		if (left_s < (renews_itself(d, c) ? 0 : NOTE_S))
 			doctor_find(d, left_s < PROBLEM_S ? PROBLEM : NOTE,
 				    "put a new one in its place and run weirctl reload",
 				    "certificate %s %s %s", name_of(c),
@@ -55,7 +65,7 @@ static void check_chain(struct doctor *d, const json_t *c)
 		    "certificate %s is alone in its file, and its issuer %s is no root that "
 		    "clients know",
 		    name_of(c), get_text(c, "issuer"));
-	else if (strcmp(chain, "self-signed") == 0)
+	else if (strcmp(chain, "self-signed") == 0 && !renews_itself(d, c))
 		doctor_find(d, NOTE, "fine for tests; elsewhere get one from an authority",
 			    "certificate %s is signed by itself: no client trusts it", name_of(c));
 }

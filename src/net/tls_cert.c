@@ -50,6 +50,12 @@ static BIO *open_file(struct view path, struct str *why)
 	return bio;
 }
 
+/* The certificate's file, or its key's. */
+static BIO *open_pem(const struct tls_files *files, struct view path, struct str *why)
+{
+	return files->pem.len ? bio_of(files->pem) : open_file(path, why);
+}
+
 /* A daemon has nobody to ask. */
 static int no_passphrase(char *to, int size, int writing, void *arg)
 {
@@ -61,10 +67,10 @@ static int no_passphrase(char *to, int size, int writing, void *arg)
 }
 
 /* Whether a file has the frame of a key, whatever is in it. */
-static bool has_key_block(struct view path)
+static bool has_key_block(const struct tls_files *files, struct view path)
 {
 	struct str ignored = STR_INIT;
-	BIO *bio = open_file(path, &ignored);
+	BIO *bio = open_pem(files, path, &ignored);
 	char *name, *head;
 	unsigned char *data;
 	long len;
@@ -80,10 +86,11 @@ static bool has_key_block(struct view path)
 	return found;
 }
 
-static bool read_key(OSSL_LIB_CTX *lib, struct view path, EVP_PKEY **key, struct str *why)
+static bool read_key(OSSL_LIB_CTX *lib, const struct tls_files *files, struct view path,
+		     EVP_PKEY **key, struct str *why)
 {
 	bool asked = false;
-	BIO *bio = open_file(path, why);
+	BIO *bio = open_pem(files, path, why);
 	if (!bio)
 		return false;
 	*key = tls_read_key(lib, bio, no_passphrase, &asked);
@@ -91,7 +98,7 @@ static bool read_key(OSSL_LIB_CTX *lib, struct view path, EVP_PKEY **key, struct
 		str_printf(why,
 			   "the key in '" VIEW_FMT "' is encrypted; weir takes plain keys only",
 			   VIEW_ARG(path));
-	else if (!*key && has_key_block(path))
+	else if (!*key && has_key_block(files, path))
 		str_printf(
 		    why, "the key in '" VIEW_FMT "' is damaged or of a kind that %s does not know",
 		    VIEW_ARG(path), tls_library());
@@ -107,9 +114,11 @@ static X509 *read_cert(OSSL_LIB_CTX *lib, BIO *bio)
 	return tls_read_cert(lib, bio, no_passphrase, &(bool){false});
 }
 
-static bool read_certs(OSSL_LIB_CTX *lib, struct view path, struct tls_pair *pair, struct str *why)
+static bool read_certs(OSSL_LIB_CTX *lib, const struct tls_files *files, struct tls_pair *pair,
+		       struct str *why)
 {
-	BIO *bio = open_file(path, why);
+	struct view path = files->cert;
+	BIO *bio = open_pem(files, path, why);
 	X509 *more;
 	if (!bio)
 		return false;
@@ -201,10 +210,10 @@ enum tls_bad tls_pair_read(OSSL_LIB_CTX *lib, const struct tls_files *files, str
 {
 	int64_t until;
 	*pair = (struct tls_pair){0};
-	if (!read_certs(lib, files->cert, pair, why))
+	if (!read_certs(lib, files, pair, why))
 		return TLS_BAD_CERT;
 	struct view key = files->key.len ? files->key : files->cert;
-	if (!read_key(lib, key, &pair->key, why))
+	if (!read_key(lib, files, key, &pair->key, why))
 		return TLS_BAD_KEY;
 	if (!X509_check_private_key(pair->cert, pair->key)) {
 		ERR_clear_error();

@@ -7,6 +7,7 @@
 
 #include "asking.h"
 #include "body.h"
+#include "challenge.h"
 #include "deadline.h"
 #include "filters.h"
 #include "hash_key.h"
@@ -285,6 +286,10 @@ static void begin(struct exchange *ex, const struct exchange_request *req, struc
 	}
 	if (unlikely(w->req.ids & HDR_BIT(MAX_FORWARDS)) && !policy_max_forwards(ex, &w->req)) {
 		exchange_answered(ex, reply_final(ex), OUTCOME_local);
+		return;
+	}
+	if (unlikely(ex->gl->gen->acme.len) && challenge_asks(&w->req)) {
+		exchange_answered(ex, reply_challenge(ex), OUTCOME_local);
 		return;
 	}
 	route_exchange(ex, req);

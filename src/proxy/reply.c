@@ -4,6 +4,7 @@
 
 #include "reply.h"
 
+#include "challenge.h"
 #include "diagnose.h"
 #include "values.h"
 
@@ -324,6 +325,18 @@ enum io reply_final(struct exchange *ex)
 	begin_response(ex->worker, traced ? 405 : 200, 0);
 	add_field(resp, HDR_OTHER, VIEW("Allow"), reject_allow);
 	return send_reply(ex, (struct span){ex->worker->from_backend.data, 0});
+}
+
+enum io reply_challenge(struct exchange *ex)
+{
+	struct worker *w = ex->worker;
+	struct str room = str_fixed(w->from_backend.data, AREA_DATA + 1);
+	bool told = challenge_answer(&w->req, ex->gl->gen->acme, &room);
+	begin_response(w, told ? 200 : 404, room.len);
+	if (told)
+		add_field(&w->resp, HDR_CONTENT_TYPE, VIEW("Content-Type"),
+			  VIEW("application/octet-stream"));
+	return send_page(ex, str_as_view(&room));
 }
 
 enum io reply_route(struct exchange *ex, enum outcome *outcome)

@@ -32,6 +32,8 @@ enum io reply_filter(struct exchange *ex, enum outcome outcome, const struct fil
 enum io reply_rest(struct exchange *ex);
 /* TRACE or OPTIONS that goes no further: Max-Forwards was 0. */
 enum io reply_final(struct exchange *ex);
+/* A certificate's authority asks whether a name is ours: challenge_asks. */
+enum io reply_challenge(struct exchange *ex);
 /* For a route that redirects or responds; *outcome is what the exchange ends with. */
 enum io reply_route(struct exchange *ex, enum outcome *outcome);
 

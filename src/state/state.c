@@ -12,7 +12,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "files.h"
+#include "weir/base/file.h"
 
 #include "weir/base/check.h"
 #include "weir/base/clock.h"

@@ -726,7 +726,7 @@ def test_certificates_are_checked_with_the_configuration(weir, scripted, ca, sit
         ({"cert": str(site.pem), "key": str(damaged)}, "is damaged or of a kind that"),
         ({**site.conf, "ocsp": str(ca.ocsp(other))}, "about another certificate"),
         ({"directory": str(tmp_path)}, "there is no .pem"),
-        ({}, "one of cert and directory"),
+        ({}, "one of cert, directory and acme"),
     ]
     daemon = weir([scripted().address], listener=tls_listener(site))
     for row, why in cases:

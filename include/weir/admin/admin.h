@@ -152,6 +152,7 @@ struct admin_past {
 struct filter_set; /* weir/filter/filter.h */
 
 struct discover_source;
+struct acme_site;
 
 /* What boot/ offers.  All called on the control thread. */
 struct admin_host {
@@ -183,6 +184,8 @@ struct admin_host {
 	/* rows and texts are of the arena; struct discover_source is weir/discover/discover.h */
 	const struct discover_source *(*sources)(void *ctx, struct arena *arena, size_t *n);
 	const struct tls_used *(*certificates)(void *ctx, size_t *n);
+	/* as acme_status (weir/acme/acme.h) */
+	const struct acme_site *(*sites)(void *ctx, struct arena *arena, size_t *n);
 	/* asks every worker; `done` comes later, on the control thread, with rows that
 	 * live until it returns */
 	void (*connections)(void *ctx,
@@ -207,7 +210,8 @@ enum event_kind {
 	EVENT_DRAIN,
 	EVENT_MARK,
 	EVENT_VERDICT,
-	EVENT_SOURCE
+	EVENT_SOURCE,
+	EVENT_CERTIFICATE
 };
 
 /* pool and backend may be empty. Control thread. */

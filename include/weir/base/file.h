@@ -28,6 +28,14 @@ enum err file_read(const char *path, size_t max, int wait_ms, struct str *out,
 enum err file_read_secret(const char *path, size_t max, struct str *out,
 			  struct str *reason) MUST_CHECK;
 
+/* ---- writing ---- */
+
+/*
+ * Writes a file of mode 0600 beside the one it replaces, and gives it the name once it is on
+ * the disk, which may take a while.  0, or errno: then what was there is there still.
+ */
+int file_replace(const char *directory, const char *name, struct view bytes);
+
 /* ---- who files belong to ---- */
 
 /* From now on files are made for this user; a process of root's, before its threads start. */

@@ -123,10 +123,11 @@ enum conf_tls_records { CONF_RECORDS_OWN, CONF_RECORDS_OPENSSL };
 enum conf_client_auth { CONF_CLIENT_NONE, CONF_CLIENT_OPTIONAL, CONF_CLIENT_REQUIRED };
 enum conf_alpn { CONF_ALPN_HTTP11 = 1 << 0, CONF_ALPN_H2 = 1 << 1 };
 
-/* A pair of files, or a directory of them; empty: not given. */
+/* A pair of files, or a directory of them, or names for `acme`; empty: not given. */
 struct conf_certificate {
 	struct view cert, key, ocsp;
 	struct view directory;
+	struct conf_views acme;
 };
 
 struct conf_certificates {
@@ -149,6 +150,20 @@ struct conf_pool_tls {
 	bool on;
 	bool verify;
 	struct view ca, sni, cert, key;
+};
+
+enum conf_acme_key { CONF_ACME_ECDSA, CONF_ACME_RSA };
+
+/* An authority that gives certificates by itself (RFC 8555). */
+struct conf_acme {
+	bool on;
+	bool agree;
+	struct conf_endpoint directory;
+	struct view email; /* ptr NULL: none */
+	struct view state; /* a directory; ptr NULL: below that of `state` */
+	struct view ca;
+	enum conf_acme_key key_type;
+	uint64_t retry_us;
 };
 
 /* Redis, and who we are there. */
@@ -585,6 +600,7 @@ struct conf {
 		struct conf_access_log access;
 	} log;
 	struct conf_tracing tracing;
+	struct conf_acme acme;
 	struct conf_dns {
 		struct conf_views servers; /* none: those of resolv.conf */
 		uint64_t timeout_us, min_ttl_us, max_ttl_us, gone_us;

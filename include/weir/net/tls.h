@@ -121,6 +121,7 @@ struct tls_inventory {
 /* The files of one entry; `key` empty: in the same file; `ocsp` empty: none. */
 struct tls_files {
 	struct view cert, key, ocsp;
+	struct view pem; /* certificates and key in place of what is in `cert`; empty: read it */
 };
 
 /*

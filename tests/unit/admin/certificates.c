@@ -49,3 +49,42 @@ Test(admin_certificates, are_metrics)
 					      "file=\"/late.pem\""));
 	reply_fini(&r);
 }
+
+Test(admin_certificates, sites_say_what_their_orders_do)
+{
+	fixture_has_sites = true;
+	struct reply r = ask(&f, "GET", "/v1/certificates", NULL);
+	cr_assert_eq(json_size(&r.body, "acme"), 3);
+	cr_assert_str_eq(json_at(&r.body, "acme.0.names.1"), "www.new.example");
+	cr_assert_str_eq(json_at(&r.body, "acme.0.step"), "placing the order");
+	cr_assert_str_eq(json_at(&r.body, "acme.1.error"), "the authority is down");
+	reply_fini(&r);
+}
+
+Test(admin_certificates, sites_without_a_good_one_are_problems)
+{
+	fixture_has_sites = true;
+	struct reply r = ask(&f, "GET", "/v1/status", NULL);
+	cr_assert_not_null(strstr(r.body.ptr,
+				  "\"acme: new.example www.new.example has no certificate "
+				  "yet, one that nobody trusts answers; now placing the "
+				  "order\""));
+	cr_assert_not_null(
+	    strstr(r.body.ptr, "\"acme: old.example: the authority is down; the certificate from "
+			       "before stays in use, the next order is in 2 hours\""));
+	cr_assert_null(strstr(r.body.ptr, "late.pem of listener web expires"),
+		       "it renews itself, and that has not failed");
+	reply_fini(&r);
+}
+
+Test(admin_certificates, sites_are_metrics)
+{
+	fixture_has_sites = true;
+	struct reply r = ask(&f, "GET", "/metrics", NULL);
+	cr_assert_not_null(strstr(
+	    r.body.ptr, "weir_acme_orders_total{site=\"old.example\",result=\"failed\"} 2\n"));
+	cr_assert_not_null(strstr(
+	    r.body.ptr, "weir_acme_orders_total{site=\"old.example\",result=\"issued\"} 1\n"));
+	cr_assert_not_null(strstr(r.body.ptr, "weir_acme_trusted{site=\"new.example\"} 0\n"));
+	reply_fini(&r);
+}

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "weir/acme/acme.h"
 #include "weir/base/check.h"
 
 static const char standard[] =
@@ -36,7 +37,7 @@ static const char standard[] =
     "      - {address: 'unix:/tmp/c', priority: 1}\n"
     "  spare: {balance: p2c, backends: [{address: '127.0.0.1:3', name: s}]}\n";
 
-bool fixture_has_certificates;
+bool fixture_has_certificates, fixture_has_sites;
 
 /* ---- pools, built anew on every change ---- */
 
@@ -281,6 +282,31 @@ static const struct tls_used *certificates(void *ctx, size_t *n)
 	return rows;
 }
 
+static const struct acme_site *sites(void *ctx, struct arena *arena, size_t *n)
+{
+	static struct acme_site rows[3];
+	(void)ctx;
+	(void)arena;
+	rows[0] = (struct acme_site){.names = VIEW("new.example www.new.example"),
+				     .file = VIEW("/acme/new.pem"),
+				     .step = VIEW("placing the order")};
+	rows[1] = (struct acme_site){.names = VIEW("old.example"),
+				     .file = VIEW("/acme/old.pem"),
+				     .error = VIEW("the authority is down"),
+				     .trusted = true,
+				     .saved = true,
+				     .failures = 2,
+				     .n_orders = 3,
+				     .n_failed = 2,
+				     .next_wall_us = clock_wall_us() + 3600 * UINT64_C(3000000)};
+	rows[2] = (struct acme_site){.names = VIEW("late.example"),
+				     .file = VIEW("/late.pem"),
+				     .trusted = true,
+				     .saved = true};
+	*n = fixture_has_sites ? ARRAY_LEN(rows) : 0;
+	return rows;
+}
+
 static void connections(void *ctx,
 			void (*done)(void *arg, const struct admin_connection *rows, size_t n),
 			void *arg)
@@ -340,6 +366,7 @@ void fixture_init(struct fixture *f, const char *yaml)
 	    .drain = drain,
 	    .sources = no_sources,
 	    .certificates = certificates,
+	    .sites = sites,
 	    .connections = connections,
 	};
 	check(api_init(&f->api, &f->host));

@@ -38,7 +38,7 @@ struct fixture {
 
 /* Two pools: app (a, b weight 2) and spare (s); NULL: this. */
 /* One that expires in 90 days and one that does in 5, its OCSP response out of date. */
-extern bool fixture_has_certificates;
+extern bool fixture_has_certificates, fixture_has_sites;
 
 void fixture_init(struct fixture *f, const char *yaml);
 void fixture_fini(struct fixture *f);

@@ -14,6 +14,11 @@
 /* A backend, from line 5, column 9. */
 #define BACKEND(text) LISTEN "pools:\n  app:\n    backends:\n      - " text "\n"
 
+/* Certificates of a listener, from column 54 of the second line after the section. */
+#define ACME(text) "acme: " text "\n"
+#define AGREE ACME("{agree: true}")
+#define SITE(text) POOL "listeners: [{bind: 0.0.0.0:443, tls: {certificates: [" text "]}}]\n"
+
 const struct mistake mistakes[] = {
     /* the text as such */
     {"", 0, 0, "the file is empty; 'listeners' and 'pools' are required", false},
@@ -305,6 +310,22 @@ const struct mistake mistakes[] = {
      false},
     {ROUTE("{pool: app, rewrite: {host: \"a b\"}}"), 4, 33, "'a b' is no host name", true},
     {ROUTE("{pool: app, timeouts: {response: 5}}"), 4, 38, "durations need a unit", true},
+    /* certificates that come by themselves */
+    {SITE("{acme: [a.example]}"), 2, 61, "'acme' here needs the section 'acme'", false},
+    {ACME("{}") SITE("{acme: [a.example]}"), 1, 7, "'agree: true' says that you agree", false},
+    {AGREE SITE("{acme: ['*.a.example']}"), 3, 62, "takes a challenge in the DNS", true},
+    {AGREE SITE("{acme: [10.0.0.1]}"), 3, 62, "is no name of a site", false},
+    {AGREE SITE("{acme: [a_b.example]}"), 3, 62, "is no name of a site", true},
+    {AGREE SITE("{acme: []}"), 3, 61, "'acme' is empty", true},
+    {AGREE SITE("{acme: a.example, key: a.key}"), 3, 61, "'acme' stands alone", false},
+    {AGREE SITE("{acme: a.example}, {acme: [a.example, b.example]}"), 3, 81,
+     "'a.example' comes first in two lists that differ", false},
+    {ACME("{agree: true, email: a}") SITE("{acme: a.example}"), 1, 28,
+     "'a' is no address such as ops@example.com", true},
+    {ACME("{agree: true, email: 'a@b,c@d'}") SITE("{acme: a.example}"), 1, 28,
+     "is no address such as ops@example.com", true},
+    {ACME("{agree: true, directory: 'http://a/'}") SITE("{acme: a.example}"), 1, 32,
+     "the directory of an authority is an https URL", false},
 };
 
 const size_t n_mistakes = sizeof(mistakes) / sizeof(mistakes[0]);

@@ -12,6 +12,7 @@
 /* A secret wherever there may be one. */
 static const char yaml[] =
     "tracing: {endpoint: 'http://127.0.0.1:4318/v1/traces?key=" SECRET "'}\n"
+    "acme: {agree: true, directory: 'https://127.0.0.1/dir?key=" SECRET "'}\n"
     "listeners: [{bind: '127.0.0.1:1'}]\n"
     "routes:\n"
     "  - match:\n"
@@ -53,6 +54,7 @@ static const char yaml[] =
 
 static const char *const planted[] = {
     "tracing.endpoint",
+    "acme.directory",
     "routes[].match.path_regex",
     "routes[].match.host_regex",
     "routes[].match.header",
@@ -101,6 +103,7 @@ static const struct conf_type *const open_types[] = {
     &conf_type_urls,          &conf_type_name_servers,   &conf_type_service_name,
     &conf_type_peer,          &conf_type_scheme,         &conf_type_listener_names,
     &conf_type_client_source, &conf_type_log_fields,     &conf_type_include,
+    &conf_type_email,         &conf_type_site_names,
 };
 
 static bool is_open(const struct conf_type *type)

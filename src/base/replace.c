@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* A file is written beside the one it replaces, then takes its name. */
-#include "files.h"
+#include "weir/base/file.h"
 
 #include <errno.h>
 #include <fcntl.h>

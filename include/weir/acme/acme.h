@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Certificates that an authority gives by itself (ACME, RFC 8555): kept in files, ordered,
+ * renewed.
+ *
+ *   acme = acme_new(&loop, &fetcher, &host);
+ *   acme_prepare(acme, conf, &why)    reads what there is; what is missing gets a certificate of
+ *                                     our own making, so that a start never waits
+ *   ... acme_pem(acme, names): what is served for them; a generation is made ...
+ *   acme_commit(acme)  or  acme_cancel(acme)
+ *   acme_tick(acme)                   once a second: orders what is due, one at a time
+ *
+ * HTTP-01 needs no state but the thumbprint of the account's key, because what is to be answered
+ * follows from it and the question (RFC 8555 8.3): whoever has the key can answer for all.
+ *
+ * A certificate that worked stays until there is another, whatever happens.
+ *
+ * Thread: control, that of the loop.
+ */
+#ifndef WEIR_ACME_ACME_H
+#define WEIR_ACME_ACME_H
+
+#include "weir/conf/conf.h"
+#include "weir/fetch/fetch.h"
+#include "weir/loop/loop.h"
+
+struct acme;
+
+enum acme_event { ACME_ISSUED, ACME_FAILED, ACME_UNSAVED };
+
+struct acme_news {
+	enum acme_event event;
+	struct view site; /* its first name */
+	const char *text; /* a sentence */
+};
+
+struct acme_host {
+	void *ctx;
+	/* a certificate is another one: a generation is due */
+	void (*changed)(void *ctx);
+	void (*news)(void *ctx, const struct acme_news *news);
+};
+
+struct acme *acme_new(struct loop *loop, struct fetcher *fetcher, const struct acme_host *host);
+void acme_free(struct acme *acme); /* NULL is fine */
+
+enum err acme_prepare(struct acme *acme, const struct conf *conf, struct str *why) MUST_CHECK;
+void acme_commit(struct acme *acme);
+void acme_cancel(struct acme *acme);
+void acme_tick(struct acme *acme);
+/* Another process goes on with the files: no more orders. */
+void acme_leave(struct acme *acme);
+
+/* Key and chain for a list of names that the configuration has, and the file they are kept in;
+ * borrowed until the next call that is not const. */
+struct view acme_pem(const struct acme *acme, const struct conf_views *names, struct view *file);
+/* Of the account's key; empty: there is none. */
+struct view acme_thumbprint(const struct acme *acme);
+
+/* For weir -t: where files are, by this configuration and $STATE_DIRECTORY; into `out`. */
+void acme_folder(const struct conf *conf, struct str *out);
+
+/* ---- for the API; texts are of the arena ---- */
+
+struct acme_site {
+	struct view names, file; /* names: with a blank between them */
+	struct view step;        /* of its order, for people; empty: none is under way */
+	struct view order;       /* its URL; empty: not placed */
+	struct view error;       /* why the last order failed; empty: it did not */
+	bool trusted;            /* it is from an authority */
+	bool saved;              /* it is on the disk */
+	uint64_t next_wall_us;   /* when it is ordered next */
+	uint64_t n_orders, n_failed;
+	unsigned failures; /* in a row */
+};
+
+const struct acme_site *acme_status(const struct acme *acme, struct arena *arena, size_t *n);
+
+#endif

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One order, from a key to a certificate on the disk (RFC 8555 7).
+ *
+ *   IDLE --begin--> KEY --> DIRECTORY --> ACCOUNT --> PLACING --> AUTHORIZATION <-----+
+ *                                            ^                     |  |  it is valid   |
+ *                                            |                     |  +--> the next ---+
+ *                 the account is unknown: once anew                |       (none: FINALIZING)
+ *                                                                  v                   ^
+ *                                                    CHALLENGE --> VALIDATION ---------+
+ *
+ *   FINALIZING --> ISSUING --> DOWNLOAD --> SAVING --> IDLE, done
+ *
+ *   KEY         a thread makes the key and writes it: who cannot write does not order
+ *   DIRECTORY   which URLs the authority has; ACCOUNT: ours, made where it is missing
+ *   PLACING     newOrder
+ *   AUTHORIZATION, CHALLENGE, VALIDATION   of one name after the other: what is asked for, that
+ *               it may be looked at, and whether it was found good
+ *   FINALIZING  the request for the certificate; ISSUING: whether it is there
+ *   SAVING      a thread writes it; that failing does not make the order fail
+ *
+ * Every step ends with an answer or the deadline of its request; those that ask again and again
+ * end after STEP_MAX_US.  Any of them may fail, which is done as well.
+ *
+ * Thread: that of the loop.
+ */
+#ifndef WEIR_ACME_ORDER_H
+#define WEIR_ACME_ORDER_H
+
+#include "ca.h"
+#include "work.h"
+
+#include "weir/conf/conf.h"
+
+enum order_step {
+#define ORDER_STEP(symbol, words) ORDER_##symbol,
+#include "weir/tbl/acme_steps.def"
+#undef ORDER_STEP
+};
+
+/* What an order is about; borrowed until it is done. */
+struct order_task {
+	const struct conf_acme *conf;
+	const struct conf_views *names;
+	const char *folder;
+	const char *file;         /* of the certificate, in the folder */
+	const char *account_file; /* the same of the account's key */
+	struct view account_pem;  /* to be written there first; empty: it is there */
+};
+
+struct order_result {
+	const char *why;        /* "": it went well */
+	struct view pem;        /* key and chain; borrowed for the call */
+	int save_error;         /* errno: it is not on the disk; 0: it is */
+	bool account_is_there;  /* its key has been written */
+	bool of_authority;      /* it failed in a way that other orders will as well */
+	uint64_t retry_after_s; /* what the authority asks for; 0: nothing */
+};
+
+struct order {
+	struct loop *loop;
+	struct ca ca; /* key and tls are the caller's to set */
+	void (*done)(void *arg, const struct order_result *result);
+	void *arg;
+	/* its own */
+	enum order_step step;
+	const struct order_task *task;
+	struct timer timer; /* asks again */
+	uint64_t since_us;  /* of this step */
+	unsigned n_asked;   /* in this step */
+	struct work *work;
+	struct str key_pem, pem;             /* owns */
+	struct str new_account, new_order;   /* owns; URLs, as the next ones */
+	struct str url, finalize, challenge; /* of the order; of the challenge at hand */
+	struct str name;                     /* that is being authorized */
+	json_t *authorizations;              /* owns; URLs */
+	size_t at;                           /* of these */
+	bool account_is_there, account_anew;
+};
+
+void order_init(struct order *o, struct loop *loop, struct fetcher *fetcher);
+void order_fini(struct order *o);
+/* `task` is borrowed until done or order_stop. */
+void order_begin(struct order *o, const struct order_task *task);
+/* Nothing is called any more. */
+void order_stop(struct order *o);
+/* The next one is of another account, or at another authority. */
+void order_forget(struct order *o);
+/* What it is at, for people. */
+void order_words(const struct order *o, struct str *out);
+
+/* The text of a PEM file with a certificate of `directory`. */
+void order_put_origin(struct view directory, struct str *out);
+bool order_is_from(struct view pem, struct view directory);
+
+#endif

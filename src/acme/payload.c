@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+#include "payload.h"
+
+#include "jose.h"
+
+#include "weir/base/json.h"
+
+void payload_account(const struct conf_acme *conf, struct str *out)
+{
+	struct json j;
+	json_init(&j, out, false);
+	json_object(&j);
+	json_member_bool(&j, "termsOfServiceAgreed", conf->agree);
+	if (conf->email.len) {
+		json_key(&j, "contact");
+		json_array(&j);
+		json_textf(&j, "mailto:" VIEW_FMT, VIEW_ARG(conf->email));
+		json_array_end(&j);
+	}
+	json_object_end(&j);
+}
+
+void payload_order(const struct conf_views *names, struct str *out)
+{
+	struct json j;
+	json_init(&j, out, false);
+	json_object(&j);
+	json_key(&j, "identifiers");
+	json_array(&j);
+	for (size_t i = 0; i < names->n; i++) {
+		json_object(&j);
+		json_member_text(&j, "type", "dns");
+		json_member_view(&j, "value", names->rows[i]);
+		json_object_end(&j);
+	}
+	json_array_end(&j);
+	json_object_end(&j);
+}
+
+void payload_finalize(struct view csr, struct str *out)
+{
+	str_text(out, "{\"csr\":\"");
+	jose_base64(csr, out);
+	str_text(out, "\"}");
+}

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: MIT */
+/* What requests to an authority say (RFC 8555 7). */
+#ifndef WEIR_ACME_PAYLOAD_H
+#define WEIR_ACME_PAYLOAD_H
+
+#include "weir/base/str.h"
+#include "weir/conf/conf.h"
+
+void payload_account(const struct conf_acme *conf, struct str *out);
+void payload_order(const struct conf_views *names, struct str *out);
+/* A request for a certificate, in DER. */
+void payload_finalize(struct view csr, struct str *out);
+
+#endif

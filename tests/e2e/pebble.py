@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: MIT
+"""A certificate's authority that speaks ACME: Debian's pebble, and names that lead to this machine."""
+import json
+import os
+import shutil
+import ssl
+import urllib.request
+
+from backends import Process, free_port
+from certs import Authority
+
+
+class Names(Process):
+    """pebble-challtestsrv: a DNS server for which every name is 127.0.0.1."""
+
+    def __init__(self, folder):
+        self.dns, self.management = free_port(), free_port()
+        super().__init__([shutil.which("pebble-challtestsrv"), "-defaultIPv4", "127.0.0.1",
+                          "-defaultIPv6", "", "-dns01", f"127.0.0.1:{self.dns}",
+                          "-http01", "", "-https01", "", "-tlsalpn01", "",
+                          "-management", f"127.0.0.1:{self.management}"], folder, "names")
+        self.wait_ready(lambda: self.call("add-a", {"host": "x.test", "addresses": ["127.0.0.1"]}))
+
+    def call(self, what, body):
+        try:
+            request = urllib.request.Request(f"http://127.0.0.1:{self.management}/{what}",
+                                             json.dumps(body).encode())
+            return urllib.request.urlopen(request, timeout=5).status == 200
+        except OSError:
+            return False
+
+
+class Pebble(Process):
+    """pebble, whose own certificate is from `ca`; what it signs is to be trusted by `root`."""
+
+    def __init__(self, folder, http_port, tls_port=1, reject=0, sleep=0, reuse=0, eab=None, **conf):
+        self.folder = folder
+        self.names = Names(folder)
+        self.ca = Authority(folder, "pebble-ca")
+        self.port, self.management = free_port(), free_port()
+        pair = self.ca.issue("pebble-api", ["localhost", "IP:127.0.0.1"])
+        self.conf_path = folder / "pebble.json"
+        self.conf_path.write_text(json.dumps({"pebble": {
+            "listenAddress": f"127.0.0.1:{self.port}",
+            "managementListenAddress": f"127.0.0.1:{self.management}",
+            "certificate": str(pair.pem), "privateKey": str(pair.key),
+            "httpPort": http_port, "tlsPort": tls_port, "ocspResponderURL": "",
+            "externalAccountBindingRequired": bool(eab), "externalAccountMACKeys": eab or {},
+            **conf}}))
+        self.settings = {
+            "PEBBLE_WFE_NONCEREJECT": str(reject), "PEBBLE_AUTHZREUSE": str(reuse),
+            **({"PEBBLE_VA_SLEEPTIME": str(sleep)} if sleep else {"PEBBLE_VA_NOSLEEP": "1"})}
+        self.child = None
+        self.begin()
+
+    def begin(self):
+        super().__init__([shutil.which("pebble"), "-config", str(self.conf_path), "-dnsserver",
+                          f"127.0.0.1:{self.names.dns}"], self.folder, "pebble", env=self.settings)
+        self.wait_ready(self.answers)
+        (self.folder / "pebble-root.pem").write_bytes(self.ask("roots/0"))
+
+    def ask(self, path):
+        trust = ssl.create_default_context(cafile=str(self.ca.pem))
+        return urllib.request.urlopen(f"https://127.0.0.1:{self.management}/{path}", timeout=5,
+                                      context=trust).read()
+
+    def answers(self):
+        try:
+            return bool(self.ask("roots/0"))
+        except OSError:
+            return False
+
+    @property
+    def url(self):
+        return f"https://127.0.0.1:{self.port}/dir"
+
+    @property
+    def root(self):
+        return self.folder / "pebble-root.pem"
+
+    def acme(self, **more):
+        """The section for weir.yaml."""
+        return {"directory": self.url, "email": "ops@example.com", "agree": True,
+                "state": str(self.folder / "acme"), "ca": str(self.ca.pem), **more}
+
+    def again(self):
+        """Forgets all, accounts too, and has other roots."""
+        self.stop()
+        self.begin()
+
+    def stop_all(self):
+        self.stop()
+        self.names.stop()
+
+
+def is_there():
+    return bool(shutil.which("pebble") and shutil.which("pebble-challtestsrv")) or \
+        bool(os.environ.get("WEIR_ALL_PEERS"))
