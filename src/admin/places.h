@@ -8,7 +8,8 @@
  *   - where all are taken, the one that has been idle longest leaves for a newcomer, then
  *     who has not finished a head, or a body.  Who is being answered stays;
  *   - when even so there is none, a few places are left in which only the probes are
- *     answered: /livez, /readyz, /metrics.
+ *     answered: /livez, /readyz, /metrics.  There nobody waits for a turn, and
+ *     who has asked does not leave before the answer.
  *
  * Without sockets.
  */

@@ -214,14 +214,19 @@ static void on_again(struct deferred *again)
 	conn_run(container_of(again, struct conn, again));
 }
 
-/* Bytes have come: at once when nobody has got an answer in this turn. */
+/*
+ * Bytes have come: at once when nobody has got an answer in this turn.  Who has asked stays
+ * until it has its own.  In a place that is for probes there is no waiting: others would
+ * hold it meanwhile.
+ */
 static void conn_run_soon(struct conn *c)
 {
 	struct admin *admin = c->admin;
-	if (admin->answered_in != admin->loop->n_turns) {
+	if (admin->answered_in != admin->loop->n_turns || c->place.only_probes) {
 		conn_run(c);
 		return;
 	}
+	place_waits(&c->place, WAIT_ANSWER, admin->loop->now_us);
 	watch(c, false, false);
 	loop_next_turn(admin->loop, &c->again);
 }
@@ -231,13 +236,9 @@ static void on_ready(struct session *session)
 	conn_run(container_of(session, struct conn, session));
 }
 
-static void on_read(struct ev_loop *ev, ev_io *w, int revents)
+static void read_some(struct conn *c)
 {
-	struct conn *c = w->data;
 	char room[READ_BYTES];
-	(void)ev;
-	(void)revents;
-	check_magic(c, CONN_MAGIC);
 	ssize_t n = recv(c->fd, room, sizeof(room), MSG_DONTWAIT);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
@@ -253,6 +254,15 @@ static void on_read(struct ev_loop *ev, ev_io *w, int revents)
 	}
 	session_put(&c->session, view_of(room, (size_t)n));
 	conn_run_soon(c);
+}
+
+static void on_read(struct ev_loop *ev, ev_io *w, int revents)
+{
+	struct conn *c = w->data;
+	(void)ev;
+	(void)revents;
+	check_magic(c, CONN_MAGIC);
+	read_some(c);
 }
 
 static void on_stream_timer(struct timer *timer)
@@ -316,6 +326,8 @@ static void conn_new(struct admin *admin, int fd, const struct place *place)
 	places_take(&admin->places, &c->place);
 	watch(c, true, false);
 	wait_for(c, WAIT_IDLE, false);
+	if (!admin->paused)
+		read_some(c); /* what it asks is known before somebody else wants its place */
 }
 
 /* ---- accepting ---- */
@@ -362,12 +374,36 @@ static enum err accept_one(struct admin *admin, int listen_fd, struct addr *peer
 	return socket_accept(listen_fd, peer, fd);
 }
 
+/* It is no idle one: what it asks has come, and has not been read yet. */
+static bool has_asked(struct conn *c)
+{
+	char byte;
+	if (c->place.wait != WAIT_IDLE || recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0)
+		return false;
+	place_waits(&c->place, WAIT_ANSWER, c->admin->loop->now_us);
+	return true;
+}
+
+/* Whether there is a place for it; whoever has to leave for it has left. */
+static bool make_room(struct admin *admin, struct place *newcomer)
+{
+	for (;;) {
+		struct place *leaver, place = *newcomer;
+		bool stays = places_find(&admin->places, &place, &leaver);
+		struct conn *c = leaver ? container_of(leaver, struct conn, place) : NULL;
+		if (c && has_asked(c))
+			continue; /* at most once for each */
+		if (c)
+			conn_close(c);
+		newcomer->only_probes = place.only_probes;
+		return stays;
+	}
+}
+
 static void seat(struct admin *admin, int fd, const struct addr *peer, bool remote)
 {
-	struct place place = place_of(peer, remote), *leaver;
-	bool stays = places_find(&admin->places, &place, &leaver);
-	if (leaver)
-		conn_close(container_of(leaver, struct conn, place));
+	struct place place = place_of(peer, remote);
+	bool stays = make_room(admin, &place);
 	if (stays)
 		conn_new(admin, fd, &place);
 	else

@@ -312,6 +312,36 @@ Test(admin_server, idle_connections_make_room)
 	cr_assert_eq(count_open(fds, ARRAY_LEN(fds)), UNIX_PLACES);
 }
 
+/* Connects and asks, before the server has had a turn. */
+static int ask_ahead(const char *request)
+{
+	struct addr addr = unix_at("a.sock");
+	int fd;
+	bool done;
+	cr_assert_eq(socket_connect(&addr, &fd, &done), ERR_OK);
+	cr_assert_eq(send(fd, request, strlen(request), MSG_NOSIGNAL), (ssize_t)strlen(request));
+	return fd;
+}
+
+/* Readers come all at once; a probe among them is answered, wherever it stands. */
+Test(admin_server, a_crowd_of_readers_keeps_no_probe_out)
+{
+	static const char *const probes[] = {GET("/metrics"), GET("/readyz"), GET("/livez")};
+	int fds[100];
+	start("");
+	for (size_t at = 0; at < ARRAY_LEN(fds); at += 9) {
+		for (size_t i = 0; i < ARRAY_LEN(fds); i++)
+			fds[i] = ask_ahead(i == at ? probes[at % 3] : GET("/v1/status"));
+		struct str in = STR_INIT;
+		cr_assert_eq(status_of_next(fds[at], &in), 200, "%zu", at);
+		str_fini(&in);
+		for (size_t i = 0; i < ARRAY_LEN(fds); i++)
+			close(fds[i]);
+		for (int i = 0; i < 300; i++)
+			turn();
+	}
+}
+
 /* All descriptors but those in use are taken; the number that were. */
 static int exhaust_fds(int *fds, int most)
 {
