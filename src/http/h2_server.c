@@ -128,7 +128,7 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
 	struct h2_server *s = user;
 	bool trailers = frame->headers.cat != NGHTTP2_HCAT_REQUEST;
 	(void)session;
-	h2_head_begin(&s->head, trailers ? s->codec->scratch : s->codec->msg, s->codec->lines,
+	h2_head_begin(&s->head, trailers ? s->codec->trailers : s->codec->msg, s->codec->lines,
 		      &s->limits, trailers);
 	s->head_id = frame->hd.stream_id;
 	return 0;
@@ -471,7 +471,7 @@ static bool keep_head(struct h2_server *s)
 
 static void restore_head(struct h2_server *s)
 {
-	struct message *msg = s->head.trailers ? s->codec->scratch : s->codec->msg;
+	struct message *msg = s->head.trailers ? s->codec->trailers : s->codec->msg;
 	struct view kept = s->kept ? buf_view(s->kept) : VIEW_NONE;
 	h2_head_again(&s->head, msg, kept);
 	buf_put(s->codec->bufs, s->kept);

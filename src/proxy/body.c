@@ -101,10 +101,13 @@ static bool tell_to_go_on(struct exchange *ex)
 	struct worker *w = ex->worker;
 	if (!w->req.expect_continue)
 		return true;
+	scratch_take(w, SCRATCH_RESP);
 	w->resp.status = 100;
 	w->resp.reason = VIEW("Continue");
 	w->resp.n_headers = 0;
-	return ex->client_ops->interim(ex, &w->resp) != IO_ERR;
+	enum io io = ex->client_ops->interim(ex, &w->resp);
+	scratch_drop(w, SCRATCH_RESP);
+	return io != IO_ERR;
 }
 
 void body_gather(struct exchange *ex)

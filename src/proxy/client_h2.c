@@ -338,7 +338,11 @@ struct client_h2_worker *client_h2_worker_new(struct worker *w, const struct wor
 	slab_init(&h2w->streams, sizeof(struct client_stream), UINT32_MAX);
 	list_init(&h2w->dirty);
 	const struct h2_codec parts = {
-	    .bufs = &w->pool.bufs, .windows = &w->h2_windows, .msg = &w->req, .scratch = &w->resp};
+	    .bufs = &w->pool.bufs,
+	    .windows = &w->h2_windows,
+	    .msg = &w->req,
+	    .trailers = &h2w->trailers,
+	};
 	if (h2_codec_init(&h2w->codec, &parts) == ERR_OK)
 		return h2w;
 	client_h2_worker_free(h2w);

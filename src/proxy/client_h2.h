@@ -20,10 +20,11 @@
 /* What a worker's HTTP/2 connections share. */
 struct client_h2_worker {
 	struct h2_codec codec;
-	struct slab conns;   /* struct client_h2 */
-	struct slab streams; /* struct client_stream */
-	struct list dirty;   /* struct client_h2 with something to do at the turn's end */
-	char key[24];        /* for Sec-WebSocket-Key */
+	struct message trailers; /* of a request; nobody else writes there */
+	struct slab conns;       /* struct client_h2 */
+	struct slab streams;     /* struct client_stream */
+	struct list dirty;       /* struct client_h2 with something to do at the turn's end */
+	char key[24];            /* for Sec-WebSocket-Key */
 };
 
 /* What the connection's timer waits for. */

@@ -161,7 +161,7 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
 	if (!ready) {
 		buf_pool_init(&bufs, 10000);
 		const struct h2_codec parts = {
-		    .bufs = &bufs, .windows = &windows, .msg = &req, .scratch = &resp};
+		    .bufs = &bufs, .windows = &windows, .msg = &req, .trailers = &resp};
 		check(h2_codec_init(&codec, &parts) == ERR_OK);
 		ready = true;
 	}

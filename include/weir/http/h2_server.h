@@ -115,7 +115,7 @@ struct h2_codec {
 	struct buf_pool *bufs;     /* borrowed */
 	struct h2_budget *windows; /* of the worker; borrowed */
 	struct message *msg;       /* where requests are built; borrowed */
-	struct message *scratch;   /* where trailers are built; borrowed */
+	struct message *trailers;  /* where these are built; borrowed */
 };
 
 enum err h2_codec_init(struct h2_codec *codec, const struct h2_codec *parts);
