@@ -264,9 +264,7 @@ static struct view begin_exchange(struct client *c, char *rest, size_t len)
 	struct h1_piece piece;
 	enum reject why;
 	timer_clear(&c->timer);
-	/* with limits of routes it is not known yet which one holds */
-	h1_body_init(&c->body, &w->req, &limits,
-		     w->gen->gen->limits_bodies ? 0 : c->conf->limits.body_bytes);
+	h1_body_init(&c->body, &w->req, &limits, body_limit_of_all(w, c->conf));
 	enum h1_result result = h1_body_read(&c->body, rest, len, &piece, &why);
 	if (result == H1_BAD) {
 		reject(c, why);

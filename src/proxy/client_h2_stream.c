@@ -413,12 +413,11 @@ static void on_request(struct h2_stream *st, const struct h2_request *req)
 		h2_server_reset(&cs->h2->server, st, H2_REFUSED_STREAM);
 		return;
 	}
+	uint64_t most = body_limit_of_all(cs->h2->worker, conf);
 	enum reject why = req->why == REJECT_NONE ? strict_request(conf, req->msg) : req->why;
 	if (why != REJECT_NONE)
 		reject(cs, why);
-	else if (conf->limits.body_bytes && !cs->h2->worker->gen->gen->limits_bodies &&
-		 req->msg->body == BODY_LENGTH &&
-		 req->msg->content_length > conf->limits.body_bytes)
+	else if (most && body_least(req->msg, 0) > most)
 		reject(cs, REJECT_BODY_TOO_LARGE);
 	else
 		begin(cs, req);

@@ -208,11 +208,10 @@ static uint32_t side_of(struct exchange *ex, const struct exchange_request *req)
 }
 
 /* Routes that have limits of their own for bodies are known only now. */
-static bool body_is_small(struct exchange *ex, uint64_t len)
+static bool body_is_small(struct exchange *ex, uint64_t announced)
 {
-	const struct message *msg = &ex->worker->req;
 	uint64_t limit = exchange_body_limit(ex);
-	if (!limit || ((msg->body != BODY_LENGTH || msg->content_length <= limit) && len <= limit))
+	if (!limit || body_least(&ex->worker->req, announced) <= limit)
 		return true;
 	counter_add(&ex->worker->counters.rejects[REJECT_BODY_TOO_LARGE], 1);
 	exchange_refuse(ex, OUTCOME_body_too_large, reject_sentence(REJECT_BODY_TOO_LARGE));

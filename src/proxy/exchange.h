@@ -328,6 +328,16 @@ static inline uint64_t exchange_body_limit(const struct exchange *ex)
 		return ex->route->limits.body_bytes;
 	return ex->listener->limits.body_bytes;
 }
+/* The same before there is a route; 0: not known yet, since routes have limits of their own. */
+static inline uint64_t body_limit_of_all(const struct worker *w, const struct conf_listener *conf)
+{
+	return w->gen->gen->limits_bodies ? 0 : conf->limits.body_bytes;
+}
+/* So long is the body at least; `announced`: of one without a length, by what is here of it. */
+static inline uint64_t body_least(const struct message *msg, uint64_t announced)
+{
+	return msg->body == BODY_LENGTH ? msg->content_length : announced;
+}
 /* The only way to change its state; sets the deadline that fits. */
 void exchange_set_state(struct exchange *ex, enum exchange_state state);
 void exchange_arm(struct exchange *ex);
