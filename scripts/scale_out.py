@@ -16,6 +16,7 @@ The app servers wait instead of computing, so two CPUs are enough.  Tables go to
 and all numbers to build/scale-out.
 """
 import argparse
+import concurrent.futures
 import http.client
 import json
 import os
@@ -25,6 +26,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -38,6 +40,8 @@ SHARED_MS = 4
 PERMITS = 2  # of the lock: 500 requests per second in all
 RAMP = (0.15, 0.3, 0.45, 0.6, 0.75, 0.9)
 REFERENCE, BEYOND = 0.75, 1.15
+QUICK_RAMP = (0.15, 0.45, 0.9)
+QUICK_BEYOND_S = 16  # a verdict waits a while whether slowness is a change
 WORLDS = {
     'stateless': 'nothing is shared: it scales',
     'pinned': 'sessions in the app\'s memory, clients pinned: it skews',
@@ -113,7 +117,7 @@ class Status(http.client.HTTPConnection):
             return False
 
 
-def start_apps(world, n, folder, processes):
+def start_apps(world, n, permits, folder, processes):
     """Ports of n app servers."""
     if world != 'shared':
         argv = [os.path.join(BIN, 'weir-app'), '--instances', str(n), '--set',
@@ -127,7 +131,7 @@ def start_apps(world, n, folder, processes):
         wait_until(lambda: redis.poll() is None and can_connect(port), 'redis-server')
         argv = ['node', os.path.join(ROOT, 'tests', 'apps', 'redis_app.js'), '--redis', str(port),
                 '--instances', str(n), '--workers', str(WORKERS), '--service',
-                str(SERVICE_MS - SHARED_MS), '--shared', str(SHARED_MS), '--permits', str(PERMITS)]
+                str(SERVICE_MS - SHARED_MS), '--shared', str(SHARED_MS), '--permits', str(permits)]
     child = processes.start(argv, os.path.join(folder, 'app.err'))
     line = child.stdout.readline()
     if not line:
@@ -179,25 +183,33 @@ class Progress:
     STEP_S = 1.6  # a step takes so much longer than its load
 
     def __init__(self, options, worlds):
-        ramp, counts = (len(RAMP[1::2] if options.quick else RAMP), options.backends)
+        ramp, counts = (len(options.ramp), options.backends)
         self.unit = options.seconds
+        self.at_once = len(worlds) if options.quick else 1
         self.total = len(worlds) * sum(ramp + 2 + (n != counts[0]) for n in counts)
         self.done, self.left_s = 0, 0.0
         for n in counts:
-            twice = 2 + (n != counts[0])
-            self.left_s += len(worlds) * (ramp * self.unit + twice * 2 * self.unit + (ramp + twice) * self.STEP_S)
-        self.terminal, self.said = sys.stderr.isatty(), None
+            again = int(n != counts[0])
+            self.left_s += len(worlds) * (ramp * self.unit + (1 + again) * 2 * self.unit + options.beyond_s
+                                          + (ramp + 2 + again) * self.STEP_S)
+        self.left_s /= self.at_once
+        self.lock = threading.Lock()
+        self.terminal, self.said = sys.stderr.isatty(), set()
 
     def begin(self, world, backends, seconds):
+        with self.lock:
+            self.say(world, backends, seconds)
+
+    def say(self, world, backends, seconds):
         self.done += 1
         text = (f'{world}, {backends} backend{"s" if backends > 1 else ""}: step {self.done} of {self.total}, '
                 f'about {max(1, round(self.left_s))} s left')
         if self.terminal:
             print(f'\r\033[K{text}', end='', file=sys.stderr, flush=True)
-        elif self.said != (world, backends):
+        elif (world, backends) not in self.said:
             print(text, file=sys.stderr, flush=True)
-        self.said = (world, backends)
-        self.left_s -= seconds + self.STEP_S
+        self.said.add((world, backends))
+        self.left_s -= (seconds + self.STEP_S) / self.at_once
 
     def clear(self):
         if self.terminal:
@@ -211,7 +223,9 @@ class World:
         self.seconds = options.seconds
         self.steps = []
         self.counts = options.backends
-        self.ramp = RAMP[1::2] if options.quick else RAMP
+        self.ramp, self.beyond_s = options.ramp, options.beyond_s
+        self.permits = 1 if options.quick else PERMITS  # two backends must feel it
+        self.quiet = options.quick  # several at once: who is done prints
         self.processes = Processes()
 
     def load(self, rate, seconds):
@@ -255,9 +269,10 @@ class World:
         row['reference'] = self.load(REFERENCE * n * ONE, 2 * self.seconds)
         scaling = self.status.get('/v1/pools/app/scaling')
         row['forecast'] = next((f for f in scaling['forecast'] if f['backends'] == 2 * n), None)
-        row['beyond'] = self.load(BEYOND * n * ONE, 2 * self.seconds)
+        row['beyond'] = self.load(BEYOND * n * ONE, self.beyond_s)
         scaling = self.status.get('/v1/pools/app/scaling')
         row['verdict'], row['sentence'] = scaling['verdict'], scaling['sentence']
+        row['evidence'] = scaling['evidence']
         row['model'], row['curve'] = scaling['model'], scaling['curve']
         self.rows.append(row)
 
@@ -265,13 +280,14 @@ class World:
         self.rows = []
         folder = tempfile.mkdtemp(prefix='weir-')
         try:
-            self.ports = start_apps(self.name, max(self.counts), folder, self.processes)
+            self.ports = start_apps(self.name, max(self.counts), self.permits, folder, self.processes)
             self.listen, self.status = start_weir(self.name, self.ports[0], folder, self.processes)
             self.n = 1
             for n in self.counts:
                 self.measure(n)
-                self.progress.clear()
-                print_row(self.rows, len(self.rows) - 1)
+                if not self.quiet:
+                    self.progress.clear()
+                    print_row(self.rows, len(self.rows) - 1)
         finally:
             self.processes.stop()
             shutil.rmtree(folder, ignore_errors=True)
@@ -298,6 +314,11 @@ def print_row(rows, i):
     outcome = f'{row["outcome"]["p99_ms"]:.0f} ms' if i else ''
     print(f'{row["backends"]:>8}  {row["beyond"]["throughput"]:>8.0f}/s  {total["p50_ms"]:>5.0f} ms  '
           f'{total["p99_ms"]:>5.0f} ms  {came:>15}  {outcome:>8}  {row["verdict"]}', flush=True)
+
+
+def print_sentences(rows):
+    for row in rows:
+        print(f'  {row["backends"]}: {row["sentence"]}')
 
 
 # ---- plots ----
@@ -433,26 +454,47 @@ def plot_all(worlds, out):
 
 # ---- the command ----
 
+def run_in_turn(options):
+    worlds = {}
+    progress = Progress(options, options.world or list(WORLDS))
+    for name in options.world or WORLDS:
+        print(f'\n{name}: {WORLDS[name]}\n{HEAD}', flush=True)
+        worlds[name] = World(name, options, progress).run()
+        print_sentences(worlds[name])
+    return worlds
+
+
+def run_together(options):
+    names = options.world or list(WORLDS)
+    progress = Progress(options, names)
+    with concurrent.futures.ThreadPoolExecutor(len(names)) as pool:
+        runs = {name: pool.submit(World(name, options, progress).run) for name in names}
+        worlds = {name: run.result() for name, run in runs.items()}
+    progress.clear()
+    for name, rows in worlds.items():
+        print(f'\n{name}: {WORLDS[name]}\n{HEAD}')
+        for i in range(len(rows)):
+            print_row(rows, i)
+        print_sentences(rows)
+    return worlds
+
+
 def main():
     parser = argparse.ArgumentParser(prog='scripts/scale-out', description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--quick', action='store_true', help='1 and 2 backends, few and short steps: under two minutes')
+    parser.add_argument('--quick', action='store_true', help='1 and 2 backends, few and short steps, all worlds at once: under two minutes')
     parser.add_argument('--world', choices=list(WORLDS), action='append', help='only this one; may be repeated')
     parser.add_argument('--seconds', type=float, default=None, help='length of a step [5, quick: 1]')
     parser.add_argument('--out', default=OUT, help='where plots and numbers go [build/scale-out]')
     options = parser.parse_args()
     options.backends = (1, 2) if options.quick else (1, 2, 4, 8)
-    options.seconds = options.seconds or (1 if options.quick else 5)
+    options.ramp = QUICK_RAMP if options.quick else RAMP
+    given = options.seconds
+    options.seconds = given or (3 if options.quick else 5)
+    options.beyond_s = QUICK_BEYOND_S if options.quick and not given else 2 * options.seconds
     os.makedirs(options.out, exist_ok=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    worlds = {}
-    progress = Progress(options, options.world or list(WORLDS))
-    for name in options.world or WORLDS:
-        print(f'\n{name}: {WORLDS[name]}\n{HEAD}', flush=True)
-        world = World(name, options, progress)
-        worlds[name] = world.run()
-        for row in worlds[name]:
-            print(f'  {row["backends"]}: {row["sentence"]}')
+    worlds = run_together(options) if options.quick else run_in_turn(options)
     with open(os.path.join(options.out, 'numbers.json'), 'w', encoding='utf-8') as out:
         json.dump(worlds, out, indent=1)
     plot_all(worlds, options.out)

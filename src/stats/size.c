@@ -11,8 +11,9 @@
  * distribution.  Those of the larger pool are held against as many or more in flight in the
  * smaller one, since some do less the more they have at once; what is left of a difference
  * counts in full against the finding.  A deploy shows in requests that met hardly anybody:
- * what those have become slower is subtracted, and without some of them at both sizes
- * nothing is said.
+ * what those have become slower is subtracted, something must be left of the difference
+ * even if it were two standard errors more, and without some of them at both sizes nothing
+ * is said.
  */
 #include <math.h>
 #include <string.h>
@@ -166,8 +167,14 @@ static struct scaling_full sum_cells(const struct scaling_part *part, uint32_t s
 	return sum;
 }
 
+/* Samples of one backend that could be compared. */
+struct matched {
+	double n0, n1; /* n0: times the weight */
+	struct pair sum;
+};
+
 static void compare_cell(const struct scaling_part *part, const struct scaling_full *large,
-			 uint32_t small, double var, uint64_t now_us, struct pair *pair)
+			 uint32_t small, uint64_t now_us, struct matched *m)
 {
 	struct scaling_full was = sum_cells(part, small, large->octave, now_us);
 	double n1 = (double)large->n, n0 = (double)was.n;
@@ -175,21 +182,28 @@ static void compare_cell(const struct scaling_part *part, const struct scaling_f
 		return;
 	double w = n0 * n1 / (n0 + n1), x1 = (double)large->log / n1, x0 = (double)was.log / n0;
 	double deeper = (double)large->level / n1 - (double)was.level / n0;
-	pair->fall += w * (x0 - x1 - fmax(0, deeper));
-	pair->rate[0] += w * x0;
-	pair->rate[1] += w * x1;
-	pair->var += w * var * (1 / n0 + 1 / n1);
-	pair->w += w;
+	m->sum.fall += w * (x0 - x1 - fmax(0, deeper));
+	m->sum.rate[0] += w * x0;
+	m->sum.rate[1] += w * x1;
+	m->sum.w += w;
+	m->n0 += w * n0;
+	m->n1 += n1;
 }
 
 static void compare_part(const struct scaling_part *part, uint32_t small, uint32_t large,
 			 double var, uint64_t now_us, struct pair *pair)
 {
-	if (sum_cells(part, large, 0, now_us).n < CELL_MIN)
-		return;
+	struct matched m = {0};
 	for (size_t i = 0; i < ARRAY_LEN(part->cells); i++)
 		if (part->cells[i].backends == large && now_us <= part->cells[i].at_us + KEEP_US)
-			compare_cell(part, &part->cells[i], small, var, now_us, pair);
+			compare_cell(part, &part->cells[i], small, now_us, &m);
+	if (m.n1 < CELL_MIN || m.sum.w <= 0)
+		return;
+	pair->fall += m.sum.fall;
+	pair->rate[0] += m.sum.rate[0];
+	pair->rate[1] += m.sum.rate[1];
+	pair->w += m.sum.w;
+	pair->var += m.sum.w * var * (m.sum.w / m.n0 + 1 / m.n1);
 }
 
 static double mean_of(const struct scaling_quiet *q)
@@ -201,7 +215,7 @@ static double mean_of(const struct scaling_quiet *q)
 static double error2_of(const struct scaling_quiet *q)
 {
 	double mean = mean_of(q);
-	return EXCESS * EXCESS * fmax(0, q->log2 / q->n - mean * mean) / q->n;
+	return fmax(0, q->log2 / q->n - mean * mean) / q->n;
 }
 
 static struct scaling_fall fall_between(const struct scaling *s, const struct scaling_input *in,
@@ -221,10 +235,10 @@ static struct scaling_fall fall_between(const struct scaling *s, const struct sc
 		return fall;
 	/* backends that share something are no witnesses of their own: as sure as one of them */
 	double slower = fmax(0, mean_of(now) - mean_of(then));
-	double se = sqrt(EXCESS * EXCESS * pair.var / pair.w + error2_of(then) + error2_of(now));
+	double unsure = 2 * sqrt(error2_of(then) + error2_of(now));
 	fall.fall = pair.fall / pair.w - slower;
-	fall.z = fall.fall / se;
-	fall.found = fall.z > Z_MIN && fall.fall > FALL_MIN;
+	fall.z = fall.fall / (EXCESS * sqrt(pair.var / pair.w));
+	fall.found = fall.z > Z_MIN && fall.fall > FALL_MIN && fall.fall - unsure > FALL_MIN / 2;
 	fall.rate_from = exp(pair.rate[0] / pair.w);
 	fall.rate_to = exp(pair.rate[1] / pair.w);
 	return fall;
