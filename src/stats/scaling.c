@@ -30,6 +30,7 @@ void scaling_part_free(struct scaling_part *part)
 		return;
 	for (unsigned c = 0; c < LEVEL_CLASSES; c++)
 		free(part->last.served[c]);
+	free(part->recents);
 	free(part);
 }
 
@@ -44,8 +45,10 @@ static void follow_epoch(struct scaling_part *part, const struct scaling *s)
 	memset(part->cells, 0, sizeof(part->cells));
 	memset(part->usual_n, 0, sizeof(part->usual_n));
 	memset(part->usual_log, 0, sizeof(part->usual_log));
-	recents_forget(part->recent_now, RECENT_PART);
-	recents_forget(part->recent_alone, RECENT_PART);
+	if (!part->recents)
+		return;
+	recents_forget(part->recents->now, RECENT_PART);
+	recents_forget(part->recents->alone, RECENT_PART);
 }
 
 static void fold_level(struct scaling_part *part, const struct scaling *s,
@@ -95,21 +98,37 @@ static void file(struct scaling *s, struct scaling_part *part, unsigned c, uint3
 		 uint32_t n)
 {
 	recents_add(s->recent_now, RECENT_NOW, bucket, n);
-	recents_add(part->recent_now, RECENT_PART, bucket, n);
+	recents_add(part->recents->now, RECENT_PART, bucket, n);
 	if (s->pending.at_us && s->looked_us >= s->pending.at_us) {
 		s->since.weight[bucket] += n;
 		s->since.n += n;
 	}
-	if (c > 1)
+	if (c == LEVEL_COMPANY)
 		return;
 	recents_add(s->recent_alone, RECENT_ALONE, bucket, n);
-	recents_add(part->recent_alone, RECENT_PART, bucket, n);
-	if (c == 0)
+	recents_add(part->recents->alone, RECENT_PART, bucket, n);
+	if (c == LEVEL_SOLO)
 		recents_add(s->recent_solo, RECENT_ALONE, bucket, n);
 }
 
+/* A backend without requests needs none. */
+static bool has_recents(struct scaling_part *part, uint64_t since_us)
+{
+	if (part->recents)
+		return true;
+	part->recents = calloc(1, sizeof(*part->recents));
+	if (!part->recents)
+		return false;
+	for (size_t i = 0; i < RECENT_PART; i++) {
+		part->recents->now[i].since_us[0] = part->recents->now[i].since_us[1] = since_us;
+		part->recents->alone[i].since_us[0] = part->recents->alone[i].since_us[1] =
+		    since_us;
+	}
+	return true;
+}
+
 /* Of all workers. */
-static void fold_served(struct scaling *s, const struct scaling_member *m)
+static void fold_served(struct scaling *s, const struct scaling_member *m, uint64_t last_us)
 {
 	for (unsigned c = 0; c < LEVEL_CLASSES; c++) {
 		struct hist_total now = {0};
@@ -118,7 +137,7 @@ static void fold_served(struct scaling *s, const struct scaling_member *m)
 				hist_total_add_hist(&now,
 						    atomic_load_explicit(&m->levels[i]->served[c],
 									 memory_order_acquire));
-		if (now.n == 0)
+		if (now.n == 0 || !has_recents(m->part, last_us))
 			continue;
 		uint32_t **last = &m->part->last.served[c];
 		if (!*last && !(*last = calloc(HIST_BUCKETS, sizeof(**last))))
@@ -142,10 +161,13 @@ static void look_served(struct scaling *s, const struct scaling_input *in, uint6
 		struct scaling_part *part = in->members[i].part;
 		if (!part)
 			continue;
-		recents_turn(part->recent_now, RECENT_PART, part_now_spans_s, last_us, in->now_us);
-		recents_turn(part->recent_alone, RECENT_PART, part_alone_spans_s, last_us,
-			     in->now_us);
-		fold_served(s, &in->members[i]);
+		if (part->recents) {
+			recents_turn(part->recents->now, RECENT_PART, part_now_spans_s, last_us,
+				     in->now_us);
+			recents_turn(part->recents->alone, RECENT_PART, part_alone_spans_s, last_us,
+				     in->now_us);
+		}
+		fold_served(s, &in->members[i], last_us);
 	}
 }
 
@@ -173,9 +195,9 @@ static void look_alone(struct scaling *s, const struct scaling_input *in)
 	for (size_t i = 0; i < in->n; i++) {
 		struct scaling_part *part = in->members[i].part;
 		struct spread own;
-		if (!part)
+		if (!part || !part->recents)
 			continue;
-		recents_pick(part->recent_alone, RECENT_PART, WANTED, &own);
+		recents_pick(part->recents->alone, RECENT_PART, WANTED, &own);
 		side_of_spread(&own, &part->alone);
 	}
 }
@@ -236,10 +258,12 @@ static void look_now(struct scaling *s, const struct scaling_input *in)
 		struct scaling_part *part = in->members[i].part;
 		if (!part)
 			continue;
-		at = recents_pick(part->recent_now, RECENT_PART, SCALING_SAMPLES, &now);
-		side_of_spread(&now, &part->now);
 		part->weight = in->members[i].weight;
-		part->rate = recent_rate(&part->recent_now[at], in->now_us);
+		if (!part->recents)
+			continue;
+		at = recents_pick(part->recents->now, RECENT_PART, SCALING_SAMPLES, &now);
+		side_of_spread(&now, &part->now);
+		part->rate = recent_rate(&part->recents->now[at], in->now_us);
 	}
 }
 

@@ -92,9 +92,29 @@ void scaling_part_pack(const struct scaling_part *part, struct str *out)
 	pack_sparse_doubles(out, part->us, LEVEL_BINS);
 	put_floats(part->usual_n, LEVEL_SPLIT, out);
 	put_floats(part->usual_log, LEVEL_SPLIT, out);
-	put_recents(part->recent_now, RECENT_PART, out);
-	put_recents(part->recent_alone, RECENT_PART, out);
+	static const struct scaling_recents none;
+	const struct scaling_recents *recents = part->recents ? part->recents : &none;
+	put_recents(recents->now, RECENT_PART, out);
+	put_recents(recents->alone, RECENT_PART, out);
 	pack_u64(out, part->epoch);
+}
+
+static void take_part_recents(struct unpack *in, struct scaling_part *part)
+{
+	double n = 0;
+	part->recents = calloc(1, sizeof(*part->recents));
+	in->bad |= !part->recents;
+	if (in->bad)
+		return;
+	take_recents(in, part->recents->now, RECENT_PART);
+	take_recents(in, part->recents->alone, RECENT_PART);
+	for (size_t i = 0; i < RECENT_PART; i++)
+		n += part->recents->now[i].n[0] + part->recents->now[i].n[1] +
+		     part->recents->alone[i].n[0] + part->recents->alone[i].n[1];
+	if (n > 0)
+		return;
+	free(part->recents); /* nothing yet, or nothing any more */
+	part->recents = NULL;
 }
 
 struct scaling_part *scaling_part_unpack(struct unpack *in)
@@ -110,8 +130,7 @@ struct scaling_part *scaling_part_unpack(struct unpack *in)
 	unpack_sparse_doubles(in, part->us, LEVEL_BINS);
 	take_floats(in, part->usual_n, LEVEL_SPLIT);
 	take_floats(in, part->usual_log, LEVEL_SPLIT);
-	take_recents(in, part->recent_now, RECENT_PART);
-	take_recents(in, part->recent_alone, RECENT_PART);
+	take_part_recents(in, part);
 	part->epoch = (unsigned)unpack_max(in, UINT32_MAX);
 	if (!in->bad)
 		return part;

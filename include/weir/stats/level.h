@@ -8,8 +8,8 @@
  * Levels up to 63 (the request itself included) have a bin each; above, every power of two
  * is cut into eight.  For the low levels the logarithms of the durations are kept apart by
  * whether the *other* backends had more or less in flight than usual at that level: the
- * material of the test for a shared bottleneck.  Durations are also filed as histograms, by
- * powers of two of the level, those who were alone in the whole pool apart.
+ * material of the test for a shared bottleneck.  Durations are also filed as histograms: of
+ * those who were alone in the whole pool, of those who were at their backend, of all others.
  *
  *   levels_pass(lv, k, now - last);                 // at each take and drop
  *   levels_served(lv, others, elsewhere, us);       // at a good end, with what it had met
@@ -31,8 +31,8 @@
 #define LEVEL_SUB_BITS 3
 #define LEVEL_TOP_BITS 16 /* what is above counts in the last bin */
 #define LEVEL_BINS (LEVEL_EXACT + ((LEVEL_TOP_BITS - 6) << LEVEL_SUB_BITS))
-/* Classes of company: alone in the pool, alone at its backend, with 1, 2-3, 4-7, ... others. */
-#define LEVEL_CLASSES 12
+/* Classes of company: alone in the pool, alone at its backend, with others. */
+enum { LEVEL_SOLO, LEVEL_ALONE, LEVEL_COMPANY, LEVEL_CLASSES };
 #define LEVEL_SPLIT LEVEL_EXACT  /* levels that are kept apart by the others' load */
 #define LEVEL_UNKNOWN UINT16_MAX /* nobody has counted what is in flight elsewhere */
 
@@ -51,16 +51,9 @@ double level_value(uint32_t bin);
 
 static inline unsigned level_class(uint32_t others, uint32_t elsewhere)
 {
-	if (!others)
-		return elsewhere ? 1 : 0;
-	unsigned c = 33 - (unsigned)__builtin_clz(others);
-	return c < LEVEL_CLASSES ? c : LEVEL_CLASSES - 1;
-}
-
-/* The highest `others` of a class. */
-static inline uint32_t level_class_top(unsigned c)
-{
-	return c ? (1u << (c - 1)) - 1 : 0;
+	if (others)
+		return LEVEL_COMPANY;
+	return elsewhere ? LEVEL_ALONE : LEVEL_SOLO;
 }
 
 /* 256 * log2(us + 1), off by less than 0.01 of a power of two. */
@@ -77,7 +70,7 @@ struct levels {
 	struct counter area_us; /* sum of k times its time */
 	_Atomic uint32_t top;   /* bins above it were never used: readers skip them */
 	struct level_bin {
-		struct counter n, us, us2; /* us2: of squares, each at most 2^52 */
+		struct counter n, us;
 	} bin[LEVEL_BINS]; /* by the level at arrival, the request itself included */
 	/* [0]: the others had no more than usual in flight, [1]: more; 32 bits wrap, the
 	 * reader takes differences */

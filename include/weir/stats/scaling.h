@@ -120,7 +120,9 @@ struct scaling_part {
 	} last;
 	/* what is usual at a level: logarithms of durations, with forgetting */
 	float usual_n[LEVEL_SPLIT], usual_log[LEVEL_SPLIT];
-	struct recent recent_now[RECENT_PART], recent_alone[RECENT_PART];
+	struct scaling_recents {
+		struct recent now[RECENT_PART], alone[RECENT_PART];
+	} *recents; /* owns; NULL until the first sample */
 };
 
 /* What is said of it now; NULL is fine: nobody knows. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "weir/stats/level.h"
+#include "weir/stats/scaling.h"
 
 #include <criterion/criterion.h>
 #include <math.h>
@@ -21,19 +22,20 @@ Test(level, bins_are_in_order_and_close_to_their_value)
 	cr_assert_eq(level_bin(UINT32_MAX), LEVEL_BINS - 1);
 }
 
-Test(level, classes_double)
+Test(level, classes_are_of_company)
 {
-	static const struct {
-		uint32_t others, elsewhere;
-		unsigned class;
-	} cases[] = {
-	    {0, 0, 0}, {0, 3, 1}, {0, LEVEL_UNKNOWN, 1}, {1, 0, 2}, {2, 0, 3}, {3, 9, 3}, {4, 0, 4},
-	    {7, 0, 4}, {8, 0, 5}, {100000, 0, 11}};
-	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-		cr_assert_eq(level_class(cases[i].others, cases[i].elsewhere), cases[i].class);
-		if (cases[i].class < LEVEL_CLASSES - 1)
-			cr_assert(cases[i].others <= level_class_top(cases[i].class));
-	}
+	cr_assert_eq(level_class(0, 0), LEVEL_SOLO);
+	cr_assert_eq(level_class(0, 3), LEVEL_ALONE);
+	cr_assert_eq(level_class(0, LEVEL_UNKNOWN), LEVEL_ALONE);
+	cr_assert_eq(level_class(1, 0), LEVEL_COMPANY);
+	cr_assert_eq(level_class(100000, LEVEL_UNKNOWN), LEVEL_COMPANY);
+}
+
+/* One backend on one worker: there are thousands of them. */
+Test(level, is_small)
+{
+	cr_assert(sizeof(struct levels) <= 4672, "%zu", sizeof(struct levels));
+	cr_assert(sizeof(struct scaling_part) <= 9216, "%zu", sizeof(struct scaling_part));
 }
 
 Test(level, logarithms_are_of_base_two)
@@ -66,9 +68,9 @@ Test(level, durations_are_filed_by_what_they_met)
 	cr_assert_eq(counter_get(&lv->bin[4].us), 700);
 	cr_assert_eq(counter_get(&lv->bin[3].n), 1);
 	struct hist_total total = {0};
-	hist_total_add_hist(&total, atomic_load(&lv->served[3]));
+	hist_total_add_hist(&total, atomic_load(&lv->served[LEVEL_COMPANY]));
 	cr_assert_eq(total.n, 2);
-	cr_assert_null(atomic_load(&lv->served[1]));
+	cr_assert_null(atomic_load(&lv->served[LEVEL_ALONE]));
 	/* what is elsewhere was not counted: no split */
 	cr_assert_eq(lv->split[3].n[0] + lv->split[3].n[1], 0);
 	cr_assert_eq(lv->split[4].n[0] + lv->split[4].n[1], 1);

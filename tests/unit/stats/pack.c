@@ -187,7 +187,8 @@ Test(stats_pack, curves_go_on)
 	struct str s = STR_INIT, again = STR_INIT;
 	scaling_part_fold(part, pool, both, 3);
 	part->opinion.verdict = VERDICT_scalability;
-	part->recent_now[0].weight[1][77] = 5;
+	part->recents = calloc(1, sizeof(*part->recents));
+	part->recents->now[0].weight[1][77] = 5;
 	strcpy(part->sentence, "slow in company");
 	levels_pack(both, 3, &s);
 	scaling_part_pack(part, &s);
@@ -202,7 +203,7 @@ Test(stats_pack, curves_go_on)
 			  str_as_view(&again)));
 	cr_expect_eq(next->opinion.verdict, VERDICT_scalability);
 	cr_expect_str_eq(next->sentence, "slow in company");
-	cr_expect(next->recent_now[0].n[1] == 5);
+	cr_expect(next->recents->now[0].n[1] == 5);
 	/* the workers of the next process count from nothing: what they have is added */
 	scaling_part_fold(next, pool, one, 1);
 	for (uint32_t k = 1; k < LEVEL_BINS; k++) {
