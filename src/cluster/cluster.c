@@ -49,6 +49,7 @@ struct settings {
 	struct arena *arena; /* owns all of it */
 	struct conf_shared conf;
 	struct view password, status;
+	uint16_t any_port;      /* status.bind is on all addresses, at this port; else 0 */
 	struct tls_client *tls; /* counted; NULL: plain */
 };
 
@@ -230,10 +231,24 @@ static void on_said(void *arg, const redisReply *reply)
 
 /* ---- our own word ---- */
 
+/* Where others read the status: of all addresses the one that the server sees us by. */
+static struct view status_of(const struct cluster *c, char room[ADDR_TEXT_MAX])
+{
+	struct addr local;
+	if (!c->now.any_port || !redis_local(c->redis, &local))
+		return c->now.status;
+	if (local.sa.sa_family == AF_INET6)
+		local.in6.sin6_port = htons(c->now.any_port);
+	else
+		local.in4.sin_port = htons(c->now.any_port);
+	return view_of(room, addr_format(&local, room));
+}
+
 static void say(struct cluster *c)
 {
 	char field[NODE_NAME_MAX + 20], nodes[KEY_MAX], presence[KEY_MAX], ttl[24];
-	struct presence who = {node_name(c), c->now.status, VIEW(WEIR_VERSION)};
+	char status[ADDR_TEXT_MAX];
+	struct presence who = {node_name(c), status_of(c, status), VIEW(WEIR_VERSION)};
 	struct view prefix = c->now.conf.prefix;
 	str_reset(&c->out);
 	presence_pack(&c->out, &who, c->registry, PRESENCE_MAX);
@@ -322,6 +337,14 @@ static struct conf_shared copy_conf(struct arena *arena, const struct conf_share
 	return to;
 }
 
+static bool is_any(const struct addr *addr)
+{
+	if (!addr->len || addr->sa.sa_family == AF_UNIX)
+		return false;
+	return addr->sa.sa_family == AF_INET6 ? IN6_IS_ADDR_UNSPECIFIED(&addr->in6.sin6_addr)
+					      : addr->in4.sin_addr.s_addr == htonl(INADDR_ANY);
+}
+
 enum err cluster_prepare(struct cluster *c, const struct conf *conf, struct str *why)
 {
 	struct settings *s = &c->next;
@@ -331,6 +354,7 @@ enum err cluster_prepare(struct cluster *c, const struct conf *conf, struct str 
 	s->arena = arena_new();
 	s->conf = copy_conf(s->arena, &conf->shared);
 	s->status = arena_view(s->arena, conf->status.bind_text);
+	s->any_port = is_any(&conf->status.bind) ? addr_port(&conf->status.bind) : 0;
 	if (read_password(s, why) && make_tls(c, s, why))
 		return ERR_OK;
 	settings_fini(s);

@@ -411,6 +411,13 @@ bool redis_is_ready(const struct redis *r)
 	return r->state == REDIS_READY;
 }
 
+bool redis_local(const struct redis *r, struct addr *out)
+{
+	*out = (struct addr){.len = sizeof(out->in6)};
+	return r->state == REDIS_READY && getsockname(r->stream.io.fd, &out->sa, &out->len) == 0 &&
+	       (out->sa.sa_family == AF_INET || out->sa.sa_family == AF_INET6);
+}
+
 const char *redis_why(const struct redis *r)
 {
 	return r->why;

@@ -229,3 +229,14 @@ def test_subsets_are_other_ones_at_other_nodes(node, redis, scripted):
     del a.conf["pools"]["app"]["sticky"]
     a.conf["shared"]["node"] = "auto"
     assert "node: NAME" in str(a.reload(a.conf, status=422))
+
+
+def test_a_status_on_all_addresses_is_told_by_one(node, redis, scripted):
+    server, backend = redis(), scripted()
+    a = node("a", server, [backend.address])
+    b = node("b", server, [backend.address])
+    port = free_port()
+    b.conf["status"]["bind"] = f"0.0.0.0:{port}"
+    b.reload(b.conf)
+    wait_for(lambda: [row["status"] for row in nodes(a)["others"]] == [f"127.0.0.1:{port}"], 15,
+             "an address that a can reach")

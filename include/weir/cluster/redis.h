@@ -31,6 +31,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "weir/base/addr.h"
 #include "weir/base/view.h"
 #include "weir/loop/loop.h"
 #include "weir/net/tls.h"
@@ -64,6 +65,9 @@ void redis_follow(struct redis *redis, const struct redis_server *server);
 
 /* The same server by other pointers: the connection stays. */
 void redis_move(struct redis *redis, const struct redis_server *server);
+
+/* The address of this machine that the server sees; false: there is no connection. */
+bool redis_local(const struct redis *redis, struct addr *out);
 
 bool redis_is_ready(const struct redis *redis);
 /* Why there is no connection, for people; "" while there is one or none is wanted. */
