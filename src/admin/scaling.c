@@ -18,6 +18,7 @@
  *                                     of the duration at equal level, others busier
  *      "changed": {"at": "..", "factor": 3.1, "what": "speed"},   or "kind", or null
  *      "cv2_arrivals": 1.02, "cv2_service": 0.98},
+ *    "other_nodes": {"in_flight": 3.2, "rate": 120},   of the same backends, not judged here
  *    "curve": [{"in_flight": 1, "rate": 99.1, "completions": 1234}],  of a typical backend
  *    "model": {"kind": "workers", "refusal": null, "n_min": 1, "n_max": 31, "levels": 31,
  *      "r2": 0.99, "error": 0.02,
@@ -197,6 +198,21 @@ static void put_evidence(struct json *j, const struct scaling *s, uint64_t slo_u
 	put_change(j, &s->change);
 	json_member_double(j, "cv2_arrivals", s->cv2_arrivals);
 	json_member_double(j, "cv2_service", s->cv2_service);
+	json_object_end(j);
+}
+
+/* What other nodes have at these backends, by shared: none of it is judged here. */
+static void put_others(struct json *j, const struct pool *pool)
+{
+	double in_flight = 0, rate = 0;
+	for (uint32_t i = 0; i < pool->n; i++) {
+		in_flight += pool->backends[i]->others_in_flight;
+		rate += pool->backends[i]->others_rate;
+	}
+	json_key(j, "other_nodes");
+	json_object(j);
+	json_member_double(j, "in_flight", in_flight);
+	json_member_double(j, "rate", rate);
 	json_object_end(j);
 }
 
@@ -453,6 +469,7 @@ void api_scaling(struct call *call)
 	json_object(&j);
 	put_verdict(&j, pool, s, host->conf(host->ctx));
 	put_evidence(&j, s, pool->conf->slo.p95_us);
+	put_others(&j, pool);
 	put_curve(&j, s);
 	put_model(&j, s);
 	json_key(&j, "forecast");

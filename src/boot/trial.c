@@ -19,6 +19,9 @@
 #include "weir/net/holder.h"
 #include "weir/net/socket.h"
 
+/* As discover/file.c reads. */
+#define MEMBERS_MAX (8u << 20)
+
 struct rehearsal {
 	const struct conf *conf;
 	bool failed;
@@ -91,6 +94,49 @@ static void try_listener_files(struct rehearsal *t, const struct conf_listener_t
 	try_file(t, "ticket_key_file", tls->ticket_key_file);
 }
 
+static void try_rows(struct rehearsal *t, const char *path, struct view text)
+{
+	struct conf_members members;
+	struct conf_diags diags;
+	conf_diags_init(&diags);
+	if (!conf_members_parse(text, path, &members, &diags))
+		say(t, true, "discover.file: %s:%u:%u: %s", path, diags.rows[0].line,
+		    diags.rows[0].column, diags.rows[0].message);
+	conf_members_free(&members);
+	conf_diags_fini(&diags);
+}
+
+/* Members of a file: a mistake would keep them from coming; one that is not there may come. */
+static void try_members(struct rehearsal *t, struct view path)
+{
+	struct str text = STR_INIT, reason = STR_INIT;
+	if (!path.len)
+		return;
+	file_owner_begin();
+	enum err err = file_read(path.ptr, MEMBERS_MAX, 0, &text, &reason);
+	file_owner_end();
+	if (err)
+		say(t, false, "discover.file: %s cannot be read now: %s", path.ptr,
+		    reason.ptr ? reason.ptr : err_text(err));
+	else
+		try_rows(t, path.ptr, str_as_view(&text));
+	str_fini(&text);
+	str_fini(&reason);
+}
+
+static void try_sources(struct rehearsal *t, const struct conf_pool *pool)
+{
+	if (!pool->discover.on)
+		return;
+	try_members(t, pool->discover.file);
+	try_file(t, "discover.etcd.ca", pool->discover.etcd.ca);
+	try_file(t, "discover.etcd.cert", pool->discover.etcd.cert);
+	try_file(t, "discover.etcd.key", pool->discover.etcd.key);
+	try_file(t, "discover.etcd.password_file", pool->discover.etcd.password_file);
+	try_file(t, "discover.consul.ca", pool->discover.consul.ca);
+	try_file(t, "discover.consul.token_file", pool->discover.consul.token_file);
+}
+
 static void try_files(struct rehearsal *t)
 {
 	const struct conf *conf = t->conf;
@@ -113,6 +159,7 @@ static void try_files(struct rehearsal *t)
 		try_file(t, "tls.cert", conf->pools[i].tls.cert);
 		try_file(t, "tls.key", conf->pools[i].tls.key);
 		try_file(t, "sticky.key_file", conf->pools[i].sticky.key_file);
+		try_sources(t, &conf->pools[i]);
 	}
 }
 

@@ -152,6 +152,19 @@ static void put_next(struct str *out, const json_t *next)
 		   (int)get_real(next, "of"));
 }
 
+/* What is judged is what this node sent; the backends have more to do. */
+static void put_other_nodes(struct str *out, const json_t *others)
+{
+	if (get_real(others, "rate") <= 0 && get_real(others, "in_flight") <= 0)
+		return;
+	str_text(out, "  nodes    others send ");
+	put_rate(out, get_real(others, "rate"));
+	str_printf(out,
+		   ", %.1f in flight, to the same backends: the verdict is of what this one "
+		   "sent\n",
+		   get_real(others, "in_flight"));
+}
+
 static void print_scaling(struct ctl *ctl, const json_t *s)
 {
 	struct str *out = &ctl->out, head = STR_INIT;
@@ -174,6 +187,7 @@ static void print_scaling(struct ctl *ctl, const json_t *s)
 	if (has_member(evidence, "growth"))
 		str_printf(out, "  growth   %.2f times as long as alone\n",
 			   get_real(evidence, "growth"));
+	put_other_nodes(out, json_object_get(s, "other_nodes"));
 	put_model(out, model);
 	put_forecasts(out, json_object_get(s, "forecast"));
 	put_curve(ctl, json_object_get(s, "curve"), json_object_get(model, "fitted"));

@@ -112,3 +112,16 @@ def test_slow_names_uploads(weir, app):
     daemon.ask("POST", "/upload/of/something?large", body=b"x" * 200000)
     rows = wait_for(lambda: daemon.admin.get("/v1/pools/app/slow")["slow"])
     assert (rows[0]["method"], rows[0]["path"]) == ("POST", "/upload/of/something?large")
+
+
+def test_members_in_files_are_read(tmp_path):
+    """A mistake in what a source would read is one; a file that is not there yet may come."""
+    conf, members = tmp_path / "c.yaml", tmp_path / "members.yaml"
+    text = base(tmp_path, pools=f"{{app: {{discover: {{file: {members}}}}}}}")
+    code, said = trial(conf, text)
+    assert code == 0 and f"{members} cannot be read now" in said, said
+    members.write_text("- {address: 127.0.0.1:1}\n- {address: 127.0.0.1:2, wieght: 3}\n")
+    code, said = trial(conf, text)
+    assert code == 1 and f"{members}:2:" in said and "wieght" in said, said
+    members.write_text("- {address: 127.0.0.1:1}\n")
+    assert trial(conf, text)[0] == 0
