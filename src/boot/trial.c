@@ -134,6 +134,8 @@ static void try_sources(struct rehearsal *t, const struct conf_pool *pool)
 	try_file(t, "discover.etcd.key", pool->discover.etcd.key);
 	try_file(t, "discover.etcd.password_file", pool->discover.etcd.password_file);
 	try_file(t, "discover.consul.ca", pool->discover.consul.ca);
+	try_file(t, "discover.consul.cert", pool->discover.consul.cert);
+	try_file(t, "discover.consul.key", pool->discover.consul.key);
 	try_file(t, "discover.consul.token_file", pool->discover.consul.token_file);
 }
 

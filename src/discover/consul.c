@@ -174,9 +174,12 @@ static void consul_ask(struct source *s)
 	fetch_cancel(c->fetch);
 	c->fetch = NULL;
 	if (pool->discover.consul.address.tls && !c->tls)
-		c->tls = fetch_tls_new(s->discover->fetcher,
-				       &(struct fetch_tls_options){.ca = pool->discover.consul.ca},
-				       &why);
+		c->tls =
+		    fetch_tls_new(s->discover->fetcher,
+				  &(struct fetch_tls_options){.ca = pool->discover.consul.ca,
+							      .cert = pool->discover.consul.cert,
+							      .key = pool->discover.consul.key},
+				  &why);
 	if (pool->discover.consul.address.tls && !c->tls)
 		source_fail(s, "%s", why.ptr ? why.ptr : "no TLS");
 	else

@@ -152,10 +152,10 @@ class Fake:
 class Consul(Fake):
     """Blocking queries as Consul has them: an index, a wait, an answer when it moves."""
 
-    def __init__(self):
+    def __init__(self, tls=None):
         self.instances, self.index, self.fails = [], 10, False
         self.changed = threading.Condition()
-        super().__init__()
+        super().__init__(tls)
 
     def say(self, instances, index=None):
         """[(id, ip, port, weight)]"""

@@ -279,6 +279,25 @@ def test_consul(serve, app):
         consul.stop()
 
 
+def test_consul_that_asks_for_a_certificate(serve, app, tmp_path):
+    port = int(ports(app(options=EVERYWHERE))[0])
+    authority = Authority(tmp_path)
+    pair, mine = authority.issue("consul", ["IP:127.0.0.1"]), authority.issue("weir")
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(pair.pem, pair.key)
+    tls.load_verify_locations(authority.pem)
+    tls.verify_mode = ssl.CERT_REQUIRED
+    consul = Consul(tls)
+    try:
+        consul.say([("a", "127.0.0.1", port, 1)])
+        daemon = serve({"app": {"discover": {"consul": {
+            "address": consul.url, "service": "web", "ca": str(authority.pem),
+            "cert": str(mine.pem), "key": str(mine.key)}}}})
+        until_members(daemon, [f"127.0.0.1:{port}"])
+    finally:
+        consul.stop()
+
+
 def test_kubernetes(serve, app, tmp_path):
     port = int(ports(app(options=EVERYWHERE))[0])
     authority = Authority(tmp_path)

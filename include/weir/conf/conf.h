@@ -480,7 +480,7 @@ struct conf_pool {
 		struct {
 			bool on;
 			struct conf_endpoint address;
-			struct view service, tag, datacenter, token_file, ca;
+			struct view service, tag, datacenter, token_file, ca, cert, key;
 		} consul;
 		struct {
 			bool on;
