@@ -123,12 +123,9 @@ static bool is_sampled(struct exchange *ex, const struct conf_access_log *conf)
 	return draw < conf->sample;
 }
 
-void access_log_note(struct exchange *ex, const struct exchange_request *req,
-		     const struct message *msg)
+static void note(struct exchange *ex, const struct exchange_request *req, const struct message *msg)
 {
 	const struct conf_access_log *conf = conf_of(ex);
-	if (!is_sampled(ex, conf))
-		return;
 	if (conf->fields.n) {
 		ex->logged = values_keep(ex, &conf->kept);
 		if (!ex->logged)
@@ -153,6 +150,23 @@ void access_log_note(struct exchange *ex, const struct exchange_request *req,
 	if (!ex->logged)
 		counter_add(&ex->worker->log.dropped, 1);
 	scratch_drop(ex->worker, SCRATCH_HEAD);
+}
+
+void access_log_note(struct exchange *ex, const struct exchange_request *req,
+		     const struct message *msg)
+{
+	if (is_sampled(ex, conf_of(ex)))
+		note(ex, req, msg);
+}
+
+void access_log_note_again(struct exchange *ex, const struct exchange_request *req,
+			   const struct message *msg)
+{
+	if (!ex->logged)
+		return;
+	buf_put(&ex->worker->pool.bufs, ex->note);
+	ex->note = NULL;
+	note(ex, req, msg);
 }
 
 /* ---- lines ---- */

@@ -16,12 +16,18 @@
 
 #include "exchange.h"
 
+struct aside;
+
 struct asking {
 	struct filter_wait wait;
 	struct buf *buf; /* that all of this is in; owns */
 	struct exchange *ex;
-	const struct filter *filter; /* which is waited for; NULL: none any more */
-	uint8_t id;                  /* its enum filter_id */
+	uint8_t id; /* enum filter_id: which is waited for */
+	/* NULL: nobody is waited for any more */
+	void (*cancel)(struct asking *asking);
+	/* of what has been asked (aside.h); NULL: no pool was */
+	struct aside *aside;
+	void (*release)(struct asking *asking);
 	uint64_t since_us;
 	struct exchange_request req;
 	struct addr client;

@@ -33,6 +33,10 @@ static void account(struct exchange *ex)
 {
 	struct worker *w = ex->worker;
 	ex->last_byte_us = clock_us();
+	if (unlikely(ex->is_aside)) { /* only its backend's figures */
+		exchange_measure(ex);
+		return;
+	}
 	count_status(w, ex->status);
 	counter_add(&w->counters.outcomes[ex->outcome], 1);
 	if (outcome_row(ex->outcome)->is_error)

@@ -2,10 +2,8 @@
 /* What the client's side says to an exchange: birth, body, tunnel; and its deadlines. */
 #include "exchange.h"
 
-#include <stddef.h>
-#include <string.h>
-
 #include "asking.h"
+#include "birth.h"
 #include "body.h"
 #include "challenge.h"
 #include "deadline.h"
@@ -117,31 +115,9 @@ static void on_timeout(struct timer *timer)
 
 struct exchange *exchange_new(struct worker *w, const struct exchange_request *req)
 {
-	struct exchange *ex = slab_get(&w->exchanges);
+	struct exchange *ex = exchange_make(w, req, w->gen, on_timeout);
 	if (!ex)
 		return NULL;
-	memset(&ex->first.ex, 0,
-	       offsetof(struct exchange, request_id) - offsetof(struct exchange, first.ex));
-	ex->magic = EXCHANGE_MAGIC;
-	ex->timer.fn = on_timeout;
-	ex->at = &ex->first;
-	attempt_init(ex->at, ex, &exchange_attempt_events);
-	ex->worker = w;
-	ex->client_ops = req->ops;
-	ex->client = req->client;
-	ex->ended = req->ended;
-	ex->listener = req->listener;
-	ex->gl = gen_get(w->gen);
-	ex->start_us = req->start_us;
-	ex->bytes_in = req->bytes_in;
-	ex->method = w->req.method;
-	ex->tried.wary = !method_is_idempotent(ex->method);
-	ex->client_minor = w->req.version_minor;
-	ex->wants_upgrade = w->req.upgrade && w->req.body == BODY_NONE;
-	if (unlikely(ex->wants_upgrade))
-		ex->wants_websocket =
-		    view_ieq(message_find(&w->req, HDR_UPGRADE)->value, VIEW("websocket"));
-	exchange_show(w);
 	counter_add(&w->counters.requests, 1);
 	if (unlikely(w->req.n_underscore))
 		counter_add(&w->counters.underscore_headers_dropped, w->req.n_underscore);

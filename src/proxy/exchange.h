@@ -33,6 +33,7 @@
  * (exchange_request.ended, at the end of the turn, or in the client's own code).  Once it has
  * ended, whatever the client's side still says to it is ignored.
  *
+ *   birth.c           the beginning of any
  *   exchange.c        birth, tunnel, deadlines: what the client's side says
  *   body.c            the request's body
  *   place.c           a backend, or a place in the queue
@@ -204,6 +205,7 @@ struct exchange {
 	uint8_t n_values;
 	struct buf *note;    /* for the access log; owns */
 	bool logged;         /* its end is to be in the access log */
+	bool is_aside;       /* it has no client: a filter asks a pool, see src/proxy/aside.h */
 	uint16_t note_split; /* where its second part begins */
 	uint8_t request_id_len;
 	uint8_t line_len; /* 0: `req` has it */

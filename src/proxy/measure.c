@@ -144,7 +144,7 @@ void exchange_measure(struct exchange *ex)
 	uint64_t us[N_PHASES];
 	if (!WEIR_STATS)
 		return;
-	if (likely(ex->route != NULL)) {
+	if (likely(ex->route != NULL && !ex->is_aside)) {
 		struct meter *m = ex->gl->gen->route_meters[ex->route->index];
 		counter_add(&m->local[ex->worker->pool.id].exchanges, 1);
 	}
@@ -155,7 +155,8 @@ void exchange_measure(struct exchange *ex)
 	divide(ex, us);
 	if (likely(set != NULL)) {
 		hist_set_record_all(set, us);
-		meter_exchange(ex, set == &bl->failed, us);
+		if (likely(!ex->is_aside))
+			meter_exchange(ex, set == &bl->failed, us);
 	}
 	struct levels *levels = atomic_load_explicit(&bl->levels, memory_order_relaxed);
 	if (likely(set == &bl->ok && levels != NULL))

@@ -296,6 +296,8 @@ void policy_request_trailers(struct exchange *ex, struct message *msg)
 {
 	if (!ex->view) /* answered already: they go nowhere */
 		return;
+	for (size_t i = 0; i < ex->route->auth.forward.copy.n; i++)
+		field_drop(msg, ex->route->auth.forward.copy.rows[i]);
 	struct view deadline = ex->view->pool->conf->timeouts.deadline_header;
 	drop_trailers(msg, &ex->route->request_headers, ex->ends_trailers);
 	if (unlikely(deadline.ptr != NULL))
@@ -385,7 +387,7 @@ void policy_response(struct exchange *ex, struct message *resp)
 	if (!ex->route)
 		return;
 	policy_edit_response(ex, resp);
-	if (unlikely(pin_applies(ex)))
+	if (unlikely(pin_applies(ex)) && !ex->is_aside)
 		pin_response(ex, resp);
 }
 

@@ -272,6 +272,46 @@ enum io reply_filter(struct exchange *ex, enum outcome outcome, const struct fil
 			     });
 }
 
+/* What of an answer speaks to the client, and not about a connection or a body's coding. */
+static bool is_for_client(const struct header *h)
+{
+	static const struct view others[] = {VIEW("Cache-Control"), VIEW("Content-Encoding"),
+					     VIEW("Content-Language")};
+	switch (h->id) {
+	case HDR_LOCATION:
+	case HDR_SET_COOKIE:
+	case HDR_WWW_AUTHENTICATE:
+	case HDR_CONTENT_TYPE:
+	case HDR_RETRY_AFTER:
+		return !h->drop;
+	default:
+		break;
+	}
+	for (size_t i = 0; i < ARRAY_LEN(others); i++)
+		if (view_ieq(h->name, others[i]))
+			return !h->drop;
+	return false;
+}
+
+enum io reply_heard(struct exchange *ex, enum outcome outcome, const struct filter_heard *heard)
+{
+	struct message *resp = &ex->worker->resp;
+	if (unlikely(ex->grpc))
+		return reply_grpc(ex, outcome, outcome_row(outcome)->sentence);
+	ex->outcome = outcome;
+	begin_response(ex->worker, heard->head->status, heard->body.len);
+	for (uint32_t i = 0; i < heard->head->n_headers; i++) {
+		const struct header *h = &heard->head->headers[i];
+		if (is_for_client(h))
+			add_field(resp, (enum hdr_id)h->id, h->name, h->value);
+	}
+	add_field(resp, HDR_X_REQUEST_ID, VIEW("X-Request-ID"),
+		  view_of(ex->request_id, ex->request_id_len));
+	add_refusal(ex, outcome_row(outcome));
+	policy_edit_response(ex, resp);
+	return send_page(ex, heard->body);
+}
+
 static enum io reply_redirect(struct exchange *ex, enum outcome *outcome)
 {
 	struct worker *w = ex->worker;

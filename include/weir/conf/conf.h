@@ -57,6 +57,18 @@ struct conf_auth_basic {
 	struct view file, realm;
 };
 
+enum conf_fail { CONF_FAIL_CLOSED, CONF_FAIL_OPEN };
+
+/* An auth service is asked about each request. */
+struct conf_auth_forward {
+	bool on;
+	uint32_t pool; /* index into conf.pools */
+	struct view path;
+	struct conf_views copy; /* names of fields of its answer */
+	uint64_t timeout_us;
+	enum conf_fail fail;
+};
+
 enum conf_log_format { CONF_LOG_JSON, CONF_LOG_COMBINED, CONF_LOG_HAPROXY };
 
 struct conf_status {
@@ -366,6 +378,7 @@ struct conf_route {
 	} compress;
 	struct {
 		struct conf_auth_basic basic;
+		struct conf_auth_forward forward;
 	} auth;
 	uint32_t filters; /* bits of tbl/filters.def that it switches on: filter_set_build */
 	struct {

@@ -14,14 +14,18 @@
  *              FILTER_GO_ON   the next filter, then the pool
  *              FILTER_ANSWER  call->answer is for the client, the exchange ends
  *              FILTER_WAIT    it has to ask somebody: the caller keeps the head, and calls
+ *                             `begin`
+ *              FILTER_ASK     a pool has to be asked: the caller keeps the head and sends
+ *                             what call->question says, instead of `begin`
  *
  *   begin    worker, within the same event: asks, and says in what time there must be an
  *            answer (wait->until_us).  FILTER_WAIT: it calls wait->ready once, later, on
  *            this worker; or what is known by now
  *   again    worker, with the head at hand: the answer is there, or the time is over
- *            (`late`; `cancel` came before).  Any verdict but FILTER_WAIT
+ *            (`late`; `cancel` came before).  After FILTER_ASK call->heard is what the pool
+ *            answered, and FILTER_RELAY gives that to the client.  Neither WAIT nor ASK
  *   cancel   worker: nobody waits any more; wait->ready is not called after this
- *            A filter that never waits has none of these three.
+ *            A filter that never waits has none of these three, one that asks only `again`.
  *
  *   response   worker: the head of the final answer is here, and may be edited; what it
  *            returns stands for the body, NULL: the body goes as it is
@@ -56,12 +60,14 @@ enum filter_id {
 	N_FILTERS,
 };
 
-enum filter_verdict { FILTER_GO_ON, FILTER_ANSWER, FILTER_WAIT };
+enum filter_verdict { FILTER_GO_ON, FILTER_ANSWER, FILTER_WAIT, FILTER_ASK, FILTER_RELAY };
 
 /* Why a client gets an answer: what its exchange ends with. */
 enum filter_reason {
 	FILTER_REFUSED, /* the outcome of its row */
 	FILTER_BUSY,    /* it could not be found out now */
+	FILTER_FAILED,  /* who was asked did not answer as it should */
+	FILTER_LATE,    /* or not in time */
 };
 
 #define FILTER_FIELDS_MAX 8
@@ -78,6 +84,23 @@ struct filter_answer {
 	char bytes[FILTER_ROOM];
 };
 
+/*
+ * A GET for `path` at a pool, about the request at hand: all of its fields, and what it is
+ * (X-Forwarded-Method, X-Forwarded-Uri), without its body.
+ */
+struct filter_question {
+	const struct conf_route *route; /* of the filter's state: names the pool and the time */
+	struct view path;
+};
+
+/* What was answered; the caller's until `again` has led to something. */
+struct filter_heard {
+	struct message *head; /* NULL: nothing, or nothing that is an answer */
+	struct view body;
+	uint16_t status; /* what a client is told then: 502, 503, 504 */
+	const char *why; /* and the operator; a static sentence */
+};
+
 /* One request at one filter; all of it is the caller's until `request` returns. */
 struct filter_call {
 	void *state; /* of `build` */
@@ -87,6 +110,9 @@ struct filter_call {
 	unsigned worker;
 	struct loop *loop; /* of the worker */
 	uint64_t now_us;
+	bool changed; /* fields that others may have noted came or went */
+	struct filter_question question;
+	const struct filter_heard *heard;
 	uint8_t mark;                /* for `response`, which no longer has the request */
 	struct filter_answer answer; /* begun by filter_answer_begin */
 };

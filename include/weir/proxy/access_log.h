@@ -35,6 +35,9 @@ struct access_log {
  */
 void access_log_note(struct exchange *ex, const struct exchange_request *req,
 		     const struct message *msg);
+/* Fields came or went meanwhile: the same anew, if there is a note. */
+void access_log_note_again(struct exchange *ex, const struct exchange_request *req,
+			   const struct message *msg);
 /* The line of a request that was refused before it became an exchange. */
 void access_log_reject(struct client *client, const struct reply_page *page, size_t body_len);
 /* The line, at the end of the exchange. */

@@ -32,6 +32,7 @@ static const char yaml[] =
     "    respond: {body: 'it is " SECRET "', content_type: text/x-" SECRET "}\n"
     "  - match: {path: /b}\n"
     "    pool: app\n"
+    "    auth: {forward: {pool: app, path: '/verify?key=" SECRET "'}}\n"
     "    rewrite: {path_regex: '^/" SECRET "(.*)', path: '/$1?key=" SECRET "'}\n"
     "    request_headers:\n"
     "      set: {Authorization: Bearer " SECRET "}\n"
@@ -68,6 +69,7 @@ static const char *const planted[] = {
     "routes[].redirect.to",
     "routes[].respond.body",
     "routes[].respond.content_type",
+    "routes[].auth.forward.path",
     "routes[].rewrite.path_regex",
     "routes[].rewrite.path",
     "routes[].request_headers.set",

@@ -23,6 +23,8 @@ static const struct {
     {OUTCOME_rate_limited, OUTCOME_FAULT_NEVER, "yes: by many requests"},
     {OUTCOME_unauthorized, OUTCOME_FAULT_NEVER, "yes: it says nothing"},
     {OUTCOME_auth_busy, OUTCOME_FAULT_NEVER, "yes: by many guesses"},
+    {OUTCOME_auth_failed, OUTCOME_FAULT_NEVER, "the backend was not asked"},
+    {OUTCOME_auth_timeout, OUTCOME_FAULT_NEVER, "the backend was not asked"},
     {OUTCOME_misdirected, OUTCOME_FAULT_NEVER, "yes"},
     {OUTCOME_bad_body, OUTCOME_FAULT_NEVER, "yes"},
     {OUTCOME_body_too_large, OUTCOME_FAULT_NEVER, "yes"},
