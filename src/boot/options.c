@@ -16,6 +16,7 @@
 
 #include "weir/discover/discover.h"
 #include "weir/filter/compress.h"
+#include "weir/filter/passwords.h"
 #include "weir/net/tls.h"
 #include "weir/state/state.h"
 
@@ -86,6 +87,8 @@ static void print_versions(void)
 		printf("%s\n", discover_library());
 	if (shared_library())
 		printf("%s\n", shared_library());
+	if (passwords_library())
+		printf("%s\n", passwords_library());
 	char libraries[128] = "";
 	struct str text = str_fixed(libraries, sizeof(libraries));
 	compress_libraries(&text);

@@ -188,6 +188,15 @@ void passwords_fini(void)
 	helper.askers = NULL;
 }
 
+const char *passwords_library(void)
+{
+#ifdef WEIR_CRYPT
+	return "libxcrypt " XCRYPT_VERSION_STR;
+#else
+	return NULL;
+#endif
+}
+
 /* ---- asking ---- */
 
 enum password_verdict passwords_look(const struct users *users, const struct credentials *c,

@@ -69,4 +69,7 @@ enum password_verdict passwords_ask(const struct users *users, const struct cred
 				    uint32_t who, struct loop *loop, struct password_wait *wait);
 void passwords_cancel(struct password_wait *wait);
 
+/* Name and version of the library that hashes; NULL: weir was built without. */
+const char *passwords_library(void);
+
 #endif
