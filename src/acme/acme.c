@@ -67,6 +67,10 @@ struct acme {
 	struct work *work;      /* that writes `saving` */
 	uint64_t not_before_us; /* monotonic; the authority wants to be left alone */
 	struct rng rng;
+	bool plain;                     /* some listener answers without TLS */
+	bool next_plain;                /* of the configuration that is prepared */
+	unsigned n_publishing;          /* barriers under way */
+	struct tls_challenge challenge; /* name empty: none is shown */
 	bool left;
 };
 
@@ -290,7 +294,9 @@ static enum err add_sites(struct acme *acme, const struct conf *conf, struct str
 static bool same_authority(const struct conf_acme *a, const struct conf_acme *b)
 {
 	return a && b && view_eq(a->directory.text, b->directory.text) &&
-	       view_eq(a->email, b->email) && view_eq(a->ca, b->ca) && a->key_type == b->key_type;
+	       view_eq(a->email, b->email) && view_eq(a->ca, b->ca) && a->key_type == b->key_type &&
+	       a->challenges == b->challenges && view_eq(a->eab.kid, b->eab.kid) &&
+	       view_eq(a->eab.key_file, b->eab.key_file);
 }
 
 static enum err prepare_client(struct acme *acme, const struct conf_acme *conf, struct str *why)
@@ -312,6 +318,9 @@ enum err acme_prepare(struct acme *acme, const struct conf *conf, struct str *wh
 		return ERR_OK;
 	find_folder(acme, conf);
 	acme->next = &conf->acme;
+	acme->next_plain = false;
+	for (size_t i = 0; i < conf->n_listeners; i++)
+		acme->next_plain |= !conf->listeners[i].tls.on;
 	err = prepare_client(acme, &conf->acme, why);
 	if (!err)
 		err = add_sites(acme, conf, why);
@@ -381,6 +390,7 @@ void acme_commit(struct acme *acme)
 	acme->next_tls = NULL;
 	acme->order.ca.key = acme->account.key;
 	acme->task.conf = acme->conf = acme->next;
+	acme->plain = acme->next_plain;
 	acme->next = NULL;
 }
 
@@ -468,7 +478,6 @@ static void note_success(struct acme *acme, struct site *s, const struct order_r
 	tell(acme, ACME_ISSUED, s, "a new certificate is in use");
 	if (r->save_error)
 		note_unsaved(acme, s, r->save_error);
-	acme->host.changed(acme->host.ctx);
 }
 
 static void on_order(void *arg, const struct order_result *r)
@@ -478,16 +487,63 @@ static void on_order(void *arg, const struct order_result *r)
 	acme->ordering = NULL;
 	if (r->account_is_there)
 		acme->account.unsaved = false;
+	bool shown = acme->challenge.name.len > 0;
+	acme->challenge = (struct tls_challenge){.name = VIEW_NONE};
 	s->n_orders++;
 	if (*r->why)
 		note_failure(acme, s, r);
 	else
 		note_success(acme, s, r);
+	if (!*r->why || shown)
+		acme->host.changed(acme->host.ctx);
+}
+
+/* ---- challenges ---- */
+
+static bool on_publish(void *arg)
+{
+	struct acme *acme = arg;
+	acme->challenge = (struct tls_challenge){.name = str_as_view(&acme->order.name),
+						 .pem = str_as_view(&acme->order.proof)};
+	acme->n_publishing++;
+	return acme->host.publish(acme->host.ctx);
+}
+
+void acme_published(struct acme *acme)
+{
+	if (--acme->n_publishing == 0)
+		order_published(&acme->order);
+}
+
+const struct tls_challenge *acme_challenges(const struct acme *acme, size_t *n)
+{
+	*n = acme->order.proof.len > 0 && acme->challenge.name.len > 0;
+	return &acme->challenge;
+}
+
+/* What can be answered here, as far as can be known. */
+static unsigned answerable(const struct acme *acme)
+{
+	unsigned all = acme->conf->challenges;
+	if (!acme->plain && all != 1u << CONF_ACME_HTTP)
+		all &= ~(1u << CONF_ACME_HTTP);
+	if (!tls_answers_challenges())
+		all &= ~(1u << CONF_ACME_TLS);
+	return all ? all : 1u << CONF_ACME_HTTP;
+}
+
+/* After a failure the other one: a port may be closed. */
+static enum conf_acme_challenge first_challenge(unsigned all, unsigned failures)
+{
+	if (all == (1u << CONF_ACME_HTTP | 1u << CONF_ACME_TLS))
+		return failures % 2 ? CONF_ACME_TLS : CONF_ACME_HTTP;
+	return all & 1u << CONF_ACME_TLS ? CONF_ACME_TLS : CONF_ACME_HTTP;
 }
 
 static void begin(struct acme *acme, struct site *s)
 {
 	struct account *a = &acme->account;
+	unsigned challenges = answerable(acme);
 	acme->ordering = s;
 	acme->task = (struct order_task){
 	    .conf = acme->conf,
@@ -496,6 +552,9 @@ static void begin(struct acme *acme, struct site *s)
 	    .file = s->file,
 	    .account_file = a->file.ptr,
 	    .account_pem = a->unsaved ? str_as_view(&a->pem) : VIEW_NONE,
+	    .thumbprint = str_as_view(&a->thumbprint),
+	    .first = first_challenge(challenges, s->failures),
+	    .challenges = challenges,
 	};
 	order_begin(&acme->order, &acme->task);
 }
@@ -552,6 +611,7 @@ struct acme *acme_new(struct loop *loop, struct fetcher *fetcher, const struct a
 	rng_init(&acme->rng, rng_entropy());
 	order_init(&acme->order, loop, fetcher);
 	acme->order.done = on_order;
+	acme->order.publish = on_publish;
 	acme->order.arg = acme;
 	return acme;
 }

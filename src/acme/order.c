@@ -6,18 +6,25 @@
 #include <string.h>
 
 #include "disk.h"
+#include "jose.h"
 #include "payload.h"
 #include "x509.h"
 
 #include "weir/base/check.h"
 #include "weir/base/clock.h"
+#include "weir/base/file.h"
 
 /* How long an authority may take to look at a name, or to sign. */
 #define STEP_MAX_US UINT64_C(600000000)
 /* From one look at what it does to the next. */
 #define POLL_US UINT64_C(300000)
 #define POLL_MAX_US UINT64_C(10000000)
+/* Workers that are busy for so long are stuck. */
+#define PUBLISH_MAX_US UINT64_C(30000000)
+#define BINDING_KEY_MAX 4096
 #define ORIGIN "ACME directory: "
+
+static const char *const types[] = {[CONF_ACME_HTTP] = "http-01", [CONF_ACME_TLS] = "tls-alpn-01"};
 
 static void set_step(struct order *o, enum order_step step)
 {
@@ -34,9 +41,10 @@ void order_words(const struct order *o, struct str *out)
 #include "weir/tbl/acme_steps.def"
 #undef ORDER_STEP
 	};
-	bool named = o->step == ORDER_CHALLENGE || o->step == ORDER_VALIDATION;
+	bool named = o->step >= ORDER_PUBLISHING && o->step <= ORDER_VALIDATION;
 	if (named)
-		str_printf(out, "http-01 for " VIEW_FMT ": ", VIEW_ARG(str_as_view(&o->name)));
+		str_printf(out, "%s for " VIEW_FMT ": ", types[o->type],
+			   VIEW_ARG(str_as_view(&o->name)));
 	str_text(out, words[o->step]);
 }
 
@@ -64,6 +72,7 @@ static void stop(struct order *o)
 	timer_clear(&o->timer);
 	set_step(o, ORDER_IDLE);
 	x509_forget(&o->key_pem);
+	x509_forget(&o->proof);
 	json_decref(o->authorizations);
 	o->authorizations = NULL;
 }
@@ -186,15 +195,42 @@ static void make_key(struct order *o)
 		fail(o, NULL, "no thread can be had");
 }
 
+/* Our key, signed by the one that the authority gave us elsewhere. */
+static bool bind_account(struct order *o, struct str *binding, struct str *why)
+{
+	const struct conf_acme *conf = o->task->conf;
+	struct str text = STR_INIT, key = STR_INIT, jwk = STR_INIT;
+	struct jose_header header = {.kid = conf->eab.kid, .url = str_as_view(&o->new_account)};
+	bool ok = file_read_secret(conf->eab.key_file.ptr, BINDING_KEY_MAX, &text, why) == ERR_OK;
+	if (ok && (!jose_base64_read(str_as_view(&text), &key) || !key.len)) {
+		str_text(why, "it is not in base64");
+		ok = false;
+	}
+	jose_jwk(o->ca.key, &jwk);
+	ok = ok && jose_sign_shared(str_as_view(&key), &header, str_as_view(&jwk), binding);
+	x509_forget(&text);
+	x509_forget(&key);
+	str_fini(&jwk);
+	return ok;
+}
+
 /* Its answer is the account of this key, also if it has been there for long. */
 static void open_account(struct order *o)
 {
-	struct str payload = STR_INIT;
-	payload_account(o->task->conf, &payload);
+	const struct conf_acme *conf = o->task->conf;
+	struct str payload = STR_INIT, binding = STR_INIT, why = STR_INIT;
 	str_reset(&o->ca.kid);
 	set_step(o, ORDER_ACCOUNT);
-	ca_post(&o->ca, str_as_view(&o->new_account), str_as_view(&payload));
+	if (conf->eab.on && !bind_account(o, &binding, &why)) {
+		fail(o, NULL, "acme.eab.key_file " VIEW_FMT ": " VIEW_FMT,
+		     VIEW_ARG(conf->eab.key_file), VIEW_ARG(str_as_view(&why)));
+	} else {
+		payload_account(conf, str_as_view(&binding), &payload);
+		ca_post(&o->ca, str_as_view(&o->new_account), str_as_view(&payload));
+	}
 	str_fini(&payload);
+	str_fini(&binding);
+	str_fini(&why);
 }
 
 static void place(struct order *o)
@@ -291,9 +327,51 @@ static const json_t *challenge_of(const json_t *authorization, const char *type)
 	return NULL;
 }
 
+/* The one that is to be tried, or else another that can be answered. */
+static const json_t *choose_challenge(struct order *o, const json_t *authorization)
+{
+	o->type = o->task->first;
+	const json_t *challenge = challenge_of(authorization, types[o->type]);
+	for (unsigned t = 0; !challenge && t < CONF_ACME_CHALLENGES; t++) {
+		o->type = (enum conf_acme_challenge)t;
+		if (o->task->challenges & 1u << t)
+			challenge = challenge_of(authorization, types[t]);
+	}
+	return challenge;
+}
+
+static void announce(struct order *o)
+{
+	set_step(o, ORDER_CHALLENGE);
+	ca_post(&o->ca, str_as_view(&o->challenge), VIEW("{}"));
+}
+
+/* What follows from the token is shown in a handshake. */
+static void publish(struct order *o, const char *token)
+{
+	struct str authorization = STR_INIT;
+	str_printf(&authorization, "%s." VIEW_FMT, token, VIEW_ARG(o->task->thumbprint));
+	x509_forget(&o->proof);
+	set_step(o, ORDER_PUBLISHING);
+	timer_set(&o->loop->timers, &o->timer, clock_us() + PUBLISH_MAX_US);
+	if (!x509_challenge(str_as_view(&o->name), str_as_view(&authorization), &o->proof) ||
+	    !o->publish(o->arg))
+		fail(o, NULL, "tls-alpn-01 for " VIEW_FMT ": its certificate cannot be shown",
+		     VIEW_ARG(str_as_view(&o->name)));
+	str_fini(&authorization);
+}
+
+void order_published(struct order *o)
+{
+	if (o->step != ORDER_PUBLISHING)
+		return;
+	timer_clear(&o->timer);
+	announce(o);
+}
+
 static void on_authorization(struct order *o, const struct ca_answer *a)
 {
-	const json_t *challenge = challenge_of(a->root, "http-01");
+	const json_t *challenge = choose_challenge(o, a->root);
 	take(&o->name, view_str(ca_text(json_object_get(a->root, "identifier"), "value")));
 	if (is(a->root, "valid")) {
 		o->at++;
@@ -302,11 +380,12 @@ static void on_authorization(struct order *o, const struct ca_answer *a)
 		fail(o, NULL, VIEW_FMT ": its authorization is %.40s",
 		     VIEW_ARG(str_as_view(&o->name)), ca_text(a->root, "status"));
 	} else if (!challenge || !take_url(&o->challenge, ca_text(challenge, "url"))) {
-		fail(o, NULL, VIEW_FMT ": the authority does not offer http-01",
+		fail(o, NULL, VIEW_FMT ": the authority offers no challenge that can be answered",
 		     VIEW_ARG(str_as_view(&o->name)));
+	} else if (o->type == CONF_ACME_TLS) {
+		publish(o, ca_text(challenge, "token"));
 	} else {
-		set_step(o, ORDER_CHALLENGE);
-		ca_post(&o->ca, str_as_view(&o->challenge), VIEW("{}"));
+		announce(o);
 	}
 }
 
@@ -314,10 +393,10 @@ static void on_authorization(struct order *o, const struct ca_answer *a)
 static void fail_validation(struct order *o, const struct ca_answer *a)
 {
 	struct str why = STR_INIT;
-	const json_t *challenge = challenge_of(a->root, "http-01");
+	const json_t *challenge = challenge_of(a->root, types[o->type]);
 	ca_problem(json_object_get(challenge, "error"), &why);
-	fail(o, NULL, "http-01 for " VIEW_FMT ": " VIEW_FMT, VIEW_ARG(str_as_view(&o->name)),
-	     VIEW_ARG(str_as_view(&why)));
+	fail(o, NULL, "%s for " VIEW_FMT ": " VIEW_FMT, types[o->type],
+	     VIEW_ARG(str_as_view(&o->name)), VIEW_ARG(str_as_view(&why)));
 	str_fini(&why);
 }
 
@@ -429,7 +508,9 @@ static void on_answer(void *arg, const struct ca_answer *a)
 static void on_timer(struct timer *timer)
 {
 	struct order *o = container_of(timer, struct order, timer);
-	if (o->step == ORDER_VALIDATION)
+	if (o->step == ORDER_PUBLISHING)
+		fail(o, NULL, "the workers do not answer");
+	else if (o->step == ORDER_VALIDATION)
 		ca_post(&o->ca, view_str(authorization_at(o)), VIEW_NONE);
 	else
 		read_url(o, &o->url);

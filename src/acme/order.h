@@ -3,19 +3,24 @@
  * One order, from a key to a certificate on the disk (RFC 8555 7).
  *
  *   IDLE --begin--> KEY --> DIRECTORY --> ACCOUNT --> PLACING --> AUTHORIZATION <-----+
- *                                            ^                     |  |  it is valid   |
- *                                            |                     |  +--> the next ---+
- *                 the account is unknown: once anew                |       (none: FINALIZING)
- *                                                                  v                   ^
- *                                                    CHALLENGE --> VALIDATION ---------+
+ *                                            ^          |          |  |  it is valid   |
+ *                                            +----------+          |  +--> the next ---+
+ *                           the account is unknown: once anew      |       (none: FINALIZING)
+ *                                                                  |                   |
+ *               tls-alpn-01: PUBLISHING <--------------------------+ http-01           |
+ *                                |                                 v                   |
+ *                                +---------------------------> CHALLENGE               |
+ *                                                                  v                   |
+ *                                                              VALIDATION -------------+
  *
  *   FINALIZING --> ISSUING --> DOWNLOAD --> SAVING --> IDLE, done
  *
  *   KEY         a thread makes the key and writes it: who cannot write does not order
  *   DIRECTORY   which URLs the authority has; ACCOUNT: ours, made where it is missing
  *   PLACING     newOrder
- *   AUTHORIZATION, CHALLENGE, VALIDATION   of one name after the other: what is asked for, that
- *               it may be looked at, and whether it was found good
+ *   AUTHORIZATION, PUBLISHING, CHALLENGE, VALIDATION   of one name after the
+ *               other: what is asked for, that all workers can show it, that it may be looked
+ *               at, and whether it was found good
  *   FINALIZING  the request for the certificate; ISSUING: whether it is there
  *   SAVING      a thread writes it; that failing does not make the order fail
  *
@@ -43,9 +48,12 @@ struct order_task {
 	const struct conf_acme *conf;
 	const struct conf_views *names;
 	const char *folder;
-	const char *file;         /* of the certificate, in the folder */
-	const char *account_file; /* the same of the account's key */
-	struct view account_pem;  /* to be written there first; empty: it is there */
+	const char *file;               /* of the certificate, in the folder */
+	const char *account_file;       /* the same of the account's key */
+	struct view account_pem;        /* to be written there first; empty: it is there */
+	struct view thumbprint;         /* of the account's key */
+	enum conf_acme_challenge first; /* what is tried if the authority offers it */
+	unsigned challenges;            /* what can be answered, as in conf_acme */
 };
 
 struct order_result {
@@ -61,6 +69,8 @@ struct order {
 	struct loop *loop;
 	struct ca ca; /* key and tls are the caller's to set */
 	void (*done)(void *arg, const struct order_result *result);
+	/* `proof` is to be shown for `name`: order_published follows; false: it cannot be */
+	bool (*publish)(void *arg);
 	void *arg;
 	/* its own */
 	enum order_step step;
@@ -73,8 +83,10 @@ struct order {
 	struct str new_account, new_order;   /* owns; URLs, as the next ones */
 	struct str url, finalize, challenge; /* of the order; of the challenge at hand */
 	struct str name;                     /* that is being authorized */
-	json_t *authorizations;              /* owns; URLs */
-	size_t at;                           /* of these */
+	struct str proof;              /* owns; certificate and key of tls-alpn-01; or empty */
+	enum conf_acme_challenge type; /* of the challenge */
+	json_t *authorizations;        /* owns; URLs */
+	size_t at;                     /* of these */
 	bool account_is_there, account_anew;
 };
 
@@ -82,6 +94,8 @@ void order_init(struct order *o, struct loop *loop, struct fetcher *fetcher);
 void order_fini(struct order *o);
 /* `task` is borrowed until done or order_stop. */
 void order_begin(struct order *o, const struct order_task *task);
+/* Every worker shows the proof. */
+void order_published(struct order *o);
 /* Nothing is called any more. */
 void order_stop(struct order *o);
 /* The next one is of another account, or at another authority. */

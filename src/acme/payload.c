@@ -5,7 +5,7 @@
 
 #include "weir/base/json.h"
 
-void payload_account(const struct conf_acme *conf, struct str *out)
+void payload_account(const struct conf_acme *conf, struct view binding, struct str *out)
 {
 	struct json j;
 	json_init(&j, out, false);
@@ -16,6 +16,10 @@ void payload_account(const struct conf_acme *conf, struct str *out)
 		json_array(&j);
 		json_textf(&j, "mailto:" VIEW_FMT, VIEW_ARG(conf->email));
 		json_array_end(&j);
+	}
+	if (binding.len) {
+		json_key(&j, "externalAccountBinding");
+		json_raw(&j, binding);
 	}
 	json_object_end(&j);
 }

@@ -6,7 +6,8 @@
 #include "weir/base/str.h"
 #include "weir/conf/conf.h"
 
-void payload_account(const struct conf_acme *conf, struct str *out);
+/* `binding`: of an account that is there outside of ACME; empty: none. */
+void payload_account(const struct conf_acme *conf, struct view binding, struct str *out);
 void payload_order(const struct conf_views *names, struct str *out);
 /* A request for a certificate, in DER. */
 void payload_finalize(struct view csr, struct str *out);

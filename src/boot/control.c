@@ -311,6 +311,7 @@ static void finish(struct control *control)
 	if (control->probing)
 		probing_stop(control->probing);
 	acme_free(control->acme); /* its requests are the members' fetcher's */
+	control->acme = NULL;
 	members_free(control->members);
 	shared_free(control);
 	tracer_free(control->tracer); /* its letters are read with those of the workers */

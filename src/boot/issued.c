@@ -4,15 +4,36 @@
 #include "control.h"
 #include "members.h"
 
+static bool rebuild(struct control *control)
+{
+	struct str why = STR_INIT;
+	bool serves = control->current && control->state == CONTROL_RUNNING;
+	bool ok = serves && runtime_rebuild(control, &why) == ERR_OK;
+	if (serves && !ok)
+		log_error("acme: no generation can be made: " VIEW_FMT,
+			  VIEW_ARG(str_as_view(&why)));
+	str_fini(&why);
+	return ok;
+}
+
 /* What came can be served: the same library has read it just now. */
 static void on_changed(void *ctx)
 {
-	struct control *control = ctx;
-	struct str why = STR_INIT;
-	if (control->current && control->state == CONTROL_RUNNING && runtime_rebuild(control, &why))
-		log_error("a new certificate cannot be used: " VIEW_FMT,
-			  VIEW_ARG(str_as_view(&why)));
-	str_fini(&why);
+	rebuild(ctx);
+}
+
+static void on_passed(struct control *control)
+{
+	if (control->acme)
+		acme_published(control->acme);
+}
+
+/* A letter that comes behind that of the generation. */
+static bool on_publish(void *ctx)
+{
+	bool ok = rebuild(ctx);
+	workers_barrier(ctx, on_passed);
+	return ok;
 }
 
 static void on_news(void *ctx, const struct acme_news *news)
@@ -28,5 +49,6 @@ struct acme *issued_new(struct control *control)
 {
 	return acme_new(
 	    &control->loop, members_fetcher(control->members),
-	    &(struct acme_host){.ctx = control, .changed = on_changed, .news = on_news});
+	    &(struct acme_host){
+		.ctx = control, .changed = on_changed, .publish = on_publish, .news = on_news});
 }

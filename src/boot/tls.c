@@ -192,6 +192,8 @@ static bool build_servers(struct build *b, const struct conf_listener *listener,
 	    .alpn = alpn_wire(listener->limits.h2_streams ? tls->alpn : CONF_ALPN_HTTP11),
 	    .tickets = b->ring,
 	};
+	if (b->gen->conf->acme.on)
+		options.challenges = acme_challenges(b->control->acme, &options.n_challenges);
 	for (unsigned w = 0; w < b->gen->n_workers; w++) {
 		struct gen_local *gl = &b->gen->local[w];
 		gl->servers[index] = tls_server_new(&gl->worker->tls, &options, b->why);

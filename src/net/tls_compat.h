@@ -198,6 +198,14 @@ static inline struct view tls_hello_name(SSL *ssl)
 	return VIEW_NONE;
 }
 
+/* Nor is there another callback for SSL objects so early. */
+#define TLS_HELLO_HAS_ALPN false
+static inline struct view tls_hello_alpn(SSL *ssl)
+{
+	(void)ssl;
+	return VIEW_NONE;
+}
+
 #define tls_set_ticket_callback SSL_CTX_set_tlsext_ticket_key_cb
 
 /* AWS-LC gives the buffers of records back by itself. */
@@ -361,6 +369,19 @@ static inline struct view tls_hello_name(SSL *ssl)
 	    p[2] != TLSEXT_NAMETYPE_host_name || (size_t)(p[3] << 8 | p[4]) != n - 5)
 		return VIEW_NONE;
 	return view_of((const char *)p + 5, n - 5);
+}
+
+/* The list of protocols, without its length (RFC 7301 3.1). */
+#define TLS_HELLO_HAS_ALPN true
+static inline struct view tls_hello_alpn(SSL *ssl)
+{
+	const unsigned char *p;
+	size_t n;
+	if (SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_application_layer_protocol_negotiation, &p,
+				      &n) != 1 ||
+	    n < 2 || (size_t)(p[0] << 8 | p[1]) != n - 2)
+		return VIEW_NONE;
+	return view_of((const char *)p + 2, n - 2);
 }
 
 #define tls_set_ticket_callback SSL_CTX_set_tlsext_ticket_key_evp_cb

@@ -36,6 +36,13 @@ struct name {
 	uint32_t set;
 };
 
+/* What one name shows to authorities. */
+struct challenge {
+	struct view name;
+	struct tls_pair pair;
+	SSL_CTX *ctx; /* owns */
+};
+
 struct tls_server {
 	atomic_uint refs;
 	struct tls_local *local;
@@ -49,6 +56,8 @@ struct tls_server {
 	struct tls_ticket_ring *tickets; /* counted; NULL: the local's */
 	enum tls_client_auth client_auth;
 	struct view alpn;
+	struct challenge *challenges;
+	size_t n_challenges;
 };
 
 void tls_server_get(struct tls_server *server)
@@ -64,6 +73,10 @@ void tls_server_put(struct tls_server *server)
 		SSL_CTX_free(server->sets[i].ctx);
 	for (size_t i = 0; i < server->n_pairs; i++)
 		tls_pair_fini(&server->pairs[i]);
+	for (size_t i = 0; i < server->n_challenges; i++) {
+		SSL_CTX_free(server->challenges[i].ctx);
+		tls_pair_fini(&server->challenges[i].pair);
+	}
 	tls_tickets_put(server->tickets);
 	arena_free(server->arena);
 }
@@ -110,12 +123,36 @@ static bool choose_ctx(SSL *ssl, struct view sent)
 	return true;
 }
 
+/* The one protocol that an authority offers (RFC 8737 3). */
+static bool is_authority(SSL *ssl)
+{
+	struct view offered = tls_hello_alpn(ssl), only = TLS_CHALLENGE_ALPN;
+	return offered.len == only.len + 1 && offered.ptr[0] == (char)only.len &&
+	       view_eq(view_skip(offered, 1), only);
+}
+
+/* Who proves nothing about himself is asked for nothing: there is nothing to be had, either. */
+static void choose_challenge(SSL *ssl, const struct tls_server *server)
+{
+	struct view name = tls_hello_name(ssl);
+	for (size_t i = 0; i < server->n_challenges; i++) {
+		if (!view_ieq(server->challenges[i].name, name))
+			continue;
+		SSL_set_SSL_CTX(ssl, server->challenges[i].ctx);
+		SSL_set_verify(ssl, SSL_VERIFY_NONE, NULL);
+	}
+}
+
 /* Before a session is looked up: it belongs to the certificates of one name. */
 static int on_hello(SSL *ssl, int *alert, void *arg)
 {
+	const struct tls_server *server = conn_of(ssl)->server;
 	(void)alert;
 	(void)arg;
-	choose_ctx(ssl, tls_hello_name(ssl));
+	if (unlikely(server->n_challenges) && is_authority(ssl))
+		choose_challenge(ssl, server);
+	else
+		choose_ctx(ssl, tls_hello_name(ssl));
 	return TLS_HELLO_GOOD;
 }
 
@@ -321,6 +358,66 @@ static bool make_ctx(struct tls_server *server, struct set *set, const struct tl
 	return set_client_auth(ctx, server, o, why);
 }
 
+/* ---- challenges ---- */
+
+static int on_challenge_name(SSL *ssl, int *alert, void *arg)
+{
+	(void)ssl;
+	(void)alert;
+	(void)arg;
+	return SSL_TLSEXT_ERR_OK;
+}
+
+static int on_challenge_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len,
+			     const unsigned char *in, unsigned in_len, void *arg)
+{
+	static const struct view only = {"acme-tls/1", 10};
+	(void)ssl;
+	(void)in;
+	(void)in_len;
+	(void)arg;
+	*out = (const unsigned char *)only.ptr;
+	*out_len = (unsigned char)only.len;
+	return SSL_TLSEXT_ERR_OK;
+}
+
+static bool make_challenge(struct tls_server *server, const struct tls_challenge *from,
+			   struct str *why)
+{
+	struct challenge *c = &server->challenges[server->n_challenges++];
+	struct tls_files files = {.cert = from->name, .pem = from->pem};
+	c->name = arena_view(server->arena, from->name);
+	if (tls_pair_read(server->local->lib, &files, &c->pair, why) != TLS_GOOD)
+		return false;
+	c->ctx = tls_ctx_new(server->local->lib, TLS_server_method(), false);
+	if (!c->ctx || !tls_ctx_use(c->ctx, &c->pair)) {
+		str_text(why, "the TLS library has no context for a challenge");
+		return false;
+	}
+	SSL_CTX_set_session_cache_mode(c->ctx, SSL_SESS_CACHE_OFF);
+	SSL_CTX_set_options(c->ctx, SSL_OP_NO_TICKET);
+	SSL_CTX_set_num_tickets(c->ctx, 0);
+	SSL_CTX_set_tlsext_servername_callback(c->ctx, on_challenge_name);
+	SSL_CTX_set_alpn_select_cb(c->ctx, on_challenge_alpn, NULL);
+	return true;
+}
+
+static bool make_challenges(struct tls_server *server, const struct tls_server_options *o,
+			    struct str *why)
+{
+	bool ok = true;
+	server->challenges =
+	    arena_array(server->arena, o->n_challenges, sizeof(*server->challenges));
+	for (size_t i = 0; ok && i < o->n_challenges; i++)
+		ok = make_challenge(server, &o->challenges[i], why);
+	return ok;
+}
+
+bool tls_answers_challenges(void)
+{
+	return TLS_HELLO_HAS_ALPN;
+}
+
 /* ---- which certificates for which name ---- */
 
 static enum slot slot_of(const struct tls_pair *pair)
@@ -453,7 +550,7 @@ struct tls_server *tls_server_new(struct tls_local *local, const struct tls_serv
 		choose_sets(server);
 	for (size_t i = 0; ok && i < server->n_sets; i++)
 		ok = make_ctx(server, &server->sets[i], o, why);
-	if (ok)
+	if (ok && make_challenges(server, o, why))
 		return server;
 	tls_server_put(server);
 	return NULL;

@@ -532,8 +532,13 @@ static void on_connected(struct stream *stream, enum err err)
 		counter_add(&counters->tls_resumed, 1);
 	handshake_over(c);
 	client_set_state(c, CLIENT_IDLE);
-	if (view_eq(stream_alpn(stream), VIEW("h2"))) {
+	struct view alpn = stream_alpn(stream);
+	if (view_eq(alpn, VIEW("h2"))) {
 		client_h2_start(c);
+		return;
+	}
+	if (unlikely(view_eq(alpn, TLS_CHALLENGE_ALPN))) { /* an authority has seen it */
+		client_close(c);
 		return;
 	}
 	loop_timer(&c->worker->loop, &c->timer, c->conf->timeouts.header_us);

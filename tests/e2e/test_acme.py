@@ -15,6 +15,7 @@ import pytest
 from backends import free_port
 from certs import openssl
 from pebble import Pebble
+from test_handover import ended, hand_over, lineage  # noqa: F401
 from wire import wait_for
 
 WITHIN = 30
@@ -235,8 +236,8 @@ def test_files_belong_to_the_user(site):
 
 
 def test_a_name_that_leads_elsewhere(site):
-    """Why it failed is said in the words of the authority, and how often it is tried is bounded."""
-    s = site()
+    """Why it failed is said in the words of the authority, and that it is tried later each time."""
+    s = site(acme={"challenges": ["http-01"]})
     s.conf["listeners"][1]["bind"] = f"127.0.0.1:{free_port()}"
     daemon = s.start()
     wait_for(lambda: s.row["failures"] >= 2, WITHIN, s.state)
@@ -247,3 +248,155 @@ def test_a_name_that_leads_elsewhere(site):
         daemon.conf["listeners"][0], {"bind": f"127.0.0.1:{s.plain}", "name": "plain"}]})
     s.becomes_trusted()
     assert not s.row["error"]
+
+
+# ---- TLS-ALPN-01, external accounts ----
+
+def test_a_handshake_proves_it_where_port_80_is_closed(site):
+    s = site(names=["a.example", "b.example"])
+    s.conf["listeners"].pop()
+    s.conf["routes"] = [{"pool": "app"}]
+    s.start()
+    s.becomes_trusted()
+    assert s.row["failed"] == 0
+    with pytest.raises(ssl.SSLError):  # the proof is gone
+        challenge_of(s)
+
+
+def challenge_of(s):
+    """What an authority is shown."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.set_alpn_protocols(["acme-tls/1"])
+    with socket.create_connection(("127.0.0.1", s.secure), 5) as sock:
+        with context.wrap_socket(sock, server_hostname=s.names[0]) as tls:
+            assert tls.selected_alpn_protocol() == "acme-tls/1"
+            return tls.getpeercert(True), tls.recv(1)
+
+
+def test_one_challenge_after_the_other_is_tried(site):
+    """Port 80 leads elsewhere, 443 does not."""
+    s = site()
+    s.conf["listeners"][1]["bind"] = f"127.0.0.1:{free_port()}"
+    s.start()
+    s.becomes_trusted()
+    assert s.row["failed"] == 1 and s.row["orders"] == 2
+
+
+def test_a_proof_is_shown_to_authorities_alone(site):
+    s = site(acme={"challenges": ["tls-alpn-01"]}, sleep=3)
+    s.conf["listeners"][0]["tls"].update(client_auth="required", client_ca=str(s.pebble.ca.pem))
+    s.start()
+    wait_for(lambda: "tls-alpn-01 for a.example: the authority is looking" in (s.row["step"] or ""),
+             WITHIN, s.state)
+    shown, rest = challenge_of(s)
+    assert rest == b"", "nothing is said on such a connection"
+    assert b"\x2b\x06\x01\x05\x05\x07\x01\x1f" in shown, "id-pe-acmeIdentifier"
+    wait_for(lambda: s.row["trusted"], WITHIN, s.state)
+
+
+def test_an_account_that_is_bound_to_another(site, tmp_path):
+    key = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"
+    (tmp_path / "eab.key").write_text(key + "\n")
+    s = site(eab={"kid-1": key})
+    daemon = s.start()
+    wait_for(lambda: s.row["failures"], WITHIN, s.state)
+    assert "externalAccountRequired" in s.row["error"]
+    acme = {**s.conf["acme"], "eab": {"kid": "kid-1", "key_file": str(tmp_path / "none")}}
+    daemon.reload({**daemon.conf, "acme": acme})
+    wait_for(lambda: "No such file" in (s.row["error"] or ""), WITHIN, s.state)
+    acme["eab"]["key_file"] = str(tmp_path / "eab.key")
+    daemon.reload({**daemon.conf, "acme": acme})
+    s.becomes_trusted()
+
+
+# ---- renewal, and what goes wrong ----
+
+def test_it_is_renewed_while_it_lives(site):
+    s = site(certificateValidityPeriod=12)
+    s.start()
+    s.becomes_trusted()
+    first = s.served()
+    assert 5 <= s.row["next_order_in_s"] <= 8
+    assert not any("expires in" in row for row in s.daemon.admin.get("/v1/status")["problems"])
+    wait_for(lambda: s.served() != first, WITHIN, s.state)
+    assert s.row["orders"] == 2 and s.row["failed"] == 0 and s.trusted()
+    out = s.daemon.ctl("certificates", check=0).stdout
+    assert "ACME" in out and "authority" in out and "a.example" in out
+
+
+def test_a_renewal_that_fails_changes_nothing(site):
+    s = site(certificateValidityPeriod=6)
+    s.start()
+    s.becomes_trusted()
+    first = s.served()
+    s.pebble.stop()
+    wait_for(lambda: s.row["failures"] >= 2, WITHIN, s.state)
+    assert s.served() == first
+    problem, = s.problems()
+    assert "reading the authority's directory: " in problem
+    assert "the certificate from before stays in use" in problem
+    assert "weir itself" not in s.daemon.ctl("certificates", check=0).stdout
+    s.pebble.begin()
+    wait_for(lambda: s.served() != first, WITHIN, s.state)
+
+
+@pytest.mark.parametrize("file", ["account", "a.example.pem.next"])
+def test_who_cannot_write_orders_nothing(site, file):
+    s = site()
+    s.folder.mkdir(parents=True)
+    first = s.start()
+    key, = wait_for(lambda: list(s.folder.glob("account-*.key")), WITHIN, "a key")
+    first.finish()
+    for path in s.folder.iterdir():
+        path.unlink()
+    blocked = s.folder / ((key.name if file == "account" else file) + ".new")
+    blocked.mkdir()
+    s.start()
+    wait_for(lambda: s.row["failures"], WITHIN, s.state)
+    assert "cannot be written: " in s.row["error"] and not s.row["order"]
+    assert not s.trusted()
+    blocked.rmdir()
+    s.becomes_trusted()
+
+
+def test_what_came_is_used_though_the_disk_is_full(site):
+    s = site()
+    s.folder.mkdir(parents=True)
+    (s.folder / "a.example.pem.new").mkdir()
+    s.start()
+    s.becomes_trusted()
+    assert not s.row["saved"] and "is in use, but cannot be written to" in s.problems()[0]
+    assert s.row["next_order_in_s"] > 86400, "it is not ordered again for that"
+
+
+def test_a_damaged_file_is_ordered_anew(site):
+    s = site()
+    s.folder.mkdir(parents=True)
+    s.pem.write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+    s.start()
+    s.becomes_trusted()
+    assert "is left out: it holds no certificate" in s.daemon.stderr
+
+
+def test_another_authority_takes_over(site, pebble):
+    s = site()
+    daemon = s.start()
+    s.becomes_trusted()
+    before = s.served()
+    other = pebble(http_port=s.plain, tls_port=s.secure)
+    daemon.reload({**daemon.conf, "acme": {**s.conf["acme"], "directory": other.url,
+                                           "ca": str(other.ca.pem)}})
+    wait_for(lambda: s.served() != before, WITHIN, s.state)
+    assert len(list(s.folder.glob("account-*.key"))) == 2
+
+
+def test_a_handover_goes_on_with_the_files(lineage, scripted, pebble):  # noqa: F811
+    s = Site(lineage, scripted, pebble)
+    daemon = s.start()
+    s.becomes_trusted()
+    before = s.served()
+    hand_over(daemon, daemon.pid)
+    ended(daemon)
+    assert s.served() == before and s.row["trusted"] and s.row["orders"] == 0

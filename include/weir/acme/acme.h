@@ -23,6 +23,7 @@
 #include "weir/conf/conf.h"
 #include "weir/fetch/fetch.h"
 #include "weir/loop/loop.h"
+#include "weir/net/tls.h"
 
 struct acme;
 
@@ -36,8 +37,11 @@ struct acme_news {
 
 struct acme_host {
 	void *ctx;
-	/* a certificate is another one: a generation is due */
+	/* a certificate is another one, or a challenge is over: a generation is due */
 	void (*changed)(void *ctx);
+	/* a challenge is to be shown: the same, and acme_published once every worker has it; false:
+	 * it cannot be made */
+	bool (*publish)(void *ctx);
 	void (*news)(void *ctx, const struct acme_news *news);
 };
 
@@ -54,6 +58,9 @@ void acme_leave(struct acme *acme);
 /* Key and chain for a list of names that the configuration has, and the file they are kept in;
  * borrowed until the next call that is not const. */
 struct view acme_pem(const struct acme *acme, const struct conf_views *names, struct view *file);
+/* What is to be shown to authorities, until the next call that is not const. */
+const struct tls_challenge *acme_challenges(const struct acme *acme, size_t *n);
+void acme_published(struct acme *acme);
 /* Of the account's key; empty: there is none. */
 struct view acme_thumbprint(const struct acme *acme);
 

@@ -165,6 +165,7 @@ struct conf_pool_tls {
 };
 
 enum conf_acme_key { CONF_ACME_ECDSA, CONF_ACME_RSA };
+enum conf_acme_challenge { CONF_ACME_HTTP, CONF_ACME_TLS, CONF_ACME_CHALLENGES };
 
 /* An authority that gives certificates by itself (RFC 8555). */
 struct conf_acme {
@@ -175,6 +176,11 @@ struct conf_acme {
 	struct view state; /* a directory; ptr NULL: below that of `state` */
 	struct view ca;
 	enum conf_acme_key key_type;
+	unsigned challenges; /* bits: 1 << enum conf_acme_challenge */
+	struct {
+		bool on;
+		struct view kid, key_file;
+	} eab;
 	uint64_t retry_us;
 };
 

@@ -145,6 +145,16 @@ bool tls_crl_check(struct view path, struct str *why);
 
 /* ---- towards clients ---- */
 
+/* A proof for an authority that asks by TLS-ALPN-01 (RFC 8737): shown to nobody else. */
+struct tls_challenge {
+	struct view name; /* in lower case */
+	struct view pem;  /* certificate and key */
+};
+/* What such a connection agrees to; nothing is said on it. */
+#define TLS_CHALLENGE_ALPN VIEW("acme-tls/1")
+/* Whether the library lets us see what a client offers soon enough. */
+bool tls_answers_challenges(void);
+
 enum tls_client_auth { TLS_CLIENT_NONE, TLS_CLIENT_OPTIONAL, TLS_CLIENT_REQUIRED };
 
 struct tls_server_options {
@@ -157,6 +167,8 @@ struct tls_server_options {
 	struct view client_ca, client_crl; /* files; empty: none */
 	struct view alpn;                  /* as on the wire: lengths and names; may be empty */
 	struct tls_ticket_ring *tickets;   /* counted by the server; NULL: those of the local */
+	const struct tls_challenge *challenges;
+	size_t n_challenges;
 };
 
 /* NULL with `why`. */

@@ -318,7 +318,7 @@ const struct mistake mistakes[] = {
     {AGREE SITE("{acme: [a_b.example]}"), 3, 62, "is no name of a site", true},
     {AGREE SITE("{acme: []}"), 3, 61, "'acme' is empty", true},
     {AGREE SITE("{acme: a.example, key: a.key}"), 3, 61, "'acme' stands alone", false},
-    {AGREE SITE("{acme: a.example}, {acme: [a.example, b.example]}"), 3, 81,
+    {AGREE SITE("{acme: a.example}, {acme: [a.example, b.example]}"), 3, 80,
      "'a.example' comes first in two lists that differ", false},
     {ACME("{agree: true, email: a}") SITE("{acme: a.example}"), 1, 28,
      "'a' is no address such as ops@example.com", true},
