@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ari.h"
 #include "disk.h"
 #include "jose.h"
 #include "order.h"
@@ -20,6 +21,7 @@
 #include "weir/base/hash.h"
 #include "weir/base/log.h"
 #include "weir/base/rng.h"
+#include "weir/fetch/fetch.h"
 
 #define PEM_MAX (256 * 1024)
 /* What could not be written is tried again so often. */
@@ -41,6 +43,8 @@ struct site {
 	bool now, next; /* named by the configuration in force, by the one that is prepared */
 	unsigned failures;
 	uint64_t retry_us, save_us; /* monotonic; 0: none */
+	int64_t start_s, end_s; /* when the authority wants it to be renewed; 0: it does not say */
+	uint64_t ask_us;        /* monotonic; when it is asked for that again */
 	uint64_t n_orders, n_failed;
 	struct str error; /* owns; of the last order */
 };
@@ -54,7 +58,7 @@ struct account {
 
 struct acme {
 	struct loop *loop;
-	struct fetcher *fetcher;
+	struct fetcher fetcher; /* of its own: connections end with an order */
 	struct acme_host host;
 	struct list sites;
 	const struct conf_acme *conf, *next;  /* of configurations that are in use; NULL: none */
@@ -63,7 +67,8 @@ struct acme {
 	char *folder;                         /* owns; NULL: not needed yet */
 	struct order order;
 	struct order_task task;
-	struct site *ordering, *saving;
+	struct site *ordering, *saving, *asking;
+	struct ari ari;
 	struct work *work;      /* that writes `saving` */
 	uint64_t not_before_us; /* monotonic; the authority wants to be left alone */
 	struct rng rng;
@@ -231,6 +236,10 @@ static void site_free(struct acme *acme, struct site *s)
 		acme->work = NULL;
 		acme->saving = NULL;
 	}
+	if (acme->asking == s) {
+		ari_stop(&acme->ari);
+		acme->asking = NULL;
+	}
 	list_del(&s->link);
 	x509_forget(&s->pem);
 	str_fini(&s->error);
@@ -307,7 +316,7 @@ static enum err prepare_client(struct acme *acme, const struct conf_acme *conf, 
 			return err;
 	}
 	acme->next_tls =
-	    fetch_tls_new(acme->fetcher, &(struct fetch_tls_options){.ca = conf->ca}, why);
+	    fetch_tls_new(&acme->fetcher, &(struct fetch_tls_options){.ca = conf->ca}, why);
 	return acme->next_tls ? ERR_OK : ERR_IO;
 }
 
@@ -354,7 +363,8 @@ static void begin_anew(struct site *s, const struct conf_acme *conf)
 {
 	s->of_this = s->trusted && order_is_from(str_as_view(&s->pem), conf->directory.text);
 	s->failures = 0;
-	s->retry_us = 0;
+	s->retry_us = s->ask_us = 0;
+	s->start_s = s->end_s = 0;
 }
 
 static void follow_sites(struct acme *acme, bool anew)
@@ -376,7 +386,8 @@ void acme_commit(struct acme *acme)
 	if (anew) {
 		order_stop(&acme->order);
 		order_forget(&acme->order);
-		acme->ordering = NULL;
+		ari_stop(&acme->ari);
+		acme->ordering = acme->asking = NULL;
 		acme->not_before_us = 0;
 	}
 	follow_sites(acme, anew);
@@ -386,7 +397,10 @@ void acme_commit(struct acme *acme)
 		acme->next_account = (struct account){.key = NULL};
 	}
 	tls_client_put(acme->order.ca.tls);
-	acme->order.ca.tls = acme->next_tls;
+	tls_client_put(acme->ari.ca.tls);
+	acme->order.ca.tls = acme->ari.ca.tls = acme->next_tls;
+	if (acme->next_tls)
+		tls_client_get(acme->next_tls);
 	acme->next_tls = NULL;
 	acme->order.ca.key = acme->account.key;
 	acme->task.conf = acme->conf = acme->next;
@@ -402,12 +416,21 @@ static uint64_t in_us(int64_t wall_s)
 	return then > now ? then - now : 0;
 }
 
+/* In the authority's window, as far as that leaves time for what may go wrong. */
+static int64_t renewal_of(const struct site *s)
+{
+	const struct x509_facts *f = &s->facts;
+	if (!s->start_s)
+		return renew_at(f->not_before_s, f->not_after_s, f->hash);
+	return renew_in_window(s->start_s, s->end_s, f->not_before_s, f->not_after_s, f->hash);
+}
+
 /* Microseconds from now on; 0: an order is due. */
 static uint64_t due_in(const struct acme *acme, const struct site *s)
 {
 	uint64_t now = clock_us(), due = 0;
 	if (s->of_this && s->facts.same_names)
-		due = in_us(renew_at(s->facts.not_before_s, s->facts.not_after_s, s->facts.hash));
+		due = in_us(renewal_of(s));
 	uint64_t retry = s->retry_us > acme->not_before_us ? s->retry_us : acme->not_before_us;
 	if (retry > now && retry - now > due)
 		due = retry - now;
@@ -472,7 +495,8 @@ static void note_success(struct acme *acme, struct site *s, const struct order_r
 	s->trusted = s->of_this = x509_facts(r->pem, &s->names, &s->facts, &ignored);
 	s->facts.same_names = true; /* what it was ordered for; else it would be again and again */
 	s->failures = 0;
-	s->retry_us = 0;
+	s->retry_us = s->ask_us = 0;
+	s->start_s = s->end_s = 0;
 	str_reset(&s->error);
 	str_fini(&ignored);
 	tell(acme, ACME_ISSUED, s, "a new certificate is in use");
@@ -553,6 +577,8 @@ static void begin(struct acme *acme, struct site *s)
 	    .account_file = a->file.ptr,
 	    .account_pem = a->unsaved ? str_as_view(&a->pem) : VIEW_NONE,
 	    .thumbprint = str_as_view(&a->thumbprint),
+	    /* not again, should that be what it failed for */
+	    .replaces = s->of_this && !s->failures ? view_str(s->facts.id) : VIEW_NONE,
 	    .first = first_challenge(challenges, s->failures),
 	    .challenges = challenges,
 	};
@@ -588,30 +614,62 @@ static void save_again(struct acme *acme)
 	}
 }
 
+/* ---- when an authority wants a renewal ---- */
+
+static void on_window(void *arg, const struct ari_answer *answer)
+{
+	struct acme *acme = arg;
+	struct site *s = acme->asking;
+	acme->asking = NULL;
+	s->ask_us = clock_us() + answer->again_s * 1000000;
+	if (!answer->start_s) /* one that was told before still counts */
+		return;
+	s->start_s = answer->start_s;
+	s->end_s = answer->end_s;
+}
+
+static void ask(struct acme *acme)
+{
+	list_each (it, &acme->sites) {
+		struct site *s = list_entry(it, struct site, link);
+		bool may = s->of_this && s->facts.id[0] && s != acme->ordering;
+		if (acme->asking || !may || s->ask_us > clock_us())
+			continue;
+		acme->asking = s;
+		ari_ask(&acme->ari, acme->conf->directory.text, s->facts.id);
+	}
+}
+
 void acme_tick(struct acme *acme)
 {
 	if (!acme->conf || acme->left)
 		return;
 	save_again(acme);
+	ask(acme);
 	struct site *s = acme->ordering ? NULL : next_due(acme);
 	if (s)
 		begin(acme, s);
+	if (!acme->ordering && !acme->asking)
+		fetcher_forget(&acme->fetcher);
 }
 
 /* ---- life ---- */
 
-struct acme *acme_new(struct loop *loop, struct fetcher *fetcher, const struct acme_host *host)
+struct acme *acme_new(struct loop *loop, const struct acme_host *host)
 {
 	struct acme *acme = calloc(1, sizeof(*acme));
 	check(acme != NULL);
 	acme->loop = loop;
-	acme->fetcher = fetcher;
+	fetcher_init(&acme->fetcher, loop);
 	acme->host = *host;
 	list_init(&acme->sites);
 	rng_init(&acme->rng, rng_entropy());
-	order_init(&acme->order, loop, fetcher);
+	order_init(&acme->order, loop, &acme->fetcher);
 	acme->order.done = on_order;
 	acme->order.publish = on_publish;
+	ari_init(&acme->ari, &acme->fetcher);
+	acme->ari.done = on_window;
+	acme->ari.arg = acme;
 	acme->order.arg = acme;
 	return acme;
 }
@@ -620,7 +678,8 @@ void acme_leave(struct acme *acme)
 {
 	acme->left = true;
 	order_stop(&acme->order);
-	acme->ordering = NULL;
+	ari_stop(&acme->ari);
+	acme->ordering = acme->asking = NULL;
 }
 
 void acme_free(struct acme *acme)
@@ -630,9 +689,11 @@ void acme_free(struct acme *acme)
 	list_each_safe (it, tmp, &acme->sites)
 		site_free(acme, list_entry(it, struct site, link));
 	order_fini(&acme->order);
+	ari_fini(&acme->ari);
 	account_fini(&acme->account);
 	account_fini(&acme->next_account);
 	tls_client_put(acme->next_tls);
+	fetcher_fini(&acme->fetcher);
 	free(acme->folder);
 	free(acme);
 }

@@ -44,7 +44,6 @@ struct ca {
 	EVP_PKEY *key;           /* borrowed */
 	struct str kid;          /* owns; URL of the account; empty: requests carry the key */
 	struct str nonce_url;    /* owns; of the directory */
-	bool last;               /* no other request follows for now: the connection is not kept */
 	void (*done)(void *arg, const struct ca_answer *answer);
 	void *arg;
 	/* its own */

@@ -29,7 +29,6 @@ static const char *const types[] = {[CONF_ACME_HTTP] = "http-01", [CONF_ACME_TLS
 static void set_step(struct order *o, enum order_step step)
 {
 	o->step = step;
-	o->ca.last = step == ORDER_DOWNLOAD;
 	o->since_us = clock_us();
 	o->n_asked = 0;
 }
@@ -236,7 +235,7 @@ static void open_account(struct order *o)
 static void place(struct order *o)
 {
 	struct str payload = STR_INIT;
-	payload_order(o->task->names, &payload);
+	payload_order(o->task->names, o->knows_replaces ? o->task->replaces : VIEW_NONE, &payload);
 	set_step(o, ORDER_PLACING);
 	ca_post(&o->ca, str_as_view(&o->new_order), str_as_view(&payload));
 	str_fini(&payload);
@@ -250,6 +249,7 @@ static void on_directory(struct order *o, const struct ca_answer *a)
 		  take_url(&o->new_order, ca_text(a->root, "newOrder"));
 	bool same = ok && view_eq(str_as_view(&account), str_as_view(&o->new_account));
 	take(&o->new_account, str_as_view(&account));
+	o->knows_replaces = *ca_text(a->root, "renewalInfo") != '\0';
 	str_fini(&account);
 	if (!ok)
 		fail(o, a, "there is no ACME directory at " VIEW_FMT,

@@ -48,10 +48,11 @@ struct order_task {
 	const struct conf_acme *conf;
 	const struct conf_views *names;
 	const char *folder;
-	const char *file;               /* of the certificate, in the folder */
-	const char *account_file;       /* the same of the account's key */
-	struct view account_pem;        /* to be written there first; empty: it is there */
-	struct view thumbprint;         /* of the account's key */
+	const char *file;         /* of the certificate, in the folder */
+	const char *account_file; /* the same of the account's key */
+	struct view account_pem;  /* to be written there first; empty: it is there */
+	struct view thumbprint;   /* of the account's key */
+	struct view replaces; /* what is renewed (RFC 9773 5), for those that know it; or empty */
 	enum conf_acme_challenge first; /* what is tried if the authority offers it */
 	unsigned challenges;            /* what can be answered, as in conf_acme */
 };
@@ -88,6 +89,7 @@ struct order {
 	json_t *authorizations;        /* owns; URLs */
 	size_t at;                     /* of these */
 	bool account_is_there, account_anew;
+	bool knows_replaces; /* the authority does */
 };
 
 void order_init(struct order *o, struct loop *loop, struct fetcher *fetcher);

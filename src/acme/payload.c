@@ -24,7 +24,7 @@ void payload_account(const struct conf_acme *conf, struct view binding, struct s
 	json_object_end(&j);
 }
 
-void payload_order(const struct conf_views *names, struct str *out)
+void payload_order(const struct conf_views *names, struct view replaces, struct str *out)
 {
 	struct json j;
 	json_init(&j, out, false);
@@ -38,6 +38,8 @@ void payload_order(const struct conf_views *names, struct str *out)
 		json_object_end(&j);
 	}
 	json_array_end(&j);
+	if (replaces.len)
+		json_member_view(&j, "replaces", replaces);
 	json_object_end(&j);
 }
 

@@ -8,7 +8,8 @@
 
 /* `binding`: of an account that is there outside of ACME; empty: none. */
 void payload_account(const struct conf_acme *conf, struct view binding, struct str *out);
-void payload_order(const struct conf_views *names, struct str *out);
+/* `replaces`: the certificate that is renewed; empty: none. */
+void payload_order(const struct conf_views *names, struct view replaces, struct str *out);
 /* A request for a certificate, in DER. */
 void payload_finalize(struct view csr, struct str *out);
 

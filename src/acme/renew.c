@@ -12,6 +12,15 @@ int64_t renew_at(int64_t not_before_s, int64_t not_after_s, uint64_t hash)
 	return not_before_s + life / 3 * 2 + life % 3 * 2 / 3 - early;
 }
 
+int64_t renew_in_window(int64_t start_s, int64_t end_s, int64_t not_before_s, int64_t not_after_s,
+			uint64_t hash)
+{
+	uint64_t room = end_s > start_s ? (uint64_t)(end_s - start_s) : 0;
+	int64_t at = start_s + (int64_t)((double)room * (double)(hash >> 32) / 4294967296.0);
+	int64_t last = not_after_s - (not_after_s - not_before_s) / 10;
+	return at < last ? at : last;
+}
+
 static uint64_t least(uint64_t a, uint64_t b)
 {
 	return a < b ? a : b;

@@ -15,6 +15,11 @@
 /* Seconds since 1970. */
 int64_t renew_at(int64_t not_before_s, int64_t not_after_s, uint64_t hash);
 
+/* At any time in the authority's window, chosen by the certificate as well, but not in the last
+ * tenth of its life. */
+int64_t renew_in_window(int64_t start_s, int64_t end_s, int64_t not_before_s, int64_t not_after_s,
+			uint64_t hash);
+
 /*
  * After the nth failure in a row, from 1: `first_us` doubled each time, up to six hours or a
  * twelfth of what is left to live, whichever is less; a tenth more or less by `random`; and never

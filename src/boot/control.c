@@ -310,8 +310,8 @@ static void finish(struct control *control)
 	bool kept = keep_stop(control);     /* its letters are read with those of the workers */
 	if (control->probing)
 		probing_stop(control->probing);
-	acme_free(control->acme); /* its requests are the members' fetcher's */
-	control->acme = NULL;
+	acme_free(control->acme);
+	control->acme = NULL; /* letters about it may still come */
 	members_free(control->members);
 	shared_free(control);
 	tracer_free(control->tracer); /* its letters are read with those of the workers */

@@ -2,7 +2,6 @@
 #include "issued.h"
 
 #include "control.h"
-#include "members.h"
 
 static bool rebuild(struct control *control)
 {
@@ -47,8 +46,8 @@ static void on_news(void *ctx, const struct acme_news *news)
 
 struct acme *issued_new(struct control *control)
 {
-	return acme_new(
-	    &control->loop, members_fetcher(control->members),
-	    &(struct acme_host){
-		.ctx = control, .changed = on_changed, .publish = on_publish, .news = on_news});
+	return acme_new(&control->loop, &(struct acme_host){.ctx = control,
+							    .changed = on_changed,
+							    .publish = on_publish,
+							    .news = on_news});
 }

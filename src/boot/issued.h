@@ -10,7 +10,6 @@
 
 struct control;
 
-/* Its requests are those of the members' fetcher, which has to outlive it. */
 struct acme *issued_new(struct control *control);
 
 #endif

@@ -15,6 +15,7 @@
 #include "control.h"
 #include "shared.h"
 
+#include "weir/acme/acme.h"
 #include "weir/base/file.h"
 #include "weir/net/holder.h"
 #include "weir/net/socket.h"
@@ -205,20 +206,40 @@ static void try_status_socket(struct rehearsal *t)
 }
 
 /* A missing directory is made at the start; one that is there has to be writable. */
-static void try_state(struct rehearsal *t)
+static void try_directory(struct rehearsal *t, const char *key, const char *directory)
 {
 	char above[PATH_MAX], room[80];
 	struct stat st;
-	const char *directory = t->conf->state.directory.ptr;
-	if (!t->conf->state.on)
-		return;
 	file_directory(directory, above, sizeof(above));
 	bool there = stat(directory, &st) == 0 || errno != ENOENT;
 	if (may(there ? directory : above, W_OK | X_OK) ||
 	    (!there && geteuid() == 0 && file_is_roots(above)))
 		return;
-	say(t, true, "state.directory: %s cannot %s %s: %s", whoever(t, room, sizeof(room)),
+	say(t, true, "%s: %s cannot %s %s: %s", key, whoever(t, room, sizeof(room)),
 	    there ? "write to" : "make", directory, strerror(errno));
+}
+
+static void try_state(struct rehearsal *t)
+{
+	if (t->conf->state.on)
+		try_directory(t, "state.directory", t->conf->state.directory.ptr);
+}
+
+/* The directory above it is made as well. */
+static void try_acme(struct rehearsal *t)
+{
+	struct str folder = STR_INIT;
+	char above[PATH_MAX];
+	struct stat st;
+	if (!t->conf->acme.on)
+		return;
+	acme_folder(t->conf, &folder);
+	file_directory(folder.ptr, above, sizeof(above));
+	bool there = stat(above, &st) == 0 || errno != ENOENT;
+	try_directory(t, "acme.state", there ? folder.ptr : above);
+	try_file(t, "acme.ca", t->conf->acme.ca);
+	try_file(t, "acme.eab.key_file", t->conf->acme.eab.key_file);
+	str_fini(&folder);
 }
 
 /* In the directory of the status socket, which is tried, and made, by itself. */
@@ -318,6 +339,7 @@ bool trial(const struct conf *conf)
 	try_status_socket(&t);
 	try_log(&t);
 	try_state(&t);
+	try_acme(&t);
 	try_addresses(&t);
 	return !t.failed;
 }

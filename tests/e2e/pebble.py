@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: MIT
 """A certificate's authority that speaks ACME: Debian's pebble, and names that lead to this machine."""
+import http.client
 import json
-import os
 import shutil
 import ssl
+import threading
 import urllib.request
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from backends import Process, free_port
 from certs import Authority
@@ -93,6 +95,73 @@ class Pebble(Process):
         self.names.stop()
 
 
-def is_there():
-    return bool(shutil.which("pebble") and shutil.which("pebble-challtestsrv")) or \
-        bool(os.environ.get("WEIR_ALL_PEERS"))
+STEPS = {"/dir": "directory", "/nonce-plz": "nonce", "/sign-me-up": "account",
+         "/order-plz": "place", "/authZ/": "authorization", "/chalZ/": "challenge",
+         "/finalize-order/": "finalize", "/my-order/": "issue", "/certZ/": "download"}
+
+
+class Meddler(ThreadingHTTPServer):
+    """Stands before a pebble and may do something to each request: before(step, path) and
+    after(step, path, status, headers, body), which may return (status, headers, body)."""
+
+    daemon_threads = True
+
+    def __init__(self, pebble, before=None, after=None):
+        self.pebble, self.before, self.after = pebble, before, after
+        self.steps = []
+        super().__init__(("127.0.0.1", free_port()), MeddlerHandler)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(pebble.folder / "pebble-api.pem", pebble.folder / "pebble-api.key")
+        self.socket = context.wrap_socket(self.socket, server_side=True,
+                                          do_handshake_on_connect=False)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    @property
+    def base(self):
+        return f"https://127.0.0.1:{self.server_port}"
+
+    def handle_error(self, request, client_address):
+        pass  # weir was killed, or does not wait any longer
+
+    def close(self):
+        self.shutdown()
+        self.server_close()
+
+
+class MeddlerHandler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_):
+        pass
+
+    def forward(self, body):
+        pebble = self.server.pebble
+        trust = ssl.create_default_context(cafile=str(pebble.ca.pem))
+        up = http.client.HTTPSConnection("127.0.0.1", pebble.port, context=trust, timeout=20)
+        kept = {k: v for k, v in self.headers.items() if k.lower() != "connection"}
+        up.request(self.command, self.path, body, kept)
+        answer = up.getresponse()
+        headers = {k: v for k, v in answer.getheaders()
+                   if k.lower() not in ("transfer-encoding", "content-length", "connection")}
+        return answer.status, headers, answer.read()
+
+    def do_GET(self):
+        server = self.server
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        step = next((v for k, v in STEPS.items() if self.path.startswith(k)), self.path)
+        server.steps.append(step)
+        found = server.before(step, self.path) if server.before else None
+        if not found:
+            found = self.forward(body)
+            if server.after:
+                found = server.after(step, self.path, *found) or found
+        status, headers, body = found
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_POST = do_GET
+

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Certificates that come by themselves, from Debian's pebble."""
+import json
 import os
 import shutil
 import signal
@@ -14,7 +15,7 @@ import pytest
 
 from backends import free_port
 from certs import openssl
-from pebble import Pebble
+from pebble import STEPS, Meddler, Pebble
 from test_handover import ended, hand_over, lineage  # noqa: F401
 from wire import wait_for
 
@@ -391,6 +392,132 @@ def test_another_authority_takes_over(site, pebble):
     wait_for(lambda: s.served() != before, WITHIN, s.state)
     assert len(list(s.folder.glob("account-*.key"))) == 2
 
+
+# ---- what an authority may do ----
+
+@pytest.fixture
+def meddled(site):
+    """meddled(before=, after=, **for the site) -> a site, whose authority is meddled with"""
+    started = []
+
+    def start(before=None, after=None, **kwargs):
+        s = site(**kwargs)
+        s.meddler = Meddler(s.pebble, before, after)
+        started.append(s.meddler)
+        s.conf["acme"]["directory"] = s.meddler.base + "/dir"
+        return s
+    yield start
+    for each in started:
+        each.close()
+
+
+PROBLEM = {"Content-Type": "application/problem+json"}
+
+
+def problem(kind, detail, status=400, **headers):
+    body = {"type": f"urn:ietf:params:acme:error:{kind}", "detail": detail, "status": status}
+    return status, {**PROBLEM, **{k.replace("_", "-"): v for k, v in headers.items()}}, \
+        json.dumps(body).encode()
+
+
+def test_a_limit_of_the_authority_is_kept_to(meddled):
+    s = meddled(before=lambda step, path: problem(
+        "rateLimited", "too many certificates\nfor a.example", 429, Retry_After="7200")
+        if step == "place" else None)
+    s.start()
+    wait_for(lambda: s.row["failures"], WITHIN, s.state)
+    assert s.row["error"] == \
+        "placing the order: too many certificates for a.example (rateLimited)"
+    assert 7100 < s.row["next_order_in_s"] < 8000
+    time.sleep(1.5)
+    assert s.meddler.steps.count("place") == 1
+
+
+def test_an_authority_that_is_slow_or_fails_or_talks_nonsense(meddled):
+    """Each step once, one after the other; then it works."""
+    bad = iter([(500, {}, b"oops"), (200, {}, b"<html>"), (200, {}, b"{}"), (503, {}, b"")])
+    seen = set()
+
+    def before(step, path):
+        if step in seen:
+            return None
+        seen.add(step)
+        if step in ("directory", "account", "place", "finalize"):
+            return next(bad)
+        time.sleep(0.1)
+        return None
+    s = meddled(before=before)
+    s.start()
+    s.becomes_trusted()
+    assert s.row["failed"] >= 4 and set(STEPS.values()) - {"issue"} <= seen
+
+
+@pytest.mark.parametrize("steps", [("directory", "account", "place"),
+                                   ("authorization", "challenge", "finalize"),
+                                   ("issue", "download", "saved")])
+def test_killed_at_every_step(meddled, steps):
+    """The certificate of before answers after each start, and in the end there is a new one."""
+    fatal = []
+
+    def after(step, path, status, headers, body):
+        if fatal and fatal[0] == step:
+            fatal.pop()
+            s.daemon.kill(signal.SIGKILL)
+    s = meddled(after=after, reuse=0)
+    s.start()
+    s.becomes_trusted()
+    before = s.served()
+    s.daemon.finish()
+    text = s.pem.read_text().replace("ACME directory: ", "ACME directory: another ")
+    s.pem.write_text(text)
+    for step in steps:
+        fatal.append(step)
+        s.start()
+        assert s.served() == before
+        if step == "saved":
+            fatal.clear()
+            wait_for(lambda: s.pem.read_text() != text and s.row["saved"], WITHIN, s.state)
+            s.daemon.kill(signal.SIGKILL)
+        s.daemon.checked = True
+        s.daemon.wait()
+    s.start()
+    if "saved" in steps:
+        assert s.served() != before
+    wait_for(lambda: s.served() != before, WITHIN, s.state)
+    assert s.trusted() and not list(s.folder.glob("*.new"))
+
+
+def test_the_authority_says_when(meddled):
+    """ARI (RFC 9773), which Debian's pebble does not speak."""
+    asked, orders = [], []
+
+    def before(step, path):
+        if path.startswith("/ari/"):
+            asked.append(path)
+            return 200, {"Retry-After": "3600"}, json.dumps({"suggestedWindow": {
+                "start": "2020-01-01T00:00:00Z", "end": "2020-01-02T00:00:00Z"}
+                if len(asked) == 1 else {
+                "start": "2099-01-01T00:00:00Z", "end": "2099-01-02T00:00:00Z"}}).encode()
+        if step == "place":
+            orders.append(path)
+        return None
+
+    def after(step, path, status, headers, body):
+        if step != "directory":
+            return None
+        directory = json.loads(body)
+        return status, headers, json.dumps({
+            **directory, "renewalInfo": s.meddler.base + "/ari"}).encode()
+    s = meddled(before=before, after=after)
+    s.start()
+    s.becomes_trusted()
+    wait_for(lambda: len(orders) == 2 and s.row["orders"] == 2, WITHIN, s.state)
+    wait_for(lambda: len(asked) == 2, WITHIN, s.state)
+    assert asked[0] != asked[1] and "." in asked[0]
+    wait_for(lambda: s.row["next_order_in_s"] > 86400 * 1000, 5, s.state)
+
+
+# ---- hand-over ----
 
 def test_a_handover_goes_on_with_the_files(lineage, scripted, pebble):  # noqa: F811
     s = Site(lineage, scripted, pebble)

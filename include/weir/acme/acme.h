@@ -3,7 +3,7 @@
  * Certificates that an authority gives by itself (ACME, RFC 8555): kept in files, ordered,
  * renewed.
  *
- *   acme = acme_new(&loop, &fetcher, &host);
+ *   acme = acme_new(&loop, &host);
  *   acme_prepare(acme, conf, &why)    reads what there is; what is missing gets a certificate of
  *                                     our own making, so that a start never waits
  *   ... acme_pem(acme, names): what is served for them; a generation is made ...
@@ -21,7 +21,6 @@
 #define WEIR_ACME_ACME_H
 
 #include "weir/conf/conf.h"
-#include "weir/fetch/fetch.h"
 #include "weir/loop/loop.h"
 #include "weir/net/tls.h"
 
@@ -45,7 +44,7 @@ struct acme_host {
 	void (*news)(void *ctx, const struct acme_news *news);
 };
 
-struct acme *acme_new(struct loop *loop, struct fetcher *fetcher, const struct acme_host *host);
+struct acme *acme_new(struct loop *loop, const struct acme_host *host);
 void acme_free(struct acme *acme); /* NULL is fine */
 
 enum err acme_prepare(struct acme *acme, const struct conf *conf, struct str *why) MUST_CHECK;

@@ -49,3 +49,11 @@ Test(renew, the_authority_is_heard)
 	cr_assert_gt(renew_retry_us(1, MINUTE, UINT64_MAX, 30 * HOUR, UINT32_MAX), 30 * HOUR);
 	cr_assert_eq(renew_retry_us(2, MINUTE, UINT64_MAX, 1000000, 0), 2 * MINUTE);
 }
+
+Test(renew, a_window_is_kept_to_unless_it_comes_too_late)
+{
+	cr_assert_eq(renew_in_window(100, 200, 0, 1000, 0), 100);
+	cr_assert_eq(renew_in_window(100, 200, 0, 1000, UINT64_MAX), 199);
+	cr_assert_eq(renew_in_window(100, 200, 0, 1000, UINT64_C(1) << 63), 150);
+	cr_assert_eq(renew_in_window(2000, 3000, 0, 1000, 0), 900);
+}
