@@ -140,7 +140,7 @@ static void put_header(const char *algorithm, EVP_PKEY *key, const struct jose_h
 	struct str text = STR_INIT, jwk = STR_INIT;
 	struct json j;
 	json_init(&j, &text, false);
-	json_object(&j);
+	json_object_begin(&j);
 	json_member_text(&j, "alg", algorithm);
 	if (h->kid.len) {
 		json_member_view(&j, "kid", h->kid);

@@ -9,11 +9,11 @@ void payload_account(const struct conf_acme *conf, struct view binding, struct s
 {
 	struct json j;
 	json_init(&j, out, false);
-	json_object(&j);
+	json_object_begin(&j);
 	json_member_bool(&j, "termsOfServiceAgreed", conf->agree);
 	if (conf->email.len) {
 		json_key(&j, "contact");
-		json_array(&j);
+		json_array_begin(&j);
 		json_textf(&j, "mailto:" VIEW_FMT, VIEW_ARG(conf->email));
 		json_array_end(&j);
 	}
@@ -28,11 +28,11 @@ void payload_order(const struct conf_views *names, struct view replaces, struct 
 {
 	struct json j;
 	json_init(&j, out, false);
-	json_object(&j);
+	json_object_begin(&j);
 	json_key(&j, "identifiers");
-	json_array(&j);
+	json_array_begin(&j);
 	for (size_t i = 0; i < names->n; i++) {
-		json_object(&j);
+		json_object_begin(&j);
 		json_member_text(&j, "type", "dns");
 		json_member_view(&j, "value", names->rows[i]);
 		json_object_end(&j);

@@ -60,7 +60,7 @@ void answer_error(struct answer *answer, unsigned status, const char *fmt, ...)
 	answer->type = "application/json";
 	str_reset(&answer->body);
 	json_init(&j, &answer->body, false);
-	json_object(&j);
+	json_object_begin(&j);
 	json_member_view(&j, "error", str_as_view(&text));
 	json_object_end(&j);
 	str_fini(&text);
@@ -244,13 +244,13 @@ void api_index(struct call *call)
 		return;
 	}
 	json_init(&j, &call->answer.body, true);
-	json_object(&j);
+	json_object_begin(&j);
 	json_member_text(&j, "name", "weir");
 	json_member_text(&j, "version", WEIR_VERSION);
 	json_key(&j, "endpoints");
-	json_array(&j);
+	json_array_begin(&j);
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-		json_object(&j);
+		json_object_begin(&j);
 		json_member_text(&j, "method", rows[i].method_text);
 		json_member_text(&j, "path", rows[i].path);
 		json_member_text(&j, "help", rows[i].sentence);

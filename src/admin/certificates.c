@@ -21,7 +21,7 @@ static struct view ocsp_now(const struct tls_cert_info *info)
 static void put_names(struct json *j, struct view names)
 {
 	json_key(j, "names");
-	json_array(j);
+	json_array_begin(j);
 	while (names.len) {
 		ptrdiff_t end = view_chr(names, ' ');
 		struct view name = view_head(names, end < 0 ? names.len : (size_t)end);
@@ -41,7 +41,7 @@ static void put_certificate(struct json *j, const struct tls_used *used)
 {
 	const struct tls_cert_info *info = &used->info;
 	int64_t left = info->not_after_s - time(NULL);
-	json_object(j);
+	json_object_begin(j);
 	json_member_view(j, "listener", used->listener);
 	json_member_view(j, "file", info->file);
 	json_member_view(j, "subject", info->subject);
@@ -59,7 +59,7 @@ static void put_certificate(struct json *j, const struct tls_used *used)
 
 static void put_site(struct json *j, const struct acme_site *s)
 {
-	json_object(j);
+	json_object_begin(j);
 	put_names(j, s->names);
 	json_member_view(j, "file", s->file);
 	json_member_bool(j, "trusted", s->trusted);
@@ -83,7 +83,7 @@ static void put_sites(struct json *j, const struct admin_host *host, struct aren
 	size_t n;
 	const struct acme_site *rows = host->sites(host->ctx, arena, &n);
 	json_key(j, "acme");
-	json_array(j);
+	json_array_begin(j);
 	for (size_t i = 0; i < n; i++)
 		put_site(j, &rows[i]);
 	json_array_end(j);
@@ -96,9 +96,9 @@ void api_certificates(struct call *call)
 	size_t n;
 	const struct tls_used *rows = host->certificates(host->ctx, &n);
 	json_init(&j, &call->answer.body, false);
-	json_object(&j);
+	json_object_begin(&j);
 	json_key(&j, "certificates");
-	json_array(&j);
+	json_array_begin(&j);
 	for (size_t i = 0; i < n; i++)
 		put_certificate(&j, &rows[i]);
 	json_array_end(&j);

@@ -219,7 +219,7 @@ void api_backend_remove(struct call *call)
 		return;
 	}
 	json_init(&j, &call->answer.body, false);
-	json_object(&j);
+	json_object_begin(&j);
 	json_member_view(&j, "name", name);
 	json_member_bool(&j, "removed", true);
 	json_object_end(&j);

@@ -4,7 +4,7 @@
 
 static void put_connection(struct json *j, const struct admin_connection *c, struct view path)
 {
-	json_object(j);
+	json_object_begin(j);
 	json_member_u64(j, "id", c->id);
 	json_member_u64(j, "worker", c->worker);
 	json_member_view(j, "listener", c->listener);
@@ -28,9 +28,9 @@ static void on_rows(void *arg, const struct admin_connection *rows, size_t n)
 	struct arena *arena = arena_new();
 	bool open = later_may_change(arg);
 	json_init(&j, &answer.body, false);
-	json_object(&j);
+	json_object_begin(&j);
 	json_key(&j, "connections");
-	json_array(&j);
+	json_array_begin(&j);
 	for (size_t i = 0; i < n; i++)
 		put_connection(&j, &rows[i], open ? rows[i].path : mask_query(arena, rows[i].path));
 	json_array_end(&j);

@@ -144,7 +144,7 @@ void events_unpack(struct unpack *in)
 
 static void put_event(struct json *j, const struct event *e)
 {
-	json_object(j);
+	json_object_begin(j);
 	json_member_u64(j, "id", e->id);
 	json_member_time(j, "at", e->at_wall_us);
 	json_member_text(j, "kind", kind_names[e->kind]);
@@ -162,7 +162,7 @@ static bool concerns(struct view whom, struct view of)
 
 void put_events_since(struct json *j, uint64_t wall_us, struct view pool, struct view backend)
 {
-	json_array(j);
+	json_array_begin(j);
 	for (uint64_t id = last_id < EVENTS_MAX ? 1 : last_id - EVENTS_MAX + 1; id <= last_id;
 	     id++) {
 		const struct event *e = &ring[id % EVENTS_MAX];
@@ -189,9 +189,9 @@ void api_events(struct call *call)
 	if (since >= first)
 		first = since < last_id ? since + 1 : last_id + 1;
 	json_init(&j, &call->answer.body, false);
-	json_object(&j);
+	json_object_begin(&j);
 	json_key(&j, "events");
-	json_array(&j);
+	json_array_begin(&j);
 	for (uint64_t id = first; id <= last_id; id++)
 		put_event(&j, &ring[id % EVENTS_MAX]);
 	json_array_end(&j);

@@ -242,7 +242,7 @@ static void put_candidate(struct json *j, const struct pool *pool, uint32_t i, u
 	char room[BACKEND_REASON_MAX + 128];
 	struct str why = str_fixed(room, sizeof(room));
 	bool candidate = is_candidate(pool, i, load, &why);
-	json_object(j);
+	json_object_begin(j);
 	json_member_view(j, "pool", pool->conf->name);
 	json_member_view(j, "name", b->name);
 	json_member_text(j, "state", backend_state_name(health_state(b)));
@@ -352,9 +352,9 @@ static void put_split(struct json *j, const struct conf *conf, const struct conf
 {
 	json_member_text(j, "action", "split");
 	json_key(j, "split");
-	json_array(j);
+	json_array_begin(j);
 	for (size_t i = 0; i < route->n_split; i++) {
-		json_object(j);
+		json_object_begin(j);
 		json_member_view(j, "pool", conf->pools[route->split[i].pool].name);
 		json_member_u64(j, "share", route->split[i].share);
 		json_object_end(j);
@@ -388,7 +388,7 @@ static void put_backends(struct json *j, const struct admin_host *host,
 			 const struct conf_route *route)
 {
 	json_key(j, "backends");
-	json_array(j);
+	json_array_begin(j);
 	if (route && route->action == CONF_ACTION_POOL)
 		put_candidates(j, host, route->pool);
 	else if (route && route->action == CONF_ACTION_SPLIT)
@@ -416,12 +416,12 @@ static void put_passed(struct json *j, struct call *call, const struct route_req
 	const struct conf *conf = api->host.conf(api->host.ctx);
 	size_t n = route ? route->index : conf->n_routes;
 	json_key(j, "passed");
-	json_array(j);
+	json_array_begin(j);
 	for (size_t i = 0; i < n && i < PASSED_MAX; i++) {
 		struct str why = STR_INIT;
 		route_why(api->host.routes(api->host.ctx), api->scratch, &conf->routes[i], req,
 			  &why);
-		json_object(j);
+		json_object_begin(j);
 		json_member_view(j, "route", conf->routes[i].name);
 		json_member_view(j, "why", str_as_view(&why));
 		json_object_end(j);
@@ -446,7 +446,7 @@ static void put_explanation(struct call *call, const struct probe *p)
 	const struct conf_route *route = route_find(host->routes(host->ctx), api->scratch, &req);
 	struct json j;
 	json_init(&j, &call->answer.body, false);
-	json_object(&j);
+	json_object_begin(&j);
 	json_member_view(&j, "listener", p->listener->name);
 	json_member_optional(&j, "route", route ? route->name : VIEW_NONE);
 	if (route) {

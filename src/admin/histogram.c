@@ -32,7 +32,7 @@ void api_histogram(struct call *call)
 	if (windows)
 		windows_read(windows, phase, window, &total);
 	json_init(&j, &call->answer.body, false);
-	json_object(&j);
+	json_object_begin(&j);
 	json_member_view(&j, "pool", pool->conf->name);
 	json_member_optional(&j, "backend", q[Q_BACKEND]);
 	json_member_text(&j, "phase", phase_name(phase));

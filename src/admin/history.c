@@ -72,7 +72,7 @@ static void put_row(struct json *j, const struct history_row *row, const struct 
 {
 	double span_s = before ? (double)(row->at_us - before->at_us) / 1e6 : 1;
 	uint64_t wall_us = row->at_us + wall_minus_mono;
-	json_object(j);
+	json_object_begin(j);
 	json_key(j, "at_s");
 	char text[32]; /* json_double keeps six digits only */
 	int n = snprintf(text, sizeof(text), "%llu.%02u", (unsigned long long)(wall_us / 1000000),
@@ -108,11 +108,11 @@ void api_history(struct call *call)
 	while (r.history && n < r.seconds && history_at(r.history, n))
 		n++;
 	json_init(&j, &call->answer.body, false);
-	json_object(&j);
+	json_object_begin(&j);
 	json_member_view(&j, "pool", r.pool->conf->name);
 	json_member_optional(&j, "backend", r.backend ? r.backend->name : VIEW_NONE);
 	json_key(&j, "rows");
-	json_array(&j);
+	json_array_begin(&j);
 	for (uint32_t age = n; age-- > 0;) {
 		const struct history_row *row = history_at(r.history, age);
 		const struct history_row *before = history_at(r.history, age + 1);

@@ -17,9 +17,9 @@ static void put_meters(struct json *j, const char *key, const struct admin_meter
 		       bool counted)
 {
 	json_key(j, key);
-	json_array(j);
+	json_array_begin(j);
 	for (size_t i = 0; i < n; i++) {
-		json_object(j);
+		json_object_begin(j);
 		json_member_view(j, "name", rows[i].name);
 		if (counted)
 			json_member_u64(j, "requests", meter_exchanges(rows[i].meter));
@@ -39,7 +39,7 @@ void api_latency(struct call *call)
 	struct json j;
 	host->meters(host->ctx, call->arena, &meters);
 	json_init(&j, &call->answer.body, false);
-	json_object(&j);
+	json_object_begin(&j);
 	put_meters(&j, "routes", meters.routes, meters.n_routes, true);
 	put_meters(&j, "listeners", meters.listeners, meters.n_listeners, false);
 	json_object_end(&j);

@@ -33,10 +33,10 @@ static void put_offenders(struct json *j, const struct rate_limit_view *view)
 {
 	uint64_t wall_minus_mono = clock_wall_us() - clock_us();
 	json_key(j, "offenders");
-	json_array(j);
+	json_array_begin(j);
 	for (size_t i = 0; i < view->n_offenders; i++) {
 		const struct rate_offender *o = &view->offenders[i];
-		json_object(j);
+		json_object_begin(j);
 		json_member_view(j, "key", view_of(o->text, o->text_len));
 		json_member_u64(j, "refused", o->refused);
 		json_member_time(j, "last", o->last_us + wall_minus_mono);
@@ -48,7 +48,7 @@ static void put_offenders(struct json *j, const struct rate_limit_view *view)
 static void put_limit(const struct rate_limit_view *view, void *arg)
 {
 	struct json *j = arg;
-	json_object(j);
+	json_object_begin(j);
 	json_member_view(j, "route", view->route);
 	json_member_view(j, "key", view->conf->key.text);
 	put_rate(j, &view->conf->rate);
@@ -75,14 +75,14 @@ void api_limits(struct call *call)
 	const struct admin_host *host = &call->api->host;
 	struct json j;
 	json_init(&j, &call->answer.body, false);
-	json_object(&j);
+	json_object_begin(&j);
 	json_key(&j, "keys");
-	json_object(&j);
+	json_object_begin(&j);
 	json_member_u64(&j, "limit", host->conf(host->ctx)->rate_limit_keys);
 	json_member_u64(&j, "bytes", rate_limits_bytes());
 	json_object_end(&j);
 	json_key(&j, "limits");
-	json_array(&j);
+	json_array_begin(&j);
 	each_limit(host, put_limit, &j);
 	json_array_end(&j);
 	json_object_end(&j);

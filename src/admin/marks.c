@@ -60,11 +60,11 @@ static void answer(struct call *call, const struct mark *mark)
 	uint32_t n;
 	const struct pool *pools = host->pools(host->ctx, &n);
 	json_init(&j, &call->answer.body, false);
-	json_object(&j);
+	json_object_begin(&j);
 	json_member_view(&j, "name", mark->name);
 	json_member_time(&j, "at", clock_wall_us());
 	json_key(&j, "pools");
-	json_array(&j);
+	json_array_begin(&j);
 	for (uint32_t i = 0; i < n; i++)
 		if (!mark->pool.len || view_eq(pools[i].conf->name, mark->pool))
 			json_view(&j, pools[i].conf->name);

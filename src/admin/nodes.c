@@ -4,7 +4,7 @@
 
 static void put_node(struct json *j, const struct admin_node *node)
 {
-	json_object(j);
+	json_object_begin(j);
 	json_member_view(j, "node", node->name);
 	json_member_view(j, "version", node->version);
 	json_member_optional(j, "status", node->status);
@@ -20,14 +20,14 @@ void api_nodes(struct call *call)
 	struct json j;
 	call->api->host.status(call->api->host.ctx, call->arena, &s);
 	json_init(&j, &call->answer.body, false);
-	json_object(&j);
+	json_object_begin(&j);
 	json_member_bool(&j, "on", s.shared.on);
 	json_member_optional(&j, "node", s.shared.node);
 	json_member_optional(&j, "redis", s.shared.address);
 	json_member_bool(&j, "connected", s.shared.connected);
 	json_member_optional(&j, "error", s.shared.why);
 	json_key(&j, "others");
-	json_array(&j);
+	json_array_begin(&j);
 	for (size_t i = 0; i < s.shared.n_nodes; i++)
 		put_node(&j, &s.shared.nodes[i]);
 	json_array_end(&j);

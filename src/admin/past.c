@@ -103,7 +103,7 @@ static void answer(void *arg, struct view json, const char *why)
 	struct answer a = {.status = 200, .type = "application/json", .body = STR_INIT};
 	struct json j;
 	json_init(&j, &a.body, false);
-	json_object(&j);
+	json_object_begin(&j);
 	json_member_u64(&j, "since_s", p->asked.since_s);
 	json_member_u64(&j, "until_s", p->asked.until_s);
 	json_member_u64(&j, "step_s", p->asked.step_s);

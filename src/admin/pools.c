@@ -46,7 +46,7 @@ static void put_adaptive(struct json *j, const struct backend *b)
 	if (!limiter)
 		return;
 	json_key(j, "adaptive");
-	json_object(j);
+	json_object_begin(j);
 	json_member_u64(j, "latency_us", limiter_limit(limiter)->latency_us);
 	json_member_u64(j, "baseline_us", limiter_limit(limiter)->baseline_us);
 	json_member_bool(j, "refreshing", limiter_limit(limiter)->refreshing > 0);
@@ -58,7 +58,7 @@ static void put_sessions(struct json *j, const struct pool *pool, uint32_t i)
 {
 	struct pool_sessions s = pool_sessions(pool, i);
 	json_key(j, "sessions");
-	json_object(j);
+	json_object_begin(j);
 	if (pool->learned)
 		json_member_u64(j, "n", s.n);
 	json_member_u64(j, "quiet_s", s.quiet_s);
@@ -70,10 +70,10 @@ static void put_sessions(struct json *j, const struct pool *pool, uint32_t i)
 static void put_checks(struct json *j, const struct health_facts *facts)
 {
 	json_key(j, "checks");
-	json_array(j);
+	json_array_begin(j);
 	for (uint32_t i = 0; facts && i < facts->n_checks; i++) {
 		const struct health_check *c = &facts->checks[i];
-		json_object(j);
+		json_object_begin(j);
 		json_member_time(j, "at", c->at_wall_us);
 		json_member_bool(j, "ok", c->ok);
 		json_key(j, "status");
@@ -93,7 +93,7 @@ static void put_load(struct json *j, const struct health_facts *facts)
 	if (!facts || !facts->asked_load)
 		return;
 	json_key(j, "load_probes");
-	json_object(j);
+	json_object_begin(j);
 	json_member_u64(j, "answered", facts->n_loads);
 	json_member_u64(j, "lost", facts->n_loads_lost);
 	json_object_end(j);
@@ -103,7 +103,7 @@ static void put_backend_with(struct json *j, const struct pool *pool, uint32_t i
 {
 	const struct backend *b = pool->backends[i];
 	uint64_t now = clock_wall_us();
-	json_object(j);
+	json_object_begin(j);
 	json_member_view(j, "name", b->name);
 	json_member_view(j, "address", b->address_text);
 	json_member_text(j, "state", backend_state_name(health_state(b)));
@@ -156,9 +156,9 @@ void put_backend(struct json *j, const struct pool *pool, uint32_t i)
 static void put_strategy_state(struct json *j, const struct pool *pool)
 {
 	json_key(j, "strategy_state");
-	json_array(j);
+	json_array_begin(j);
 	for (uint32_t t = 0; t < pool->n_tiers && pool->strategy->dump; t++) {
-		json_object(j);
+		json_object_begin(j);
 		json_member_u64(j, "priority", pool->tiers[t].priority);
 		pool->strategy->dump(pool->tiers[t].table, &pool->loads, j);
 		json_object_end(j);
@@ -175,7 +175,7 @@ struct pool_parts {
 static void put_members(struct json *j, const struct pool *pool, bool buckets)
 {
 	json_key(j, "backends");
-	json_array(j);
+	json_array_begin(j);
 	for (uint32_t i = 0; i < pool->n; i++) {
 		if (i + 1 < pool->n && pool->backends[i + 1]->windows)
 			windows_prefetch(pool->backends[i + 1]->windows);
@@ -186,7 +186,7 @@ static void put_members(struct json *j, const struct pool *pool, bool buckets)
 
 static void put_pool(struct json *j, const struct pool *pool, struct pool_parts parts)
 {
-	json_object(j);
+	json_object_begin(j);
 	json_member_view(j, "name", pool->conf->name);
 	json_member_text(j, "strategy", pool->strategy->keyword);
 	const struct scaling *s = pool->state->scaling;
@@ -241,9 +241,9 @@ void api_pools(struct call *call)
 	if (!parse_parts(call, &parts))
 		return;
 	json_init(&j, &call->answer.body, false);
-	json_object(&j);
+	json_object_begin(&j);
 	json_key(&j, "pools");
-	json_array(&j);
+	json_array_begin(&j);
 	for (uint32_t i = 0; i < n; i++)
 		put_pool(&j, &pools[i], parts);
 	json_array_end(&j);

@@ -6,7 +6,7 @@ static void put_ok(struct call *call, const char *key)
 {
 	struct json j;
 	json_init(&j, &call->answer.body, false);
-	json_object(&j);
+	json_object_begin(&j);
 	json_member_bool(&j, key, true);
 	json_object_end(&j);
 }

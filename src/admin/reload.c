@@ -13,7 +13,7 @@ static void refuse_reload(struct call *call, struct view diagnostics)
 	struct json j;
 	call->answer.status = 422;
 	json_init(&j, &call->answer.body, false);
-	json_object(&j);
+	json_object_begin(&j);
 	json_member_text(&j, "error", "the configuration was refused");
 	json_member_view(&j, "diagnostics", diagnostics);
 	json_object_end(&j);
@@ -33,7 +33,7 @@ void api_reload(struct call *call)
 		return;
 	}
 	json_init(&j, &call->answer.body, false);
-	json_object(&j);
+	json_object_begin(&j);
 	put_status(&j, &call->api->host, call->arena, true);
 	json_member_view(&j, "diagnostics", str_as_view(&diagnostics));
 	json_object_end(&j);
@@ -46,7 +46,7 @@ void api_drain(struct call *call)
 	struct json j;
 	host->drain(host->ctx);
 	json_init(&j, &call->answer.body, false);
-	json_object(&j);
+	json_object_begin(&j);
 	json_member_bool(&j, "draining", true);
 	json_object_end(&j);
 }

@@ -11,7 +11,7 @@ static void put_added(struct json *j, const struct pool_override *o)
 		json_null(j);
 		return;
 	}
-	json_object(j);
+	json_object_begin(j);
 	json_member_view(j, "address", o->added.address_text);
 	json_member_u64(j, "weight", o->added.weight);
 	json_object_end(j);
@@ -20,7 +20,7 @@ static void put_added(struct json *j, const struct pool_override *o)
 static void put_row(struct json *j, const struct pool_override *o)
 {
 	const char *state = o->state == BACKEND_draining ? "drain" : "maintenance";
-	json_object(j);
+	json_object_begin(j);
 	json_member_view(j, "pool", o->pool);
 	json_member_view(j, "backend", o->backend);
 	json_member_text(j, "state", o->has_state ? state : NULL);
@@ -41,7 +41,7 @@ static void put_rows(struct json *j, const struct list *overrides, struct view p
 		     struct view backend)
 {
 	json_key(j, "changes");
-	json_array(j);
+	json_array_begin(j);
 	list_each (it, overrides) {
 		const struct pool_override *o = list_entry(it, struct pool_override, link);
 		if ((!pool.len || view_eq(o->pool, pool)) &&
@@ -56,7 +56,7 @@ void api_runtime(struct call *call)
 	const struct admin_host *host = &call->api->host;
 	struct json j;
 	json_init(&j, &call->answer.body, false);
-	json_object(&j);
+	json_object_begin(&j);
 	put_rows(&j, host->overrides(host->ctx), VIEW_NONE, VIEW_NONE);
 	json_object_end(&j);
 }
@@ -69,7 +69,7 @@ void api_runtime_reset(struct call *call)
 	struct str why = STR_INIT;
 	struct json j;
 	json_init(&j, &call->answer.body, false);
-	json_object(&j);
+	json_object_begin(&j);
 	put_rows(&j, host->overrides(host->ctx), pool, backend);
 	json_object_end(&j);
 	enum err err = host->reset(host->ctx, pool, backend, &why);

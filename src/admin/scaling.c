@@ -68,7 +68,7 @@ static void put_side(struct json *j, const char *key, const struct scaling_side 
 		     double p99_us)
 {
 	json_key(j, key);
-	json_object(j);
+	json_object_begin(j);
 	json_member_u64(j, "n", (uint64_t)side->n);
 	put_us(j, "p50_us", side->p50_us);
 	put_us(j, "p95_us", side->p95_us);
@@ -82,7 +82,7 @@ static void put_side(struct json *j, const char *key, const struct scaling_side 
 static void put_range(struct json *j, const char *key, const struct scaling_range *r, bool us)
 {
 	json_key(j, key);
-	json_object(j);
+	json_object_begin(j);
 	if (us) {
 		put_us(j, "low", r->low);
 		put_us(j, "mid", r->mid);
@@ -108,7 +108,7 @@ static void put_verdict(struct json *j, const struct pool *pool, const struct sc
 	json_member_text(j, "meaning", verdict_sentence(verdict));
 	json_key(j, "next");
 	if (s->opinion.agreed) {
-		json_object(j);
+		json_object_begin(j);
 		json_member_text(j, "verdict", verdict_name(s->opinion.next));
 		json_member_u64(j, "looks", s->opinion.agreed);
 		json_member_u64(j, "of", SCALING_HOLD);
@@ -132,7 +132,7 @@ static void put_fall(struct json *j, const struct scaling_fall *fall)
 		json_null(j);
 		return;
 	}
-	json_object(j);
+	json_object_begin(j);
 	json_member_bool(j, "found", fall->found);
 	json_member_u64(j, "from", fall->from);
 	json_member_u64(j, "to", fall->to);
@@ -146,7 +146,7 @@ static void put_shift(struct json *j, const struct scaling *s)
 {
 	const struct scaling_shift *shift = &s->shift;
 	json_key(j, "shared");
-	json_object(j);
+	json_object_begin(j);
 	json_member_bool(j, "known", shift->known || s->fall.found);
 	json_member_bool(j, "found", scaling_is_shared(s));
 	put_known(j, "change", shift->change, shift->measured);
@@ -163,7 +163,7 @@ static void put_change(struct json *j, const struct scaling_change *change)
 		json_null(j);
 		return;
 	}
-	json_object(j);
+	json_object_begin(j);
 	json_member_time(j, "at", change->at_wall_us);
 	json_member_double(j, "factor", change->factor);
 	json_member_text(j, "what", change->of_kind ? "kind" : "speed");
@@ -173,7 +173,7 @@ static void put_change(struct json *j, const struct scaling_change *change)
 static void put_evidence(struct json *j, const struct scaling *s, uint64_t slo_us)
 {
 	json_key(j, "evidence");
-	json_object(j);
+	json_object_begin(j);
 	json_member_double(j, "window_s", s->window_s);
 	json_member_text(j, "window", s->window_s > 60 ? "10m" : s->window_s > 10 ? "1m" : "10s");
 	json_key(j, "slo_p95_us");
@@ -186,7 +186,7 @@ static void put_evidence(struct json *j, const struct scaling *s, uint64_t slo_u
 	put_known(j, "growth", s->growth, s->growth > 0);
 	json_member_double(j, "rate", s->rate);
 	json_key(j, "mean");
-	json_object(j);
+	json_object_begin(j);
 	put_us(j, "queue_us", s->queue_us);
 	put_us(j, "connect_us", s->connect_us);
 	put_us(j, "self_us", s->self_us);
@@ -210,7 +210,7 @@ static void put_others(struct json *j, const struct pool *pool)
 		rate += pool->backends[i]->others_rate;
 	}
 	json_key(j, "other_nodes");
-	json_object(j);
+	json_object_begin(j);
 	json_member_double(j, "in_flight", in_flight);
 	json_member_double(j, "rate", rate);
 	json_object_end(j);
@@ -227,9 +227,9 @@ static void put_point(struct json *j, double n, double rate)
 static void put_curve(struct json *j, const struct scaling *s)
 {
 	json_key(j, "curve");
-	json_array(j);
+	json_array_begin(j);
 	for (size_t i = 0; i < s->n_points; i++) {
-		json_object(j);
+		json_object_begin(j);
 		put_point(j, s->points[i].n, s->points[i].rate);
 		json_member_u64(j, "completions", (uint64_t)s->points[i].done);
 		json_object_end(j);
@@ -246,7 +246,7 @@ static void put_parameters(struct json *j, const struct fit *f)
 	put_known(j, "coherency", f->usl.kap, kap);
 	put_known(j, "peak_in_flight", f->usl.peak_n, kap);
 	json_key(j, "se");
-	json_object(j);
+	json_object_begin(j);
 	put_known(j, "rate_alone", f->usl.se_lam, usl);
 	put_known(j, "contention", f->usl.se_sig, usl);
 	put_known(j, "coherency", f->usl.se_kap, kap);
@@ -269,7 +269,7 @@ static void put_model(struct json *j, const struct scaling *s)
 	bool shown = !f->refusal && s->looked_us, at_least = false;
 	double capacity = shown ? fit_capacity(f, &at_least) : 0;
 	json_key(j, "model");
-	json_object(j);
+	json_object_begin(j);
 	json_member_text(j, "kind", kinds[f->model]);
 	json_member_text(j, "refusal", s->looked_us ? f->refusal : "nobody has looked yet");
 	put_known(j, "n_min", f->n_min, f->n_points > 0);
@@ -281,10 +281,10 @@ static void put_model(struct json *j, const struct scaling *s)
 	put_known(j, "capacity", capacity, shown);
 	json_member_bool(j, "capacity_at_least", at_least);
 	json_key(j, "fitted");
-	json_array(j);
+	json_array_begin(j);
 	double reach = f->n_max * FIT_REACH, step = reach > 64 ? reach / 64 : 1;
 	for (double n = 1; shown && n <= reach; n += step) {
-		json_object(j);
+		json_object_begin(j);
 		put_point(j, n, fit_rate(f, n));
 		json_object_end(j);
 	}
@@ -342,7 +342,7 @@ static void put_forecast(struct json *j, const struct scaling *s, const struct s
 			 double load)
 {
 	bool stands = !f->refusal;
-	json_object(j);
+	json_object_begin(j);
 	json_member_u64(j, "backends", f->backends);
 	json_key(j, "change");
 	json_i64(j, (int64_t)f->backends - (int64_t)s->n_backends);
@@ -362,7 +362,7 @@ static void put_forecast(struct json *j, const struct scaling *s, const struct s
 	}
 	json_key(j, "capacity");
 	if (stands) {
-		json_object(j);
+		json_object_begin(j);
 		json_member_double(j, "low", f->capacity_low);
 		json_member_double(j, "high", f->capacity_high);
 		json_member_bool(j, "at_least", f->capacity_at_least);
@@ -379,7 +379,7 @@ static void put_scores(struct json *j, const struct scaling *s)
 	double error = scaling_median_error(s);
 	char text[64];
 	json_key(j, "scores");
-	json_object(j);
+	json_object_begin(j);
 	put_known(j, "median_error", error, error >= 0);
 	json_member_u64(j, "of", s->n_comparable);
 	json_member_u64(j, "held", s->n_held);
@@ -387,11 +387,11 @@ static void put_scores(struct json *j, const struct scaling *s)
 		 s->n_comparable == 1 ? "" : "s", s->n_held);
 	json_member_text(j, "sentence", s->n_comparable ? text : "no forecast has met its event");
 	json_key(j, "rows");
-	json_array(j);
+	json_array_begin(j);
 	for (unsigned i = 0; i < SCALING_SCORES && i < s->n_scores; i++) {
 		const struct scaling_score *row =
 		    &s->scores[(s->n_scores - 1 - i) % SCALING_SCORES];
-		json_object(j);
+		json_object_begin(j);
 		json_member_time(j, "at", row->at_us + clock_wall_us() - clock_us());
 		json_member_u64(j, "from", row->from);
 		json_member_u64(j, "to", row->to);
@@ -425,7 +425,7 @@ static void put_littles_law(struct json *j, const struct backend *b)
 		rate = t.span_us ? (double)t.n / ((double)t.span_us / 1e6) : 0;
 	}
 	json_key(j, "littles_law");
-	json_object(j);
+	json_object_begin(j);
 	put_known(j, "in_flight", n ? in_flight / n : 0, n > 0);
 	json_member_double(j, "rate_times_time", rate * time_us / 1e6);
 	json_object_end(j);
@@ -434,10 +434,10 @@ static void put_littles_law(struct json *j, const struct backend *b)
 static void put_members(struct json *j, const struct pool *pool)
 {
 	json_key(j, "backends");
-	json_array(j);
+	json_array_begin(j);
 	for (uint32_t i = 0; i < pool->n; i++) {
 		const struct backend *b = pool->backends[i];
-		json_object(j);
+		json_object_begin(j);
 		json_member_view(j, "name", b->name);
 		if (b->scaling) {
 			json_member_text(j, "verdict",
@@ -466,14 +466,14 @@ void api_scaling(struct call *call)
 		return;
 	}
 	json_init(&j, &call->answer.body, false);
-	json_object(&j);
+	json_object_begin(&j);
 	put_verdict(&j, pool, s, host->conf(host->ctx));
 	put_evidence(&j, s, pool->conf->slo.p95_us);
 	put_others(&j, pool);
 	put_curve(&j, s);
 	put_model(&j, s);
 	json_key(&j, "forecast");
-	json_array(&j);
+	json_array_begin(&j);
 	for (int i = 0; s->looked_us && i < N_FORECASTS; i++)
 		put_forecast(&j, s, &s->forecasts[i],
 			     i == FORECAST_HALF_MORE_LOAD   ? 1.5

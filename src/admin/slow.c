@@ -65,7 +65,7 @@ static void put_row(const struct call *call, struct json *j, const struct row *r
 		    uint64_t wall_minus_mono)
 {
 	const struct slow_record *r = &row->record;
-	json_object(j);
+	json_object_begin(j);
 	json_member_view(j, "backend", row->backend->name);
 	json_member_time(j, "at", r->ended_us + wall_minus_mono);
 	json_member_optional(j, "method", view_of(r->method, r->method_len));
@@ -80,7 +80,7 @@ static void put_row(const struct call *call, struct json *j, const struct row *r
 	json_member_u64(j, "in_flight", r->in_flight);
 	json_member_u64(j, "queue_length", r->queue_length);
 	json_key(j, "phases");
-	json_object(j);
+	json_object_begin(j);
 	for (int p = 0; p < N_PHASES; p++) {
 		char key[32];
 		snprintf(key, sizeof(key), "%s_us", phase_name((enum phase)p));
@@ -113,11 +113,11 @@ void api_slow(struct call *call)
 			n += gather(pool->backends[i], now, call->arena, rows + n);
 	qsort(rows, n, sizeof(*rows), by_total);
 	json_init(&j, &call->answer.body, false);
-	json_object(&j);
+	json_object_begin(&j);
 	json_member_view(&j, "pool", pool->conf->name);
 	json_member_u64(&j, "span_s", SLOW_KEEP_US / 1000000);
 	json_key(&j, "slow");
-	json_array(&j);
+	json_array_begin(&j);
 	for (size_t i = 0; i < n && i < limit; i++)
 		put_row(call, &j, &rows[i], clock_wall_us() - now);
 	json_array_end(&j);

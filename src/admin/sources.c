@@ -22,7 +22,7 @@ static void put_seconds(struct json *j, const char *key, uint64_t us)
 
 static void put_member(struct json *j, const struct discover_member *m)
 {
-	json_object(j);
+	json_object_begin(j);
 	json_member_view(j, "name", m->name);
 	json_member_view(j, "address", m->address);
 	json_member_text(j, "state", states[m->state]);
@@ -35,7 +35,7 @@ static void put_member(struct json *j, const struct discover_member *m)
 
 static void put_source(struct json *j, const struct discover_source *s)
 {
-	json_object(j);
+	json_object_begin(j);
 	json_member_view(j, "pool", s->pool);
 	json_member_text(j, "kind", s->kind);
 	json_member_view(j, "source", s->text);
@@ -46,7 +46,7 @@ static void put_source(struct json *j, const struct discover_source *s)
 	json_member_u64(j, "failures", s->n_failures);
 	json_member_u64(j, "changes", s->n_changes);
 	json_key(j, "members");
-	json_array(j);
+	json_array_begin(j);
 	for (size_t i = 0; i < s->n_members; i++)
 		put_member(j, &s->members[i]);
 	json_array_end(j);
@@ -60,9 +60,9 @@ void api_sources(struct call *call)
 	size_t n;
 	const struct discover_source *rows = host->sources(host->ctx, call->arena, &n);
 	json_init(&j, &call->answer.body, false);
-	json_object(&j);
+	json_object_begin(&j);
 	json_key(&j, "sources");
-	json_array(&j);
+	json_array_begin(&j);
 	for (size_t i = 0; i < n; i++)
 		put_source(&j, &rows[i]);
 	json_array_end(&j);

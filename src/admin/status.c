@@ -23,10 +23,10 @@ static void put_counters(struct json *j, const struct admin_counter *rows, size_
 static void put_workers(struct json *j, const struct admin_status *s)
 {
 	json_key(j, "workers");
-	json_array(j);
+	json_array_begin(j);
 	for (size_t i = 0; i < s->n_workers; i++) {
 		const struct admin_worker *w = &s->workers[i];
-		json_object(j);
+		json_object_begin(j);
 		json_member_u64(j, "id", w->id);
 		json_member_u64(j, "connections", w->connections);
 		json_member_u64(j, "exchanges", w->exchanges);
@@ -40,7 +40,7 @@ static void put_workers(struct json *j, const struct admin_status *s)
 static void put_memory(struct json *j, const struct admin_status *s)
 {
 	json_key(j, "memory_bytes");
-	json_object(j);
+	json_object_begin(j);
 	put_counters(j, s->memory, s->n_memory, true);
 	json_object_end(j);
 }
@@ -48,10 +48,10 @@ static void put_memory(struct json *j, const struct admin_status *s)
 static void put_listeners(struct json *j, const struct admin_status *s)
 {
 	json_key(j, "listeners");
-	json_array(j);
+	json_array_begin(j);
 	for (size_t i = 0; i < s->n_listeners; i++) {
 		const struct admin_listener *l = &s->listeners[i];
-		json_object(j);
+		json_object_begin(j);
 		json_member_view(j, "name", l->name);
 		json_member_view(j, "bind", l->bind);
 		json_member_u64(j, "connections", l->connections);
@@ -70,18 +70,18 @@ static void put_totals(struct json *j, const struct admin_status *s)
 		in_flight += s->workers[i].exchanges;
 	}
 	json_key(j, "totals");
-	json_object(j);
+	json_object_begin(j);
 	json_member_u64(j, "connections", connections);
 	json_member_u64(j, "in_flight", in_flight);
 	json_member_u64(j, "log_dropped", s->logs[ADMIN_LOG_ACCESS].dropped);
 	put_counters(j, s->totals, s->n_totals, true);
 	json_object_end(j);
 	json_key(j, "outcomes");
-	json_object(j);
+	json_object_begin(j);
 	put_counters(j, s->outcomes, s->n_outcomes, false);
 	json_object_end(j);
 	json_key(j, "rejects");
-	json_object(j);
+	json_object_begin(j);
 	put_counters(j, s->rejects, s->n_rejects, false);
 	json_object_end(j);
 }
@@ -89,7 +89,7 @@ static void put_totals(struct json *j, const struct admin_status *s)
 static void put_tracing(struct json *j, const struct admin_status *s)
 {
 	json_key(j, "tracing");
-	json_object(j);
+	json_object_begin(j);
 	json_member_bool(j, "on", s->tracing.on);
 	json_member_optional(j, "endpoint", s->tracing.endpoint);
 	json_member_optional(j, "error", s->tracing.why);
@@ -101,11 +101,11 @@ static void put_tracing(struct json *j, const struct admin_status *s)
 static void put_logs(struct json *j, const struct admin_status *s)
 {
 	json_key(j, "logs");
-	json_object(j);
+	json_object_begin(j);
 	for (size_t i = 0; i < N_ADMIN_LOGS; i++) {
 		const struct admin_log *log = &s->logs[i];
 		json_key(j, log->name);
-		json_object(j);
+		json_object_begin(j);
 		json_member_view(j, "path", log->path);
 		json_member_u64(j, "dropped", log->dropped);
 		json_member_u64(j, "waiting_bytes", log->waiting_bytes);
@@ -120,7 +120,7 @@ static void put_logs(struct json *j, const struct admin_status *s)
 static void put_keeping(struct json *j, const struct admin_keeping *k)
 {
 	json_key(j, "state");
-	json_object(j);
+	json_object_begin(j);
 	json_member_bool(j, "on", k->on);
 	json_member_optional(j, "directory", k->directory);
 	json_member_u64(j, "rows", k->rows);
@@ -263,7 +263,7 @@ static void put_keeping_problems(struct json *j, const struct admin_keeping *k)
 static void put_shared(struct json *j, const struct admin_status *s)
 {
 	json_key(j, "shared");
-	json_object(j);
+	json_object_begin(j);
 	json_member_bool(j, "on", s->shared.on);
 	if (s->shared.on) {
 		json_member_view(j, "node", s->shared.node);
@@ -299,7 +299,7 @@ static void put_problems(struct json *j, const struct admin_status *s,
 	uint32_t n;
 	const struct pool *pools = host->pools(host->ctx, &n);
 	json_key(j, "problems");
-	json_array(j);
+	json_array_begin(j);
 	put_daemon_problems(j, s, open);
 	for (size_t i = 0; i < N_ADMIN_LOGS; i++)
 		put_log_problems(j, &s->logs[i]);
@@ -324,7 +324,7 @@ void put_status(struct json *j, const struct admin_host *host, struct arena *are
 	json_member_u64(j, "uptime_s", (clock_us() - s.started_us) / 1000000);
 	json_member_u64(j, "generation", s.generation);
 	json_key(j, "last_reload");
-	json_object(j);
+	json_object_begin(j);
 	json_member_bool(j, "ok", s.last_reload.ok);
 	if (s.last_reload.at_wall_us)
 		json_member_time(j, "at", s.last_reload.at_wall_us);
@@ -349,7 +349,7 @@ void api_status(struct call *call)
 {
 	struct json j;
 	json_init(&j, &call->answer.body, false);
-	json_object(&j);
+	json_object_begin(&j);
 	put_status(&j, &call->api->host, call->arena, call_may_change(call));
 	json_object_end(&j);
 }

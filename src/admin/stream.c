@@ -32,7 +32,7 @@ static void put_row(struct json *j, const struct pool *pool, uint32_t i, uint64_
 {
 	const struct backend *b = pool->backends[i];
 	struct hist_summary latency = {0};
-	json_object(j);
+	json_object_begin(j);
 	json_member_view(j, "name", b->name);
 	json_member_view(j, "address", b->address_text);
 	json_member_text(j, "state", backend_state_name(health_state(b)));
@@ -53,7 +53,7 @@ static void put_row(struct json *j, const struct pool *pool, uint32_t i, uint64_
 
 static void put_pool(struct json *j, const struct pool *pool, uint64_t now_us)
 {
-	json_object(j);
+	json_object_begin(j);
 	json_member_view(j, "name", pool->conf->name);
 	json_member_text(j, "strategy", pool->strategy->keyword);
 	const struct scaling *s = pool->state->scaling;
@@ -68,7 +68,7 @@ static void put_pool(struct json *j, const struct pool *pool, uint64_t now_us)
 		windows_summary(pool->state->windows, PHASE_total, WINDOW_10S, &latency);
 	put_latency(j, &latency);
 	json_key(j, "backends");
-	json_array(j);
+	json_array_begin(j);
 	for (uint32_t i = 0; i < pool->n; i++)
 		put_row(j, pool, i, now_us);
 	json_array_end(j);
@@ -85,12 +85,12 @@ void stream_put(struct api *api, struct str *out)
 	const struct pool *pools = host->pools(host->ctx, &n);
 	str_text(out, "event: tick\ndata: ");
 	json_init(&j, out, false);
-	json_object(&j);
+	json_object_begin(&j);
 	json_member_time(&j, "at", now_us);
 	json_member_u64(&j, "last_event", event_last_id());
 	put_status(&j, host, arena, false); /* the same text for all */
 	json_key(&j, "pools");
-	json_array(&j);
+	json_array_begin(&j);
 	for (uint32_t i = 0; i < n; i++)
 		put_pool(&j, &pools[i], now_us);
 	json_array_end(&j);

@@ -78,11 +78,11 @@ void put_windows(struct json *j, const struct windows *windows, bool total_only)
 
 void put_buckets(struct json *j, const struct hist_total *total)
 {
-	json_array(j);
+	json_array_begin(j);
 	for (uint32_t i = 0; i < HIST_BUCKETS; i++) {
 		if (!total->count[i])
 			continue;
-		json_array(j);
+		json_array_begin(j);
 		json_u64(j, hist_lower_us(i));
 		json_u64(j, total->count[i]);
 		json_array_end(j);
@@ -94,7 +94,7 @@ void put_window_buckets(struct json *j, const struct windows *windows)
 {
 	struct hist_total total;
 	json_key(j, "buckets");
-	json_object(j);
+	json_object_begin(j);
 	for (int w = 0; windows && w < N_WINDOWS; w++) {
 		windows_read(windows, PHASE_total, (enum window)w, &total);
 		json_key(j, window_name((enum window)w));

@@ -442,7 +442,7 @@ static void auto_dump(const struct strategy_table *opaque, const struct strategy
 	json_member_text(out, "uses", table->exact ? "least-request" : "p2c");
 	json_member_u64(out, "latency_us", level_us(pool_level));
 	json_key(out, "slow");
-	json_array(out);
+	json_array_begin(out);
 	for (uint32_t i = 0; i < draw->n; i++)
 		if (draw->weights[i] && is_slow(loads, i, pool_level, ENTER))
 			json_u64(out, i);

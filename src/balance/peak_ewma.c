@@ -111,7 +111,7 @@ static void peak_dump(const struct strategy_table *opaque, const struct strategy
 {
 	const struct draw_table *draw = ((const struct peak_table *)opaque)->draw;
 	json_key(out, "latency_us");
-	json_array(out);
+	json_array_begin(out);
 	for (uint32_t i = 0; i < draw->n; i++)
 		json_u64(out,
 			 atomic_load_explicit(&loads->memory[i]->peak, memory_order_relaxed) >> 32);

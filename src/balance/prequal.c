@@ -333,7 +333,7 @@ static void prequal_dump(const struct strategy_table *opaque, const struct strat
 	const struct prequal_table *table = (const struct prequal_table *)opaque;
 	json_member_double(out, "uses_of_an_answer", table->uses);
 	json_key(out, "reported");
-	json_array(out);
+	json_array_begin(out);
 	for (uint32_t i = 0; i < table->draw->n; i++) {
 		uint64_t report =
 		    atomic_load_explicit(&loads->memory[i]->report, memory_order_relaxed);

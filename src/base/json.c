@@ -53,7 +53,7 @@ static void close_container(struct json *j, char bracket)
 		str_char(j->out, '\n');
 }
 
-void json_object(struct json *j)
+void json_object_begin(struct json *j)
 {
 	open_container(j, '{');
 }
@@ -63,7 +63,7 @@ void json_object_end(struct json *j)
 	close_container(j, '}');
 }
 
-void json_array(struct json *j)
+void json_array_begin(struct json *j)
 {
 	open_container(j, '[');
 }

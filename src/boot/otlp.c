@@ -65,10 +65,10 @@ static void put_id(struct json *j, const char *key, const uint8_t *id, unsigned 
 
 static void begin_attribute(struct json *j, const char *key)
 {
-	json_object(j);
+	json_object_begin(j);
 	json_member_text(j, "key", key);
 	json_key(j, "value");
-	json_object(j);
+	json_object_begin(j);
 }
 
 static void end_attribute(struct json *j)
@@ -168,7 +168,7 @@ struct span_head {
 
 static void begin_span(struct json *j, const struct record *rec, const struct span_head *s)
 {
-	json_object(j);
+	json_object_begin(j);
 	put_id(j, "traceId", rec->r.context.trace_id, 16);
 	put_id(j, "spanId", s->id, 8);
 	if (s->parent)
@@ -181,7 +181,7 @@ static void begin_span(struct json *j, const struct record *rec, const struct sp
 	put_nanos(j, "startTimeUnixNano", s->start_us + rec->offset_us);
 	put_nanos(j, "endTimeUnixNano", s->end_us + rec->offset_us);
 	json_key(j, "attributes");
-	json_array(j);
+	json_array_begin(j);
 }
 
 /* error.type comes last of the attributes; `type` empty: no error. */
@@ -194,7 +194,7 @@ static void end_attributes(struct json *j, struct view type)
 static void put_status(struct json *j, bool error, const char *message)
 {
 	json_key(j, "status");
-	json_object(j);
+	json_object_begin(j);
 	if (error)
 		json_member_u64(j, "code", STATUS_ERROR);
 	if (error && message)
@@ -327,7 +327,7 @@ static void put_event(struct json *j, const struct record *rec, const char *name
 {
 	if (!at_us)
 		return;
-	json_object(j);
+	json_object_begin(j);
 	put_nanos(j, "timeUnixNano", at_us + rec->offset_us);
 	json_member_text(j, "name", name);
 	json_object_end(j);
@@ -336,7 +336,7 @@ static void put_event(struct json *j, const struct record *rec, const char *name
 static void put_events(struct json *j, const struct record *rec, const struct trace_attempt *at)
 {
 	json_key(j, "events");
-	json_array(j);
+	json_array_begin(j);
 	put_event(j, rec, "weir.connected", at->connected_us);
 	put_event(j, rec, "weir.request_sent", at->sent_us);
 	put_event(j, rec, "weir.first_byte", at->first_us);
@@ -399,14 +399,14 @@ void otlp_begin(struct otlp *o, struct str *out, struct view service)
 	struct json *j = &o->j;
 	char host[256] = "";
 	json_init(j, out, false);
-	json_object(j);
+	json_object_begin(j);
 	json_key(j, "resourceSpans");
-	json_array(j);
-	json_object(j);
+	json_array_begin(j);
+	json_object_begin(j);
 	json_key(j, "resource");
-	json_object(j);
+	json_object_begin(j);
 	json_key(j, "attributes");
-	json_array(j);
+	json_array_begin(j);
 	attr_view(j, "service.name", service);
 	attr_view(j, "service.version", VIEW(WEIR_VERSION));
 	if (gethostname(host, sizeof(host) - 1) == 0)
@@ -415,15 +415,15 @@ void otlp_begin(struct otlp *o, struct str *out, struct view service)
 	json_array_end(j);
 	json_object_end(j);
 	json_key(j, "scopeSpans");
-	json_array(j);
-	json_object(j);
+	json_array_begin(j);
+	json_object_begin(j);
 	json_key(j, "scope");
-	json_object(j);
+	json_object_begin(j);
 	json_member_text(j, "name", "weir");
 	json_member_text(j, "version", WEIR_VERSION);
 	json_object_end(j);
 	json_key(j, "spans");
-	json_array(j);
+	json_array_begin(j);
 }
 
 unsigned otlp_add(struct otlp *o, const char *bytes, uint64_t offset_us)

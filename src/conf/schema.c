@@ -22,7 +22,7 @@ void schema_words(struct json *j, const char *words)
 {
 	struct view word;
 	json_key(j, "enum");
-	json_array(j);
+	json_array_begin(j);
 	while (row_next_word(&words, &word))
 		json_view(j, word);
 	json_array_end(j);
@@ -41,7 +41,7 @@ static void put_required(struct json *j, const struct row *parent)
 			continue;
 		if (!any) {
 			json_key(j, "required");
-			json_array(j);
+			json_array_begin(j);
 		}
 		any = true;
 		json_view(j, row_key(r));
@@ -59,12 +59,12 @@ static void put_one_of(struct json *j, const struct row *parent)
 			continue;
 		if (!any) {
 			json_key(j, "oneOf");
-			json_array(j);
+			json_array_begin(j);
 		}
 		any = true;
-		json_object(j);
+		json_object_begin(j);
 		json_key(j, "required");
-		json_array(j);
+		json_array_begin(j);
 		json_view(j, row_key(r));
 		json_array_end(j);
 		json_object_end(j);
@@ -79,7 +79,7 @@ static void put_default(struct json *j, const struct row *row)
 	json_key(j, "default");
 	if (view_starts(text, VIEW("["))) {
 		struct view rest = view_of(text.ptr + 1, text.len - 2);
-		json_array(j);
+		json_array_begin(j);
 		while (view_next_token(&rest, &word))
 			json_view(j, word);
 		json_array_end(j);
@@ -97,12 +97,12 @@ void schema_keys(struct json *j, const struct row *parent)
 	put_required(j, parent);
 	put_one_of(j, parent);
 	json_key(j, "properties");
-	json_object(j);
+	json_object_begin(j);
 	for (const struct row *r = row_first(parent); r; r = row_next(r)) {
 		if (!is_in_schema(r))
 			continue;
 		json_key_view(j, row_key(r));
-		json_object(j);
+		json_object_begin(j);
 		json_member_text(j, "description", r->help);
 		r->type->schema(j, r);
 		if (r->def)
@@ -116,7 +116,7 @@ void conf_schema(struct str *out)
 {
 	struct json j;
 	json_init(&j, out, true);
-	json_object(&j);
+	json_object_begin(&j);
 	json_member_text(&j, "$schema", "http://json-schema.org/draft-07/schema#");
 	json_member_text(&j, "title", "weir configuration, version " WEIR_VERSION);
 	schema_keys(&j, NULL);

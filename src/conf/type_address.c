@@ -250,16 +250,16 @@ static struct node *addresses_encode(struct encoder *e, const struct row *row, c
 static void one_or_list_schema(struct json *j, const char *pattern, bool may_be_empty)
 {
 	json_key(j, "anyOf");
-	json_array(j);
-	json_object(j);
+	json_array_begin(j);
+	json_object_begin(j);
 	schema_pattern(j, pattern);
 	json_object_end(j);
-	json_object(j);
+	json_object_begin(j);
 	schema_type(j, "array");
 	if (!may_be_empty)
 		json_member_u64(j, "minItems", 1);
 	json_key(j, "items");
-	json_object(j);
+	json_object_begin(j);
 	schema_pattern(j, pattern);
 	json_object_end(j);
 	json_object_end(j);

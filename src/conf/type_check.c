@@ -114,12 +114,12 @@ static struct node *statuses_encode(struct encoder *e, const struct row *row, co
 
 static void one_range_schema(struct json *j)
 {
-	json_object(j);
+	json_object_begin(j);
 	schema_type(j, "integer");
 	json_member_u64(j, "minimum", 200);
 	json_member_u64(j, "maximum", 599);
 	json_object_end(j);
-	json_object(j);
+	json_object_begin(j);
 	schema_pattern(j, "^[2-5][0-9][0-9](-[2-5][0-9][0-9])?$");
 	json_object_end(j);
 }
@@ -128,15 +128,15 @@ static void statuses_schema(struct json *j, const struct row *row)
 {
 	(void)row;
 	json_key(j, "anyOf");
-	json_array(j);
+	json_array_begin(j);
 	one_range_schema(j);
-	json_object(j);
+	json_object_begin(j);
 	schema_type(j, "array");
 	json_member_u64(j, "minItems", 1);
 	json_key(j, "items");
-	json_object(j);
+	json_object_begin(j);
 	json_key(j, "anyOf");
-	json_array(j);
+	json_array_begin(j);
 	one_range_schema(j);
 	json_array_end(j);
 	json_object_end(j);

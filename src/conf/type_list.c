@@ -48,16 +48,16 @@ static struct node *views_encode(struct encoder *e, const struct row *row, const
 static void views_schema(struct json *j, const struct row *row)
 {
 	json_key(j, "anyOf");
-	json_array(j);
-	json_object(j);
+	json_array_begin(j);
+	json_object_begin(j);
 	schema_pattern(j, row->type->pattern);
 	json_object_end(j);
-	json_object(j);
+	json_object_begin(j);
 	schema_type(j, "array");
 	json_member_u64(j, "minItems", 1);
 	json_member_bool(j, "uniqueItems", true);
 	json_key(j, "items");
-	json_object(j);
+	json_object_begin(j);
 	schema_pattern(j, row->type->pattern);
 	json_object_end(j);
 	json_object_end(j);
@@ -406,15 +406,15 @@ static void schema_regex(struct json *j)
 	schema_type(j, "object");
 	json_member_bool(j, "additionalProperties", false);
 	json_key(j, "required");
-	json_array(j);
+	json_array_begin(j);
 	json_text(j, "regex");
 	json_array_end(j);
 	json_key(j, "properties");
-	json_object(j);
+	json_object_begin(j);
 	json_key(j, "regex");
-	json_object(j);
+	json_object_begin(j);
 	json_key(j, "type");
-	json_array(j);
+	json_array_begin(j);
 	json_text(j, "string");
 	json_text(j, "number");
 	json_text(j, "boolean");
@@ -430,22 +430,22 @@ static void pairs_schema(struct json *j, const struct row *row, const char *name
 	json_member_u64(j, "maxProperties", PAIRS_MAX);
 	if (name_pattern) {
 		json_key(j, "propertyNames");
-		json_object(j);
+		json_object_begin(j);
 		schema_pattern(j, name_pattern);
 		json_object_end(j);
 	}
 	json_key(j, "additionalProperties");
-	json_object(j);
+	json_object_begin(j);
 	if (row->type->takes_regex) {
 		json_key(j, "anyOf");
-		json_array(j);
-		json_object(j);
+		json_array_begin(j);
+		json_object_begin(j);
 		schema_regex(j);
 		json_object_end(j);
-		json_object(j);
+		json_object_begin(j);
 	}
 	json_key(j, "type");
-	json_array(j);
+	json_array_begin(j);
 	json_text(j, "string");
 	json_text(j, "number");
 	json_text(j, "boolean");

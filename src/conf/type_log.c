@@ -94,7 +94,7 @@ static void log_fields_schema(struct json *j, const struct row *row)
 	json_member_u64(j, "minItems", 1);
 	json_member_bool(j, "uniqueItems", true);
 	json_key(j, "items");
-	json_object(j);
+	json_object_begin(j);
 	schema_type(j, "string");
 	json_object_end(j);
 }

@@ -131,11 +131,11 @@ static void count_auto_decode(struct decoder *d, const struct row *row, struct n
 static void count_auto_schema(struct json *j, const struct row *row)
 {
 	json_key(j, "oneOf");
-	json_array(j);
-	json_object(j);
+	json_array_begin(j);
+	json_object_begin(j);
 	json_member_text(j, "const", "auto");
 	json_object_end(j);
-	json_object(j);
+	json_object_begin(j);
 	count_schema(j, row);
 	json_object_end(j);
 	json_array_end(j);
@@ -236,12 +236,12 @@ static struct node *duration_encode(struct encoder *e, const struct row *row, co
 static void unit_schema(struct json *j, const struct row *row, const char *pattern)
 {
 	json_key(j, "anyOf");
-	json_array(j);
-	json_object(j);
+	json_array_begin(j);
+	json_object_begin(j);
 	schema_pattern(j, pattern);
 	json_object_end(j);
 	if (row->min == 0) {
-		json_object(j);
+		json_object_begin(j);
 		json_member_u64(j, "const", 0);
 		json_object_end(j);
 	}

@@ -105,11 +105,11 @@ static void split_schema(struct json *j, const struct row *row)
 	schema_type(j, "object");
 	json_member_u64(j, "minProperties", 1);
 	json_key(j, "propertyNames");
-	json_object(j);
+	json_object_begin(j);
 	schema_pattern(j, NAME_PATTERN);
 	json_object_end(j);
 	json_key(j, "additionalProperties");
-	json_object(j);
+	json_object_begin(j);
 	schema_type(j, "integer");
 	json_member_u64(j, "minimum", row->min);
 	json_member_u64(j, "maximum", row->max);

@@ -40,7 +40,7 @@ static struct node *text_encode(struct encoder *e, const struct row *row, const 
 static void any_scalar_schema(struct json *j)
 {
 	json_key(j, "type");
-	json_array(j);
+	json_array_begin(j);
 	json_text(j, "string");
 	json_text(j, "number");
 	json_text(j, "boolean");

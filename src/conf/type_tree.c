@@ -147,11 +147,11 @@ static void section_schema(struct json *j, const struct row *row)
 static void switched_schema(struct json *j, const struct row *row)
 {
 	json_key(j, "oneOf");
-	json_array(j);
-	json_object(j);
+	json_array_begin(j);
+	json_object_begin(j);
 	json_member_text(j, "const", "off");
 	json_object_end(j);
-	json_object(j);
+	json_object_begin(j);
 	schema_keys(j, row);
 	json_object_end(j);
 	json_array_end(j);
@@ -164,14 +164,14 @@ static void element_schema(struct json *j, const struct row *row)
 	for (const struct row *r = row_first(row); r && row->words; r = row_next(r))
 		if (view_eq(row_key(r), view_str(row->words)))
 			brief = r;
-	json_object(j);
+	json_object_begin(j);
 	if (brief) {
 		json_key(j, "anyOf");
-		json_array(j);
-		json_object(j);
+		json_array_begin(j);
+		json_object_begin(j);
 		brief->type->schema(j, brief);
 		json_object_end(j);
-		json_object(j);
+		json_object_begin(j);
 	}
 	schema_keys(j, row);
 	if (brief) {
@@ -196,7 +196,7 @@ static void named_schema(struct json *j, const struct row *row)
 	if (row->flags & ROW_REQUIRED)
 		json_member_u64(j, "minProperties", 1);
 	json_key(j, "propertyNames");
-	json_object(j);
+	json_object_begin(j);
 	schema_pattern(j, NAME_PATTERN);
 	json_object_end(j);
 	json_key(j, "additionalProperties");
@@ -207,7 +207,7 @@ static void named_schema(struct json *j, const struct row *row)
 static void later_schema(struct json *j, const struct row *row)
 {
 	json_key(j, "enum");
-	json_array(j);
+	json_array_begin(j);
 	json_text(j, row->words);
 	if (strcmp(row->words, "0") == 0)
 		json_u64(j, 0);

@@ -100,7 +100,7 @@ static void code_schema(struct json *j, const struct row *row)
 	const char *rest = row->words;
 	struct view word;
 	json_key(j, "enum");
-	json_array(j);
+	json_array_begin(j);
 	while (row_next_word(&rest, &word))
 		json_raw(j, word);
 	json_array_end(j);
@@ -155,7 +155,7 @@ static void words_schema(struct json *j, const struct row *row)
 	schema_type(j, "array");
 	json_member_u64(j, "minItems", 1);
 	json_key(j, "items");
-	json_object(j);
+	json_object_begin(j);
 	schema_words(j, row->words);
 	json_object_end(j);
 }
@@ -223,7 +223,7 @@ static void strategy_schema(struct json *j, const struct row *row)
 {
 	(void)row;
 	json_key(j, "enum");
-	json_array(j);
+	json_array_begin(j);
 	for (size_t i = 0; i < ARRAY_LEN(strategies); i++)
 		json_text(j, strategies[i].word);
 	json_array_end(j);

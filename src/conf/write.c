@@ -152,14 +152,14 @@ void node_write_yaml(const struct node *node, struct str *out)
 static void put_json(struct json *j, const struct node *node)
 {
 	if (node->kind == NODE_MAP) {
-		json_object(j);
+		json_object_begin(j);
 		for (const struct node_item *it = node->items; it; it = it->next) {
 			json_key_view(j, it->key->text);
 			put_json(j, it->value);
 		}
 		json_object_end(j);
 	} else if (node->kind == NODE_LIST) {
-		json_array(j);
+		json_array_begin(j);
 		for (const struct node_item *it = node->items; it; it = it->next)
 			put_json(j, it->value);
 		json_array_end(j);

@@ -70,7 +70,7 @@ static void note_json(struct str *s, const struct exchange_request *req, const s
 	char ip[ADDR_IP_TEXT_MAX];
 	struct json j;
 	json_init(&j, s, false);
-	json_object(&j);
+	json_object_begin(&j);
 	json_member_view(&j, "client", view_of(ip, addr_format_ip(req->peer, ip)));
 	json_member_view(&j, "listener", req->listener->name);
 	json_member_view(&j, "method", view_head(msg->method_text, 64));
@@ -337,7 +337,7 @@ static void line_fields(struct str *s, const struct exchange *ex, const struct f
 	char room[EXPAND_ROOM];
 	struct json j;
 	json_init(&j, s, false);
-	json_object(&j);
+	json_object_begin(&j);
 	for (size_t i = 0; i < conf->fields.n; i++) {
 		const struct conf_log_field *field = &conf->fields.rows[i];
 		struct view value = VIEW_NONE;
@@ -459,7 +459,7 @@ static void reject_json(struct str *s, const struct client *c, const struct repl
 	const uint64_t now = clock_wall_us();
 	struct json j;
 	json_init(&j, s, false);
-	json_object(&j);
+	json_object_begin(&j);
 	if (wants(conf, "ts"))
 		put_stamp(&j, "ts", now);
 	if (conf->fields.n && wants(conf, "time"))

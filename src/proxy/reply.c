@@ -27,7 +27,7 @@ size_t reply_page(const struct reply_page *page, char *out, size_t cap)
 	}
 	struct json j;
 	json_init(&j, &s, false);
-	json_object(&j);
+	json_object_begin(&j);
 	json_member_u64(&j, "status", page->status);
 	json_member_text(&j, "error", page->reason);
 	json_member_view(&j, "message", page->sentence);

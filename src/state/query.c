@@ -37,7 +37,7 @@ static void put_step(struct writer *w)
 			 {"p999_us", 0.999}};
 	if (!w->at_s)
 		return;
-	json_object(j);
+	json_object_begin(j);
 	json_member_u64(j, "at_s", w->at_s);
 	json_member_u64(j, "seconds", s->seconds);
 	json_member_u64(j, "requests", s->requests);
@@ -60,11 +60,11 @@ static void put_step(struct writer *w)
 static void open_pool(struct writer *w, struct view pool)
 {
 	if (!w->single) {
-		json_object(&w->json);
+		json_object_begin(&w->json);
 		json_member_view(&w->json, "pool", pool);
 	}
 	json_key(&w->json, "rows");
-	json_array(&w->json);
+	json_array_begin(&w->json);
 	str_reset(&w->pool);
 	str_view(&w->pool, pool);
 	pack_view(&w->written, pool);
@@ -190,7 +190,7 @@ static void put_marker(struct json *j, sqlite3_stmt *s)
 	static const char *const keys[] = {"kind", "pool", "backend", "message"};
 	char at[CLOCK_RFC3339_LEN + 1];
 	clock_rfc3339(at, (uint64_t)sqlite3_column_int64(s, 0));
-	json_object(j);
+	json_object_begin(j);
 	json_member_text(j, "at", at);
 	for (int i = 0; i < (int)ARRAY_LEN(keys); i++) {
 		struct view v = db_column_view(s, i + 1);
@@ -208,7 +208,7 @@ static int put_markers(struct db *db, struct writer *w)
 	sqlite3_stmt *s = db_use(db, DB_EVENTS_READ);
 	int rc = SQLITE_DONE;
 	json_key(&w->json, "markers");
-	json_array(&w->json);
+	json_array_begin(&w->json);
 	if (s)
 		bind_query(s, w->query, 1000000);
 	while (s && (rc = sqlite3_step(s)) == SQLITE_ROW)
@@ -224,10 +224,10 @@ int db_answer(struct db *db, struct state_query *query)
 	struct writer w = {
 	    .query = query, .single = query->pool.len > 0, .pool = STR_INIT, .written = STR_INIT};
 	json_init(&w.json, &query->json, false);
-	json_object(&w.json);
+	json_object_begin(&w.json);
 	if (!w.single) {
 		json_key(&w.json, "pools");
-		json_array(&w.json);
+		json_array_begin(&w.json);
 	}
 	int rc = put_rows(db, &w);
 	if (!w.single)

@@ -106,7 +106,7 @@ bool options_from_request(struct conn *conn, const struct request *req)
 static void put_responses(struct json *j, const struct counters *n)
 {
 	json_key(j, "responses");
-	json_object(j);
+	json_object_begin(j);
 	for (unsigned status = 0; status < STATUS_MAX; status++) {
 		char key[8];
 		if (n->responses[status] == 0)
@@ -121,12 +121,12 @@ static void put_responses(struct json *j, const struct counters *n)
 static void put_took(struct json *j, const struct hist *took)
 {
 	json_key(j, "took");
-	json_array(j);
+	json_array_begin(j);
 	for (uint32_t i = 0; i < HIST_BUCKETS; i++) {
 		uint32_t n = atomic_load_explicit(&took->count[i], memory_order_relaxed);
 		if (n == 0)
 			continue;
-		json_array(j);
+		json_array_begin(j);
 		json_u64(j, hist_lower_us(i));
 		json_u64(j, n);
 		json_array_end(j);
@@ -139,7 +139,7 @@ static void put_stats(struct str *out, const struct instance *instance)
 	const struct counters *n = &instance->n;
 	struct json j;
 	json_init(&j, out, false);
-	json_object(&j);
+	json_object_begin(&j);
 	json_member_text(&j, "name", instance->name);
 	json_member_u64(&j, "port", instance->port);
 	json_member_u64(&j, "connections", n->connections);

@@ -242,10 +242,10 @@ static void print_ready(const struct server *server)
 	struct str out = STR_INIT;
 	struct json j;
 	json_init(&j, &out, false);
-	json_object(&j);
+	json_object_begin(&j);
 	json_member_u64(&j, "pid", (uint64_t)getpid());
 	json_key(&j, "ports");
-	json_array(&j);
+	json_array_begin(&j);
 	for (size_t i = 0; i < server->n_instances; i++)
 		json_u64(&j, server->instances[i].port);
 	json_array_end(&j);

@@ -68,9 +68,9 @@ void reply_prepare(struct instance *instance)
 static void echo_headers(struct json *j, const struct request *req)
 {
 	json_key(j, "headers");
-	json_array(j);
+	json_array_begin(j);
 	for (size_t i = 0; i < req->n_headers; i++) {
-		json_array(j);
+		json_array_begin(j);
 		json_view(j, req->headers[i].name);
 		json_view(j, req->headers[i].value);
 		json_array_end(j);
@@ -83,7 +83,7 @@ void reply_echo_head(struct conn *conn, const struct request *req)
 {
 	struct json j;
 	json_init(&j, &conn->text, false);
-	json_object(&j);
+	json_object_begin(&j);
 	json_member_text(&j, "instance", conn->instance->name);
 	json_member_view(&j, "method", req->method);
 	json_member_view(&j, "target", req->target);

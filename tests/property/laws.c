@@ -349,7 +349,7 @@ Test(laws, dump_is_members_of_an_object)
 				struct json json;
 				model_init(&m, *s, n % 8 ? weights : NULL, n, 13);
 				json_init(&json, &text, false);
-				json_object(&json);
+				json_object_begin(&json);
 				(*s)->dump(m.table, &m.loads, &json);
 				json_object_end(&json);
 				cr_assert_eq(json.depth, 0);

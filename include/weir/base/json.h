@@ -4,7 +4,7 @@
  *
  *   struct json j;
  *   json_init(&j, &out, false);
- *   json_object(&j);
+ *   json_object_begin(&j);
  *   json_key(&j, "name");   json_view(&j, name);
  *   json_key(&j, "tries");  json_u64(&j, 3);
  *   json_object_end(&j);
@@ -31,9 +31,9 @@ struct json {
 
 void json_init(struct json *j, struct str *out, bool pretty);
 
-void json_object(struct json *j);
+void json_object_begin(struct json *j);
 void json_object_end(struct json *j);
-void json_array(struct json *j);
+void json_array_begin(struct json *j);
 void json_array_end(struct json *j);
 /* A literal of plain ASCII, written as it is; what others chose goes to json_key_view. */
 void json_key(struct json *j, const char *key);

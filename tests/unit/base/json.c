@@ -120,15 +120,15 @@ Test(json, a_cut_sequence_does_not_read_past_the_end)
 
 static void write_sample(struct json *j)
 {
-	json_object(j);
+	json_object_begin(j);
 	json_member_text(j, "a", "x");
 	json_key(j, "list");
-	json_array(j);
+	json_array_begin(j);
 	json_u64(j, 1);
 	json_i64(j, -2);
-	json_object(j);
+	json_object_begin(j);
 	json_object_end(j);
-	json_array(j);
+	json_array_begin(j);
 	json_array_end(j);
 	json_array_end(j);
 	json_member_bool(j, "t", true);
@@ -172,7 +172,7 @@ Test(json, numbers)
 	struct str s = STR_INIT;
 	struct json j;
 	json_init(&j, &s, false);
-	json_array(&j);
+	json_array_begin(&j);
 	json_u64(&j, UINT64_MAX);
 	json_i64(&j, INT64_MIN);
 	json_double(&j, 0.25);
