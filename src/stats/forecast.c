@@ -23,6 +23,9 @@
 #define HEAVY 0.9     /* above it queues settle slowly and balancing is imperfect */
 #define RUNS 8        /* at each look */
 #define MARGIN_LAW 0.25
+#define BURSTS 0.15   /* of the rate of seconds: less is carried by queues of a second */
+#define UNEVEN 4      /* squared variation of service times */
+#define MUCH_MORE 1.2 /* load than was seen with them */
 #define P99_SAMPLES 1000
 #define SETTLE_US (UINT64_C(15) * 1000000)
 #define SCORE_US (UINT64_C(300) * 1000000) /* with fewer samples than wanted, not later */
@@ -188,6 +191,18 @@ static const char *refusal_of_demand(const struct scaling *s, double utilisation
 				       "known";
 }
 
+/* What calibration has shown that the models do not know: weir-sim --forecasts. */
+static const char *refusal_of_worlds(const struct scaling *s, const struct scaling_forecast *f)
+{
+	if (s->bursts > BURSTS && f->utilisation * (1 + s->bursts) > OVERLOAD)
+		return "the load comes in bursts that are more than they would take, and how long "
+		       "these last is not known";
+	if (s->cv2_service > UNEVEN && f->rate > MUCH_MORE * s->rate)
+		return "some requests take so much longer than most that what more load does to "
+		       "the others is not known";
+	return NULL;
+}
+
 static void forecast_workers(struct scaling *s, const struct scaling_input *in,
 			     const struct replay_times *times, struct scaling_forecast *f,
 			     struct scaling_runs *runs)
@@ -269,6 +284,9 @@ static void forecast(struct scaling *s, const struct scaling_input *in,
 	f->capacity_low = f->capacity_high = f->backends * each;
 	look_ahead(s, in, times, f, &s->runs[at]);
 	if (f->saturated)
+		return;
+	f->refusal = refusal_of_worlds(s, f);
+	if (f->refusal)
 		return;
 	bool known = !now->saturated && s->now.n >= P99_SAMPLES;
 	double margin =

@@ -342,6 +342,32 @@ static double cv2_of_arrivals(const struct scaling *s)
 	return fmin(fmax(squares[(n - 1) / 2] / 0.4549, 0.1), 4);
 }
 
+/*
+ * Standard deviation of the rate of seconds by its mean, beyond what is chance; the largest
+ * tenth of the squares may be jumps of the load.  What is left of chi-squared with one
+ * degree has a mean of 0.623.
+ */
+static double bursts_of(const struct scaling *s)
+{
+	double squares[SCALING_SECONDS], sum = 0, total = 0;
+	unsigned n = s->n_counts < SCALING_SECONDS ? s->n_counts : SCALING_SECONDS;
+	if (n < 16)
+		return 0;
+	for (unsigned i = 0; i + 1 < n; i++) {
+		double now = s->counts[(s->n_counts - 1 - i) % SCALING_SECONDS];
+		double before = s->counts[(s->n_counts - 2 - i) % SCALING_SECONDS];
+		double mean = (now + before) / 2;
+		squares[i] = mean > 0 ? (now - before) * (now - before) / 2 / mean : 0;
+		total += mean;
+	}
+	unsigned kept = (n - 1) * 9 / 10;
+	qsort(squares, n - 1, sizeof(*squares), by_value);
+	for (unsigned i = 0; i < kept; i++)
+		sum += squares[i];
+	double dispersion = sum / kept / 0.623, rate = total / (n - 1);
+	return dispersion > 1.5 && rate > 0 ? sqrt((dispersion - 1) / rate) : 0;
+}
+
 /* ---- all of it ---- */
 
 struct scaling *scaling_new(void)
@@ -366,6 +392,7 @@ void scaling_look(struct scaling *s, const struct scaling_input *in)
 	look_alone(s, in);
 	look_now(s, in);
 	s->cv2_arrivals = cv2_of_arrivals(s);
+	s->bursts = bursts_of(s);
 	s->growth = s->alone.p95_us > 0 && s->now.n > 0 ? s->now.p95_us / s->alone.p95_us : 0;
 	scaling_predict(s, in);
 	scaling_judge(s, in);

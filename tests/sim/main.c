@@ -12,6 +12,7 @@
  *   weir-sim --odd      a bad deploy under each strategy that looks at no key, and a
  *                       hundred hours without one; --check has the same, shorter
  *   weir-sim --verdicts [SEEDS [WORLD]]   what is said of worlds whose truth is known
+ *   weir-sim --forecasts [SEEDS [FAMILY]]   how often the intervals of forecasts held
  *   weir-sim --cost     nanoseconds of a pick and its end, by size of the pool
  *
  * Where recovery is not the question, a run is the mean of three seeds.
@@ -339,6 +340,9 @@ int main(int argc, char **argv)
 	if (argc > 1 && strcmp(argv[1], "--verdicts") == 0)
 		return world_verdicts(argc > 3 ? argv[3] : NULL,
 				      argc > 2 ? (unsigned)atoi(argv[2]) : 4) != 0;
+	if (argc > 1 && strcmp(argv[1], "--forecasts") == 0)
+		return world_forecasts(argc > 3 ? argv[3] : NULL,
+				       argc > 2 ? (unsigned)atoi(argv[2]) : 20) != 0;
 	if (argc > 1 && strcmp(argv[1], "--odd") == 0)
 		return !run_deploys(true);
 	const char *only = argc > 1 && !checking ? argv[1] : NULL;

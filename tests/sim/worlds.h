@@ -7,4 +7,10 @@
  * is not NULL); how many worlds had something wrong said of them. */
 int world_verdicts(const char *only, unsigned seeds);
 
+/*
+ * How often what was forecast came true, by kind of load and of event, over so many seeds of
+ * each; how many kinds are outside of what is promised.
+ */
+int world_forecasts(const char *only, unsigned seeds);
+
 #endif

@@ -253,6 +253,7 @@ struct scaling {
 	double waiting; /* share of the mean spent in queue, connect, loop lag */
 	double queue_us, connect_us, self_us, total_us; /* means */
 	double cv2_arrivals, cv2_service;
+	double bursts; /* how much the rate of seconds varies: standard deviation by mean */
 	struct fit_point points[FIT_POINTS]; /* a typical backend's curve */
 	size_t n_points;
 	struct fit fit;

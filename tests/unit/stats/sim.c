@@ -9,7 +9,7 @@
 #include "weir/base/check.h"
 
 #define JOBS_MAX 100000
-#define AT_ONCE_MAX 4096
+#define AT_ONCE_MAX 16384
 #define NEVER INFINITY
 
 struct job {
@@ -50,6 +50,7 @@ struct sim {
 	void *ctx;
 	struct scaling *scaling;
 	char names[SIM_BACKENDS][8];
+	struct hist_total measured; /* until sim_measure was called */
 };
 
 static double exponential(struct sim *s, double mean)
@@ -437,6 +438,29 @@ void sim_set_backends(struct sim *s, unsigned n)
 {
 	check(n && n <= s->plan.backends);
 	s->n = n;
+}
+
+static struct hist_total served_total(const struct sim *s)
+{
+	struct hist_total sum = {0};
+	for (unsigned b = 0; b < s->plan.backends; b++)
+		hist_total_add_set(&sum, &s->sets[b], PHASE_wait);
+	return sum;
+}
+
+void sim_measure(struct sim *s)
+{
+	s->measured = served_total(s);
+}
+
+double sim_measured_us(const struct sim *s, double quantile)
+{
+	struct hist_total now = served_total(s);
+	now.n -= s->measured.n;
+	now.overflow -= s->measured.overflow;
+	for (uint32_t i = 0; i < HIST_BUCKETS; i++)
+		now.count[i] -= s->measured.count[i];
+	return (double)hist_total_quantile(&now, quantile);
 }
 
 struct sim_result sim_result(const struct sim *s)

@@ -56,6 +56,9 @@ void sim_set_speed(struct sim *sim, double factor, double mix);
 void sim_on_look(struct sim *sim, void (*on_look)(void *ctx, const struct scaling *s), void *ctx);
 /* From now on so many backends take requests. */
 void sim_set_backends(struct sim *sim, unsigned n);
+/* What was served since sim_measure was last called, whatever the statistics make of it. */
+void sim_measure(struct sim *sim);
+double sim_measured_us(const struct sim *sim, double quantile);
 struct sim_result sim_result(const struct sim *sim);
 void sim_free(struct sim *sim);
 
