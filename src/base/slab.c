@@ -98,19 +98,6 @@ static struct slab_page *take_released(struct slab *slab)
 	return page;
 }
 
-void slab_carve(struct slab *slab, size_t bytes)
-{
-	size_t n = (bytes + slab->size - 1) / slab->size;
-	n = n < slab->n_fresh ? n : slab->n_fresh;
-	for (size_t i = n; i-- > 0;) {
-		void *obj = slab->fresh + i * slab->size;
-		*(void **)obj = slab->free;
-		slab->free = obj;
-	}
-	slab->fresh += n * slab->size;
-	slab->n_fresh -= n;
-}
-
 static void *pop(struct slab *slab)
 {
 	void *obj = slab->free;

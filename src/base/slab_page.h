@@ -15,7 +15,18 @@ struct slab_page {
 };
 
 /* So many bytes of the newest page go into the free list, or what there is. */
-void slab_carve(struct slab *slab, size_t bytes);
+static inline void slab_carve(struct slab *slab, size_t bytes)
+{
+	size_t n = (bytes + slab->size - 1) / slab->size;
+	n = n < slab->n_fresh ? n : slab->n_fresh;
+	for (size_t i = n; i-- > 0;) {
+		void *obj = slab->fresh + i * slab->size;
+		*(void **)obj = slab->free;
+		slab->free = obj;
+	}
+	slab->fresh += n * slab->size;
+	slab->n_fresh -= n;
+}
 
 /* Everything swept is in the free list again. */
 void slab_cancel_sweep(struct slab *slab);
