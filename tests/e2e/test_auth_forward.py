@@ -118,7 +118,7 @@ def test_nor_does_a_trailer_say_it(start):
     ("403 No", [("Content-Type", "application/json")], b'{"no": true}' * 4000),
     ("500 Broken", [], b""),
     ("304 Not Modified", [], b""),
-])
+], ids=["302", "401", "403", "500", "304"])
 def test_any_other_answer_goes_to_the_client(start, status, fields, body):
     fields = [*fields, ("Set-Cookie", "a=1"), ("Set-Cookie", "b=2"), ("X-Internal", "x"),
               ("Retry-After", "7"), ("Server", "auth")]

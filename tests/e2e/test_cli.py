@@ -233,14 +233,21 @@ def test_sample_files_are_good(tmp_path):
     (tmp_path / "tickets.key").write_text("0123456789abcdef" * 10 + "\n")
     (tmp_path / "otlp-headers").write_text("X-Token: secret\n")
     (tmp_path / "token").write_text("secret\n")
+    (tmp_path / "eab.key").write_text("c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LTEyMw\n")
     (tmp_path / "redis-password").write_text("secret\n")
     (tmp_path / "weir.pem").write_bytes(site.pem.read_bytes())
     (tmp_path / "weir.key").write_bytes(site.key.read_bytes())
     (tmp_path / "ca.pem").write_bytes(ca.pem.read_bytes())
-    for page in (SOURCE / "conf").glob("*.html"):
-        (tmp_path / page.name).write_bytes(page.read_bytes())
-    for key in (SOURCE / "conf").glob("*.key"):
-        (tmp_path / key.name).write_bytes(key.read_bytes())
+    for registry in ("etcd", "consul"):
+        (tmp_path / f"{registry}-ca.pem").write_bytes(ca.pem.read_bytes())
+        (tmp_path / f"{registry}-client.pem").write_bytes(site.pem.read_bytes())
+        (tmp_path / f"{registry}-client.key").write_bytes(site.key.read_bytes())
+    (tmp_path / "etcd-password").write_text("secret\n")
+    (tmp_path / "consul-token").write_text("secret\n")
+    (tmp_path / "members.yaml").write_text("- 127.0.0.1:3000\n")
+    for pattern in ("*.html", "*.key", "example-users"):
+        for file in (SOURCE / "conf").glob(pattern):
+            (tmp_path / file.name).write_bytes(file.read_bytes())
     for path in paths:  # what they name in /etc/weir is here instead
         text = path.read_text().replace("/etc/weir/", f"{tmp_path}/")
         text = text.replace("/var/log/weir/", f"{tmp_path}/").replace("user: weir", "user: ''")
