@@ -288,11 +288,24 @@ const struct conf_type conf_type_output = {
 
 /* ---- paths and hosts of requests ---- */
 
+/* As others write all that is below; here it would be a path that nobody asks for. */
+static bool is_glob(struct view path)
+{
+	return path.len >= 2 && view_eq(view_skip(path, path.len - 2), VIEW("/*"));
+}
+
 static bool check_path(struct decoder *d, const struct node *node)
 {
 	struct view v = node->text;
 	if (!view_starts(v, VIEW("/"))) {
 		decode_error(d, node, "a path must start with '/'");
+		return false;
+	}
+	if (is_glob(v)) {
+		decode_error(d, node,
+			     "'*' stands for itself in a path: '" VIEW_FMT
+			     "' is that and all below it, and path_regex takes patterns",
+			     VIEW_ARG(v.len > 2 ? view_head(v, v.len - 2) : VIEW("/")));
 		return false;
 	}
 	for (size_t i = 0; i < v.len; i++) {
@@ -315,7 +328,7 @@ const struct conf_type conf_type_path = {
     .encode = text_encode,
     .schema = text_schema,
     .check_text = check_path,
-    .pattern = "^/[^\\u0000-\\u0020?#\\u007f]*$",
+    .pattern = "^/(?!([^?#]*/)?\\*$)[^\\u0000-\\u0020?#\\u007f]*$",
 };
 
 /* _service._proto.name (RFC 2782), as the name of SRV records. */

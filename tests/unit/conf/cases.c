@@ -257,6 +257,8 @@ const struct mistake mistakes[] = {
      "'routes' is missing: with 2 pools nothing says which one a request goes to", false},
     {ROUTE("{match: {path: v1}, pool: app}"), 4, 20, "a path must start with '/'", true},
     {ROUTE("{match: {path_exact: v1}, pool: app}"), 4, 26, "a path must start with '/'", true},
+    {ROUTE("{match: {path: /v1/*}, pool: app}"), 4, 20,
+     "'*' stands for itself in a path: '/v1' is that and all below it", true},
     {ROUTE("{match: {path: \"/a?b\"}, pool: app}"), 4, 20, "a path ends before '?'", true},
     {ROUTE("{match: {path: \"/a b\"}, pool: app}"), 4, 20, "no spaces or control bytes", true},
     {ROUTE("{match: {path_regex: \"\"}, pool: app}"), 4, 26, "the regular expression is empty",
