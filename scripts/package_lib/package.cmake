@@ -7,9 +7,6 @@ set(WEIR_LICENSE) # in copyright
 set(package_lib ${CMAKE_CURRENT_LIST_DIR})
 set(package_system ${CMAKE_SOURCE_DIR}/conf/system)
 
-# the same bytes wherever the sources and the build are
-add_compile_options(-ffile-prefix-map=${CMAKE_SOURCE_DIR}=. -ffile-prefix-map=${CMAKE_BINARY_DIR}=build)
-
 install(FILES ${package_system}/weir.service DESTINATION /usr/lib/systemd/system)
 install(FILES ${package_system}/weir.sysusers DESTINATION /usr/lib/sysusers.d RENAME weir.conf)
 install(FILES ${package_system}/weir.tmpfiles DESTINATION /usr/lib/tmpfiles.d RENAME weir.conf)
