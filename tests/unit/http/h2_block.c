@@ -88,7 +88,7 @@ Test(h2_block, small_frames_pass_as_they_are)
 	in.len = 0;
 	put_frame(NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS, (const uint8_t *)"\x88", 1);
 	put_frame(NGHTTP2_DATA, 0, (const uint8_t *)"some body", 9);
-	put_frame(NGHTTP2_SETTINGS, 0, NULL, 0);
+	put_frame(NGHTTP2_SETTINGS, 0, (const uint8_t *)"", 0);
 	for (size_t piece = 1; piece <= in.len; piece++) {
 		run(piece, &shortened);
 		cr_assert(passed.len == in.len && !memcmp(passed.at, in.at, in.len), "%zu", piece);
@@ -159,13 +159,13 @@ Test(h2_block, has_bounds)
 	cr_assert_eq(run(9999, &shortened), H2_BLOCK_BAD, "too much");
 
 	in.len = 0;
-	put_frame(NGHTTP2_HEADERS, 0, NULL, 0);
+	put_frame(NGHTTP2_HEADERS, 0, (const uint8_t *)"", 0);
 	for (int i = 0; i < 100; i++)
-		put_frame(NGHTTP2_CONTINUATION, 0, NULL, 0);
+		put_frame(NGHTTP2_CONTINUATION, 0, (const uint8_t *)"", 0);
 	cr_assert_eq(run(9999, &shortened), H2_BLOCK_BAD, "too many frames");
 
 	in.len = 0;
-	put_frame(NGHTTP2_HEADERS, 0, NULL, 0);
+	put_frame(NGHTTP2_HEADERS, 0, (const uint8_t *)"", 0);
 	put(&in, half, sizeof(half));
 	cr_assert_eq(run(9999, &shortened), H2_BLOCK_BAD, "of another stream");
 }
