@@ -304,12 +304,15 @@ def test_the_last_one_is_gone_and_an_ejected_one_is_well(weir, scripted, checked
 def test_a_restarted_one_is_back_when_its_check_passes(weir, scripted):
     backends = [scripted(answer_all), scripted(answer_all)]
     daemon = weir([{"address": each.address, "name": f"b{i}"} for i, each in enumerate(backends)],
-                  pool={**STRICT, "health": {**CHECKS, "fall": 1000}})
+                  pool={**STRICT, "health": {**CHECKS, "fall": 1000}}, workers=1)
     close_all(backends[0])
     eject(daemon, "b0")
     again = scripted(answer_all, address=("127.0.0.1", backends[0].port))
     wait_for(lambda: daemon.backends()["b0"]["state"] == "up")
     assert "its check passes again" in daemon.stderr
+    n = daemon.backends()["b0"]["requests"]
+    # the worker hears of it a moment later
+    wait_for(lambda: daemon.ask() and daemon.backends()["b0"]["requests"] >= n + 3)
     close_all(backends[1])
     assert statuses(daemon) == {200} and again.n_requests > 0
 
