@@ -179,27 +179,12 @@ struct view acme_thumbprint(const struct acme *acme)
 
 /* ---- sites ---- */
 
-static bool has_name(const struct conf_views *all, struct view name)
-{
-	for (size_t i = 0; i < all->n; i++)
-		if (view_ieq(all->rows[i], name))
-			return true;
-	return false;
-}
-
-static bool same_names(const struct conf_views *a, const struct conf_views *b)
-{
-	bool same = a->n == b->n;
-	for (size_t i = 0; same && i < a->n; i++)
-		same = has_name(b, a->rows[i]);
-	return same;
-}
-
 static struct site *site_of(const struct acme *acme, const struct conf_views *names)
 {
 	list_each (it, &acme->sites) {
 		struct site *s = list_entry(it, struct site, link);
-		if (same_names(&s->names, names) && view_ieq(s->names.rows[0], names->rows[0]))
+		if (conf_names_equal(&s->names, names) &&
+		    view_ieq(s->names.rows[0], names->rows[0]))
 			return s;
 	}
 	return NULL;

@@ -8,6 +8,7 @@
 #include <openssl/pem.h>
 #include <openssl/sha.h>
 
+#include "weir/base/base64.h"
 #include "weir/base/check.h"
 #include "weir/base/json.h"
 
@@ -30,15 +31,11 @@ void jose_base64(struct view bytes, struct str *out)
 	}
 }
 
+/* Of either alphabet. */
 static int digit_of(char c)
 {
-	if (c >= 'A' && c <= 'Z')
-		return c - 'A';
-	if (c >= 'a' && c <= 'z')
-		return c - 'a' + 26;
-	if (char_is_digit(c))
-		return c - '0' + 52;
-	return c == '-' || c == '+' ? 62 : c == '_' || c == '/' ? 63 : -1;
+	int digit = base64_digit(c, '-', '_');
+	return digit < 0 ? base64_digit(c, '+', '/') : digit;
 }
 
 bool jose_base64_read(struct view text, struct str *out)

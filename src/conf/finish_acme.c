@@ -13,7 +13,7 @@ static bool has_name(const struct conf_views *all, struct view name)
 	return false;
 }
 
-static bool same_names(const struct conf_views *a, const struct conf_views *b)
+bool conf_names_equal(const struct conf_views *a, const struct conf_views *b)
 {
 	bool same = a->n == b->n;
 	for (size_t i = 0; same && i < a->n; i++)
@@ -32,7 +32,7 @@ static void check_same_site(struct decoder *d, struct node *node, const struct c
 			if (other == names)
 				return;
 			if (!other->n || !view_ieq(other->rows[0], names->rows[0]) ||
-			    same_names(other, names))
+			    conf_names_equal(other, names))
 				continue;
 			decode_error(d, node,
 				     "'" VIEW_FMT

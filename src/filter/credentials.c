@@ -2,17 +2,7 @@
 /* "Basic" and the base64 of "name:password" (RFC 7617), read strictly. */
 #include "weir/filter/passwords.h"
 
-/* The value of a digit of base64 (RFC 4648 4), -1: it is none. */
-static int digit(char c)
-{
-	if (c >= 'A' && c <= 'Z')
-		return c - 'A';
-	if (c >= 'a' && c <= 'z')
-		return c - 'a' + 26;
-	if (char_is_digit(c))
-		return c - '0' + 52;
-	return c == '+' ? 62 : c == '/' ? 63 : -1;
-}
+#include "weir/base/base64.h"
 
 /* Padded; the bits that are left over are 0.  -1: malformed, or too long. */
 static ptrdiff_t decode(struct view v, char *out, size_t cap)
@@ -25,7 +15,7 @@ static ptrdiff_t decode(struct view v, char *out, size_t cap)
 	for (unsigned pad = 0; pad < 2 && view_ends(v, VIEW("=")); pad++)
 		v.len--;
 	for (size_t i = 0; i < v.len; i++) {
-		int d = digit(v.ptr[i]);
+		int d = base64_digit(v.ptr[i], '+', '/');
 		if (d < 0)
 			return -1;
 		bits = bits << 6 | (uint32_t)d;

@@ -6,6 +6,7 @@
 #include <openssl/hmac.h>
 #include <string.h>
 
+#include "weir/base/base64.h"
 #include "weir/base/check.h"
 #include "weir/base/siphash.h"
 
@@ -116,24 +117,13 @@ static void encode(const uint8_t *raw, size_t len, char *out)
 		*out = alphabet[bits << (6 - n) & 63];
 }
 
-static int digit_of(char c)
-{
-	if (c >= 'A' && c <= 'Z')
-		return c - 'A';
-	if (c >= 'a' && c <= 'z')
-		return c - 'a' + 26;
-	if (char_is_digit(c))
-		return c - '0' + 52;
-	return c == '-' ? 62 : c == '_' ? 63 : -1;
-}
-
 /* One text for each value: left-over bits must be 0. */
 static bool decode(struct view text, uint8_t *raw, size_t len)
 {
 	uint32_t bits = 0;
 	unsigned n = 0;
 	for (size_t i = 0; i < text.len; i++) {
-		int digit = digit_of(text.ptr[i]);
+		int digit = base64_digit(text.ptr[i], '-', '_');
 		if (digit < 0)
 			return false;
 		bits = bits << 6 | (uint32_t)digit;

@@ -698,6 +698,9 @@ struct conf *conf_load(const char *path, struct conf_diags *diags);
 struct conf *conf_load_first(const char *path, struct conf_diags *diags);
 struct conf *conf_load_text(struct view text, const char *name, struct conf_diags *diags);
 
+/* The same names, whatever their order and case.  Any thread. */
+bool conf_names_equal(const struct conf_views *a, const struct conf_views *b);
+
 /* Backends by themselves, as sources have them: a list as in pools.*.backends, or one map
  * of it, in YAML or JSON.  Addresses only. */
 struct conf_members {
