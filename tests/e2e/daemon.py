@@ -48,8 +48,15 @@ class Admin:
         with Client(self.address) as client:
             return client.ask(method, path, headers, body, host="weir")
 
+    def read(self, path):
+        """With all that clients have seen: a worker counts an exchange just after its client has
+        the answer, and who is asked for its connections is done with that."""
+        with Client(self.address) as client:
+            client.ask("GET", "/v1/connections", host="weir")
+            return client.ask("GET", path, [("Connection", "close")], host="weir")
+
     def get(self, path):
-        response = self.call("GET", path)
+        response = self.read(path)
         assert response.status == 200, (path, response)
         assert response.get("Content-Type").startswith("application/json"), response
         return response.json()
@@ -61,7 +68,7 @@ class Admin:
 
     def metrics(self):
         """{"name{labels}": value}"""
-        response = self.call("GET", "/metrics")
+        response = self.read("/metrics")
         assert response.status == 200, response
         rows = {}
         for line in response.body.decode().splitlines():

@@ -114,11 +114,15 @@ class H2Server:
         self.flush()
 
     def until_end(self):
+        """To the end of the connection, also past what the library refuses: a socket that is
+        closed with bytes unread resets, and what was sent last may be lost on its way."""
         try:
             while self.turn():
                 pass
-        except (OSError, h2.exceptions.ProtocolError):
+        except OSError:
             pass
+        except h2.exceptions.ProtocolError:
+            self.peer.until_end()
 
     def answer(self, stream_id, body=b"ok\n", status=200, headers=()):
         self.head(stream_id, status, [("content-length", str(len(body))), *headers],

@@ -264,6 +264,7 @@ def test_a_backend_that_speaks_http1_only(serve):
     def handler(peer):
         peer.fill()
         peer.respond(status=400)
+        peer.until_end()
     daemon = serve(handler)
     assert daemon.connect().ask().status == 502
     assert set(daemon.admin.get("/v1/status")["outcomes"]) == {"http2_failed"}
