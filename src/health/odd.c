@@ -175,25 +175,52 @@ static void set_watched(struct health_pool *hp, bool watched)
 	look_again(hp->health);
 }
 
+static void add_recent(struct odd_recent *all, const struct odd_recent *own)
+{
+	for (unsigned a = 0; a < N_ANSWERS; a++)
+		all->of[a] += own->of[a];
+	all->n += own->n;
+	all->bad += own->bad;
+}
+
+/* Bodies of this size and below. */
+static double sum_from(const struct odd_recent *of, unsigned size)
+{
+	double sum = 0;
+	for (unsigned a = size; a < ANSWER_empty; a++)
+		sum += of->of[a];
+	return sum;
+}
+
+static bool is_suspect(const struct odd_recent *own, const struct odd_recent *all)
+{
+	double others = all->n - own->n;
+	if (odd_is_suspect(own->n, own->bad, others, all->bad - own->bad))
+		return true;
+	for (unsigned a = ANSWER_SMALL; a < ANSWER_empty; a++) {
+		unsigned like = a - ANSWER_SMALLER;
+		if (odd_is_suspect(own->n, sum_from(own, a), others,
+				   sum_from(all, like) - sum_from(own, like)))
+			return true;
+	}
+	return false;
+}
+
 static bool anybody_suspect(const struct health_pool *hp)
 {
 	list_each (it, &hp->targets)
 		if (list_entry(it, struct health_target, link)->odd.is_suspect)
 			return true;
 	for (unsigned s = 0; s < ODD_SPANS; s++) {
-		double all = 0, all_bad = 0;
+		struct odd_recent all = {0};
 		list_each (it, &hp->targets) {
-			struct health_target *t = list_entry(it, struct health_target, link);
-			if (!takes_part(t))
-				continue;
-			all_bad += t->odd.recent[s].bad;
-			all += t->odd.recent[s].n;
+			const struct health_target *t = list_entry(it, struct health_target, link);
+			if (takes_part(t))
+				add_recent(&all, &t->odd.recent[s]);
 		}
 		list_each (it, &hp->targets) {
-			struct health_target *t = list_entry(it, struct health_target, link);
-			const struct odd_recent *own = &t->odd.recent[s];
-			if (takes_part(t) &&
-			    odd_is_suspect(own->n, own->bad, all - own->n, all_bad - own->bad))
+			const struct health_target *t = list_entry(it, struct health_target, link);
+			if (takes_part(t) && is_suspect(&t->odd.recent[s], &all))
 				return true;
 		}
 	}
@@ -201,6 +228,15 @@ static bool anybody_suspect(const struct health_pool *hp)
 }
 
 /* ---- what is usual ---- */
+
+/* Of this kind; of sizes also what is not far larger. */
+static double alike(const struct odd_recent *own, unsigned answer)
+{
+	if (answer >= ANSWER_empty)
+		return own->of[answer];
+	unsigned first = answer > ANSWER_SMALLER ? answer - ANSWER_SMALLER : 0;
+	return sum_from(own, first);
+}
 
 static void find_usual(struct health_pool *hp)
 {
@@ -214,8 +250,8 @@ static void find_usual(struct health_pool *hp)
 			continue;
 		voters++;
 		for (unsigned a = 0; a < N_ANSWERS; a++)
-			votes[a] +=
-			    own->of[a] >= own->n * (was & ANSWER_BIT(a) ? USUAL_UNTIL : USUAL_FROM);
+			votes[a] += alike(own, a) >=
+				    own->n * (was & ANSWER_BIT(a) ? USUAL_UNTIL : USUAL_FROM);
 	}
 	for (unsigned a = 0; a < N_ANSWERS; a++)
 		usual |= votes[a] * 2 > voters ? ANSWER_BIT(a) : 0;
@@ -259,6 +295,7 @@ static void convict(struct health_target *t, const struct odd_finding *f)
 	t->odd.bad = f->bad;
 	t->odd.others = f->others_bad;
 	t->odd.is_cause = true;
+	odd_blame(t, f->answer);
 	target_eject(t, EJECTION_odd);
 	begin_anew(t->pool);
 }
@@ -342,7 +379,7 @@ static void weigh(struct health_pool *hp, struct arena *arena)
 
 /* ---- the way back ---- */
 
-/* Of those that take part: their share of bad answers lately, of `n`. */
+/* Of those that take part: their share of answers that are as bad lately, of `n`. */
 static double others_bad(const struct health_target *t, double *n)
 {
 	double bad = 0;
@@ -351,7 +388,8 @@ static double others_bad(const struct health_target *t, double *n)
 		const struct health_target *other = list_entry(it, struct health_target, link);
 		if (other == t || !takes_part(other))
 			continue;
-		bad += other->odd.recent[0].bad;
+		for (unsigned a = 0; a < N_ANSWERS; a++)
+			bad += t->odd.others_fail & ANSWER_BIT(a) ? other->odd.recent[0].of[a] : 0;
 		*n += other->odd.recent[0].n;
 	}
 	return *n > 0 ? bad / *n : 0;
@@ -515,6 +553,7 @@ void target_begin_odd(struct health_target *t)
 {
 	for (unsigned a = 0; a < N_ANSWERS; a++)
 		t->odd.totals[a] = sum_answers(t->backend, a);
+	odd_blame(t, ODD_ANY);
 }
 
 void target_free_odd(struct health_target *t)

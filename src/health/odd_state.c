@@ -33,9 +33,16 @@ void odd_ejected(struct health_target *t, enum ejection cause)
 		odd_try_in(t, ODD_TRY_US);
 }
 
+void odd_blame(struct health_target *t, unsigned answer)
+{
+	t->odd.others_fail = odd_fails_others(answer);
+	atomic_store_explicit(&t->backend->odd.fails, odd_fails(answer), memory_order_relaxed);
+}
+
 void odd_back(struct health_target *t)
 {
 	t->odd.is_cause = false;
+	odd_blame(t, ODD_ANY);
 	forget(t);
 }
 

@@ -44,6 +44,8 @@ struct odd_target {
 	struct odd_case proof[ODD_SPANS];
 	odd_counts *strata; /* at the last look; owns; NULL: never watched */
 	bool is_cause;      /* ejected for it */
+	uint32_t
+	    others_fail; /* the answers of the others that are as bad as those it is blamed for */
 	double bad, others; /* its share of bad answers when it was, and that of the others */
 	bool is_suspect;    /* avoided by the strategy, and tried: see follow_suspect */
 	unsigned n_tries;
@@ -169,6 +171,8 @@ void odd_note_try(struct health_target *t, bool failed);
 #define ODD_TRY_US 1000000
 /* A request is to try it, so long from now. */
 void odd_try_in(struct health_target *t, uint64_t us);
+/* What speaks against it when it is tried: bad answers, and the likes of this one. */
+void odd_blame(struct health_target *t, unsigned answer);
 /* It has been ejected, for whatever cause; and is back. */
 void odd_ejected(struct health_target *t, enum ejection cause);
 void odd_back(struct health_target *t);

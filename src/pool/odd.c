@@ -9,8 +9,6 @@
 
 #include "weir/base/bitset.h"
 
-_Static_assert(ANSWER_full == 0, "lease_drop tells it from the others by that");
-
 /* A request that cannot be repeated is let off if another comes within this time. */
 #define WARY_US 500000
 /* One that came to nothing is repeated soon. */
@@ -60,6 +58,11 @@ void odd_try_failed(struct backend *b, uint64_t now_us)
 	atomic_store_explicit(&b->odd.try_us, now_us + AGAIN_US, memory_order_relaxed);
 }
 
+static bool fails(const struct backend *b, uint8_t answer)
+{
+	return atomic_load_explicit(&b->odd.fails, memory_order_relaxed) & ANSWER_BIT(answer);
+}
+
 /* ANSWER_NONE: it came to nothing, and somebody else is to try. */
 static void end_try(struct lease *lease, uint8_t answer, uint64_t took_us)
 {
@@ -72,13 +75,14 @@ static void end_try(struct lease *lease, uint8_t answer, uint64_t took_us)
 	}
 	atomic_store_explicit(&b->odd.took_us, took_us, memory_order_relaxed);
 	fault_tell(&b->fault, &b->local[pw->id]->fault,
-		   answer_is_bad(answer) ? FAULT_NEWS_TRY_FAILED : FAULT_NEWS_TRY_PASSED);
+		   fails(b, answer) ? FAULT_NEWS_TRY_FAILED : FAULT_NEWS_TRY_PASSED);
 }
 
-void lease_try_answered(struct lease *lease, bool has_body)
+void lease_try_answered(struct lease *lease, bool goes_on)
 {
-	if (lease->answer != ANSWER_NONE && (has_body || answer_is_bad(lease->answer)))
-		end_try(lease, lease->answer, 0);
+	uint8_t answer = lease->answer;
+	if (answer != ANSWER_NONE && (goes_on || fails(lease->backend, answer)))
+		end_try(lease, answer, 0);
 }
 
 /* ---- answers ---- */
@@ -101,7 +105,7 @@ uint64_t odd_note(struct lease *lease, bool error, uint64_t duration_us)
 {
 	struct pool_state_local *sl = lease->view->sl;
 	uint8_t answer = lease->answer;
-	if (unlikely(answer == ANSWER_NONE && lease->faulty))
+	if (unlikely(lease->faulty && (answer == ANSWER_NONE || !answer_is_bad(answer))))
 		answer = ANSWER_lost;
 	if (unlikely(lease->is_try))
 		end_try(lease, answer, duration_us);

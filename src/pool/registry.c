@@ -208,7 +208,7 @@ static struct pool_state *state_new(struct pool_registry *reg, struct view name)
 	s->n_workers = reg->n_workers;
 	atomic_store(&s->retry_tokens, RETRY_RESERVE_PER_S * RETRY_WINDOW_S);
 	atomic_store(&s->hedge_milli, HEDGE_ONE);
-	atomic_store(&s->usual, ANSWERS_GOOD);
+	atomic_store(&s->usual, ANSWERS_ANY_SIZE);
 	for (unsigned i = 0; i < reg->n_workers; i++) {
 		struct pool_state_local *sl = must_alloc(sizeof(*sl));
 		for (unsigned c = 0; c < N_QUEUE_CLASSES; c++)

@@ -24,6 +24,8 @@
 
 /* As many times the pool's median without a byte of an answer is a fault, whoever gave up. */
 #define HANGS_TIMES 10
+/* A body of a try that need not be waited for. */
+#define TRY_LARGE 65536
 
 /* ---- states ---- */
 
@@ -295,10 +297,13 @@ void attempt_moved(struct attempt *at)
 
 /* ---- the end ---- */
 
-/* 2xx, and nothing in it. */
-static bool is_empty(const struct exchange *ex)
+/* How large its body was, now that it is known. */
+static void note_size(struct attempt *at)
 {
-	return ex->resp_complete && ex->status / 100 == 2 && ex->method != METHOD_HEAD;
+	const struct exchange *ex = at->ex;
+	if (at->lease.answer == ANSWER_full && ex->resp_complete && ex->status / 100 == 2 &&
+	    ex->method != METHOD_HEAD)
+		at->lease.answer = answer_of_size(ex->body_out);
 }
 
 /* Strategies, limits and the watcher learn what it said about the backend, if anything. */
@@ -307,8 +312,7 @@ static void drop_lease(struct attempt *at, bool error)
 	const struct exchange *ex = at->ex;
 	bool blamed = (error && at->lease.faulty) || at->mark == ATTEMPT_BUSY;
 	at->lease.served = ex->resp_complete && !error;
-	if (unlikely(ex->body_out == 0) && at->lease.answer == ANSWER_full && is_empty(ex))
-		at->lease.answer = ANSWER_empty;
+	note_size(at);
 	at->lease.stratum = ex->stratum;
 	if (blamed && error)
 		counter_add(&at->local->counters.errors, 1);
@@ -484,7 +488,12 @@ static void count_status(struct attempt *at, unsigned status)
 {
 	if (unlikely(at->ex->trace != NULL))
 		trace_status(at, status);
-	lease_answered(&at->lease, status, at->ex->worker->resp.body == BODY_LENGTH);
+	const struct message *resp = &at->ex->worker->resp;
+	lease_answered(&at->lease, status,
+		       resp->body == BODY_LENGTH && resp->content_length >= TRY_LARGE);
+	if (unlikely(at->lease.answer == ANSWER_full &&
+		     (resp->ids & UINT64_C(1) << HDR_CONTENT_ENCODING)))
+		at->lease.answer = ANSWER_coded;
 	if (unlikely(status >= 500 || status == 429 || status == 101 || at->lease.on_trial))
 		judge_status(at, status);
 	struct backend_counters *c = &at->local->counters;

@@ -35,7 +35,10 @@ const char *answer_text(enum answer_kind answer)
 	return answers[answer].text;
 }
 
-/* Those without a kind speak of the request; 101 has opened a tunnel, 304 stands for a body. */
+/*
+ * 501 and others of its kind speak of the request, and cost nobody anything by themselves; but
+ * who alone gives them is odd.  101 has opened a tunnel, 304 stands for a body.
+ */
 uint8_t answer_of(unsigned status)
 {
 	switch (status) {
@@ -65,14 +68,6 @@ uint8_t answer_of(unsigned status)
 		return ANSWER_502;
 	case 503:
 		return ANSWER_503;
-	case 501:
-	case 505:
-	case 506:
-	case 507:
-	case 508:
-	case 510:
-	case 511:
-		return ANSWER_NONE;
 	default:
 		break;
 	}
@@ -203,31 +198,120 @@ static bool stands_out(const struct odd_case *c, unsigned a, double chances)
 	       unlikely_by(c->seen[a] - c->expected[a], c->variance[a]) > log(chances);
 }
 
-bool odd_judge(const struct odd_case *of, size_t n, struct odd_finding *finding)
+/* The bad kind that makes it worse than the others; one above ODD_ANY: none does. */
+#define NOTHING (ODD_ANY + 1)
+
+static unsigned find_bad(const struct odd_case *of, double chances)
 {
-	/* as many questions are asked in a look: all backends, all kinds */
-	double chances = CHANCES * (double)n * (N_ANSWERS + 1);
-	unsigned most = N_ANSWERS + 1;
+	unsigned most = NOTHING;
 	/* one kind in place of another that is as bad does not make it worse */
-	if (of->n < LEAST || of->others < LEAST_OTHERS || effect_of(of, ODD_ANY) < EFFECT)
-		return false;
+	if (effect_of(of, ODD_ANY) < EFFECT)
+		return NOTHING;
 	for (unsigned a = 0; a < N_ANSWERS; a++)
 		if (answers[a].is_bad && stands_out(of, a, chances) &&
-		    (most > N_ANSWERS || effect_of(of, a) > effect_of(of, most)))
+		    (most == NOTHING || effect_of(of, a) > effect_of(of, most)))
 			most = a;
-	bool mixed = most > N_ANSWERS || effect_of(of, most) < effect_of(of, ODD_ANY) / 2;
-	if (mixed && stands_out(of, ODD_ANY, chances))
-		most = ODD_ANY;
-	if (most > N_ANSWERS)
-		return false;
-	*finding = (struct odd_finding){
-	    .answer = most,
-	    .share = of->seen[most] / of->n,
-	    .others = of->elsewhere[most] / of->n,
+	bool mixed = most == NOTHING || effect_of(of, most) < effect_of(of, ODD_ANY) / 2;
+	return mixed && stands_out(of, ODD_ANY, chances) ? ODD_ANY : most;
+}
+
+static struct odd_finding bad_finding(const struct odd_case *of, unsigned answer)
+{
+	return (struct odd_finding){
+	    .answer = answer,
+	    .share = of->seen[answer] / of->n,
+	    .others = of->elsewhere[answer] / of->n,
 	    .bad = of->seen[ODD_ANY] / of->n,
 	    .others_bad = of->elsewhere[ODD_ANY] / of->n,
 	};
-	return true;
+}
+
+static double sum(const double *of, unsigned from, unsigned to)
+{
+	double all = 0;
+	for (unsigned a = from; a < to; a++)
+		all += of[a];
+	return all;
+}
+
+/*
+ * Whether bodies are of this size or below where those of the others are ANSWER_SMALLER
+ * classes larger: who answers where the others fail has no smaller ones.
+ */
+static bool is_small(const struct odd_case *of, unsigned size, double chances,
+		     struct odd_finding *f)
+{
+	double small = sum(of->seen, size, ANSWER_empty);
+	double alike = sum(of->elsewhere, size - ANSWER_SMALLER, ANSWER_empty);
+	double larger = sum(of->elsewhere, ANSWER_full, size - ANSWER_SMALLER);
+	*f = (struct odd_finding){
+	    size, small / of->n, alike / of->n, small / of->n, alike / of->n,
+	};
+	return small - alike >= EFFECT * of->n && alike <= small / 2 &&
+	       larger - sum(of->seen, ANSWER_full, size) >= EFFECT * of->n &&
+	       /* the variances of kinds add up to more than that of them all */
+	       unlikely_by(small - sum(of->expected, size, ANSWER_empty),
+			   sum(of->variance, size, ANSWER_empty)) > log(chances);
+}
+
+/* The smallest size that says all that can be said. */
+static bool find_small(const struct odd_case *of, double chances, struct odd_finding *most)
+{
+	bool found = false;
+	for (unsigned size = ANSWER_empty - 1; size >= ANSWER_SMALL; size--) {
+		struct odd_finding f;
+		if (!is_small(of, size, chances, &f) ||
+		    (found && f.share - f.others <= most->share - most->others))
+			continue;
+		found = true;
+		*most = f;
+	}
+	return found;
+}
+
+bool odd_judge(const struct odd_case *of, size_t n, struct odd_finding *finding)
+{
+	/* as many questions are asked in a look: all backends, all kinds and sizes */
+	double chances = CHANCES * (double)n * (N_ANSWERS + 1);
+	if (of->n < LEAST || of->others < LEAST_OTHERS)
+		return false;
+	unsigned bad = find_bad(of, chances);
+	if (bad != NOTHING) {
+		*finding = bad_finding(of, bad);
+		return true;
+	}
+	return find_small(of, chances, finding);
+}
+
+/* ---- what follows from it ---- */
+
+static bool is_size(unsigned answer)
+{
+	return answer >= ANSWER_SMALL && answer < ANSWER_empty;
+}
+
+/* Bodies of this size and below. */
+static uint32_t sizes_from(unsigned size)
+{
+	return ANSWER_BIT(ANSWER_empty) - ANSWER_BIT(size);
+}
+
+static uint32_t bad_answers(void)
+{
+	uint32_t set = 0;
+	for (unsigned a = 0; a < N_ANSWERS; a++)
+		set |= answers[a].is_bad ? ANSWER_BIT(a) : 0;
+	return set;
+}
+
+uint32_t odd_fails(unsigned answer)
+{
+	return bad_answers() | (is_size(answer) ? sizes_from(answer) : 0);
+}
+
+uint32_t odd_fails_others(unsigned answer)
+{
+	return bad_answers() | (is_size(answer) ? sizes_from(answer - ANSWER_SMALLER) : 0);
 }
 
 struct percent {

@@ -16,8 +16,8 @@
 #define BAD 2 /* the backend */
 #define STEP_US 5000
 #define ROUTES 8
-#define RESET 0
-#define NOBODY 1
+#define SOUND_BYTES 5000
+#define SMALL_BYTES 8
 /* Of the share after the mending. */
 #define WINDOW_US 250000.0
 
@@ -25,6 +25,7 @@ struct request {
 	double at, since;
 	uint32_t client;
 	unsigned status;
+	uint64_t bytes; /* of a sound answer */
 	struct lease lease;
 };
 
@@ -144,7 +145,7 @@ static bool is_bad_now(const struct run *r, uint32_t i)
 	const struct deploy *d = r->what;
 	double from = d->from_s * S +
 		      (d->all ? 300000.0 * ((i + DEPLOY_BACKENDS - BAD) % DEPLOY_BACKENDS) : 0);
-	return d->status != NOBODY && (d->all || i == BAD) && r->now >= from &&
+	return d->status != DEPLOY_NOTHING && (d->all || i == BAD) && r->now >= from &&
 	       r->now < d->until_s * S;
 }
 
@@ -156,16 +157,16 @@ static unsigned sound_status(struct run *r, uint32_t client, uint32_t route)
 		/* from never to nearly always, and everything swings within minutes */
 		return uniform(r) < (double)route / ROUTES * (0.5 + 0.5 * sin(r->now / (60 * S)))
 			   ? 404
-			   : 201;
+			   : DEPLOY_SOUND;
 	case DEPLOY_KEYS:
 	case DEPLOY_PINS:
-		return client % 10 == 3 ? 403 : 201;
+		return client % 10 == 3 ? 403 : DEPLOY_SOUND;
 	case DEPLOY_MANY:
-		return uniform(r) < 0.6 ? 401 : 201;
+		return uniform(r) < 0.6 ? 401 : DEPLOY_SOUND;
 	case DEPLOY_ANY:
 		break;
 	}
-	return 201;
+	return DEPLOY_SOUND;
 }
 
 static bool take(struct run *r, uint32_t client, unsigned w, struct lease *lease)
@@ -203,6 +204,9 @@ static void begin(struct run *r, uint32_t client)
 	snprintf(path, sizeof(path), "/%u/%u", route, rng_below(&r->rng, 20));
 	if (r->gen.views[w].watched)
 		q.lease.stratum = 1 + odd_stratum(route, VIEW("GET"), view_str(path));
+	/* pages of a route differ, and routes more */
+	q.bytes = r->what->who == DEPLOY_ROUTES ? 1 + (uint64_t)exponential(r, 20u << 2 * route)
+						: SOUND_BYTES;
 	bool bad = is_bad_now(r, q.lease.index);
 	q.status = bad ? r->what->status : sound_status(r, client, route);
 	q.at = r->now + (bad ? (double)r->what->fails_us : exponential(r, SERVICE_US));
@@ -238,14 +242,16 @@ static void watch(struct run *r, const struct request *q, bool bad)
 /* As proxy/attempt.c does. */
 static void end(struct run *r, struct request *q)
 {
-	bool usual = q->status == 201 || (r->what->who == DEPLOY_MANY && q->status == 401);
-	bool bad = !usual, fault = q->status >= 500 || q->status == RESET;
+	bool usual = q->status == DEPLOY_SOUND || (r->what->who == DEPLOY_MANY && q->status == 401);
+	bool bad = !usual, fault = (q->status >= 500 && q->status != 501) || q->status == DEPLOY_RESETS;
 	uint64_t took = (uint64_t)(q->at - q->since) + 1;
 	watch(r, q, bad);
-	if (q->status != RESET)
-		lease_answered(&q->lease, q->status == 201 ? 200 : q->status, q->status == 201);
-	if (q->status == 200)
-		q->lease.answer = ANSWER_empty;
+	if (q->status != DEPLOY_RESETS)
+		lease_answered(&q->lease, q->status / 100 == 2 ? 200 : q->status, false);
+	if (q->status / 100 == 2)
+		q->lease.answer = answer_of_size(q->status == DEPLOY_EMPTY   ? 0
+						 : q->status == DEPLOY_SMALL ? SMALL_BYTES
+									     : q->bytes);
 	if (fault)
 		lease_fault(&q->lease, q->status ? NULL : "it was reset", (uint16_t)q->status);
 	q->lease.served = !fault;

@@ -21,9 +21,15 @@ enum deploy_clients {
 	DEPLOY_MANY,   /* all alike, and most are asked who they are first */
 };
 
+#define DEPLOY_RESETS 0
+#define DEPLOY_NOTHING 1 /* none is bad */
+#define DEPLOY_EMPTY 200
+#define DEPLOY_SMALL 201 /* 2xx, and hardly a body */
+#define DEPLOY_SOUND 299 /* as all answer */
+
 struct deploy {
 	const char *balance;
-	unsigned status;  /* of the bad one; 0: it resets; 200: an empty body; 1: none is bad */
+	unsigned status;  /* of the bad one, or a word below */
 	uint32_t clients; /* closed loop; 0: open */
 	double rate;      /* open: requests a second */
 	uint64_t fails_us;

@@ -185,7 +185,8 @@ static bool run_scenario(const struct scenario *sc)
 
 /* ---- a bad deploy ---- */
 
-static const unsigned statuses[] = {400, 401, 403, 404, 410, 421, 429, 500, 502, 503, 200, 0};
+static const unsigned statuses[] = {400, 401, 403, 404, 410,          421,          429,
+				    500, 501, 502, 503, DEPLOY_EMPTY, DEPLOY_SMALL, DEPLOY_RESETS};
 
 static const struct {
 	const char *name;
@@ -197,7 +198,10 @@ static const char *kind_of(unsigned status)
 {
 	static char text[8];
 	snprintf(text, sizeof(text), "%u", status);
-	return status == 200 ? "empty" : status ? text : "reset";
+	return status == DEPLOY_EMPTY   ? "empty"
+	       : status == DEPLOY_SMALL ? "small"
+	       : status                 ? text
+					: "reset";
 }
 
 /* At most 2 % of the answers after 5 s, named, and its share back within 2 s. */
@@ -246,7 +250,7 @@ static bool check_peace(const char *balance, enum deploy_clients who, double hou
 					   [DEPLOY_KEYS] = "keys",
 					   [DEPLOY_PINS] = "pins"};
 	struct deploy d = {.balance = balance,
-			   .status = 1,
+			   .status = DEPLOY_NOTHING,
 			   .who = who,
 			   .rate = 30,
 			   .end_s = hours * 3600,

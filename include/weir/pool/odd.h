@@ -44,6 +44,7 @@ struct odd_shared {
 	_Atomic uint64_t try_us;   /* from when on somebody may try it; 0: nobody */
 	_Atomic uint64_t took_us;  /* the last try */
 	_Atomic uint64_t error_us; /* the last error, as strategies see it */
+	_Atomic uint32_t fails;    /* answers that speak against it, when it is tried */
 };
 
 /* ---- workers ---- */

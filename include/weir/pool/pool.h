@@ -344,13 +344,13 @@ bool pool_note_report(struct backend *backend, struct view value, uint64_t now_u
  * that of the response or 0.  Once a lease: what fails later adds nothing.
  */
 void lease_fault(struct lease *lease, const char *why, uint16_t status);
-/* The head of an answer is here. */
-void lease_try_answered(struct lease *lease, bool has_body);
-static inline void lease_answered(struct lease *lease, unsigned status, bool has_body)
+/* The head of an answer is here; `goes_on`: its body takes so long that it counts already. */
+void lease_try_answered(struct lease *lease, bool goes_on);
+static inline void lease_answered(struct lease *lease, unsigned status, bool goes_on)
 {
 	lease->answer = likely(status == 200) ? (uint8_t)ANSWER_full : answer_of(status);
 	if (unlikely(lease->is_try))
-		lease_try_answered(lease, has_body);
+		lease_try_answered(lease, goes_on);
 }
 /* It is a success already, however long it goes on: a tunnel is open, or a trial answered. */
 void lease_prove(struct lease *lease);

@@ -24,6 +24,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "weir/base/defs.h"
 #include "weir/base/view.h"
 
 enum answer_kind {
@@ -33,8 +34,8 @@ enum answer_kind {
 	N_ANSWERS
 };
 
-/* Says nothing about the backend: interim, or what only the request is to blame for. */
-#define ANSWER_NONE UINT8_MAX
+/* Says nothing about the backend: interim, or no status there is. */
+#define ANSWER_NONE UINT8_MAX /* and not in any set */
 
 /* Evidence is kept with two memories, a short and a long one. */
 #define ODD_SPANS 2
@@ -42,11 +43,32 @@ enum answer_kind {
 /* Sets of answers have bit 1 << answer. */
 #define ANSWER_BIT(answer) (UINT32_C(1) << (answer))
 
-/* What is always taken for usual: it works. */
-#define ANSWERS_GOOD (ANSWER_BIT(ANSWER_full) | ANSWER_BIT(ANSWER_3xx))
+/*
+ * A body is small where the others' are so many classes larger, 16 times at least: pages
+ * differ, and may be compressed by one application and not by another.
+ */
+#define ANSWER_SMALLER 2
+#define ANSWER_SMALL (ANSWER_full + ANSWER_SMALLER + 1) /* the largest that may be */
 
-/* By status: a whole 2xx is ANSWER_full until its body turns out to be empty. */
+/* What is always taken for usual: it works. */
+#define ANSWERS_GOOD                                                                 \
+	(ANSWER_BIT(ANSWER_full) | ANSWER_BIT(ANSWER_64k) | ANSWER_BIT(ANSWER_16k) | \
+	 ANSWER_BIT(ANSWER_coded) | ANSWER_BIT(ANSWER_3xx))
+/* Until it is known what a pool gives. */
+#define ANSWERS_ANY_SIZE (ANSWERS_GOOD | (ANSWER_BIT(ANSWER_empty) - 1))
+
+/* By status: a whole 2xx is ANSWER_full until the size of its body is known. */
 uint8_t answer_of(unsigned status);
+/* A 2xx with a body of so many bytes. */
+static inline uint8_t answer_of_size(uint64_t bytes)
+{
+	if (bytes >= 65536)
+		return ANSWER_full;
+	if (unlikely(bytes == 0))
+		return ANSWER_empty;
+	unsigned bits = 64 - (unsigned)__builtin_clzll(bytes);
+	return (uint8_t)(bits < 4 ? ANSWER_16 : ANSWER_64k + (16 - bits) / 2);
+}
 bool answer_is_bad(enum answer_kind answer);
 const char *answer_text(enum answer_kind answer);
 
@@ -80,13 +102,17 @@ void odd_fold(struct odd_case *cases, const odd_counts *counts, size_t n, double
 bool odd_is_suspect(double n, double bad, double others, double others_bad);
 
 struct odd_finding {
-	unsigned answer;        /* the kind that differs most, or ODD_ANY */
+	unsigned answer;        /* the kind that differs most, of sizes the largest; or ODD_ANY */
 	double share, others;   /* of the bad answers of this kind among its own, and elsewhere */
 	double bad, others_bad; /* the same of all bad answers */
 };
 
-/* Whether this one of n backends gives more bad answers than the others. */
+/* Whether this one of n backends gives more bad answers than the others, or far smaller ones. */
 bool odd_judge(const struct odd_case *of, size_t n, struct odd_finding *finding);
+
+/* The answers that count as bad of whoever stands out so, and those that do of the others. */
+uint32_t odd_fails(unsigned answer);
+uint32_t odd_fails_others(unsigned answer);
 
 /* "answers 404 to 98 %, the others to 0.1 %" */
 #define ODD_TEXT 68
