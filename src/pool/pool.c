@@ -485,7 +485,8 @@ static inline uint64_t learn_from(struct lease *lease, bool error, uint64_t dura
 	struct pool_state_local *sl = lease->view->sl;
 	struct backend *backend = lease->backend;
 	bool unusual = ~lease->view->usual >> (lease->answer % 32) & 1;
-	if (unlikely(unusual | lease->stratum | lease->bound | lease->is_try | error | !duration_us))
+	if (unlikely(unusual | lease->stratum | lease->bound | lease->is_try | error |
+		     !duration_us))
 		return odd_note(lease, error, duration_us);
 	counter_add(&backend->local[sl->pw->id]->odd.answers[lease->answer], 1);
 	odd_learn(sl, duration_us);

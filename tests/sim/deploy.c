@@ -243,7 +243,8 @@ static void watch(struct run *r, const struct request *q, bool bad)
 static void end(struct run *r, struct request *q)
 {
 	bool usual = q->status == DEPLOY_SOUND || (r->what->who == DEPLOY_MANY && q->status == 401);
-	bool bad = !usual, fault = (q->status >= 500 && q->status != 501) || q->status == DEPLOY_RESETS;
+	bool bad = !usual,
+	     fault = (q->status >= 500 && q->status != 501) || q->status == DEPLOY_RESETS;
 	uint64_t took = (uint64_t)(q->at - q->since) + 1;
 	watch(r, q, bad);
 	if (q->status != DEPLOY_RESETS)
