@@ -19,16 +19,7 @@
 
 void jose_base64(struct view bytes, struct str *out)
 {
-	static const char digits[] =
-	    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-	const unsigned char *b = (const unsigned char *)bytes.ptr;
-	for (size_t i = 0; i < bytes.len; i += 3) {
-		size_t n = bytes.len - i < 3 ? bytes.len - i : 3;
-		uint32_t v = (uint32_t)b[i] << 16 | (n > 1 ? (uint32_t)b[i + 1] << 8 : 0) |
-			     (n > 2 ? b[i + 2] : 0);
-		for (size_t k = 0; k <= n; k++)
-			str_char(out, digits[v >> (18 - 6 * k) & 63]);
-	}
+	base64_put(out, bytes, '-', '_');
 }
 
 /* Of either alphabet. */
