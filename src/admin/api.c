@@ -186,12 +186,10 @@ static bool type_is_json(struct call *call)
 	return false;
 }
 
-/* Probes tell nothing and come under whatever name a platform gives a machine. */
-static bool may_ask(struct call *call, const struct row *row)
+bool api_knows_host(struct call *call)
 {
 	const struct admin_host *host = &call->api->host;
-	if (call->trusted || row->handler == api_livez || row->handler == api_readyz ||
-	    host_is_ours(&host->conf(host->ctx)->status.hosts, call->msg->authority))
+	if (host_is_ours(&host->conf(host->ctx)->status.hosts, call->msg->authority))
 		return true;
 	call_error(call, 403,
 		   "this is not served under the name in Host: use an IP address, or add the name "
@@ -199,10 +197,30 @@ static bool may_ask(struct call *call, const struct row *row)
 	return false;
 }
 
+static bool is_open(const struct row *row)
+{
+	return row->handler == api_livez || row->handler == api_readyz;
+}
+
+bool api_is_open(const struct call *call)
+{
+	struct view path, query;
+	target_split(call->msg->path, &path, &query);
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		if (is_open(&rows[i]) && view_eq(view_str(rows[i].path), path))
+			return true;
+	return false;
+}
+
+/* Probes come under whatever name a platform gives a machine. */
+static bool may_ask(struct call *call, const struct row *row)
+{
+	return call->trusted || is_open(row) || api_knows_host(call);
+}
+
 static bool is_probe(const struct row *row)
 {
-	return row->handler == api_livez || row->handler == api_readyz ||
-	       row->handler == api_metrics;
+	return is_open(row) || row->handler == api_metrics;
 }
 
 void api_dispatch(struct call *call)

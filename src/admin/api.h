@@ -15,6 +15,7 @@
 
 #include "weir/admin/admin.h"
 #include "weir/base/json.h"
+#include "weir/filter/passwords.h"
 #include "weir/http/message.h"
 
 /* Largest body of a request. */
@@ -23,10 +24,12 @@
 /* What all sessions share. */
 struct api {
 	struct admin_host host;
+	struct loop *loop;             /* that passwords are asked in */
 	struct route_scratch *scratch; /* owns */
 	struct str token;              /* owns; empty: nobody may change things over TCP */
 	size_t backlog;                /* bytes of answers not sent yet, over all sessions */
 	unsigned n_streams;            /* sessions that listen to GET /v1/stream */
+	unsigned n_asking;             /* sessions whose password is being checked */
 	struct cache cache;            /* large answers, for a moment */
 	struct message msg;            /* the request being handled */
 	struct message probe;          /* the request being explained */
@@ -38,11 +41,13 @@ void api_fini(struct api *api);
 
 struct answer {
 	unsigned status;
-	const char *type; /* media type, static */
-	unsigned allow;   /* with 405: bits of enum method */
-	bool needs_token; /* with 401 */
-	bool goes_on;     /* the body has no end: more follows by session_push */
-	struct str body;  /* owns */
+	const char *type;  /* media type, static */
+	unsigned allow;    /* with 405: bits of enum method */
+	bool needs_token;  /* with 401 */
+	struct view realm; /* with 401: a name and a password are asked for */
+	bool retry;        /* in a second */
+	bool goes_on;      /* the body has no end: more follows by session_push */
+	struct str body;   /* owns */
 };
 
 enum param { PARAM_POOL, PARAM_BACKEND, N_PARAMS };
@@ -67,6 +72,10 @@ bool call_may_change(const struct call *call);
 /* A request's target or a URL: whole, or without its query for those who may not. */
 struct view call_target(const struct call *call, struct view target);
 
+/* Probes tell nothing, and anybody may ask them. */
+bool api_is_open(const struct call *call);
+/* False and a 403 where Host has a name that is not ours. */
+bool api_knows_host(struct call *call);
 /* Finds the endpoint and lets it answer. */
 void api_dispatch(struct call *call);
 

@@ -144,6 +144,7 @@ static enum conn_wait wait_of(const struct session *s)
 	case SESSION_BODY:
 		return WAIT_BODY;
 	case SESSION_WAITING:
+	case SESSION_KNOWN:
 		return WAIT_ANSWER;
 	case SESSION_CLOSING:
 		return WAIT_LINGER;
@@ -486,7 +487,7 @@ struct admin *admin_new(struct loop *loop, const struct conf *conf, const struct
 		str_text(why, "out of memory");
 		return NULL;
 	}
-	admin->loop = loop;
+	admin->loop = admin->api.loop = loop;
 	admin->spare_fd = -1;
 	places_init(&admin->places);
 	admin->cache_timer.fn = on_cache_timer;

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "dialect.h"
+#include "entry.h"
 
 #include "weir/base/check.h"
 #include "weir/base/clock.h"
@@ -57,6 +58,8 @@ void session_fini(struct session *s)
 {
 	if (s->later)
 		s->later->session = NULL;
+	s->api->n_asking -= s->password.job != NULL;
+	passwords_cancel(&s->password);
 	s->api->n_streams -= s->state == SESSION_STREAM;
 	s->api->backlog -= s->out.len - s->sent;
 	str_fini(&s->in);
@@ -117,6 +120,14 @@ static void put_page_policy(struct h1_out *out)
 	h1_put_header(out, VIEW("Referrer-Policy"), VIEW("no-referrer"));
 }
 
+static void put_challenge(struct h1_out *out, struct view realm)
+{
+	char room[HEAD_BYTES / 2];
+	struct str text = str_fixed(room, sizeof(room));
+	str_printf(&text, "Basic realm=\"" VIEW_FMT "\", charset=\"UTF-8\"", VIEW_ARG(realm));
+	h1_put_header(out, VIEW("WWW-Authenticate"), str_as_view(&text));
+}
+
 static void put_head(struct session *s, const struct answer *answer, size_t body_len)
 {
 	char room[HEAD_BYTES];
@@ -134,6 +145,10 @@ static void put_head(struct session *s, const struct answer *answer, size_t body
 		put_allow(&out, answer->allow);
 	if (answer->needs_token)
 		h1_put_header(&out, VIEW("WWW-Authenticate"), VIEW("Bearer realm=\"weir\""));
+	if (answer->realm.len)
+		put_challenge(&out, answer->realm);
+	if (answer->retry)
+		h1_put_header(&out, VIEW("Retry-After"), VIEW("1"));
 	if (!s->keep_alive)
 		h1_put_header(&out, VIEW("Connection"), VIEW("close"));
 	else if (s->version_minor == 0)
@@ -294,16 +309,45 @@ static struct view key_of(const struct call *call)
 {
 	struct message *msg = call->msg;
 	struct str key = STR_INIT;
-	if (msg->method != METHOD_GET || call->body.len ||
-	    message_find_name(msg, VIEW("authorization")))
+	if (msg->method != METHOD_GET || call->body.len)
 		return VIEW_NONE;
 	const struct header *accept = message_find_name(msg, VIEW("accept"));
-	str_printf(&key, "%d%d " VIEW_FMT "\n" VIEW_FMT "\n" VIEW_FMT, call->trusted,
-		   call->only_probes, VIEW_ARG(msg->path), VIEW_ARG(msg->authority),
-		   VIEW_ARG(accept ? accept->value : VIEW_NONE));
+	str_printf(&key, "%d%d%d " VIEW_FMT "\n" VIEW_FMT "\n" VIEW_FMT, call->trusted,
+		   call_may_change(call), call->only_probes, VIEW_ARG(msg->path),
+		   VIEW_ARG(msg->authority), VIEW_ARG(accept ? accept->value : VIEW_NONE));
 	struct view v = arena_view(call->arena, str_as_view(&key));
 	str_fini(&key);
 	return v;
+}
+
+/* In the loop of the API; session_run goes on. */
+static void on_password(struct password_wait *wait, bool right)
+{
+	struct session *s = container_of(wait, struct session, password);
+	s->api->n_asking--;
+	s->right = right;
+	s->state = SESSION_KNOWN;
+	if (s->ready)
+		s->ready(s);
+}
+
+/* Whether the call goes on; else there is an answer, or WAITING for what the password is. */
+static bool may_enter(struct session *s, struct call *call)
+{
+	bool known = s->state == SESSION_KNOWN;
+	if (known && s->right)
+		return true;
+	if (known) {
+		entry_refuse(call);
+		return false;
+	}
+	s->password.done = on_password;
+	enum entry entry = entry_ask(call, &s->password);
+	if (entry == ENTRY_ASKING) {
+		s->api->n_asking++;
+		s->state = SESSION_WAITING;
+	}
+	return entry == ENTRY_OPEN;
 }
 
 static void make_answer(struct session *s, struct call *call, uint64_t n_before)
@@ -345,13 +389,16 @@ static void answer_request(struct session *s)
 	uint64_t n_before = s->n_requests;
 	if (!s->trusted && api->backlog > BACKLOG_MAX)
 		call_error(&call, 503, "too many answers wait to be read");
-	else
+	else if (may_enter(s, &call))
 		make_answer(s, &call, n_before);
+	bool parked = s->state == SESSION_WAITING; /* with its head and its body */
 	if (s->later)
 		s->state = SESSION_WAITING;
-	else if (s->n_requests == n_before)
+	else if (s->n_requests == n_before && !parked)
 		put_out(s, &call.answer);
 	arena_free(call.arena);
+	if (parked)
+		return;
 	if (s->state != SESSION_CLOSING)
 		cut(&s->in, 0, s->head_len);
 	s->seen = 0;
@@ -450,6 +497,8 @@ bool session_run(struct session *s)
 			more = read_head(s);
 		else if (s->state == SESSION_BODY)
 			more = read_body(s);
+		else if (s->state == SESSION_KNOWN)
+			answer_request(s);
 		else
 			more = false;
 	}

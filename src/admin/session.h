@@ -6,13 +6,15 @@
  *          head complete            body complete
  *   HEAD ----------------> BODY ---------------------> HEAD, an answer in `out`
  *    ^                      |                |
- *    |                      | refused        | call_later
+ *    |                      | refused        | call_later, or a password is checked
  *    |                      v                v
  *    |                    CLOSING         WAITING ---- later_answer ---> HEAD
+ *    |                                       +-------- KNOWN, by session_run
  *    +--- never from CLOSING: the answer in `out` is the last
  *
  *   HEAD, BODY  bytes of the client are wanted
  *   WAITING     no bytes are wanted; `ready` is called when there is an answer
+ *   KNOWN       the password has been checked: session_run answers; none are wanted
  *   CLOSING     nothing is wanted; close once `out` is sent
  *   STREAM      (from BODY) the answer has no end: session_push adds to it until
  *               the client leaves; bytes of the client are dropped
@@ -24,7 +26,14 @@
 
 #include "weir/http/h1.h"
 
-enum session_state { SESSION_HEAD, SESSION_BODY, SESSION_WAITING, SESSION_CLOSING, SESSION_STREAM };
+enum session_state {
+	SESSION_HEAD,
+	SESSION_BODY,
+	SESSION_WAITING,
+	SESSION_KNOWN,
+	SESSION_CLOSING,
+	SESSION_STREAM
+};
 
 struct session {
 	struct api *api;
@@ -45,9 +54,11 @@ struct session {
 	size_t sent;
 	struct text *rest; /* counted; what is sent after `out`: a large body */
 	size_t rest_sent;
-	bool only_probes;                       /* and each is the last */
-	struct later *later;                    /* while WAITING */
-	struct str later_key;                   /* owns; for the cache */
+	bool only_probes;              /* and each is the last */
+	struct later *later;           /* while WAITING */
+	struct password_wait password; /* the same; `job` is NULL when it is not for that */
+	bool right;                    /* KNOWN: so was the password */
+	struct str later_key;          /* owns; for the cache */
 	void (*ready)(struct session *session); /* may be NULL */
 	uint64_t n_requests;
 };

@@ -9,6 +9,7 @@
 #include "members.h"
 
 #include "weir/base/check.h"
+#include "weir/filter/passwords.h"
 #include "weir/proxy/per_client.h"
 
 struct shared_conf *shared_conf_new(struct conf *conf, struct str *why)
@@ -80,6 +81,17 @@ static void build_locals(struct control *control, struct generation *gen)
 	}
 }
 
+/* Of the status port; those of routes are the filters'. */
+static bool get_users(struct generation *gen, struct str *why)
+{
+	const struct conf_auth_basic *basic = &gen->conf->status.auth.basic;
+	if (!basic->on)
+		return true;
+	if (passwords_start(gen->n_workers, why))
+		gen->status_users = users_get(basic->file, why);
+	return gen->status_users != NULL;
+}
+
 struct generation *generation_new(struct control *control, struct shared_conf *shared,
 				  struct str *why)
 {
@@ -106,7 +118,8 @@ struct generation *generation_new(struct control *control, struct shared_conf *s
 		meters_get(control, gen);
 		build_locals(control, gen);
 		ok = filter_set_build(&gen->filters, shared->conf, gen->n_workers, arena, why) &&
-		     per_client_prepare(shared->conf, why) && tls_build(control, gen, why);
+		     get_users(gen, why) && per_client_prepare(shared->conf, why) &&
+		     tls_build(control, gen, why);
 	}
 	if (ok)
 		return gen;
@@ -118,6 +131,7 @@ void generation_free(struct generation *gen)
 {
 	tls_release(gen);
 	filter_set_release(&gen->filters);
+	users_put(gen->status_users);
 	for (uint32_t i = 0; i < gen->n_listeners; i++)
 		listener_put(gen->listeners[i].listener);
 	for (uint32_t i = 0; i < gen->n_pools; i++)

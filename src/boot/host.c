@@ -374,6 +374,12 @@ static const struct acme_site *host_sites(void *ctx, struct arena *arena, size_t
 	return acme_status(control->acme, arena, n);
 }
 
+static const struct users *host_users(void *ctx)
+{
+	struct control *control = ctx;
+	return control->current->status_users;
+}
+
 static const struct filter_set *host_filters(void *ctx)
 {
 	const struct control *control = ctx;
@@ -404,6 +410,7 @@ struct admin_host host_of(struct control *control)
 	    .reset = runtime_reset,
 	    .drain = host_drain,
 	    .filters = host_filters,
+	    .users = host_users,
 	    .sources = host_sources,
 	    .certificates = host_certificates,
 	    .sites = host_sites,

@@ -104,6 +104,8 @@ uint64_t tls_mark(const struct conf *conf)
 uint64_t users_mark(const struct conf *conf)
 {
 	uint64_t mark = 0;
+	if (conf->status.auth.basic.on)
+		mark_file(&mark, conf->status.auth.basic.file);
 	for (size_t i = 0; i < conf->n_routes; i++)
 		if (conf->routes[i].auth.basic.on)
 			mark_file(&mark, conf->routes[i].auth.basic.file);

@@ -613,6 +613,12 @@ static void finish_status(struct decoder *d, struct node *root)
 		status->socket = default_socket(d);
 	if (bind)
 		check_bind(d, &status->bind, bind);
+	finish_basic(d, &status->auth.basic, node_get(node, VIEW("auth")));
+	if (status->auth.basic.on && !bind)
+		decode_warning(
+		    d, node_get(node, VIEW("auth")),
+		    "'status.auth' asks nobody: there is no status.bind, and who may use the "
+		    "unix socket is said by status.mode");
 	struct addr addr;
 	char *text = arena_printf(d->scratch, "unix:" VIEW_FMT, VIEW_ARG(status->socket));
 	if (status->socket.len && !addr_parse(view_str(text), &addr))

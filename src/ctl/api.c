@@ -21,6 +21,8 @@ static enum ctl_exit refuse(struct ctl *ctl, int status, const json_t *answer)
 		str_text(&ctl->why, error);
 	else
 		str_printf(&ctl->why, "weir answered with status %d", status);
+	if (status == 401)
+		str_text(&ctl->why, " (--password-file, --token-file)");
 	if (*diagnostics) {
 		size_t len = strlen(diagnostics);
 		while (len && diagnostics[len - 1] == '\n')
@@ -77,7 +79,9 @@ enum ctl_exit api_get(struct ctl *ctl, const char *path, json_t **out)
 	struct client_request req = {.method = "GET",
 				     .path = path,
 				     .timeout_s = READ_TIMEOUT_S,
-				     .connect_s = CONNECT_TIMEOUT_S};
+				     .connect_s = CONNECT_TIMEOUT_S,
+				     .token = ctl->user.len ? VIEW_NONE : ctl->token,
+				     .user = ctl->user};
 	return ctl->fleet ? ctl->get_of_all(ctl, path, out) : call(ctl, &req, out);
 }
 
@@ -90,7 +94,8 @@ enum ctl_exit api_send(struct ctl *ctl, const char *method, const char *path, js
 				     .body = view_str(text),
 				     .timeout_s = CHANGE_TIMEOUT_S,
 				     .connect_s = CONNECT_TIMEOUT_S,
-				     .token = ctl->token};
+				     .token = ctl->token,
+				     .user = ctl->user};
 	enum ctl_exit code = call(ctl, &req, out);
 	free(text);
 	json_decref(body);

@@ -16,6 +16,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "weir/base/base64.h"
 #include "weir/base/file.h"
 #include "weir/base/parse.h"
 
@@ -217,6 +218,19 @@ static bool send_all(int fd, const char *p, size_t n)
 	return true;
 }
 
+static void put_authorization(struct str *s, const struct client_request *req)
+{
+	if (req->token.len) {
+		str_printf(s, "Authorization: Bearer " VIEW_FMT "\r\n", VIEW_ARG(req->token));
+	} else if (req->user.len) {
+		str_text(s, "Authorization: Basic ");
+		base64_put(s, req->user, '+', '/');
+		for (size_t n = req->user.len; n % 3; n++)
+			str_char(s, '=');
+		str_text(s, "\r\n");
+	}
+}
+
 static bool send_request(int fd, const struct client_request *req, const char *host)
 {
 	struct str s = STR_INIT;
@@ -224,8 +238,7 @@ static bool send_request(int fd, const struct client_request *req, const char *h
 		   "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: weirctl/" WEIR_VERSION
 		   "\r\nAccept: application/json\r\nConnection: close\r\n",
 		   req->method, req->path, host);
-	if (req->token.len)
-		str_printf(&s, "Authorization: Bearer " VIEW_FMT "\r\n", VIEW_ARG(req->token));
+	put_authorization(&s, req);
 	if (req->body.len)
 		str_text(&s, "Content-Type: application/json\r\n");
 	if (req->body.len || strcmp(req->method, "POST") == 0)

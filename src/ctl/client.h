@@ -18,6 +18,7 @@ struct client_request {
 	unsigned timeout_s; /* for each wait */
 	unsigned connect_s; /* to connect over TCP */
 	struct view token;  /* of status.token_file, for changes over TCP; or empty */
+	struct view user;   /* NAME:PASSWORD of status.auth; where there is no token; or empty */
 };
 
 enum client_result {

@@ -95,6 +95,7 @@ void commands_help(struct str *out)
 	    "                        add up what they say, the others show one after the other\n"
 	    "      --all             change every node: those of --nodes, or shared\n"
 	    "      --token-file FILE what status.token_file of those has, which --all needs\n"
+	    "      --password-file FILE  NAME:PASSWORD of a user of their status.auth\n"
 	    "      --json            print the API's JSON instead of tables\n"
 	    "  -w, --watch[=SECONDS] repeat every SECONDS (default 2) until interrupted\n"
 	    "  -h, --help            this text; after a command, more about it\n"

@@ -33,7 +33,9 @@ struct ctl {
 	bool all;               /* --all: change every node */
 	const char *token_file; /* of status.token_file, to change others */
 	const char *node;       /* this one is asked, HOST:PORT, in place of the socket; or NULL */
+	const char *password_file; /* NAME:PASSWORD of status.auth there, to read */
 	struct view token;
+	struct view user;    /* what password_file has */
 	struct fleet *fleet; /* all of these are asked; or NULL */
 	/* what api_get does then */
 	enum ctl_exit (*get_of_all)(struct ctl *ctl, const char *path, struct json_t **out);

@@ -13,7 +13,7 @@
 
 #include "weir/base/file.h"
 
-#define TOKEN_MAX 4096
+#define SECRET_MAX 4096
 
 struct node {
 	char *label; /* owns */
@@ -314,37 +314,50 @@ static enum ctl_exit run_each(struct ctl *ctl, const struct command *command)
 	return worst;
 }
 
-static enum ctl_exit read_token(struct ctl *ctl, struct str *token)
+/* What the file of an option has, if it is given. */
+static enum ctl_exit read_secret(struct ctl *ctl, const char *option, const char *file,
+				 struct str *room)
 {
 	struct str why = STR_INIT;
-	if (!ctl->token_file)
-		return CTL_OK;
-	enum err err = file_read_secret(ctl->token_file, TOKEN_MAX, token, &why);
+	enum err err = file ? file_read_secret(file, SECRET_MAX, room, &why) : ERR_OK;
 	if (err)
-		ctl_fail(ctl, CTL_USAGE, "cannot read --token-file %s: %s", ctl->token_file,
+		ctl_fail(ctl, CTL_USAGE, "cannot read %s %s: %s", option, file,
 			 why.ptr ? why.ptr : err_text(err));
-	ctl->token = str_as_view(token);
 	str_fini(&why);
 	return err ? CTL_USAGE : CTL_OK;
 }
 
+static enum ctl_exit read_secrets(struct ctl *ctl, struct str *token, struct str *user)
+{
+	enum ctl_exit code = read_secret(ctl, "--token-file", ctl->token_file, token);
+	if (code == CTL_OK)
+		code = read_secret(ctl, "--password-file", ctl->password_file, user);
+	if (code == CTL_OK && user->len && view_chr(str_as_view(user), ':') < 0)
+		code = ctl_fail(ctl, CTL_USAGE, "--password-file %s has no NAME:PASSWORD in it",
+				ctl->password_file);
+	ctl->token = str_as_view(token);
+	ctl->user = str_as_view(user);
+	return code;
+}
+
 enum ctl_exit fleet_run(struct ctl *ctl, const struct command *command)
 {
-	struct str token = STR_INIT;
+	struct str token = STR_INIT, user = STR_INIT;
 	ctl->fleet = calloc(1, sizeof(*ctl->fleet));
 	if (!ctl->fleet)
 		return ctl_fail(ctl, CTL_FAILED, "no memory");
 	ctl->get_of_all = get_of_all;
 	json_object_seed(0); /* threads make objects */
 	bool shared = !ctl->nodes || strcmp(ctl->nodes, "shared") == 0;
-	enum ctl_exit code = read_token(ctl, &token);
+	enum ctl_exit code = read_secrets(ctl, &token, &user);
 	if (code == CTL_OK)
 		code = shared ? add_shared(ctl) : add_list(ctl);
 	if (code == CTL_OK)
 		code = command->options & OF_FLEET ? command->run(ctl) : run_each(ctl, command);
 	fleet_free(ctl->fleet);
 	ctl->fleet = NULL;
-	ctl->token = VIEW_NONE;
+	ctl->token = ctl->user = VIEW_NONE;
 	str_fini(&token);
+	str_fini(&user);
 	return code;
 }

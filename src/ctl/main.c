@@ -38,6 +38,7 @@ enum {
 	LONG_NODES,
 	LONG_ALL,
 	LONG_TOKEN_FILE,
+	LONG_PASSWORD_FILE,
 };
 
 static const struct option long_options[] = {
@@ -59,6 +60,7 @@ static const struct option long_options[] = {
     {"nodes", required_argument, NULL, LONG_NODES},
     {"all", no_argument, NULL, LONG_ALL},
     {"token-file", required_argument, NULL, LONG_TOKEN_FILE},
+    {"password-file", required_argument, NULL, LONG_PASSWORD_FILE},
     {"follow", no_argument, NULL, 'f'},
     {"header", required_argument, NULL, 'H'},
     {NULL, 0, NULL, 0},
@@ -116,6 +118,7 @@ static enum ctl_exit take_option(struct ctl *ctl, int option, struct said *said)
 	    {LONG_NODES, 0, &ctl->nodes, NULL},
 	    {LONG_ALL, 0, NULL, &ctl->all},
 	    {LONG_TOKEN_FILE, 0, &ctl->token_file, NULL},
+	    {LONG_PASSWORD_FILE, 0, &ctl->password_file, NULL},
 	};
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		if (rows[i].option != option)

@@ -42,6 +42,11 @@ void undo_begin(struct ctl *ctl, const char *command)
 		put_shell_word(&ctl->out, ctl->token_file);
 		str_char(&ctl->out, ' ');
 	}
+	if (ctl->password_file) {
+		str_text(&ctl->out, "--password-file ");
+		put_shell_word(&ctl->out, ctl->password_file);
+		str_char(&ctl->out, ' ');
+	}
 	if (ctl->socket_given) {
 		str_text(&ctl->out, "-s ");
 		put_shell_word(&ctl->out, ctl->socket);

@@ -150,6 +150,7 @@ struct admin_past {
 };
 
 struct filter_set; /* weir/filter/filter.h */
+struct users;      /* weir/filter/users.h */
 
 struct discover_source;
 struct acme_site;
@@ -180,6 +181,8 @@ struct admin_host {
 	/* takes it back; an empty view: of all */
 	enum err (*reset)(void *ctx, struct view pool, struct view backend, struct str *why);
 	const struct filter_set *(*filters)(void *ctx);
+	/* of status.auth.basic.file; NULL without */
+	const struct users *(*users)(void *ctx);
 	void (*drain)(void *ctx);
 	/* rows and texts are of the arena; struct discover_source is weir/discover/discover.h */
 	const struct discover_source *(*sources)(void *ctx, struct arena *arena, size_t *n);

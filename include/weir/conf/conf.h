@@ -78,6 +78,9 @@ struct conf_status {
 	struct view bind_text;
 	struct view token_file;
 	struct conf_views hosts; /* names that the Host field of a reader may have */
+	struct {
+		struct conf_auth_basic basic; /* without pass_on */
+	} auth;                               /* of readers of `bind` */
 };
 
 /* What a line of the access log may say. */

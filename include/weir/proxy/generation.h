@@ -91,6 +91,7 @@ struct generation {
 	struct tls_inventory *certificates; /* of the arena */
 	uint64_t tls_mark;                  /* of the files of TLS that it was made of */
 	uint64_t users_mark;                /* and of those of users */
+	struct users *status_users;         /* counted; of status.auth, or NULL */
 	struct view acme; /* what proves to an authority that names are ours; empty: nothing */
 	unsigned n_workers;
 	unsigned n_live;            /* control thread: workers that have not let go */

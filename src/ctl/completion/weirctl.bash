@@ -20,13 +20,13 @@ _weirctl() {
 			socket=(-s "${COMP_WORDS[i + 1]}")
 			i=$((i + 1))
 			;;
-		--nodes | --token-file) i=$((i + 1)) ;;
+		--nodes | --token-file | --password-file) i=$((i + 1)) ;;
 		-*) ;;
 		*) command=${command:-${COMP_WORDS[i]}} ;;
 		esac
 	done
 	case $before in
-	-s | --socket | --token-file)
+	-s | --socket | --token-file | --password-file)
 		mapfile -t COMPREPLY < <(compgen -f -- "$word")
 		return
 		;;
@@ -39,7 +39,7 @@ _weirctl() {
 		case $word:$command in
 		-*) words='--socket --json --watch --help --version --phase --window --name --weight
 			--client --wait --follow --header --read-only --seconds --since --step
-			--nodes --all --token-file' ;;
+			--nodes --all --token-file --password-file' ;;
 		*:) words=$(_weirctl_commands) ;;
 		*:drain | *:maintenance | *:enable | *:weight | *:remove) words=$(_weirctl_names backends) ;;
 		*:histogram | *:history) words="$(_weirctl_names pools) $(_weirctl_names backends)" ;;

@@ -11,7 +11,7 @@ function __weirctl_words
     for word in (commandline -opc)[2..]
         if test $is_value = yes
             set is_value no
-        else if contains -- $word -s --socket -H --header --phase --window --seconds --since --step --client --name --weight --nodes --token-file
+        else if contains -- $word -s --socket -H --header --phase --window --seconds --since --step --client --name --weight --nodes --token-file --password-file
             set is_value yes
         else if not string match -q -- '-*' $word
             printf '%s\n' $word
@@ -57,6 +57,7 @@ complete -c weirctl -s s -l socket -r -F -d 'status socket of weir'
 complete -c weirctl -l nodes -x -a shared -d 'ask all of these'
 complete -c weirctl -l all -d 'change every node'
 complete -c weirctl -l token-file -r -F -d 'token of the others'
+complete -c weirctl -l password-file -r -F -d 'name and password for the others'
 complete -c weirctl -l json -d 'print JSON'
 complete -c weirctl -s w -l watch -d 'repeat'
 complete -c weirctl -s h -l help -d 'help'

@@ -69,6 +69,11 @@ static const struct conf *get_conf(void *ctx)
 	return ((struct fixture *)ctx)->conf;
 }
 
+static const struct users *get_users(void *ctx)
+{
+	return ((struct fixture *)ctx)->users;
+}
+
 static const struct filter_set *get_filters(void *ctx)
 {
 	return &((struct fixture *)ctx)->filters;
@@ -363,6 +368,7 @@ void fixture_init(struct fixture *f, const char *yaml)
 	    .overrides = get_overrides,
 	    .reset = reset,
 	    .filters = get_filters,
+	    .users = get_users,
 	    .drain = drain,
 	    .sources = no_sources,
 	    .certificates = certificates,
@@ -370,12 +376,14 @@ void fixture_init(struct fixture *f, const char *yaml)
 	    .connections = connections,
 	};
 	check(api_init(&f->api, &f->host));
+	f->api.loop = &f->loop;
 }
 
 void fixture_fini(struct fixture *f)
 {
 	check(f->api.backlog == 0);
 	api_fini(&f->api);
+	users_put(f->users);
 	release_pools(f);
 	arena_free(f->arena);
 	pool_registry_fini(&f->reg);

@@ -18,6 +18,7 @@ struct fixture {
 	struct conf *conf;
 	struct route_table *routes;
 	struct filter_set filters;
+	struct users *users; /* owns; of status.auth, or NULL */
 	struct arena *arena; /* of pools */
 	struct pool *pools;
 	uint32_t n_pools;

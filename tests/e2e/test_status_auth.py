@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: MIT
+"""status.auth: who may read the status port; probes, the unix socket and the traffic go on."""
+import json
+import os
+import signal
+import subprocess
+
+import pytest
+
+from backends import binary, free_port
+from daemon import Admin
+from test_auth import FAST, SLOW, basic, write
+from wire import Client, request, wait_for
+
+TOKEN = "sesame-open-the-door"
+
+
+@pytest.fixture
+def guarded(weir, app, tmp_path):
+    """A function that starts a weir whose status port asks for a password, or the token."""
+    (tmp_path / "token").write_text(TOKEN + "\n")
+    (tmp_path / "token").chmod(0o600)
+
+    def start(rows=None, **keys):
+        port = free_port()
+        auth = {"basic": {"file": write(tmp_path / "users", rows or {"ann": FAST})}}
+        daemon = weir([{"address": app().addresses[0], "name": "a"}], status={
+            "bind": f"127.0.0.1:{port}", "token_file": str(tmp_path / "token"), "auth": auth},
+            **keys)
+        daemon.status_port = port
+        daemon.web = Admin(port)
+        return daemon
+    return start
+
+
+def status(daemon, path="/v1/status", headers=(), method="GET"):
+    return daemon.web.call(method, path, headers=headers).status
+
+
+def test_reading_needs_a_name_and_a_password(guarded):
+    daemon = guarded()
+    for path in ("/", "/v1/status", "/v1/pools", "/v1/config", "/metrics", "/v1/stream", "/no"):
+        answer = daemon.web.call("GET", path)
+        assert answer.status == 401, path
+        assert answer.get("WWW-Authenticate") == 'Basic realm="weir", charset="UTF-8"'
+        assert status(daemon, path, [basic("ann", "wrong")]) == 401, path
+        assert status(daemon, path, [basic("bob")]) == 401, path
+    for path in ("/v1/status", "/v1/pools", "/metrics"):
+        assert status(daemon, path, [basic("ann")]) == 200, path
+        assert status(daemon, path, [("Authorization", f"Bearer {TOKEN}")]) == 200, path
+    for path in ("/livez", "/readyz"):
+        assert status(daemon, path) == 200, path
+        assert status(daemon, path, [basic("ann", "wrong")]) == 200, path
+    assert daemon.admin.get("/v1/status")["pid"] == daemon.pid  # over the unix socket
+    with Client(daemon.status_port) as client:
+        client.send(request("GET", "/v1/stream", [basic("ann")], host="weir"))
+        while b'"pools":' not in client.buf:
+            assert client.fill()
+
+
+def test_a_user_changes_nothing_and_the_token_is_enough(guarded):
+    daemon = guarded()
+    path = "/v1/pools/app/backends/a"
+    for headers in ([], [basic("ann")]):
+        assert daemon.web.call("POST", path, {"weight": 9}, headers).status == 401
+    assert daemon.backends()["a"]["weight"] == 1
+    answer = daemon.web.call("POST", path, {"weight": 9}, [("Authorization", f"Bearer {TOKEN}")])
+    assert answer.status == 200 and daemon.backends()["a"]["weight"] == 9
+
+
+def test_a_changed_file_is_noticed_and_one_that_breaks_is_a_problem(guarded, tmp_path):
+    daemon = guarded()
+    assert status(daemon, headers=[basic("ann")]) == 200
+    write(tmp_path / "users", {"bob": FAST})
+    wait_for(lambda: status(daemon, headers=[basic("bob")]) == 200, 20)
+    assert status(daemon, headers=[basic("ann")]) == 401
+    (tmp_path / "users").write_text("bob:secret\n")
+    wait_for(lambda: any("users:1: a password as plain text" in p for p in
+                         daemon.admin.get("/v1/status")["problems"]), 20)
+    assert status(daemon, headers=[basic("bob")]) == 200
+
+
+def test_it_comes_and_goes_with_a_reload(guarded):
+    daemon = guarded()
+    auth = daemon.conf["status"].pop("auth")
+    daemon.reload(daemon.conf)
+    assert status(daemon) == 200
+    daemon.conf["status"]["auth"] = auth
+    daemon.reload(daemon.conf)
+    assert status(daemon) == 401
+    assert status(daemon, headers=[basic("ann")]) == 200
+
+
+def test_who_guesses_holds_up_neither_probes_nor_the_users_of_routes(guarded, tmp_path):
+    """Forty passwords at once, each of which takes long: some wait, the others are told so."""
+    file = write(tmp_path / "site", {"ann": FAST})
+    daemon = guarded({"ann": SLOW}, routes=[{"pool": "app", "auth": {"basic": {"file": file}}}])
+    clients = [Client(daemon.status_port) for _ in range(40)]
+    try:
+        for i, client in enumerate(clients):
+            client.send(request("GET", "/v1/status", [basic("ann", f"guess{i}")], host="weir"))
+        assert status(daemon, "/livez") == 200
+        assert daemon.admin.get("/v1/status")["pid"] == daemon.pid
+        wait_for(lambda: daemon.ask(headers=[basic("ann")]).status == 200, 60)
+        assert status(daemon, headers=[("Authorization", f"Bearer {TOKEN}")]) == 200
+        answers = [client.response() for client in clients]
+    finally:
+        for client in clients:
+            client.close()
+    busy = [a for a in answers if a.status == 503]
+    assert {a.status for a in answers} == {401, 503}
+    assert len(answers) - len(busy) >= 4 and all(a.get("Retry-After") == "1" for a in busy)
+
+
+def test_who_waits_for_a_password_is_no_obstacle(guarded):
+    """To who leaves, to a reload, to another process that takes over, to the end."""
+    daemon = guarded({"ann": SLOW})
+    with Client(daemon.status_port) as client:
+        client.send(request("GET", "/v1/status", [basic("ann", "wrong")], host="weir"))
+    with Client(daemon.status_port) as client:
+        client.send(request("GET", "/v1/status", [basic("ann")], host="weir"))
+        daemon.reload(daemon.conf)
+        assert client.response().status == 200
+    with Client(daemon.status_port) as client:
+        client.send(request("GET", "/v1/status", [basic("ann", "other")], host="weir"))
+        assert status(daemon, "/livez") == 200  # it has been read by then
+        assert daemon.stop() == 0
+
+
+def test_the_process_that_takes_over_asks_as_well(guarded):
+    daemon = guarded()
+    daemon.kill(signal.SIGUSR2)
+    other = wait_for(lambda: (pid := daemon.admin.get("/v1/status")["pid"]) != daemon.pid and pid)
+    try:
+        daemon.wait()
+        assert status(daemon) == 401
+        assert status(daemon, headers=[basic("ann")]) == 200
+    finally:
+        daemon.checked = True
+        os.kill(other, signal.SIGTERM)
+        wait_for(lambda: not os.path.exists(f"/proc/{other}"))
+
+
+# ---- weirctl ----
+
+def ctl(*args, check=0):
+    done = subprocess.run([binary("weirctl"), *args], capture_output=True, text=True, timeout=60,
+                          check=False)
+    assert done.returncode == check, done
+    return done
+
+
+def secret(path, text, mode=0o600):
+    path.write_text(text)
+    path.chmod(mode)
+    return str(path)
+
+
+def test_weirctl_reads_with_a_password_or_the_token(guarded, tmp_path):
+    one, two = guarded(), guarded()
+    nodes = ("--nodes", f"127.0.0.1:{one.status_port},127.0.0.1:{two.status_port}")
+    done = ctl(*nodes, "pools", check=3)
+    assert "status.auth asks for a name and a password" in done.stderr
+    assert "--password-file" in done.stderr
+    password = secret(tmp_path / "password", "ann:secret\n")
+    token = str(tmp_path / "token")
+    for option in (("--password-file", password), ("--token-file", token)):
+        answer = json.loads(ctl(*nodes, *option, "--json", "pools").stdout)
+        assert len(answer["fleet"]["answered"]) == 2 and not answer["fleet"]["missing"]
+        assert ctl(*nodes, *option, "status").stdout.count("weir ") >= 2
+    both = ("--password-file", password, "--token-file", token)
+    done = ctl(*nodes, *both, "--all", "drain", "app/a", "--wait")
+    assert f"--password-file {password}" in done.stdout, done
+    assert {d.backends()["a"]["state"] for d in (one, two)} == {"draining"}
+    done = ctl(*nodes, "--all", "--password-file", password, "enable", "app/a", check=1)
+    assert "Authorization: Bearer" in done.stdout
+    for text, mode, says in (("secret\n", 0o600, "has no NAME:PASSWORD in it"),
+                             ("ann:secret\n", 0o644, "")):
+        bad = secret(tmp_path / "bad", text, mode)
+        done = ctl(*nodes, "--password-file", bad, "pools", check=2 if says else 0)
+        assert says in done.stderr
+    done = ctl(*nodes, "--password-file", str(tmp_path / "none"), "pools", check=2)
+    assert "--password-file" in done.stderr and "none" in done.stderr
+    wrong = secret(tmp_path / "wrong", "ann:else\n")
+    assert "status.auth" in ctl(*nodes, "--password-file", wrong, "pools", check=3).stderr
