@@ -186,7 +186,13 @@ static void make_run_directory(const struct conf *conf)
 	str_fini(&why);
 }
 
-/* After privileges are dropped, before the threads that it is for. */
+static void confine(void *arg)
+{
+	workers_confine(arg);
+}
+
+/* After privileges are dropped, before the threads that it is for; the one that checks passwords
+ * may be there already, and has seen none. */
 static void make_sandbox(struct control *control, const struct conf *conf)
 {
 	struct str why = STR_INIT;
@@ -197,6 +203,7 @@ static void make_sandbox(struct control *control, const struct conf *conf)
 	control->sandbox = sandbox_new(&why);
 	if (!control->sandbox)
 		log_info("no sandbox: " VIEW_FMT, VIEW_ARG(str_as_view(&why)));
+	passwords_enter(confine, control);
 	str_fini(&why);
 }
 

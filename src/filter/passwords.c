@@ -45,7 +45,9 @@ static struct {
 	struct loop loop;
 	struct asker *askers; /* workers, and the control thread behind them; owns */
 	unsigned n_workers;
-	struct mail stop;
+	struct mail stop, late;
+	void (*enter)(void *arg); /* NULL: nothing */
+	void *enter_arg;
 #ifdef WEIR_CRYPT
 	struct crypt_data data; /* the thread's */
 #endif
@@ -113,11 +115,19 @@ static void on_question(struct loop *loop, struct mail *mail)
 	loop_post(job->loop, &job->mail);
 }
 
+static void on_late(struct loop *loop, struct mail *mail)
+{
+	(void)loop;
+	(void)mail;
+	helper.enter(helper.enter_arg);
+}
+
 static void *helper_main(void *arg)
 {
-	(void)arg;
 	pthread_setname_np(pthread_self(), "passwords");
 	setpriority(PRIO_PROCESS, 0, NICE); /* of this thread, on Linux */
+	if (arg)                            /* it was said before this thread was there */
+		helper.enter(helper.enter_arg);
 	loop_run(&helper.loop);
 	return NULL;
 }
@@ -158,7 +168,8 @@ bool passwords_start(unsigned n_workers, struct str *why)
 	make_askers(n_workers);
 	sigfillset(&set);
 	pthread_sigmask(SIG_BLOCK, &set, &before); /* signals are the control thread's */
-	helper.running = pthread_create(&helper.thread, NULL, helper_main, NULL) == 0;
+	helper.running =
+	    pthread_create(&helper.thread, NULL, helper_main, helper.enter ? &helper : NULL) == 0;
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (helper.running)
 		return true;
@@ -166,6 +177,16 @@ bool passwords_start(unsigned n_workers, struct str *why)
 	loop_fini(&helper.loop);
 	free(helper.askers);
 	return false;
+}
+
+void passwords_enter(void (*enter)(void *arg), void *arg)
+{
+	helper.enter = enter;
+	helper.enter_arg = arg;
+	if (!helper.running)
+		return;
+	helper.late.fn = on_late;
+	loop_post(&helper.loop, &helper.late);
 }
 
 void passwords_stop(void)

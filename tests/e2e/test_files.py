@@ -15,7 +15,8 @@ import pytest
 
 from backends import binary, free_port
 from certs import Authority
-from daemon import make_conf
+from daemon import Admin, make_conf
+from test_auth import HASHES, basic, write
 from wire import PATIENCE, SLOW, wait_for
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
@@ -300,6 +301,38 @@ def test_threads_that_read_strangers_bytes_are_confined(weir, app):
         daemon.checked = True
         os.kill(other, signal.SIGTERM)
         wait_for(lambda: not Path(f"/proc/{other}").exists())
+
+
+@pytest.mark.parametrize("where", ["route", "status"])
+def test_the_thread_that_checks_passwords_is_confined(weir, app, tmp_path, where):
+    """It is there from the start, when the sandbox is not, or comes with a reload; and works."""
+    auth = {"basic": {"file": write(tmp_path / "users", HASHES)}}
+    port = free_port()
+    keys = {"routes": [{"pool": "app", "auth": auth}]} if where == "route" else {
+        "status": {"bind": f"127.0.0.1:{port}", "auth": auth}}
+
+    def checks(daemon):
+        for name in HASHES:
+            asked = daemon.ask if where == "route" else Admin(port).call
+            assert asked("GET", "/metrics", headers=[basic(name, "wrong")]).status == 401
+            assert asked("GET", "/metrics", headers=[basic(name)]).status == 200
+    daemon = weir(app().addresses, sandbox="on", **keys)
+    said = daemon.admin.get("/v1/status")["sandbox"]
+    if not said or "seccomp" not in said:
+        pytest.skip(f"this build or kernel has: {said}")
+    checks(daemon)
+    assert confined(daemon.pid)["passwords"]
+    assert daemon.admin.get("/v1/status")["sandbox"] == said
+    assert daemon.stop() == 0
+    plain = weir(app().addresses, sandbox="on")
+    plain.fd_check = False  # the thread brings its own
+    assert "passwords" not in confined(plain.pid)
+    conf = copy.deepcopy(plain.conf)
+    conf.update(copy.deepcopy(keys) if where == "route" else
+                {"status": {**conf["status"], **keys["status"]}})
+    plain.reload(conf)
+    checks(plain)
+    assert confined(plain.pid)["passwords"]
 
 
 def test_the_sandbox_can_be_off(weir, app):

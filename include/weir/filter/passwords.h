@@ -56,6 +56,11 @@ struct password_wait {
  * thread as PASSWORDS_CONTROL. */
 #define PASSWORDS_CONTROL UINT32_MAX
 bool passwords_start(unsigned n_workers, struct str *why);
+/*
+ * Before anybody asks: the thread calls enter(arg), whenever it starts, or now if it runs;
+ * before it sees the first password.  It keeps to what it has then.
+ */
+void passwords_enter(void (*enter)(void *arg), void *arg);
 /* And no longer.  The loops of those who asked are there still, and may have letters. */
 void passwords_stop(void);
 /* They are gone: so is what the letters were in. */
