@@ -66,6 +66,12 @@ class Failure(Exception):
     """Something is not as it must be; the text says what."""
 
 
+def nearest(path):
+    """As one would type it from here."""
+    relative = os.path.relpath(path)
+    return path if relative.startswith('..') else relative
+
+
 # ---- processes ----
 
 def free_port():
@@ -108,15 +114,40 @@ class Processes:
         self.running = [(name, child) for name, child in self.running if child not in children]
 
 
+def log_of(name):
+    return nearest(os.path.join(OUT, f'{name}.log'))
+
+
 def wait_for(what, child, condition, seconds=15):
     end = time.monotonic() + seconds
     while not (value := condition()):
         if child.poll() is not None:
-            raise Failure(f'{what} ended with {child.returncode}, see build/demo/{what}.log')
+            raise Failure(f'{what} ended with {child.returncode}, see {log_of(what)}')
         if time.monotonic() > end:
-            raise Failure(f'{what} is not ready after {seconds} s, see build/demo/{what}.log')
+            raise Failure(f'{what} is not ready after {seconds} s, see {log_of(what)}')
         time.sleep(0.05)
     return value
+
+
+def answers(path):
+    """Whether weir behind this socket is ready."""
+    try:
+        connection = UnixHTTP(path)
+        connection.request('GET', '/readyz')
+        status = connection.getresponse().status
+        connection.close()
+        return status == 200
+    except OSError:
+        return False
+
+
+def socket_in(folder):
+    """Where the status socket can be, and a folder to be removed at the end, or None."""
+    path = os.path.join(folder, 'weir.sock')
+    if len(path) <= SOCKET_PATH_MAX:
+        return path, None
+    scratch = tempfile.mkdtemp(prefix='weir-demo-')
+    return os.path.join(scratch, 'weir.sock'), scratch
 
 
 def is_open(port):
@@ -188,14 +219,10 @@ class Weir:
         self.tls_port = free_port()
         make_certificate()
         self.conf = os.path.join(OUT, 'weir.yaml')
-        self.socket = os.path.join(OUT, 'weir.sock')
-        self.scratch = None
-        if len(self.socket) > SOCKET_PATH_MAX:
-            self.scratch = tempfile.mkdtemp(prefix='weir-demo-')
-            self.socket = os.path.join(self.scratch, 'weir.sock')
+        self.socket, self.scratch = socket_in(OUT)
         self.write_conf(apps['app'][:2])
         self.child = processes.start('weir', [os.path.join(BIN, 'weir'), '-c', self.conf])
-        wait_for('weir', self.child, self.is_ready)
+        wait_for('weir', self.child, lambda: answers(self.socket))
 
     def write_conf(self, app):
         """The sample app's pool has the backends given, the others all theirs."""
@@ -209,16 +236,6 @@ class Weir:
                            python=inline(self.apps['python']), app=block)
         with open(self.conf, 'w', encoding='utf-8') as out:
             out.write(text)
-
-    def is_ready(self):
-        try:
-            connection = UnixHTTP(self.socket)
-            connection.request('GET', '/readyz')
-            status = connection.getresponse().status
-            connection.close()
-            return status == 200
-        except OSError:
-            return False
 
     def ctl(self, *args):
         return subprocess.run([os.path.join(BIN, 'weirctl'), '-s', self.socket, *args],
@@ -392,12 +409,6 @@ def show(weir):
     return sent, screen
 
 
-def nearest(path):
-    """As one would type it from here."""
-    relative = os.path.relpath(path)
-    return path if relative.startswith('..') else relative
-
-
 def invite(weir):
     ctl = f'{nearest(os.path.join(BIN, "weirctl"))} -s {nearest(weir.socket)}'
     heading('try')
@@ -420,7 +431,7 @@ def wait_for_the_user(weir, processes, seconds):
     end = time.monotonic() + seconds if seconds else None
     while end is None or time.monotonic() < end:
         if weir.child.poll() is not None:
-            raise Failure(f'weir ended with {weir.child.returncode}, see build/demo/weir.log')
+            raise Failure(f'weir ended with {weir.child.returncode}, see {log_of("weir")}')
         waves.go_on()
         time.sleep(0.2)
 
@@ -608,8 +619,8 @@ def run(args, processes):
         weir.cleanup()
 
 
-def main():
-    parser = argparse.ArgumentParser(prog='scripts/demo', description=__doc__,
+def main(run=run, prog='scripts/demo', description=__doc__):
+    parser = argparse.ArgumentParser(prog=prog, description=description,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--for', dest='seconds', type=seconds_of, default=0, metavar='TIME',
                         help='stop after this time, e.g. 30s or 5m')

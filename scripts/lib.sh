@@ -21,7 +21,7 @@ PACKAGES_BUILD=(gcc libc6-dev cmake:cmake ninja-build:ninja 'pkgconf|pkg-config'
 	libxxhash-dev libncurses-dev libseccomp-dev libsqlite3-dev libc-ares-dev libhiredis-dev
 	libzstd-dev libbrotli-dev zlib1g-dev libcrypt-dev)
 # shellcheck disable=SC2034
-PACKAGES_APPS=(nodejs:node gunicorn curl:curl nghttp2-client:h2load tmux:tmux procps)
+PACKAGES_APPS=(nodejs:node gunicorn curl:curl openssl:openssl nghttp2-client:h2load tmux:tmux procps)
 # shellcheck disable=SC2034
 PACKAGES_SCALE=(nodejs:node redis-server:redis-server)
 # shellcheck disable=SC2034

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """A WSGI app for gunicorn, for the demo and the end-to-end tests.
 
-Paths: / (the name), /bytes/N, /chunked/N (no Content-Length), /echo (JSON of
-what was received), /file?path=P (below WSGI_APP_ROOT).  WSGI_APP_NAME is the
+Paths: / (the name), /bytes/N, /chunked/N (no Content-Length), /catalogue (JSON of some
+size), /echo (JSON of what was received), /file?path=P (below WSGI_APP_ROOT).  WSGI_APP_NAME is the
 name.  usage: gunicorn --chdir tests/apps wsgi_app:app
 """
 import hashlib
@@ -71,6 +71,10 @@ def app(environ, start_response):
         return pattern(size)
     if path == "/echo":
         return text(start_response, "200 OK", echo(environ), "application/json")
+    if path == "/catalogue":
+        rows = [{"id": i, "name": f"article {i}", "price": 100 + i * 37 % 900, "stock": i * 7 % 50}
+                for i in range(500)]
+        return text(start_response, "200 OK", json.dumps(rows).encode(), "application/json")
     if path == "/file":
         file = open_file(environ)
         if file is None:
