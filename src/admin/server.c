@@ -227,7 +227,7 @@ static void conn_run_soon(struct conn *c)
 		conn_run(c);
 		return;
 	}
-	place_waits(&c->place, WAIT_ANSWER, admin->loop->now_us);
+	wait_for(c, WAIT_ANSWER, false);
 	watch(c, false, false);
 	loop_next_turn(admin->loop, &c->again);
 }
@@ -381,7 +381,7 @@ static bool has_asked(struct conn *c)
 	char byte;
 	if (c->place.wait != WAIT_IDLE || recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0)
 		return false;
-	place_waits(&c->place, WAIT_ANSWER, c->admin->loop->now_us);
+	wait_for(c, WAIT_ANSWER, false);
 	return true;
 }
 
