@@ -10,18 +10,19 @@
 
 /* As nghttp2 has it: what a string may take, coded or not. */
 #define STRING_MAX 65536
+/* In a block that is too large; with 30 bits a character it is still larger than the table. */
+#define STRING_SMALL 16384
 /* In place of one that is larger; longer than the table ever is (4096 by default). */
 #define STAND_IN 8192
-
-/* Many frames with next to nothing in them are no block. */
-#define FRAMES_MAX 64
+#define STAND_IN_ROOM (STAND_IN + 3)
 
 /* ---- strings ---- */
 
 struct walk {
+	struct h2_block *block;
 	const uint8_t *in, *end;
 	uint8_t *out; /* never ahead of `in` */
-	bool shortened;
+	size_t max;   /* of a string */
 };
 
 static void copy(struct walk *w, size_t n)
@@ -62,24 +63,36 @@ static void put_stand_in(struct walk *w)
 	w->out += STAND_IN;
 }
 
+/* False: it is not all here, or as much as the one that stands in. */
 static bool pass_string(struct walk *w)
 {
 	uint64_t len;
-	size_t n = read_int(w, 7, &len);
-	if (!n || len > (size_t)(w->end - w->in) - n)
+	size_t n = read_int(w, 7, &len), here = (size_t)(w->end - w->in);
+	if (!n || (len <= w->max && len > here - n) || (len > w->max && here < STAND_IN_ROOM))
 		return false;
-	if (likely(len <= STRING_MAX)) {
+	w->block->strings--;
+	if (likely(len <= w->max)) {
 		copy(w, n + (size_t)len);
 		return true;
 	}
-	w->in += n + len;
-	w->shortened = true;
+	w->block->too_large = true;
+	w->block->skip = len;
+	w->in += n;
 	put_stand_in(w);
 	return true;
 }
 
+static bool skip_string(struct walk *w)
+{
+	size_t n = (size_t)(w->end - w->in);
+	n = n < w->block->skip ? n : (size_t)w->block->skip;
+	w->block->skip -= n;
+	w->in += n;
+	return true;
+}
+
 /* RFC 7541 6: indexed, a size of the table, or a literal with or without an index. */
-static bool pass_field(struct walk *w)
+static bool pass_index(struct walk *w)
 {
 	uint8_t first = *w->in;
 	bool literal = !(first & 0x80) && (first & 0xe0) != 0x20;
@@ -89,20 +102,33 @@ static bool pass_field(struct walk *w)
 	if (!n)
 		return false;
 	copy(w, n);
-	return !literal || ((index || pass_string(w)) && pass_string(w));
+	w->block->strings = !literal ? 0 : index ? 1 : 2;
+	return true;
 }
 
-bool h2_block_shorten(struct h2_block *block)
+/* Over what is gathered, from where it was; false: there is something that it does not pass. */
+static bool walk_on(struct h2_block *block)
 {
 	uint8_t *bytes = (uint8_t *)block->bytes;
-	struct walk w = {bytes, bytes + block->len, bytes, false};
-	while (w.in < w.end)
-		if (!pass_field(&w)) {
-			copy(&w, (size_t)(w.end - w.in));
-			break;
-		}
+	struct walk w = {
+	    .block = block,
+	    .in = bytes + block->walked,
+	    .end = bytes + block->len,
+	    .out = bytes + block->walked,
+	    .max = block->too_large ? STRING_SMALL : STRING_MAX,
+	};
+	bool goes = true;
+	while (w.in < w.end && goes) {
+		goes = block->skip      ? skip_string(&w)
+		       : block->strings ? pass_string(&w)
+					: pass_index(&w);
+		if (!block->strings)
+			block->n_fields = (size_t)(w.out - bytes);
+	}
+	block->walked = (size_t)(w.out - bytes);
+	copy(&w, (size_t)(w.end - w.in));
 	block->len = (size_t)(w.out - bytes);
-	return w.shortened;
+	return goes;
 }
 
 /* ---- frames ---- */
@@ -149,6 +175,35 @@ static bool strip(struct h2_block *block)
 	return true;
 }
 
+static struct h2_block_next whole(struct h2_block *block)
+{
+	walk_on(block);
+	if (block->skip)
+		return bad(NGHTTP2_COMPRESSION_ERROR);
+	return (struct h2_block_next){H2_BLOCK_WHOLE, block->bytes, block->len, 0};
+}
+
+/* More than a list may have: it goes on as far as there are whole fields. */
+static struct h2_block_next part(struct h2_block *block)
+{
+	block->too_large = true;
+	walk_on(block);
+	if (block->len - block->n_fields > H2_BLOCK_MAX)
+		return bad(NGHTTP2_COMPRESSION_ERROR);
+	if (!block->n_fields)
+		return more;
+	return (struct h2_block_next){H2_BLOCK_PART, block->bytes, block->n_fields, 0};
+}
+
+/* They are with the session. */
+static void drop_fields(struct h2_block *block)
+{
+	block->len -= block->n_fields;
+	block->walked -= block->n_fields;
+	memmove(block->bytes, block->bytes + block->n_fields, block->len);
+	block->n_fields = 0;
+}
+
 /* All of a frame of the block is here. */
 static struct h2_block_next frame_over(struct h2_block *block)
 {
@@ -157,8 +212,8 @@ static struct h2_block_next frame_over(struct h2_block *block)
 	if (first && !strip(block))
 		return bad(NGHTTP2_PROTOCOL_ERROR);
 	if (block->last & NGHTTP2_FLAG_END_HEADERS)
-		return (struct h2_block_next){.step = H2_BLOCK_WHOLE};
-	return more;
+		return whole(block);
+	return block->len > H2_BLOCK_MAX ? part(block) : more;
 }
 
 /* The head of a frame that belongs to the block. */
@@ -172,13 +227,14 @@ static struct h2_block_next frame_begins(struct h2_block *block)
 		block->gathers = true;
 		block->id = frame_id(f);
 		block->flags = f[4];
-		block->n_frames = 0;
-		block->len = 0;
 	} else if (f[3] != NGHTTP2_CONTINUATION || frame_id(f) != block->id) {
 		return bad(NGHTTP2_PROTOCOL_ERROR);
 	}
-	if (block->len + len > H2_BLOCK_MAX || block->n_frames == FRAMES_MAX)
+	block->came += len;
+	if (block->came > H2_BLOCK_FLOOD || block->n_frames == H2_BLOCK_FRAMES)
 		return bad(NGHTTP2_ENHANCE_YOUR_CALM);
+	if (block->n_fields)
+		drop_fields(block);
 	char *bytes = realloc(block->bytes, block->len + len + 1);
 	if (!bytes)
 		return bad(NGHTTP2_INTERNAL_ERROR);

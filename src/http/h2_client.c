@@ -33,7 +33,7 @@ struct h2_client {
 	uint32_t idle_frames;    /* since the last one that brought something */
 	int32_t too_large;       /* the stream whose fields were, last */
 	struct h2_block block;   /* of more than a frame */
-	bool shortened;          /* it had a string that was too large */
+	bool only_table;         /* fields come that count for the table only */
 	bool given_up;           /* what still comes means nothing */
 	int32_t head_of;         /* whose head or trailers are being read; 0: nobody's */
 	size_t head_len;         /* of that, as it came */
@@ -98,7 +98,7 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 	bool ok;
 	(void)session;
 	(void)flags;
-	if (unlikely(h2->shortened))
+	if (unlikely(h2->only_table))
 		ok = false;
 	else if (n.len && n.ptr[0] == ':') {
 		h2->is_head = true;
@@ -404,29 +404,31 @@ static bool feed_frame(struct h2_client *h2, const nghttp2_frame_hd *hd, const v
 	return feed(h2, head, sizeof(head)) && feed(h2, ptr, hd->length);
 }
 
-/* What was gathered of a large block, shortened where it must be. */
-static bool feed_block(struct h2_client *h2)
+/* What was gathered of a block of more than a frame.  One that is too large goes in parts, of
+ * which the first resets the stream, if that is still there, and the others are for the table. */
+static bool feed_block(struct h2_client *h2, const struct h2_block_next *next)
 {
-	struct h2_block *block = &h2->block;
+	const struct h2_block *block = &h2->block;
 	bool ok = true;
-	h2->shortened = h2_block_shorten(block);
+	h2->only_table = block->too_large;
 	nghttp2_frame_hd hd = {
 	    .stream_id = block->id,
 	    .type = NGHTTP2_HEADERS,
-	    .flags = block->flags & NGHTTP2_FLAG_END_STREAM,
+	    .flags = block->too_large ? 0 : block->flags & NGHTTP2_FLAG_END_STREAM,
 	};
 	size_t at = 0;
 	do {
-		size_t left = block->len - at;
+		size_t left = next->n - at;
 		hd.length = left < H2_FRAME_MAX ? left : H2_FRAME_MAX;
 		hd.flags |= hd.length == left ? NGHTTP2_FLAG_END_HEADERS : 0;
-		ok = feed_frame(h2, &hd, block->bytes + at);
+		ok = feed_frame(h2, &hd, next->ptr + at);
 		at += hd.length;
 		hd.type = NGHTTP2_CONTINUATION;
 		hd.flags = 0;
-	} while (ok && at < block->len);
-	h2->shortened = false;
-	h2_block_end(block);
+	} while (ok && at < next->n);
+	h2->only_table = false;
+	if (next->step == H2_BLOCK_WHOLE)
+		h2_block_end(&h2->block);
 	return ok;
 }
 
@@ -434,7 +436,7 @@ static bool feed_block(struct h2_client *h2)
 static void give_up_block(struct h2_client *h2, uint32_t why)
 {
 	h2->head_of = h2->block.id;
-	h2->head_len = h2->block.len;
+	h2->head_len = h2->block.came;
 	h2_block_end(&h2->block);
 	h2->given_up = true;
 	nghttp2_session_terminate_session(h2->session, why);
@@ -448,8 +450,8 @@ bool h2_client_read(struct h2_client *h2, char *ptr, size_t len)
 		bool ok = true;
 		if (likely(next.step == H2_BLOCK_PASS))
 			ok = feed(h2, next.ptr, next.n);
-		else if (next.step == H2_BLOCK_WHOLE)
-			ok = feed_block(h2);
+		else if (next.step == H2_BLOCK_PART || next.step == H2_BLOCK_WHOLE)
+			ok = feed_block(h2, &next);
 		else if (next.step == H2_BLOCK_BAD)
 			give_up_block(h2, next.why);
 		if (unlikely(!ok))

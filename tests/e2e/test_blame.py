@@ -5,7 +5,8 @@ import pytest
 
 from backends import answer_all
 from h2peer import H2Server, answering
-from wire import chunked, request, wait_for
+from h2wire import raw
+from wire import Closed, Truncated, chunked, request, wait_for
 
 STRICT = {"balance": "round-robin", "outlier": {"consecutive_errors": 3, "eject": "300s"}}
 
@@ -143,7 +144,7 @@ def test_too_large_over_http2(pair, n, size, limit):
     nobody_is_blamed(daemon)
 
 
-@pytest.mark.parametrize("size", [70_000, 110_000, 400_000])
+@pytest.mark.parametrize("size", [70_000, 400_000, 1_200_000])
 def test_a_field_beyond_what_http2_can_have(pair, size):
     """The one who asked for it is told why, also where weir gives up the connection."""
     daemon = pair(lambda peer: fields_h2(peer, 1, size), "h2")
@@ -156,9 +157,20 @@ def test_a_field_beyond_what_http2_can_have(pair, size):
 KNOWN, AFTER = ("x-known", "a" * 50), ("x-after", "b" * 50)
 
 
-@pytest.mark.parametrize("size", [70_000, 110_000, 200_000])
-@pytest.mark.parametrize("kind", [hpack.HeaderTuple, hpack.NeverIndexedHeaderTuple])
-def test_a_field_that_is_too_large_ends_its_stream_alone(weir, scripted, size, kind):
+LARGE = {
+    "a string": [("x-large", "X" * 70_000)],
+    "a block of eight frames": [("x-large", "X" * 110_000)],
+    "a string of a megabyte, nearly": [("x-large", "X" * 1_000_000)],
+    "ten frames of small fields": [(f"x-{i}", "v" * 100) for i in range(1500)],
+    "as many as are no flood": [(f"x-{i}", "v" * 100) for i in range(9000)],
+    "an octet each": [("x-same", "v" * 100)] * 200_000,
+}
+INDEXED, PLAIN = hpack.HeaderTuple, hpack.NeverIndexedHeaderTuple
+
+
+@pytest.mark.parametrize("large, kind", [(large, kind) for large in LARGE for kind in (INDEXED, PLAIN)
+                                         if (large, kind) != ("an octet each", PLAIN)])
+def test_a_head_that_is_too_large_ends_its_stream_alone(weir, scripted, large, kind):
     """The others of the connection go on, and weir's table is as the backend's still."""
     connections = []
 
@@ -173,22 +185,70 @@ def test_a_field_that_is_too_large_ends_its_stream_alone(weir, scripted, size, k
             server.head(stream, headers=[*fields], **more)
             return stream
         slow = head("/slow", KNOWN)
-        head("/bad", KNOWN, kind("x-large", "X" * size), AFTER, end=True)
+        head("/bad", KNOWN, *[kind(*field) for field in LARGE[large]], AFTER, end=True)
         head("/good", KNOWN, AFTER, end=True)
         server.data(slow, b"whole", end=True)
         server.until_end()
-    daemon = weir([{"address": scripted(handler).address, "name": "b0"}], pool={"protocol": "h2", "retry": "off"}, workers=1)
+    daemon = weir([{"address": scripted(handler).address, "name": "b0"}],
+                  pool={"protocol": "h2", "retry": "off"}, workers=1)
     slow = daemon.connect()
     slow.send(request(target="/slow"))
     wait_for(lambda: connections)
     response = daemon.ask(target="/bad")
-    assert response.status == 502 and b"response_header_bytes" in response.body, response
+    assert response.status == 502 and b"response_header" in response.body, response
     good = daemon.ask(target="/good")
     assert good.status == 200
     assert (good.headers.get("x-known"), good.headers.get("x-after")) == (KNOWN[1], AFTER[1])
     assert slow.response().body == b"whole"
     assert len(connections) == 1
     nobody_is_blamed(daemon)
+
+
+def test_trailers_that_are_too_large_end_their_stream_alone(weir, scripted):
+    connections = []
+
+    def handler(peer):
+        connections.append(peer)
+        server = uncoded(H2Server(peer))
+        stream, _ = server.request()
+        server.head(stream, headers=[KNOWN])
+        server.data(stream, b"some")
+        server.h2.send_headers(stream, [KNOWN, *LARGE["ten frames of small fields"], AFTER],
+                               end_stream=True)
+        server.flush()
+        server.streams.pop(stream)
+        stream, _ = server.request()
+        server.answer(stream, b"good", headers=[KNOWN, AFTER])
+        server.until_end()
+    daemon = weir([scripted(handler).address], pool={"protocol": "h2", "retry": "off"}, workers=1)
+    client = daemon.connect()
+    client.send(request())
+    with pytest.raises((Truncated, Closed, ConnectionResetError)):
+        client.response()
+    good = daemon.ask()
+    assert (good.body, good.headers.get("x-known"), good.headers.get("x-after")) == \
+        (b"good", KNOWN[1], AFTER[1])
+    assert len(connections) == 1
+
+
+def test_a_flood_of_continuations_ends_the_connection(weir, scripted):
+    """Its bound is 1 MiB, or 1024 frames; whose head it was is told why."""
+    ends = []
+
+    def handler(peer, payload):
+        server = H2Server(peer)
+        stream, _ = server.request()
+        peer.send(raw(1, 0, stream, b"\x88"))
+        for _ in range(2000):
+            peer.send(raw(9, 0, stream, payload))
+        server.until_end()
+        ends.append(server.goaway)
+    for payload in (b"", b"\x00\x01x\x7e" + b"v" * 126, b"\x88" * 16384):
+        daemon = weir([scripted(lambda peer: handler(peer, payload)).address],
+                      pool={"protocol": "h2", "retry": "off"}, workers=1)
+        response = daemon.ask()
+        assert response.status == 502, response
+        assert (b"response_header_bytes" in response.body) == (payload != b"")
 
 
 def test_the_limits_are_settings(pair):

@@ -28,7 +28,11 @@
 #include "weir/http/h2_window.h"
 #include "weir/http/message.h"
 
-/* A header list may take this much, in the form of HTTP/1. */
+/*
+ * A header list may take this much, in the form of HTTP/1; one that takes more costs its stream
+ * (H2_END_TOO_LARGE), and the others go on.  Beyond 1 MiB as it comes, or 1024 frames, it is a
+ * flood, and ends the connection.
+ */
 #define H2_CLIENT_HEAD_MAX (64 * 1024)
 /* Frames that bring nothing (PING, SETTINGS, empty DATA, 1xx ...) between two that do. */
 #define H2_CLIENT_IDLE_FRAMES 1000
@@ -124,8 +128,8 @@ void h2_client_goaway(struct h2_client *h2, enum h2_code code);
 /* There is nothing more to read or to write. */
 bool h2_client_is_over(const struct h2_client *h2);
 /*
- * It is over because of this stream, whose head takes more than is gathered of one (256 KiB):
- * what follows on the connection cannot be understood without it.  0: for other reasons.
+ * It is over because of this stream, whose head was a flood: what follows on the connection
+ * cannot be understood without it.  0: for other reasons.
  */
 int32_t h2_client_broke_at(const struct h2_client *h2);
 /* Streams the backend allows at once. */
