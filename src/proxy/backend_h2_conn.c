@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 #include "backend_h2_conn.h"
+#include "bulk.h"
 #include "refused.h"
 
 #include "weir/base/check.h"
@@ -408,6 +409,9 @@ static void on_readable(struct stream *stream)
 {
 	struct h2_conn *conn = conn_of(stream);
 	struct backend_h2 *h2 = conn->owner;
+	if (unlikely(conn->bulk >= BULK_TURN) && stream_put_off(stream))
+		return;
+	conn->bulk = 0;
 	conn->busy = true;
 	conn->pinged = false;
 	conn->read_us = h2->worker->loop.now_us;

@@ -95,6 +95,7 @@ struct h2_conn {
 	uint64_t idle_us, ping_us;
 	uint64_t read_us, unused_us;
 	uint64_t asked_us; /* the first request since `read_us` */
+	uint64_t bulk;     /* of bodies that are, since the last event: see bulk.h */
 	enum err why;      /* DEAD: what those who wait for it are told */
 	bool may_be_http1; /* ALPN offered both */
 	bool left;         /* GOAWAY has come */

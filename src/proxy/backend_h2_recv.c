@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "backend_h2_conn.h"
+#include "bulk.h"
 #include "refused.h"
 
 static void reset(struct backend_stream *s)
@@ -29,9 +30,11 @@ static void refuse(struct backend_stream *s)
 	backend_stream_lost(s, OUTCOME_bad_response);
 }
 
-/* Whether so much more, and its end, fits what was announced. */
+/* So much more, and its end: whether it fits what was announced. */
 static bool fits(struct backend_stream *s, size_t len, bool end)
 {
+	if (s->left >= BULK_BYTES)
+		s->conn->bulk += len;
 	if (s->left == UINT64_MAX)
 		return true;
 	if (len > s->left)

@@ -81,7 +81,8 @@ static void send_piece(struct peer *peer, struct view bytes)
 {
 	str_view(&peer->unsent, bytes);
 	send_unsent(peer);
-	world_settle(peer->world);
+	if (!peer->cut->still)
+		world_settle(peer->world);
 }
 
 void peer_raw(struct peer *peer, struct view bytes)

@@ -18,6 +18,7 @@ enum peer_version { PEER_HTTP1, PEER_HTTP2 };
 struct peer_cut {
 	enum { CUT_NOWHERE, CUT_EVERYWHERE, CUT_AT } mode;
 	size_t at;      /* CUT_AT: behind so many bytes of each thing that is said */
+	bool still;     /* weir gets no turn when something is said */
 	size_t longest; /* the longest thing said so far: where cutting makes sense */
 };
 

@@ -138,11 +138,16 @@ void peer_h1_understand(struct peer *peer)
 
 /* ---- speaking ---- */
 
-static void say_fields(struct str *out, struct view fields)
+/* True: among them is the length of the body. */
+static bool say_fields(struct str *out, struct view fields)
 {
 	struct view name, value;
-	while (peer_next_field(&fields, &name, &value))
+	bool has_length = false;
+	while (peer_next_field(&fields, &name, &value)) {
 		str_printf(out, VIEW_FMT ": " VIEW_FMT "\r\n", VIEW_ARG(name), VIEW_ARG(value));
+		has_length |= view_ieq(name, VIEW("content-length"));
+	}
+	return has_length;
 }
 
 static void say_start(struct peer *peer, struct str *out, struct view start)
@@ -175,13 +180,13 @@ static bool is_interim(struct view start)
 void peer_h1_say(struct peer *peer, const struct peer_words *words)
 {
 	struct str out = STR_INIT;
-	peer->chunked = words->unfinished;
 	say_start(peer, &out, words->start);
-	say_fields(&out, words->fields);
+	bool has_length = say_fields(&out, words->fields);
+	peer->chunked = words->unfinished && !has_length;
 	bool silent = peer->is_backend && (is_interim(words->start) || *words->start.ptr == '1');
 	if (peer->chunked)
 		str_text(&out, "Transfer-Encoding: chunked\r\n");
-	else if (!silent && (peer->is_backend || words->body.len))
+	else if (!silent && !has_length && (peer->is_backend || words->body.len))
 		str_printf(&out, "Content-Length: %zu\r\n", words->body.len);
 	str_text(&out, "\r\n");
 	say_piece(peer, &out, words->body, false);

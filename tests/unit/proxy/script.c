@@ -411,6 +411,13 @@ static void hear_nothing(struct script *s, struct peer *peer, struct place *plac
 		fail(s, "heard '" VIEW_FMT "'", VIEW_ARG(str_as_view(&heard->heard.start)));
 }
 
+static void have(struct script *s, const struct peer *peer, struct words *w)
+{
+	uint64_t n = number(s, w);
+	if (peer->heard.body.len != n)
+		fail(s, "has %zu bytes", peer->heard.body.len);
+}
+
 static _Noreturn void not_come(struct script *s, const struct peer *peer, const struct str *wanted)
 {
 	if (!peer)
@@ -425,6 +432,7 @@ static _Noreturn void not_come(struct script *s, const struct peer *peer, const 
 
 static void hear(struct script *s, struct peer *peer, struct place *place, struct words *w)
 {
+	s->cut.still = false;
 	if (skip_word(w, "nothing")) {
 		hear_nothing(s, peer, place);
 		return;
@@ -565,6 +573,8 @@ static void act(struct script *s, struct view name, struct words *w)
 		hear(s, peer, place, w);
 	} else if (view_eq(verb, VIEW("is"))) {
 		be(s, peer, place, w);
+	} else if (peer && view_eq(verb, VIEW("has"))) {
+		have(s, peer, w);
 	} else if (view_eq(verb, VIEW("<"))) {
 		raw_in(s, peer, place, trim(w->rest));
 	} else if (!peer) {
@@ -594,6 +604,8 @@ static void run_line(struct script *s, struct view line)
 		pass(s, &w);
 	else if (view_eq(first, VIEW("expect")))
 		expect(s, &w);
+	else if (view_eq(first, VIEW("at")) && skip_word(&w, "once"))
+		s->cut.still = true;
 	else
 		act(s, first, &w);
 }

@@ -25,6 +25,8 @@
  *   client shuts           b1 shuts              ends its direction
  *   client closes          b1 closes             at once, read or not
  *   b1 refuses             b1 listens            connections from now on
+ *   at once                                      weir gets no turn until something is heard
+ *   client has 70000                             so many bytes of the body now
  *   after 500ms
  *   expect outcome.ok = 1                        see world_counter
  *   client > GET / HTTP/1.1\r\n\r\n              bytes of HTTP/1 as they are
