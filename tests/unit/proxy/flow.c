@@ -10,6 +10,7 @@
 		script_run_file(WEIR_SOURCE_DIR "/tests/unit/proxy/cases/" #name ".txt"); \
 	}
 
+FLOW(asking)
 FLOW(bulk)
 FLOW(exchange)
 FLOW(gather)

@@ -616,6 +616,7 @@ struct plan {
 	unsigned n_backends;
 	bool allowed[2][2]; /* side, version */
 	bool uncut;
+	struct view second; /* empty: there is one pool */
 	struct str listener, route, pool;
 };
 
@@ -641,6 +642,8 @@ static bool plan_line(struct script *s, struct plan *plan, struct view line)
 	struct view first = next_word(&w);
 	if (view_eq(first, VIEW("backends")))
 		plan->n_backends = (unsigned)number(s, &w);
+	else if (view_eq(first, VIEW("second")))
+		plan->second = next_word(&w);
 	else if (view_eq(first, VIEW("listener")))
 		plan_yaml(&plan->listener, w.rest);
 	else if (view_eq(first, VIEW("route")))
@@ -661,6 +664,7 @@ static bool plan_line(struct script *s, struct plan *plan, struct view line)
 
 static void write_conf(struct script *s, const struct plan *plan, struct str *yaml)
 {
+	const char *protocol = s->versions[1] == PEER_HTTP2 ? "h2" : "http1";
 	str_printf(yaml,
 		   "workers: 1\n"
 		   "listeners:\n"
@@ -671,10 +675,13 @@ static void write_conf(struct script *s, const struct plan *plan, struct str *ya
 		   "    balance: round-robin\n"
 		   "    protocol: %s\n" VIEW_FMT "    backends:\n",
 		   VIEW_ARG(str_as_view(&plan->listener)), VIEW_ARG(str_as_view(&plan->route)),
-		   s->versions[1] == PEER_HTTP2 ? "h2" : "http1",
-		   VIEW_ARG(str_as_view(&plan->pool)));
-	for (unsigned i = 1; i <= plan->n_backends; i++)
+		   protocol, VIEW_ARG(str_as_view(&plan->pool)));
+	for (unsigned i = 1; i <= plan->n_backends; i++) {
+		if (plan->second.len && i == plan->n_backends)
+			str_printf(yaml, "  " VIEW_FMT ":\n    protocol: %s\n    backends:\n",
+				   VIEW_ARG(plan->second), protocol);
 		str_printf(yaml, "      - {name: b%u, address: 'unix:$DIR/b%u'}\n", i, i);
+	}
 }
 
 /* ---- runs ---- */
