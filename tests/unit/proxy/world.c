@@ -98,6 +98,27 @@ struct world *world_new(const char *yaml)
 	return w;
 }
 
+enum err world_reload(struct world *w, const char *yaml, struct str *why)
+{
+	struct control *control = &w->control;
+	struct conf *conf = load(yaml, w->dir);
+	struct shared_conf *shared = conf ? shared_conf_new(conf, why) : NULL;
+	if (!shared)
+		return ERR_SYNTAX;
+	members_prepare(control->members, conf);
+	struct generation *gen = generation_new(control, shared, why);
+	if (gen) {
+		generation_publish(control, gen);
+		runtime_tell(control);
+		runtime_settle(control);
+		members_commit(control->members);
+	} else {
+		members_cancel(control->members);
+	}
+	shared_conf_put(shared);
+	return gen ? ERR_OK : ERR_IO;
+}
+
 /* ---- turns ---- */
 
 static bool had_events;

@@ -27,6 +27,8 @@ struct world {
 
 /* `yaml`: $DIR in it is the world's folder.  NULL with a message on stderr. */
 struct world *world_new(const char *yaml);
+/* Another configuration, as control_reload has it, but for what follows files. */
+enum err world_reload(struct world *w, const char *yaml, struct str *why);
 /* One round of both loops; true when either had anything to do. */
 bool world_turn(struct world *w);
 void world_settle(struct world *w);
