@@ -292,12 +292,15 @@ def children(pid):
         return [int(child) for child in listed.read().split()]
 
 
+PID_NAMESPACE = ["unshare", "--pid", "--fork",
+                 *(["--user", "--map-root-user"] if os.getuid() else [])]
+
+
 def test_process_1_goes_on(weir, app):
     """Its end would be the container's: a hand-over is refused, everything else works, and a
     process that lost its parent is reaped, whether it ended before or after."""
-    ns = ["unshare", "--pid", "--fork", *(["--user", "--map-root-user"] if os.getuid() else [])]
     orphans = '(true &); (sleep 0.3 &); exec "$@"'
-    daemon = weir(app().addresses, wrapper=[*ns, "sh", "-c", orphans, "sh"], shutdown_timeout="5s")
+    daemon = weir(app().addresses, wrapper=[*PID_NAMESPACE, "sh", "-c", orphans, "sh"], shutdown_timeout="5s")
     inner = children(daemon.pid)[0]
     wait_for(lambda: not children(inner), what="orphans are reaped")
     os.kill(inner, signal.SIGUSR2)

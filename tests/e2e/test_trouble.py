@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Trouble beside the traffic, under load: a full stderr, a full disk, a FIFO that nobody reads.
-For scripts/chaos; what is asserted here is in test_log.py as well, without the load."""
+"""Trouble beside the traffic, under load: a full stderr, a full disk, a FIFO that nobody reads,
+signals and orphans of process 1.  For scripts/chaos; what is asserted here is in test_log.py and
+test_handover.py as well, without the load."""
 import contextlib
 import os
+import signal
 import threading
 import time
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 
 from backends import free_port
 from openloop import Load
+from test_handover import PID_NAMESPACE, children
 from test_log import dropped
 from test_resilience import tell_load
 from wire import wait_for
@@ -109,3 +112,30 @@ def test_a_full_stderr(weir, app, tmp_path):
         seen = reader_of(reader)
         wait_for(lambda: daemon.reload(daemon.conf) and b"dropped before this one" in seen)
     os.close(writer)
+
+
+def test_process_1(weir, app):
+    """In a PID namespace: a hand-over is refused with a sentence, orphans are reaped, a reload
+    and a reopening work, TERM ends it, and no request notices."""
+    orphans = '(while :; do (sleep 0.01 &); sleep 0.05; done) & exec "$@"'
+    daemon = weir(app(2).addresses, wrapper=[*PID_NAMESPACE, "sh", "-c", orphans, "sh"])
+    inner = children(daemon.pid)[0]
+    with Load(daemon.port, RATE) as load:
+        load.wait_for(RATE)
+        for n in range(1, 4):
+            os.kill(inner, signal.SIGUSR2)
+            wait_for(lambda: daemon.stderr.count("this is process 1") >= n)
+            os.kill(inner, signal.SIGUSR1)
+            os.kill(inner, signal.SIGHUP)
+            wait_for(lambda: f"generation {n + 1}" in daemon.stderr)
+            load.wait_for((n + 1) * RATE)
+        os.kill(children(inner)[0], signal.SIGKILL)  # who made the orphans
+        reaped = took(lambda: wait_for(lambda: not children(inner), what="orphans are reaped"))
+        load.wait_for(len(load.rows) + RATE)
+    daemon.checked = True
+    os.kill(inner, signal.SIGTERM)
+    stop = took(daemon.wait)
+    tell_load("process 1: USR2, USR1, HUP, orphans", load, "3 hand-overs refused with a sentence, "
+              f"all orphans reaped after {reaped:.2f} s, stop {stop:.2f} s")
+    assert daemon.child.returncode == 0 and "stopped" in daemon.stderr
+    assert not load.failed and set(load.statuses) == {200}, load.statuses
