@@ -22,31 +22,21 @@ void jose_base64(struct view bytes, struct str *out)
 	base64_put(out, bytes, '-', '_');
 }
 
-/* Of either alphabet. */
-static int digit_of(char c)
-{
-	int digit = base64_digit(c, '-', '_');
-	return digit < 0 ? base64_digit(c, '+', '/') : digit;
-}
-
 bool jose_base64_read(struct view text, struct str *out)
 {
-	uint32_t bits = 0;
-	unsigned n = 0;
-	while (text.len && text.ptr[text.len - 1] == '=')
+	while (view_ends(text, VIEW("=")))
 		text.len--;
-	for (size_t i = 0; i < text.len; i++) {
-		int digit = digit_of(text.ptr[i]);
-		if (digit < 0)
-			return false;
-		bits = bits << 6 | (uint32_t)digit;
-		n += 6;
-		if (n < 8)
-			continue;
-		n -= 8;
-		str_char(out, (char)(bits >> n & 255));
+	if (!str_reserve(out, text.len))
+		return false;
+	char *to = out->ptr + out->len;
+	for (size_t i = 0; i < text.len; i++)
+		to[i] = text.ptr[i] == '+' ? '-' : text.ptr[i] == '/' ? '_' : text.ptr[i];
+	ptrdiff_t n = base64_read(view_of(to, text.len), BASE64_URL, to, text.len);
+	if (text.len) {
+		out->len += n > 0 ? (size_t)n : 0;
+		out->ptr[out->len] = '\0';
 	}
-	return text.len % 4 != 1;
+	return n >= 0;
 }
 
 /* ---- keys ---- */

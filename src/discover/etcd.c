@@ -14,6 +14,7 @@
 
 #include "ask.h"
 
+#include "weir/base/base64.h"
 #include "weir/base/check.h"
 
 /* A watch says nothing while nothing changes: after so long all is looked at anew. */
@@ -54,19 +55,16 @@ static void put_base64(struct str *out, struct view v)
 /* Owned text, terminated; NULL: malformed. */
 static char *from_base64(const char *text, size_t *len)
 {
-	size_t n = strlen(text), pad = 0;
-	char *out = malloc(n / 4 * 3 + 4);
+	size_t cap = strlen(text) / 4 * 3;
+	char *out = malloc(cap + 1);
 	check(out != NULL);
-	while (n > pad && pad < 2 && text[n - 1 - pad] == '=')
-		pad++;
-	int got =
-	    n % 4 ? -1 : EVP_DecodeBlock((unsigned char *)out, (const unsigned char *)text, (int)n);
-	if (got < (int)pad) {
+	ptrdiff_t n = base64_read(view_str(text), BASE64_PADDED, out, cap);
+	if (n < 0) {
 		free(out);
 		return NULL;
 	}
-	*len = (size_t)got - pad;
-	out[*len] = '\0';
+	*len = (size_t)n;
+	out[n] = '\0';
 	return out;
 }
 

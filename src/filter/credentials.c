@@ -4,33 +4,6 @@
 
 #include "weir/base/base64.h"
 
-/* Padded; the bits that are left over are 0.  -1: malformed, or too long. */
-static ptrdiff_t decode(struct view v, char *out, size_t cap)
-{
-	size_t n = 0;
-	uint32_t bits = 0;
-	unsigned n_bits = 0;
-	if (v.len % 4)
-		return -1;
-	for (unsigned pad = 0; pad < 2 && view_ends(v, VIEW("=")); pad++)
-		v.len--;
-	for (size_t i = 0; i < v.len; i++) {
-		int d = base64_digit(v.ptr[i], '+', '/');
-		if (d < 0)
-			return -1;
-		bits = bits << 6 | (uint32_t)d;
-		n_bits += 6;
-		if (n_bits < 8)
-			continue;
-		n_bits -= 8;
-		if (n == cap)
-			return -1;
-		out[n++] = (char)(bits >> n_bits);
-		bits &= (1u << n_bits) - 1;
-	}
-	return bits || n_bits >= 6 ? -1 : (ptrdiff_t)n;
-}
-
 /* Neither has control characters; a NUL would end the password early. */
 static bool is_clean(struct view v)
 {
@@ -45,8 +18,8 @@ static bool parse(struct view value, struct credentials *out)
 	const struct view scheme = VIEW("Basic ");
 	if (!view_istarts(value, scheme))
 		return false;
-	ptrdiff_t len =
-	    decode(view_trim(view_skip(value, scheme.len)), out->room, sizeof(out->room));
+	ptrdiff_t len = base64_read(view_trim(view_skip(value, scheme.len)), BASE64_PADDED,
+				    out->room, sizeof(out->room));
 	if (len < 0)
 		return false;
 	struct view text = view_of(out->room, (size_t)len);

@@ -117,23 +117,6 @@ static void encode(const uint8_t *raw, size_t len, char *out)
 		*out = alphabet[bits << (6 - n) & 63];
 }
 
-/* One text for each value: left-over bits must be 0. */
-static bool decode(struct view text, uint8_t *raw, size_t len)
-{
-	uint32_t bits = 0;
-	unsigned n = 0;
-	for (size_t i = 0; i < text.len; i++) {
-		int digit = base64_digit(text.ptr[i], '-', '_');
-		if (digit < 0)
-			return false;
-		bits = bits << 6 | (uint32_t)digit;
-		n += 6;
-		if (n >= 8 && len--)
-			*raw++ = (uint8_t)(bits >> (n -= 8));
-	}
-	return (bits & ((1u << n) - 1)) == 0;
-}
-
 static void put_hex(char *out, uint8_t byte)
 {
 	static const char hex[] = "0123456789abcdef";
@@ -200,7 +183,7 @@ bool pins_read(const struct pins *pins, struct view text, uint64_t now_s, struct
 	uint8_t raw[RAW_LEN];
 	char kid[2];
 	if (text.len != PIN_TEXT_LEN || memcmp(text.ptr, "v1.", 3) != 0 || text.ptr[5] != '.' ||
-	    !decode(view_skip(text, HEAD_LEN), raw, sizeof(raw)))
+	    base64_read(view_skip(text, HEAD_LEN), BASE64_URL, (char *)raw, sizeof(raw)) != RAW_LEN)
 		return false;
 	for (uint32_t k = 0; k < pins->n_keys; k++) {
 		const struct pin_key *key = &pins->keys[k];
