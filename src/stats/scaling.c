@@ -316,6 +316,33 @@ static int by_value(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
+/* From one second to the next: half the squares of the differences, relative to the mean there,
+ * which is the variance of Poisson; the smallest first.  Too few: none, with a rate of 0. */
+struct steps {
+	double squares[SCALING_SECONDS];
+	unsigned n;
+	double rate; /* of arrivals */
+};
+
+static struct steps steps_of(const struct scaling *s)
+{
+	struct steps steps = {.n = 0};
+	unsigned n = s->n_counts < SCALING_SECONDS ? s->n_counts : SCALING_SECONDS;
+	double total = 0;
+	if (n < 16)
+		return steps;
+	for (; steps.n + 1 < n; steps.n++) {
+		double now = s->counts[(s->n_counts - 1 - steps.n) % SCALING_SECONDS];
+		double before = s->counts[(s->n_counts - 2 - steps.n) % SCALING_SECONDS];
+		double mean = (now + before) / 2;
+		steps.squares[steps.n] = mean > 0 ? (now - before) * (now - before) / 2 / mean : 0;
+		total += mean;
+	}
+	qsort(steps.squares, steps.n, sizeof(*steps.squares), by_value);
+	steps.rate = total / steps.n;
+	return steps;
+}
+
 /*
  * Squared coefficient of variation of the times between arrivals, from the
  * dispersion of counts a second; 1 is Poisson.  Differences of neighbours, so that
@@ -323,23 +350,11 @@ static int by_value(const void *a, const void *b)
  * a jump does not either: half a squared difference is distributed as the
  * variance times chi-squared with one degree, whose median is 0.4549.
  */
-static double cv2_of_arrivals(const struct scaling *s)
+static double cv2_of_arrivals(const struct steps *steps)
 {
-	double squares[SCALING_SECONDS];
-	unsigned n = s->n_counts < SCALING_SECONDS ? s->n_counts : SCALING_SECONDS;
-	double sum = 0;
-	for (unsigned i = 0; i + 1 < n; i++) {
-		double now = s->counts[(s->n_counts - 1 - i) % SCALING_SECONDS];
-		double before = s->counts[(s->n_counts - 2 - i) % SCALING_SECONDS];
-		/* relative to the mean there, which is the variance of Poisson */
-		double mean = (now + before) / 2;
-		squares[i] = mean > 0 ? (now - before) * (now - before) / 2 / mean : 0;
-		sum += now;
-	}
-	if (n < 16 || sum <= 0)
+	if (steps->rate <= 0)
 		return 1;
-	qsort(squares, n - 1, sizeof(*squares), by_value);
-	return fmin(fmax(squares[(n - 1) / 2] / 0.4549, 0.1), 4);
+	return fmin(fmax(steps->squares[steps->n / 2] / 0.4549, 0.1), 4);
 }
 
 /*
@@ -347,25 +362,14 @@ static double cv2_of_arrivals(const struct scaling *s)
  * tenth of the squares may be jumps of the load.  What is left of chi-squared with one
  * degree has a mean of 0.623.
  */
-static double bursts_of(const struct scaling *s)
+static double bursts_of(const struct steps *steps)
 {
-	double squares[SCALING_SECONDS], sum = 0, total = 0;
-	unsigned n = s->n_counts < SCALING_SECONDS ? s->n_counts : SCALING_SECONDS;
-	if (n < 16)
-		return 0;
-	for (unsigned i = 0; i + 1 < n; i++) {
-		double now = s->counts[(s->n_counts - 1 - i) % SCALING_SECONDS];
-		double before = s->counts[(s->n_counts - 2 - i) % SCALING_SECONDS];
-		double mean = (now + before) / 2;
-		squares[i] = mean > 0 ? (now - before) * (now - before) / 2 / mean : 0;
-		total += mean;
-	}
-	unsigned kept = (n - 1) * 9 / 10;
-	qsort(squares, n - 1, sizeof(*squares), by_value);
+	unsigned kept = steps->n * 9 / 10;
+	double sum = 0;
 	for (unsigned i = 0; i < kept; i++)
-		sum += squares[i];
-	double dispersion = sum / kept / 0.623, rate = total / (n - 1);
-	return dispersion > 1.5 && rate > 0 ? sqrt((dispersion - 1) / rate) : 0;
+		sum += steps->squares[i];
+	double dispersion = kept ? sum / kept / 0.623 : 0;
+	return dispersion > 1.5 ? sqrt((dispersion - 1) / steps->rate) : 0;
 }
 
 /* ---- all of it ---- */
@@ -391,8 +395,9 @@ void scaling_look(struct scaling *s, const struct scaling_input *in)
 	look_curve(s, in);
 	look_alone(s, in);
 	look_now(s, in);
-	s->cv2_arrivals = cv2_of_arrivals(s);
-	s->bursts = bursts_of(s);
+	struct steps steps = steps_of(s);
+	s->cv2_arrivals = cv2_of_arrivals(&steps);
+	s->bursts = bursts_of(&steps);
 	s->growth = s->alone.p95_us > 0 && s->now.n > 0 ? s->now.p95_us / s->alone.p95_us : 0;
 	scaling_predict(s, in);
 	scaling_judge(s, in);
