@@ -209,6 +209,21 @@ Test(h2_block, a_block_that_is_too_large_goes_in_parts)
 	}
 }
 
+/* Where no string is too large the parts are the whole, byte by byte. */
+Test(h2_block, parts_lose_nothing)
+{
+	bool too_large = false;
+	in.len = fields.len = 0;
+	for (size_t i = 0; fields.len < 700000; i++) {
+		add_field(1 + i % 60, 1 + i * 37 % 5000);
+		put(&fields, "\x82\x0f\x00\x01z\x10\x01n\x01v", 10); /* and without an index */
+	}
+	put_block(&fields, 16384, 0);
+	cr_assert_eq(run(9999, &too_large), H2_BLOCK_WHOLE);
+	cr_assert(too_large && n_parts > 4 && block.len == fields.len);
+	cr_assert(!memcmp(block.at, fields.at, fields.len));
+}
+
 /* Small fields in many frames are a block as another, up to what a list may have. */
 Test(h2_block, the_number_of_frames_does_not_matter)
 {
