@@ -3,58 +3,30 @@
 #include "weir/acme/acme.h"
 
 #include <limits.h>
-#include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "account.h"
 #include "ari.h"
 #include "disk.h"
-#include "jose.h"
+#include "guest.h"
 #include "order.h"
 #include "renew.h"
-#include "x509.h"
+#include "site.h"
 
 #include "weir/base/check.h"
 #include "weir/base/clock.h"
 #include "weir/base/file.h"
-#include "weir/base/hash.h"
 #include "weir/base/log.h"
 #include "weir/base/rng.h"
 #include "weir/fetch/fetch.h"
 
-#define PEM_MAX (256 * 1024)
 /* What could not be written is tried again so often. */
 #define SAVE_AGAIN_US UINT64_C(60000000)
+/* Other nodes that do not show a proof by then are not waited for. */
+#define TELL_MAX_US UINT64_C(10000000)
 #define DEFAULT_STATE "/var/lib/weir"
-
-/* One certificate. */
-struct site {
-	struct list link;
-	struct arena *arena; /* owns it and its texts */
-	struct conf_views names;
-	const char *file; /* in the folder */
-	struct view path;
-	struct str pem; /* owns; what is served */
-	struct x509_facts facts;
-	bool trusted;   /* it is from an authority ... */
-	bool of_this;   /* ... the one of the configuration */
-	bool unsaved;   /* the disk does not have it */
-	bool now, next; /* named by the configuration in force, by the one that is prepared */
-	unsigned failures;
-	uint64_t retry_us, save_us; /* monotonic; 0: none */
-	int64_t start_s, end_s; /* when the authority wants it to be renewed; 0: it does not say */
-	uint64_t ask_us;        /* monotonic; when it is asked for that again */
-	uint64_t n_orders, n_failed;
-	struct str error; /* owns; of the last order */
-};
-
-/* Ours at an authority. */
-struct account {
-	EVP_PKEY *key; /* owns; NULL: none */
-	struct str pem, thumbprint, file;
-	bool unsaved;
-};
 
 struct acme {
 	struct loop *loop;
@@ -72,10 +44,16 @@ struct acme {
 	struct work *work;      /* that writes `saving` */
 	uint64_t not_before_us; /* monotonic; the authority wants to be left alone */
 	struct rng rng;
-	bool plain;                     /* some listener answers without TLS */
-	bool next_plain;                /* of the configuration that is prepared */
-	unsigned n_publishing;          /* barriers under way */
-	struct tls_challenge challenge; /* name empty: none is shown */
+	bool plain;                         /* some listener answers without TLS */
+	bool next_plain;                    /* of the configuration that is prepared */
+	unsigned n_publishing;              /* barriers under way */
+	struct tls_challenge challenges[2]; /* what handshakes show, when asked for */
+	bool showing;                       /* the proof of the order */
+	struct acme_turn turn;              /* as of the last tick */
+	struct str telling;                 /* owns; what the others are to show; empty: nothing */
+	uint64_t telling_us; /* monotonic; since then every worker shows it; 0: not yet */
+	struct guest guest;
+	uint64_t look_us; /* monotonic; when to look at the files again */
 	bool left;
 };
 
@@ -114,63 +92,6 @@ static void find_folder(struct acme *acme, const struct conf *conf)
 	acme->folder = folder.ptr;
 }
 
-/* False: it is not there, or not to be read, which is said. */
-static bool read_file(const struct acme *acme, const char *file, struct str *out)
-{
-	char path[PATH_MAX];
-	struct str why = STR_INIT;
-	snprintf(path, sizeof(path), "%s/%s", acme->folder, file);
-	file_owner_begin();
-	bool is_there = file_identify(path).ino != 0;
-	bool ok = is_there && file_read(path, PEM_MAX, 0, out, &why) == ERR_OK;
-	file_owner_end();
-	if (is_there && !ok)
-		log_warn("acme: %s cannot be read: %s", path, why.ptr);
-	str_fini(&why);
-	return ok;
-}
-
-/* ---- the account ---- */
-
-static void account_fini(struct account *a)
-{
-	EVP_PKEY_free(a->key);
-	x509_forget(&a->pem);
-	str_fini(&a->thumbprint);
-	str_fini(&a->file);
-	*a = (struct account){.pem = STR_INIT, .thumbprint = STR_INIT, .file = STR_INIT};
-}
-
-static enum err load_key(const struct acme *acme, struct account *a, struct str *why)
-{
-	if (read_file(acme, a->file.ptr, &a->pem))
-		a->key = jose_key_read(str_as_view(&a->pem));
-	else if (x509_key(CONF_ACME_ECDSA, &a->pem)) {
-		a->key = jose_key_read(str_as_view(&a->pem));
-		a->unsaved = true;
-	}
-	if (a->key)
-		return ERR_OK;
-	str_printf(why, "acme: %s/%s is no private key for P-256\n", acme->folder, a->file.ptr);
-	return ERR_SYNTAX;
-}
-
-/* Each authority has a key of its own. */
-static enum err load_account(struct acme *acme, const struct conf_acme *conf, struct account *a,
-			     struct str *why)
-{
-	struct str jwk = STR_INIT;
-	str_printf(&a->file, "account-%08x.key",
-		   (unsigned)(hash_view(conf->directory.text, 0) >> 32));
-	enum err err = load_key(acme, a, why);
-	if (err)
-		return err;
-	jose_jwk(a->key, &jwk);
-	jose_thumbprint(str_as_view(&jwk), &a->thumbprint);
-	str_fini(&jwk);
-	return ERR_OK;
-}
-
 struct view acme_thumbprint(const struct acme *acme)
 {
 	return str_as_view(acme->next_account.key ? &acme->next_account.thumbprint
@@ -190,32 +111,18 @@ static struct site *site_of(const struct acme *acme, const struct conf_views *na
 	return NULL;
 }
 
-static struct site *site_new(struct acme *acme, const struct conf_views *names)
+static void stop_order(struct acme *acme)
 {
-	struct arena *arena = arena_new();
-	struct site *s = arena_zalloc(arena, sizeof(*s));
-	s->arena = arena;
-	s->names.rows = arena_array(arena, names->n, sizeof(*s->names.rows));
-	s->names.n = names->n;
-	for (size_t i = 0; i < names->n; i++) {
-		char *text = arena_strdup(arena, names->rows[i].ptr);
-		for (char *c = text; *c; c++)
-			*c = char_lower(*c);
-		s->names.rows[i] = view_str(text);
-	}
-	s->file = arena_printf(arena, "%.*s.pem", NAME_MAX - 16, s->names.rows[0].ptr);
-	s->path = view_str(arena_printf(arena, "%s/%s", acme->folder, s->file));
-	s->pem = s->error = STR_INIT;
-	list_push_back(&acme->sites, &s->link);
-	return s;
+	order_stop(&acme->order);
+	acme->ordering = NULL;
+	acme->showing = false;
+	str_reset(&acme->telling);
 }
 
-static void site_free(struct acme *acme, struct site *s)
+static void drop_site(struct acme *acme, struct site *s)
 {
-	if (acme->ordering == s) {
-		order_stop(&acme->order);
-		acme->ordering = NULL;
-	}
+	if (acme->ordering == s)
+		stop_order(acme);
 	if (acme->saving == s) {
 		work_cancel(acme->work);
 		acme->work = NULL;
@@ -226,36 +133,18 @@ static void site_free(struct acme *acme, struct site *s)
 		acme->asking = NULL;
 	}
 	list_del(&s->link);
-	x509_forget(&s->pem);
-	str_fini(&s->error);
-	arena_free(s->arena);
-}
-
-/* False: what is in the file is nothing to serve. */
-static bool load_site(const struct acme *acme, struct site *s)
-{
-	struct str pem = STR_INIT, why = STR_INIT;
-	bool ok = read_file(acme, s->file, &pem);
-	if (ok && !x509_facts(str_as_view(&pem), &s->names, &s->facts, &why)) {
-		log_warn("acme: " VIEW_FMT " is left out: %s", VIEW_ARG(s->path), why.ptr);
-		ok = false;
-	}
-	s->trusted = ok;
-	if (ok)
-		s->pem = pem;
-	else
-		x509_forget(&pem);
-	str_fini(&why);
-	return ok;
+	site_free(s);
 }
 
 static enum err add_site(struct acme *acme, const struct conf_views *names, struct str *why)
 {
 	struct site *s = site_of(acme, names);
-	if (!s)
-		s = site_new(acme, names);
+	if (!s) {
+		s = site_new(acme->folder, names);
+		list_push_back(&acme->sites, &s->link);
+	}
 	s->next = true;
-	if (s->pem.len || load_site(acme, s) || x509_self_signed(&s->names, &s->pem))
+	if (s->pem.len || site_load(s, acme->folder, true) || x509_self_signed(&s->names, &s->pem))
 		return ERR_OK;
 	str_printf(why, "acme: no certificate can be made for " VIEW_FMT "\n",
 		   VIEW_ARG(names->rows[0]));
@@ -296,7 +185,7 @@ static bool same_authority(const struct conf_acme *a, const struct conf_acme *b)
 static enum err prepare_client(struct acme *acme, const struct conf_acme *conf, struct str *why)
 {
 	if (!acme->conf || !view_eq(acme->conf->directory.text, conf->directory.text)) {
-		enum err err = load_account(acme, conf, &acme->next_account, why);
+		enum err err = account_load(&acme->next_account, acme->folder, conf, why);
 		if (err)
 			return err;
 	}
@@ -328,7 +217,7 @@ static void sweep(struct acme *acme)
 	list_each_safe (it, tmp, &acme->sites) {
 		struct site *s = list_entry(it, struct site, link);
 		if (!s->now && !s->next)
-			site_free(acme, s);
+			drop_site(acme, s);
 	}
 }
 
@@ -343,15 +232,6 @@ void acme_cancel(struct acme *acme)
 	acme->next = NULL;
 }
 
-/* What failed under the configuration before may work under this one. */
-static void begin_anew(struct site *s, const struct conf_acme *conf)
-{
-	s->of_this = s->trusted && order_is_from(str_as_view(&s->pem), conf->directory.text);
-	s->failures = 0;
-	s->retry_us = s->ask_us = 0;
-	s->start_s = s->end_s = 0;
-}
-
 static void follow_sites(struct acme *acme, bool anew)
 {
 	list_each (it, &acme->sites) {
@@ -360,7 +240,7 @@ static void follow_sites(struct acme *acme, bool anew)
 		s->now = s->next;
 		s->next = false;
 		if (s->now && (anew || !was_there))
-			begin_anew(s, acme->next);
+			site_begin_anew(s, acme->next);
 	}
 	sweep(acme);
 }
@@ -369,10 +249,10 @@ void acme_commit(struct acme *acme)
 {
 	bool anew = !same_authority(acme->conf, acme->next);
 	if (anew) {
-		order_stop(&acme->order);
+		stop_order(acme);
 		order_forget(&acme->order);
 		ari_stop(&acme->ari);
-		acme->ordering = acme->asking = NULL;
+		acme->asking = NULL;
 		acme->not_before_us = 0;
 	}
 	follow_sites(acme, anew);
@@ -395,27 +275,12 @@ void acme_commit(struct acme *acme)
 
 /* ---- what is due ---- */
 
-static uint64_t in_us(int64_t wall_s)
-{
-	uint64_t now = clock_wall_us(), then = wall_s > 0 ? (uint64_t)wall_s * 1000000 : 0;
-	return then > now ? then - now : 0;
-}
-
-/* In the authority's window, as far as that leaves time for what may go wrong. */
-static int64_t renewal_of(const struct site *s)
-{
-	const struct x509_facts *f = &s->facts;
-	if (!s->start_s)
-		return renew_at(f->not_before_s, f->not_after_s, f->hash);
-	return renew_in_window(s->start_s, s->end_s, f->not_before_s, f->not_after_s, f->hash);
-}
-
 /* Microseconds from now on; 0: an order is due. */
 static uint64_t due_in(const struct acme *acme, const struct site *s)
 {
 	uint64_t now = clock_us(), due = 0;
 	if (s->of_this && s->facts.same_names)
-		due = in_us(renewal_of(s));
+		due = site_in_us(site_renewal(s));
 	uint64_t retry = s->retry_us > acme->not_before_us ? s->retry_us : acme->not_before_us;
 	if (retry > now && retry - now > due)
 		due = retry - now;
@@ -447,7 +312,7 @@ static void tell(const struct acme *acme, enum acme_event event, const struct si
 
 static void note_failure(struct acme *acme, struct site *s, const struct order_result *r)
 {
-	uint64_t asked = r->retry_after_s * 1000000, left = in_us(s->facts.not_after_s);
+	uint64_t asked = r->retry_after_s * 1000000, left = site_in_us(s->facts.not_after_s);
 	s->failures++;
 	s->n_failed++;
 	str_reset(&s->error);
@@ -477,12 +342,9 @@ static void note_success(struct acme *acme, struct site *s, const struct order_r
 	struct str ignored = STR_INIT;
 	x509_forget(&s->pem);
 	str_view(&s->pem, r->pem);
+	site_renewed(s);
 	s->trusted = s->of_this = x509_facts(r->pem, &s->names, &s->facts, &ignored);
 	s->facts.same_names = true; /* what it was ordered for; else it would be again and again */
-	s->failures = 0;
-	s->retry_us = s->ask_us = 0;
-	s->start_s = s->end_s = 0;
-	str_reset(&s->error);
 	str_fini(&ignored);
 	tell(acme, ACME_ISSUED, s, "a new certificate is in use");
 	if (r->save_error)
@@ -496,8 +358,9 @@ static void on_order(void *arg, const struct order_result *r)
 	acme->ordering = NULL;
 	if (r->account_is_there)
 		acme->account.unsaved = false;
-	bool shown = acme->challenge.name.len > 0;
-	acme->challenge = (struct tls_challenge){.name = VIEW_NONE};
+	bool shown = acme->showing;
+	acme->showing = false;
+	str_reset(&acme->telling);
 	s->n_orders++;
 	if (*r->why)
 		note_failure(acme, s, r);
@@ -509,25 +372,85 @@ static void on_order(void *arg, const struct order_result *r)
 
 /* ---- challenges ---- */
 
-static bool on_publish(void *arg)
+static bool show(struct acme *acme)
 {
-	struct acme *acme = arg;
-	acme->challenge = (struct tls_challenge){.name = str_as_view(&acme->order.name),
-						 .pem = str_as_view(&acme->order.proof)};
 	acme->n_publishing++;
 	return acme->host.publish(acme->host.ctx);
 }
 
-void acme_published(struct acme *acme)
+static bool on_publish(void *arg)
 {
-	if (--acme->n_publishing == 0)
+	struct acme *acme = arg;
+	struct view name = str_as_view(&acme->order.name);
+	acme->telling_us = 0;
+	str_reset(&acme->telling);
+	if (acme->turn.shared)
+		guest_put(name, str_as_view(&acme->order.authorization), &acme->telling);
+	acme->turn.everywhere = false; /* that was another proof */
+	acme->showing = acme->order.proof.len > 0;
+	if (acme->showing)
+		return show(acme);
+	acme->telling_us = clock_us(); /* what HTTP needs is here */
+	return true;
+}
+
+/* All who may be asked show it, or those who do not are not waited for any longer. */
+static void look_around(struct acme *acme)
+{
+	bool told = !acme->telling.len || acme->turn.everywhere ||
+		    clock_us() - acme->telling_us > TELL_MAX_US;
+	if (acme->ordering && acme->telling_us && told)
 		order_published(&acme->order);
 }
 
-const struct tls_challenge *acme_challenges(const struct acme *acme, size_t *n)
+static void show_guest(struct acme *acme)
 {
-	*n = acme->order.proof.len > 0 && acme->challenge.name.len > 0;
-	return &acme->challenge;
+	if (!guest_take(&acme->guest, acme->turn.proof, str_as_view(&acme->account.thumbprint),
+			acme->turn.trusted))
+		return;
+	acme->guest.shown = false;
+	show(acme);
+}
+
+/* Whose turn it is, and what goes with it. */
+static void take_turn(struct acme *acme, bool wants)
+{
+	const struct guest *g = &acme->guest;
+	const struct acme_wish wish = {
+	    .wants = wants,
+	    .proof = acme->telling_us ? str_as_view(&acme->telling) : VIEW_NONE,
+	    .shown = g->shown && g->name.len ? str_as_view(&g->text) : VIEW_NONE,
+	};
+	acme->host.turn(acme->host.ctx, &wish, &acme->turn);
+	look_around(acme);
+	show_guest(acme);
+	acme->turn.proof = VIEW_NONE;
+}
+
+void acme_published(struct acme *acme)
+{
+	if (--acme->n_publishing)
+		return;
+	acme->guest.shown = true;
+	if (acme->showing && !acme->telling_us)
+		acme->telling_us = clock_us();
+	look_around(acme);
+}
+
+const struct tls_challenge *acme_challenges(struct acme *acme, size_t *n)
+{
+	*n = 0;
+	if (acme->showing)
+		acme->challenges[(*n)++] = (struct tls_challenge){
+		    .name = str_as_view(&acme->order.name), .pem = str_as_view(&acme->order.proof)};
+	if (guest_challenge(&acme->guest, &acme->challenges[*n]))
+		++*n;
+	return acme->challenges;
+}
+
+struct view acme_guest(const struct acme *acme)
+{
+	return guest_authorization(&acme->guest);
 }
 
 /* What can be answered here, as far as can be known. */
@@ -566,6 +489,7 @@ static void begin(struct acme *acme, struct site *s)
 	    .replaces = s->of_this && !s->failures ? view_str(s->facts.id) : VIEW_NONE,
 	    .first = first_challenge(challenges, s->failures),
 	    .challenges = challenges,
+	    .others = acme->turn.shared,
 	};
 	order_begin(&acme->order, &acme->task);
 }
@@ -625,14 +549,64 @@ static void ask(struct acme *acme)
 	}
 }
 
+/* ---- what other nodes wrote ---- */
+
+/* True: there is a newer certificate in the file, and it is used from now on. */
+static bool take_newer(struct acme *acme, struct site *s)
+{
+	struct site there = {.names = s->names, .file = s->file, .path = s->path};
+	bool busy = s == acme->ordering || s == acme->saving || s->unsaved;
+	if (busy || !site_load(&there, acme->folder, false))
+		return false;
+	there.of_this = order_is_from(str_as_view(&there.pem), acme->conf->directory.text);
+	bool newer = there.of_this && there.facts.same_names &&
+		     (!s->of_this || there.facts.not_after_s > s->facts.not_after_s);
+	if (!newer) {
+		x509_forget(&there.pem);
+		return false;
+	}
+	x509_forget(&s->pem);
+	s->pem = there.pem;
+	s->facts = there.facts;
+	site_renewed(s);
+	tell(acme, ACME_ISSUED, s, "a certificate that another node has got is in use");
+	return true;
+}
+
+/* True: the files are not those of before. */
+static bool find_newer(struct acme *acme, struct site *one)
+{
+	bool found = !acme->ordering && account_adopt(&acme->account, acme->folder);
+	if (found)
+		acme->order.ca.key = acme->account.key;
+	list_each (it, &acme->sites) {
+		struct site *s = list_entry(it, struct site, link);
+		if (!one || s == one)
+			found |= take_newer(acme, s);
+	}
+	if (found)
+		acme->host.changed(acme->host.ctx);
+	return found;
+}
+
+static void look(struct acme *acme)
+{
+	if (acme->look_us > clock_us())
+		return;
+	acme->look_us = clock_us() + ACME_LOOK_US;
+	find_newer(acme, NULL);
+}
+
 void acme_tick(struct acme *acme)
 {
 	if (!acme->conf || acme->left)
 		return;
 	save_again(acme);
 	ask(acme);
+	look(acme);
 	struct site *s = acme->ordering ? NULL : next_due(acme);
-	if (s)
+	take_turn(acme, s || acme->ordering);
+	if (s && acme->turn.mine && !find_newer(acme, s))
 		begin(acme, s);
 	if (!acme->ordering && !acme->asking)
 		fetcher_forget(&acme->fetcher);
@@ -662,9 +636,9 @@ struct acme *acme_new(struct loop *loop, const struct acme_host *host)
 void acme_leave(struct acme *acme)
 {
 	acme->left = true;
-	order_stop(&acme->order);
+	stop_order(acme);
 	ari_stop(&acme->ari);
-	acme->ordering = acme->asking = NULL;
+	acme->asking = NULL;
 }
 
 void acme_free(struct acme *acme)
@@ -672,11 +646,13 @@ void acme_free(struct acme *acme)
 	if (!acme)
 		return;
 	list_each_safe (it, tmp, &acme->sites)
-		site_free(acme, list_entry(it, struct site, link));
+		drop_site(acme, list_entry(it, struct site, link));
 	order_fini(&acme->order);
 	ari_fini(&acme->ari);
 	account_fini(&acme->account);
 	account_fini(&acme->next_account);
+	guest_fini(&acme->guest);
+	str_fini(&acme->telling);
 	tls_client_put(acme->next_tls);
 	fetcher_fini(&acme->fetcher);
 	free(acme->folder);
@@ -702,6 +678,8 @@ static void fill(const struct acme *acme, const struct site *s, struct arena *ar
 	bool under_way = acme->ordering == s;
 	if (under_way)
 		order_words(&acme->order, &step);
+	else if (acme->conf && !acme->turn.mine && due_in(acme, s) == 0)
+		str_text(&step, "waiting for its turn among the nodes that share");
 	*out = (struct acme_site){
 	    .names = joined(&s->names, arena),
 	    .file = arena_view(arena, s->path),

@@ -11,6 +11,9 @@
 
 #include "weir/base/check.h"
 #include "weir/base/file.h"
+#include "weir/base/log.h"
+
+#define PEM_MAX (256 * 1024)
 
 struct disk_job {
 	char folder[PATH_MAX];
@@ -102,6 +105,21 @@ static void write_pair(void *arg)
 		return;
 	snprintf(next, sizeof(next), "%s/%s", job->folder, job->next);
 	unlink(next);
+}
+
+bool disk_read(const char *folder, const char *file, struct str *out)
+{
+	char path[PATH_MAX];
+	struct str why = STR_INIT;
+	snprintf(path, sizeof(path), "%s/%s", folder, file);
+	file_owner_begin();
+	bool is_there = file_identify(path).ino != 0;
+	bool ok = is_there && file_read(path, PEM_MAX, 0, out, &why) == ERR_OK;
+	file_owner_end();
+	if (is_there && !ok)
+		log_warn("acme: %s cannot be read: %s", path, why.ptr);
+	str_fini(&why);
+	return ok;
 }
 
 struct work *disk_write_pair(struct loop *loop, const char *folder, const char *file,

@@ -37,4 +37,7 @@ struct work *disk_make_key(struct loop *loop, const struct disk_key *key, disk_d
 struct work *disk_write_pair(struct loop *loop, const char *folder, const char *file,
 			     struct view pem, disk_done *done, void *arg);
 
+/* What is there, at once; false: nothing, or what is not to be read, which is said. */
+bool disk_read(const char *folder, const char *file, struct str *out);
+
 #endif

@@ -346,19 +346,20 @@ static void announce(struct order *o)
 	ca_post(&o->ca, str_as_view(&o->challenge), VIEW("{}"));
 }
 
-/* What follows from the token is shown in a handshake. */
+/* What follows from the token is shown in a handshake, or by other nodes. */
 static void publish(struct order *o, const char *token)
 {
-	struct str authorization = STR_INIT;
-	str_printf(&authorization, "%s." VIEW_FMT, token, VIEW_ARG(o->task->thumbprint));
+	struct view name = str_as_view(&o->name);
+	str_reset(&o->authorization);
+	str_printf(&o->authorization, "%s." VIEW_FMT, token, VIEW_ARG(o->task->thumbprint));
 	x509_forget(&o->proof);
 	set_step(o, ORDER_PUBLISHING);
 	timer_set(&o->loop->timers, &o->timer, clock_us() + PUBLISH_MAX_US);
-	if (!x509_challenge(str_as_view(&o->name), str_as_view(&authorization), &o->proof) ||
-	    !o->publish(o->arg))
-		fail(o, NULL, "tls-alpn-01 for " VIEW_FMT ": its certificate cannot be shown",
-		     VIEW_ARG(str_as_view(&o->name)));
-	str_fini(&authorization);
+	bool ok = o->type != CONF_ACME_TLS ||
+		  x509_challenge(name, str_as_view(&o->authorization), &o->proof);
+	if (!ok || !o->publish(o->arg))
+		fail(o, NULL, "%s for " VIEW_FMT ": the proof cannot be shown", types[o->type],
+		     VIEW_ARG(name));
 }
 
 void order_published(struct order *o)
@@ -382,7 +383,7 @@ static void on_authorization(struct order *o, const struct ca_answer *a)
 	} else if (!challenge || !take_url(&o->challenge, ca_text(challenge, "url"))) {
 		fail(o, NULL, VIEW_FMT ": the authority offers no challenge that can be answered",
 		     VIEW_ARG(str_as_view(&o->name)));
-	} else if (o->type == CONF_ACME_TLS) {
+	} else if (o->type == CONF_ACME_TLS || o->task->others) {
 		publish(o, ca_text(challenge, "token"));
 	} else {
 		announce(o);
@@ -521,8 +522,9 @@ static void on_timer(struct timer *timer)
 void order_init(struct order *o, struct loop *loop, struct fetcher *fetcher)
 {
 	*o = (struct order){.loop = loop, .timer.fn = on_timer};
-	struct str *const texts[] = {&o->key_pem, &o->pem,      &o->new_account, &o->new_order,
-				     &o->url,     &o->finalize, &o->challenge,   &o->name};
+	struct str *const texts[] = {&o->key_pem,   &o->pem,  &o->new_account,
+				     &o->new_order, &o->url,  &o->finalize,
+				     &o->challenge, &o->name, &o->authorization};
 	for (size_t i = 0; i < ARRAY_LEN(texts); i++)
 		*texts[i] = STR_INIT;
 	ca_init(&o->ca, fetcher);
@@ -532,8 +534,8 @@ void order_init(struct order *o, struct loop *loop, struct fetcher *fetcher)
 
 void order_fini(struct order *o)
 {
-	struct str *const texts[] = {&o->new_account, &o->new_order, &o->url,
-				     &o->finalize,    &o->challenge, &o->name};
+	struct str *const texts[] = {&o->new_account, &o->new_order, &o->url,          &o->finalize,
+				     &o->challenge,   &o->name,      &o->authorization};
 	order_stop(o);
 	timer_del(&o->timer);
 	for (size_t i = 0; i < ARRAY_LEN(texts); i++)

@@ -7,8 +7,8 @@
  *                                            +----------+          |  +--> the next ---+
  *                           the account is unknown: once anew      |       (none: FINALIZING)
  *                                                                  |                   |
- *               tls-alpn-01: PUBLISHING <--------------------------+ http-01           |
- *                                |                                 v                   |
+ *               tls-alpn-01, or PUBLISHING <-----------------------+ http-01           |
+ *               other nodes      |                                 v                   |
  *                                +---------------------------> CHALLENGE               |
  *                                                                  v                   |
  *                                                              VALIDATION -------------+
@@ -19,10 +19,9 @@
  *   DIRECTORY   which URLs the authority has; ACCOUNT: ours, made where it is missing
  *   PLACING     newOrder
  *   AUTHORIZATION, PUBLISHING, CHALLENGE, VALIDATION   of one name after the
- *               other: what is asked for, that all workers can show it, that it may be looked
- *               at, and whether it was found good
- *   FINALIZING  the request for the certificate; ISSUING: whether it is there
- *   SAVING      a thread writes it; that failing does not make the order fail
+ *               other: what is asked for, that all workers and nodes can show it, that it may be
+ * looked at, and whether it was found good FINALIZING  the request for the certificate; ISSUING:
+ * whether it is there SAVING      a thread writes it; that failing does not make the order fail
  *
  * Every step ends with an answer or the deadline of its request; those that ask again and again
  * end after STEP_MAX_US.  Any of them may fail, which is done as well.
@@ -55,6 +54,7 @@ struct order_task {
 	struct view replaces; /* what is renewed (RFC 9773 5), for those that know it; or empty */
 	enum conf_acme_challenge first; /* what is tried if the authority offers it */
 	unsigned challenges;            /* what can be answered, as in conf_acme */
+	bool others;                    /* other nodes answer challenges as well */
 };
 
 struct order_result {
@@ -70,7 +70,8 @@ struct order {
 	struct loop *loop;
 	struct ca ca; /* key and tls are the caller's to set */
 	void (*done)(void *arg, const struct order_result *result);
-	/* `proof` is to be shown for `name`: order_published follows; false: it cannot be */
+	/* `proof` is to be shown for `name`, `authorization` by other nodes: order_published
+	 * follows; false: it cannot be */
 	bool (*publish)(void *arg);
 	void *arg;
 	/* its own */
@@ -84,6 +85,7 @@ struct order {
 	struct str new_account, new_order;   /* owns; URLs, as the next ones */
 	struct str url, finalize, challenge; /* of the order; of the challenge at hand */
 	struct str name;                     /* that is being authorized */
+	struct str authorization;            /* what answers its challenge */
 	struct str proof;              /* owns; certificate and key of tls-alpn-01; or empty */
 	enum conf_acme_challenge type; /* of the challenge */
 	json_t *authorizations;        /* owns; URLs */

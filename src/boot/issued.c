@@ -2,6 +2,7 @@
 #include "issued.h"
 
 #include "control.h"
+#include "shared.h"
 
 static bool rebuild(struct control *control)
 {
@@ -44,9 +45,15 @@ static void on_news(void *ctx, const struct acme_news *news)
 		 "acme: " VIEW_FMT ": %s", VIEW_ARG(news->site), news->text);
 }
 
+static void on_turn(void *ctx, const struct acme_wish *wish, struct acme_turn *out)
+{
+	shared_turn(ctx, wish, out);
+}
+
 struct acme *issued_new(struct control *control)
 {
 	return acme_new(&control->loop, &(struct acme_host){.ctx = control,
+							    .turn = on_turn,
 							    .changed = on_changed,
 							    .publish = on_publish,
 							    .news = on_news});

@@ -50,6 +50,16 @@ void shared_tick(struct control *control)
 		cluster_tick(control->cluster, clock_us());
 }
 
+void shared_turn(struct control *control, const struct acme_wish *wish, struct acme_turn *out)
+{
+	struct cluster_turn turn = {.mine = true, .everywhere = true, .proof = VIEW_NONE};
+	struct cluster_wish asked = {wish->wants, wish->proof, wish->shown};
+	if (control->cluster)
+		cluster_take_turn(control->cluster, &asked, &turn);
+	*out =
+	    (struct acme_turn){turn.mine, turn.shared, turn.trusted, turn.everywhere, turn.proof};
+}
+
 void shared_free(struct control *control)
 {
 	cluster_free(control->cluster);
@@ -122,6 +132,13 @@ void shared_cancel(struct control *control)
 void shared_tick(struct control *control)
 {
 	(void)control;
+}
+
+void shared_turn(struct control *control, const struct acme_wish *wish, struct acme_turn *out)
+{
+	(void)control;
+	(void)wish;
+	*out = (struct acme_turn){.mine = true, .everywhere = true, .proof = VIEW_NONE};
 }
 
 void shared_free(struct control *control)

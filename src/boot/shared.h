@@ -8,6 +8,8 @@
 
 #include "control.h"
 
+#include "weir/acme/acme.h"
+
 /* What it is built with, for people; NULL: this build has none. */
 const char *shared_library(void);
 /* NULL without memory, or where there is none. */
@@ -17,6 +19,8 @@ enum err shared_prepare(struct control *control, const struct conf *conf, struct
 void shared_commit(struct control *control);
 void shared_cancel(struct control *control);
 void shared_tick(struct control *control);
+/* Whose turn it is to order certificates: always ours where nothing is shared. */
+void shared_turn(struct control *control, const struct acme_wish *wish, struct acme_turn *out);
 void shared_free(struct control *control);
 /* For GET /v1/status and /v1/nodes. */
 void shared_status(const struct control *control, struct arena *arena, struct admin_status *out);

@@ -281,8 +281,10 @@ bool tls_build(struct control *control, struct generation *gen, struct str *why)
 	const struct conf *conf = gen->conf;
 	gen->tls_mark = tls_mark(conf); /* before they are read */
 	gen->certificates = arena_zalloc(gen->arena, sizeof(*gen->certificates));
-	if (conf->acme.on)
+	if (conf->acme.on) {
 		gen->acme = arena_view(gen->arena, acme_thumbprint(control->acme));
+		gen->acme_guest = arena_view(gen->arena, acme_guest(control->acme));
+	}
 	for (unsigned w = 0; w < gen->n_workers; w++)
 		gen->local[w].servers =
 		    arena_array(gen->arena, conf->n_listeners, sizeof(struct tls_server *));

@@ -11,6 +11,7 @@
 
 #include "limits.h"
 #include "presence.h"
+#include "turns.h"
 
 #include "weir/base/check.h"
 #include "weir/base/clock.h"
@@ -22,6 +23,7 @@
 #define PASSWORD_MAX 4096
 #define KEY_MAX 300
 #define NODE_NAME_MAX 255 /* a name in the configuration */
+#define FIELD_MAX (NODE_NAME_MAX + 20)
 /* How long a node that has gone keeps its part of what nobody has asked for yet. */
 #define NODES_REMEMBERED_US 30000000
 /* Redis forgets the keys when nobody has spoken for so long. */
@@ -74,6 +76,7 @@ struct cluster {
 	size_t n_nodes;
 	uint64_t published, failed;
 	struct limits limits;
+	struct turns turns;
 	uint64_t most_at_us; /* so many nodes were there last */
 };
 
@@ -244,16 +247,22 @@ static struct view status_of(const struct cluster *c, char room[ADDR_TEXT_MAX])
 	return view_of(room, addr_format(&local, room));
 }
 
+/* A process, of which a name may have two while one follows the other. */
+static void field_of(const struct cluster *c, char room[FIELD_MAX])
+{
+	snprintf(room, FIELD_MAX, VIEW_FMT "#%08llx", VIEW_ARG(node_name(c)),
+		 (unsigned long long)c->instance);
+}
+
 static void say(struct cluster *c)
 {
-	char field[NODE_NAME_MAX + 20], nodes[KEY_MAX], presence[KEY_MAX], ttl[24];
+	char field[FIELD_MAX], nodes[KEY_MAX], presence[KEY_MAX], ttl[24];
 	char status[ADDR_TEXT_MAX];
 	struct presence who = {node_name(c), status_of(c, status), VIEW(WEIR_VERSION)};
 	struct view prefix = c->now.conf.prefix;
 	str_reset(&c->out);
 	presence_pack(&c->out, &who, c->registry, PRESENCE_MAX);
-	snprintf(field, sizeof(field), VIEW_FMT "#%08llx", VIEW_ARG(who.name),
-		 (unsigned long long)c->instance);
+	field_of(c, field);
 	snprintf(nodes, sizeof(nodes), "{" VIEW_FMT "}:nodes", VIEW_ARG(prefix));
 	snprintf(presence, sizeof(presence), "{" VIEW_FMT "}:presence", VIEW_ARG(prefix));
 	snprintf(ttl, sizeof(ttl), "%llu", (unsigned long long)(CLUSTER_TTL_US / 1000));
@@ -273,6 +282,14 @@ void cluster_tick(struct cluster *c, uint64_t now_us)
 	if (!c->asked)
 		say(c);
 	fold(c, now_us);
+}
+
+void cluster_take_turn(struct cluster *c, const struct cluster_wish *wish, struct cluster_turn *out)
+{
+	char field[FIELD_MAX];
+	field_of(c, field);
+	turns_take(&c->turns, view_str(field), wish, out);
+	out->trusted = c->now.password.len || c->now.conf.tls.cert.len;
 }
 
 /* ---- configuration ---- */
@@ -391,6 +408,7 @@ void cluster_commit(struct cluster *c)
 	else
 		redis_follow(c->redis, &server);
 	limits_follow(&c->limits, c->now.conf.prefix);
+	turns_follow(&c->turns, c->now.conf.prefix);
 	if (!c->now.conf.on || !view_eq(old.conf.prefix, c->now.conf.prefix))
 		forget_nodes(c);
 	if (old.conf.on && !c->now.conf.on)
@@ -476,6 +494,7 @@ struct cluster *cluster_new(struct loop *loop, struct pool_registry *registry)
 	buf_pool_init(&c->bufs, 16);
 	tls_local_init(&c->tls, loop, &c->bufs, 2);
 	limits_init(&c->limits, redis, loop);
+	turns_init(&c->turns, redis);
 	return c;
 }
 
@@ -485,6 +504,7 @@ void cluster_free(struct cluster *c)
 		return;
 	redis_free(c->redis);
 	limits_fini(&c->limits);
+	turns_fini(&c->turns);
 	forget_nodes(c);
 	settings_fini(&c->now);
 	settings_fini(&c->next);

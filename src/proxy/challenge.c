@@ -22,11 +22,20 @@ static bool is_token(struct view v)
 	return v.len > 0 && v.len <= TOKEN_MAX;
 }
 
-bool challenge_answer(const struct message *msg, struct view thumbprint, struct str *out)
+static bool is_of(struct view guest, struct view token)
+{
+	return view_starts(guest, token) && guest.len > token.len && guest.ptr[token.len] == '.';
+}
+
+bool challenge_answer(const struct message *msg, struct view thumbprint, struct view guest,
+		      struct str *out)
 {
 	struct view token = view_skip(msg->path, prefix.len);
 	if (!is_token(token) || (msg->method != METHOD_GET && msg->method != METHOD_HEAD))
 		return false;
-	str_printf(out, VIEW_FMT "." VIEW_FMT, VIEW_ARG(token), VIEW_ARG(thumbprint));
+	if (is_of(guest, token))
+		str_view(out, guest);
+	else
+		str_printf(out, VIEW_FMT "." VIEW_FMT, VIEW_ARG(token), VIEW_ARG(thumbprint));
 	return !out->overflow;
 }

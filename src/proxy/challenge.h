@@ -14,7 +14,9 @@
 
 /* Whether this request is about a challenge. */
 bool challenge_asks(const struct message *msg);
-/* False: there is no answer to that. */
-bool challenge_answer(const struct message *msg, struct view thumbprint, struct str *out);
+/* False: there is no answer to that.  `guest`: the whole answer to a token of another node, or
+ * empty. */
+bool challenge_answer(const struct message *msg, struct view thumbprint, struct view guest,
+		      struct str *out);
 
 #endif

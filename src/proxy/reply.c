@@ -371,7 +371,8 @@ enum io reply_challenge(struct exchange *ex)
 {
 	struct worker *w = ex->worker;
 	struct str room = str_fixed(w->from_backend.data, AREA_DATA + 1);
-	bool told = challenge_answer(&w->req, ex->gl->gen->acme, &room);
+	const struct generation *gen = ex->gl->gen;
+	bool told = challenge_answer(&w->req, gen->acme, gen->acme_guest, &room);
 	begin_response(w, told ? 200 : 404, room.len);
 	if (told)
 		add_field(&w->resp, HDR_CONTENT_TYPE, VIEW("Content-Type"),

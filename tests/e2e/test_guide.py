@@ -76,6 +76,7 @@ class Place:
         for end, path in (("pem", site.pem), ("key", site.key)):
             (folder / "certs" / f"site.{end}").write_bytes(path.read_bytes())
         (folder / "pin.key").write_text(secrets.token_hex(32) + "\n")
+        (folder / "redis.password").write_text("word\n")
         self.tool("weir", f'exec {binary("weir")} "$@"')
         self.tool("weirctl", f'exec {binary("weirctl")} -s {self.sock} "$@"')
 

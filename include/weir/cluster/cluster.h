@@ -49,6 +49,21 @@ struct cluster_state {
 	unsigned n_parts;
 };
 
+/* What a node wants of the others, where one at a time does something. */
+struct cluster_wish {
+	bool wants;        /* its turn, or to keep it */
+	struct view proof; /* what the others are to show; empty: nothing */
+	struct view shown; /* what is shown for the one whose turn it is; empty: nothing */
+};
+
+struct cluster_turn {
+	bool mine;         /* also when nobody can be asked */
+	bool shared;       /* others are asked, and answer */
+	bool trusted;      /* who speaks there has shown a password or a certificate */
+	bool everywhere;   /* all others show `proof` of the wish */
+	struct view proof; /* what is to be shown for another; until the next call */
+};
+
 /* NULL without memory. */
 struct cluster *cluster_new(struct loop *loop, struct pool_registry *registry);
 void cluster_free(struct cluster *cluster); /* NULL is fine */
@@ -63,6 +78,10 @@ void cluster_cancel(struct cluster *cluster);
 
 /* Once a second, after the registry's. */
 void cluster_tick(struct cluster *cluster, uint64_t now_us);
+/* Once a second, by who takes turns: a lease, asked for and kept by asking.  For TURNS_ALONE_US
+ * after the start it is nobody's, without an answer it is everybody's. */
+void cluster_take_turn(struct cluster *cluster, const struct cluster_wish *wish,
+		       struct cluster_turn *out);
 
 struct cluster_state cluster_state(const struct cluster *cluster);
 /* Those heard of lately, in the order of their names; memory of `arena`. */

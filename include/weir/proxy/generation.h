@@ -93,6 +93,7 @@ struct generation {
 	uint64_t users_mark;                /* and of those of users */
 	struct users *status_users;         /* counted; of status.auth, or NULL */
 	struct view acme; /* what proves to an authority that names are ours; empty: nothing */
+	struct view acme_guest; /* the answer to another node's challenge, whole; empty: none */
 	unsigned n_workers;
 	unsigned n_live;            /* control thread: workers that have not let go */
 	struct gen_local *local;    /* [n_workers] */
