@@ -11,6 +11,7 @@
 #include "ari.h"
 #include "disk.h"
 #include "guest.h"
+#include "notes.h"
 #include "order.h"
 #include "renew.h"
 #include "site.h"
@@ -22,8 +23,6 @@
 #include "weir/base/rng.h"
 #include "weir/fetch/fetch.h"
 
-/* What could not be written is tried again so often. */
-#define SAVE_AGAIN_US UINT64_C(60000000)
 /* Other nodes that do not show a proof by then are not waited for. */
 #define TELL_MAX_US UINT64_C(10000000)
 #define DEFAULT_STATE "/var/lib/weir"
@@ -41,7 +40,7 @@ struct acme {
 	struct order_task task;
 	struct site *ordering, *saving, *asking;
 	struct ari ari;
-	struct work *work;      /* that writes `saving` */
+	struct work *work;      /* that writes `saving`, or notes */
 	uint64_t not_before_us; /* monotonic; the authority wants to be left alone */
 	struct rng rng;
 	bool plain;                         /* some listener answers without TLS */
@@ -232,8 +231,18 @@ void acme_cancel(struct acme *acme)
 	acme->next = NULL;
 }
 
+/* Who asks for a reload has mended something: then only the authority's own word counts. */
+static void try_again(struct acme *acme, struct site *s)
+{
+	s->retry_us = s->told_us;
+	if (s->told_us > acme->not_before_us)
+		acme->not_before_us = s->told_us;
+}
+
 static void follow_sites(struct acme *acme, bool anew)
 {
+	bool starts = !acme->conf;
+	acme->not_before_us = 0;
 	list_each (it, &acme->sites) {
 		struct site *s = list_entry(it, struct site, link);
 		bool was_there = s->now;
@@ -241,6 +250,10 @@ static void follow_sites(struct acme *acme, bool anew)
 		s->next = false;
 		if (s->now && (anew || !was_there))
 			site_begin_anew(s, acme->next);
+		else if (s->now)
+			try_again(acme, s);
+		if (s->now && starts)
+			site_remember(s, acme->folder, acme->next->directory.text);
 	}
 	sweep(acme);
 }
@@ -253,7 +266,6 @@ void acme_commit(struct acme *acme)
 		order_forget(&acme->order);
 		ari_stop(&acme->ari);
 		acme->asking = NULL;
-		acme->not_before_us = 0;
 	}
 	follow_sites(acme, anew);
 	if (acme->next_account.key) {
@@ -310,26 +322,52 @@ static void tell(const struct acme *acme, enum acme_event event, const struct si
 	    &(struct acme_news){.event = event, .site = s->names.rows[0], .text = text});
 }
 
-static void note_failure(struct acme *acme, struct site *s, const struct order_result *r)
+static void on_noted(void *arg, const struct disk_result *r)
+{
+	struct acme *acme = arg;
+	acme->work = NULL;
+	(void)r; /* a disk that is full: then a restart begins anew */
+}
+
+/* For the next process. */
+static void write_down(struct acme *acme, const struct site *s, bool keeps_order)
+{
+	uint64_t now = clock_us(), after = s->retry_us > now ? s->retry_us - now : 0;
+	if (acme->work)
+		return;
+	acme->work = disk_write_note(acme->loop,
+				     &(struct disk_note){
+					 .folder = acme->folder,
+					 .file = s->file,
+					 .directory = acme->conf->directory.text,
+					 .keeps_order = keeps_order,
+					 .failures = s->failures,
+					 .again_s = (clock_wall_us() + after) / 1000000,
+				     },
+				     on_noted, acme);
+}
+
+static void fail(struct acme *acme, struct site *s, const struct order_result *r, const char *why)
 {
 	uint64_t asked = r->retry_after_s * 1000000, left = site_in_us(s->facts.not_after_s);
 	s->failures++;
-	s->n_failed++;
 	str_reset(&s->error);
-	str_text(&s->error, r->why);
+	str_text(&s->error, why);
 	uint64_t after = renew_retry_us(s->failures, acme->conf->retry_us,
 					s->trusted && left ? left : UINT64_MAX, asked,
 					(uint32_t)rng_next(&acme->rng));
 	s->retry_us = clock_us() + after;
+	s->told_us = asked ? s->retry_us : 0;
 	if (r->of_authority)
 		acme->not_before_us = s->retry_us;
+	write_down(acme, s, r->goes_on);
 	tell(acme, ACME_FAILED, s, s->error.ptr);
 }
 
 static void note_unsaved(struct acme *acme, struct site *s, int error)
 {
 	s->unsaved = true;
-	s->save_us = clock_us() + SAVE_AGAIN_US;
+	s->save_us = clock_us() + acme->conf->retry_us;
 	str_reset(&s->error);
 	str_printf(&s->error,
 		   "the new certificate is in use, but cannot be written to " VIEW_FMT ": %s",
@@ -340,6 +378,7 @@ static void note_unsaved(struct acme *acme, struct site *s, int error)
 static void note_success(struct acme *acme, struct site *s, const struct order_result *r)
 {
 	struct str ignored = STR_INIT;
+	unsigned failures = s->failures;
 	x509_forget(&s->pem);
 	str_view(&s->pem, r->pem);
 	site_renewed(s);
@@ -347,8 +386,15 @@ static void note_success(struct acme *acme, struct site *s, const struct order_r
 	s->facts.same_names = true; /* what it was ordered for; else it would be again and again */
 	str_fini(&ignored);
 	tell(acme, ACME_ISSUED, s, "a new certificate is in use");
-	if (r->save_error)
+	s->retry_us = clock_us() + acme->conf->retry_us; /* whatever else says that one is due */
+	if (r->save_error) {
 		note_unsaved(acme, s, r->save_error);
+	} else if (site_in_us(site_renewal(s)) == 0) {
+		s->failures = failures;
+		fail(acme, s, r,
+		     "the certificate that came is old already: is the clock of this machine "
+		     "right?");
+	}
 }
 
 static void on_order(void *arg, const struct order_result *r)
@@ -362,10 +408,12 @@ static void on_order(void *arg, const struct order_result *r)
 	acme->showing = false;
 	str_reset(&acme->telling);
 	s->n_orders++;
-	if (*r->why)
-		note_failure(acme, s, r);
-	else
+	if (*r->why) {
+		s->n_failed++;
+		fail(acme, s, r, r->why);
+	} else {
 		note_success(acme, s, r);
+	}
 	if (!*r->why || shown)
 		acme->host.changed(acme->host.ctx);
 }
@@ -502,7 +550,7 @@ static void on_saved(void *arg, const struct disk_result *r)
 	struct site *s = acme->saving;
 	acme->saving = NULL;
 	acme->work = NULL;
-	s->save_us = clock_us() + SAVE_AGAIN_US;
+	s->save_us = clock_us() + acme->conf->retry_us;
 	if (r->error)
 		return;
 	s->unsaved = false;
@@ -513,7 +561,7 @@ static void save_again(struct acme *acme)
 {
 	list_each (it, &acme->sites) {
 		struct site *s = list_entry(it, struct site, link);
-		if (acme->saving || !s->unsaved || s->save_us > clock_us())
+		if (acme->work || !s->unsaved || s->save_us > clock_us())
 			continue;
 		acme->saving = s;
 		acme->work = disk_write_pair(acme->loop, acme->folder, s->file,
@@ -558,7 +606,7 @@ static bool take_newer(struct acme *acme, struct site *s)
 	bool busy = s == acme->ordering || s == acme->saving || s->unsaved;
 	if (busy || !site_load(&there, acme->folder, false))
 		return false;
-	there.of_this = order_is_from(str_as_view(&there.pem), acme->conf->directory.text);
+	there.of_this = notes_is_from(str_as_view(&there.pem), acme->conf->directory.text);
 	bool newer = there.of_this && there.facts.same_names &&
 		     (!s->of_this || there.facts.not_after_s > s->facts.not_after_s);
 	if (!newer) {
@@ -606,7 +654,7 @@ void acme_tick(struct acme *acme)
 	look(acme);
 	struct site *s = acme->ordering ? NULL : next_due(acme);
 	take_turn(acme, s || acme->ordering);
-	if (s && acme->turn.mine && !find_newer(acme, s))
+	if (s && acme->turn.mine && !acme->work && !find_newer(acme, s))
 		begin(acme, s);
 	if (!acme->ordering && !acme->asking)
 		fetcher_forget(&acme->fetcher);
@@ -647,6 +695,7 @@ void acme_free(struct acme *acme)
 		return;
 	list_each_safe (it, tmp, &acme->sites)
 		drop_site(acme, list_entry(it, struct site, link));
+	work_cancel(acme->work);
 	order_fini(&acme->order);
 	ari_fini(&acme->ari);
 	account_fini(&acme->account);

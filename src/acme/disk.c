@@ -2,11 +2,11 @@
 #include "disk.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "notes.h"
 #include "x509.h"
 
 #include "weir/base/check.h"
@@ -19,17 +19,27 @@ struct disk_job {
 	char folder[PATH_MAX];
 	char file[NAME_MAX + 1], next[NAME_MAX + 1], account_file[NAME_MAX + 1];
 	enum conf_acme_key type;
-	struct str account_pem, pem; /* owns */
+	struct str account_pem, pem;        /* owns */
+	struct str directory, order, notes; /* owns; notes: what the next key's file said */
+	struct disk_note note;              /* without its texts */
 	struct disk_result result;
 	disk_done *done;
 	void *arg;
 };
+
+void disk_next(const char *file, char out[NAME_MAX + 1])
+{
+	snprintf(out, NAME_MAX + 1, "%.*s.next", NAME_MAX - 5, file);
+}
 
 static void job_free(void *arg)
 {
 	struct disk_job *job = arg;
 	x509_forget(&job->account_pem);
 	x509_forget(&job->pem);
+	x509_forget(&job->notes);
+	str_fini(&job->directory);
+	str_fini(&job->order);
 	free(job);
 }
 
@@ -39,7 +49,7 @@ static struct disk_job *job_new(const char *folder, const char *file, disk_done 
 	check(job != NULL);
 	snprintf(job->folder, sizeof(job->folder), "%s", folder);
 	snprintf(job->file, sizeof(job->file), "%s", file);
-	snprintf(job->next, sizeof(job->next), "%.*s.next", NAME_MAX - 5, file);
+	disk_next(file, job->next);
 	job->result.what = "";
 	job->done = done;
 	job->arg = arg;
@@ -50,6 +60,7 @@ static void job_done(void *arg)
 {
 	struct disk_job *job = arg;
 	job->result.pem = str_as_view(&job->pem);
+	job->result.order = str_as_view(&job->order);
 	job->done(job->arg, &job->result);
 	job_free(job);
 }
@@ -72,6 +83,37 @@ static bool put(struct disk_job *job, const char *name, struct view bytes)
 }
 
 /* On the thread. */
+static void read_notes(struct disk_job *job, struct notes *notes)
+{
+	disk_read(job->folder, job->next, &job->notes);
+	if (!notes_read(str_as_view(&job->notes), str_as_view(&job->directory), notes))
+		*notes = (struct notes){.directory = str_as_view(&job->directory)};
+}
+
+/* On the thread. */
+static bool write_notes(struct disk_job *job, const struct notes *notes)
+{
+	struct str text = STR_INIT;
+	notes_put(notes, &text);
+	bool ok = put(job, job->next, str_as_view(&text));
+	x509_forget(&text);
+	return ok;
+}
+
+/* On the thread.  That orders have failed is kept: the process may end before this one does. */
+static void make_new_key(struct disk_job *job, struct notes *notes)
+{
+	struct str pem = STR_INIT;
+	bool ok = x509_key(job->type, &pem);
+	notes->order = VIEW_NONE;
+	notes->key = str_as_view(&pem);
+	if (ok && write_notes(job, notes))
+		job->pem = pem;
+	else
+		x509_forget(&pem);
+}
+
+/* On the thread. */
 static void make_key(void *arg)
 {
 	struct disk_job *job = arg;
@@ -79,11 +121,14 @@ static void make_key(void *arg)
 	if (account.len && !put(job, job->account_file, account))
 		return;
 	job->result.account = true;
-	struct str pem = STR_INIT;
-	if (x509_key(job->type, &pem) && put(job, job->next, str_as_view(&pem)))
-		job->pem = pem;
-	else
-		x509_forget(&pem);
+	struct notes notes;
+	read_notes(job, &notes);
+	if (notes.order.len && notes.key.len) {
+		str_view(&job->pem, notes.key);
+		str_view(&job->order, notes.order);
+	} else {
+		make_new_key(job, &notes);
+	}
 }
 
 struct work *disk_make_key(struct loop *loop, const struct disk_key *key, disk_done *done,
@@ -93,7 +138,33 @@ struct work *disk_make_key(struct loop *loop, const struct disk_key *key, disk_d
 	snprintf(job->account_file, sizeof(job->account_file), "%s", key->account_file);
 	str_view(&job->account_pem, key->account_pem);
 	job->type = key->type;
+	str_view(&job->directory, key->directory);
 	return job_begin(loop, job, make_key);
+}
+
+/* On the thread. */
+static void write_note(void *arg)
+{
+	struct disk_job *job = arg;
+	struct notes notes;
+	read_notes(job, &notes);
+	if (!job->note.keeps_order)
+		notes.order = str_as_view(&job->order);
+	if (!job->note.keeps_failures) {
+		notes.failures = job->note.failures;
+		notes.again_s = job->note.again_s;
+	}
+	(void)write_notes(job, &notes);
+}
+
+struct work *disk_write_note(struct loop *loop, const struct disk_note *note, disk_done *done,
+			     void *arg)
+{
+	struct disk_job *job = job_new(note->folder, note->file, done, arg);
+	job->note = *note;
+	str_view(&job->directory, note->directory);
+	str_view(&job->order, note->order);
+	return job_begin(loop, job, write_note);
 }
 
 /* On the thread. */

@@ -7,6 +7,7 @@
 
 #include "disk.h"
 #include "jose.h"
+#include "notes.h"
 #include "payload.h"
 #include "x509.h"
 
@@ -22,7 +23,6 @@
 /* Workers that are busy for so long are stuck. */
 #define PUBLISH_MAX_US UINT64_C(30000000)
 #define BINDING_KEY_MAX 4096
-#define ORIGIN "ACME directory: "
 
 static const char *const types[] = {[CONF_ACME_HTTP] = "http-01", [CONF_ACME_TLS] = "tls-alpn-01"};
 
@@ -45,20 +45,6 @@ void order_words(const struct order *o, struct str *out)
 		str_printf(out, "%s for " VIEW_FMT ": ", types[o->type],
 			   VIEW_ARG(str_as_view(&o->name)));
 	str_text(out, words[o->step]);
-}
-
-void order_put_origin(struct view directory, struct str *out)
-{
-	str_printf(out, ORIGIN VIEW_FMT "\n", VIEW_ARG(directory));
-}
-
-bool order_is_from(struct view pem, struct view directory)
-{
-	struct str line = STR_INIT;
-	order_put_origin(directory, &line);
-	bool is = view_starts(pem, str_as_view(&line));
-	str_fini(&line);
-	return is;
 }
 
 /* ---- the end ---- */
@@ -96,6 +82,7 @@ static void finish(struct order *o, struct order_result *result)
 	o->pem = STR_INIT;
 	result->pem = str_as_view(&pem);
 	result->account_is_there = o->account_is_there;
+	result->goes_on = *result->why && result->of_authority && o->url.len > 0;
 	stop(o);
 	o->done(o->arg, result);
 	x509_forget(&pem);
@@ -175,6 +162,7 @@ static void on_key(void *arg, const struct disk_result *r)
 		fail(o, NULL, "the TLS library makes no key");
 	} else {
 		take(&o->key_pem, r->pem);
+		take(&o->url, r->order);
 		set_step(o, ORDER_DIRECTORY);
 		ca_get(&o->ca, o->task->conf->directory.text);
 	}
@@ -188,7 +176,8 @@ static void make_key(struct order *o)
 						   .file = o->task->file,
 						   .account_file = o->task->account_file,
 						   .account_pem = o->task->account_pem,
-						   .type = o->task->conf->key_type},
+						   .type = o->task->conf->key_type,
+						   .directory = o->task->conf->directory.text},
 				on_key, o);
 	if (!o->work)
 		fail(o, NULL, "no thread can be had");
@@ -241,6 +230,17 @@ static void place(struct order *o)
 	str_fini(&payload);
 }
 
+/* That of an earlier process, if there is one. */
+static void resume(struct order *o)
+{
+	if (!o->url.len) {
+		place(o);
+		return;
+	}
+	set_step(o, ORDER_RESUMING);
+	read_url(o, &o->url);
+}
+
 static void on_directory(struct order *o, const struct ca_answer *a)
 {
 	struct str account = STR_INIT;
@@ -255,7 +255,7 @@ static void on_directory(struct order *o, const struct ca_answer *a)
 		fail(o, a, "there is no ACME directory at " VIEW_FMT,
 		     VIEW_ARG(o->task->conf->directory.text));
 	else if (same && o->ca.kid.len)
-		place(o);
+		resume(o);
 	else
 		open_account(o);
 }
@@ -264,7 +264,7 @@ static void on_account(struct order *o, const struct ca_answer *a)
 {
 	take(&o->ca.kid, a->location);
 	if (o->ca.kid.len)
-		place(o);
+		resume(o);
 	else
 		fail(o, a, "the authority names no account");
 }
@@ -305,18 +305,56 @@ static void next_authorization(struct order *o)
 		finalize(o);
 }
 
-static void on_order(struct order *o, const struct ca_answer *a)
+/* False: the answer is no order. */
+static bool read_order(struct order *o, const struct ca_answer *a)
 {
-	take(&o->url, a->location);
 	o->at = 0;
 	json_decref(o->authorizations);
 	o->authorizations = json_incref(json_object_get(a->root, "authorizations"));
 	size_t n = json_array_size(o->authorizations);
-	if (!view_istarts(a->location, VIEW("https://")) || n == 0 || n > o->task->names->n ||
-	    !take_url(&o->finalize, ca_text(a->root, "finalize")))
+	return n > 0 && n <= o->task->names->n &&
+	       take_url(&o->finalize, ca_text(a->root, "finalize"));
+}
+
+/* Without it a new one is placed after a restart, so that it is not there is no fault. */
+static void on_noted(void *arg, const struct disk_result *r)
+{
+	struct order *o = arg;
+	o->work = NULL;
+	next_authorization(o);
+	(void)r;
+}
+
+static void on_order(struct order *o, const struct ca_answer *a)
+{
+	take(&o->url, a->location);
+	if (!view_istarts(a->location, VIEW("https://")) || !read_order(o, a)) {
 		fail(o, a, "the authority's answer is no order");
-	else
+		return;
+	}
+	set_step(o, ORDER_NOTING);
+	o->work = disk_write_note(o->loop,
+				  &(struct disk_note){.folder = o->task->folder,
+						      .file = o->task->file,
+						      .directory = o->task->conf->directory.text,
+						      .keeps_failures = true,
+						      .order = str_as_view(&o->url)},
+				  on_noted, o);
+	if (!o->work)
 		next_authorization(o);
+}
+
+static bool is_for(const json_t *order, const struct conf_views *names)
+{
+	const json_t *rows = json_object_get(order, "identifiers"), *row;
+	size_t i, n_found = 0;
+	json_array_foreach(rows, i, row)
+	{
+		struct view name = view_str(ca_text(row, "value"));
+		for (size_t k = 0; k < names->n; k++)
+			n_found += view_ieq(name, names->rows[k]);
+	}
+	return n_found == names->n && json_array_size(rows) == names->n;
 }
 
 static const json_t *challenge_of(const json_t *authorization, const char *type)
@@ -417,7 +455,7 @@ static void on_validation(struct order *o, const struct ca_answer *a)
 
 static void on_issuing(struct order *o, const struct ca_answer *a)
 {
-	if (o->step == ORDER_FINALIZING)
+	if (o->step != ORDER_ISSUING)
 		set_step(o, ORDER_ISSUING);
 	if (is(a->root, "valid") && take_url(&o->challenge, ca_text(a->root, "certificate"))) {
 		set_step(o, ORDER_DOWNLOAD);
@@ -433,6 +471,20 @@ static void on_issuing(struct order *o, const struct ca_answer *a)
 	}
 }
 
+/* One of an earlier process, from where that was; what is of no use any more is placed anew. */
+static void on_resumed(struct order *o, const struct ca_answer *a)
+{
+	bool usable = is_for(a->root, o->task->names) && read_order(o, a);
+	if (usable && is(a->root, "pending"))
+		next_authorization(o);
+	else if (usable && is(a->root, "ready"))
+		finalize(o);
+	else if (usable && (is(a->root, "processing") || is(a->root, "valid")))
+		on_issuing(o, a);
+	else
+		place(o);
+}
+
 static void on_saved(void *arg, const struct disk_result *r)
 {
 	struct order *o = arg;
@@ -445,7 +497,7 @@ static void on_download(struct order *o, const struct ca_answer *a)
 	struct x509_facts facts;
 	struct str why = STR_INIT;
 	x509_forget(&o->pem);
-	order_put_origin(o->task->conf->directory.text, &o->pem);
+	notes_put_origin(o->task->conf->directory.text, &o->pem);
 	str_view(&o->pem, str_as_view(&o->key_pem));
 	str_view(&o->pem, a->body);
 	if (!x509_facts(str_as_view(&o->pem), o->task->names, &facts, &why)) {
@@ -474,17 +526,22 @@ static void on_challenge(struct order *o, const struct ca_answer *a)
 }
 
 static step_fn *const on_step[] = {
-    [ORDER_DIRECTORY] = on_directory, [ORDER_ACCOUNT] = on_account,
-    [ORDER_PLACING] = on_order,       [ORDER_AUTHORIZATION] = on_authorization,
-    [ORDER_CHALLENGE] = on_challenge, [ORDER_VALIDATION] = on_validation,
-    [ORDER_FINALIZING] = on_issuing,  [ORDER_ISSUING] = on_issuing,
+    [ORDER_DIRECTORY] = on_directory,
+    [ORDER_ACCOUNT] = on_account,
+    [ORDER_RESUMING] = on_resumed,
+    [ORDER_PLACING] = on_order,
+    [ORDER_AUTHORIZATION] = on_authorization,
+    [ORDER_CHALLENGE] = on_challenge,
+    [ORDER_VALIDATION] = on_validation,
+    [ORDER_FINALIZING] = on_issuing,
+    [ORDER_ISSUING] = on_issuing,
     [ORDER_DOWNLOAD] = on_download,
 };
 
 /* An authority that has forgotten the account: it is opened again, once. */
 static bool is_unknown_account(const struct order *o, const struct ca_answer *a)
 {
-	return !o->account_anew && o->step == ORDER_PLACING &&
+	return !o->account_anew && (o->step == ORDER_PLACING || o->step == ORDER_RESUMING) &&
 	       (strcmp(a->error, "accountDoesNotExist") == 0 || a->status == 401 ||
 		a->status == 403);
 }
@@ -498,6 +555,8 @@ static void on_answer(void *arg, const struct ca_answer *a)
 	} else if (is_unknown_account(o, a)) {
 		o->account_anew = true;
 		open_account(o);
+	} else if (o->step == ORDER_RESUMING && a->status / 100 == 4 && a->status != 429) {
+		place(o); /* the authority has forgotten it */
 	} else {
 		order_words(o, &words);
 		fail(o, a, VIEW_FMT ": %s", VIEW_ARG(str_as_view(&words)),

@@ -2,7 +2,9 @@
 /*
  * One order, from a key to a certificate on the disk (RFC 8555 7).
  *
- *   IDLE --begin--> KEY --> DIRECTORY --> ACCOUNT --> PLACING --> AUTHORIZATION <-----+
+ *                 an order was under way: RESUMING --> to where that was
+ *                                            |  of no use: PLACING
+ *   IDLE --begin--> KEY --> DIRECTORY --> ACCOUNT --> PLACING, NOTING --> AUTHORIZATION <-+
  *                                            ^          |          |  |  it is valid   |
  *                                            +----------+          |  +--> the next ---+
  *                           the account is unknown: once anew      |       (none: FINALIZING)
@@ -17,7 +19,8 @@
  *
  *   KEY         a thread makes the key and writes it: who cannot write does not order
  *   DIRECTORY   which URLs the authority has; ACCOUNT: ours, made where it is missing
- *   PLACING     newOrder
+ *   RESUMING    what has become of the order that an earlier process placed
+ *   PLACING     newOrder; NOTING: a thread writes down its URL
  *   AUTHORIZATION, PUBLISHING, CHALLENGE, VALIDATION   of one name after the
  *               other: what is asked for, that all workers and nodes can show it, that it may be
  * looked at, and whether it was found good FINALIZING  the request for the certificate; ISSUING:
@@ -63,6 +66,7 @@ struct order_result {
 	int save_error;         /* errno: it is not on the disk; 0: it is */
 	bool account_is_there;  /* its key has been written */
 	bool of_authority;      /* it failed in a way that other orders will as well */
+	bool goes_on;           /* the order may be gone on with */
 	uint64_t retry_after_s; /* what the authority asks for; 0: nothing */
 };
 
@@ -106,9 +110,5 @@ void order_stop(struct order *o);
 void order_forget(struct order *o);
 /* What it is at, for people. */
 void order_words(const struct order *o, struct str *out);
-
-/* The text of a PEM file with a certificate of `directory`. */
-void order_put_origin(struct view directory, struct str *out);
-bool order_is_from(struct view pem, struct view directory);
 
 #endif

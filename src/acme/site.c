@@ -5,11 +5,13 @@
 #include <stdio.h>
 
 #include "disk.h"
-#include "order.h"
+#include "notes.h"
 #include "renew.h"
 
 #include "weir/base/clock.h"
 #include "weir/base/log.h"
+
+#define AGAIN_MAX_US (7 * UINT64_C(86400000000))
 
 struct site *site_new(const char *folder, const struct conf_views *names)
 {
@@ -57,17 +59,34 @@ bool site_load(struct site *s, const char *folder, bool says)
 
 void site_begin_anew(struct site *s, const struct conf_acme *conf)
 {
-	s->of_this = s->trusted && order_is_from(str_as_view(&s->pem), conf->directory.text);
+	s->of_this = s->trusted && notes_is_from(str_as_view(&s->pem), conf->directory.text);
 	s->failures = 0;
-	s->retry_us = s->ask_us = 0;
+	s->retry_us = s->told_us = s->ask_us = 0;
 	s->start_s = s->end_s = 0;
+}
+
+/* What a clock that was wrong has written is not kept to for longer than an authority may ask. */
+void site_remember(struct site *s, const char *folder, struct view directory)
+{
+	char next[NAME_MAX + 1];
+	struct str text = STR_INIT;
+	struct notes notes;
+	disk_next(s->file, next);
+	if (disk_read(folder, next, &text) && notes_read(str_as_view(&text), directory, &notes) &&
+	    notes.failures) {
+		uint64_t after = site_in_us((int64_t)notes.again_s);
+		s->failures = notes.failures;
+		s->retry_us = clock_us() + (after < AGAIN_MAX_US ? after : AGAIN_MAX_US);
+		str_text(&s->error, "the last order failed, before this start");
+	}
+	x509_forget(&text);
 }
 
 void site_renewed(struct site *s)
 {
 	s->trusted = s->of_this = true;
 	s->failures = 0;
-	s->retry_us = s->ask_us = 0;
+	s->retry_us = s->told_us = s->ask_us = 0;
 	s->start_s = s->end_s = 0;
 	str_reset(&s->error);
 }

@@ -27,6 +27,8 @@ struct site {
 	bool now, next; /* named by the configuration in force, by the one that is prepared */
 	unsigned failures;
 	uint64_t retry_us, save_us; /* monotonic; 0: none */
+	uint64_t
+	    told_us; /* monotonic; until then the authority wants no order; 0: it says nothing */
 	int64_t start_s, end_s; /* when the authority wants it to be renewed; 0: it does not say */
 	uint64_t ask_us;        /* monotonic; when it is asked for that again */
 	uint64_t n_orders, n_failed;
@@ -40,6 +42,8 @@ void site_free(struct site *site);
 bool site_load(struct site *site, const char *folder, bool says);
 /* What failed under the configuration before may work under this one. */
 void site_begin_anew(struct site *site, const struct conf_acme *conf);
+/* At the start: how the orders of earlier processes went. */
+void site_remember(struct site *site, const char *folder, struct view directory);
 /* Another certificate of this authority is there. */
 void site_renewed(struct site *site);
 /* In the authority's window, as far as that leaves time for what may go wrong. */

@@ -128,7 +128,12 @@ static void put_expiry(struct json *j, const struct tls_used *used, bool soon)
 {
 	const struct tls_cert_info *info = &used->info;
 	int64_t left = info->not_after_s - time(NULL);
-	if (left <= 0)
+	if (info->not_before_s > time(NULL))
+		json_textf(j,
+			   "certificate " VIEW_FMT " of listener " VIEW_FMT
+			   " is not valid yet: is the clock of this machine right?",
+			   VIEW_ARG(info->file), VIEW_ARG(used->listener));
+	else if (left <= 0)
 		json_textf(j, "certificate " VIEW_FMT " of listener " VIEW_FMT " has expired",
 			   VIEW_ARG(info->file), VIEW_ARG(used->listener));
 	else if (soon && left < EXPIRY_WARNING_S)

@@ -58,7 +58,11 @@ static enum err refuse(const struct endpoint *end, enum err err, struct str *why
 static enum err open_endpoint(struct endpoint *end, struct str *why)
 {
 	bool is_unix = addr_is_unix(&end->addr);
-	enum err err = is_unix ? file_make_directory(end->addr.un.sun_path, why) : ERR_OK;
+	struct str reason = STR_INIT;
+	enum err err = is_unix ? file_make_directory(end->addr.un.sun_path, &reason) : ERR_OK;
+	if (err)
+		str_printf(why, "status.socket: " VIEW_FMT, VIEW_ARG(str_as_view(&reason)));
+	str_fini(&reason);
 	if (err)
 		return err;
 	err = socket_listen(&end->addr, false, end->mode, &end->fd);

@@ -308,8 +308,7 @@ static enum err check_ours(const char *dir, struct str *reason)
 	    (st.st_uid == 0 || st.st_uid == geteuid() || (on && st.st_uid == uid)))
 		return ERR_OK;
 	str_printf(reason,
-		   "the directory %s belongs to somebody else: remove it, or set status.socket to "
-		   "a path elsewhere",
+		   "the directory %s belongs to somebody else: remove it, or set a path elsewhere",
 		   dir);
 	return ERR_EXISTS;
 }
