@@ -26,6 +26,31 @@ uint64_t hash_view_ci(struct view v, uint64_t seed)
 	return h;
 }
 
+_Static_assert(sizeof(struct hash_stream) >= sizeof(XXH64_state_t) &&
+		   _Alignof(struct hash_stream) >= _Alignof(XXH64_state_t),
+	       "it has room");
+
+static XXH64_state_t *state_of(struct hash_stream *h)
+{
+	return (XXH64_state_t *)(void *)h->state;
+}
+
+void hash_stream_init(struct hash_stream *h)
+{
+	XXH64_reset(state_of(h), 0);
+}
+
+void hash_stream_add(struct hash_stream *h, const void *ptr, size_t len)
+{
+	if (len)
+		XXH64_update(state_of(h), ptr, len);
+}
+
+uint64_t hash_stream_end(const struct hash_stream *h)
+{
+	return XXH64_digest((const XXH64_state_t *)(const void *)h->state);
+}
+
 uint32_t hash_crc32(const void *ptr, size_t len, uint32_t before)
 {
 	/* half a byte a step: the reflected polynomial 0xedb88320 times 0..15 */

@@ -14,6 +14,28 @@ Test(hash, is_xxh3)
 	cr_assert_neq(hash_view(VIEW("abc"), 7), hash_view(VIEW("abc"), 8));
 }
 
+static uint64_t in_pieces(const char *ptr, size_t len, size_t piece)
+{
+	struct hash_stream h;
+	hash_stream_init(&h);
+	for (size_t at = 0; at < len; at += piece)
+		hash_stream_add(&h, ptr + at, at + piece < len ? piece : len - at);
+	return hash_stream_end(&h);
+}
+
+Test(hash, of_a_stream_is_xxh64_whatever_the_pieces)
+{
+	char text[1000];
+	for (size_t i = 0; i < sizeof(text); i++)
+		text[i] = (char)(i * 7);
+	cr_assert_eq(in_pieces("", 0, 1), UINT64_C(0xef46db3751d8e999));
+	cr_assert_eq(in_pieces("abc", 3, 3), UINT64_C(0x44bc2cf5ad770999));
+	uint64_t whole = in_pieces(text, sizeof(text), sizeof(text));
+	for (size_t piece = 1; piece < sizeof(text); piece++)
+		cr_assert_eq(in_pieces(text, sizeof(text), piece), whole);
+	cr_assert_neq(in_pieces(text, sizeof(text) - 1, 9), whole);
+}
+
 Test(hash, ignores_case_when_asked)
 {
 	cr_assert_eq(hash_view_ci(VIEW("Example.COM"), 3), hash_view_ci(VIEW("example.com"), 3));
