@@ -2,11 +2,13 @@
 /*
  * POST /v1/marks: names a moment.  {"name": "deploy-v42", "pool": "app", "backend": "app1"};
  * without a backend it touches the whole pool, without a pool all of them.  What was learned
- * about speed before is evidence of another epoch, and is forgotten.
+ * about speed before is evidence of another epoch, and is forgotten; so is what was compared of
+ * answers to copies (GET /v1/mirror).
  *
  *   {"name": "deploy-v42", "at": "2026-11-24T01:02:03.456Z", "pools": ["app"]}
  */
 #include "api.h"
+#include "mirror.h"
 
 #include "weir/base/clock.h"
 
@@ -104,6 +106,7 @@ void api_mark(struct call *call)
 	} else if (mark.backend.len && !mark.pool.len) {
 		call_error(call, 400, "backend needs pool");
 	} else if (touch(call, &mark)) {
+		mirrors_begin_epoch(&call->api->host, mark.pool);
 		event_add(EVENT_MARK, mark.pool, mark.backend, VIEW_FMT, VIEW_ARG(mark.name));
 		answer(call, &mark);
 	}

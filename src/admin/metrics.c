@@ -9,6 +9,7 @@
 #include "counters.h"
 #include "limits.h"
 #include "metric.h"
+#include "mirror.h"
 #include "process.h"
 #include "sources.h"
 
@@ -707,6 +708,7 @@ void api_metrics(struct call *call)
 		put_certificate_metrics(&s.m, host);
 		put_site_metrics(&s.m, host, call->arena);
 		put_limit_metrics(&s.m, host);
+		put_mirror_metrics(&s.m, host);
 		put_source_metrics(&s.m, host, call->arena);
 		put_compress_metrics(&s.m);
 	}

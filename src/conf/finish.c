@@ -216,6 +216,15 @@ static void check_request_buffer(struct decoder *d, const struct element *elemen
 		decode_error(d, node, "'request_buffer' does nothing for a route without a pool");
 }
 
+static void check_mirror(struct decoder *d, const struct element *element)
+{
+	const struct conf_route *route = element->base;
+	if (route->mirror.on &&
+	    (route->action == CONF_ACTION_REDIRECT || route->action == CONF_ACTION_RESPOND))
+		decode_error(d, node_at(element, "mirror"),
+			     "'mirror' does nothing for a route without a pool");
+}
+
 static void note_group(struct conf_route *route, const struct template *template)
 {
 	if (template && template->max_group > route->max_group)
@@ -367,6 +376,7 @@ void finish_route(struct decoder *d, const struct element *element)
 	    !view_starts(route->rewrite.path.text, VIEW("/")) && !route->rewrite.path.template)
 		decode_error(d, path, "a path must start with '/'");
 	check_request_buffer(d, element);
+	check_mirror(d, element);
 	note_variables(d, route, element->node);
 	keep_of_pages(d, route, &route->errors);
 	finish_respond(d, element);

@@ -344,6 +344,50 @@ static void check_routes(struct doctor *d)
 	}
 }
 
+/* ---- copies ---- */
+
+#define DIFFERS_MIN 0.01
+#define DROPPED_MIN 0.1
+
+/* So often at the least that it is no accident. */
+static void check_differs(struct doctor *d, const json_t *m, const char *what)
+{
+	const json_t *share = json_object_get(m, what);
+	if (get_real(share, "low") > DIFFERS_MIN)
+		doctor_find(
+		    d, NOTE, "weirctl mirror names some of the requests",
+		    "mirror of route %s: %s answers with another %s to %.0f %% of %llu requests",
+		    get_text(m, "route"), get_text(m, "mirror"), what,
+		    get_real(share, "share") * 100, (unsigned long long)get_u64(share, "compared"));
+}
+
+static void check_dropped(struct doctor *d, const json_t *m)
+{
+	static const char *const reasons[] = {"dropped_in_flight", "dropped_busy", "dropped_full",
+					      "dropped_down", "dropped_memory"};
+	const json_t *counters = json_object_get(m, "counters");
+	uint64_t drawn = get_u64(counters, "drawn"), dropped = 0;
+	for (size_t i = 0; i < ARRAY_LEN(reasons); i++)
+		dropped += get_u64(counters, reasons[i]);
+	if (drawn && (double)dropped > DROPPED_MIN * (double)drawn)
+		doctor_find(d, NOTE, "lower its share, or give the other pool more backends",
+			    "mirror of route %s: %llu of %llu copies for %s were dropped",
+			    get_text(m, "route"), (unsigned long long)dropped,
+			    (unsigned long long)drawn, get_text(m, "mirror"));
+}
+
+static void check_mirrors(struct doctor *d)
+{
+	size_t i;
+	json_t *m;
+	json_array_foreach(json_object_get(d->mirror, "mirrors"), i, m)
+	{
+		check_differs(d, m, "status");
+		check_differs(d, m, "body");
+		check_dropped(d, m);
+	}
+}
+
 /* ---- all of it ---- */
 
 /* Older daemons have neither certificates to show nor routes counted. */
@@ -355,6 +399,8 @@ static enum ctl_exit gather(struct ctl *ctl, struct doctor *d)
 	if (code == CTL_OK)
 		code = api_get(ctl, "/v1/config", &d->config);
 	if (code == CTL_OK && api_get(ctl, "/v1/latency", &d->latency) != CTL_OK)
+		str_reset(&ctl->why);
+	if (code == CTL_OK && api_get(ctl, "/v1/mirror", &d->mirror) != CTL_OK)
 		str_reset(&ctl->why);
 	if (code == CTL_OK && api_get(ctl, "/v1/certificates", &d->certificates) != CTL_OK)
 		str_reset(&ctl->why);
@@ -395,6 +441,7 @@ enum ctl_exit cmd_doctor(struct ctl *ctl)
 		check_pools(&d);
 		check_timeouts(&d);
 		check_routes(&d);
+		check_mirrors(&d);
 		doctor_certificates(&d);
 		if (ctl->json) {
 			json_t *answer = json_pack("{s:O}", "findings", d.findings);
@@ -410,6 +457,7 @@ enum ctl_exit cmd_doctor(struct ctl *ctl)
 	json_decref(d.config);
 	json_decref(d.certificates);
 	json_decref(d.latency);
+	json_decref(d.mirror);
 	json_decref(d.findings);
 	return code;
 }

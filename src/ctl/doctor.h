@@ -9,8 +9,9 @@
 #include "weir/base/str.h"
 
 struct doctor {
-	json_t *status, *pools, *config, *certificates, *latency; /* own; NULL: not there */
-	json_t *findings;                                         /* owns */
+	json_t *status, *pools, *config, *certificates, *latency,
+	    *mirror;      /* own; NULL: not there */
+	json_t *findings; /* owns */
 	size_t n_problems;
 };
 

@@ -386,6 +386,8 @@ static bool hangs(struct attempt *at)
 
 static bool is_to_blame(struct attempt *at, const struct outcome_row *row)
 {
+	if (unlikely(at->ex->is_copy)) /* nobody knows whether it can be answered */
+		return false;
 	switch (row->fault) {
 	case OUTCOME_FAULT_ALWAYS:
 		return true;
@@ -476,6 +478,8 @@ static bool is_of_request(unsigned status)
 /* As Envoy counts: any 5xx; but 503 with Retry-After is a backend that minds its load. */
 static void judge_status(struct attempt *at, unsigned status)
 {
+	if (unlikely(at->ex->is_copy))
+		return;
 	if (minds_load(at, status))
 		at->mark = ATTEMPT_BUSY;
 	else if (status >= 500 && !is_of_request(status))

@@ -269,6 +269,8 @@ enum io exchange_body(struct exchange *ex, struct span body, bool complete)
 	check_magic(ex, EXCHANGE_MAGIC);
 	if (unlikely(ex->state == EXCHANGE_ASKING))
 		return hold(ex, body, complete);
+	if (unlikely(ex->follower != NULL))
+		ex->follower->asked(ex->follower, body, complete);
 	if (unlikely(ex->gathers))
 		return gather(ex, body, complete);
 	struct request_part part = {.data = body, .wire = body, .end = complete};
@@ -288,6 +290,8 @@ enum io exchange_body_trailers(struct exchange *ex, struct message *trailers)
 	}
 	if (unlikely(ex->state == EXCHANGE_ASKING))
 		return hold_trailers(ex, trailers);
+	if (unlikely(ex->follower != NULL))
+		ex->follower->asked(ex->follower, (struct span){NULL, 0}, true);
 	counter_add(&w->counters.underscore_headers_dropped, trailers->n_underscore);
 	policy_request_trailers(ex, trailers);
 	scratch_take(w, SCRATCH_HEAD);

@@ -35,7 +35,7 @@ static void connecting(struct attempt *at, enum err err, bool connected)
 		attempt_connected(at, ERR_OK);
 	} else if (err == ERR_OK) {
 		attempt_set_state(at, ATTEMPT_CONNECTING);
-	} else if (unlikely(err == ERR_FDS) && !at->made_room &&
+	} else if (unlikely(err == ERR_FDS) && !at->made_room && !at->ex->is_copy &&
 		   at->ex->worker->make_room(at->ex->worker)) {
 		at->made_room = true;
 		attempt_connect(at, true);

@@ -46,6 +46,8 @@ static void account(struct exchange *ex)
 	exchange_measure(ex);
 	if (unlikely(ex->filter_stream != NULL))
 		filtered_end(ex);
+	if (unlikely(ex->follower != NULL))
+		ex->follower->ended(ex->follower);
 	if (unlikely(ex->logged))
 		access_log_write(ex);
 	if (unlikely(ex->trace != NULL))

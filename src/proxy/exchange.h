@@ -100,6 +100,18 @@ struct client_ops {
 	void (*origin)(const struct exchange *ex, struct proxy_header *out);
 };
 
+/*
+ * Who follows an exchange without a part in it: the other way round it knows nothing of them.
+ * No reference to it is left after `ended`.
+ */
+struct follower {
+	/* A piece of the request's body; `complete`: that is all of it. */
+	void (*asked)(struct follower *f, struct span body, bool complete);
+	/* A piece of the answer's body, as the backend sent it. */
+	void (*answered)(struct follower *f, struct span body);
+	void (*ended)(struct follower *f);
+};
+
 /* As much of a request line as GET /v1/pools/P/slow shows. */
 #define EXCHANGE_LINE_MAX 112
 
@@ -201,11 +213,13 @@ struct exchange {
 	struct asking *held;        /* ASKING: the head, and who is asked; owns */
 	/* its head is at hand, in worker->req: this came with it; else NULL */
 	const struct exchange_request *asking;
-	struct buf *values; /* of variables, see src/proxy/values.h; owns */
+	struct follower *follower; /* a copy of its request (copy.h); or NULL */
+	struct buf *values;        /* of variables, see src/proxy/values.h; owns */
 	uint8_t n_values;
-	struct buf *note;    /* for the access log; owns */
-	bool logged;         /* its end is to be in the access log */
-	bool is_aside;       /* it has no client: a filter asks a pool, see src/proxy/aside.h */
+	struct buf *note; /* for the access log; owns */
+	bool logged;      /* its end is to be in the access log */
+	bool is_aside;    /* it has no client: src/proxy/aside.h, or a copy, src/proxy/copy.h */
+	bool is_copy;     /* it never comes twice, waits for nobody, and says nothing of health */
 	uint16_t note_split; /* where its second part begins */
 	uint8_t request_id_len;
 	uint8_t line_len; /* 0: `req` has it */

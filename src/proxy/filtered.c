@@ -4,6 +4,8 @@
  * of its version with the filter in front.  Who gives bytes to the client (a backend, an
  * answer of weir) asks these in place of the others; without a filter they are nobody's.
  *
+ * A copy of the request hears the body before a filter has it: what the backend sent.
+ *
  * Backpressure needs nothing of its own: what goes in comes out at once, and the version's
  * own answer to that (IO_WAIT) is passed on.
  */
@@ -65,7 +67,13 @@ static enum io pass(struct exchange *ex, struct message *resp, struct span body,
 	return io;
 }
 
-static enum io op_head(struct exchange *ex, struct message *resp, struct span body, bool end)
+static void tell(struct exchange *ex, struct span body)
+{
+	if (ex->follower && ex->at->lease.backend) /* else it is an answer of weir */
+		ex->follower->answered(ex->follower, body);
+}
+
+static struct filter_stream *begin(struct exchange *ex, struct message *resp, size_t len, bool end)
 {
 	struct filter_response r = {
 	    .route = ex->route,
@@ -74,23 +82,35 @@ static enum io op_head(struct exchange *ex, struct message *resp, struct span bo
 	    .worker = ex->worker->pool.id,
 	    .is_head = ex->method == METHOD_HEAD,
 	    .end = end,
-	    .len = body.len,
+	    .len = len,
 	};
-	ex->filter_stream = filter_of(ex)->response(&r);
+	return ex->route->filters & 1u << FILTER_compress ? filter_of(ex)->response(&r) : NULL;
+}
+
+static enum io op_head(struct exchange *ex, struct message *resp, struct span body, bool end)
+{
+	tell(ex, body);
+	ex->filter_stream = begin(ex, resp, body.len, end);
 	if (ex->filter_stream)
 		return pass(ex, resp, body, end, false);
-	ex->client_ops = ex->plain_ops;
-	return ex->client_ops->head(ex, resp, body, end);
+	if (!ex->follower)
+		ex->client_ops = ex->plain_ops;
+	return ex->plain_ops->head(ex, resp, body, end);
 }
 
 static enum io op_data(struct exchange *ex, struct span body, bool end)
 {
+	tell(ex, body);
+	if (!ex->filter_stream)
+		return ex->plain_ops->data(ex, body, end);
 	return pass(ex, NULL, body, end, false);
 }
 
 static enum io op_trailers(struct exchange *ex, const struct message *trailers)
 {
 	struct span none = {ex->worker->from_backend.data, 0};
+	if (!ex->filter_stream)
+		return ex->plain_ops->trailers(ex, trailers);
 	enum io io = pass(ex, NULL, none, true, true);
 	return io == IO_ERR ? io : worse(io, ex->plain_ops->trailers(ex, trailers));
 }

@@ -3,6 +3,7 @@
 #include "filters.h"
 
 #include "aside.h"
+#include "copy.h"
 #include "reply.h"
 #include "values.h"
 
@@ -25,6 +26,7 @@ static struct filter_call call_of(const struct exchange *ex, const struct exchan
 	call.now_us = ex->worker->loop.now_us;
 	call.changed = false;
 	call.heard = NULL;
+	call.mirror = NULL;
 	call.mark = 0;
 	return call;
 }
@@ -103,7 +105,9 @@ static bool pass(struct exchange *ex, const struct exchange_request *req, unsign
 			wait_for(ex, req, id, call, body, verdict);
 		return false;
 	}
-	if (ex->route->filters & 1u << FILTER_compress)
+	if (call->mirror)
+		copy_begin(ex, call->mirror, body);
+	if ((ex->route->filters & 1u << FILTER_compress) || copy_hears_body(ex))
 		filtered_begin(ex, call->mark);
 	return true;
 }

@@ -11,10 +11,10 @@ uint64_t hedge_delay(const struct exchange *ex)
 {
 	const struct pool *pool = ex->view->pool;
 	const struct conf_pool *conf = pool->conf;
-	bool fits = !ex->hedged && !ex->pin && !ex->client_deadline && !ex->wants_upgrade &&
-		    (ex->method == METHOD_GET || ex->method == METHOD_HEAD) && ex->replayable &&
-		    ex->req_complete && ex->req && ex->req->len == ex->req_head_len &&
-		    ex->tried.n + 1 < POOL_TRIED_MAX;
+	bool fits = !ex->hedged && !ex->is_copy && !ex->pin && !ex->client_deadline &&
+		    !ex->wants_upgrade && (ex->method == METHOD_GET || ex->method == METHOD_HEAD) &&
+		    ex->replayable && ex->req_complete && ex->req &&
+		    ex->req->len == ex->req_head_len && ex->tried.n + 1 < POOL_TRIED_MAX;
 	if (!fits)
 		return 0;
 	uint64_t after = conf->retry.hedge.after_us;

@@ -59,7 +59,19 @@ static void look_up(struct exchange *ex, struct view session)
 	ex->pin = ex->pin_given = (uint32_t)(index + 1);
 }
 
-/* One Cookie field; what is left of it goes to the texts of the worker. */
+/* What is left of a Cookie field goes to the texts of the worker. */
+static void take_out(struct str *texts, struct header *h, struct view cookie)
+{
+	if (!str_reserve(texts, h->value.len))
+		return;
+	char *at = texts->ptr + texts->len;
+	h->value = view_of(at, cookie_without(h->value, cookie, at));
+	h->line_len = 0;
+	h->drop = h->value.len == 0;
+	texts->len += h->value.len;
+}
+
+/* One Cookie field. */
 static void scan_field(struct exchange *ex, struct header *h)
 {
 	const struct conf_pool *conf = pool_of(ex)->conf;
@@ -74,14 +86,17 @@ static void scan_field(struct exchange *ex, struct header *h)
 			ours = true;
 		}
 	}
-	struct str *texts = &ex->worker->texts;
-	if (!ours || !str_reserve(texts, h->value.len))
+	if (ours)
+		take_out(&ex->worker->texts, h, conf->sticky.cookie);
+}
+
+void pin_take_out(struct worker *w, const struct conf_pool *conf, struct message *msg)
+{
+	if (!conf->sticky.on || !conf->sticky.cookie.ptr)
 		return;
-	char *at = texts->ptr + texts->len;
-	h->value = view_of(at, cookie_without(h->value, conf->sticky.cookie, at));
-	h->line_len = 0;
-	h->drop = h->value.len == 0;
-	texts->len += h->value.len;
+	for (uint32_t i = 0; i < msg->n_headers; i++)
+		if (msg->headers[i].id == HDR_COOKIE && !msg->headers[i].drop)
+			take_out(&w->texts, &msg->headers[i], conf->sticky.cookie);
 }
 
 void pin_request(struct exchange *ex, struct message *msg)

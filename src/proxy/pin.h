@@ -13,6 +13,8 @@ static inline bool pin_applies(const struct exchange *ex)
 
 /* Reads the pin out of the request and takes our cookie out of it. */
 void pin_request(struct exchange *ex, struct message *msg);
+/* Takes the cookie out and nothing else: the head is for another pool. */
+void pin_take_out(struct worker *w, const struct conf_pool *conf, struct message *msg);
 /* pool_take for an exchange with a pin (ex->pin). */
 enum pool_verdict pin_take(struct exchange *ex);
 /* Waiting for the pin's backend is over: a lease on another one, if there is one. */

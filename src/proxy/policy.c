@@ -384,10 +384,10 @@ void policy_response(struct exchange *ex, struct message *resp)
 		take_report(ex, resp);
 	if (unlikely(ex->listener->server_timing || ex->listener->proxy_status))
 		diagnose_response(ex, resp);
-	if (!ex->route)
+	if (!ex->route || unlikely(ex->is_aside))
 		return;
 	policy_edit_response(ex, resp);
-	if (unlikely(pin_applies(ex)) && !ex->is_aside)
+	if (unlikely(pin_applies(ex)))
 		pin_response(ex, resp);
 }
 

@@ -132,7 +132,7 @@ static bool replace(struct attempt *at)
 static bool step_back(struct attempt *at)
 {
 	struct exchange *ex = at->ex;
-	if (!at->crowded || ex->hedge || at->n_crowded == CROWDED_MAX ||
+	if (!at->crowded || ex->hedge || ex->is_copy || at->n_crowded == CROWDED_MAX ||
 	    !ex->view->pool->conf->queue.on)
 		return false;
 	at->n_crowded++;
@@ -157,7 +157,7 @@ static void tried_add(struct exchange *ex, uint32_t index)
 static bool has_tries_left(const struct exchange *ex)
 {
 	const struct conf_pool *conf = ex->view->pool->conf;
-	return conf->retry.on && ex->n_retries < conf->retry.attempts &&
+	return conf->retry.on && !ex->is_copy && ex->n_retries < conf->retry.attempts &&
 	       ex->tried.n < POOL_TRIED_MAX;
 }
 

@@ -9,6 +9,7 @@
 #include "backend_h2.h"
 #include "client.h"
 #include "client_h2.h"
+#include "copy.h"
 #include "listen.h"
 #include "room.h"
 #include "trace.h"
@@ -22,11 +23,16 @@ static bool area_init(struct area *area)
 	return area->base != NULL;
 }
 
-/* What a filter found out, in this turn. */
+/* What a filter found out, in this turn; and copies of what went out in it. */
 static void go_on(struct worker *w)
 {
-	while (!list_is_empty(&w->asked))
-		exchange_go_on(list_first(&w->asked, struct exchange, link));
+	while (!list_is_empty(&w->asked)) {
+		struct exchange *ex = list_first(&w->asked, struct exchange, link);
+		if (ex->is_copy)
+			copy_send(ex);
+		else
+			exchange_go_on(ex);
+	}
 }
 
 /* What one side puts off may lead to something for the others: until none is left. */
@@ -121,6 +127,7 @@ enum err worker_init(struct worker *w, unsigned id, const struct worker_limits *
 	list_init(&w->gens);
 	list_init(&w->ended);
 	list_init(&w->asked);
+	list_init(&w->copies);
 	list_init(&w->closed);
 	enum err err = loop_init(&w->loop, name);
 	if (err)
@@ -263,6 +270,7 @@ void worker_abort_all(struct worker *w)
 	listen_stop(w);
 	while (!list_is_empty(&w->all_conns))
 		client_abort(list_first(&w->all_conns, struct client, link));
+	copy_stop_all(w);
 }
 
 void worker_leave(struct worker *w)

@@ -69,6 +69,25 @@ struct conf_auth_forward {
 	enum conf_fail fail;
 };
 
+/* What of the answers to a request and to its copy is compared. */
+enum conf_compare {
+	CONF_COMPARE_STATUS = 1 << 0,
+	CONF_COMPARE_BODY = 1 << 1,
+	CONF_COMPARE_LATENCY = 1 << 2,
+};
+
+/* Copies of requests go to another pool. */
+struct conf_mirror {
+	bool on;
+	uint32_t pool; /* index into conf.pools */
+	double share;
+	struct conf_views methods;
+	unsigned compare;   /* bits of enum conf_compare */
+	uint32_t in_flight; /* at most, over all workers */
+	uint64_t body_bytes, answer_bytes;
+	uint64_t timeout_us;
+};
+
 enum conf_log_format { CONF_LOG_JSON, CONF_LOG_COMBINED, CONF_LOG_HAPROXY };
 
 struct conf_status {
@@ -389,6 +408,7 @@ struct conf_route {
 		struct conf_auth_basic basic;
 		struct conf_auth_forward forward;
 	} auth;
+	struct conf_mirror mirror;
 	uint32_t filters; /* bits of tbl/filters.def that it switches on: filter_set_build */
 	struct {
 		uint64_t body_bytes; /* 0: none */

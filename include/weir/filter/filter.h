@@ -113,6 +113,7 @@ struct filter_call {
 	bool changed; /* fields that others may have noted came or went */
 	struct filter_question question;
 	const struct filter_heard *heard;
+	struct mirror *mirror;       /* of a request that is to be copied; NULL: it is not */
 	uint8_t mark;                /* for `response`, which no longer has the request */
 	struct filter_answer answer; /* begun by filter_answer_begin */
 };

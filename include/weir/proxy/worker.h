@@ -109,10 +109,11 @@ struct worker {
 	struct slab conns, exchanges;
 	struct slab attempts; /* second ones of exchanges (hedging) */
 	unsigned (*make_room)(
-	    struct worker *w);          /* room.h; for those who must not know of clients */
-	struct list ended;              /* struct exchange: to be freed at the end of the turn */
-	struct list asked;              /* struct exchange that may go on, see src/proxy/asking.h */
-	struct list closed;             /* struct client: the same */
+	    struct worker *w); /* room.h; for those who must not know of clients */
+	struct list ended;     /* struct exchange: to be freed at the end of the turn */
+	struct list asked;  /* struct exchange that may go on, see src/proxy/asking.h; and copies */
+	struct list copies; /* struct copy, see src/proxy/copy.h */
+	struct list closed; /* struct client: the same */
 	struct list all_conns;          /* struct client */
 	uint32_t n_clients;             /* in it */
 	struct client_h2_worker *h2;    /* owns */

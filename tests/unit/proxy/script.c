@@ -617,7 +617,7 @@ struct plan {
 	bool allowed[2][2]; /* side, version */
 	bool uncut;
 	struct view second; /* empty: there is one pool */
-	struct str listener, route, pool;
+	struct str listener, route, pool, second_pool;
 };
 
 static void only(struct script *s, bool allowed[2], struct view word)
@@ -642,9 +642,10 @@ static bool plan_line(struct script *s, struct plan *plan, struct view line)
 	struct view first = next_word(&w);
 	if (view_eq(first, VIEW("backends")))
 		plan->n_backends = (unsigned)number(s, &w);
-	else if (view_eq(first, VIEW("second")))
+	else if (view_eq(first, VIEW("second"))) {
 		plan->second = next_word(&w);
-	else if (view_eq(first, VIEW("listener")))
+		plan_yaml(&plan->second_pool, w.rest);
+	} else if (view_eq(first, VIEW("listener")))
 		plan_yaml(&plan->listener, w.rest);
 	else if (view_eq(first, VIEW("route")))
 		plan_yaml(&plan->route, w.rest);
@@ -678,8 +679,10 @@ static void write_conf(struct script *s, const struct plan *plan, struct str *ya
 		   protocol, VIEW_ARG(str_as_view(&plan->pool)));
 	for (unsigned i = 1; i <= plan->n_backends; i++) {
 		if (plan->second.len && i == plan->n_backends)
-			str_printf(yaml, "  " VIEW_FMT ":\n    protocol: %s\n    backends:\n",
-				   VIEW_ARG(plan->second), protocol);
+			str_printf(yaml,
+				   "  " VIEW_FMT ":\n    protocol: %s\n" VIEW_FMT "    backends:\n",
+				   VIEW_ARG(plan->second), protocol,
+				   VIEW_ARG(str_as_view(&plan->second_pool)));
 		str_printf(yaml, "      - {name: b%u, address: 'unix:$DIR/b%u'}\n", i, i);
 	}
 }
@@ -796,7 +799,8 @@ static struct plan read_plan(struct script *s)
 			    .allowed = {{true, true}, {true, true}},
 			    .listener = STR_INIT,
 			    .route = STR_INIT,
-			    .pool = STR_INIT};
+			    .pool = STR_INIT,
+			    .second_pool = STR_INIT};
 	struct view text = s->text, line;
 	s->line = s->first_line;
 	while (next_line(s, &text, &line) && (is_comment(line) || plan_line(s, &plan, line))) {

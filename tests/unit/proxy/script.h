@@ -4,7 +4,8 @@
  *
  *   === a retry goes to the other backend        a script's title
  *   backends 2                                   b1, b2; 1 unless said
- *   second auth                                  the last of them is of a pool of this name
+ *   second auth retry: off                       the last of them is of a pool of this name, that
+ *                                                may have a line in YAML
  *   pool retry: {attempts: 1}                    a line of the pool (listener, route) in YAML
  *   only h1 any                                  versions of client and backends; any any
  *   uncut                                        depends on how bytes are cut: run whole only

@@ -13,6 +13,7 @@
 #include "boot/members.h"
 
 #include "weir/base/check.h"
+#include "weir/filter/mirror.h"
 
 #define TURNS_MAX 100000
 /* As fine as the timers are. */
@@ -285,14 +286,42 @@ static int64_t of_backend(const struct backend_counters *c, const char *name)
 	return find(rows, ARRAY_LEN(rows), name);
 }
 
+static int64_t of_mirror(const struct generation *gen, const char *name)
+{
+	static const char *const names[] = {
+#define COUNTER(name, sentence) #name,
+#include "weir/tbl/mirror_counters.def"
+#undef COUNTER
+	};
+	struct mirror_view view;
+	if (!mirror_read(&gen->filters, &gen->conf->routes[0], &view))
+		return -1;
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		if (strcmp(names[i], name) == 0)
+			return (int64_t)view.counts.counters[i];
+	return strcmp(name, "in_flight") == 0  ? view.counts.in_flight
+	       : strcmp(name, "compared") == 0 ? (int64_t)view.status.n
+	       : strcmp(name, "status") == 0   ? (int64_t)view.status.differ
+	       : strcmp(name, "bodies") == 0   ? (int64_t)view.body.n
+	       : strcmp(name, "body") == 0     ? (int64_t)view.body.differ
+	       : strcmp(name, "waits") == 0    ? (int64_t)view.latency.pairs
+	       : strcmp(name, "equal") == 0    ? (int64_t)view.latency.equal
+					       : -1;
+}
+
 int64_t world_counter(const struct world *w, const char *name)
 {
-	const struct pool *pool = &w->control.current->pools[0];
+	const struct generation *gen = w->control.current;
 	const char *dot = strchr(name, '.');
 	if (dot && strncmp(name, "pool.", 5) == 0)
-		return of_pool(&pool->state->local[0]->counters, name + 5);
-	int32_t at = dot ? pool_backend_index(pool, view_of(name, (size_t)(dot - name))) : -1;
-	if (at >= 0)
-		return of_backend(&pool->backends[at]->local[0]->counters, dot + 1);
+		return of_pool(&gen->pools[0].state->local[0]->counters, name + 5);
+	if (dot && strncmp(name, "mirror.", 7) == 0)
+		return of_mirror(gen, name + 7);
+	for (uint32_t p = 0; dot && p < gen->n_pools; p++) {
+		const struct pool *pool = &gen->pools[p];
+		int32_t at = pool_backend_index(pool, view_of(name, (size_t)(dot - name)));
+		if (at >= 0)
+			return of_backend(&pool->backends[at]->local[0]->counters, dot + 1);
+	}
 	return of_worker(&w->worker->counters, name);
 }
