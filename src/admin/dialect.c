@@ -161,7 +161,7 @@ static void fill_server(struct line *l, const struct pool *pool, uint32_t i)
 	uint64_t errors = backend_counter_named(b, "errors");
 	set(l, COL_eresp, errors > l->n[COL_econ] ? errors - l->n[COL_econ] : 0);
 	set(l, COL_qcur, 0); /* waiters belong to the pool */
-	set(l, COL_scur, atomic_load_explicit(&b->in_flight, memory_order_relaxed));
+	set(l, COL_scur, backend_in_flight(b));
 	set(l, COL_rate, (uint64_t)rate_per_s(&b->rate));
 	set(l, COL_req_rate, l->n[COL_rate]);
 	set(l, COL_weight, pool->weights[i]);

@@ -217,7 +217,7 @@ static bool is_candidate(const struct pool *pool, uint32_t i, unsigned load, str
 	const struct backend *b = pool->backends[i];
 	enum backend_state state = health_state(b);
 	uint32_t limit = pool_limit(pool, i);
-	uint32_t in_flight = atomic_load_explicit(&b->in_flight, memory_order_relaxed);
+	uint32_t in_flight = backend_in_flight(b);
 	if (!backend_state_takes_new(state))
 		str_printf(why, "it is %s%s%s", backend_state_name(state), b->reason[0] ? ": " : "",
 			   b->reason);
@@ -248,7 +248,8 @@ static void put_candidate(struct json *j, const struct pool *pool, uint32_t i, u
 	json_member_text(j, "state", backend_state_name(health_state(b)));
 	json_member_u64(j, "priority", pool->priorities[i]);
 	json_member_u64(j, "weight", pool->weights[i]);
-	json_member_u64(j, "in_flight", atomic_load_explicit(&b->in_flight, memory_order_relaxed));
+	json_member_u64(j, "in_flight", backend_in_flight(b));
+	json_member_u64(j, "streams", backend_streams(b));
 	json_member_u64(j, "limit", pool_limit(pool, i));
 	json_member_bool(j, "candidate", candidate);
 	json_member_view(j, "why", str_as_view(&why));

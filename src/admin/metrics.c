@@ -315,7 +315,12 @@ static uint64_t weight(const struct pool *pool, uint32_t i)
 
 static uint64_t in_flight(const struct pool *pool, uint32_t i)
 {
-	return load_u32(&pool->backends[i]->in_flight);
+	return backend_in_flight(pool->backends[i]);
+}
+
+static uint64_t n_streams(const struct pool *pool, uint32_t i)
+{
+	return backend_streams(pool->backends[i]);
 }
 
 static uint64_t n_connections(const struct pool *pool, uint32_t i)
@@ -339,6 +344,7 @@ static const struct gauge {
     {"weir_backend_up", "1 while the backend takes new requests, by its state.", is_up},
     {"weir_backend_weight", "Weight in effect.", weight},
     {"weir_backend_in_flight", "Attempts in flight.", in_flight},
+    {"weir_backend_streams", "Of them, streams and tunnels that are open.", n_streams},
     {"weir_backend_connections", "Connections to the backend.", n_connections},
     {"weir_backend_idle_connections", "Connections kept for the next request.", n_idle},
 };

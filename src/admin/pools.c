@@ -122,7 +122,8 @@ static void put_backend_with(struct json *j, const struct pool *pool, uint32_t i
 	json_member_double(j, "share",
 			   (double)atomic_load_explicit(&b->health_share, memory_order_relaxed) /
 			       SHARE_FULL);
-	json_member_u64(j, "in_flight", load_u32(&b->in_flight));
+	json_member_u64(j, "in_flight", backend_in_flight(b));
+	json_member_u64(j, "streams", backend_streams(b));
 	if (b->others_in_flight > 0 || b->others_rate > 0) {
 		json_member_double(j, "others_in_flight", b->others_in_flight);
 		json_member_double(j, "others_rate", b->others_rate);

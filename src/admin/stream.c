@@ -9,7 +9,7 @@
  *   data: {"at", "last_event", <GET /v1/status>, "pools": [{"name", "strategy",
  *          "verdict", "problem", "sentence", "queued", "n", "p50_us", "p90_us",
  *          "p99_us", "backends": [{"name", "address", "state", "reason", "verdict",
- *          "since_s", "weight", "in_flight", "upconns", "rate", "requests", "errors",
+ *          "since_s", "weight", "in_flight", "streams", "upconns", "rate", "requests", "errors",
  *          "n", "p50_us", "p90_us", "p99_us"}]}]}      latency: total, last 10 s
  */
 #include "api.h"
@@ -40,7 +40,8 @@ static void put_row(struct json *j, const struct pool *pool, uint32_t i, uint64_
 	json_member_text(j, "verdict", verdict_name(scaling_part_verdict(b->scaling)));
 	json_member_u64(j, "since_s", now_us > b->since_us ? (now_us - b->since_us) / 1000000 : 0);
 	json_member_u64(j, "weight", pool->weights[i]);
-	json_member_u64(j, "in_flight", atomic_load_explicit(&b->in_flight, memory_order_relaxed));
+	json_member_u64(j, "in_flight", backend_in_flight(b));
+	json_member_u64(j, "streams", backend_streams(b));
 	json_member_u64(j, "upconns", atomic_load_explicit(&b->n_upconns, memory_order_relaxed));
 	json_member_double(j, "rate", rate_per_s(&b->rate));
 	json_member_u64(j, "requests", backend_counter_named(b, "requests"));

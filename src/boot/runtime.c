@@ -378,7 +378,7 @@ void runtime_tick(struct control *control)
 	list_each_safe (it, tmp, &control->overrides) {
 		struct pool_override *o = list_entry(it, struct pool_override, link);
 		struct backend *b = find_backend(control, o->pool, o->backend);
-		if (o->leaving && (!b || atomic_load(&b->in_flight) == 0))
+		if (o->leaving && (!b || backend_in_flight(b) == 0))
 			finish_leaving(control, o, b);
 	}
 }
@@ -395,7 +395,7 @@ static bool concerns(const struct pool_override *o, struct view pool, struct vie
 static bool leaves_slowly(struct control *control, struct pool_override *o)
 {
 	struct backend *b = find_backend(control, o->pool, o->backend);
-	if (!o->add || !b || atomic_load(&b->in_flight) == 0)
+	if (!o->add || !b || backend_in_flight(b) == 0)
 		return false;
 	o->forget = true;
 	begin_leaving(control, o, b);

@@ -171,7 +171,7 @@ void pool_build(struct pool *pool, const struct conf_pool *conf, struct pool_reg
 	pool->state->hedge_budget = conf->retry.hedge.on ? conf->retry.hedge.budget : 0;
 	add_members(pool, reg, overrides, arena);
 
-	const _Atomic uint32_t **in_flight = arena_array(arena, pool->n, sizeof(*in_flight));
+	const _Atomic uint64_t **in_flight = arena_array(arena, pool->n, sizeof(*in_flight));
 	const _Atomic uint32_t **others = arena_array(arena, pool->n, sizeof(*others));
 	struct strategy_memory **memory = arena_array(arena, pool->n, sizeof(*memory));
 	pool->tiers = arena_array(arena, 257, sizeof(*pool->tiers));
@@ -187,6 +187,9 @@ void pool_build(struct pool *pool, const struct conf_pool *conf, struct pool_reg
 	    .memory = memory,
 	    .total = &pool->state->in_flight,
 	};
+	pool->stream_loads = pool->loads;
+	pool->stream_loads.others = NULL; /* of other nodes only requests are known */
+	pool->stream_loads.shift = FLIGHT_SHIFT;
 	choose_strategies(pool);
 	for (uint32_t t = 0; t < pool->n_tiers; t++)
 		build_tier(pool, &pool->tiers[t], arena);

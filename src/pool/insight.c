@@ -38,7 +38,8 @@ static float mean_in_flight(struct backend *b, uint64_t now_us)
 			area += counter_get(&levels->area_us);
 	}
 	uint64_t since = atomic_load_explicit(&b->level_since_us, memory_order_relaxed);
-	uint32_t in_flight = atomic_load_explicit(&b->in_flight, memory_order_relaxed);
+	uint32_t in_flight =
+	    flight_requests(atomic_load_explicit(&b->in_flight, memory_order_relaxed));
 	if (since < now_us)
 		area += in_flight * (now_us - since);
 	double passed = (double)(now_us - b->ticked_us);

@@ -78,13 +78,13 @@ static inline void leave_level(struct backend *backend, struct pool_worker *pw, 
  */
 static bool claim_slot(const struct pool *pool, uint32_t i, uint32_t max)
 {
-	_Atomic uint32_t *in_flight = &pool->backends[i]->in_flight;
+	_Atomic uint64_t *in_flight = &pool->backends[i]->in_flight;
 	if (likely(max == 0)) {
 		atomic_fetch_add_explicit(in_flight, 1, memory_order_relaxed);
 		return true;
 	}
-	uint32_t now = atomic_load(in_flight);
-	while (now < max)
+	uint64_t now = atomic_load(in_flight);
+	while (flight_all(now) < max)
 		if (atomic_compare_exchange_weak(in_flight, &now, now + 1))
 			return true;
 	return false;
@@ -100,7 +100,7 @@ static enum pool_verdict way_to(const struct pool *pool, const struct pool_worke
 	enum upconn_way way = upconn_way(pool, pw, b);
 	if (way != WAY_CROWDED)
 		return way == WAY_NONE ? POOL_FULL : POOL_TAKEN;
-	return max && atomic_load(&b->in_flight) >= max ? POOL_FULL : POOL_CROWDED;
+	return max && backend_in_flight(b) >= max ? POOL_FULL : POOL_CROWDED;
 }
 
 static enum pool_verdict claim(const struct pool *pool, struct pool_worker *pw, uint32_t i,
@@ -151,7 +151,10 @@ static uint32_t pick(struct pool_view *view, struct pool_worker *pw, uint32_t ti
 		input.random = rng_next(&pw->rng);
 	if (way.strategy->needs & NEEDS_NOW)
 		input.now_us = pw->loop->now_us;
-	return way.strategy->pick(way.table, way.local, &input, eligible, &view->pool->loads);
+	/* keys are bounded by requests */
+	bool stream = unlikely(tried && tried->stream) && !(way.strategy->needs & NEEDS_KEY);
+	return way.strategy->pick(way.table, way.local, &input, eligible,
+				  stream ? &view->pool->stream_loads : &view->pool->loads);
 }
 
 /* So many backends are asked at each arrival; of larger pools at some. */
@@ -168,8 +171,8 @@ static uint16_t count_elsewhere(const struct pool *pool, struct pool_worker *pw,
 		return LEVEL_UNKNOWN;
 	for (uint32_t i = 0; i < pool->n; i++)
 		if (i != own)
-			sum += atomic_load_explicit(&pool->backends[i]->in_flight,
-						    memory_order_relaxed);
+			sum += flight_requests(atomic_load_explicit(&pool->backends[i]->in_flight,
+								    memory_order_relaxed));
 	return sum < LEVEL_UNKNOWN ? (uint16_t)sum : LEVEL_UNKNOWN - 1;
 }
 
@@ -177,7 +180,8 @@ static enum pool_verdict taken(struct pool_view *view, uint32_t tier, uint32_t i
 			       struct lease *lease)
 {
 	struct backend *backend = view->pool->backends[i];
-	uint32_t now = atomic_load_explicit(&backend->in_flight, memory_order_relaxed);
+	uint32_t now =
+	    flight_requests(atomic_load_explicit(&backend->in_flight, memory_order_relaxed));
 	uint32_t others = now ? now - 1 : 0; /* another worker may have dropped one since */
 	leave_level(backend, view->sl->pw, others);
 	*lease = (struct lease){
@@ -493,6 +497,45 @@ static inline uint64_t learn_from(struct lease *lease, bool error, uint64_t dura
 	return duration_us;
 }
 
+/* Whoever waits may have a place now. */
+static inline void wake_waiters(struct pool_view *view, bool crowded)
+{
+	struct pool_state *state = view->pool->state;
+	if (likely(atomic_load_explicit(&state->n_queued, memory_order_seq_cst) == 0))
+		return;
+	queue_wake(state, NULL);
+	if (crowded) /* the connection that came free is this worker's */
+		queue_wake_local(view->sl);
+}
+
+/* It is not a request any more: `change` says what becomes of the backend's word. */
+static inline void leave(const struct lease *lease, uint64_t change)
+{
+	const struct pool_view *view = lease->view;
+	uint64_t before =
+	    atomic_fetch_add_explicit(&lease->backend->in_flight, change, memory_order_seq_cst);
+	check(flight_requests(before) > 0);
+	leave_level(lease->backend, view->sl->pw, flight_requests(before));
+	if (unlikely(view->pool->options.bound_percent))
+		atomic_fetch_sub_explicit(&view->pool->state->in_flight, 1, memory_order_relaxed);
+}
+
+void lease_streams(struct lease *lease)
+{
+	if (lease->streams)
+		return;
+	lease->streams = true;
+	leave(lease, FLIGHT_STREAM - 1);
+	wake_waiters(lease->view, false); /* an adaptive limit has room for one more */
+}
+
+static void leave_as_stream(const struct lease *lease)
+{
+	uint64_t before = atomic_fetch_sub_explicit(&lease->backend->in_flight, FLIGHT_STREAM,
+						    memory_order_seq_cst);
+	check(flight_streams(before) > 0);
+}
+
 void lease_drop(struct lease *lease, bool error, uint64_t duration_us)
 {
 	struct pool_view *view = lease->view;
@@ -500,23 +543,17 @@ void lease_drop(struct lease *lease, bool error, uint64_t duration_us)
 	check(lease->backend != NULL);
 	judge(lease);
 	duration_us = learn_from(lease, error, duration_us);
-	uint32_t before =
-	    atomic_fetch_sub_explicit(&lease->backend->in_flight, 1, memory_order_seq_cst);
-	check(before > 0);
-	leave_level(lease->backend, view->sl->pw, before);
+	if (unlikely(lease->streams))
+		leave_as_stream(lease);
+	else
+		leave(lease, -UINT64_C(1));
 	bool crowded = atomic_load(&lease->backend->crowded);
 	lease->backend = NULL;
-	if (unlikely(pool->options.bound_percent))
-		atomic_fetch_sub_explicit(&pool->state->in_flight, 1, memory_order_relaxed);
 	struct way way = way_of(view, lease->tier, lease->fallback);
 	if (way.strategy->done) {
 		struct strategy_result result = {error, duration_us, view->sl->pw->loop->now_us,
 						 lease->others};
 		way.strategy->done(way.table, way.local, &pool->loads, lease->index, &result);
 	}
-	if (likely(atomic_load_explicit(&pool->state->n_queued, memory_order_seq_cst) == 0))
-		return;
-	queue_wake(pool->state, NULL);
-	if (crowded) /* the connection that came free is this worker's */
-		queue_wake_local(view->sl);
+	wake_waiters(view, crowded);
 }

@@ -335,7 +335,7 @@ bool upconn_is_surplus(const struct upconn *up, uint32_t max_idle)
 {
 	const struct backend *b = up->backend;
 	uint32_t open = atomic_load_explicit(&b->n_upconns, memory_order_relaxed);
-	uint32_t busy = atomic_load_explicit(&b->in_flight, memory_order_relaxed);
+	uint32_t busy = backend_in_flight(b);
 	uint32_t idle = open > busy ? open - busy : 0;
 	return idle >= max_idle;
 }

@@ -405,7 +405,7 @@ static void line_haproxy(struct str *s, const struct exchange *ex, const struct 
 	str_printf(s, "%u %llu - - %c%c-- ", ex->status, (unsigned long long)ex->bytes_out,
 		   row->who, row->when);
 	str_printf(s, "%u/%u/%u/%u/%u %u/0 \"", w->conns.n_live, w->conns.n_live,
-		   w->exchanges.n_live, ex->backend ? atomic_load(&ex->backend->in_flight) : 0,
+		   w->exchanges.n_live, ex->backend ? backend_in_flight(ex->backend) : 0,
 		   ex->n_retries, pool ? atomic_load(&pool->state->n_queued) : 0);
 	str_view(s, f->part2);
 	str_char(s, '"');

@@ -9,6 +9,7 @@
 
 #include "dawdle.h"
 #include "exchange.h"
+#include "streaming.h"
 #include "trace.h"
 
 #include "weir/base/check.h"
@@ -83,7 +84,13 @@ static bool client_dawdles(const struct attempt *at)
 	       us > (clock_us() - at->send_from_us) / 2;
 }
 
-static uint64_t deadline_of(const struct attempt *at)
+/* Its silence, or a look at what has come, which is no progress. */
+static uint64_t receiving_deadline(const struct attempt *at)
+{
+	return at->look_us && at->look_us < at->silent_us ? at->look_us : at->silent_us;
+}
+
+static uint64_t deadline_of(struct attempt *at)
 {
 	const struct exchange *ex = at->ex;
 	uint64_t now = ex->worker->loop.now_us;
@@ -100,8 +107,9 @@ static uint64_t deadline_of(const struct attempt *at)
 	case ATTEMPT_RECEIVING:
 		if (unlikely(ex->state == EXCHANGE_TUNNEL))
 			return 0; /* the exchange has it */
-		return now + (ex->write_blocked ? ex->listener->timeouts.write_idle_us
-						: exchange_idle_timeout(ex));
+		at->silent_us = now + (ex->write_blocked ? ex->listener->timeouts.write_idle_us
+							 : exchange_idle_timeout(ex));
+		return receiving_deadline(at);
 	default:
 		return 0;
 	}
@@ -161,11 +169,26 @@ static void waited(struct attempt *at)
 		attempt_arm(at);
 }
 
+/* True when that was all that there is to do now. */
+static bool looked(struct attempt *at)
+{
+	struct loop *loop = &at->ex->worker->loop;
+	if (at->state != ATTEMPT_RECEIVING || !at->look_us || loop->now_us < at->look_us)
+		return false;
+	streaming_look(at);
+	if (loop->now_us >= at->silent_us)
+		return false;
+	timer_set(&loop->timers, &at->timer, receiving_deadline(at));
+	return true;
+}
+
 static void on_timeout(struct timer *timer)
 {
 	struct attempt *at = container_of(timer, struct attempt, timer);
 	struct exchange *ex = at->ex;
 	check_magic(ex, EXCHANGE_MAGIC);
+	if (looked(at))
+		return;
 	if (makes_progress(at)) {
 		attempt_arm(at);
 		return;
@@ -202,7 +225,7 @@ void attempt_reset(struct attempt *at)
 	attempt_set_state(at, ATTEMPT_IDLE);
 	at->mark = ATTEMPT_UNMARKED;
 	at->crowded = at->stale_retried = at->late = at->counted = false;
-	at->resp_started = at->upload_dead = false;
+	at->resp_started = at->upload_dead = at->event_stream = false;
 	at->n_interim = at->n_crowded = 0;
 	at->first_byte_us = at->late_us = at->give_up_us = 0;
 }
@@ -560,6 +583,7 @@ bool attempt_head(struct attempt *at)
 		return false;
 	if (unlikely(at->ex->hedge != NULL))
 		at->on->answered(at);
+	streaming_head(at);
 	return true;
 }
 
@@ -599,9 +623,11 @@ bool attempt_relayed(struct attempt *at, enum io io, bool end)
 		ex->unsent_mark = ex->client_ops->unsent(ex);
 		at->ops->pause(at);
 	}
-	if (at->state != ATTEMPT_RECEIVING)
+	if (at->state != ATTEMPT_RECEIVING) {
+		streaming_begin(at);
 		attempt_set_state(at, ATTEMPT_RECEIVING);
-	else
+	} else {
 		exchange_progress(ex);
+	}
 	return io == IO_OK;
 }

@@ -143,6 +143,7 @@ struct attempt {
 	bool upload_dead;   /* the backend stopped reading: drop what still comes */
 	bool resp_started;  /* a byte of the response has been seen */
 	bool resp_keep;     /* the connection may be used again */
+	bool event_stream;  /* its answer says that it is one */
 	uint32_t n_interim; /* responses with 1xx so far */
 	struct h1_body resp_body;
 	struct buf *resp_in;      /* an incomplete head; owns */
@@ -152,6 +153,9 @@ struct attempt {
 	uint64_t first_byte_us;   /* of the response */
 	uint64_t late_us;         /* WAITING: when retry.attempt_timeout is over, 0: never */
 	uint64_t give_up_us;      /* WAITING: when timeouts.response is over, 0: not known yet */
+	uint64_t silent_us;       /* RECEIVING: when nothing will have come for too long */
+	uint64_t look_us;         /* RECEIVING: of the next look, 0: none; see streaming.h */
+	uint64_t look_out;        /* ex->body_out at the last one */
 };
 
 /* ---- for the exchange ---- */

@@ -29,6 +29,7 @@ struct exchange *exchange_make(struct worker *w, const struct exchange_request *
 	ex->tried.wary = !method_is_idempotent(ex->method);
 	ex->client_minor = w->req.version_minor;
 	ex->wants_upgrade = w->req.upgrade && w->req.body == BODY_NONE;
+	ex->tried.stream = ex->wants_upgrade;
 	if (unlikely(ex->wants_upgrade))
 		ex->wants_websocket =
 		    view_ieq(message_find(&w->req, HDR_UPGRADE)->value, VIEW("websocket"));

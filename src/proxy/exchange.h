@@ -284,6 +284,8 @@ void exchange_client_reset(struct exchange *ex);
 /* Everything the client had pending is out. */
 void exchange_client_drained(struct exchange *ex);
 
+/* measure.c: the phases until the answer of a stream began (streaming.h); its end adds nothing. */
+void exchange_measure_stream(const struct exchange *ex);
 /* measure.c: the phases of an exchange that has ended, into histograms and rings. */
 void exchange_measure(struct exchange *ex);
 

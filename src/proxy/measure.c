@@ -16,13 +16,15 @@ static uint64_t minus(uint64_t a, uint64_t b)
 	return a > b ? a - b : 0;
 }
 
-static void divide(const struct exchange *ex, uint64_t us[N_PHASES])
+/* Up to `now`. */
+static void divide(const struct exchange *ex, uint64_t now, uint64_t us[N_PHASES])
 {
 	const struct attempt *at = ex->at;
-	uint64_t now = ex->last_byte_us, sent = at->sent_us, first = at->first_byte_us;
-	uint64_t blocked = ex->client_us;
+	uint64_t sent = at->sent_us, first = at->first_byte_us, blocked = ex->client_us;
 	if (ex->blocked_from_us) /* it ended while the client held it up */
 		blocked += minus(now, ex->blocked_from_us);
+	if (unlikely(now == first)) /* the client has had nothing to read yet */
+		blocked = 0;
 	us[PHASE_queue] = ex->queue_us;
 	us[PHASE_connect] = ex->connect_us;
 	if (at->connect_from_us) /* it ended meanwhile */
@@ -42,7 +44,7 @@ static void divide(const struct exchange *ex, uint64_t us[N_PHASES])
 
 /*
  * Errors apart from successes: fast ones would flatter the quantiles.  What a
- * client broke off says nothing about the backend, nor does a tunnel's length.
+ * client broke off says nothing about the backend.
  */
 static struct hist_set *set_of(const struct exchange *ex, struct backend_local *bl)
 {
@@ -139,6 +141,27 @@ static void meter_exchange(const struct exchange *ex, bool failed, const uint64_
 
 /* ---- all of it ---- */
 
+static void record(const struct exchange *ex, struct hist_set *set, const uint64_t us[N_PHASES])
+{
+	struct backend_local *bl = ex->backend->local[ex->worker->pool.id];
+	struct levels *levels = atomic_load_explicit(&bl->levels, memory_order_relaxed);
+	hist_set_record_all(set, us);
+	if (likely(!ex->is_aside))
+		meter_exchange(ex, set == &bl->failed, us);
+	if (likely(set == &bl->ok && levels != NULL))
+		levels_served(levels, ex->at->lease.others, ex->at->lease.elsewhere,
+			      us[PHASE_wait] + us[PHASE_transfer]);
+}
+
+void exchange_measure_stream(const struct exchange *ex)
+{
+	uint64_t us[N_PHASES];
+	if (!WEIR_STATS)
+		return;
+	divide(ex, ex->at->first_byte_us, us);
+	record(ex, &ex->backend->local[ex->worker->pool.id]->ok, us);
+}
+
 void exchange_measure(struct exchange *ex)
 {
 	uint64_t us[N_PHASES];
@@ -148,22 +171,14 @@ void exchange_measure(struct exchange *ex)
 		struct meter *m = ex->gl->gen->route_meters[ex->route->index];
 		counter_add(&m->local[ex->worker->pool.id].exchanges, 1);
 	}
-	if (!ex->backend)
+	if (!ex->backend || unlikely(ex->at->lease.streams))
 		return;
 	struct backend_local *bl = ex->backend->local[ex->worker->pool.id];
 	struct hist_set *set = set_of(ex, bl);
-	divide(ex, us);
-	if (likely(set != NULL)) {
-		hist_set_record_all(set, us);
-		if (likely(!ex->is_aside))
-			meter_exchange(ex, set == &bl->failed, us);
-	}
-	struct levels *levels = atomic_load_explicit(&bl->levels, memory_order_relaxed);
-	if (likely(set == &bl->ok && levels != NULL))
-		levels_served(levels, ex->at->lease.others, ex->at->lease.elsewhere,
-			      us[PHASE_wait] + us[PHASE_transfer]);
+	divide(ex, ex->last_byte_us, us);
+	if (likely(set != NULL))
+		record(ex, set, us);
 	struct slow_ring *ring = slow_ring_of(bl);
-	if (ring && slow_wants(ring, us[PHASE_total], ex->last_byte_us) &&
-	    ex->outcome != OUTCOME_tunnel && ex->outcome != OUTCOME_tunnel_idle)
+	if (ring && slow_wants(ring, us[PHASE_total], ex->last_byte_us))
 		note_slow(ex, ring, us);
 }

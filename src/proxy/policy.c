@@ -106,6 +106,7 @@ static void note(struct exchange *ex, struct header *h, struct view *id)
 	case HDR_ACCEPT:
 		if (h->value.len > 5 && memmem(h->value.ptr, h->value.len, "json", 4))
 			ex->wants_json = policy_prefers_json(h->value);
+		ex->tried.stream |= view_istarts(h->value, VIEW("text/event-stream"));
 		break;
 	default:
 		break;

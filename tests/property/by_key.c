@@ -163,7 +163,7 @@ static void assert_bound(struct model *m, uint32_t bound_percent)
 		uint32_t cap = (uint32_t)ceil(bound_percent / 100.0 * (total + 1) *
 					      m->members[i].weight / weight * 1.0001);
 		cr_assert(m->in_flight[i] < (cap ? cap : 1), "%s: %u in flight of %u",
-			  m->strategy->keyword, m->in_flight[i] + 1, total + 1);
+			  m->strategy->keyword, (unsigned)m->in_flight[i] + 1, total + 1);
 		m->in_flight[i]++;
 		counted++;
 	}

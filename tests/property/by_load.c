@@ -103,7 +103,8 @@ Test(least_request, held_exchanges_converge_to_the_weights)
 	for (int t = 1; t <= 4000; t++) {
 		model_hold(&m, 4000);
 		double due = t / 4.0;
-		cr_assert(fabs(m.in_flight[0] - due) <= 1.01, "%u of %d", m.in_flight[0], t);
+		cr_assert(fabs((double)m.in_flight[0] - due) <= 1.01, "%u of %d",
+			  (unsigned)m.in_flight[0], t);
 	}
 	model_fini(&m);
 }
@@ -185,6 +186,45 @@ Test(auto_strategy, looks_at_all_up_to_64_and_samples_above)
 		for (int t = 0; t < 1000; t++)
 			hits += model_pick(&m) == 9;
 		cr_assert(n == 64 ? hits == 1000 : hits < 100, "n %u: %d hits", n, hits);
+		model_fini(&m);
+	}
+}
+
+/* ---- streams ---- */
+
+static const char *const by_count[] = {"auto", "least-request", "p2c"};
+
+/* Whoever has many of them gets as many requests as the others. */
+Test(streams, are_no_load)
+{
+	for (size_t k = 0; k < sizeof(by_count) / sizeof(by_count[0]); k++) {
+		struct model m;
+		unsigned counts[3] = {0};
+		model_init(&m, find(by_count[k]), NULL, 3, 39);
+		m.in_flight[1] = 1000 * FLIGHT_STREAM;
+		for (int t = 0; t < 3000; t++)
+			counts[model_pick(&m)]++;
+		double chi = chi_square_uniform(counts, 3, 3000);
+		cr_assert(chi_square_is_likely(chi, 2), "%s: chi-square %.1f", by_count[k], chi);
+		model_fini(&m);
+	}
+}
+
+/* What asks for one goes to who has the fewest for its weight. */
+Test(streams, are_spread_by_themselves)
+{
+	static const uint32_t weights[3] = {1, 2, 5};
+	for (size_t k = 0; k < sizeof(by_count) / sizeof(by_count[0]); k++) {
+		struct model m;
+		model_init(&m, find(by_count[k]), weights, 3, 40);
+		m.loads.shift = FLIGHT_SHIFT;
+		m.in_flight[0] = 5000; /* requests are nothing to them */
+		for (int t = 0; t < 800; t++)
+			m.in_flight[model_pick(&m)] += FLIGHT_STREAM;
+		for (uint32_t i = 0; i < 3; i++)
+			cr_assert(fabs(flight_streams(m.in_flight[i]) - 100.0 * weights[i]) <= 5,
+				  "%s: %u of weight %u", by_count[k],
+				  flight_streams(m.in_flight[i]), weights[i]);
 		model_fini(&m);
 	}
 }

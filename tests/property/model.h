@@ -25,8 +25,8 @@ struct model {
 	uint32_t n;
 	struct strategy_member *members;
 	uint64_t *eligible;
-	_Atomic uint32_t *in_flight;
-	const _Atomic uint32_t **pointers;
+	_Atomic uint64_t *in_flight;
+	const _Atomic uint64_t **pointers;
 	struct strategy_memory *memory;
 	struct strategy_memory **memories;
 	struct strategy_loads loads;

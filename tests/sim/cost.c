@@ -13,7 +13,7 @@
 
 /* As in a worker: each count on a cache line of its own, beside the memory. */
 struct place {
-	_Atomic uint32_t in_flight;
+	_Atomic uint64_t in_flight;
 	struct strategy_memory memory;
 } CACHE_ALIGNED;
 
@@ -32,7 +32,7 @@ struct bench {
 
 static void place_all(struct bench *b, struct strategy_member *members, struct arena *arena)
 {
-	const _Atomic uint32_t **in_flight = arena_array(arena, b->n, sizeof(*in_flight));
+	const _Atomic uint64_t **in_flight = arena_array(arena, b->n, sizeof(*in_flight));
 	struct strategy_memory **memory = arena_array(arena, b->n, sizeof(*memory));
 	for (uint32_t i = 0; i < b->n; i++) {
 		members[i].name = view_str(arena_printf(arena, "10.0.%u.%u:80", i / 256, i % 256));

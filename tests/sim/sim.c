@@ -38,8 +38,8 @@ struct sim {
 	const struct strategy_table *table;
 	void *local[WORKERS];
 	uint64_t eligible[1];
-	_Atomic uint32_t in_flight[SIM_BACKENDS_MAX];
-	const _Atomic uint32_t *in_flights[SIM_BACKENDS_MAX];
+	_Atomic uint64_t in_flight[SIM_BACKENDS_MAX];
+	const _Atomic uint64_t *in_flights[SIM_BACKENDS_MAX];
 	struct strategy_memory memory[SIM_BACKENDS_MAX];
 	struct strategy_memory *memories[SIM_BACKENDS_MAX];
 	struct strategy_loads loads;
@@ -194,7 +194,7 @@ static void begin_request(struct sim *s, double now, bool counted)
 	if (is_last(s, i) && sc->delay_us > 0 &&
 	    (sc->recovers_s <= 0 || now < sc->recovers_s * 1e6))
 		end += sc->delay_us;
-	uint32_t in_flight = ++s->in_flight[i];
+	uint32_t in_flight = (uint32_t)++s->in_flight[i];
 	event_push(s, (struct event){end, now, i, worker, in_flight - 1, failed});
 	watch_recovery(s, i, now);
 	s->n_last += is_last(s, i);

@@ -102,13 +102,37 @@ static inline struct strategy_report strategy_report_unpack(uint64_t packed)
 	return (struct strategy_report){(uint32_t)(packed & UINT16_MAX), packed >> 16 << 4};
 }
 
-/* Exchanges in flight per backend over all workers, each on its own cache line. */
+/*
+ * What is in flight at a backend, over all workers: requests in the low half of a word,
+ * streams in the high one.  A stream (an event stream, a tunnel, a response that goes on and
+ * on) holds a connection and a place, but is hardly any work.
+ */
+#define FLIGHT_SHIFT 32
+#define FLIGHT_STREAM (UINT64_C(1) << FLIGHT_SHIFT)
+
+static inline uint32_t flight_requests(uint64_t word)
+{
+	return (uint32_t)word;
+}
+
+static inline uint32_t flight_streams(uint64_t word)
+{
+	return (uint32_t)(word >> FLIGHT_SHIFT);
+}
+
+static inline uint32_t flight_all(uint64_t word)
+{
+	return flight_requests(word) + flight_streams(word);
+}
+
+/* Exchanges in flight per backend, each on its own cache line. */
 struct strategy_loads {
-	const _Atomic uint32_t *const *in_flight; /* [n] */
+	const _Atomic uint64_t *const *in_flight; /* [n]; words as above */
+	uint32_t shift; /* 0: requests count, FLIGHT_SHIFT: streams, for what asks for one */
 	const _Atomic uint32_t *const
 	    *others; /* [n] those of other nodes; NULL: they do not count */
 	struct strategy_memory *const *memory; /* [n] */
-	const _Atomic uint32_t *total;         /* all of them; only with options.bound */
+	const _Atomic uint32_t *total;         /* all requests; only with options.bound */
 };
 
 /* What the configuration says to a strategy. */
@@ -124,12 +148,14 @@ struct strategy_result {
 	uint64_t duration_us; /* request sent to first byte of the response, or to the
 			       * failure; 0: not known, as when the client left */
 	uint64_t now_us;
-	uint32_t others; /* in flight besides it when it was picked */
+	uint32_t others; /* requests in flight besides it when it was picked */
 };
 
+/* What is in flight at backend i of the kind that counts here. */
 static inline uint32_t strategy_load(const struct strategy_loads *loads, uint32_t i)
 {
-	uint32_t n = atomic_load_explicit(loads->in_flight[i], memory_order_relaxed);
+	uint64_t word = atomic_load_explicit(loads->in_flight[i], memory_order_relaxed);
+	uint32_t n = (uint32_t)(word >> loads->shift);
 	if (unlikely(loads->others != NULL))
 		n += atomic_load_explicit(loads->others[i], memory_order_relaxed);
 	return n;

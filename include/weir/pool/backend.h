@@ -144,7 +144,7 @@ struct backend {
 	struct fault_shared fault;
 	struct odd_shared odd;
 	/* every worker writes */
-	_Atomic uint32_t in_flight CACHE_ALIGNED;
+	_Atomic uint64_t in_flight CACHE_ALIGNED; /* requests and streams, see FLIGHT_STREAM */
 	_Atomic uint32_t others; /* that other nodes have in flight there; control writes */
 	/* limits.connecting is reached, as far as was seen last: upconn_way knows */
 	_Atomic bool crowded;
@@ -165,6 +165,18 @@ static inline void backend_set_others(struct backend *b, double in_flight, doubl
 	b->others_in_flight = in_flight;
 	b->others_rate = rate;
 	atomic_store_explicit(&b->others, (uint32_t)(in_flight + 0.5), memory_order_relaxed);
+}
+
+/* Requests and streams. */
+static inline uint32_t backend_in_flight(const struct backend *b)
+{
+	return flight_all(atomic_load(&b->in_flight));
+}
+
+/* Streams of them. */
+static inline uint32_t backend_streams(const struct backend *b)
+{
+	return flight_streams(atomic_load_explicit(&b->in_flight, memory_order_relaxed));
 }
 
 static inline enum backend_state backend_state(const struct backend *b)

@@ -85,7 +85,7 @@ struct pool_state {
 	_Atomic uint32_t n_patient; /* of them in QUEUE_CLASS_PATIENT */
 	_Atomic int32_t retry_tokens;
 	_Atomic int32_t hedge_milli;      /* thousandths of a hedge: a share of few is little */
-	_Atomic uint32_t in_flight;       /* of all backends; only counted with hash.bound */
+	_Atomic uint32_t in_flight;       /* requests at all backends; only with hash.bound */
 	struct pool_state_local *local[]; /* owns */
 };
 
@@ -144,7 +144,7 @@ struct pool {
 	const struct strategy *fallback; /* for requests without a key; NULL: not hashed */
 	struct strategy_options options;
 	bool wants_reports; /* the strategy reads load reports: pool_note_report */
-	struct strategy_loads loads;
+	struct strategy_loads loads, stream_loads; /* what requests, and streams, are spread by */
 	struct pool_tier *tiers;
 	uint32_t n_tiers;
 	/* sticky, else NULL and 0 */
@@ -161,7 +161,9 @@ static inline uint32_t pool_limit(const struct pool *pool, uint32_t i)
 	uint32_t max = pool->max_requests[i];
 	if (likely(!pool->adaptive))
 		return max;
-	uint32_t now = atomic_load_explicit(&pool->backends[i]->limit, memory_order_relaxed);
+	const struct backend *b = pool->backends[i];
+	uint32_t now = atomic_load_explicit(&b->limit, memory_order_relaxed);
+	now += backend_streams(b); /* it was worked out from requests: streams come on top */
 	return max && max < now ? max : now;
 }
 
@@ -252,6 +254,7 @@ struct pool_tried {
 	uint32_t n;
 	bool choosy; /* rather nobody than one that is ejected */
 	bool wary;   /* it cannot be repeated: see struct strategy_input */
+	bool stream; /* what it asks for is one */
 };
 
 struct lease {
@@ -260,7 +263,8 @@ struct lease {
 	uint32_t index;
 	uint16_t tier;
 	bool fallback;      /* picked by pool.fallback */
-	uint16_t others;    /* in flight there when it was taken, at most 65535 */
+	bool streams;       /* lease_streams was called */
+	uint16_t others;    /* requests in flight there when it was taken, at most 65535 */
 	uint16_t elsewhere; /* at the pool's others; LEVEL_UNKNOWN: nobody has counted */
 	bool served;        /* set before the drop: a whole response, and no error */
 	bool faulty;        /* lease_fault was called */
@@ -354,6 +358,12 @@ static inline void lease_answered(struct lease *lease, unsigned status, bool goe
 }
 /* It is a success already, however long it goes on: a tunnel is open, or a trial answered. */
 void lease_prove(struct lease *lease);
+
+/*
+ * From now on it is a stream, no request: it holds its place under the limits, but is not
+ * what strategies balance and levels count.
+ */
+void lease_streams(struct lease *lease);
 
 /*
  * Exactly once a lease; wakes whoever waits for a slot.  `duration_us`: from the

@@ -461,3 +461,30 @@ Test(pool_take, avoids_nobody_when_all_refuse)
 	cr_expect_eq(seen[1], 5);
 	finish();
 }
+
+/* A stream keeps its place under max_requests, but not under an adaptive limit. */
+Test(pool_take, a_stream_has_a_place_but_is_no_request)
+{
+	struct lease stream, lease;
+	world_init(&world, 1, 1);
+	world.conf.limits.requests = 2;
+	world_build(&world, &gen);
+	cr_assert_eq(take(NULL, &stream), POOL_TAKEN);
+	lease_streams(&stream);
+	lease_streams(&stream); /* once more is fine */
+	cr_expect_eq(backend_streams(gen.pool.backends[0]), 1);
+	cr_expect_eq(in_flight_of(&gen, 0), 1);
+	cr_expect_eq(strategy_load(&gen.pool.loads, 0), 0);
+	cr_expect_eq(strategy_load(&gen.pool.stream_loads, 0), 1);
+	cr_assert_eq(take(NULL, &lease), POOL_TAKEN);
+	cr_expect_eq(lease.others, 0, "it is alone");
+	cr_expect_eq(take_and_drop(NULL), -1);
+	gen.pool.adaptive = true;
+	gen.pool.max_requests[0] = 0;
+	atomic_store(&gen.pool.backends[0]->limit, 2);
+	cr_expect_eq(take_and_drop(NULL), 0);
+	lease_drop(&lease, false, 1000);
+	lease_drop(&stream, false, 1000);
+	cr_expect_eq(backend_streams(gen.pool.backends[0]), 0);
+	finish();
+}

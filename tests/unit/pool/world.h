@@ -104,7 +104,7 @@ static inline void world_fini(struct world *w)
 
 static inline uint32_t in_flight_of(const struct world_gen *gen, uint32_t i)
 {
-	return atomic_load(&gen->pool.backends[i]->in_flight);
+	return backend_in_flight(gen->pool.backends[i]);
 }
 
 #endif

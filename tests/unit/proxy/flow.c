@@ -21,6 +21,7 @@ FLOW(mirror)
 FLOW(queue)
 FLOW(retry)
 FLOW(timeouts)
+FLOW(stream)
 FLOW(tunnel)
 
 Test(flow, without_memory)

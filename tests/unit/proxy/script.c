@@ -823,6 +823,7 @@ static void run_script(struct script *s)
 	}
 	str_fini(&plan.listener);
 	str_fini(&plan.route);
+	str_fini(&plan.second_pool);
 	str_fini(&plan.pool);
 }
 

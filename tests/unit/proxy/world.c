@@ -276,8 +276,21 @@ static int64_t of_pool(const struct pool_counters *c, const char *name)
 	return find(rows, ARRAY_LEN(rows), name);
 }
 
-static int64_t of_backend(const struct backend_counters *c, const char *name)
+/* What its histogram of successes holds. */
+static int64_t measured(const struct backend *b)
 {
+	struct hist_total total = {0};
+	hist_total_add_set(&total, &b->local[0]->ok, PHASE_total);
+	return (int64_t)total.n;
+}
+
+static int64_t of_backend(const struct backend *b, const char *name)
+{
+	const struct backend_counters *c = &b->local[0]->counters;
+	if (strcmp(name, "streams") == 0)
+		return backend_streams(b);
+	if (strcmp(name, "measured") == 0)
+		return measured(b);
 	const struct named_counter rows[] = {
 #define COUNTER(name, sentence) {#name, &c->name},
 #include "weir/tbl/backend_counters.def"
@@ -321,7 +334,7 @@ int64_t world_counter(const struct world *w, const char *name)
 		const struct pool *pool = &gen->pools[p];
 		int32_t at = pool_backend_index(pool, view_of(name, (size_t)(dot - name)));
 		if (at >= 0)
-			return of_backend(&pool->backends[at]->local[0]->counters, dot + 1);
+			return of_backend(pool->backends[at], dot + 1);
 	}
 	return of_worker(&w->worker->counters, name);
 }

@@ -37,8 +37,11 @@ void world_pass(struct world *w, uint64_t us);
 const char *world_leftover(struct world *w);
 void world_free(struct world *w);
 
-/* A counter by name: of the worker, outcome.NAME, pool.NAME, BACKEND.NAME, mirror.NAME of the
- * first route.  -1: there is none. */
+/*
+ * A counter by name: of the worker, outcome.NAME, pool.NAME, BACKEND.NAME, and BACKEND.streams
+ * (open ones), BACKEND.measured (successes in its histogram), mirror.NAME of the first route.
+ * -1: there is none.
+ */
 int64_t world_counter(const struct world *w, const char *name);
 
 #endif
