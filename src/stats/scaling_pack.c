@@ -81,6 +81,86 @@ static void take_recents(struct unpack *in, struct recent *recents, size_t n)
 	}
 }
 
+/* ---- what sizes of the pool have shown (size.c) ---- */
+
+static void put_cells(const struct scaling_part *part, struct str *out)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < SCALING_FULL; i++)
+		n += part->cells[i].backends != 0;
+	pack_u64(out, part->size_epoch);
+	pack_u64(out, n);
+	for (size_t i = 0; i < SCALING_FULL; i++) {
+		const struct scaling_full *c = &part->cells[i];
+		if (!c->backends)
+			continue;
+		pack_u64(out, c->backends);
+		pack_u64(out, c->octave);
+		pack_u64(out, c->at_us);
+		put_floats((const float[]){c->n, c->log, c->log2, c->level}, 4, out);
+	}
+}
+
+static void take_cells(struct unpack *in, struct scaling_part *part)
+{
+	if (!in->left) /* of a version that did not tell */
+		return;
+	part->size_epoch = (unsigned)unpack_max(in, UINT32_MAX);
+	size_t n = unpack_count(in, SCALING_FULL);
+	for (size_t i = 0; i < n && !in->bad; i++) {
+		struct scaling_full *c = &part->cells[i];
+		float values[4] = {0};
+		c->backends = (uint16_t)unpack_max(in, UINT16_MAX);
+		c->octave = (uint16_t)unpack_max(in, UINT16_MAX);
+		c->at_us = unpack_max(in, UINT64_MAX / 2);
+		take_floats(in, values, 4);
+		c->n = values[0];
+		c->log = values[1];
+		c->log2 = values[2];
+		c->level = values[3];
+	}
+}
+
+static void put_quiet(const struct scaling_quiet *q, struct str *out)
+{
+	pack_double(out, q->n);
+	pack_double(out, q->log);
+	pack_double(out, q->log2);
+}
+
+static void take_quiet(struct unpack *in, struct scaling_quiet *q)
+{
+	q->n = unpack_double(in);
+	q->log = unpack_double(in);
+	q->log2 = unpack_double(in);
+}
+
+static void put_sizes(const struct scaling *s, struct str *out)
+{
+	pack_u64(out, s->size_epoch);
+	pack_u64(out, s->rules);
+	for (size_t i = 0; i < SCALING_SIZES; i++) {
+		pack_u64(out, s->sizes[i].backends);
+		pack_u64(out, s->sizes[i].at_us);
+		put_quiet(&s->sizes[i].quiet, out);
+		put_quiet(&s->sizes[i].when_full, out);
+	}
+}
+
+static void take_sizes(struct unpack *in, struct scaling *s)
+{
+	if (!in->left)
+		return;
+	s->size_epoch = (unsigned)unpack_max(in, UINT32_MAX);
+	s->rules = unpack_u64(in);
+	for (size_t i = 0; i < SCALING_SIZES && !in->bad; i++) {
+		s->sizes[i].backends = (uint32_t)unpack_max(in, UINT32_MAX);
+		s->sizes[i].at_us = unpack_u64(in);
+		take_quiet(in, &s->sizes[i].quiet);
+		take_quiet(in, &s->sizes[i].when_full);
+	}
+}
+
 /* ---- of a backend ---- */
 
 /* What was last read of the workers' counters is not told: the next process has new ones. */
@@ -97,6 +177,7 @@ void scaling_part_pack(const struct scaling_part *part, struct str *out)
 	put_recents(recents->now, RECENT_PART, out);
 	put_recents(recents->alone, RECENT_PART, out);
 	pack_u64(out, part->epoch);
+	put_cells(part, out);
 }
 
 static void take_part_recents(struct unpack *in, struct scaling_part *part)
@@ -132,6 +213,7 @@ struct scaling_part *scaling_part_unpack(struct unpack *in)
 	take_floats(in, part->usual_log, LEVEL_SPLIT);
 	take_part_recents(in, part);
 	part->epoch = (unsigned)unpack_max(in, UINT32_MAX);
+	take_cells(in, part);
 	if (!in->bad)
 		return part;
 	scaling_part_free(part);
@@ -226,6 +308,7 @@ void scaling_pack(const struct scaling *s, struct str *out)
 	put_recents(s->recent_alone, RECENT_ALONE, out);
 	put_recents(s->recent_solo, RECENT_ALONE, out);
 	put_blocks(s, out);
+	put_sizes(s, out);
 }
 
 static void take_rest(struct unpack *in, struct scaling *s)
@@ -238,6 +321,7 @@ static void take_rest(struct unpack *in, struct scaling *s)
 	take_recents(in, s->recent_alone, RECENT_ALONE);
 	take_recents(in, s->recent_solo, RECENT_ALONE);
 	take_blocks(in, s);
+	take_sizes(in, s);
 }
 
 static void take_pool(struct unpack *in, struct scaling *s)

@@ -253,8 +253,11 @@ void scaling_forget_sizes(struct scaling *s)
 	s->size_epoch++; /* the parts follow at the next look */
 }
 
-static void follow(struct scaling_part *part, const struct scaling *s)
+static void follow(struct scaling_part *part, const struct scaling *s, uint64_t now_us)
 {
+	for (size_t i = 0; i < ARRAY_LEN(part->cells); i++)
+		if (part->cells[i].at_us > now_us) /* the machine was started anew since */
+			part->cells[i].at_us = now_us;
 	if (part->size_epoch == s->size_epoch)
 		return;
 	part->size_epoch = s->size_epoch;
@@ -306,7 +309,7 @@ void scaling_look_sizes(struct scaling *s, const struct scaling_input *in)
 	s->looked_members = s->signature;
 	for (size_t i = 0; i < in->n; i++)
 		if (in->members[i].part)
-			follow(in->members[i].part, s);
+			follow(in->members[i].part, s, in->now_us);
 	take_samples(s, in, same && s->n_backends && s->n_backends < UINT16_MAX);
 	find_fall(s, in);
 }

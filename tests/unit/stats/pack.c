@@ -190,6 +190,9 @@ Test(stats_pack, curves_go_on)
 	part->recents = calloc(1, sizeof(*part->recents));
 	part->recents->now[0].weight[1][77] = 5;
 	strcpy(part->sentence, "slow in company");
+	part->size_epoch = 3;
+	part->cells[5] = (struct scaling_full){
+	    .backends = 4, .octave = 2, .n = 7, .log = 21.5F, .log2 = 66, .level = 9, .at_us = NOW};
 	levels_pack(both, 3, &s);
 	scaling_part_pack(part, &s);
 	struct unpack in = unpack_of(str_as_view(&s));
@@ -204,6 +207,8 @@ Test(stats_pack, curves_go_on)
 	cr_expect_eq(next->opinion.verdict, VERDICT_scalability);
 	cr_expect_str_eq(next->sentence, "slow in company");
 	cr_expect(next->recents->now[0].n[1] == 5);
+	cr_expect_eq(next->size_epoch, 3);
+	cr_expect_eq(memcmp(&next->cells[0], &part->cells[5], sizeof(part->cells[5])), 0);
 	/* the workers of the next process count from nothing: what they have is added */
 	scaling_part_fold(next, pool, one, 1);
 	for (uint32_t k = 1; k < LEVEL_BINS; k++) {
@@ -241,6 +246,9 @@ Test(stats_pack, the_slowest_and_scores)
 	scaling_count(scaling, 17);
 	scaling->scores[0].actual_us = 12.5;
 	scaling->n_scores = 1;
+	scaling->rules = 99;
+	scaling->sizes[1] = (struct scaling_size){
+	    .backends = 2, .at_us = NOW, .quiet = {60, 500, 4200}, .when_full = {70, 600, 5300}};
 	slow_pack(ring, NOW, &s);
 	scaling_pack(scaling, &s);
 	struct unpack in = unpack_of(str_as_view(&s));
@@ -252,6 +260,8 @@ Test(stats_pack, the_slowest_and_scores)
 	cr_expect_str_eq(back[0].outcome, "ok");
 	cr_expect_eq(scaling_next->opinion.next, VERDICT_skewed);
 	cr_expect_eq(scaling_next->counts[0], 17);
+	cr_expect_eq(scaling_next->rules, 99);
+	cr_expect_eq(memcmp(scaling_next->sizes, scaling->sizes, sizeof(scaling->sizes)), 0);
 	cr_expect(scaling_next->scores[0].actual_us == 12.5);
 	free(ring);
 	free(next);
