@@ -267,8 +267,8 @@ async function recall() {
 
 const STATE_ORDER = ["down", "ejected", "unknown", "draining", "gone", "maintenance", "up"];
 const COLUMNS = [
-  ["name", "backend", "l"], ["state", "state", "l"], ["rate", "rate", ""], ["history", "", "wide"],
-  ["in_flight", "in flight", ""], ["lately", "errors, 1 min", "wide"], ["p50_us", "p50", "wide"], ["p90_us", "p90", "wide"],
+  ["name", "backend", "l"], ["state", "state", "l"], ["rate", "rate", "mid"], ["history", "", "wide"],
+  ["in_flight", "in flight", "mid"], ["lately", "errors, 1 min", "wide"], ["p50_us", "p50", "wide"], ["p90_us", "p90", "wide"],
   ["p99_us", "p99", ""], ["p99s", "", "wide"], ["weight", "weight", "wide"], ["reason", "verdict or why", "l why"]];
 
 function order(a, b) {
@@ -322,8 +322,8 @@ function poolRow(pool) {
   const errors = sum(pool.backends, b => b.lately), queued = pool.queued ? el("span", { class: "sub" }, ` +${count(pool.queued)} queued`) : "";
   const cells = [["l", el("button", { type: "button", class: "plain", "data-key": pool.name }, pool.name), el("span", { class: "sub" }, " " + pool.strategy)],
     ["l", el("span", { class: "chip " + (up === n ? "good" : up ? "warn" : "bad") }, `${up} of ${n} up`)],
-    ["", count(sum(pool.backends, b => b.rate)) + "/s"], ["wide", spark(kept.rate, "lrate")],
-    ["", count(sum(pool.backends, b => b.in_flight)), queued], ["wide" + (errors ? " num-bad" : ""), count(errors)],
+    ["mid", count(sum(pool.backends, b => b.rate)) + "/s"], ["wide", spark(kept.rate, "lrate")],
+    ["mid", count(sum(pool.backends, b => b.in_flight)), queued], ["wide" + (errors ? " num-bad" : ""), count(errors)],
     ["wide", duration(pool.p50_us)], ["wide", duration(pool.p90_us)], ["", duration(pool.p99_us)], ["wide", spark(kept.p99, "l99")],
     ["wide", ""], ["l why", el("span", { class: "chip " + (CHIP[pool.verdict] || ""), title: pool.sentence }, verdictText(pool.verdict))]];
   return el("tr", { class: "pool" + (mine ? " chosen" : ""), onclick: () => choose(pool.name, null) },
@@ -652,6 +652,12 @@ async function change(body) {
 
 // ---- events ----
 
+// A verdict as people say it, once.
+function eventText(e) {
+  const [, key, rest] = (e.kind === "verdict" && e.message.match(/^(\w+): (.*)$/s)) || [];
+  return !key ? e.message : rest.includes(verdictText(key)) ? rest : `${verdictText(key)}: ${rest}`;
+}
+
 async function putEvents() {
   if (!snap || snap.last_event === lastEvent) return;
   const wanted = snap.last_event;
@@ -659,7 +665,7 @@ async function putEvents() {
   lastEvent = eventsSince = wanted;
   for (const e of answer.events)
     $("events").prepend(el("li", {}, el("time", { datetime: e.at, title: e.at }, clock(e.at)), el("span", { class: "kind" }, e.kind.replace(/_/g, " ")),
-      el("span", {}, [e.pool, e.backend].filter(Boolean).join("/")), el("span", { class: "text" }, e.message)));
+      el("span", {}, [e.pool, e.backend].filter(Boolean).join("/")), el("span", { class: "text" }, eventText(e))));
   while ($("events").children.length > 200) $("events").lastChild.remove();
 }
 
