@@ -201,8 +201,8 @@ static void put_evidence(struct json *j, const struct scaling *s, uint64_t slo_u
 	json_object_end(j);
 }
 
-/* What other nodes have at these backends, by shared: none of it is judged here. */
-static void put_others(struct json *j, const struct pool *pool)
+/* What other nodes have at these backends, by shared: it is judged with what is sent here. */
+static void put_others(struct json *j, const struct pool *pool, const struct scaling *s)
 {
 	double in_flight = 0, rate = 0;
 	for (uint32_t i = 0; i < pool->n; i++) {
@@ -211,6 +211,7 @@ static void put_others(struct json *j, const struct pool *pool)
 	}
 	json_key(j, "other_nodes");
 	json_object_begin(j);
+	json_member_bool(j, "known", !s->deaf);
 	json_member_double(j, "in_flight", in_flight);
 	json_member_double(j, "rate", rate);
 	json_object_end(j);
@@ -469,7 +470,7 @@ void api_scaling(struct call *call)
 	json_object_begin(&j);
 	put_verdict(&j, pool, s, host->conf(host->ctx));
 	put_evidence(&j, s, pool->conf->slo.p95_us);
-	put_others(&j, pool);
+	put_others(&j, pool, s);
 	put_curve(&j, s);
 	put_model(&j, s);
 	json_key(&j, "forecast");

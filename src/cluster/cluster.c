@@ -26,6 +26,8 @@
 #define FIELD_MAX (NODE_NAME_MAX + 20)
 /* How long a node that has gone keeps its part of what nobody has asked for yet. */
 #define NODES_REMEMBERED_US 30000000
+/* What is older says nothing of how much they send. */
+#define WORD_GOOD_US 3000000
 /* Redis forgets the keys when nobody has spoken for so long. */
 #define KEYS_TTL_MS "60000"
 
@@ -77,7 +79,8 @@ struct cluster {
 	uint64_t published, failed;
 	struct limits limits;
 	struct turns turns;
-	uint64_t most_at_us; /* so many nodes were there last */
+	uint64_t most_at_us;  /* so many nodes were there last */
+	uint64_t answered_us; /* by the server; 0: never */
 };
 
 static struct view node_name(const struct cluster *c)
@@ -144,7 +147,7 @@ static void add_up(const struct seats *seats, const struct node *node, uint64_t 
 		struct seat *seat = seat_of(seats, row.pool, row.address);
 		if (seat->backend) {
 			seat->in_flight += row.in_flight * fresh;
-			seat->rate += (double)row.requests * fresh;
+			seat->rate += (double)row.requests;
 		}
 	}
 }
@@ -160,6 +163,17 @@ static void fold(struct cluster *c, uint64_t now_us)
 			backend_set_others(seats.rows[i].backend, seats.rows[i].in_flight,
 					   seats.rows[i].rate);
 	arena_free(arena);
+}
+
+/* Somebody may send what is not known: nothing is judged by less than all. */
+static bool is_deaf(const struct cluster *c, uint64_t now_us)
+{
+	if (!c->answered_us || now_us > c->answered_us + WORD_GOOD_US)
+		return true;
+	for (size_t i = 0; i < c->n_nodes; i++)
+		if (now_us > c->nodes[i].at_us + WORD_GOOD_US)
+			return true;
+	return c->limits.n_nodes > c->n_nodes + 1; /* who has just gone may still send */
 }
 
 /* ---- the words of the others ---- */
@@ -228,8 +242,9 @@ static void on_said(void *arg, const redisReply *reply)
 		return;
 	}
 	c->published++;
-	hear(c, reply, clock_us());
-	count_nodes(c, clock_us());
+	c->answered_us = clock_us();
+	hear(c, reply, c->answered_us);
+	count_nodes(c, c->answered_us);
 }
 
 /* ---- our own word ---- */
@@ -282,6 +297,7 @@ void cluster_tick(struct cluster *c, uint64_t now_us)
 	if (!c->asked)
 		say(c);
 	fold(c, now_us);
+	c->registry->deaf = is_deaf(c, now_us);
 }
 
 void cluster_take_turn(struct cluster *c, const struct cluster_wish *wish, struct cluster_turn *out)
@@ -413,6 +429,7 @@ void cluster_commit(struct cluster *c)
 		forget_nodes(c);
 	if (old.conf.on && !c->now.conf.on)
 		fold(c, clock_us());
+	c->registry->deaf = c->now.conf.on && is_deaf(c, clock_us());
 	settings_fini(&old);
 }
 

@@ -152,16 +152,18 @@ static void put_next(struct str *out, const json_t *next)
 		   (int)get_real(next, "of"));
 }
 
-/* What is judged is what this node sent; the backends have more to do. */
+/* It is judged with what this one sent. */
 static void put_other_nodes(struct str *out, const json_t *others)
 {
+	if (has_member(others, "known") && !get_bool(others, "known")) {
+		str_text(out, "  nodes    what others send is not known\n");
+		return;
+	}
 	if (get_real(others, "rate") <= 0 && get_real(others, "in_flight") <= 0)
 		return;
 	str_text(out, "  nodes    others send ");
 	put_rate(out, get_real(others, "rate"));
-	str_printf(out,
-		   ", %.1f in flight, to the same backends: the verdict is of what this one "
-		   "sent\n",
+	str_printf(out, ", %.1f in flight, to the same backends: the verdict is of the sum\n",
 		   get_real(others, "in_flight"));
 }
 

@@ -78,8 +78,10 @@ void insight_backend_tick(struct backend *b, uint64_t requests, uint64_t errors,
 static void fold_levels(struct backend *b, struct scaling *scaling)
 {
 	const struct levels *levels[WORKERS_MAX];
-	if (b->scaling && scaling)
-		scaling_part_fold(b->scaling, scaling, levels, levels_of(b, levels));
+	if (!b->scaling || !scaling)
+		return;
+	scaling_part_others(b->scaling, scaling->deaf ? 0 : b->others_rate);
+	scaling_part_fold(b->scaling, scaling, levels, levels_of(b, levels));
 }
 
 static bool is_of(const struct backend *b, const struct pool_state *s)
@@ -142,6 +144,7 @@ static uint32_t arrivals_of(struct pool_state *s, uint32_t served)
 void insight_state_tick(const struct pool_registry *reg, struct pool_state *s, uint64_t now_us)
 {
 	uint32_t queued = atomic_load_explicit(&s->n_queued, memory_order_relaxed);
+	double others = 0;
 	struct history_row row = {.at_us = now_us,
 				  .queue = queued < UINT16_MAX ? (uint16_t)queued : UINT16_MAX};
 	static const double q[] = {0.5, 0.99};
@@ -158,6 +161,7 @@ void insight_state_tick(const struct pool_registry *reg, struct pool_state *s, u
 		row.requests += of->requests;
 		row.errors += of->errors;
 		row.in_flight += of->in_flight;
+		others += b->others_rate;
 	}
 	if (s->windows)
 		windows_newest(s->windows, PHASE_total, q, ARRAY_LEN(q), us);
@@ -168,6 +172,7 @@ void insight_state_tick(const struct pool_registry *reg, struct pool_state *s, u
 	if (s->minute)
 		minute_second(s->minute, &row, s->windows);
 	if (s->scaling) {
+		scaling_others(s->scaling, others, !reg->deaf);
 		scaling_count(s->scaling, arrivals_of(s, row.requests));
 		name_odd(reg, s);
 	}

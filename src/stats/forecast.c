@@ -23,9 +23,10 @@
 #define HEAVY 0.9     /* above it queues settle slowly and balancing is imperfect */
 #define RUNS 8        /* at each look */
 #define MARGIN_LAW 0.25
-#define BURSTS 0.15   /* of the rate of seconds: less is carried by queues of a second */
-#define UNEVEN 4      /* squared variation of service times */
-#define MUCH_MORE 1.2 /* load than was seen with them */
+#define MARGIN_OTHERS 0.25 /* their levels are estimated */
+#define BURSTS 0.15        /* of the rate of seconds: less is carried by queues of a second */
+#define UNEVEN 4           /* squared variation of service times */
+#define MUCH_MORE 1.2      /* load than was seen with them */
 #define P99_SAMPLES 1000
 #define SETTLE_US (UINT64_C(15) * 1000000)
 #define SCORE_US (UINT64_C(300) * 1000000) /* with fewer samples than wanted, not later */
@@ -111,6 +112,7 @@ static void run_once(struct scaling *s, const struct scaling_input *in,
 	    .backends = f->backends,
 	    .workers = draw_workers(s),
 	    .pooled = in->pooled,
+	    .elsewhere = s->rate > 0 ? fmin(s->others_rate / s->rate, 1) : 0,
 	    .rate = f->rate / 1e6 * (1 + unsure * gauss(&s->rng)),
 	    .cv2_arrivals = s->cv2_arrivals,
 	};
@@ -159,6 +161,8 @@ static const char *refusal_of(const struct scaling *s, const struct scaling_inpu
 {
 	if (n < 1)
 		return "no backend would be left";
+	if (s->deaf)
+		return "what other nodes send is not known";
 	if (s->fit.refusal)
 		return s->fit.refusal;
 	if (s->alone.n < SCALING_SAMPLES || s->now.n < SCALING_SAMPLES)
@@ -289,8 +293,9 @@ static void forecast(struct scaling *s, const struct scaling_input *in,
 	if (f->refusal)
 		return;
 	bool known = !now->saturated && s->now.n >= P99_SAMPLES;
-	double margin =
-	    (s->fit.model == FIT_WORKERS ? 0.02 : MARGIN_LAW) + (f->utilisation > HEAVY ? 0.2 : 0);
+	double margin = s->fit.model == FIT_WORKERS ? 0.02 : MARGIN_LAW;
+	margin += f->utilisation > HEAVY ? 0.2 : 0;
+	margin += s->rate > 0 ? MARGIN_OTHERS * fmin(s->others_rate / s->rate, 1) : 0;
 	correct(&f->p50_us, off_by(s->now.p50_us, &now->p50_us, known), margin);
 	correct(&f->p99_us, off_by(s->now_p99_us, &now->p99_us, known), margin);
 	make_possible(s, f);

@@ -49,12 +49,12 @@ static double draw_time(const struct replay_times *t, struct rng *rng)
 
 struct end {
 	double at_us;
-	unsigned backend;
+	unsigned backend, node;
 };
 
 struct pool_run {
-	unsigned n, c, in_flight[BACKENDS_MAX];
-	double *free_us; /* [n][c]: when each worker is free */
+	unsigned n, c, in_flight[2][BACKENDS_MAX]; /* by node: this one, the others as one */
+	double *free_us;                           /* [n][c]: when each worker is free */
 	struct end heap[IN_FLIGHT_MAX];
 	unsigned n_heap;
 };
@@ -71,7 +71,7 @@ static void pop_end(struct pool_run *p)
 {
 	struct end last = p->heap[--p->n_heap];
 	unsigned i = 0;
-	p->in_flight[p->heap[0].backend]--;
+	p->in_flight[p->heap[0].node][p->heap[0].backend]--;
 	for (unsigned k; (k = 2 * i + 1) < p->n_heap; i = k) {
 		if (k + 1 < p->n_heap && p->heap[k + 1].at_us < p->heap[k].at_us)
 			k++;
@@ -82,19 +82,20 @@ static void pop_end(struct pool_run *p)
 	p->heap[i] = last;
 }
 
-static unsigned choose(const struct pool_run *p, bool pooled, struct rng *rng)
+static unsigned choose(const struct pool_run *p, unsigned node, bool pooled, struct rng *rng)
 {
+	const unsigned *in_flight = p->in_flight[node];
 	unsigned best = rng_below(rng, p->n);
 	for (unsigned k = 1, i = best; pooled && k < p->n; k++) {
 		i = i + 1 < p->n ? i + 1 : 0;
-		if (p->in_flight[i] < p->in_flight[best])
+		if (in_flight[i] < in_flight[best])
 			best = i;
 	}
 	return best;
 }
 
 /* When it is done that comes now. */
-static double serve(struct pool_run *p, unsigned b, double now_us, double service_us)
+static double serve(struct pool_run *p, unsigned b, unsigned node, double now_us, double service_us)
 {
 	double *free_us = p->free_us + (size_t)b * p->c;
 	unsigned first = 0;
@@ -103,8 +104,8 @@ static double serve(struct pool_run *p, unsigned b, double now_us, double servic
 			first = i;
 	double end = fmax(now_us, free_us[first]) + service_us;
 	free_us[first] = end;
-	p->in_flight[b]++;
-	push_end(p, (struct end){end, b});
+	p->in_flight[node][b]++;
+	push_end(p, (struct end){end, b, node});
 	return end;
 }
 
@@ -152,8 +153,9 @@ struct replay_result replay(const struct replay_plan *plan, const struct replay_
 			free(run.free_us);
 			return none;
 		}
-		unsigned b = choose(&run, plan->pooled, rng);
-		double end = serve(&run, b, now, stretch * draw_time(times, rng));
+		unsigned node = plan->elsewhere > 0 && uniform(rng) < plan->elsewhere;
+		unsigned b = choose(&run, node, plan->pooled, rng);
+		double end = serve(&run, b, node, now, stretch * draw_time(times, rng));
 		if (i >= WARM_UP)
 			took[i - WARM_UP] = end - now;
 	}

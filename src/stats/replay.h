@@ -15,6 +15,7 @@
 struct replay_plan {
 	double backends, workers; /* workers of each */
 	bool pooled;              /* the least loaded is chosen; else any */
+	double elsewhere;         /* so many come by another node, which sees its own only */
 	double rate;              /* per microsecond, of the pool */
 	double cv2_arrivals;      /* of counts a second; 1: Poisson */
 };

@@ -11,6 +11,10 @@
 #define CURVE_MEMORY_S 600.0
 #define WANTED 400 /* samples of S: a shorter span with so many is preferred */
 #define WANTED_P99 1000
+#define MET_MEMORY_S 300.0
+#define ONE_MORE_MIN 100
+#define ONE_MORE_COSTS 1.3
+#define MET_MAX 0.35 /* of another node, on average, by who is called alone */
 
 static const double now_spans_s[RECENT_NOW] = {5, 30, 300};
 static const double alone_spans_s[RECENT_ALONE] = {30, 300, 1800};
@@ -31,6 +35,7 @@ void scaling_part_free(struct scaling_part *part)
 	for (unsigned c = 0; c < LEVEL_CLASSES; c++)
 		free(part->last.served[c]);
 	free(part->recents);
+	free(part->company);
 	free(part);
 }
 
@@ -45,10 +50,21 @@ static void follow_epoch(struct scaling_part *part, const struct scaling *s)
 	memset(part->cells, 0, sizeof(part->cells));
 	memset(part->usual_n, 0, sizeof(part->usual_n));
 	memset(part->usual_log, 0, sizeof(part->usual_log));
+	if (part->company)
+		memset(part->company, 0, sizeof(*part->company));
 	if (!part->recents)
 		return;
 	recents_forget(part->recents->now, RECENT_PART);
 	recents_forget(part->recents->alone, RECENT_PART);
+}
+
+static void add_to_curve(struct scaling_part *part, double level, double n, double us)
+{
+	uint32_t bin = level_bin((uint32_t)fmin(level + 0.5, 1u << LEVEL_TOP_BITS));
+	part->n[bin] += n;
+	part->us[bin] += us;
+	if (part->company && part->others_rate > 0)
+		part->company->beyond[bin] += n * (level - level_value(bin));
 }
 
 static void fold_level(struct scaling_part *part, const struct scaling *s,
@@ -60,14 +76,25 @@ static void fold_level(struct scaling_part *part, const struct scaling *s,
 			count += counter_get(&levels[i]->bin[k].n);
 			us += counter_get(&levels[i]->bin[k].us);
 		}
-	double keep = exp(-1 / CURVE_MEMORY_S);
-	part->n[k] = part->n[k] * keep + (double)(count - part->last.n[k]);
-	part->us[k] = part->us[k] * keep + (double)(us - part->last.us[k]);
-	if (count != part->last.n[k])
-		scaling_part_waited(part, s, k, (double)(count - part->last.n[k]),
-				    (double)(us - part->last.us[k]));
+	double new = (double)(count - part->last.n[k]), new_us = (double)(us - part->last.us[k]);
 	part->last.n[k] = count;
 	part->last.us[k] = us;
+	if (new <= 0 || s->deaf)
+		return;
+	scaling_part_met(part, k, new, new_us);
+	add_to_curve(part, scaling_part_level(part, k), new, new_us);
+	scaling_part_waited(part, s, k, new, new_us);
+}
+
+static void fade_curve(struct scaling_part *part, uint32_t top)
+{
+	double keep = exp(-1 / CURVE_MEMORY_S);
+	for (uint32_t k = 1; k <= top; k++) {
+		part->n[k] *= keep;
+		part->us[k] *= keep;
+		if (part->company)
+			part->company->beyond[k] *= keep;
+	}
 }
 
 void scaling_part_begin_epoch(struct scaling_part *part)
@@ -85,6 +112,7 @@ void scaling_part_fold(struct scaling_part *part, struct scaling *s,
 		uint32_t of = levels[i] ? levels_top(levels[i]) : 0;
 		top = of > top ? of : top;
 	}
+	fade_curve(part, part->company ? LEVEL_BINS - 1 : top);
 	for (uint32_t k = 1; k <= top; k++)
 		fold_level(part, s, levels, n, k);
 	scaling_part_second(part);
@@ -93,6 +121,34 @@ void scaling_part_fold(struct scaling_part *part, struct scaling *s,
 }
 
 /* ---- what was served since the last look ---- */
+
+/* Of other nodes, on average since the last look, while one is served that meets nobody here. */
+static double others_met(const struct scaling_part *part)
+{
+	if (!part->company || part->others_sum <= 0)
+		return 0;
+	double n = (double)part->company->n[1], us = (double)part->company->us[1];
+	return n > 0 ? part->others_sum / part->others_s * us / n / 1e6 : INFINITY;
+}
+
+/*
+ * What a request of its class is called, when that many of other nodes' were there on average.
+ * Some of those who are called alone have met one: how many is added up.
+ */
+static unsigned class_of(struct scaling *s, unsigned c, double met, double met_in_pool, double n)
+{
+	if (s->deaf)
+		c = LEVEL_COMPANY;
+	if (c == LEVEL_SOLO && met_in_pool > MET_MAX)
+		c = LEVEL_ALONE;
+	if (c == LEVEL_ALONE && met > MET_MAX)
+		c = LEVEL_COMPANY;
+	if (c != LEVEL_COMPANY) {
+		s->met_n += n;
+		s->met += n * (1 - exp(c == LEVEL_SOLO ? -met_in_pool : -met));
+	}
+	return c;
+}
 
 static void file(struct scaling *s, struct scaling_part *part, unsigned c, uint32_t bucket,
 		 uint32_t n)
@@ -128,8 +184,10 @@ static bool has_recents(struct scaling_part *part, uint64_t since_us)
 }
 
 /* Of all workers. */
-static void fold_served(struct scaling *s, const struct scaling_member *m, uint64_t last_us)
+static void fold_served(struct scaling *s, const struct scaling_member *m, uint64_t last_us,
+			double met_in_pool)
 {
+	double met = others_met(m->part);
 	for (unsigned c = 0; c < LEVEL_CLASSES; c++) {
 		struct hist_total now = {0};
 		for (size_t i = 0; i < m->n_levels; i++)
@@ -147,13 +205,18 @@ static void fold_served(struct scaling *s, const struct scaling_member *m, uint6
 			if (!new)
 				continue;
 			(*last)[i] = (uint32_t)now.count[i];
-			file(s, m->part, c, i, new);
+			file(s, m->part, class_of(s, c, met, met_in_pool, new), i, new);
 		}
 	}
 }
 
 static void look_served(struct scaling *s, const struct scaling_input *in, uint64_t last_us)
 {
+	double met = 0, keep = exp(-(double)(in->now_us - last_us) / 1e6 / MET_MEMORY_S);
+	for (size_t i = 0; i < in->n; i++)
+		met += in->members[i].part ? others_met(in->members[i].part) : 0;
+	s->met *= keep;
+	s->met_n *= keep;
 	recents_turn(s->recent_now, RECENT_NOW, now_spans_s, last_us, in->now_us);
 	recents_turn(s->recent_alone, RECENT_ALONE, alone_spans_s, last_us, in->now_us);
 	recents_turn(s->recent_solo, RECENT_ALONE, alone_spans_s, last_us, in->now_us);
@@ -167,7 +230,8 @@ static void look_served(struct scaling *s, const struct scaling_input *in, uint6
 			recents_turn(part->recents->alone, RECENT_PART, part_alone_spans_s, last_us,
 				     in->now_us);
 		}
-		fold_served(s, &in->members[i], last_us);
+		fold_served(s, &in->members[i], last_us, met);
+		part->others_sum = part->others_s = 0;
 	}
 }
 
@@ -177,6 +241,43 @@ static void side_of_spread(const struct spread *s, struct scaling_side *out)
 	out->p50_us = spread_quantile(s, 0.5);
 	out->p95_us = spread_quantile(s, 0.95);
 	spread_interval(s, 0.95, &out->p95_low_us, &out->p95_high_us);
+	out->p95_least_us = out->p95_us;
+}
+
+/*
+ * Does it cost anything to meet one other?  Where those who met one of their own node take as
+ * long as those who met none of it, at the same time, there is another worker.
+ */
+static void look_company(struct scaling *s, const struct scaling_input *in)
+{
+	double n[2] = {0}, us[2] = {0};
+	for (size_t i = 0; i < in->n; i++) {
+		const struct scaling_part *part = in->members[i].part;
+		for (unsigned k = 0; part && part->company && k < 2; k++) {
+			n[k] += (double)part->company->n[k + 1];
+			us[k] += (double)part->company->us[k + 1];
+		}
+	}
+	if (n[0] >= ONE_MORE_MIN && n[1] >= ONE_MORE_MIN)
+		s->one_is_free = us[1] / n[1] < ONE_MORE_COSTS * us[0] / n[0];
+}
+
+/* The share of those called alone who met others and may be the slower for it. */
+static double doubtful_share(const struct scaling *s)
+{
+	double met = s->met_n > 0 ? s->met / s->met_n : 0;
+	/* as many as Poisson says that they met on average: without those who met just one */
+	return s->one_is_free && met > 0 ? met + (1 - met) * log(1 - met) : met;
+}
+
+/* Some of them may have met others, and been the slowest for it. */
+static void doubt(struct scaling_side *side, const struct spread *spread, double met)
+{
+	double ignored;
+	if (met <= 0)
+		return;
+	side->p95_least_us = spread_quantile(spread, 0.95 * (1 - met));
+	spread_interval(spread, 0.95 * (1 - met), &side->p95_low_us, &ignored);
 }
 
 /*
@@ -189,7 +290,9 @@ static void look_alone(struct scaling *s, const struct scaling_input *in)
 	s->alone_in_pool = s->service.n >= SCALING_SAMPLES;
 	if (!s->alone_in_pool)
 		recents_pick(s->recent_alone, RECENT_ALONE, WANTED, &s->service);
+	double met = doubtful_share(s);
 	side_of_spread(&s->service, &s->alone);
+	doubt(&s->alone, &s->service, met);
 	s->cv2_service = spread_cv2(&s->service);
 	s->alone_us = s->service.n >= SCALING_SAMPLES / 4 ? spread_mean(&s->service) : 0;
 	for (size_t i = 0; i < in->n; i++) {
@@ -199,6 +302,7 @@ static void look_alone(struct scaling *s, const struct scaling_input *in)
 			continue;
 		recents_pick(part->recents->alone, RECENT_PART, WANTED, &own);
 		side_of_spread(&own, &part->alone);
+		doubt(&part->alone, &own, met);
 	}
 }
 
@@ -263,7 +367,7 @@ static void look_now(struct scaling *s, const struct scaling_input *in)
 			continue;
 		at = recents_pick(part->recents->now, RECENT_PART, SCALING_SAMPLES, &now);
 		side_of_spread(&now, &part->now);
-		part->rate = recent_rate(&part->recents->now[at], in->now_us);
+		part->rate = recent_rate(&part->recents->now[at], in->now_us) + part->others_rate;
 	}
 }
 
@@ -273,12 +377,15 @@ static void look_curve(struct scaling *s, const struct scaling_input *in)
 {
 	s->n_points = 0;
 	for (uint32_t k = 1; k < LEVEL_BINS; k++) {
-		double n = 0, us = 0, level = level_value(k);
+		double n = 0, us = 0, beyond = 0, level = level_value(k);
 		for (size_t i = 0; i < in->n; i++)
 			if (in->members[i].part && in->members[i].usable) {
 				n += in->members[i].part->n[k];
 				us += in->members[i].part->us[k];
+				if (in->members[i].part->company)
+					beyond += in->members[i].part->company->beyond[k];
 			}
+		level += n >= 1 ? beyond / n : 0;
 		if (n >= 1 && us > 0)
 			s->points[s->n_points++] =
 			    (struct fit_point){level, level / (us / n / 1e6), n};
@@ -296,16 +403,31 @@ static void look_curve(struct scaling *s, const struct scaling_input *in)
 
 static void open_block(struct scaling *s)
 {
-	double sum = 0;
-	for (unsigned i = 0; i < SCALING_BLOCK_S; i++)
+	double sum = 0, others = 0;
+	for (unsigned i = 0; i < SCALING_BLOCK_S; i++) {
 		sum += s->counts[(s->n_counts - 1 - i) % SCALING_SECONDS];
-	s->blocks[s->n_blocks++ % SCALING_BLOCKS] =
-	    (struct scaling_block){.rate = sum / SCALING_BLOCK_S};
+		others += s->others[(s->n_counts - 1 - i) % SCALING_SECONDS];
+	}
+	s->blocks[s->n_blocks++ % SCALING_BLOCKS] = (struct scaling_block){
+	    .rate = sum / SCALING_BLOCK_S, .others = others / SCALING_BLOCK_S};
+}
+
+/* What was seen before and after a time in which they were not heard is not comparable. */
+void scaling_others(struct scaling *s, double rate, bool known)
+{
+	if (known && s->deaf)
+		s->n_counts = 0;
+	if (!known)
+		s->first_block = s->member_block = s->n_blocks;
+	s->others_rate = known ? rate : 0;
+	s->deaf = !known;
 }
 
 void scaling_count(struct scaling *s, uint32_t arrivals)
 {
-	s->counts[s->n_counts++ % SCALING_SECONDS] = arrivals;
+	uint32_t others = (uint32_t)(fmin(s->others_rate, 1e9) + 0.5);
+	s->others[s->n_counts % SCALING_SECONDS] = others;
+	s->counts[s->n_counts++ % SCALING_SECONDS] = arrivals + others;
 	if (s->n_counts % SCALING_BLOCK_S == 0)
 		open_block(s);
 }
@@ -393,6 +515,7 @@ void scaling_look(struct scaling *s, const struct scaling_input *in)
 	scaling_look_change(s, in); /* what it forgets is not read below */
 	scaling_look_sizes(s, in);
 	look_curve(s, in);
+	look_company(s, in);
 	look_alone(s, in);
 	look_now(s, in);
 	struct steps steps = steps_of(s);

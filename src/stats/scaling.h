@@ -13,6 +13,11 @@ void scaling_part_block(struct scaling_part *part, struct scaling *scaling,
 			const struct levels *const *levels, size_t n, uint32_t top);
 void scaling_look_shift(struct scaling *scaling);
 
+/* company.c: n requests of own level k took `us` together. */
+void scaling_part_met(struct scaling_part *part, uint32_t k, double n, double us);
+/* The level that was met with k in flight here, others' requests included. */
+double scaling_part_level(const struct scaling_part *part, uint32_t k);
+
 /* size.c: what full backends do in pools of different sizes. */
 void scaling_look_sizes(struct scaling *scaling, const struct scaling_input *input);
 void scaling_forget_sizes(struct scaling *scaling);

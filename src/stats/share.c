@@ -27,6 +27,8 @@
 #define REACH_MIN 0.3    /* the others' load must have varied by so much */
 #define PRIOR_BLOCKS 10  /* what the error of theory weighs beside the jackknife */
 #define PRIOR_EXCESS 1.5 /* neighbours are alike: theory is too sure */
+/* With more of them somewhere else one backend has more of them, too, when others are busier. */
+#define OTHERS_FEW 0.05
 #define LOG_UNIT (M_LN2 / 256)
 #define USUAL_MEMORY_S 300.0
 #define USUAL_MIN 30
@@ -106,18 +108,20 @@ void scaling_part_block(struct scaling_part *part, struct scaling *s,
 	uint64_t served = 0;
 	for (uint32_t k = 1; k <= top; k++)
 		served += part->last.n[k];
-	block->served += (double)(served - part->block_n) / SCALING_BLOCK_S;
+	block->served += (double)(served - part->block_n) / SCALING_BLOCK_S + part->others_rate;
 	part->block_n = served;
 	for (uint32_t k = 1; k <= top && k < LEVEL_SPLIT; k++) {
 		struct scaling_split now, news;
+		uint32_t level = (uint32_t)fmin(scaling_part_level(part, k) + 0.5, LEVEL_SPLIT - 1);
 		read_splits(levels, n, k, &now);
 		news = news_of(&part->last.split[k], &now);
-		if (news.n[0] + news.n[1] == 0)
+		if (news.n[0] + news.n[1] == 0 || s->deaf)
 			continue;
-		if (k == 1)
+		if (level == 1)
 			scaling_size_quiet(s, &news, LOG_UNIT);
-		add_share(block, &news, k);
-		add_drift(block, part, &news, k);
+		if (block->others <= OTHERS_FEW * block->rate)
+			add_share(block, &news, k);
+		add_drift(block, part, &news, level);
 	}
 }
 

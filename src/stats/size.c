@@ -34,6 +34,7 @@
 #define QUIET_LEVEL 1.0 /* of the others: as many in flight at each, at most */
 #define FLOOR 0.05      /* of the logarithm of a rate: no sample is surer */
 #define EXCESS 1.5
+#define OTHERS_FEW 0.05 /* requests of other nodes, beside those from here */
 #define Z_MIN 4.0
 #define FALL_MIN 0.14 /* log 1.15 */
 
@@ -81,7 +82,8 @@ void scaling_part_second(struct scaling_part *part)
 {
 	struct scaling_waited *f = &part->full;
 	bool full = f->waited > 0 && f->waited >= FULL_SHARE * f->n - 1;
-	if (!full) {
+	/* what it does for other nodes is not counted here */
+	if (!full || part->others_rate > OTHERS_FEW * f->n) {
 		*f = (struct scaling_waited){.broken = true};
 		return;
 	}

@@ -211,6 +211,32 @@ static enum verdict say_learning(const struct case_file *c, double n, const char
 	return VERDICT_not_enough_data;
 }
 
+static enum verdict say_deaf(const struct case_file *c)
+{
+	char *say = c->say;
+	SAY("learning: p95 is %s, and what other nodes send to these backends is not known: "
+	    "whether "
+	    "that is load cannot be told",
+	    us(c->now->p95_us).at);
+	return VERDICT_not_enough_data;
+}
+
+/* Slow in company would be another verdict, and who is called alone may have met others. */
+static bool is_doubtful(const struct case_file *c, double growth_min)
+{
+	return c->alone->p95_least_us < c->alone->p95_us &&
+	       c->now->p95_us > growth_min * c->alone->p95_least_us;
+}
+
+static enum verdict say_not_alone(const struct case_file *c)
+{
+	char *say = c->say;
+	SAY("learning: p95 is %s, and between %s and %s alone, since some of those met requests of "
+	    "other nodes there: an hour with less load would tell",
+	    us(c->now->p95_us).at, us(c->alone->p95_least_us).at, us(c->alone->p95_us).at);
+	return VERDICT_not_enough_data;
+}
+
 /* ", 10 ms alone": with who was alone. */
 static const char *alone_where(const struct case_file *c)
 {
@@ -375,6 +401,8 @@ static enum verdict judge_broken(const struct case_file *c, double growth)
 	bool by_load = c->alone->p95_high_us < slo && c->now->p95_low_us > slo;
 	if (growth > GROWTH_MIN || by_load || (c->alone->p95_us < slo && growth > GROWTH_SOME))
 		return judge_slowed(c, growth);
+	if (is_doubtful(c, c->alone->p95_least_us < slo ? GROWTH_SOME : GROWTH_MIN))
+		return say_not_alone(c);
 	return say_performance(c); /* as long alone as now, and that is about the objective */
 }
 
@@ -389,11 +417,15 @@ static enum verdict judge_growth(const struct case_file *c)
 		return say_learning(c, c->now->n, "of the last minutes");
 	if (slo > 0 && seen <= slo)
 		return say_healthy(c, seen);
+	if (c->s->deaf)
+		return say_deaf(c);
 	if (c->alone->n < SCALING_SAMPLES)
 		return say_learning(c, c->alone->n, "that had a backend to themselves");
 	if (slo > 0)
 		return judge_broken(c, growth);
-	return growth > GROWTH_MIN ? judge_slowed(c, growth) : say_steady(c);
+	if (growth > GROWTH_MIN)
+		return judge_slowed(c, growth);
+	return is_doubtful(c, GROWTH_MIN) ? say_not_alone(c) : say_steady(c);
 }
 
 /* Their limit is at least what they can work on: who waits does so for them. */

@@ -114,7 +114,7 @@ struct backend {
 	struct minute *minute;        /* owns; NULL: no history is kept, boot/keep.c */
 	uint64_t ticked_requests, ticked_errors; /* totals at its last row */
 	uint64_t ticked_area_us, ticked_us;
-	/* of other nodes, fading as their words get older; see cluster/ */
+	/* of other nodes; in flight fades as their words get older; see cluster/ */
 	double others_in_flight, others_rate; /* requests a second */
 	struct health_target *health;         /* of health/; NULL: nobody watches it */
 	/* control writes, health reads (relaxed): requests in 1000 s, and where the pool has

@@ -98,6 +98,7 @@ struct pool_registry {
 	uint32_t last_serial;         /* of backends */
 	uint32_t n_limiters;          /* backends with adaptive limits */
 	char secret[32];              /* signs pins of pools without a key_file */
+	bool deaf; /* there may be other nodes, and what they send is not known; cluster/ */
 };
 
 void pool_registry_init(struct pool_registry *reg, unsigned n_workers,

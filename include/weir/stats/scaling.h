@@ -17,6 +17,13 @@
  * and "now" are of the same time wherever that is possible.  A change of members, weights,
  * limits or strategy, and a mark, begin a new epoch.  Control thread only; no I/O.
  *
+ * Several nodes: scaling_others and scaling_part_others say, before the second is counted, what
+ * others send to the same backends.  Demand is the sum.  The level that a request met is its
+ * own node's and as many of the others as come there while one like it is served (Little's law
+ * at each level: in a queue those before one are as many as those who come behind it), so no
+ * level of another node need be known to the millisecond.  Who was alone had next to nobody of
+ * the others there.  Sharing is looked for only while the others send next to nothing.
+ *
  * Words: S is the service time (waiting for the backend and its answer, without the
  * client's time) of requests that met nobody, measured; R that of all requests now; growth
  * is R / S.
@@ -55,6 +62,7 @@ bool verdict_is_problem(enum verdict verdict);
 /* S or R: a latency and the 95 % interval of its p95. */
 struct scaling_side {
 	double n, p50_us, p95_us, p95_low_us, p95_high_us;
+	double p95_least_us; /* if all who may have met another node's were the slowest */
 };
 
 /* ---- what was served, by time ---- */
@@ -97,6 +105,12 @@ struct scaling_full {
 };
 #define SCALING_FULL 16
 
+struct scaling_company {
+	float n[LEVEL_SPLIT], us[LEVEL_SPLIT]; /* by own level, of some ten seconds */
+	double
+	    beyond[LEVEL_BINS]; /* of the curve: how far the levels of a bin are off it, summed */
+};
+
 struct scaling_part {
 	struct scaling_opinion opinion;
 	char odd[SCALING_ODD]; /* why it is the odd one out; goes before the opinion */
@@ -104,8 +118,10 @@ struct scaling_part {
 	double n[LEVEL_BINS], us[LEVEL_BINS]; /* by level at arrival, with forgetting */
 	struct scaling_side alone, now;       /* at the last look */
 	double rate, weight;
-	unsigned epoch;   /* of the pool, when it was last folded */
-	uint64_t block_n; /* served until the last block */
+	double others_rate, others_sum, others_s; /* of other nodes: now; since the last look */
+	struct scaling_company *company;          /* owns; NULL: no other node sent anything */
+	unsigned epoch;                           /* of the pool, when it was last folded */
+	uint64_t block_n;                         /* served until the last block */
 	unsigned size_epoch;
 	struct scaling_waited full;
 	struct scaling_full cells[SCALING_FULL];
@@ -136,6 +152,9 @@ struct scaling_part *scaling_part_new(void);
 void scaling_part_free(struct scaling_part *part); /* NULL is fine */
 /* A mark of this backend alone: what was learned about its speed is of another time. */
 void scaling_part_begin_epoch(struct scaling_part *part);
+
+/* What other nodes send there, per second; until it is called again. */
+void scaling_part_others(struct scaling_part *part, double rate);
 
 /* Takes in what came since the last fold.  levels[i] is worker i's or NULL. */
 void scaling_part_fold(struct scaling_part *part, struct scaling *scaling,
@@ -190,6 +209,7 @@ struct scaling_block {
 	double drift, drift_w;   /* against what is usual at the level */
 	double spread, spread_n; /* squares within levels, and of how many */
 	double rate, served;     /* per second: what came, what was done */
+	double others;           /* of what came, by other nodes */
 };
 #define SCALING_BLOCK_S 5
 #define SCALING_BLOCKS 120
@@ -249,8 +269,10 @@ struct scaling {
 	double seen_p95_us, seen_p95_high_us; /* with queue, connecting and weir itself */
 	double growth;                        /* p95 / p95; 0: not known */
 	double now_p99_us;
-	double rate;    /* requests per second now */
-	double waiting; /* share of the mean spent in queue, connect, loop lag */
+	double rate;        /* requests per second now, of all nodes */
+	double others_rate; /* of them, by other nodes, as they last said */
+	bool deaf;          /* what other nodes send is not known */
+	double waiting;     /* share of the mean spent in queue, connect, loop lag */
 	double queue_us, connect_us, self_us, total_us; /* means */
 	double cv2_arrivals, cv2_service;
 	double bursts; /* how much the rate of seconds varies: standard deviation by mean */
@@ -274,8 +296,10 @@ struct scaling {
 	unsigned epoch;
 	uint64_t signature;    /* of what is comparable only within an epoch */
 	struct spread service; /* S */
-	uint32_t counts[SCALING_SECONDS];
+	uint32_t counts[SCALING_SECONDS], others[SCALING_SECONDS]; /* others: of counts */
 	unsigned n_counts;
+	bool one_is_free;  /* a request is as quick when it meets one other */
+	double met_n, met; /* of those filed as alone, who may have met another node's */
 	struct scaling_block blocks[SCALING_BLOCKS];
 	unsigned n_blocks, first_block; /* ever; the first of what is comparable */
 	unsigned member_block;          /* the first of these members, weights and limits */
@@ -311,7 +335,12 @@ struct scaling_input {
 };
 
 struct scaling *scaling_new(void); /* NULL without memory; freed by free() */
-/* Once a second, before the parts are folded: requests that came to the pool in it. */
+/*
+ * What other nodes send to the pool, per second; until it is called again.  Not known: what is
+ * seen meanwhile is not learned from, and nothing is forecast.
+ */
+void scaling_others(struct scaling *scaling, double rate, bool known);
+/* Once a second, before the parts are folded: requests that came to the pool in it, here. */
 void scaling_count(struct scaling *scaling, uint32_t arrivals);
 /*
  * What was learned about speed is of another time: a mark, a deploy.  `cause` is static

@@ -21,6 +21,13 @@ const struct calibration_family calibration_families[] = {
     {"bursts", {BASE}, 1600, LOAD_BURSTS},
     {"diurnal", {BASE}, 1600, LOAD_DAY},
     {"closed loop", {BASE, .clients = 12}, 1600, LOAD_STEADY},
+    {"two nodes", {BASE, .other = 0.5}, 1600, LOAD_STEADY},
+    {"the smaller", {BASE, .other = 0.75}, 1600, LOAD_STEADY},
+    {"the larger", {BASE, .other = 0.25, .times = SIM_FIXED}, 1600, LOAD_STEADY},
+    {"two, one worker",
+     {.interval = 2, .workers = 1, .service_us = 10000, .other = 0.6},
+     400,
+     LOAD_STEADY},
 };
 const size_t n_calibration_families = ARRAY_LEN(calibration_families);
 

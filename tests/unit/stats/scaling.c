@@ -532,3 +532,52 @@ Test(forecast, too_much_for_those_who_are_left)
 	cr_assert(fabs(s->forecasts[FORECAST_DOUBLE].capacity_high - 3200) < 160);
 	sim_free(sim);
 }
+
+/* ---- several nodes ---- */
+
+/* A night, a day, and 87 % of what they can do, most or half of it by the other node. */
+static struct sim *two_nodes(double other, uint64_t seed)
+{
+	const struct sim_plan plan = {.backends = 3,
+				      .interval = 2,
+				      .workers = 1,
+				      .service_us = 10000,
+				      .times = SIM_FIXED,
+				      .slo_p95_us = 25000,
+				      .other = other};
+	struct sim *sim = sim_new(&plan, seed);
+	sim_run(sim, 15, 60);
+	run_day(sim, 300, 0.87);
+	return sim;
+}
+
+Test(nodes, load_of_another_is_load)
+{
+	static const double others[] = {0.25, 0.5, 0.7};
+	for (size_t i = 0; i < ARRAY_LEN(others); i++) {
+		struct sim *sim = two_nodes(others[i], i + 1);
+		const struct scaling *s = sim_result(sim).scaling;
+		cr_expect_eq(s->opinion.verdict, VERDICT_scalability, "%f: %s", others[i],
+			     s->sentence);
+		cr_expect_float_eq(s->rate, 261, 30, "%f: %f", others[i], s->rate);
+		cr_expect_not(s->shift.found);
+		cr_expect(s->alone.p95_us < 11500, "%f: %f", others[i], s->alone.p95_us);
+		sim_free(sim);
+	}
+}
+
+Test(nodes, who_is_not_heard_is_not_guessed)
+{
+	struct sim *sim = two_nodes(0.5, 1);
+	const struct scaling *s = sim_result(sim).scaling;
+	sim_set_other(sim, 0.5, false);
+	sim_run(sim, 261, 20);
+	cr_expect_eq(s->opinion.verdict, VERDICT_not_enough_data, "%s", s->sentence);
+	for (int i = 0; i < N_FORECASTS; i++)
+		cr_expect(s->forecasts[i].refusal != NULL);
+	/* heard again: it is judged again, by what was learned before */
+	sim_set_other(sim, 0.5, true);
+	sim_run(sim, 261, 30);
+	cr_expect_eq(s->opinion.verdict, VERDICT_scalability, "%s", s->sentence);
+	sim_free(sim);
+}

@@ -17,7 +17,7 @@ struct job {
 	double arrived_us, at_us;
 	unsigned backend;
 	uint32_t others, elsewhere;
-	bool at_shared, is_foreign;
+	bool at_shared, is_foreign, is_other;
 };
 
 struct queue {
@@ -31,6 +31,7 @@ struct sim {
 	double now_us;
 	unsigned n; /* backends in use */
 	unsigned in_flight[SIM_BACKENDS];
+	unsigned other_in_flight[SIM_BACKENDS], other_sent[SIM_BACKENDS], other_said[SIM_BACKENDS];
 	double since_us[SIM_BACKENDS];
 	struct queue queue[SIM_BACKENDS], shared;
 	struct job *at_once[SIM_BACKENDS][AT_ONCE_MAX]; /* backends of the universal law */
@@ -45,6 +46,7 @@ struct sim {
 	struct windows *windows[SIM_BACKENDS];
 	struct scaling_part *parts[SIM_BACKENDS];
 	double factor, next_foreign_us;
+	bool unheard;
 	unsigned turn, asking; /* of the clients of a closed world */
 	void (*on_look)(void *ctx, const struct scaling *s);
 	void *ctx;
@@ -190,7 +192,8 @@ static void put_back(struct sim *s, struct job *job)
 static void finish(struct sim *s, struct job *job)
 {
 	unsigned b = job->backend;
-	if (!job->is_foreign) {
+	s->other_in_flight[b] -= job->is_other;
+	if (!job->is_foreign && !job->is_other) {
 		level(s, b, -1);
 		account(s, job);
 		s->asking += s->plan.clients > 0;
@@ -258,7 +261,8 @@ static void on_event(struct sim *s, struct job *job)
 
 /* ---- arrivals ---- */
 
-static unsigned pick(struct sim *s)
+/* By what that node itself has in flight. */
+static unsigned pick(struct sim *s, const unsigned *in_flight)
 {
 	unsigned best = rng_below(&s->rng, s->n);
 	if (s->plan.uneven) {
@@ -271,7 +275,7 @@ static unsigned pick(struct sim *s)
 		return best;
 	for (unsigned k = 1, i = best; k < s->n; k++) {
 		i = (i + 1) % s->n;
-		if (s->in_flight[i] < s->in_flight[best])
+		if (in_flight[i] < in_flight[best])
 			best = i;
 	}
 	return best;
@@ -304,10 +308,25 @@ static unsigned elsewhere(const struct sim *s, unsigned b)
 	return sum;
 }
 
-static void arrive(struct sim *s)
+static void arrive_by_other(struct sim *s)
 {
 	struct job *job = take(s);
-	unsigned b = pick(s);
+	unsigned b = pick(s, s->other_in_flight);
+	*job = (struct job){.arrived_us = s->now_us, .backend = b, .is_other = true};
+	s->other_in_flight[b]++;
+	s->other_sent[b]++;
+	if (queue_enter(&s->queue[b], job))
+		start(s, job);
+}
+
+static void arrive(struct sim *s)
+{
+	if (s->plan.other > 0 && uniform(s) < s->plan.other) {
+		arrive_by_other(s);
+		return;
+	}
+	struct job *job = take(s);
+	unsigned b = pick(s, s->in_flight);
 	*job = (struct job){.arrived_us = s->now_us,
 			    .backend = b,
 			    .others = s->in_flight[b],
@@ -348,12 +367,26 @@ static void look(struct sim *s)
 		s->on_look(s->ctx, s->scaling);
 }
 
+/* What it said a second ago is what is known now. */
+static void hear_other(struct sim *s)
+{
+	double sum = 0;
+	for (unsigned b = 0; b < s->plan.backends; b++) {
+		scaling_part_others(s->parts[b], s->unheard ? 0 : s->other_said[b]);
+		sum += s->other_said[b];
+		s->other_said[b] = s->other_sent[b];
+		s->other_sent[b] = 0;
+	}
+	scaling_others(s->scaling, sum, !s->unheard);
+}
+
 static void second(struct sim *s)
 {
 	for (unsigned b = 0; b < s->plan.backends; b++) {
 		const struct hist_set *sets[] = {&s->sets[b]};
 		windows_fold(s->windows[b], sets, 1, (uint64_t)s->now_us);
 	}
+	hear_other(s);
 	scaling_count(s->scaling, s->arrivals);
 	for (unsigned b = 0; b < s->plan.backends; b++)
 		scaling_part_fold(s->parts[b], s->scaling,
@@ -426,6 +459,12 @@ void sim_set_speed(struct sim *s, double factor, double mix)
 {
 	s->factor = factor;
 	s->plan.mix = mix;
+}
+
+void sim_set_other(struct sim *s, double share, bool heard)
+{
+	s->plan.other = share;
+	s->unheard = !heard;
 }
 
 void sim_on_look(struct sim *s, void (*on_look)(void *ctx, const struct scaling *s), void *ctx)

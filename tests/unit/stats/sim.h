@@ -27,7 +27,9 @@ struct sim_plan {
 	enum sim_times times; /* SIM_MIX: one in `mix` takes three times as long, others half */
 	double mix;
 	bool round_robin;
-	double foreign;          /* requests per second and backend of somebody else */
+	double foreign; /* requests per second and backend of somebody else */
+	double
+	    other; /* so many of all come by another node, which says once a second what it sends */
 	unsigned clients;        /* closed: so many ask, one after the other; 0: open */
 	unsigned interval;       /* seconds between looks; 0: 10 */
 	double cv2;              /* squared coefficient of variation of the service time; 0: 1 */
@@ -52,6 +54,8 @@ struct sim *sim_new(const struct sim_plan *plan, uint64_t seed);
 void sim_run(struct sim *sim, double rate, unsigned seconds);
 /* From now on service times are so many times the plan's, and that share of a mix is long. */
 void sim_set_speed(struct sim *sim, double factor, double mix);
+/* From now on the other node has that share, and is heard or not. */
+void sim_set_other(struct sim *sim, double share, bool heard);
 /* After each look. */
 void sim_on_look(struct sim *sim, void (*on_look)(void *ctx, const struct scaling *s), void *ctx);
 /* From now on so many backends take requests. */
