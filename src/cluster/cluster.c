@@ -425,6 +425,8 @@ void cluster_commit(struct cluster *c)
 		redis_follow(c->redis, &server);
 	limits_follow(&c->limits, c->now.conf.prefix);
 	turns_follow(&c->turns, c->now.conf.prefix);
+	if (!c->answered_us)
+		limits_set_nodes(&c->limits, c->now.conf.on ? c->now.conf.nodes : 1);
 	if (!c->now.conf.on || !view_eq(old.conf.prefix, c->now.conf.prefix))
 		forget_nodes(c);
 	if (old.conf.on && !c->now.conf.on)

@@ -205,7 +205,9 @@ def test_mistakes_are_said(weir, scripted):
     a = weir([scripted().address])
     for shared, said in [({}, "redis"), ({"redis": {"address": "nowhere"}}, "no host and port"),
                          ({"redis": {"address": "127.0.0.1:1", "password_file": "/nonexistent"}},
-                          "password_file")]:
+                          "password_file"),
+                         ({"redis": {"address": "127.0.0.1:1"}, "nodes": 0}, "nodes"),
+                         ({"redis": {"address": "127.0.0.1:1"}, "nodes": 257}, "nodes")]:
         assert said in str(a.reload({**a.conf, "shared": shared}, status=422)), shared
         a.conf.pop("shared")
     conf = {**a.conf, "pools": {"app": {"backends": ["127.0.0.1:1"], "balance_shared": "on"}}}

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from backends import refused_address
 from test_cluster import node, problems, redis  # noqa: F401, pylint: disable=unused-import
 from wire import wait_for
 
@@ -123,6 +124,20 @@ def test_flushed_it_is_not_a_new_burst(three):
     load.stop()
     right = RATE // 2 + RATE * load.seconds
     assert abs(sum(load.passed) / right - 1) < 0.12, (load.passed, load.seconds)
+
+
+@pytest.mark.parametrize("expected", [1, 4])
+def test_who_starts_without_redis_keeps_its_part(weir, scripted, expected):
+    """1/n of the burst and the rate, with n of shared.nodes, until the server has answered."""
+    limit = [{"rate": "2/s", "burst": 80, "shared": True}]
+    daemon = weir([scripted().address], routes=[{"pool": "app", "rate_limit": limit}],
+                  shared={"redis": {"address": refused_address()}, "node": "a", "nodes": expected})
+    begun = time.monotonic()
+    with daemon.connect() as client:
+        statuses = [client.ask().status for _ in range(160)]
+    passed, seconds = statuses.count(200), time.monotonic() - begun
+    assert set(statuses) == {200, 429}
+    assert 80 / expected - 1 <= passed <= (80 + 2 * seconds) / expected + 1, (passed, seconds)
 
 
 def test_it_needs_redis(weir, scripted):

@@ -213,6 +213,7 @@ struct conf_shared {
 	struct view username, password_file, prefix;
 	struct conf_pool_tls tls;
 	struct view node; /* or "auto" */
+	uint32_t nodes;   /* that are expected, while the server has not said how many there are */
 };
 
 /* A file that is sent as it was when the configuration was loaded. */
