@@ -21,6 +21,8 @@
 /* Largest body of a request. */
 #define API_BODY_MAX (64 * 1024)
 
+struct fetcher; /* weir/fetch/fetch.h */
+
 /* What all sessions share. */
 struct api {
 	struct admin_host host;
@@ -29,7 +31,10 @@ struct api {
 	struct str token;              /* owns; empty: nobody may change things over TCP */
 	size_t backlog;                /* bytes of answers not sent yet, over all sessions */
 	unsigned n_streams;            /* sessions that listen to GET /v1/stream */
-	unsigned n_asking;             /* sessions whose password is being checked */
+	unsigned n_passwords;          /* sessions whose password is being checked, */
+	unsigned n_forwards;           /* or about which an auth service is asked */
+	uint32_t next_auth;            /* the backend whose turn it is then */
+	struct fetcher *fetcher;       /* that it is asked by */
 	struct cache cache;            /* large answers, for a moment */
 	struct message msg;            /* the request being handled */
 	struct message probe;          /* the request being explained */
@@ -41,13 +46,15 @@ void api_fini(struct api *api);
 
 struct answer {
 	unsigned status;
-	const char *type;  /* media type, static */
-	unsigned allow;    /* with 405: bits of enum method */
-	bool needs_token;  /* with 401 */
-	struct view realm; /* with 401: a name and a password are asked for */
-	bool retry;        /* in a second */
-	bool goes_on;      /* the body has no end: more follows by session_push */
-	struct str body;   /* owns */
+	const char *type;   /* media type, static */
+	unsigned allow;     /* with 405: bits of enum method */
+	bool needs_token;   /* with 401 */
+	struct view realm;  /* with 401: a name and a password are asked for */
+	bool retry;         /* in a second */
+	struct view fields; /* lines with CRLF, of an auth service */
+	bool is_anothers;   /* it is no page of ours */
+	bool goes_on;       /* the body has no end: more follows by session_push */
+	struct str body;    /* owns */
 };
 
 enum param { PARAM_POOL, PARAM_BACKEND, N_PARAMS };

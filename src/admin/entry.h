@@ -1,29 +1,40 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Who may ask anything over status.bind (status.auth): whoever has a password of the file of
- * users, or the token that allows changes.  The unix socket is guarded by its mode, and
- * /livez and /readyz tell nothing.
+ * users, and whom the auth service lets through; or who has the token that allows changes.
+ * The unix socket is guarded by its mode, and /livez and /readyz tell nothing.
  *
  *   entry = entry_ask(call, &wait)
  *     OPEN     the call goes on
- *     REFUSED  call->answer says why: 401, 403, 503
- *     ASKING   a thread checks the password: wait->done comes, then it is OPEN, or
- *              entry_refuse, unless passwords_cancel comes before
+ *     REFUSED  call->answer says why
+ *     ASKING   somebody else has to say: wait->ready comes, and then the same call asks
+ *              again, unless entry_cancel comes before
  *
- * No more than ENTRIES_ASKING wait at a time over all sessions, so that who guesses here does
- * not fill the line of the routes' users.
+ * No more than PASSWORDS_ASKING and FORWARDS_ASKING wait at a time over all sessions: who
+ * guesses here does not fill the line of the routes' users.
  */
 #ifndef WEIR_ADMIN_ENTRY_H
 #define WEIR_ADMIN_ENTRY_H
 
 #include "api.h"
+#include "forward.h"
 
-#define ENTRIES_ASKING 4
+#define PASSWORDS_ASKING 4
+#define FORWARDS_ASKING 32
 
 enum entry { ENTRY_OPEN, ENTRY_REFUSED, ENTRY_ASKING };
 
-enum entry entry_ask(struct call *call, struct password_wait *wait);
-/* 401: the password is wrong, or there is none. */
-void entry_refuse(struct call *call);
+/* All zero, but for `ready`, `peer`, until somebody is asked, and after the last answer. */
+struct entry_wait {
+	void (*ready)(struct entry_wait *wait);
+	struct addr_packed peer; /* of the client */
+	struct api *api;         /* who is asked counts there; NULL: nobody is */
+	struct password_wait password;
+	enum { PASSWORD_UNKNOWN, PASSWORD_DENIED, PASSWORD_GRANTED } known;
+	struct forward forward;
+};
+
+enum entry entry_ask(struct call *call, struct entry_wait *wait);
+void entry_cancel(struct entry_wait *wait);
 
 #endif

@@ -29,6 +29,7 @@
 
 #include "weir/base/check.h"
 #include "weir/base/list.h"
+#include "weir/fetch/fetch.h"
 #include "weir/net/socket.h"
 
 #define ACCEPTS_MAX 16
@@ -47,6 +48,7 @@ static const uint64_t wait_us[] = {
 struct admin {
 	struct loop *loop;
 	struct api api;
+	struct fetcher fetcher; /* of the API */
 	struct listening now;
 	struct listening next; /* between admin_prepare and commit or cancel */
 	bool prepared, paused;
@@ -320,6 +322,7 @@ static void conn_new(struct admin *admin, int fd, const struct place *place)
 	deferred_init(&c->again, on_again);
 	session_init(&c->session, &admin->api, !place->remote);
 	c->session.ready = on_ready;
+	c->session.entry.peer = place->address;
 	c->session.only_probes = place->only_probes;
 	ev_io_init(&c->read_io, on_read, fd, EV_READ);
 	ev_io_init(&c->write_io, on_write, fd, EV_WRITE);
@@ -488,6 +491,8 @@ struct admin *admin_new(struct loop *loop, const struct conf *conf, const struct
 		return NULL;
 	}
 	admin->loop = admin->api.loop = loop;
+	fetcher_init(&admin->fetcher, loop);
+	admin->api.fetcher = &admin->fetcher;
 	admin->spare_fd = -1;
 	places_init(&admin->places);
 	admin->cache_timer.fn = on_cache_timer;
@@ -563,5 +568,6 @@ void admin_free(struct admin *admin)
 	timer_del(&admin->cache_timer);
 	socket_close(admin->spare_fd);
 	api_fini(&admin->api);
+	fetcher_fini(&admin->fetcher);
 	free(admin);
 }

@@ -9,7 +9,6 @@
 #include <time.h>
 
 #include "dialect.h"
-#include "entry.h"
 
 #include "weir/base/check.h"
 #include "weir/base/clock.h"
@@ -58,8 +57,7 @@ void session_fini(struct session *s)
 {
 	if (s->later)
 		s->later->session = NULL;
-	s->api->n_asking -= s->password.job != NULL;
-	passwords_cancel(&s->password);
+	entry_cancel(&s->entry);
 	s->api->n_streams -= s->state == SESSION_STREAM;
 	s->api->backlog -= s->out.len - s->sent;
 	str_fini(&s->in);
@@ -139,7 +137,7 @@ static void put_head(struct session *s, const struct answer *answer, size_t body
 		h1_put_header_u64(&out, VIEW("Content-Length"), body_len);
 	h1_put_header(&out, VIEW("Cache-Control"), VIEW("no-store"));
 	h1_put_header(&out, VIEW("X-Content-Type-Options"), VIEW("nosniff"));
-	if (view_starts(view_str(answer->type), VIEW("text/html")))
+	if (view_starts(view_str(answer->type), VIEW("text/html")) && !answer->is_anothers)
 		put_page_policy(&out);
 	if (answer->allow)
 		put_allow(&out, answer->allow);
@@ -153,9 +151,10 @@ static void put_head(struct session *s, const struct answer *answer, size_t body
 		h1_put_header(&out, VIEW("Connection"), VIEW("close"));
 	else if (s->version_minor == 0)
 		h1_put_header(&out, VIEW("Connection"), VIEW("keep-alive"));
-	h1_put(&out, VIEW("\r\n"));
 	check(!out.overflow);
 	str_put(&s->out, out.ptr, out.len);
+	str_view(&s->out, answer->fields);
+	str_text(&s->out, "\r\n");
 }
 
 static void put_out(struct session *s, struct answer *answer)
@@ -321,32 +320,21 @@ static struct view key_of(const struct call *call)
 }
 
 /* In the loop of the API; session_run goes on. */
-static void on_password(struct password_wait *wait, bool right)
+static void on_entry(struct entry_wait *wait)
 {
-	struct session *s = container_of(wait, struct session, password);
-	s->api->n_asking--;
-	s->right = right;
+	struct session *s = container_of(wait, struct session, entry);
 	s->state = SESSION_KNOWN;
 	if (s->ready)
 		s->ready(s);
 }
 
-/* Whether the call goes on; else there is an answer, or WAITING for what the password is. */
+/* Whether the call goes on; else there is an answer, or the session is WAITING for somebody's. */
 static bool may_enter(struct session *s, struct call *call)
 {
-	bool known = s->state == SESSION_KNOWN;
-	if (known && s->right)
-		return true;
-	if (known) {
-		entry_refuse(call);
-		return false;
-	}
-	s->password.done = on_password;
-	enum entry entry = entry_ask(call, &s->password);
-	if (entry == ENTRY_ASKING) {
-		s->api->n_asking++;
+	s->entry.ready = on_entry;
+	enum entry entry = entry_ask(call, &s->entry);
+	if (entry == ENTRY_ASKING)
 		s->state = SESSION_WAITING;
-	}
 	return entry == ENTRY_OPEN;
 }
 

@@ -6,7 +6,7 @@
  *          head complete            body complete
  *   HEAD ----------------> BODY ---------------------> HEAD, an answer in `out`
  *    ^                      |                |
- *    |                      | refused        | call_later, or a password is checked
+ *    |                      | refused        | call_later, or entry_ask
  *    |                      v                v
  *    |                    CLOSING         WAITING ---- later_answer ---> HEAD
  *    |                                       +-------- KNOWN, by session_run
@@ -14,7 +14,7 @@
  *
  *   HEAD, BODY  bytes of the client are wanted
  *   WAITING     no bytes are wanted; `ready` is called when there is an answer
- *   KNOWN       the password has been checked: session_run answers; none are wanted
+ *   KNOWN       somebody has said whether the client may: session_run answers
  *   CLOSING     nothing is wanted; close once `out` is sent
  *   STREAM      (from BODY) the answer has no end: session_push adds to it until
  *               the client leaves; bytes of the client are dropped
@@ -22,7 +22,7 @@
 #ifndef WEIR_ADMIN_SESSION_H
 #define WEIR_ADMIN_SESSION_H
 
-#include "api.h"
+#include "entry.h"
 
 #include "weir/http/h1.h"
 
@@ -54,11 +54,10 @@ struct session {
 	size_t sent;
 	struct text *rest; /* counted; what is sent after `out`: a large body */
 	size_t rest_sent;
-	bool only_probes;              /* and each is the last */
-	struct later *later;           /* while WAITING */
-	struct password_wait password; /* the same; `job` is NULL when it is not for that */
-	bool right;                    /* KNOWN: so was the password */
-	struct str later_key;          /* owns; for the cache */
+	bool only_probes;                       /* and each is the last */
+	struct later *later;                    /* while WAITING */
+	struct entry_wait entry;                /* the same, and while KNOWN */
+	struct str later_key;                   /* owns; for the cache */
 	void (*ready)(struct session *session); /* may be NULL */
 	uint64_t n_requests;
 };

@@ -613,6 +613,33 @@ static struct view default_socket(struct decoder *d)
 	return view_str(arena_printf(d->arena, "/tmp/weir-%u/weir.sock", (unsigned)geteuid()));
 }
 
+/* Of the service that is asked by src/fetch, see admin/forward.c. */
+static void check_forward(struct decoder *d, const struct conf_auth_forward *forward,
+			  struct node *node)
+{
+	if (!forward->on || d->report.diags->n_errors)
+		return;
+	const struct conf_pool *pool = &d->conf->pools[forward->pool];
+	if (pool->tls.on || pool->protocol == CONF_PROTOCOL_H2 || pool->send_proxy)
+		decode_error(
+		    d, node_get(node, VIEW("pool")),
+		    "the service of status.auth.forward is asked over plain HTTP/1.1: neither "
+		    "tls, protocol: h2 nor send_proxy goes with pool '" VIEW_FMT "'",
+		    VIEW_ARG(pool->name));
+}
+
+static void finish_status_auth(struct decoder *d, const struct conf_status *status,
+			       struct node *node)
+{
+	finish_basic(d, &status->auth.basic, node);
+	check_forward(d, &status->auth.forward, node_get(node, VIEW("forward")));
+	if ((status->auth.basic.on || status->auth.forward.on) && !status->bind.len)
+		decode_warning(
+		    d, node,
+		    "'status.auth' asks nobody: there is no status.bind, and who may use "
+		    "the unix socket is said by status.mode");
+}
+
 static void finish_status(struct decoder *d, struct node *root)
 {
 	struct conf_status *status = &d->conf->status;
@@ -623,12 +650,7 @@ static void finish_status(struct decoder *d, struct node *root)
 		status->socket = default_socket(d);
 	if (bind)
 		check_bind(d, &status->bind, bind);
-	finish_basic(d, &status->auth.basic, node_get(node, VIEW("auth")));
-	if (status->auth.basic.on && !bind)
-		decode_warning(
-		    d, node_get(node, VIEW("auth")),
-		    "'status.auth' asks nobody: there is no status.bind, and who may use the "
-		    "unix socket is said by status.mode");
+	finish_status_auth(d, status, node_get(node, VIEW("auth")));
 	struct addr addr;
 	char *text = arena_printf(d->scratch, "unix:" VIEW_FMT, VIEW_ARG(status->socket));
 	if (status->socket.len && !addr_parse(view_str(text), &addr))

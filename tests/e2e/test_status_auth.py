@@ -2,14 +2,16 @@
 """status.auth: who may read the status port; probes, the unix socket and the traffic go on."""
 import json
 import os
+import select
 import signal
 import subprocess
 
 import pytest
 
-from backends import binary, free_port
+from backends import binary, free_port, refused_address
 from daemon import Admin
 from test_auth import FAST, SLOW, basic, write
+from test_auth_forward import ok, service
 from wire import Client, request, wait_for
 
 TOKEN = "sesame-open-the-door"
@@ -130,9 +132,10 @@ def test_who_waits_for_a_password_is_no_obstacle(guarded):
 def test_the_process_that_takes_over_asks_as_well(guarded):
     daemon = guarded()
     daemon.kill(signal.SIGUSR2)
-    other = wait_for(lambda: (pid := daemon.admin.get("/v1/status")["pid"]) != daemon.pid and pid)
+    daemon.wait()  # whoever asks meanwhile may be sent away
+    other = wait_for(lambda: daemon.admin.get("/v1/status")["pid"])
     try:
-        daemon.wait()
+        assert other != daemon.pid
         assert status(daemon) == 401
         assert status(daemon, headers=[basic("ann")]) == 200
     finally:
@@ -183,3 +186,135 @@ def test_weirctl_reads_with_a_password_or_the_token(guarded, tmp_path):
     assert "--password-file" in done.stderr and "none" in done.stderr
     wrong = secret(tmp_path / "wrong", "ann:else\n")
     assert "status.auth" in ctl(*nodes, "--password-file", wrong, "pools", check=3).stderr
+
+
+# ---- an auth service ----
+
+SEEN = ("/v1/status", "/v1/pools", "/metrics", "/")
+
+
+@pytest.fixture
+def asking(weir, app, tmp_path):
+    """A function that starts a weir whose status port asks a service, and the users of a file."""
+    (tmp_path / "token").write_text(TOKEN + "\n")
+    (tmp_path / "token").chmod(0o600)
+    made = []
+
+    def start(answer, basic_too=False, pool=(), **forward):
+        auth = answer if isinstance(answer, str) else service(answer)
+        address = auth if isinstance(answer, str) else auth.address
+        port = free_port()
+        keys = {"forward": {"pool": "auth", "path": "/verify?x=1", "timeout": "20s", **forward}}
+        if basic_too:
+            keys["basic"] = {"file": write(tmp_path / "users", {"ann": FAST})}
+        daemon = weir((), pools={"app": {"backends": app().addresses},
+                                 "auth": {"backends": [address], **dict(pool)}},
+                      routes=[{"pool": "app"}],
+                      status={"bind": f"127.0.0.1:{port}", "auth": keys,
+                              "token_file": str(tmp_path / "token")})
+        daemon.fd_check = False  # connections to the service are kept
+        if auth is not answer:
+            made.append(auth)
+        daemon.auth, daemon.status_port, daemon.web = auth, port, Admin(port)
+        return daemon
+    yield start
+    for auth in made:
+        auth.close()
+
+
+def test_a_service_says_who_may_read(asking):
+    def answer(msg):
+        if msg.get("Cookie") == "sid=ann":
+            return ok(("Set-Cookie", "n=1"), status="204 Yes")
+        return ok(("Location", "https://login.test/?a=b"), ("Set-Cookie", "a=1; Path=/"),
+                  ("Set-Cookie", "b=2"), ("X-Internal", "1"), ("Content-Type", "text/html"),
+                  status="302 Found", body=b"<a href=x>log in</a>\n")
+    daemon = asking(answer)
+    for path in SEEN:
+        said = daemon.web.call("GET", path, headers=[("Accept-Encoding", "gzip")])
+        assert said.status == 302 and said.get("Location") == "https://login.test/?a=b", path
+        assert said.body == b"<a href=x>log in</a>\n" and said.get("X-Internal") is None
+        assert [v for n, v in said.headers if n == "Set-Cookie"] == ["a=1; Path=/", "b=2"]
+        assert said.get("Content-Security-Policy") is None, "that is for our own page"
+        said = daemon.web.call("GET", path, headers=[("Cookie", "sid=ann")])
+        assert said.status == 200 and said.get("Set-Cookie") is None, path
+    assert status(daemon, "/livez") == 200 and status(daemon, "/readyz") == 200
+    before = len(daemon.auth.requests)
+    assert before == 2 * len(SEEN), "probes ask nobody"
+    assert status(daemon, headers=[("Authorization", f"Bearer {TOKEN}")]) == 200
+    assert daemon.admin.get("/v1/status")["pid"] == daemon.pid
+    assert len(daemon.auth.requests) == before, "nor do the token and the unix socket"
+
+
+def test_the_service_is_told_what_is_asked(asking):
+    daemon = asking(lambda msg: ok())
+    body = {"method": "GET", "url": "/x"}
+    said = daemon.web.call("POST", "/v1/explain?", body, [
+        ("X-Forwarded-Uri", "/free"), ("X-Forwarded-For", "10.9.9.9"), ("X-Other", "1"),
+        ("X_Forwarded_Method", "GET"), ("Range", "bytes=0-1")])
+    assert said.status in (200, 400)  # a query that nobody knows
+    asked, = daemon.auth.requests
+    assert (asked.method, asked.target, asked.body) == ("GET", "/verify?x=1", b"")
+    told = [(name.lower(), value) for name, value in asked.headers]
+    assert dict(told)["x-other"] == "1" and "range" not in dict(told)
+    for name, value in (("x-forwarded-method", "POST"), ("x-forwarded-uri", "/v1/explain?"),
+                        ("x-forwarded-for", "127.0.0.1"), ("x-forwarded-proto", "http"),
+                        ("x-forwarded-host", "weir"), ("host", "weir")):
+        assert [v for n, v in told if n.replace("_", "-") == name] == [value], (name, told)
+    assert daemon.web.call("POST", "/v1/drain").status == 401, "who may read changes nothing"
+    assert daemon.alive()
+
+
+@pytest.mark.parametrize("answer,code", [
+    (lambda msg: b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\nab", 502),
+    (lambda msg: b"nonsense\r\n\r\n", 502),
+    (lambda msg: b"HTTP/1.1 304 Not Modified\r\n\r\n", 502),
+    (lambda msg: ok(body=b"x" * 70_000), 502),
+    (lambda msg: b"HTTP/1.1 200 OK\r\nX: " + b"y" * 40_000 + b"\r\n\r\n", 502),
+    (lambda msg: None, 504),
+], ids=["cut", "nonsense", "304", "long", "head", "hangs"])
+def test_a_service_that_fails_lets_nobody_in(asking, answer, code):
+    daemon = asking(answer, timeout="20s" if code == 502 else "300ms")
+    assert status(daemon) == code
+    assert status(daemon, "/livez") == 200
+    assert daemon.ask().status == 200
+    assert status(daemon, headers=[("Authorization", f"Bearer {TOKEN}")]) == 200
+
+
+def test_nobody_is_there_to_be_asked(asking):
+    daemon = asking(refused_address())
+    assert status(daemon) == 502
+    daemon.admin.post("/v1/pools/auth/backends/" + list(daemon.backends("auth"))[0],
+                      {"state": "maintenance"})
+    said = daemon.web.call("GET", "/v1/status")
+    assert said.status == 503 and said.get("Retry-After") == "1"
+
+
+def test_a_password_and_a_service_have_to_agree(asking):
+    daemon = asking(lambda msg: ok(status="200 OK" if msg.get("X-Key") == "1" else "403 No"),
+                    basic_too=True)
+    assert status(daemon, headers=[("X-Key", "1")]) == 401
+    assert not daemon.auth.requests, "who has no password is not asked about"
+    assert status(daemon, headers=[basic("ann")]) == 403
+    assert status(daemon, headers=[basic("ann"), ("X-Key", "1")]) == 200
+    assert status(daemon, headers=[basic("ann", "wrong"), ("X-Key", "1")]) == 401
+
+
+def test_a_service_that_hangs_holds_up_nobody_else(asking):
+    daemon = asking(lambda msg: None)
+    clients = [Client(daemon.status_port) for _ in range(40)]
+    try:
+        for client in clients:
+            client.send(request("GET", "/v1/status", host="weir"))
+        assert status(daemon, "/livez") == 200
+        wait_for(lambda: len(daemon.auth.requests) == 32, what="those that may ask at a time")
+        refused = wait_for(lambda: [c for c in clients if select.select([c.sock], [], [], 0)[0]])
+        assert refused[0].response().status == 503
+        daemon.reload(daemon.conf)
+        assert daemon.admin.get("/v1/status")["pid"] == daemon.pid
+        assert daemon.ask().status == 200
+        clients.pop(0).close()
+        assert daemon.stop() == 0
+    finally:
+        for client in clients:
+            client.close()

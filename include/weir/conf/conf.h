@@ -98,8 +98,9 @@ struct conf_status {
 	struct view token_file;
 	struct conf_views hosts; /* names that the Host field of a reader may have */
 	struct {
-		struct conf_auth_basic basic; /* without pass_on */
-	} auth;                               /* of readers of `bind` */
+		struct conf_auth_basic basic;     /* without pass_on */
+		struct conf_auth_forward forward; /* without copy, and fails closed */
+	} auth;                                   /* of readers of `bind` */
 };
 
 /* What a line of the access log may say. */

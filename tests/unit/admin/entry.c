@@ -58,7 +58,7 @@ static void teardown(void)
 	loop_read_mail(&f.loop);
 	passwords_fini();
 	str_fini(&out);
-	cr_assert_eq(f.api.n_asking, 0);
+	cr_assert_eq(f.api.n_passwords, 0);
 	fixture_fini(&f);
 }
 
@@ -117,16 +117,16 @@ Test(admin_entry, who_says_nothing_is_asked_but_probes_are_answered)
 	answered(401, CHALLENGE);
 	put("GET /v1/status HTTP/1.1\r\nHost: evil.example\r\n\r\n");
 	answered(403, NULL);
-	cr_assert_eq(f.api.n_asking, 0);
+	cr_assert_eq(f.api.n_passwords, 0);
 }
 
 Test(admin_entry, a_password_is_checked_and_then_remembered)
 {
 	put(GET("/v1/status", RIGHT) GET("/livez", ""));
-	cr_assert_eq(f.api.n_asking, 1);
+	cr_assert_eq(f.api.n_passwords, 1);
 	wait_for_answer();
 	cr_assert_eq(n_ready, 1);
-	cr_assert_eq(f.api.n_asking, 0);
+	cr_assert_eq(f.api.n_passwords, 0);
 	answered(200, NULL);
 	put("");
 	answered(200, NULL); /* what was behind it */
@@ -174,12 +174,12 @@ Test(admin_entry, a_body_waits_with_its_head)
 
 Test(admin_entry, no_more_than_some_wait)
 {
-	f.api.n_asking = ENTRIES_ASKING;
+	f.api.n_passwords = PASSWORDS_ASKING;
 	put(GET("/v1/status", RIGHT));
 	answered(503, "\r\nRetry-After: 1\r\n");
 	put(GET("/v1/status", TOKEN));
 	answered(200, NULL);
-	f.api.n_asking = 0;
+	f.api.n_passwords = 0;
 }
 
 Test(admin_entry, in_a_place_of_probes_nobody_waits)
@@ -193,9 +193,9 @@ Test(admin_entry, in_a_place_of_probes_nobody_waits)
 Test(admin_entry, who_leaves_meanwhile_is_forgotten)
 {
 	put(GET("/v1/status", RIGHT));
-	cr_assert_eq(f.api.n_asking, 1);
+	cr_assert_eq(f.api.n_passwords, 1);
 	session_fini(&s);
-	cr_assert_eq(f.api.n_asking, 0);
+	cr_assert_eq(f.api.n_passwords, 0);
 	session_init(&s, &f.api, false);
 	put(GET("/v1/status", STRANGER)); /* behind the other one */
 	wait_for_answer();

@@ -328,6 +328,25 @@ const struct mistake mistakes[] = {
      "is no address such as ops@example.com", true},
     {ACME("{agree: true, directory: 'http://a/'}") SITE("{acme: a.example}"), 1, 32,
      "the directory of an authority is an https URL", false},
+    /* who may read the status port */
+    {BASE "status: {bind: '127.0.0.1:1', auth: {basic: {realm: a}}}\n", 3, 45, "'file' is missing",
+     false},
+    {BASE "status: {bind: '127.0.0.1:1', auth: {basic: {file: a, realm: 'a\"b'}}}\n", 3, 62,
+     "a realm has 1 to", false},
+    {BASE "status: {bind: '127.0.0.1:1', auth: {basic: {file: a, pass_on: true}}}\n", 3, 55,
+     "pass_on", false},
+    {BASE "status: {bind: '127.0.0.1:1', auth: {forward: {path: /a}}}\n", 3, 47,
+     "'pool' is missing", false},
+    {BASE "status: {bind: '127.0.0.1:1', auth: {forward: {pool: ap}}}\n", 3, 54,
+     "pool 'ap' is not defined", false},
+    {BASE "status: {bind: '127.0.0.1:1', auth: {forward: {pool: app, copy: [X-User]}}}\n", 3, 59,
+     "copy", false},
+    {BASE "status: {bind: '127.0.0.1:1', auth: {forward: {pool: app, timeout: 1h}}}\n", 3, 68,
+     "timeout", false},
+    {IN_POOL("tls: {}") "status: {bind: '127.0.0.1:1', auth: {forward: {pool: app}}}\n", 6, 54,
+     "is asked over plain HTTP/1.1", false},
+    {IN_POOL("send_proxy: v2") "status: {bind: '127.0.0.1:1', auth: {forward: {pool: app}}}\n", 6,
+     54, "is asked over plain HTTP/1.1", false},
 };
 
 const size_t n_mistakes = sizeof(mistakes) / sizeof(mistakes[0]);

@@ -12,6 +12,7 @@
 /* A secret wherever there may be one. */
 static const char yaml[] =
     "tracing: {endpoint: 'http://127.0.0.1:4318/v1/traces?key=" SECRET "'}\n"
+    "status: {auth: {forward: {pool: app, path: '/verify?key=" SECRET "'}}}\n"
     "acme: {agree: true, directory: 'https://127.0.0.1/dir?key=" SECRET "'}\n"
     "listeners: [{bind: '127.0.0.1:1'}]\n"
     "routes:\n"
@@ -70,6 +71,7 @@ static const char *const planted[] = {
     "routes[].respond.body",
     "routes[].respond.content_type",
     "routes[].auth.forward.path",
+    "status.auth.forward.path",
     "routes[].rewrite.path_regex",
     "routes[].rewrite.path",
     "routes[].request_headers.set",
