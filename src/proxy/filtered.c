@@ -73,7 +73,8 @@ static void tell(struct exchange *ex, struct span body)
 		ex->follower->answered(ex->follower, body);
 }
 
-static struct filter_stream *begin(struct exchange *ex, struct message *resp, size_t len, bool end)
+/* Fields that are put together lie in `r` until the head is out. */
+static enum io op_head(struct exchange *ex, struct message *resp, struct span body, bool end)
 {
 	struct filter_response r = {
 	    .route = ex->route,
@@ -82,15 +83,11 @@ static struct filter_stream *begin(struct exchange *ex, struct message *resp, si
 	    .worker = ex->worker->pool.id,
 	    .is_head = ex->method == METHOD_HEAD,
 	    .end = end,
-	    .len = len,
+	    .len = body.len,
 	};
-	return ex->route->filters & 1u << FILTER_compress ? filter_of(ex)->response(&r) : NULL;
-}
-
-static enum io op_head(struct exchange *ex, struct message *resp, struct span body, bool end)
-{
 	tell(ex, body);
-	ex->filter_stream = begin(ex, resp, body.len, end);
+	if (ex->route->filters & 1u << FILTER_compress)
+		ex->filter_stream = filter_of(ex)->response(&r);
 	if (ex->filter_stream)
 		return pass(ex, resp, body, end, false);
 	if (!ex->follower)

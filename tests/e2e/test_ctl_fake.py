@@ -154,7 +154,8 @@ class Fake:
         simple = {"/v1/status": w["status"], "/v1/pools": {"pools": w["pools"]},
                   "/v1/connections": {"connections": w["connections"]}, "/v1/config": w["config"],
                   "/v1/certificates": {"certificates": w["certificates"]},
-                  "/v1/latency": {"routes": w["routes"], "listeners": []}}
+                  "/v1/latency": {"routes": w["routes"], "listeners": []},
+                  "/v1/mirror": {"mirrors": []}}
         if method == "GET" and path in simple:
             return 200, simple[path]
         if method == "GET" and path == "/v1/events":
