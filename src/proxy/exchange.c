@@ -124,14 +124,13 @@ struct exchange *exchange_new(struct worker *w, const struct exchange_request *r
 	return ex;
 }
 
-static void route_exchange(struct exchange *ex, const struct exchange_request *req)
+static struct route_request route_request(struct worker *w, const struct exchange_request *req)
 {
-	struct worker *w = ex->worker;
 	struct view host = VIEW_NONE;
 	uint16_t port;
 	if (w->req.authority.len && !authority_split(w->req.authority, &host, &port))
 		host = VIEW_NONE;
-	struct route_request rr = {
+	return (struct route_request){
 	    .host = host,
 	    .path = w->req.path,
 	    .method = w->req.method_text,
@@ -140,7 +139,22 @@ static void route_exchange(struct exchange *ex, const struct exchange_request *r
 	    .msg = &w->req,
 	    .client = req->peer,
 	};
+}
+
+static void route_exchange(struct exchange *ex, const struct exchange_request *req)
+{
+	struct worker *w = ex->worker;
+	struct route_request rr = route_request(w, req);
 	ex->route = route_find(ex->gl->gen->routes, w->routes, &rr);
+}
+
+/* What its route found in it; others were routed meanwhile. */
+static bool route_again(struct exchange *ex, const struct exchange_request *req)
+{
+	struct worker *w = ex->worker;
+	struct route_request rr = route_request(w, req);
+	return likely(!ex->route->max_group) ||
+	       route_find_groups(ex->gl->gen->routes, w->routes, ex->route, &rr);
 }
 
 /* No way is known for it; because of a regex that gave up rather than for `outcome`? */
@@ -326,7 +340,9 @@ static void go_on(struct exchange *ex, bool late)
 	ex->held = NULL;
 	ex->gathered_tail = NULL;
 	ex->asking = &asking->req;
-	if (filters_again(ex, asking, body, late))
+	if (!route_again(ex, &asking->req))
+		exchange_end(ex, OUTCOME_regex_limit);
+	else if (filters_again(ex, asking, body, late))
 		proceed(ex, &asking->req, body, ex->req_complete);
 	ex->asking = NULL;
 	scratch_drop(w, SCRATCH_REQ);

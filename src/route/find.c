@@ -140,6 +140,14 @@ const struct conf_route *route_find(const struct route_table *table, struct rout
 	return NULL;
 }
 
+bool route_find_groups(const struct route_table *table, struct route_scratch *scratch,
+		       const struct conf_route *route, const struct route_request *req)
+{
+	struct find f = {.table = table, .best = (uint32_t)(route - table->conf->routes)};
+	scratch->n_groups = 0;
+	return lookup_init(&f.l, scratch, req) && take_groups(&f);
+}
+
 struct view route_group(const struct route_scratch *scratch, unsigned group)
 {
 	return group <= scratch->n_groups ? scratch->groups[group - 1] : VIEW_NONE;

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: MIT
 """routes[].auth.forward: a service says who may; it may hang, lie and stream without end."""
 import socket
+import threading
 import time
 
 import pytest
 
 from backends import Scripted, refused_address
 from h2wire import GET, H2, post
-from wire import chunked, request, wait_for
+from wire import TIMEOUT, chunked, request, wait_for
 
 
 def service(answer):
@@ -91,6 +92,26 @@ def test_the_service_is_told_what_is_asked_and_2xx_goes_on_with_its_fields(start
     assert told["cookie"] == "sid=1" and told["x-request-id"]
     for name in ("x-user", "x_user", "content-length", "if-none-match", "range"):
         assert name not in told, name
+
+
+def test_what_a_regex_found_is_still_known_after_the_wait(start):
+    """Many wait at once, and each has its own."""
+    here = threading.Barrier(8)
+
+    def answer(_):
+        here.wait(TIMEOUT)
+        return ok()
+    daemon = start(answer, timeout="20s")
+    conf = daemon.conf
+    conf["routes"][0] |= {"match": {"path_regex": "^/echo/(\\w+)$"}, "rewrite": {"path": "/echo"},
+                          "request_headers": {"set": {"X-Word": "{1}"}}}
+    conf["pools"]["auth"]["limits"] = {"requests": 8}
+    daemon.reload(conf)
+    clients = [daemon.connect() for _ in range(8)]
+    for i, client in enumerate(clients):
+        client.send(request("GET", f"/echo/word{i}"))
+    words = [dict(fields_of(client.response()))["x-word"] for client in clients]
+    assert words == [f"word{i}" for i in range(8)]
 
 
 def test_what_clients_send_under_copied_names_is_dropped_when_nothing_is_copied(start):

@@ -72,6 +72,13 @@ const struct conf_route *route_find(const struct route_table *table, struct rout
 struct view route_group(const struct route_scratch *scratch, unsigned group);
 
 /*
+ * The same again for a request that route_find gave this route, when others have been
+ * looked up meanwhile.  False when the regex reaches its limit.
+ */
+bool route_find_groups(const struct route_table *table, struct route_scratch *scratch,
+		       const struct conf_route *route, const struct route_request *req);
+
+/*
  * Whether a route matches, and why: which keys hold, or the first that does not, in
  * words.  Slow: for explanations.
  */
