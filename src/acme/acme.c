@@ -386,7 +386,9 @@ static void note_success(struct acme *acme, struct site *s, const struct order_r
 	s->facts.same_names = true; /* what it was ordered for; else it would be again and again */
 	str_fini(&ignored);
 	tell(acme, ACME_ISSUED, s, "a new certificate is in use");
-	s->retry_us = clock_us() + acme->conf->retry_us; /* whatever else says that one is due */
+	/* whatever else says that one is due */
+	uint64_t pause = site_in_us(s->facts.not_after_s) / 12;
+	s->retry_us = clock_us() + (pause < acme->conf->retry_us ? pause : acme->conf->retry_us);
 	if (r->save_error) {
 		note_unsaved(acme, s, r->save_error);
 	} else if (site_in_us(site_renewal(s)) == 0) {

@@ -369,7 +369,7 @@ def test_an_account_that_is_bound_to_another(site, tmp_path):
 # ---- renewal, and what goes wrong ----
 
 def test_it_is_renewed_while_it_lives(site):
-    s = site(certificateValidityPeriod=12)
+    s = site(certificateValidityPeriod=12, acme={"retry": "1m"})
     s.start()
     s.becomes_trusted()
     first = s.served()
