@@ -29,7 +29,8 @@ PACKAGES_FLEET=(redis-server:redis-server keepalived:keepalived curl:curl iprout
 # shellcheck disable=SC2034
 PACKAGES_BENCH=(nginx haproxy wrk:wrk nghttp2-client:h2load nghttp2-proxy openssl:openssl)
 # shellcheck disable=SC2034
-PACKAGES_PACKAGE=(dpkg-dev file lintian mmdebstrap:mmdebstrap systemd:systemd-analyze umoci:umoci iproute2 nodejs:node)
+PACKAGES_PACKAGE=(dpkg-dev file lintian mmdebstrap:mmdebstrap systemd:systemd-analyze umoci:umoci iproute2 nodejs:node
+	pebble:pebble openssl)
 # shellcheck disable=SC2034
 PACKAGES_TEST=(clang libclang-rt-dev llvm clang-format-19 libcriterion-dev python3-pytest python3-pytest-xdist
 	python3-yaml python3-h2 python3-grpcio python3-jsonschema python3-websocket wrk:wrk haproxy nginx

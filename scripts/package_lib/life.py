@@ -1,32 +1,40 @@
 # SPDX-License-Identifier: MIT
-"""The life of a package in a fresh tree: installed, started, used, replaced under load, removed.
+"""The life of a package in a fresh tree: installed, started, used, with a certificate that renews
+itself, replaced under load, removed.
 
   unshare --net --pid --mount --fork life.py ROOT DEB NEXT-DEB
 
 Network and processes are its own, so port 80 is free and nothing is left behind.  Prints a line
 `  ok  ...` or `  FAILED ...` for each claim.
 """
+import hashlib
 import http.client
 import os
 import shutil
+import socket
+import ssl
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "e2e"))
+from pebble import Pebble  # noqa: E402
+
 PATIENCE = 60.0
-LIB = Path(__file__).resolve().parent
+LIFE = 24  # of a certificate, in seconds
+NAME = "site.example"
 CONF = "/etc/weir/weir.yaml"
 SITE = """\
 user: weir
 status: {socket: /run/weir/weir.sock}
 log: {access: {path: /var/log/weir/access.log}}
-listeners: [{bind: "0.0.0.0:80"}]
-pools:
-  app:
-    health: {path: /}
-    backends: [127.0.0.1:3000]
+acme: {directory: "%s", ca: /etc/weir/ca.pem, email: ops@example.com, agree: true}
+listeners:
+  - {bind: "0.0.0.0:80"}
+  - {bind: "0.0.0.0:443", tls: {certificates: [{acme: [site.example]}]}}
+pools: {app: {health: {path: /}, backends: [127.0.0.1:3000]}}
 """
 NODE = """
 require('http').createServer((_, res) => setTimeout(() => res.end('from node\\n'), 5))
@@ -51,6 +59,17 @@ def wait_for(what, seconds=PATIENCE):
     return None
 
 
+def certificate(root):
+    """The one that is served, as a client sees it who trusts the authority; None: it does not."""
+    trust = ssl.create_default_context(cafile=str(root))
+    try:
+        with socket.create_connection(("127.0.0.1", 443), PATIENCE) as sock:
+            with trust.wrap_socket(sock, server_hostname=NAME) as tls:
+                return hashlib.sha256(tls.getpeercert(True)).hexdigest()[:16]
+    except OSError:
+        return None
+
+
 def get(path="/", port=80):
     try:
         conn = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
@@ -65,6 +84,8 @@ class Tree:
     def __init__(self, root):
         self.root = root
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+        # of this network; what the service has as a capability
+        Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").write_text("0")
         subprocess.run(["mount", "-t", "proc", "proc", root / "proc"], check=True)
         subprocess.run(["mount", "--bind", "/dev", root / "dev"], check=True)
 
@@ -95,21 +116,31 @@ class Tree:
 
 
 class Load:
-    """Requests one after the other over kept connections, and each on a connection of its own."""
+    """Requests one after the other over kept connections, and each on a connection of its own, in
+    clear text and over TLS."""
 
     def __init__(self):
         self.stopping = False
         self.done = 0
         self.lost = []
-        self.threads = [threading.Thread(target=self._run, args=(keep,)) for keep in (1, 1, 0, 0)]
+        self.threads = [threading.Thread(target=self._run, args=(keep, secure))
+                        for keep in (1, 0) for secure in (1, 0)]
         for thread in self.threads:
             thread.start()
 
-    def _run(self, keep):
+    @staticmethod
+    def _connect(secure):
+        if not secure:
+            return http.client.HTTPConnection("127.0.0.1", 80, timeout=PATIENCE)
+        anybody = ssl.create_default_context()
+        anybody.check_hostname, anybody.verify_mode = False, ssl.CERT_NONE
+        return http.client.HTTPSConnection("127.0.0.1", 443, timeout=PATIENCE, context=anybody)
+
+    def _run(self, keep, secure):
         conn = None
         while not self.stopping:
             fresh = conn is None
-            conn = conn or http.client.HTTPConnection("127.0.0.1", 80, timeout=PATIENCE)
+            conn = conn or self._connect(secure)
             try:
                 conn.request("GET", "/", headers={} if keep else {"Connection": "close"})
                 response = conn.getresponse()
@@ -153,14 +184,22 @@ def install(tree, deb):
     return weir
 
 
-def use(tree):
-    (tree.root / CONF[1:]).write_text(SITE)
-    tree.claim("eight lines of configuration", "sh", "-c", "weir -t && weirctl reload")
+def use(tree, pebble):
+    shutil.copy(pebble.ca.pem, tree.root / "etc/weir/ca.pem")
+    site = SITE % pebble.url
+    (tree.root / CONF[1:]).write_text(site)
+    tree.claim(f"{len(site.splitlines())} lines of configuration", "sh", "-c", "weir -t && weirctl reload")
     said = wait_for(lambda: get() == (200, "from node\n"))
     claim("a node app behind it", said, get())
+    first = wait_for(lambda: certificate(pebble.root))
+    details = tree.run("weirctl", "certificates")[1]
+    claim(f"a certificate from the authority ({first})", first, f"{details}\n{tree.log()}")
+    renewed = wait_for(lambda: (certificate(pebble.root) or first) != first)
+    claim(f"another one before its {LIFE} s are over", renewed, f"{details}\n{tree.log()}")
+    return site
 
 
-def upgrade(tree, weir, deb):
+def upgrade(tree, weir, site, deb):
     load = Load()
     wait_for(lambda: load.done > 200)
     shutil.copy(deb, tree.root / "weir.deb")
@@ -175,7 +214,7 @@ def upgrade(tree, weir, deb):
           "\n".join(load.lost[:20]) + "\n" + tree.log())
     claim("one process, of the new program", len(tree.running()) == 1, tree.running())
     claim("the configuration stays as it was written",
-          (tree.root / CONF[1:]).read_text() == SITE)
+          (tree.root / CONF[1:]).read_text() == site)
     tree.claim("the new one answers", "weirctl", "backends", "app", says="up")
 
 
@@ -194,10 +233,16 @@ def main():
     root, deb, following = (Path(arg).resolve() for arg in sys.argv[1:])
     tree = Tree(root)
     node = subprocess.Popen(["node", "-e", NODE], stdin=subprocess.DEVNULL)
+    (root.parent / "pebble").mkdir(exist_ok=True)
+    pebble = Pebble(root.parent / "pebble", http_port=80, tls_port=443, certificateValidityPeriod=LIFE)
     weir = install(tree, deb)
-    use(tree)
-    upgrade(tree, weir, following)
+    site = use(tree, pebble)
+    upgrade(tree, weir, site, following)
+    claim("the certificate is renewed by the new one as well",
+          wait_for(lambda: certificate(pebble.root)), tree.log())
+    (tree.root / "etc/weir/ca.pem").unlink()
     remove(tree)
+    pebble.stop_all()
     node.terminate()
     node.wait()
 
