@@ -16,7 +16,7 @@
 static int runs(void)
 {
 	const char *seeds = getenv("WEIR_SEEDS");
-	return seeds ? atoi(seeds) : 5;
+	return seeds ? atoi(seeds) : 3;
 }
 
 #define RUNS runs()
