@@ -46,6 +46,7 @@ struct acme {
 	bool plain;                         /* some listener answers without TLS */
 	bool next_plain;                    /* of the configuration that is prepared */
 	unsigned n_publishing;              /* barriers under way */
+	bool is_public;                     /* the last one had the news to tell */
 	struct tls_challenge challenges[2]; /* what handshakes show, when asked for */
 	bool showing;                       /* the proof of the order */
 	struct acme_turn turn;              /* as of the last tick */
@@ -425,7 +426,7 @@ static void on_order(void *arg, const struct order_result *r)
 static bool show(struct acme *acme)
 {
 	acme->n_publishing++;
-	return acme->host.publish(acme->host.ctx);
+	return acme->is_public = acme->host.publish(acme->host.ctx);
 }
 
 static bool on_publish(void *arg)
@@ -455,8 +456,9 @@ static void look_around(struct acme *acme)
 
 static void show_guest(struct acme *acme)
 {
-	if (!guest_take(&acme->guest, acme->turn.proof, str_as_view(&acme->account.thumbprint),
-			acme->turn.trusted))
+	bool news = guest_take(&acme->guest, acme->turn.proof,
+			       str_as_view(&acme->account.thumbprint), acme->turn.trusted);
+	if (!news && (acme->is_public || acme->n_publishing))
 		return;
 	acme->guest.shown = false;
 	show(acme);
@@ -481,7 +483,7 @@ void acme_published(struct acme *acme)
 {
 	if (--acme->n_publishing)
 		return;
-	acme->guest.shown = true;
+	acme->guest.shown = acme->is_public;
 	if (acme->showing && !acme->telling_us)
 		acme->telling_us = clock_us();
 	look_around(acme);
@@ -672,6 +674,7 @@ struct acme *acme_new(struct loop *loop, const struct acme_host *host)
 	fetcher_init(&acme->fetcher, loop);
 	acme->host = *host;
 	list_init(&acme->sites);
+	acme->is_public = true;
 	rng_init(&acme->rng, rng_entropy());
 	order_init(&acme->order, loop, &acme->fetcher);
 	acme->order.done = on_order;

@@ -6,6 +6,7 @@
 
 #define BODY_MAX ((size_t)64 * 1024)
 #define FIELDS_MAX ((size_t)16 * 1024)
+#define TYPE_MAX 256
 
 /* ---- the question ---- */
 
@@ -13,12 +14,13 @@
 static bool goes_on(const struct header *h)
 {
 	static const struct view others[] = {
-	    VIEW("Host"),     VIEW("Content-Length"),     VIEW("Transfer-Encoding"),
-	    VIEW("Expect"),   VIEW("Content-Encoding"),   VIEW("Connection"),
-	    VIEW("Upgrade"),  VIEW("Accept-Encoding"),    VIEW("Range"),
-	    VIEW("If-Range"), VIEW("If-Match"),           VIEW("If-None-Match"),
-	    VIEW("Trailer"),  VIEW("If-Modified-Since"),  VIEW("If-Unmodified-Since"),
-	    VIEW("Priority"), VIEW("X-Forwarded-Method"), VIEW("X-Forwarded-Uri"),
+	    VIEW("Host"),       VIEW("Content-Length"),     VIEW("Transfer-Encoding"),
+	    VIEW("Expect"),     VIEW("Content-Encoding"),   VIEW("Connection"),
+	    VIEW("Upgrade"),    VIEW("Accept-Encoding"),    VIEW("Range"),
+	    VIEW("If-Range"),   VIEW("If-Match"),           VIEW("If-None-Match"),
+	    VIEW("Trailer"),    VIEW("If-Modified-Since"),  VIEW("If-Unmodified-Since"),
+	    VIEW("Priority"),   VIEW("X-Forwarded-Method"), VIEW("X-Forwarded-Uri"),
+	    VIEW("User-Agent"),
 	};
 	for (size_t i = 0; i < ARRAY_LEN(others); i++)
 		if (field_same(h->name, others[i]))
@@ -91,7 +93,8 @@ static void on_answer(void *arg, const struct fetch_answer *answer)
 		forward->status = answer->status;
 	if (!forward->why && forward->status / 100 != 2)
 		keep(forward, answer);
-	if (forward->fields.overflow || forward->body.overflow || forward->fields.len > FIELDS_MAX)
+	if (forward->fields.overflow || forward->body.overflow ||
+	    forward->fields.len > FIELDS_MAX || forward->type.len > TYPE_MAX)
 		forward->why = "its answer is too long";
 	forward->done(forward);
 }

@@ -633,7 +633,13 @@ static void finish_status_auth(struct decoder *d, const struct conf_status *stat
 {
 	finish_basic(d, &status->auth.basic, node);
 	check_forward(d, &status->auth.forward, node_get(node, VIEW("forward")));
-	if ((status->auth.basic.on || status->auth.forward.on) && !status->bind.len)
+	bool on = status->auth.basic.on || status->auth.forward.on;
+	/* `off` is off; but who writes nothing meant something */
+	if (node && !node_get(node, VIEW("basic")) && !node_get(node, VIEW("forward")))
+		decode_error(d, node,
+			     "'status.auth' asks nobody: it needs 'basic' or 'forward'; leave it "
+			     "out, and everybody may read who reaches the port");
+	if (on && !status->bind.len)
 		decode_warning(
 		    d, node,
 		    "'status.auth' asks nobody: there is no status.bind, and who may use "

@@ -188,25 +188,40 @@ static void check_backends(struct doctor *d, const json_t *pool, const json_t *c
 	str_fini(&name);
 }
 
+/* Whether a `pool` anywhere in it is this one: of a route, its split, its mirror, who is asked. */
+static bool names_pool(const json_t *at, const char *pool)
+{
+	size_t i;
+	const char *key;
+	json_t *child;
+	json_array_foreach(at, i, child)
+	{
+		if (names_pool(child, pool))
+			return true;
+	}
+	json_object_foreach((json_t *)at, key, child)
+	{
+		if (strcmp(key, "pool") == 0 && strcmp(get_text(at, key), pool) == 0)
+			return true;
+		if (names_pool(child, pool))
+			return true;
+	}
+	return false;
+}
+
 /* Without routes there is one pool, and it takes everything. */
 static bool has_route(const struct doctor *d, const char *pool)
 {
 	const json_t *routes = json_object_get(d->config, "routes");
-	size_t i;
-	json_t *route;
-	json_array_foreach(routes, i, route)
-	{
-		if (strcmp(get_text(route, "pool"), pool) == 0)
-			return true;
-	}
-	return json_array_size(routes) == 0;
+	return json_array_size(routes) == 0 || names_pool(routes, pool) ||
+	       names_pool(json_object_get(d->config, "status"), pool);
 }
 
 static void check_use(struct doctor *d, const json_t *pool, const char *name)
 {
 	if (!has_route(d, name))
 		doctor_find(d, NOTE, "name it in a route, or take it out",
-			    "pool %s gets no requests: no route leads to it", name);
+			    "pool %s gets no requests: nothing leads to it", name);
 	else if (get_u64(d->status, "uptime_s") >= QUIET_S && get_u64(pool, "requests") == 0)
 		doctor_find(d, NOTE, "take it and its routes out, or find out why nobody comes",
 			    "pool %s got no request since the start", name);

@@ -18,6 +18,7 @@
 #include "weir/base/hash.h"
 #include "weir/base/list.h"
 #include "weir/base/rng.h"
+#include "weir/http/field.h"
 
 struct mirror {
 	struct list link; /* control thread: in `mirrors` */
@@ -262,6 +263,7 @@ static enum filter_verdict request(struct filter_call *call)
 {
 	const struct state *state = call->state;
 	struct mirror_local *local = &state->mirror->local[call->worker];
+	field_drop(call->msg, VIEW(MIRROR_FIELD)); /* who has it is a copy, and no client says so */
 	if (call->msg->upgrade || !is_named(&call->route->mirror, call->msg->method_text) ||
 	    !lot_draw(&local->lot, state->share))
 		return FILTER_GO_ON;

@@ -27,7 +27,10 @@
 
 #define LOOK_US 250000
 #define WATCHED_LOOK_US 100000
+/* A period has as many answers, but lasts so long at least, and at most. */
 #define PERIOD_US 1000000
+#define PERIOD_MOST_US 10000000
+#define PERIOD_ANSWERS (16 * ODD_STRATA)
 /* Watched for so long after the last suspicion. */
 #define WATCH_US 15000000
 
@@ -366,12 +369,22 @@ static void end_period(struct health_pool *hp, const struct jury *j)
 	}
 }
 
+static bool is_over(const struct health_pool *hp, const struct jury *j)
+{
+	uint64_t passed_us = hp->health->loop->now_us - hp->period_us, answers = 0;
+	for (size_t i = 0; i < j->n; i++)
+		for (unsigned s = 0; s < ODD_STRATA; s++)
+			for (unsigned a = 0; a < N_ANSWERS; a++)
+				answers += j->counts[i][s][a];
+	return passed_us >= (answers >= PERIOD_ANSWERS ? PERIOD_US : PERIOD_MOST_US);
+}
+
 static void weigh(struct health_pool *hp, struct arena *arena)
 {
 	struct odd_finding f;
 	struct jury j = gather(hp, arena);
 	struct health_target *worst = find_worst(&j, &f);
-	if (hp->health->loop->now_us - hp->period_us >= PERIOD_US)
+	if (is_over(hp, &j))
 		end_period(hp, &j);
 	if (worst)
 		convict(worst, &f);

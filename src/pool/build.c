@@ -189,7 +189,7 @@ void pool_build(struct pool *pool, const struct conf_pool *conf, struct pool_reg
 	};
 	pool->stream_loads = pool->loads;
 	pool->stream_loads.others = NULL; /* of other nodes only requests are known */
-	pool->stream_loads.shift = FLIGHT_SHIFT;
+	pool->stream_loads.streams = 1;
 	choose_strategies(pool);
 	for (uint32_t t = 0; t < pool->n_tiers; t++)
 		build_tier(pool, &pool->tiers[t], arena);

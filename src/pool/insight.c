@@ -209,6 +209,7 @@ void pool_look(struct pool *pool, uint64_t lag_us, uint64_t now_us)
 		};
 	}
 	struct scaling_input input = {
+	    .pool = pool->conf->name,
 	    .members = members,
 	    .n = pool->n,
 	    .slo_p95_us = pool->conf->slo.p95_us,

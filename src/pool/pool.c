@@ -274,14 +274,17 @@ static void use_credit(struct pool_view *view, uint32_t i, uint64_t key)
 	view->credits[i] = credit < CREDIT_ONE ? 0 : credit - CREDIT_ONE;
 }
 
-/* A backend that warms up has that share of its limit, too; at least one. */
+/* A backend that warms up has that share of its limit, too; at least one.  Streams come on top of
+ * what was adapted. */
 static uint32_t limit_of(const struct pool_view *view, uint32_t i, bool by_share)
 {
 	uint32_t max = pool_limit(view->pool, i);
 	if (likely(max == 0 || !by_share))
 		return max;
-	uint32_t part = (uint32_t)((uint64_t)max * view->shares[i] / SHARE_FULL);
-	return part ? part : 1;
+	uint32_t streams = view->pool->adaptive ? backend_streams(view->pool->backends[i]) : 0;
+	uint32_t own = max > streams ? max - streams : 0;
+	uint32_t part = (uint32_t)((uint64_t)own * view->shares[i] / SHARE_FULL);
+	return (part ? part : 1) + streams;
 }
 
 /*

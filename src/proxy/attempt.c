@@ -225,7 +225,7 @@ void attempt_reset(struct attempt *at)
 	attempt_set_state(at, ATTEMPT_IDLE);
 	at->mark = ATTEMPT_UNMARKED;
 	at->crowded = at->stale_retried = at->late = at->counted = false;
-	at->resp_started = at->upload_dead = at->event_stream = false;
+	at->resp_started = at->upload_dead = at->event_stream = at->may_stream = false;
 	at->n_interim = at->n_crowded = 0;
 	at->first_byte_us = at->late_us = at->give_up_us = 0;
 }

@@ -143,7 +143,8 @@ struct attempt {
 	bool upload_dead;   /* the backend stopped reading: drop what still comes */
 	bool resp_started;  /* a byte of the response has been seen */
 	bool resp_keep;     /* the connection may be used again */
-	bool event_stream;  /* its answer says that it is one */
+	bool may_stream;    /* its answer does not say how long it is */
+	bool event_stream;  /* and that it is one */
 	uint32_t n_interim; /* responses with 1xx so far */
 	struct h1_body resp_body;
 	struct buf *resp_in;      /* an incomplete head; owns */

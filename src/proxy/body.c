@@ -110,15 +110,6 @@ static bool tell_to_go_on(struct exchange *ex)
 	return io != IO_ERR;
 }
 
-void body_gather(struct exchange *ex)
-{
-	ex->gathers = true;
-	dawdle_note(ex, true);
-	exchange_set_state(ex, EXCHANGE_GATHERING);
-	if (!tell_to_go_on(ex))
-		exchange_end(ex, exchange_outcome_gone(ex));
-}
-
 /* An answer that is whole needs no more of it. */
 static bool is_wanted(const struct exchange *ex)
 {
@@ -205,6 +196,17 @@ static enum io gather(struct exchange *ex, struct span body, bool complete)
 	}
 	ex->gathered_end = complete;
 	return gather_more(ex);
+}
+
+void body_gather(struct exchange *ex, struct span first)
+{
+	ex->gathers = true;
+	dawdle_note(ex, true);
+	exchange_set_state(ex, EXCHANGE_GATHERING);
+	if (!tell_to_go_on(ex))
+		exchange_end(ex, exchange_outcome_gone(ex));
+	else if (first.len)
+		gather(ex, first, false);
 }
 
 static bool keep_trailers(struct exchange *ex, struct view wire)

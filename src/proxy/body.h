@@ -20,8 +20,8 @@ void body_seek(struct exchange *ex);
  * If so an Expect goes no further: the backend is not there to answer it.
  */
 bool body_gathers(struct exchange *ex);
-/* Begins with that, without what came along with the head. */
-void body_gather(struct exchange *ex);
+/* Begins with that, and with what came along with the head. */
+void body_gather(struct exchange *ex, struct span first);
 /* The attempt takes more of it. */
 void body_goes_on(struct exchange *ex);
 

@@ -356,7 +356,7 @@ static bool put_head(struct exchange *ex, const struct exchange *original)
 		expect->drop = true;
 	take_out_pins(ex, msg);
 	msg->headers[msg->n_headers++] =
-	    (struct header){.name = VIEW("X-Weir-Mirror"), .value = ex->route->name};
+	    (struct header){.name = VIEW(MIRROR_FIELD), .value = ex->route->name};
 	ex->asking = original->asking;
 	bool ok = request_put(ex, (struct span){w->from_backend.data, 0}, false);
 	ex->asking = NULL;

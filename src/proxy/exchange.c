@@ -235,13 +235,10 @@ static void forward(struct exchange *ex, const struct exchange_request *req, str
 		refuse_route(ex, OUTCOME_head_too_large);
 		return;
 	}
-	if (likely(!gathers)) {
+	if (unlikely(gathers))
+		body_gather(ex, body);
+	else
 		body_seek(ex);
-		return;
-	}
-	body_gather(ex);
-	if (ex->gathers && body.len)
-		exchange_body(ex, body, false);
 }
 
 /* Nothing of the route stands in its way any more. */

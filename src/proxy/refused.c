@@ -36,10 +36,11 @@ static void log_limit(struct attempt *at, enum outcome outcome)
 	const struct conf_pool *conf = at->ex->view->pool->conf;
 	bool bytes = outcome == OUTCOME_response_header_bytes;
 	log_warn("backend " VIEW_FMT "/" VIEW_FMT " (" VIEW_FMT
-		 "): a response passes pools." VIEW_FMT ".limits.%s (%u); the client got 502",
+		 "): a response passes pools." VIEW_FMT ".limits.%s (%u); %s",
 		 VIEW_ARG(b->pool_name), VIEW_ARG(b->name), VIEW_ARG(b->address_text),
 		 VIEW_ARG(b->pool_name), outcome_row(outcome)->name,
-		 bytes ? conf->limits.response_header_bytes : conf->limits.response_header_count);
+		 bytes ? conf->limits.response_header_bytes : conf->limits.response_header_count,
+		 at->ex->is_copy ? "it was to a copy of a request" : "the client got 502");
 }
 
 void response_refused(struct attempt *at, enum reject why)

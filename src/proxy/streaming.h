@@ -6,9 +6,9 @@
  *
  *   a tunnel                                   once it is open
  *   an answer of content type text/event-stream    once its first part was relayed
- *   any good answer (2xx), e.g. of gRPC        when less than STREAMING_BYTES of its body came in
- *                                              STREAMING_LOOK_US, and not for want of a client
- *                                              that reads
+ *   a good answer (2xx) that does not say      when something, but less than STREAMING_BYTES, came
+ *   how long it is, e.g. of gRPC               in STREAMING_LOOK_US after it had begun, and not for
+ *                                              want of a client that reads
  */
 #ifndef WEIR_PROXY_STREAMING_H
 #define WEIR_PROXY_STREAMING_H

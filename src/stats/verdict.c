@@ -353,9 +353,9 @@ static enum verdict say_steady(const struct case_file *c)
 	char *say = c->say, change[160];
 	say_change(c, change, sizeof(change));
 	SAY("%sload does not slow it: p95 is %s alone and %s now (%.0f requests); whether %s is "
-	    "good enough you must say: pools.NAME.slo.p95",
+	    "good enough you must say: pools." VIEW_FMT ".slo.p95",
 	    change, us(c->alone->p95_us).at, us(c->now->p95_us).at, c->now->n,
-	    us(c->now->p95_us).at);
+	    us(c->now->p95_us).at, VIEW_ARG(c->in->pool));
 	return VERDICT_steady;
 }
 

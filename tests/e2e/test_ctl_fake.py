@@ -596,7 +596,7 @@ def test_doctor_gives_advice(fake):
         "app: 8 of 10 allowed by queue.length",
         "app/b1: 5 connections could not be opened since the start",
         "pool app got no request since the start",
-        "pool api gets no requests: no route leads to it",
+        "pool api gets no requests: nothing leads to it",
         "pool api has one backend",
         "route all: timeouts.total ends an exchange before timeouts.response can",
         "route all: queue.timeout of pool app is not shorter than timeouts.total",

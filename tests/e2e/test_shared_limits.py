@@ -72,7 +72,8 @@ def test_the_sum_is_the_limit(three, rates):
     _, daemons = three
     load = run(daemons, rates, 4)
     right = RATE // 2 + RATE * load.seconds
-    assert abs(sum(load.passed) / right - 1) < 0.05, (load.passed, load.seconds)
+    # never more; somewhat less where a busy machine lets tokens lie
+    assert 0.85 < sum(load.passed) / right < 1.05, (load.passed, load.seconds)
     if rates[0] > rates[1]:
         assert load.passed[0] > 2.5 * load.passed[1], load.passed
     assert daemons[0].admin.get("/v1/status")["shared"]["rate_limit_keys"] == 1
@@ -123,7 +124,7 @@ def test_flushed_it_is_not_a_new_burst(three):
         server.cli("FLUSHALL")
     load.stop()
     right = RATE // 2 + RATE * load.seconds
-    assert abs(sum(load.passed) / right - 1) < 0.12, (load.passed, load.seconds)
+    assert 0.8 < sum(load.passed) / right < 1.12, (load.passed, load.seconds)
 
 
 @pytest.mark.parametrize("expected", [1, 4])

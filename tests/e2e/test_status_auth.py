@@ -271,8 +271,9 @@ def test_the_service_is_told_what_is_asked(asking):
     (lambda msg: b"HTTP/1.1 304 Not Modified\r\n\r\n", 502),
     (lambda msg: ok(body=b"x" * 70_000), 502),
     (lambda msg: b"HTTP/1.1 200 OK\r\nX: " + b"y" * 40_000 + b"\r\n\r\n", 502),
+    (lambda msg: ok(("Content-Type", "text/plain; x=" + "y" * 1500), status="403 No"), 502),
     (lambda msg: None, 504),
-], ids=["cut", "nonsense", "304", "long", "head", "hangs"])
+], ids=["cut", "nonsense", "304", "long", "head", "type", "hangs"])
 def test_a_service_that_fails_lets_nobody_in(asking, answer, code):
     daemon = asking(answer, timeout="20s" if code == 502 else "300ms")
     assert status(daemon) == code

@@ -44,6 +44,16 @@ def opened(daemon, n):
     return clients
 
 
+def test_many_that_open_at_once_are_spread_as_well(weir, app):
+    """Until it is answered, what asks for a stream is a request like others."""
+    daemon = weir(app(3, "service=200ms").addresses, workers=1, pool={"balance": "least-request"})
+    clients = [daemon.connect() for _ in range(30)]
+    for client in clients:
+        client.send(b"GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
+    assert {client.response_head().status for client in clients} == {101}
+    wait_for(lambda: streams(daemon) == [10, 10, 10], what="they are spread")
+
+
 def test_streams_are_spread_by_themselves_and_weigh_nothing(weir, scripted):
     servers = [Server() for _ in range(3)]
     daemon = weir([scripted(server).address for server in servers], workers=2,

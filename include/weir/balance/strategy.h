@@ -128,7 +128,8 @@ static inline uint32_t flight_all(uint64_t word)
 /* Exchanges in flight per backend, each on its own cache line. */
 struct strategy_loads {
 	const _Atomic uint64_t *const *in_flight; /* [n]; words as above */
-	uint32_t shift; /* 0: requests count, FLIGHT_SHIFT: streams, for what asks for one */
+	uint32_t streams; /* 1: they count, too, for what asks for one; it is a request itself
+			   * until it is answered */
 	const _Atomic uint32_t *const
 	    *others; /* [n] those of other nodes; NULL: they do not count */
 	struct strategy_memory *const *memory; /* [n] */
@@ -151,11 +152,11 @@ struct strategy_result {
 	uint32_t others; /* requests in flight besides it when it was picked */
 };
 
-/* What is in flight at backend i of the kind that counts here. */
+/* What is in flight at backend i, of what counts here. */
 static inline uint32_t strategy_load(const struct strategy_loads *loads, uint32_t i)
 {
 	uint64_t word = atomic_load_explicit(loads->in_flight[i], memory_order_relaxed);
-	uint32_t n = (uint32_t)(word >> loads->shift);
+	uint32_t n = flight_requests(word) + loads->streams * flight_streams(word);
 	if (unlikely(loads->others != NULL))
 		n += atomic_load_explicit(loads->others[i], memory_order_relaxed);
 	return n;

@@ -17,6 +17,9 @@
 #include "weir/filter/filter.h"
 #include "weir/stats/counter.h"
 
+/* In each copy, with the name of its route. */
+#define MIRROR_FIELD "X-Weir-Mirror"
+
 struct mirror;
 
 struct mirror_counters {

@@ -326,6 +326,7 @@ struct scaling_member {
 };
 
 struct scaling_input {
+	struct view pool; /* its name */
 	const struct scaling_member *members;
 	size_t n;
 	uint64_t slo_p95_us; /* 0: none */

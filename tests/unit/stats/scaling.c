@@ -65,6 +65,16 @@ Test(verdict, healthy_at_low_load)
 	cr_assert(right >= RUNS_RIGHT, "%d of %d without an objective", right, RUNS);
 }
 
+Test(verdict, steady_names_the_key_that_is_missing)
+{
+	const struct sim_plan plan = {.backends = 4, .workers = 4, .service_us = 10000};
+	struct sim *sim = sim_new(&plan, 1);
+	run_day(sim, 1600, 0.4);
+	const char *said = sim_result(sim).scaling->sentence;
+	cr_assert(strstr(said, "you must say: pools.slow.slo.p95"), "%s", said);
+	sim_free(sim);
+}
+
 Test(verdict, performance_when_slow_alone)
 {
 	const struct sim_plan plan = {

@@ -355,6 +355,7 @@ static void look(struct sim *s)
 		    .usable = b < s->n,
 		};
 	struct scaling_input in = {
+	    .pool = VIEW("slow"),
 	    .members = members,
 	    .n = s->plan.backends,
 	    .slo_p95_us = s->plan.slo_p95_us,
