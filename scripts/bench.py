@@ -18,6 +18,11 @@ us are a percent of a core, and the latencies are those of the clients meanwhile
 about fairness: the ratio is that of the p99 of small requests in an open loop, "beside/s" how many of
 the large ones, or handshakes, went on meanwhile.
 
+Row `limit`: all three count the requests of each address, and the limit is never reached.  Row `auth`:
+the backends are asked about each request (nginx: auth_request), so a request is two for them.  Row
+`gzip`: both at level 5 of zlib; "left" is what is left of a body, and at an equal share the ratio is
+that of the CPU time per KiB.
+
 Limits: loopback says nothing about network cards.  The client's core is often the first to be
 full: "cores" below 1 means that the proxy had time to spare, and a proxy that sleeps and wakes
 pays for that in its figure.  "others" is what unrelated programs used; a round above 0.15 is
@@ -47,7 +52,7 @@ H1, H2 = ('weir', 'nginx', 'haproxy'), ('weir', 'nginx', 'haproxy', 'nghttpx')
 def row(title, **changed):
     base = dict(title=title, load='wrk', conns=64, path='/bytes/100', size=100, post=0, close=False,
                 backends=4, routes=0, tls=False, resume=False, streams=0, rate=0, beside='', workers=1,
-                log=False, idle=0, peers=H1, unit='request')
+                log=False, idle=0, does='', peers=H1, unit='request')
     assert set(changed) <= set(base), changed
     return base | changed
 
@@ -74,6 +79,10 @@ ROWS = {
     '1MiB': size_row('1 MiB, 16 connections', 1048576, conns=16),
     'post16k': row('POST 16 KiB, 64 connections', post=16384),
     'connect': row('a connection per request', close=True),
+    'limit': row('rate limit by client address, 100 B, 64 connections', does='limit'),
+    'auth': row('forward auth, 100 B, 64 connections', does='auth', peers=('weir', 'nginx')),
+    'gzip': size_row('gzip of 64 KiB of JSON, 16 connections', 65536, conns=16, does='gzip',
+                     peers=('weir', 'nginx')),
     'log': row('access log to a file (weir JSON, nginx combined, haproxy httplog)', log=True),
     'back1000': row('1000 backends, 64 connections', backends=1000),
     'route10k': row('10 000 routes, 64 connections', routes=10000, path='/r%d/x?body=100'),
@@ -113,7 +122,14 @@ CURVES = {
     'backends': ('backends', 'backends', (1, 10, 100, 1000)),
     'routes': ('routes', 'routes', (1, 10, 100, 1000, 10000)),
 }
-METRICS = ('cpu_us', 'large', 'rps', 'cores', 'others', 'p50_us', 'p99_us', 'p999_us', 'rss_bytes')
+METRICS = ('cpu_us', 'large', 'rps', 'cores', 'others', 'p50_us', 'p99_us', 'p999_us', 'rss_bytes',
+           'left')
+
+
+def backends_of(r, core):
+    if r['does'] == 'gzip':
+        return procs.Documents(r['size'], core)
+    return procs.Apps(r['backends'], core=core) if r['backends'] else procs.Echo(core)
 
 
 class Bench:
@@ -198,7 +214,7 @@ class Bench:
 
     def start(self, name, r, apps, cores):
         # generous: haproxy gives up idle backend connections when a quarter of its limit is in use
-        what = setup(apps.ports, routes=r['routes'], workers=r['workers'], log=r['log'],
+        what = setup(apps.ports, routes=r['routes'], workers=r['workers'], log=r['log'], does=r['does'],
                      tls=self.tls if r['tls'] else None, both=bool(r['beside']),
                      connections=min(CONNECTIONS, self.idle_most() + 300))
         return procs.Proxy(name, PEERS[name], what, cores[1])
@@ -250,7 +266,7 @@ class Bench:
         if r['idle']:
             r = r | dict(idle=min(r['idle'], self.idle_most()))
         running, held, table = {}, [], {}
-        apps = procs.Apps(r['backends'], core=cores[0]) if r['backends'] else procs.Echo(cores[0])
+        apps = backends_of(r, cores[0])
         try:
             self.start_all(r, apps, cores, running)
             if r['load'] in LOADS:
@@ -314,7 +330,8 @@ def print_row(r, rows):
     else:
         print(f'  {"":8} {head_of(r):>22} {"weir/peer":>20} {r["unit"] + "s/s":>12}'
               f' {"p50 ms":>7} {"p99 ms":>7} {"p99.9":>7} {"cores":>6} {"others":>6} {"bad":>6}'
-              + (f' {"beside/s":>9}' if r['beside'] else ''))
+              + (f' {"beside/s":>9}' if r['beside'] else '')
+              + (f' {"left":>7}' if r['does'] == 'gzip' else ''))
     for name, s in rows.items():
         value = spread(s[main_metric(r)], s['low'], s['high'], 0 if r['load'] == 'idle' else 2)
         ratio = spread(s['ratio'], s['ratio_low'], s['ratio_high'], 2) \
@@ -323,7 +340,8 @@ def print_row(r, rows):
         if r['load'] != 'idle':
             line += (f' {s["rps"]:12.0f} {ms(s, "p50_us"):>7} {ms(s, "p99_us"):>7}'
                      f' {ms(s, "p999_us"):>7} {s["cores"]:6.2f} {s["others"]:6.2f}')
-        print(f'{line} {s["bad"]:>6}' + (f' {s["large"]:9.0f}' if r['beside'] else ''))
+        print(f'{line} {s["bad"]:>6}' + (f' {s["large"]:9.0f}' if r['beside'] else '')
+              + (f' {100 * s["left"]:6.1f}%' if r['does'] == 'gzip' else ''))
     sys.stdout.flush()
 
 

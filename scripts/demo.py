@@ -387,7 +387,7 @@ def start_all(processes):
     heading('weir')
     weir = Weir(processes, apps)
     print(f'  http://127.0.0.1:{weir.port}/  /node/ goes to node, /python/ to gunicorn, all else to'
-          f' the sample app\n  https://localhost:{weir.tls_port}/  the same over TLS, with the'
+          f' the sample app\n  https://127.0.0.1:{weir.tls_port}/  the same over TLS, with the'
           ' certificate build/demo/site.pem\n  configuration: build/demo/weir.yaml')
     return weir
 
@@ -418,7 +418,7 @@ def invite(weir):
     print(f'  {ctl} events -f')
     print(f'  curl -i http://127.0.0.1:{weir.port}/node/')
     site = nearest(os.path.join(OUT, 'site.pem'))
-    print(f'  curl -i --cacert {site} https://localhost:{weir.tls_port}/node/')
+    print(f'  curl -i --cacert {site} https://127.0.0.1:{weir.tls_port}/node/')
     print(f'  {ctl} certificates')
     print(f'  {ctl} explain GET http://127.0.0.1:{weir.port}/python/')
     print(f'  {ctl} drain app/app-0')
@@ -471,7 +471,7 @@ def check_answers(weir, checks):
         checks.that(f'GET {path} is answered by its kind of app server',
                     response.status == 200 and body.startswith(name), body.strip())
     context = ssl.create_default_context(cafile=os.path.join(OUT, 'site.pem'))
-    connection = http.client.HTTPSConnection('localhost', weir.tls_port, timeout=10,
+    connection = http.client.HTTPSConnection('127.0.0.1', weir.tls_port, timeout=10,
                                              context=context)
     connection.request('GET', '/node/')
     response = connection.getresponse()

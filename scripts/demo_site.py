@@ -178,11 +178,11 @@ def tls(site, checks):
 
 def rate_limit(site, checks):
     said = site.curl('-o', '/dev/null', '-w',
-                     r'%{http_code} Retry-After: %header{retry-after}\n', site.url('/login?try=[1-8]'))
+                     r'%{http_code}, Retry-After: %header{retry-after}\n', site.url('/login?try=[1-8]'))
     codes = re.findall(r'^\d+', said, re.M)
     checks.that('who guesses passwords gets a few tries, then 429 and when to come back',
                 len(codes) == 8 and codes[0] == '200' and codes[-1] == '429'
-                and sorted(codes) == codes and re.search(r'429 Retry-After: \d+\n$', said) is not None,
+                and sorted(codes) == codes and re.search(r'429, Retry-After: \d+\n$', said) is not None,
                 ' '.join(codes))
 
 
@@ -252,10 +252,19 @@ def echo_over_websocket(site, key, cookie):
     return name[1].decode() if name else None, said.rpartition(b'\r\n\r\n')[2][2:]
 
 
-NEEDS = ((redirect, 'plain HTTP goes to HTTPS'), (tls, 'TLS'),
-         (sticky, 'clients keep their app server, over WebSockets too'),
-         (rate_limit, 'guessing is limited'), (password, 'a place asks for a password'),
-         (compression, 'compression'), (own_page, 'what fails has a page of its own'))
+# ... and the key of the configuration that does it.
+NEEDS = ((redirect, 'plain HTTP goes to HTTPS', 'redirect'), (tls, 'TLS', 'tls'),
+         (sticky, 'clients keep their app server, over WebSockets too', 'sticky'),
+         (rate_limit, 'guessing is limited: three tries, then one a minute', 'rate_limit'),
+         (password, 'a place asks for a password', 'auth'),
+         (compression, 'who takes compressed answers gets them: bytes, without and with it', 'compress'),
+         (own_page, 'what fails has a page of its own', 'errors'))
+
+
+def show_line(key):
+    """That of the configuration which does it."""
+    with open(path_of('weir.yaml'), encoding='utf-8') as conf:
+        print(next(f'  weir.yaml: {line.strip()}' for line in conf if line.strip().startswith(key + ':')))
 
 
 class Silent(Checks):
@@ -288,8 +297,9 @@ def run(args, processes):
           f' {nearest(path_of("ca.pem"))}\n  configuration: {nearest(path_of("weir.yaml"))}')
     checks = Checks() if args.check else Silent()
     try:
-        for need, title in NEEDS:
+        for need, title, key in NEEDS:
             heading(title)
+            show_line(key)
             need(site, checks)
         if not args.check:
             wait_for_the_user(site, args.seconds)

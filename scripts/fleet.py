@@ -3,9 +3,10 @@
 
 Each weir has a network namespace of its own, and so have Redis, the backends and the clients;
 a bridge joins them, and keepalived (conf/keepalived.conf) holds one address for all.  Under load
-a backend, Redis and a whole node die.  Exits with 1 when anything but the connections of the
-dead node is lost, nodes disagree about keys or pins, the shared rate limit does not hold, or the
-address takes longer than 5 s to move.  Needs root, for namespaces; takes less than a minute.
+a backend and Redis die, a node loses its way to Redis, the one with the address all its ways, and
+at last it dies.  Exits with 1 when anything but the connections of that node is lost, nodes
+disagree about keys or pins, the shared rate limit does not hold, or the address takes longer than
+5 s to move.  Needs root, for namespaces; takes about a minute.
 """
 import argparse
 import asyncio
@@ -103,14 +104,16 @@ async def steady(targets, each):
 
 
 async def limited(targets, rates, seconds):
-    """200s at each target, how many were asked, and how long it took."""
-    begun, passed, odd = time.monotonic(), [0] * len(targets), []
+    """200s at each target, how many were asked, and how many of these one count would let through."""
+    begun, passed, odd, moments = time.monotonic(), [0] * len(targets), [], []
     asked = [0] * len(targets)
 
     async def one(i):
         connection, due = Connection(targets[i]), time.monotonic()
         while time.monotonic() < begun + seconds:
+            sent = time.monotonic()
             status, _, _ = await connection.ask('/limited')
+            moments.append((sent + time.monotonic()) / 2)
             asked[i] += 1
             passed[i] += status == 200
             if status not in (200, 429):
@@ -119,7 +122,17 @@ async def limited(targets, rates, seconds):
             await asyncio.sleep(max(0, due - time.monotonic()))
         connection.close()
     await asyncio.gather(*[one(i) for i in range(len(targets))])
-    return {'passed': passed, 'asked': asked, 'seconds': time.monotonic() - begun, 'odd': odd}
+    return {'passed': passed, 'asked': asked, 'right': one_count(moments), 'odd': odd}
+
+
+def one_count(moments):
+    """What a single weir lets through of requests at these moments."""
+    n, ahead_of = 0, 0
+    for at in sorted(moments):
+        after = max(ahead_of, at) + 1 / RATE
+        if after <= at + BURST / RATE + 1e-9:
+            n, ahead_of = n + 1, after
+    return n
 
 
 async def agreement(targets):
@@ -268,37 +281,43 @@ class Fleet:
         self.wait('nodes know each other', self.know_each_other)
         for priority, name in zip((150, 100, 50), NODES):
             self.start_keepalived(name, priority)
-        self.wait('the first node has the address', lambda: self.holder() == 'a')
+        self.wait('the first node has the address', lambda: self.holders() == 'a')
 
     def know_each_other(self, others=2):
         return all(len(self.ctl(n, 'nodes')['others']) == others for n in NODES
                    if n in self.stage.children)
 
-    def holder(self):
-        for name in NODES:
-            shown = run('ip', '-n', self.stage.space(name), '-br', 'address', 'show', 'up', 'dev',
-                        'eth0')
-            if f'{SHARED}/' in shown:
-                return name
-        return None
+    def holders(self):
+        def has_it(name):
+            return f'{SHARED}/' in run('ip', '-n', self.stage.space(name), '-br', 'address', 'show',
+                                       'up', 'dev', 'eth0')
+        return ''.join(name for name in NODES if has_it(name))
+
+    def problems(self, node):
+        return [p for p in self.ctl(node, 'status')['problems'] if 'shared' in p]
 
     # ---- what is to be seen ----
 
-    def check_agreement(self):
-        said = self.stage.client('agreement')
+    def check_agreement(self, nodes='abc', n_backends=len(PORTS) - 1):
+        said = self.stage.client('agreement', json.dumps([NODES[n] for n in nodes]))
         self.claim(all(len(set(row)) == 1 for row in said['keys']) and
-                   len({row[0] for row in said['keys']}) == len(PORTS),
-                   f"{len(said['keys'])} keys lead to the same backend at all nodes")
+                   len({row[0] for row in said['keys']}) == n_backends,
+                   f"{len(said['keys'])} keys lead to the same backend at {' '.join(nodes)}")
         self.claim(all(len(set(row)) == 1 for row in said['pins']),
-                   f"{len(said['pins'])} pins lead to the same backend at all nodes")
+                   f"{len(said['pins'])} pins lead to the same backend at {' '.join(nodes)}")
 
-    def check_limit(self, nodes, rates, most, when):
-        said = self.stage.client('limited', json.dumps([NODES[n] for n in nodes]),
-                                 json.dumps(rates), '3')
-        right = BURST + RATE * said['seconds']
+    def check_limit(self, nodes, rates, most, when, over=0):
+        """Off by `most` at most; `over`: and so much more by who cannot know better."""
+        for _ in range(4):
+            time.sleep(BURST / RATE + 0.2)  # all of the burst is there again
+            said = self.stage.client('limited', json.dumps([NODES[n] for n in nodes]),
+                                     json.dumps(rates), '3')
+            if sum(said['asked']) > 0.7 * 3 * sum(rates):
+                break  # else those who ask had no processor: nothing was seen
+        right = said['right']
         off = sum(said['passed']) / right - 1
-        self.claim(abs(off) < most and not said['odd'],
-                   f"the limit {when}: {sum(said['passed'])} of {right:.0f} let through "
+        self.claim(-most < off < most + over and not said['odd'],
+                   f"the limit {when}: {sum(said['passed'])} of {right} let through "
                    f"({off:+.1%}; by node {said['passed']} of {said['asked']})")
 
     def check_picture(self):
@@ -311,10 +330,9 @@ class Fleet:
     def script(self):
         marks = {}
         time.sleep(1)
-        self.check_agreement()
-        self.check_limit('abc', [200, 200, 200], 0.05, 'over three nodes')
-        time.sleep(1)
-        self.check_limit('abc', [400, 60, 30], 0.07, 'when they have unlike load')
+        self.check_agreement(n_backends=len(PORTS))
+        self.check_limit('abc', [200, 200, 200], 0.1, 'over three nodes')
+        self.check_limit('abc', [400, 60, 30], 0.1, 'when they have unlike load')
         self.check_picture()
         marks['backend'] = time.monotonic()
         self.stage.kill(f'app-{PORTS[0]}')
@@ -322,21 +340,72 @@ class Fleet:
         marks['redis'] = time.monotonic()
         self.stage.kill('redis')
         time.sleep(1)
-        self.check_limit('abc', [200, 200, 200], 0.15, 'without Redis, a third each')
+        self.check_limit('abc', [200, 200, 200], 0.1, 'without Redis, a third each')
         problems = self.ctl('a', 'status')['problems']
         self.claim(any('1/3' in p for p in problems), 'that it is so is among the problems')
         self.start_redis()
         self.wait('nodes know each other again', self.know_each_other, 15)
+        self.lose_redis()
+        self.lose_all(marks)
         marks['node'] = time.monotonic()
         run('ip', '-n', self.stage.space('hub'), 'link', 'set', 'v-a', 'down')
         self.stage.kill('a')
         self.stage.kill('a-keepalived')
         time.sleep(4.8)
         marks['end'] = time.monotonic()
-        self.claim(self.holder() == 'b', 'the next node has the address')
+        self.claim(self.holders().endswith('b'), 'the next node has the address')
         return marks
 
+    def lose_redis(self):
+        """c has no way to Redis, and everything else."""
+        route = ['ip', '-n', self.stage.space('c'), 'route']
+        run(*route, 'add', 'blackhole', f'{REDIS}/32')
+        self.wait('c says that it is alone', lambda: any('1/3' in p for p in self.problems('c')))
+        self.check_agreement()
+        self.check_limit('abc', [200, 200, 200], 0.1,
+                         'when one of three cannot reach Redis, and adds its third', over=1 / 3)
+        run(*route, 'del', 'blackhole', f'{REDIS}/32')
+        self.wait('c shares again', lambda: not self.problems('c') and self.know_each_other(), 15)
+        self.check_limit('abc', [200, 200, 200], 0.1, 'once it can again')
+
+    def lose_all(self, marks):
+        """a, which has the address, reaches nobody; its link is up, and it knows nothing of it."""
+        link = ['ip', '-n', self.stage.space('hub'), 'link', 'set', 'v-a']
+        marks['cut'] = time.monotonic()
+        run(*link, 'nomaster')
+        self.wait('another node takes the address', lambda: self.holders() == 'ab', 5)
+        self.check_agreement('bc')
+        self.check_limit('bc', [300, 300], 0.1, 'of the two that are left')
+        marks['healed'] = time.monotonic()
+        run(*link, 'master', 'bridge0')
+        self.wait('one has the address again', lambda: self.holders() == 'a')
+        self.wait('all know each other again', self.know_each_other, 15)
+        self.check_agreement()
+        self.check_limit('abc', [200, 200, 200], 0.1, 'of all three again')
+        marks['joined'] = time.monotonic()
+
+    def judge_cut(self, rows, marks):
+        """What was lost while a was cut off; the rest of the rows."""
+        during = [row for row in rows if marks['cut'] <= row[1] <= marks['joined']]
+        lost = {target: [at for t, at, what in during if t == target and what != 200]
+                for target in [*NODES.values(), SHARED]}
+        back = [at for t, at, what in during
+                if t == SHARED and what == 200 and at > marks['cut'] + 0.3]
+        moved = min(back) - marks['cut'] if back else 99
+        before = len([at for at in lost[SHARED] if at < marks['healed']])
+        self.claim(not lost[NODES['b']] and not lost[NODES['c']],
+                   "a node that has the address is cut off: "
+                   f"{len(lost[NODES['b']] + lost[NODES['c']])} requests at the others lost")
+        self.claim(moved < 5, f"the address moves within {moved:.1f} s; {before} questions found the "
+                   f"lost node, {len(lost[NODES['a']])} that node's own address")
+        # a never knew that it had lost the address: whoever asks has to hear that it is a's again
+        late = max([at - marks['healed'] for at in lost[SHARED]] + [0])
+        self.claim(late < 5, f'it goes back within {late:.1f} s: '
+                   f'{len(lost[SHARED]) - before} questions more')
+        return [row for row in rows if not marks['cut'] <= row[1] <= marks['joined']]
+
     def judge(self, rows, marks):
+        rows = self.judge_cut(rows, marks)
         lost = [(target, at, what) for target, at, what in rows if what != 200]
         strange = [row for row in lost if row[0] in (NODES['b'], NODES['c'])]
         early = [row for row in lost if row[1] < marks['node'] - 0.01]
@@ -366,7 +435,7 @@ def client(what, *args):
     jobs = {'steady': lambda targets, each: steady(json.loads(targets), int(each)),
             'limited': lambda targets, rates, seconds:
                 limited(json.loads(targets), json.loads(rates), float(seconds)),
-            'agreement': lambda: agreement(list(NODES.values()))}
+            'agreement': lambda targets: agreement(json.loads(targets))}
     print(json.dumps(asyncio.run(jobs[what](*args))))
 
 

@@ -14,6 +14,11 @@ WEIR_JOBS=${WEIR_JOBS:-$(nproc)}
 # shellcheck disable=SC2034
 PYTHON=/usr/bin/python3
 
+# A compiler cache gets no base directory: with one it writes other paths into debugging symbols,
+# and equal sources would not give equal bytes.
+export CCACHE_BASEDIR=
+unset CCACHE_NOHASHDIR
+
 # A word is a package, or `package:command` where a command from elsewhere does as well, or
 # `a|b` where Debian releases name it differently: the first that can be had is taken.
 PACKAGES_BUILD=(gcc libc6-dev cmake:cmake ninja-build:ninja 'pkgconf|pkg-config' python3
@@ -34,9 +39,9 @@ PACKAGES_PACKAGE=(dpkg-dev file lintian mmdebstrap:mmdebstrap systemd:systemd-an
 # shellcheck disable=SC2034
 PACKAGES_TEST=(clang libclang-rt-dev llvm clang-format-19 libcriterion-dev python3-pytest python3-pytest-xdist
 	python3-yaml python3-h2 python3-grpcio python3-jsonschema python3-websocket wrk:wrk haproxy nginx
-	apache2 lighttpd php-cli:php uvicorn puma ruby-webrick
+	apache2 lighttpd php-cli:php uvicorn puma ruby-webrick golang-go:go
 	nghttp2-client:h2load nghttp2-proxy hatop:hatop tmux:tmux zsh:zsh fish:fish chromium:chromium shellcheck:shellcheck mandoc:mandoc strace:strace devscripts:hardening-check valgrind:valgrind prometheus:promtool openssl iproute2
-	dnsmasq-base:dnsmasq etcd-server:etcd pebble:pebble)
+	dnsmasq-base:dnsmasq etcd-server:etcd pebble:pebble lego:lego certbot:certbot)
 
 say() {
 	printf '%s\n' "$*"
@@ -155,7 +160,9 @@ configure() {
 		! grep -qE "^CMAKE_C_COMPILER:[A-Z]+=(.*/)?$compiler\$" "$dir/CMakeCache.txt"; then
 		fresh=(--fresh)
 	fi
-	cmake "${fresh[@]}" -S "$WEIR_ROOT" -B "$dir" -G Ninja -DCMAKE_C_COMPILER="$compiler" "$@"
+	# scripts/package may have been stopped in the middle of it
+	cmake "${fresh[@]}" -S "$WEIR_ROOT" -B "$dir" -G Ninja -DCMAKE_C_COMPILER="$compiler" \
+		-DWEIR_PACKAGE=OFF -DCMAKE_INSTALL_PREFIX=/usr/local "$@"
 }
 
 # build_release TARGET...: what a user runs; the log is shown only when it fails

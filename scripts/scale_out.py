@@ -40,8 +40,10 @@ SHARED_MS = 4
 PERMITS = 2  # of the lock: 500 requests per second in all
 RAMP = (0.15, 0.3, 0.45, 0.6, 0.75, 0.9)
 REFERENCE, BEYOND = 0.75, 1.15
-QUICK_RAMP = (0.15, 0.45, 0.9)
-QUICK_BEYOND_S = 16  # a verdict waits a while whether slowness is a change
+QUICK_RAMP = (0.2, 0.9)
+QUICK_ALONE_S = 11  # the first of them: a verdict wants 200 requests that met nobody
+QUICK_BEYOND_S = 20  # it waits 11 s whether slowness is a change, and for three looks
+DRAIN_S = 5  # weir-load waits so long for what is not answered yet
 WORLDS = {
     'stateless': 'nothing is shared: it scales',
     'pinned': 'sessions in the app\'s memory, clients pinned: it skews',
@@ -99,6 +101,7 @@ class Status(http.client.HTTPConnection):
         self.sock.connect(self.path)
 
     def ask(self, method, path, data=None):
+        self.close()  # a step takes longer than weir waits for the next request
         self.request(method, path, json.dumps(data) if data else None)
         response = self.getresponse()
         body = json.loads(response.read())
@@ -183,16 +186,12 @@ class Progress:
     STEP_S = 1.6  # a step takes so much longer than its load
 
     def __init__(self, options, worlds):
-        ramp, counts = (len(options.ramp), options.backends)
-        self.unit = options.seconds
+        ramp, counts = len(options.ramp), options.backends
         self.at_once = len(worlds) if options.quick else 1
         self.total = len(worlds) * sum(ramp + 2 + (n != counts[0]) for n in counts)
-        self.done, self.left_s = 0, 0.0
-        for n in counts:
-            again = int(n != counts[0])
-            self.left_s += len(worlds) * (ramp * self.unit + (1 + again) * 2 * self.unit + options.beyond_s
-                                          + (ramp + 2 + again) * self.STEP_S)
-        self.left_s /= self.at_once
+        loads = (len(counts) * (sum(options.ramp_s) + 2 * options.seconds + options.beyond_s + DRAIN_S)
+                 + (len(counts) - 1) * 2 * options.seconds)
+        self.done, self.left_s = 0, (len(worlds) * loads + self.total * self.STEP_S) / self.at_once
         self.lock = threading.Lock()
         self.terminal, self.said = sys.stderr.isatty(), set()
 
@@ -223,7 +222,7 @@ class World:
         self.seconds = options.seconds
         self.steps = []
         self.counts = options.backends
-        self.ramp, self.beyond_s = options.ramp, options.beyond_s
+        self.ramp, self.beyond_s = list(zip(options.ramp, options.ramp_s)), options.beyond_s
         self.permits = 1 if options.quick else PERMITS  # two backends must feel it
         self.quiet = options.quick  # several at once: who is done prints
         self.processes = Processes()
@@ -239,7 +238,8 @@ class World:
         begin = time.monotonic()
         client = json.loads(subprocess.run(argv, check=True, capture_output=True, text=True).stdout)
         took = time.monotonic() - begin
-        time.sleep(1.1)  # weir folds once a second
+        time.sleep(1.1)  # weir folds once a second, if it has the time
+        self.wait_for_counts(sum(before['total'].values()) + client['ok'])
         step = {'offered': rate, 'backends': self.n, 'client': client, 'phases': {}}
         for p in (*PHASES, 'total'):
             now = histogram(self.status, p)
@@ -251,6 +251,11 @@ class World:
         step['throughput'] = step['phases']['total']['n'] / max(seconds, took)
         self.steps.append(step)
         return step
+
+    def wait_for_counts(self, n):
+        end = time.monotonic() + 20
+        while sum(histogram(self.status, 'total').values()) < n and time.monotonic() < end:
+            time.sleep(0.1)
 
     def grow(self, n):
         while self.n < n:
@@ -265,7 +270,7 @@ class World:
         if last:  # the same load as before: did the forecast come true?
             again = self.load(last['reference']['offered'], 2 * self.seconds)
             row['outcome'] = again['phases']['total']
-        row['ramp'] = [self.load(share * n * ONE, self.seconds) for share in self.ramp]
+        row['ramp'] = [self.load(share * n * ONE, seconds) for share, seconds in self.ramp]
         row['reference'] = self.load(REFERENCE * n * ONE, 2 * self.seconds)
         scaling = self.status.get('/v1/pools/app/scaling')
         row['forecast'] = next((f for f in scaling['forecast'] if f['backends'] == 2 * n), None)
@@ -319,6 +324,32 @@ def print_row(rows, i):
 def print_sentences(rows):
     for row in rows:
         print(f'  {row["backends"]}: {row["sentence"]}')
+
+
+def not_judged(row):
+    """Why weir says less of it than the load is for; None where it says all."""
+    if row['verdict'] == 'not_enough_data':
+        return 'learning'
+    if row['backends'] > 1 and row['verdict'] == 'scalability' and not row['evidence']['shared']['known']:
+        return 'whether they share a bottleneck is not known'
+    return None
+
+
+def print_not_judged(worlds, options):
+    """A run may be too short, or the machine too busy: then it says what would be long enough."""
+    missing = {name: [(row['backends'], why) for row in rows if (why := not_judged(row))]
+               for name, rows in worlds.items()}
+    missing = {name: rows for name, rows in missing.items() if rows}
+    if not missing:
+        return
+    print('\nnot judged in this time:')
+    for name, rows in missing.items():
+        print(f'  {name}: ' + '; '.join(f'{n} backend{"s" if n > 1 else ""}: {why}' for n, why in rows))
+    longer = plan(argparse.Namespace(quick=False, seconds=None if options.quick else 2 * options.seconds))
+    argv = '' if options.quick else f' --seconds {longer.seconds:g}'
+    argv += ''.join(f' --world {name}' for name in missing) if len(missing) < len(WORLDS) else ''
+    minutes = Progress(longer, list(missing)).left_s / 60
+    print(f'scripts/scale-out{argv} has the time for it: about {max(1, round(minutes))} minutes')
 
 
 # ---- plots ----
@@ -479,25 +510,34 @@ def run_together(options):
     return worlds
 
 
+def plan(options):
+    """How many backends, which loads, and how long each."""
+    quick, given = options.quick, options.seconds
+    options.backends = (1, 2) if quick else (1, 2, 4, 8)
+    options.ramp = QUICK_RAMP if quick else RAMP
+    options.seconds = given or (3 if quick else 5)
+    options.ramp_s = [options.seconds] * len(options.ramp)
+    options.beyond_s = 2 * options.seconds
+    if quick and not given:
+        options.ramp_s[0], options.beyond_s = QUICK_ALONE_S, QUICK_BEYOND_S
+    return options
+
+
 def main():
     parser = argparse.ArgumentParser(prog='scripts/scale-out', description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--quick', action='store_true', help='1 and 2 backends, few and short steps, all worlds at once: under two minutes')
+    parser.add_argument('--quick', action='store_true', help='1 and 2 backends, few and short steps, all worlds at once: two minutes; says what it could not judge')
     parser.add_argument('--world', choices=list(WORLDS), action='append', help='only this one; may be repeated')
-    parser.add_argument('--seconds', type=float, default=None, help='length of a step [5, quick: 1]')
+    parser.add_argument('--seconds', type=float, default=None, help='length of a step [5, quick: 3]')
     parser.add_argument('--out', default=OUT, help='where plots and numbers go [build/scale-out]')
-    options = parser.parse_args()
-    options.backends = (1, 2) if options.quick else (1, 2, 4, 8)
-    options.ramp = QUICK_RAMP if options.quick else RAMP
-    given = options.seconds
-    options.seconds = given or (3 if options.quick else 5)
-    options.beyond_s = QUICK_BEYOND_S if options.quick and not given else 2 * options.seconds
+    options = plan(parser.parse_args())
     os.makedirs(options.out, exist_ok=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     worlds = run_together(options) if options.quick else run_in_turn(options)
     with open(os.path.join(options.out, 'numbers.json'), 'w', encoding='utf-8') as out:
         json.dump(worlds, out, indent=1)
     plot_all(worlds, options.out)
+    print_not_judged(worlds, options)
     print(f'\nplots and numbers: {options.out}')
 
 

@@ -34,11 +34,16 @@ tree_make() {
 	say "$3" | as_root tee "$2/made" >/dev/null
 }
 
-# tree_copy ROOT: what git knows of, as it is here; objects of the last time stay
+# tree_copy ROOT: what git knows of, as it is here; objects of the last time stay.  Nothing is done
+# where it is there already: somebody may be at work with it.
 tree_copy() {
-	as_root rm -rf "$1$TREE_SOURCES"/{src,tests,include}
+	local sum
+	sum=$(git ls-files -z -- ':!tests/e2e' | xargs -0 sha256sum | sha256sum)
+	[ "$(cat "$1$TREE_SOURCES/copied" 2>/dev/null)" != "$sum" ] || return 0
+	as_root rm -rf "$1$TREE_SOURCES"/{src,tests,include,copied}
 	as_root mkdir -p "$1$TREE_SOURCES"
 	git ls-files -z -- ':!tests/e2e' | tar -c --null -T - | as_root tar -x -C "$1$TREE_SOURCES"
+	say "$sum" | as_root tee "$1$TREE_SOURCES/copied" >/dev/null
 }
 
 # tree_run ROOT COMMAND: by sh, with /proc and /dev, which are gone again afterwards

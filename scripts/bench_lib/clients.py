@@ -3,6 +3,7 @@
 
 Each returns the same: requests that were answered, bad ones, and latencies where it knows them.
 """
+import gzip
 import json
 import re
 import socket
@@ -11,19 +12,22 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.request
 
 from . import handshakes as handshake_client
-from . import tunnels
+from . import procs, tunnels
 from .procs import Failure, pin, program
 
 HANDSHAKERS = 4
 
 # wrk reports through its script; the routes' requests are spread by a prime step.
 LUA = '''
-local conf = {method = "%(method)s", body = %(body)s, close = %(close)s, routes = %(routes)d}
+local conf = {method = "%(method)s", body = %(body)s, close = %(close)s, gzip = %(gzip)s,
+              routes = %(routes)d}
 local path, step = "%(path)s", 0
 wrk.method, wrk.body = conf.method, conf.body
 if conf.close then wrk.headers["Connection"] = "close" end
+if conf.gzip then wrk.headers["Accept-Encoding"] = "gzip" end
 if conf.routes > 0 then
   request = function()
     step = (step + 7919) %% conf.routes
@@ -49,10 +53,27 @@ def run(argv, core, seconds):
         raise Failure(f'{argv[0]} did not end') from stuck
 
 
+def size_on_wire(row, port):
+    """Bytes of the body of an answer that is right."""
+    if row['does'] != 'gzip':
+        return row['size']
+    asked = urllib.request.Request(f'http://127.0.0.1:{port}{row["path"]}',
+                                   headers={'Accept-Encoding': 'gzip'})
+    with urllib.request.urlopen(asked, timeout=20) as answer:
+        body = answer.read()
+        if answer.headers['Content-Encoding'] != 'gzip':
+            raise Failure('it does not compress')
+    if gzip.decompress(body).decode() != procs.json_text(row['size']):
+        raise Failure('what it compresses is not what the backend sent')
+    return len(body)
+
+
 def wrk(row, port, seconds, core):
     """Closed loop over HTTP/1.1; wrk counts whole seconds."""
+    size = size_on_wire(row, port)
     script = LUA % dict(method='POST' if row['post'] else 'GET', path=row['path'],
                         routes=row['routes'], close='true' if row['close'] else 'false',
+                        gzip='true' if row['does'] == 'gzip' else 'false',
                         body=f'string.rep("x", {row["post"]})' if row['post'] else 'nil')
     with tempfile.NamedTemporaryFile('w', suffix='.lua') as file:
         file.write(script)
@@ -64,9 +85,9 @@ def wrk(row, port, seconds, core):
     if not found:
         raise Failure(f'wrk failed: {said.stderr.strip()}')
     r = json.loads(found[1])
-    short = r['bytes'] < r['requests'] * row['size']
+    short = r['bytes'] < r['requests'] * size
     return dict(n=r['requests'], bad=r['bad'] + (r['requests'] if short else 0), span=r['us'] / 1e6,
-                p50_us=r['p50'], p99_us=r['p99'])
+                p50_us=r['p50'], p99_us=r['p99'], left=size / row['size'])
 
 
 def h2load(row, port, seconds, core):

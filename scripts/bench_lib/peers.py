@@ -8,17 +8,26 @@ from .procs import program
 
 KEEP = 300  # seconds that idle connections are kept, longer than any measurement
 CIPHER = 'TLS_AES_128_GCM_SHA256'
+LIMIT = 200000  # requests a second of an address, more than there are
 
 
 def setup(ports, **changed):
-    """What a proxy is to do; `ports` are the backends'.  `both`: plain HTTP, TLS one port above."""
+    """What a proxy is to do; `ports` are the backends'.  `both`: plain HTTP, TLS one port above.
+    `does`: what it does beside proxying, a key of WEIR_DOES."""
     base = dict(ports=ports, routes=0, workers=1, tls=None, both=False, log=False, connections=4096,
-                strategy=None, pool_size=4096)
+                strategy=None, pool_size=4096, does='')
     assert set(changed) <= set(base), changed
     return base | changed
 
 
 # ---- weir ----
+
+GZIP_LEVEL = 5  # that of weir
+WEIR_DOES = {
+    'limit': f'rate_limit: [{{rate: {LIMIT}/s}}]',
+    'auth': 'auth: {forward: {pool: app, path: /bytes/0, timeout: 10s}}',
+    'gzip': 'compress: {algorithms: [gzip], types: [application/json]}',
+}
 
 def weir(s, port, scratch):
     tls, limits = '', (f'    timeouts: {{keepalive: {KEEP}s}}\n'
@@ -28,6 +37,8 @@ def weir(s, port, scratch):
     if s['both']:
         tls = f'  - bind: 127.0.0.1:{port + 1}\n{limits}{tls}'
     routes = ''.join(f'  - {{match: {{path: /r{i}/}}, pool: app}}\n' for i in range(s['routes']))
+    if s['does']:
+        routes = f'  - {{pool: app, {WEIR_DOES[s["does"]]}}}\n'
     text = (f'workers: {s["workers"]}\nstatus: {{socket: {scratch}/weir.sock}}\n'
             + (f'log: {{access: {{path: {scratch}/access.log, format: json}}}}\n' if s['log'] else '')
             + f'listeners:\n  - bind: 127.0.0.1:{port}\n{limits}{tls}'
@@ -52,6 +63,19 @@ NGINX_PROXY = ('proxy_pass http://app; proxy_http_version 1.1;'
                ' proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;')
 
 
+# Of the server, and of http.
+NGINX_DOES = {
+    '': ('', ''),
+    'limit': (f'limit_req zone=all burst={LIMIT} nodelay;',
+              f'limit_req_zone $binary_remote_addr zone=all:10m rate={LIMIT}r/s;'),
+    'auth': ('auth_request /_auth; location = /_auth { internal; proxy_pass http://app/bytes/0;'
+             ' proxy_http_version 1.1; proxy_set_header Connection ""; proxy_pass_request_body off;'
+             ' proxy_set_header Content-Length ""; proxy_set_header X-Forwarded-Uri $request_uri; }', ''),
+    'gzip': (f'gzip on; gzip_comp_level {GZIP_LEVEL}; gzip_types application/json; gzip_proxied any;',
+             ''),
+}
+
+
 def nginx_listen(s, port):
     plain = f'listen 127.0.0.1:{port} backlog=4096;'
     if not s['tls']:
@@ -72,15 +96,16 @@ def nginx(s, port, scratch):
     strategy = {None: 'least_conn;', 'round robin': ''}.get(s['strategy'], f'{s["strategy"]};')
     # workers share their counts of requests in flight only through a zone
     zone = 'zone app 8m; ' if s['workers'] > 1 else ''
+    does, beside = NGINX_DOES[s['does']]
     text = f'''daemon off; worker_processes {s["workers"]}; pid {scratch}/nginx.pid;
 error_log stderr warn; worker_rlimit_nofile {2 * s["connections"] + 1000};
 events {{ worker_connections {2 * s["connections"] + 100}; }}
 http {{ access_log {log}; server_tokens off; keepalive_timeout {KEEP}s;
 keepalive_requests 1000000000; tcp_nodelay on; {temp}
-map $http_upgrade $wanted {{ default upgrade; '' ''; }} client_max_body_size 0;
+map $http_upgrade $wanted {{ default upgrade; '' ''; }} client_max_body_size 0; {beside}
 upstream app {{ {zone}{strategy} {''.join(f"server 127.0.0.1:{p};" for p in s['ports'])}
 keepalive {s["pool_size"]}; keepalive_requests 1000000000; keepalive_timeout {KEEP}s; }}
-server {{ {nginx_listen(s, port)}
+server {{ {nginx_listen(s, port)} {does}
 proxy_buffer_size 16k; proxy_buffers 8 16k; proxy_max_temp_file_size 0;
 proxy_request_buffering off; client_body_buffer_size 32k;
 {where or f'location / {{ {NGINX_PROXY} }}'} }} }}
@@ -90,6 +115,11 @@ proxy_request_buffering off; client_body_buffer_size 32k;
 
 
 # ---- haproxy ----
+
+HAPROXY_LIMIT = f'''    stick-table type ip size 100k expire 30s store http_req_rate(1s)
+    http-request track-sc0 src
+    http-request deny deny_status 429 if {{ sc_http_req_rate(0) gt {LIMIT} }}'''
+
 
 def haproxy(s, port, scratch):
     rule, files, bind = 'default_backend app', {}, f'bind 127.0.0.1:{port} backlog 4096'
@@ -102,6 +132,7 @@ def haproxy(s, port, scratch):
         bind += f' ssl crt {s["tls"]["both"]} alpn h2,http/1.1 ssl-min-ver TLSv1.3'
         bind += f' ciphersuites {CIPHER}'
     log = '    log stdout format raw local0 info\n    option httplog' if s['log'] else ''
+    limit = HAPROXY_LIMIT if s['does'] == 'limit' else ''
     servers = ''.join(f'    server s{i} 127.0.0.1:{p}\n' for i, p in enumerate(s['ports']))
     files['haproxy.cfg'] = f'''global
     nbthread {s["workers"]}
@@ -119,6 +150,7 @@ defaults
 frontend web
     maxconn {s["connections"]}
 {log}
+{limit}
     {bind}
     {rule}
 backend app

@@ -2,6 +2,7 @@
 """Processes of a measurement: started here, watched through /proc, stopped by their own pid."""
 import json
 import os
+import random
 import re
 import resource
 import shutil
@@ -185,6 +186,17 @@ class Echo:
     stop = Apps.stop
 
 
+def json_text(size):
+    """Rows as an API lists them: names repeat, numbers and ids do not."""
+    dice, text = random.Random(7), '['
+    names = ('pencil', 'notebook', 'lamp', 'chair', 'kettle')
+    row = ('{{"id": {}, "name": "{}", "price": {}, "sku": "{:08x}", "currency": "EUR",'
+           ' "available": true}},\n')
+    while len(text) < size:
+        text += row.format(len(text), dice.choice(names), dice.randrange(10000), dice.getrandbits(32))
+    return text[:text.rindex(',\n', 0, size)].ljust(size - 1) + ']'
+
+
 class Proxy:
     """One contender: argv and files come from peers.py; its log is kept when it fails."""
 
@@ -227,6 +239,22 @@ class Proxy:
         if self.process:
             stop(self.process)
         shutil.rmtree(self.scratch, ignore_errors=True)
+
+
+def serve_json(size, port, scratch):
+    text = (f'workers: 1\nstatus: {{socket: off}}\nlisteners:\n  - bind: 127.0.0.1:{port}\n'
+            '    timeouts: {keepalive: 300s}\nroutes:\n'
+            '  - respond: {file: all.json, content_type: application/json}\n')
+    return ([program('weir'), '-c', f'{scratch}/weir.yaml'],
+            {'weir.yaml': text, 'all.json': json_text(size)})
+
+
+class Documents(Proxy):
+    """A weir that answers by itself, with a document of JSON, in the place of Apps."""
+
+    def __init__(self, size, core=None):
+        super().__init__('documents', serve_json, size, core)
+        self.ports = [self.port]
 
 
 def interrupted(*_):

@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: MIT
 # scripts/package --check: sourced by it, after the packages have been made.  Lines of its output
-# are those of scripts/demo --check.
+# that count are those of scripts/demo --check; the others tell what was done, and all of it stays
+# in build/package/check-RELEASES.txt.
 # shellcheck shell=bash disable=SC2154 # variables of scripts/package
 
 passed=0
 failed=0
 
-# claim SENTENCE COMMAND...: the output of the command is shown when it fails
+# claim SENTENCE COMMAND...: all output of the command is shown when it fails
 claim() {
 	local sentence=$1 said begun=$SECONDS
 	shift
 	if said=$("$@" 2>&1); then
 		say "  ok  $sentence ($((SECONDS - begun)) s)"
+		[ -z "$said" ] || tail -n 2 <<<"$said" | sed 's/^/      /'
 		passed=$((passed + 1))
 	else
 		say "  FAILED $sentence"
@@ -25,7 +27,8 @@ no_complaint() {
 }
 
 strict_service() {
-	systemd-analyze security --offline=yes --threshold=20 --no-pager conf/system/weir.service
+	systemd-analyze security --offline=yes --threshold=20 --no-pager conf/system/weir.service |
+		grep -o 'Overall exposure.*[0-9]'
 }
 
 one_version() {
@@ -37,16 +40,18 @@ one_version() {
 		grep -q "^weir ($version) "
 }
 
-# Another folder, another build, the same bytes.
+# Another folder, another build, without a cache: the same bytes.
 same_bytes() {
 	local release=$1 again=build/package/again/sources name
 	rm -rf "${again%/*}"
 	mkdir -p "$again"
 	git ls-files -z | tar -c --null -T - | tar -x -C "$again"
-	(cd "$again" && bash -eu -c "$(make_steps "$PWD" ../elsewhere)")
+	(cd "$again" && bash -eu -c "$(make_steps "$PWD" ../elsewhere -DCMAKE_C_COMPILER=gcc \
+		-DWEIR_TESTS=OFF -DCMAKE_C_COMPILER_LAUNCHER=)")
 	for name in weir weir-dbgsym; do
 		cmp "${again%/*}/elsewhere/made/$name"_*.deb "$OUT/debian$release/$name"_*.deb || return
 	done
+	sha256sum "${again%/*}/elsewhere/made/weir"_*.deb "$OUT/debian$release/weir"_*.deb
 }
 
 # ended STATUS LOG: of what ran beside something else
@@ -73,7 +78,9 @@ live() {
 	read_claims as_root unshare --net --pid --mount --fork --kill-child \
 		"$PYTHON" "$LIB/life.py" "$root" "$OUT/debian$release"/weir_*.deb \
 		"$OUT/debian$release/next"/weir_*.deb
-	as_root rm -rf "$root"
+	# there is none when it could not even be installed
+	[ ! -e "$root/weir.log" ] || as_root cp "$root/weir.log" "build/logs/life$release.weir.log"
+	as_root rm -rf "$root" "$root.pebble"
 }
 
 # Somebody else's reading of the image.
@@ -95,31 +102,44 @@ live_image() {
 	as_root rm -rf "$folder"
 }
 
-claim 'weir.service is in a strict sandbox' strict_service
-for release in "${releases[@]}"; do
-	say "Debian $release"
+heading() {
+	printf '\n%s\n' "$1"
+}
+
+check_release() {
+	local release=$1 again='' status=0
+	heading "Debian $release"
 	claim 'lintian has neither errors nor warnings' no_complaint "$OUT/debian$release"/*.deb
 	claim 'one version: project, guide, package, changelog' one_version "$OUT/debian$release"/weir_*.deb
-	again=
 	if [ "$HERE" = "debian$release" ]; then # a life is mostly waiting
 		same_bytes "$release" >build/logs/again.log 2>&1 &
 		again=$!
 	fi
 	claim 'a fresh tree' fresh_tree "$release" "$OUT/life$release"
 	live "$release"
-	if [ -n "$again" ]; then
-		status=0
-		wait "$again" || status=$?
-		claim 'a second build has the same bytes' ended "$status" build/logs/again.log
-	fi
-done
-case " ${releases[*]} " in
-*' 12 '*)
-	say 'the image'
+	[ -n "$again" ] || return 0
+	wait "$again" || status=$?
+	claim 'a second build has the same bytes' ended "$status" build/logs/again.log
+}
+
+check_image() {
+	heading 'the image'
 	claim 'made without a daemon' image
 	claim 'umoci reads it' image_unpacks "$OUT"/weir_*_oci.tar
 	live_image
-	;;
-esac
-say "$passed passed, $failed failed"
-[ "$failed" -eq 0 ]
+}
+
+check_all() {
+	local release
+	claim 'weir.service is in a strict sandbox' strict_service
+	for release in "${releases[@]}"; do
+		check_release "$release"
+	done
+	case " ${releases[*]} " in
+	*' 12 '*) check_image ;;
+	esac
+	heading "$passed passed, $failed failed, $SECONDS s in all"
+	[ "$failed" -eq 0 ]
+}
+
+check_all | tee "$OUT/check-$(IFS=- && echo "${releases[*]}").txt"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The account at a CA: its key, and the file it is kept in. */
 #include "account.h"
 
 #include "disk.h"

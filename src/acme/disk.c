@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
+/* Files of sites, made and replaced by threads that may wait for the disk. */
 #include "disk.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "notes.h"
 #include "x509.h"
@@ -175,7 +175,7 @@ static void write_pair(void *arg)
 	if (!put(job, job->file, str_as_view(&job->pem)))
 		return;
 	snprintf(next, sizeof(next), "%s/%s", job->folder, job->next);
-	unlink(next);
+	file_remove(next);
 }
 
 bool disk_read(const char *folder, const char *file, struct str *out)

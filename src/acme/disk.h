@@ -15,10 +15,9 @@
 
 #include <limits.h>
 
-#include "work.h"
-
 #include "weir/base/str.h"
 #include "weir/conf/conf.h"
+#include "weir/loop/work.h"
 
 struct disk_result {
 	int error;         /* errno; 0: written */

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* JSON Web Keys and signatures (RFC 7515, 7517, 7638), as ACME uses them. */
 #include "jose.h"
 
 #include <openssl/ec.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* What files say above their PEM: written, and read again. */
 #include "notes.h"
 
 #include "weir/base/parse.h"

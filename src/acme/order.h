@@ -21,10 +21,11 @@
  *   DIRECTORY   which URLs the authority has; ACCOUNT: ours, made where it is missing
  *   RESUMING    what has become of the order that an earlier process placed
  *   PLACING     newOrder; NOTING: a thread writes down its URL
- *   AUTHORIZATION, PUBLISHING, CHALLENGE, VALIDATION   of one name after the
- *               other: what is asked for, that all workers and nodes can show it, that it may be
- * looked at, and whether it was found good FINALIZING  the request for the certificate; ISSUING:
- * whether it is there SAVING      a thread writes it; that failing does not make the order fail
+ *   AUTHORIZATION, PUBLISHING, CHALLENGE, VALIDATION
+ *               of one name after the other: what is asked for, that all workers and nodes
+ *               can show it, that it may be looked at, and whether it was found good
+ *   FINALIZING  the request for the certificate; ISSUING: whether it is there
+ *   SAVING      a thread writes it; that failing does not make the order fail
  *
  * Every step ends with an answer or the deadline of its request; those that ask again and again
  * end after STEP_MAX_US.  Any of them may fail, which is done as well.
@@ -35,9 +36,9 @@
 #define WEIR_ACME_ORDER_H
 
 #include "ca.h"
-#include "work.h"
 
 #include "weir/conf/conf.h"
+#include "weir/loop/work.h"
 
 enum order_step {
 #define ORDER_STEP(symbol, words) ORDER_##symbol,
@@ -58,6 +59,7 @@ struct order_task {
 	enum conf_acme_challenge first; /* what is tried if the authority offers it */
 	unsigned challenges;            /* what can be answered, as in conf_acme */
 	bool others;                    /* other nodes answer challenges as well */
+	int64_t good_until_s; /* the certificate in use, as far as an authority gave it; or 0 */
 };
 
 struct order_result {

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* What is sent to a CA, as JSON: accounts, orders, requests for certificates. */
 #include "payload.h"
 
 #include "jose.h"

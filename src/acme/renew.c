@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* When a certificate is renewed, and when a renewal that failed is tried again. */
 #include "renew.h"
 
 #define EARLY_SHARE 30

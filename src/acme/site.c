@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* One certificate: what is served of it, and what its folder holds. */
 #include "site.h"
 
 #include <limits.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Keys, requests and certificates as OpenSSL makes them. */
 #include "x509.h"
 
 #include <openssl/bn.h>
@@ -218,27 +219,39 @@ static int64_t unix_time(const ASN1_TIME *when)
 	return when && ASN1_TIME_to_tm(when, &tm) ? timegm(&tm) : 0;
 }
 
-static bool is_among(const GENERAL_NAME *name, const struct conf_views *names)
+static bool is_name(const GENERAL_NAME *san, struct view name)
 {
-	struct view text = name->type == GEN_DNS
-			       ? view_of((const char *)ASN1_STRING_get0_data(name->d.dNSName),
-					 (size_t)ASN1_STRING_length(name->d.dNSName))
-			       : VIEW_NONE;
-	for (size_t i = 0; i < names->n; i++)
-		if (text.len && view_ieq(text, names->rows[i]))
+	return san->type == GEN_DNS &&
+	       view_ieq(view_of((const char *)ASN1_STRING_get0_data(san->d.dNSName),
+				(size_t)ASN1_STRING_length(san->d.dNSName)),
+			name);
+}
+
+static bool is_for(const GENERAL_NAMES *all, struct view name)
+{
+	for (int i = 0; i < sk_GENERAL_NAME_num(all); i++)
+		if (is_name(sk_GENERAL_NAME_value(all, i), name))
 			return true;
 	return false;
 }
 
-static bool has_same_names(X509 *cert, const struct conf_views *names)
+static void compare_names(X509 *cert, const struct conf_views *names, struct x509_facts *facts)
 {
 	GENERAL_NAMES *all = X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL);
-	size_t n = all ? (size_t)sk_GENERAL_NAME_num(all) : 0;
-	bool same = n == names->n;
-	for (size_t i = 0; same && i < n; i++)
-		same = is_among(sk_GENERAL_NAME_value(all, (int)i), names);
+	for (size_t i = 0; i < names->n && !facts->missing.len; i++)
+		if (!is_for(all, names->rows[i]))
+			facts->missing = names->rows[i];
+	facts->same_names =
+	    !facts->missing.len && all && (size_t)sk_GENERAL_NAME_num(all) == names->n;
 	GENERAL_NAMES_free(all);
-	return same;
+}
+
+static unsigned count_rest(BIO *bio)
+{
+	unsigned n = 0;
+	for (X509 *next; (next = PEM_read_bio_X509(bio, NULL, NULL, (void *)"")); n++)
+		X509_free(next);
+	return n;
 }
 
 /* AKI and serial number, each in base64; the number as it is in DER, with its leading 0. */
@@ -266,7 +279,7 @@ static void fill(X509 *cert, const struct conf_views *names, struct x509_facts *
 	unsigned char md[SHA256_DIGEST_LENGTH];
 	facts->not_before_s = unix_time(X509_get0_notBefore(cert));
 	facts->not_after_s = unix_time(X509_get0_notAfter(cert));
-	facts->same_names = has_same_names(cert, names);
+	compare_names(cert, names, facts);
 	if (X509_digest(cert, EVP_sha256(), md, NULL) == 1)
 		facts->hash = hash_bytes(md, sizeof(md), 0);
 	put_id(cert, facts);
@@ -280,12 +293,14 @@ bool x509_facts(struct view pem, const struct conf_views *names, struct x509_fac
 	EVP_PKEY *key = key_of(pem);
 	bool ok = cert && key && X509_check_private_key(cert, key) == 1;
 	*facts = (struct x509_facts){.hash = 0};
-	if (ok)
+	if (ok) {
 		fill(cert, names, facts);
-	else
+		facts->n_certs = 1 + count_rest(bio);
+	} else {
 		str_text(why, !cert  ? "it holds no certificate"
 			      : !key ? "it holds no private key"
 				     : "its key does not belong to its certificate");
+	}
 	X509_free(cert);
 	EVP_PKEY_free(key);
 	BIO_free(bio);

@@ -26,9 +26,11 @@ bool x509_challenge(struct view name, struct view key_authorization, struct str 
 
 struct x509_facts {
 	int64_t not_before_s, not_after_s;
-	uint64_t hash;   /* of the certificate */
-	bool same_names; /* it is for exactly the names asked about */
-	char id[128];    /* as renewal information wants it (RFC 9773 4.1); "": not to be had */
+	uint64_t hash;       /* of the certificate */
+	bool same_names;     /* it is for exactly the names asked about */
+	struct view missing; /* the first of them that it is not for; empty: for all; borrowed */
+	unsigned n_certs;    /* with its chain */
+	char id[128];        /* as renewal information wants it (RFC 9773 4.1); "": not to be had */
 };
 
 /* Of a certificate in PEM, perhaps with its chain, that comes with its private key.  False with

@@ -35,6 +35,12 @@ bool api_init(struct api *api, const struct admin_host *host)
 	api->token = STR_INIT;
 	api->backlog = 0;
 	api->cache = (struct cache){0};
+	api->auth_tls = NULL;
+	api->auth_tls_mark = api->auth_tls_minute = 0;
+	api->auth_why[0] = '\0';
+	api->auth_logged_us = 0;
+	list_init(&api->passwords);
+	list_init(&api->relays);
 	api->scratch = route_scratch_new();
 	return api->scratch != NULL;
 }
@@ -43,6 +49,7 @@ void api_fini(struct api *api)
 {
 	str_fini(&api->token);
 	cache_clear(&api->cache);
+	tls_client_put(api->auth_tls);
 	if (api->scratch)
 		route_scratch_free(api->scratch);
 	api->scratch = NULL;

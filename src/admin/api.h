@@ -15,6 +15,7 @@
 
 #include "weir/admin/admin.h"
 #include "weir/base/json.h"
+#include "weir/base/list.h"
 #include "weir/filter/passwords.h"
 #include "weir/http/message.h"
 
@@ -31,13 +32,20 @@ struct api {
 	struct str token;              /* owns; empty: nobody may change things over TCP */
 	size_t backlog;                /* bytes of answers not sent yet, over all sessions */
 	unsigned n_streams;            /* sessions that listen to GET /v1/stream */
-	unsigned n_passwords;          /* sessions whose password is being checked, */
-	unsigned n_forwards;           /* or about which an auth service is asked */
+	struct list passwords;         /* entry.c: whose password is being checked, */
+	unsigned n_forwards;           /* or sessions about which an auth service is asked */
 	uint32_t next_auth;            /* the backend whose turn it is then */
-	struct fetcher *fetcher;       /* that it is asked by */
-	struct cache cache;            /* large answers, for a moment */
-	struct message msg;            /* the request being handled */
-	struct message probe;          /* the request being explained */
+	struct fetcher *fetcher;       /* that it is asked by, */
+	struct tls_client *auth_tls;   /* that it is trusted by; counted, NULL: none yet */
+	uint64_t auth_tls_mark;        /* what that was to be made of, */
+	uint64_t auth_tls_minute;      /* and when */
+	char auth_why[160];            /* it did not answer the last time; "": it did */
+	uint64_t auth_logged_us;
+	struct list relays; /* and other nodes are; owns, by relay.c */
+	unsigned n_relays;
+	struct cache cache;   /* large answers, for a moment */
+	struct message msg;   /* the request being handled */
+	struct message probe; /* the request being explained */
 };
 
 /* False without memory. */
@@ -57,7 +65,7 @@ struct answer {
 	struct str body;    /* owns */
 };
 
-enum param { PARAM_POOL, PARAM_BACKEND, N_PARAMS };
+enum param { PARAM_POOL, PARAM_BACKEND, N_PARAMS, PARAM_NODE = 0 };
 
 struct later;
 
@@ -141,7 +149,7 @@ void put_window_buckets(struct json *j, const struct windows *windows);
 void put_backend(struct json *j, const struct pool *pool, uint32_t i);
 /* The members of GET /v1/status, into an open object; `open`: what a reload said, too,
  * which quotes the file. */
-void put_status(struct json *j, const struct admin_host *host, struct arena *arena, bool open);
+void put_status(struct json *j, const struct api *api, struct arena *arena, bool open);
 
 /*
  * Events since an instant as an array; of one pool and backend, when they are not
@@ -163,6 +171,9 @@ bool host_is_ours(const struct conf_views *names, struct view authority);
 #define STREAMS_MAX 16
 /* What they get each second: one server-sent event. */
 void stream_put(struct api *api, struct str *out);
+
+/* What other nodes are asked meanwhile has no more end; after all sessions. */
+void relays_fini(struct api *api);
 
 /* The id of the latest event. */
 uint64_t event_last_id(void);

@@ -32,10 +32,21 @@ static enum entry too_busy(struct call *call, const char *why)
 static void on_password(struct password_wait *password, bool right)
 {
 	struct entry_wait *wait = container_of(password, struct entry_wait, password);
-	wait->api->n_passwords--;
+	list_del(&wait->link);
 	wait->api = NULL;
 	wait->known = right ? PASSWORD_GRANTED : PASSWORD_DENIED;
 	wait->ready(wait);
+}
+
+static bool has_place(const struct api *api, const struct addr_packed *peer)
+{
+	unsigned n = 0, own = 0;
+	list_each (it, &api->passwords) {
+		const struct entry_wait *other = list_entry(it, struct entry_wait, link);
+		own += memcmp(&other->peer, peer, sizeof(*peer)) == 0;
+		n++;
+	}
+	return n < PASSWORDS_ASKING && own < PASSWORDS_ASKING / 4;
 }
 
 /* In a place that is for probes nobody waits: what is remembered is enough there, or not. */
@@ -47,12 +58,13 @@ static enum entry look_up(struct call *call, const struct credentials *credentia
 	if (users && passwords_look(users, credentials, clock_us()) == PASSWORD_RIGHT)
 		return ENTRY_OPEN;
 	wait->password.done = on_password;
-	if (!users || call->only_probes || call->api->n_passwords >= PASSWORDS_ASKING ||
+	wait->password.client = wait->peer;
+	if (!users || call->only_probes || !has_place(call->api, &wait->peer) ||
 	    passwords_ask(users, credentials, PASSWORDS_CONTROL, call->api->loop,
 			  &wait->password) == PASSWORD_BUSY)
 		return too_busy(call, "too many passwords wait to be checked");
 	wait->api = call->api;
-	wait->api->n_passwords++;
+	list_push_back(&wait->api->passwords, &wait->link);
 	return ENTRY_ASKING;
 }
 
@@ -122,7 +134,7 @@ enum entry entry_ask(struct call *call, struct entry_wait *wait)
 void entry_cancel(struct entry_wait *wait)
 {
 	if (wait->api && wait->password.job)
-		wait->api->n_passwords--;
+		list_del(&wait->link);
 	else if (wait->api)
 		wait->api->n_forwards--;
 	wait->api = NULL;

@@ -11,7 +11,8 @@
  *              again, unless entry_cancel comes before
  *
  * No more than PASSWORDS_ASKING and FORWARDS_ASKING wait at a time over all sessions: who
- * guesses here does not fill the line of the routes' users.
+ * guesses here does not fill the line of the routes' users; nor, with a quarter of the places,
+ * that of other clients.
  */
 #ifndef WEIR_ADMIN_ENTRY_H
 #define WEIR_ADMIN_ENTRY_H
@@ -19,7 +20,7 @@
 #include "api.h"
 #include "forward.h"
 
-#define PASSWORDS_ASKING 4
+#define PASSWORDS_ASKING 16
 #define FORWARDS_ASKING 32
 
 enum entry { ENTRY_OPEN, ENTRY_REFUSED, ENTRY_ASKING };
@@ -29,6 +30,7 @@ struct entry_wait {
 	void (*ready)(struct entry_wait *wait);
 	struct addr_packed peer; /* of the client */
 	struct api *api;         /* who is asked counts there; NULL: nobody is */
+	struct list link;        /* a password: among those of api->passwords */
 	struct password_wait password;
 	enum { PASSWORD_UNKNOWN, PASSWORD_DENIED, PASSWORD_GRANTED } known;
 	struct forward forward;

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * status.auth.forward: an auth service is asked about a call, by a GET with its fields, as
- * routes[].auth.forward asks, but over HTTP/1.1 from the control thread, and once.
+ * routes[].auth.forward asks, but over HTTP/1.1 from the control thread.  Where a backend
+ * cannot be asked, or gives no answer at all, another one is, pools.*.retry.attempts times,
+ * within the time of all.  What fails is a problem of GET /v1/status until a good answer.
  */
 #ifndef WEIR_ADMIN_FORWARD_H
 #define WEIR_ADMIN_FORWARD_H
@@ -12,7 +14,12 @@
 
 struct forward {
 	void (*done)(struct forward *forward);
-	struct fetch *fetch; /* while it is asked */
+	struct api *api;
+	struct fetch *fetch;           /* while it is asked */
+	struct str target, question;   /* own; its URL without the scheme, its fields */
+	const struct backend *backend; /* that is asked; only to be told from others */
+	uint32_t tries;                /* that are left */
+	uint64_t until_us;
 	bool answered;
 	const char *why; /* static; no answer came that is one */
 	unsigned status;

@@ -104,9 +104,11 @@ void api_history(struct call *call)
 	}
 	if (!read_query(call, q, &r))
 		return;
+	struct history_row row, before;
 	uint32_t n = 0;
-	while (r.history && n < r.seconds && history_at(r.history, n))
+	while (r.history && n < r.seconds && history_at(r.history, n, &row))
 		n++;
+	bool follows = n && history_at(r.history, n, &before);
 	json_init(&j, &call->answer.body, false);
 	json_object_begin(&j);
 	json_member_view(&j, "pool", r.pool->conf->name);
@@ -114,11 +116,12 @@ void api_history(struct call *call)
 	json_key(&j, "rows");
 	json_array_begin(&j);
 	for (uint32_t age = n; age-- > 0;) {
-		const struct history_row *row = history_at(r.history, age);
-		const struct history_row *before = history_at(r.history, age + 1);
+		history_at(r.history, age, &row);
 		if (age == n - 1)
-			from_us = before ? before->at_us : row->at_us - 1000000;
-		put_row(&j, row, before, r.backend != NULL, wall_minus_mono);
+			from_us = follows ? before.at_us : row.at_us - 1000000;
+		put_row(&j, &row, follows ? &before : NULL, r.backend != NULL, wall_minus_mono);
+		before = row;
+		follows = true;
 	}
 	json_array_end(&j);
 	json_key(&j, "markers");

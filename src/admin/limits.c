@@ -8,8 +8,8 @@
  *        {"key": "192.0.2.7", "refused": N, "last": "2026-11-24T01:02:03.456Z"}]}]}
  *
  * refused: with dry_run, what would have been.  offenders: the keys that were refused most,
- * at most 16; what may be a secret (fields, cookies, queries) is shown as # and part of
- * its hash.
+ * at most 16, and how often since they are remembered; what may be a secret (fields, cookies,
+ * queries) is shown as # and part of its hash.
  */
 #include "limits.h"
 

@@ -3,6 +3,7 @@
 #include "metric.h"
 
 #include <stdio.h>
+#include <string.h>
 
 static void put_escaped(struct str *out, struct view v, bool quotes)
 {
@@ -91,4 +92,14 @@ void metric_counter_name(struct metric_counter *out, const char *prefix, const c
 		name = VIEW("responses");
 	}
 	snprintf(out->name, sizeof(out->name), "%s_" VIEW_FMT "_total", prefix, VIEW_ARG(name));
+}
+
+void metric_counter_next(struct metric *m, struct metric_counter *out, const char *prefix,
+			 const char *row, const char *help)
+{
+	const struct metric_counter last = *out;
+	metric_counter_name(out, prefix, row);
+	if (strcmp(out->name, last.name) != 0)
+		metric_family(m, out->name, "counter",
+			      out->code_class.len ? "responses by class of status" : help);
 }

@@ -40,5 +40,9 @@ struct metric_counter {
 	struct view code_class;
 };
 void metric_counter_name(struct metric_counter *out, const char *prefix, const char *row);
+/* The same and, where the row before (`out` as it was; zero: none) was of another family, its head.
+ */
+void metric_counter_next(struct metric *m, struct metric_counter *out, const char *prefix,
+			 const char *row, const char *help);
 
 #endif

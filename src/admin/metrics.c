@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * GET /metrics.  Counters come out of the tables' rows; a latency histogram
- * appears with its first sample.  Quantities are in base units, names as
+ * GET /metrics.  Counters come out of the tables' rows.  Quantities are in base units, names as
  * Prometheus wants them.
  */
+#include "metrics.h"
 #include "api.h"
 #include "certificates.h"
 #include "counters.h"
 #include "limits.h"
-#include "metric.h"
 #include "mirror.h"
 #include "process.h"
 #include "sources.h"
@@ -16,23 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "weir/health/health.h"
 #include "weir/stats/meter.h"
-
-struct scene {
-	struct metric m;
-	struct admin_status status;
-	const struct pool *pools;
-	uint32_t n_pools;
-	bool scoped;           /* to one pool */
-	struct view **backend; /* "{pool="p",backend="b"" by pool and backend: escaped once */
-	struct str labels;     /* owns; of the histogram being written */
-};
-
-static uint32_t load_u32(const _Atomic uint32_t *n)
-{
-	return atomic_load_explicit(n, memory_order_relaxed);
-}
 
 static void single(struct metric *m, const char *name, const char *type, const char *help,
 		   uint64_t n)
@@ -74,16 +57,10 @@ static void put_daemon(struct scene *s)
 
 static void put_totals(struct scene *s)
 {
-	struct metric_counter c;
-	char last[METRIC_NAME_MAX] = "";
+	struct metric_counter c = {0};
 	for (size_t i = 0; i < s->status.n_totals; i++) {
 		const struct admin_counter *row = &s->status.totals[i];
-		metric_counter_name(&c, "weir", row->name);
-		if (strcmp(c.name, last) != 0)
-			metric_family(&s->m, c.name, "counter",
-				      c.code_class.len ? "responses by class of status"
-						       : row->sentence);
-		memcpy(last, c.name, sizeof(last));
+		metric_counter_next(&s->m, &c, "weir", row->name, row->sentence);
 		metric_begin(&s->m, c.name);
 		if (c.code_class.len)
 			metric_label(&s->m, "code_class", c.code_class);
@@ -153,6 +130,16 @@ static void put_shared(struct scene *s)
 	       "times this node told the others its load", s->status.shared.published);
 	single(&s->m, "weir_shared_failed_total", "counter", "times it could not",
 	       s->status.shared.failed);
+	single(&s->m, "weir_shared_pins_told_total", "counter",
+	       "learned pins that were told to the other nodes", s->status.shared.pins_told);
+	single(&s->m, "weir_shared_pins_heard_total", "counter",
+	       "learned pins that were heard, its own included", s->status.shared.pins_heard);
+	single(&s->m, "weir_shared_pins_lost_total", "counter",
+	       "learned pins that found no room to wait in and were not told",
+	       s->status.shared.pins_lost);
+	single(&s->m, "weir_shared_pins_unread_total", "counter",
+	       "entries of the server that are no learned pins, or too long",
+	       s->status.shared.pins_unread);
 }
 
 static void put_reasons(struct scene *s)
@@ -232,6 +219,8 @@ static void put_memory(struct scene *s)
 		metric_label(m, "kind", view_str(s->status.memory[i].name));
 		metric_u64(m, s->status.memory[i].n);
 	}
+	single(m, "weir_latencies_lost_total", "counter",
+	       "Latencies that were not counted for want of memory.", hist_lost());
 }
 
 static void put_workers(struct scene *s)
@@ -293,328 +282,6 @@ static void make_labels(struct scene *s, struct arena *arena)
 			metric_label(&labels, "pool", pool->conf->name);
 			metric_label(&labels, "backend", pool->backends[i]->name);
 			s->backend[p][i] = arena_view(arena, str_as_view(&s->labels));
-		}
-	}
-}
-
-static void begin_backend(struct scene *s, const char *name, uint32_t p, uint32_t i)
-{
-	metric_begin(&s->m, name);
-	metric_labels(&s->m, s->backend[p][i]);
-}
-
-static uint64_t is_up(const struct pool *pool, uint32_t i)
-{
-	return backend_state_takes_new(backend_state(pool->backends[i]));
-}
-
-static uint64_t weight(const struct pool *pool, uint32_t i)
-{
-	return pool->weights[i];
-}
-
-static uint64_t in_flight(const struct pool *pool, uint32_t i)
-{
-	return backend_in_flight(pool->backends[i]);
-}
-
-static uint64_t n_streams(const struct pool *pool, uint32_t i)
-{
-	return backend_streams(pool->backends[i]);
-}
-
-static uint64_t n_connections(const struct pool *pool, uint32_t i)
-{
-	return load_u32(&pool->backends[i]->n_upconns);
-}
-
-static uint64_t n_idle(const struct pool *pool, uint32_t i)
-{
-	const struct backend *b = pool->backends[i];
-	uint64_t n = 0;
-	for (unsigned w = 0; w < b->n_workers; w++)
-		n += load_u32(&b->local[w]->n_idle_shown);
-	return n;
-}
-
-static const struct gauge {
-	const char *name, *help;
-	uint64_t (*get)(const struct pool *pool, uint32_t i);
-} gauges[] = {
-    {"weir_backend_up", "1 while the backend takes new requests, by its state.", is_up},
-    {"weir_backend_weight", "Weight in effect.", weight},
-    {"weir_backend_in_flight", "Attempts in flight.", in_flight},
-    {"weir_backend_streams", "Of them, streams and tunnels that are open.", n_streams},
-    {"weir_backend_connections", "Connections to the backend.", n_connections},
-    {"weir_backend_idle_connections", "Connections kept for the next request.", n_idle},
-};
-
-static void put_gauge(struct scene *s, const struct gauge *gauge)
-{
-	metric_family(&s->m, gauge->name, "gauge", gauge->help);
-	for (uint32_t p = 0; p < s->n_pools; p++) {
-		for (uint32_t i = 0; i < s->pools[p].n; i++) {
-			begin_backend(s, gauge->name, p, i);
-			metric_u64(&s->m, gauge->get(&s->pools[p], i));
-		}
-	}
-}
-
-/* One sample a state, 1 for the one it is in. */
-static void put_states(struct scene *s)
-{
-	metric_family(&s->m, "weir_backend_state", "gauge",
-		      "1 for the state the backend is in, 0 for the others.");
-	for (uint32_t p = 0; p < s->n_pools; p++) {
-		for (uint32_t i = 0; i < s->pools[p].n; i++) {
-			const struct backend *b = s->pools[p].backends[i];
-			for (int state = 0; state < N_BACKEND_STATES; state++) {
-				begin_backend(s, "weir_backend_state", p, i);
-				metric_label(
-				    &s->m, "state",
-				    view_str(backend_state_name((enum backend_state)state)));
-				metric_u64(&s->m, (int)health_state(b) == state);
-			}
-		}
-	}
-}
-
-/* ---- health checks ---- */
-
-/* NULL unless it is checked and has been at least once. */
-static const struct health_facts *checked(const struct scene *s, uint32_t p, uint32_t i)
-{
-	const struct health_facts *facts = health_facts(s->pools[p].backends[i]);
-	return facts && facts->n_checks ? facts : NULL;
-}
-
-static void put_checks(struct scene *s)
-{
-	static const char *const total = "weir_backend_checks_total";
-	static const char *const last = "weir_backend_last_check_duration_seconds";
-	const struct health_facts *facts;
-	metric_family(&s->m, total, "counter", "health checks by their result");
-	for (uint32_t p = 0; p < s->n_pools; p++) {
-		for (uint32_t i = 0; i < s->pools[p].n; i++) {
-			if (!(facts = checked(s, p, i)))
-				continue;
-			begin_backend(s, total, p, i);
-			metric_label(&s->m, "result", VIEW("pass"));
-			metric_u64(&s->m, facts->n_passed);
-			begin_backend(s, total, p, i);
-			metric_label(&s->m, "result", VIEW("fail"));
-			metric_u64(&s->m, facts->n_failed);
-		}
-	}
-	metric_family(&s->m, last, "gauge", "How long the last health check took.");
-	for (uint32_t p = 0; p < s->n_pools; p++) {
-		for (uint32_t i = 0; i < s->pools[p].n; i++) {
-			if (!(facts = checked(s, p, i)))
-				continue;
-			begin_backend(s, last, p, i);
-			metric_seconds(&s->m, facts->checks[0].duration_us);
-		}
-	}
-}
-
-static void put_load_probes(struct scene *s)
-{
-	metric_family(&s->m, "weir_backend_load_probes_total", "counter",
-		      "questions for a backend's load (prequal.path) by their result");
-	for (uint32_t p = 0; p < s->n_pools; p++) {
-		for (uint32_t i = 0; i < s->pools[p].n; i++) {
-			const struct backend *b = s->pools[p].backends[i];
-			const struct health_facts *facts = health_facts(b);
-			if (!facts || !facts->asked_load)
-				continue;
-			begin_backend(s, "weir_backend_load_probes_total", p, i);
-			metric_label(&s->m, "result", VIEW("answered"));
-			metric_u64(&s->m, facts->n_loads);
-			begin_backend(s, "weir_backend_load_probes_total", p, i);
-			metric_label(&s->m, "result", VIEW("lost"));
-			metric_u64(&s->m, facts->n_loads_lost);
-		}
-	}
-}
-
-static void put_ejections(struct scene *s)
-{
-	metric_family(&s->m, "weir_backend_ejections_total", "counter",
-		      "ejections for what live traffic met, by cause");
-	for (uint32_t p = 0; p < s->n_pools; p++) {
-		for (uint32_t i = 0; i < s->pools[p].n; i++) {
-			const struct backend *b = s->pools[p].backends[i];
-			const struct health_facts *facts = health_facts(b);
-			for (int e = 0; facts && e < N_EJECTIONS; e++) {
-				begin_backend(s, "weir_backend_ejections_total", p, i);
-				metric_label(&s->m, "cause",
-					     view_str(ejection_name((enum ejection)e)));
-				metric_u64(&s->m, facts->ejections[e]);
-			}
-		}
-	}
-}
-
-static void put_backend_counters(struct scene *s)
-{
-	struct metric_counter c;
-	char last[METRIC_NAME_MAX] = "";
-	for (size_t r = 0; r < n_backend_counter_rows; r++) {
-		const struct counter_row *row = &backend_counter_rows[r];
-		metric_counter_name(&c, "weir_backend", row->name);
-		if (strcmp(c.name, last) != 0)
-			metric_family(&s->m, c.name, "counter",
-				      c.code_class.len ? "responses by class of status"
-						       : row->sentence);
-		memcpy(last, c.name, sizeof(last));
-		for (uint32_t p = 0; p < s->n_pools; p++) {
-			for (uint32_t i = 0; i < s->pools[p].n; i++) {
-				const struct backend *b = s->pools[p].backends[i];
-				begin_backend(s, c.name, p, i);
-				if (c.code_class.len)
-					metric_label(&s->m, "code_class", c.code_class);
-				metric_u64(&s->m, backend_counter(b, row));
-			}
-		}
-	}
-}
-
-/* ---- latency ---- */
-
-/*
- * Histograms are most of the text, so buckets are where a quantile is asked for: of
- * every phase for a pool, of `wait` and `total` for a backend, and for its other
- * phases the time spent.  The borders are powers of two of a microsecond, where
- * struct hist_octaves has its own.
- */
-#define FIRST_OCTAVE 2 /* the first that is above all of the first border */
-static const char *const borders[] = {
-    "0.000064", "0.000128", "0.000256", "0.000512", "0.001024",  "0.002048", "0.004096",
-    "0.008192", "0.016384", "0.032768", "0.065536", "0.131072",  "0.262144", "0.524288",
-    "1.048576", "2.097152", "4.194304", "8.388608", "16.777216",
-};
-
-static char *put_bytes(char *at, struct view v)
-{
-	memcpy(at, v.ptr, v.len);
-	return at + v.len;
-}
-
-static char *put_bucket(char *at, struct view labels, const char *le, uint64_t n)
-{
-	at = digits_u64(stpcpy(stpcpy(put_bytes(at, labels), le), "\"} "), n);
-	*at++ = '\n';
-	return at;
-}
-
-/* family_part{pool="p",backend="b",phase="x" */
-static void put_phase_name(struct str *out, const char *family, const char *part,
-			   struct view labels, enum phase phase)
-{
-	str_text(out, family);
-	str_text(out, part);
-	str_view(out, labels);
-	str_text(out, ",phase=\"");
-	str_text(out, phase_name(phase));
-	str_char(out, '"');
-}
-
-/*
- * `labels` are those without phase and le.  Whole microseconds are cut off, so "less
- * than the border" is "at most the border".
- */
-static void put_histogram(struct scene *s, const char *family, struct view labels, enum phase phase,
-			  const struct hist_octaves *octaves)
-{
-	struct str *line = &s->labels, *out = s->m.out;
-	uint64_t below = 0;
-	uint32_t octave = 0;
-	str_reset(line);
-	put_phase_name(line, family, "_bucket", labels, phase);
-	str_text(line, ",le=\"");
-	struct view start = str_as_view(line);
-	if (!str_reserve(out, (ARRAY_LEN(borders) + 1) * (start.len + 16 + DIGITS_U64)))
-		return;
-	char *at = out->ptr + out->len;
-	for (size_t i = 0; i < ARRAY_LEN(borders); i++) {
-		for (; octave < FIRST_OCTAVE + i; octave++)
-			below += octaves->count[octave];
-		at = put_bucket(at, start, borders[i], below);
-	}
-	at = put_bucket(at, start, "+Inf", octaves->n);
-	out->len = (size_t)(at - out->ptr);
-	s->m.has_labels = true;
-	put_phase_name(out, family, "_sum", labels, phase);
-	metric_seconds(&s->m, octaves->sum_us);
-	put_phase_name(out, family, "_count", labels, phase);
-	metric_u64(&s->m, octaves->n);
-}
-
-static void put_pool_phases(struct scene *s)
-{
-	static const char *const family = "weir_pool_phase_duration_seconds";
-	metric_family(&s->m, family, "histogram",
-		      "Phases of exchanges that succeeded, up to the last full second.");
-	for (uint32_t p = 0; p < s->n_pools; p++) {
-		struct str text = STR_INIT;
-		struct metric labels = {.out = &text};
-		const struct windows *windows = s->pools[p].state->windows;
-		metric_label(&labels, "pool", s->pools[p].conf->name);
-		for (int phase = 0; phase < N_PHASES; phase++) {
-			struct hist_octaves octaves;
-			if (windows && windows_octaves(windows, (enum phase)phase, &octaves))
-				put_histogram(s, family, str_as_view(&text), (enum phase)phase,
-					      &octaves);
-		}
-		str_fini(&text);
-	}
-}
-
-/* A thousand fit no cache: the next is asked for. */
-static void prefetch_ahead(const struct pool *pool, uint32_t i)
-{
-	if (i + 1 < pool->n && pool->backends[i + 1]->windows)
-		windows_prefetch_octaves(pool->backends[i + 1]->windows);
-}
-
-static void put_backend_phases(struct scene *s)
-{
-	static const char *const family = "weir_backend_phase_duration_seconds";
-	static const enum phase phases[] = {PHASE_wait, PHASE_total};
-	struct hist_octaves octaves;
-	metric_family(&s->m, family, "histogram",
-		      "Phases wait and total of exchanges that succeeded, up to the last full "
-		      "second.");
-	for (uint32_t p = 0; p < s->n_pools; p++) {
-		for (uint32_t i = 0; i < s->pools[p].n; i++) {
-			const struct backend *b = s->pools[p].backends[i];
-			prefetch_ahead(&s->pools[p], i);
-			for (size_t k = 0; b->windows && k < ARRAY_LEN(phases); k++)
-				if (windows_octaves(b->windows, phases[k], &octaves))
-					put_histogram(s, family, s->backend[p][i], phases[k],
-						      &octaves);
-		}
-	}
-}
-
-static void put_backend_time(struct scene *s)
-{
-	static const char *const family = "weir_backend_phase_seconds_total";
-	struct hist_octaves octaves;
-	metric_family(&s->m, family, "counter",
-		      "time that exchanges which succeeded spent, by phase; without total");
-	for (uint32_t p = 0; p < s->n_pools; p++) {
-		for (uint32_t i = 0; i < s->pools[p].n; i++) {
-			const struct backend *b = s->pools[p].backends[i];
-			prefetch_ahead(&s->pools[p], i);
-			for (int phase = 0; b->windows && phase < PHASE_total; phase++) {
-				if (!windows_octaves(b->windows, (enum phase)phase, &octaves))
-					continue;
-				begin_backend(s, family, p, i);
-				metric_label(&s->m, "phase",
-					     view_str(phase_name((enum phase)phase)));
-				metric_seconds(&s->m, octaves.sum_us);
-			}
 		}
 	}
 }
@@ -720,16 +387,8 @@ void api_metrics(struct call *call)
 	}
 	make_labels(&s, call->arena);
 	put_pools(&s);
-	for (size_t i = 0; i < ARRAY_LEN(gauges); i++)
-		put_gauge(&s, &gauges[i]);
-	put_states(&s);
-	put_checks(&s);
-	put_load_probes(&s);
-	put_ejections(&s);
-	put_backend_counters(&s);
-	put_pool_phases(&s);
-	put_backend_phases(&s);
-	put_backend_time(&s);
+	put_backend_metrics(&s);
+	put_time_metrics(&s);
 	if (s.m.open)
 		str_text(s.m.out, "# EOF\n");
 	str_fini(&s.labels);

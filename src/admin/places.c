@@ -14,12 +14,8 @@ void places_init(struct places *places)
 
 struct place place_of(const struct addr *peer, bool remote)
 {
-	struct place place = {.remote = remote, .address = addr_pack(peer)};
+	struct place place = {.remote = remote, .address = addr_pack_client(peer)};
 	list_init(&place.link);
-	place.address.port = 0;
-	/* whoever has one has its /64; those of IPv4 on a socket for both are one each */
-	if (place.address.family == AF_INET6 && !addr_ip_is_mapped(place.address.ip))
-		memset(place.address.ip + 8, 0, 8);
 	return place;
 }
 

@@ -123,6 +123,7 @@ static void put_backend_with(struct json *j, const struct pool *pool, uint32_t i
 			   (double)atomic_load_explicit(&b->health_share, memory_order_relaxed) /
 			       SHARE_FULL);
 	json_member_u64(j, "in_flight", backend_in_flight(b));
+	json_member_bool(j, "idle", backend_is_idle(b));
 	json_member_u64(j, "streams", backend_streams(b));
 	if (b->others_in_flight > 0 || b->others_rate > 0) {
 		json_member_double(j, "others_in_flight", b->others_in_flight);

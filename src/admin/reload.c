@@ -34,7 +34,7 @@ void api_reload(struct call *call)
 	}
 	json_init(&j, &call->answer.body, false);
 	json_object_begin(&j);
-	put_status(&j, &call->api->host, call->arena, true);
+	put_status(&j, call->api, call->arena, true);
 	json_member_view(&j, "diagnostics", str_as_view(&diagnostics));
 	json_object_end(&j);
 	str_fini(&diagnostics);

@@ -107,7 +107,7 @@ static void put_verdict(struct json *j, const struct pool *pool, const struct sc
 	json_member_text(j, "sentence", scaling_sentence(s));
 	json_member_text(j, "meaning", verdict_sentence(verdict));
 	json_key(j, "next");
-	if (s->opinion.agreed) {
+	if (s->opinion.agreed && verdict == s->opinion.verdict) { /* else it would not be shown */
 		json_object_begin(j);
 		json_member_text(j, "verdict", verdict_name(s->opinion.next));
 		json_member_u64(j, "looks", s->opinion.agreed);
@@ -416,9 +416,8 @@ static void put_littles_law(struct json *j, const struct backend *b)
 	static const enum phase phases[] = {PHASE_connect, PHASE_wait, PHASE_transfer};
 	double in_flight = 0, time_us = 0, rate = 0;
 	uint32_t n = 0;
-	for (const struct history_row *row;
-	     b->history && n < 10 && (row = history_at(b->history, n)); n++)
-		in_flight += (double)row->in_flight;
+	for (struct history_row row; b->history && n < 10 && history_at(b->history, n, &row); n++)
+		in_flight += (double)row.in_flight;
 	for (size_t i = 0; b->windows && i < ARRAY_LEN(phases); i++) {
 		struct hist_total t;
 		windows_read(b->windows, phases[i], WINDOW_10S, &t);

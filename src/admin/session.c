@@ -3,23 +3,16 @@
  * Framing of requests and answers.  The head stays in `in` until the request is
  * answered and is parsed once more then: all sessions share one struct message.
  */
-#include "session.h"
-
 #include <stdlib.h>
-#include <time.h>
 
 #include "dialect.h"
+#include "session_write.h"
 
 #include "weir/base/check.h"
 #include "weir/base/clock.h"
 
 /* Answers that all clients together may leave unread before TCP clients get 503. */
 #define BACKLOG_MAX ((size_t)64 << 20)
-/* A buffer that grew past this for one answer is given back. */
-#define KEEP_BYTES ((size_t)64 << 10)
-/* Room for the head of an answer. */
-#define HEAD_BYTES 1024
-
 static const struct h1_limits limits = {
     .head_bytes = 16 * 1024, .line_bytes = 8 * 1024, .n_headers = 64};
 
@@ -34,25 +27,6 @@ void session_init(struct session *s, struct api *api, bool trusted)
 	s->in = s->content = s->out = s->later_key = STR_INIT;
 }
 
-/* A text counts once, however many send it. */
-static void take_rest(struct session *s, struct text *text)
-{
-	if (text->n_senders++ == 0)
-		s->api->backlog += text->str.len;
-	s->rest = text_get(text);
-	s->rest_sent = 0;
-}
-
-static void drop_rest(struct session *s)
-{
-	if (!s->rest)
-		return;
-	if (--s->rest->n_senders == 0)
-		s->api->backlog -= s->rest->str.len;
-	text_put(s->rest);
-	s->rest = NULL;
-}
-
 void session_fini(struct session *s)
 {
 	if (s->later)
@@ -64,7 +38,7 @@ void session_fini(struct session *s)
 	str_fini(&s->content);
 	str_fini(&s->out);
 	str_fini(&s->later_key);
-	drop_rest(s);
+	session_drop_rest(s);
 }
 
 void session_put(struct session *s, struct view bytes)
@@ -80,191 +54,6 @@ static void cut(struct str *in, size_t at, size_t n)
 	memmove(in->ptr + at, in->ptr + at + n, in->len - at - n);
 	in->len -= n;
 	in->ptr[in->len] = '\0';
-}
-
-/* ---- answers ---- */
-
-static void put_date(struct h1_out *out)
-{
-	char text[40];
-	time_t now = (time_t)(clock_wall_us() / 1000000);
-	struct tm tm;
-	gmtime_r(&now, &tm);
-	size_t len = strftime(text, sizeof(text), "%a, %d %b %Y %H:%M:%S GMT", &tm);
-	h1_put_header(out, VIEW("Date"), view_of(text, len));
-}
-
-static void put_allow(struct h1_out *out, unsigned allow)
-{
-	static const struct {
-		enum method method;
-		const char *text;
-	} names[] = {{METHOD_GET, "GET, HEAD"}, {METHOD_POST, "POST"}, {METHOD_DELETE, "DELETE"}};
-	char room[64];
-	struct str text = str_fixed(room, sizeof(room));
-	for (size_t i = 0; i < ARRAY_LEN(names); i++)
-		if (allow & 1u << names[i].method)
-			str_printf(&text, "%s%s", text.len ? ", " : "", names[i].text);
-	h1_put_header(out, VIEW("Allow"), str_as_view(&text));
-}
-
-/* The page carries all it needs and talks to nobody else; no other page may frame it. */
-static void put_page_policy(struct h1_out *out)
-{
-	h1_put_header(out, VIEW("Content-Security-Policy"),
-		      VIEW("default-src 'none'; style-src 'unsafe-inline'; script-src "
-			   "'unsafe-inline'; connect-src 'self'; img-src data:; base-uri 'none'; "
-			   "form-action 'none'; frame-ancestors 'none'"));
-	h1_put_header(out, VIEW("Referrer-Policy"), VIEW("no-referrer"));
-}
-
-static void put_challenge(struct h1_out *out, struct view realm)
-{
-	char room[HEAD_BYTES / 2];
-	struct str text = str_fixed(room, sizeof(room));
-	str_printf(&text, "Basic realm=\"" VIEW_FMT "\", charset=\"UTF-8\"", VIEW_ARG(realm));
-	h1_put_header(out, VIEW("WWW-Authenticate"), str_as_view(&text));
-}
-
-static void put_head(struct session *s, const struct answer *answer, size_t body_len)
-{
-	char room[HEAD_BYTES];
-	struct h1_out out = h1_out_init(room, sizeof(room));
-	h1_put_status_line(&out, answer->status, VIEW_NONE);
-	put_date(&out);
-	h1_put_header(&out, VIEW("Content-Type"), view_str(answer->type));
-	if (!answer->goes_on)
-		h1_put_header_u64(&out, VIEW("Content-Length"), body_len);
-	h1_put_header(&out, VIEW("Cache-Control"), VIEW("no-store"));
-	h1_put_header(&out, VIEW("X-Content-Type-Options"), VIEW("nosniff"));
-	if (view_starts(view_str(answer->type), VIEW("text/html")) && !answer->is_anothers)
-		put_page_policy(&out);
-	if (answer->allow)
-		put_allow(&out, answer->allow);
-	if (answer->needs_token)
-		h1_put_header(&out, VIEW("WWW-Authenticate"), VIEW("Bearer realm=\"weir\""));
-	if (answer->realm.len)
-		put_challenge(&out, answer->realm);
-	if (answer->retry)
-		h1_put_header(&out, VIEW("Retry-After"), VIEW("1"));
-	if (!s->keep_alive)
-		h1_put_header(&out, VIEW("Connection"), VIEW("close"));
-	else if (s->version_minor == 0)
-		h1_put_header(&out, VIEW("Connection"), VIEW("keep-alive"));
-	check(!out.overflow);
-	str_put(&s->out, out.ptr, out.len);
-	str_view(&s->out, answer->fields);
-	str_text(&s->out, "\r\n");
-}
-
-static void put_out(struct session *s, struct answer *answer)
-{
-	struct view body = str_as_view(&answer->body);
-	size_t before = s->out.len;
-	s->keep_alive = s->keep_alive && !answer->goes_on;
-	if (!view_ends(body, VIEW("\n"))) /* for people with curl */
-		str_char(&answer->body, '\n');
-	bool large = answer->body.len > KEEP_BYTES && !s->head_only && !answer->goes_on;
-	size_t len = answer->body.len;
-	if (answer->body.overflow || !str_reserve(&s->out, (large ? 0 : len) + HEAD_BYTES)) {
-		answer_error(answer, 503, "out of memory for this answer");
-		large = false;
-		len = answer->body.len;
-	}
-	struct text *text = large ? text_new(&answer->body) : NULL;
-	put_head(s, answer, len);
-	if (text) /* not copied: a thousand backends make megabytes */
-		take_rest(s, text);
-	else if (!s->head_only)
-		str_view(&s->out, str_as_view(&answer->body));
-	text_put(text);
-	str_fini(&answer->body);
-	s->api->backlog += s->out.len - before;
-	s->n_requests++;
-	/* cut short, it cannot be told from a whole answer: end without it */
-	if (s->out.overflow)
-		s->keep_alive = false;
-	s->state = s->keep_alive ? SESSION_HEAD : SESSION_CLOSING;
-	if (answer->goes_on && !s->head_only && !s->out.overflow) {
-		s->state = SESSION_STREAM;
-		s->api->n_streams++;
-	}
-}
-
-/* What was made for somebody else a moment ago. */
-static void put_text(struct session *s, const struct cached *made)
-{
-	struct answer answer = {.status = 200, .type = made->type, .body = STR_INIT};
-	size_t before = s->out.len;
-	put_head(s, &answer, made->text->str.len);
-	take_rest(s, made->text);
-	s->api->backlog += s->out.len - before;
-	s->n_requests++;
-	if (s->out.overflow)
-		s->keep_alive = false;
-	s->state = s->keep_alive ? SESSION_HEAD : SESSION_CLOSING;
-}
-
-void session_push(struct session *s, struct view bytes)
-{
-	check(s->state == SESSION_STREAM);
-	if (session_out(s).len || !str_reserve(&s->out, bytes.len))
-		return;
-	str_view(&s->out, bytes);
-	s->api->backlog += bytes.len;
-}
-
-static void end_with(struct session *s, struct answer *answer)
-{
-	s->keep_alive = false;
-	s->in.len = s->seen = 0;
-	put_out(s, answer);
-}
-
-static void refuse(struct session *s, enum reject why)
-{
-	struct answer answer = {.body = STR_INIT};
-	answer_error(&answer, reject_status(why), "%s", reject_sentence(why));
-	if (answer.status == 405)
-		answer.allow = 1u << METHOD_GET | 1u << METHOD_POST | 1u << METHOD_DELETE;
-	s->head_only = false;
-	end_with(s, &answer);
-}
-
-void session_time_out(struct session *s)
-{
-	struct answer answer = {.body = STR_INIT};
-	answer_error(&answer, 408, "the request came too slowly");
-	s->head_only = false;
-	end_with(s, &answer);
-}
-
-void session_sent(struct session *s, size_t n)
-{
-	if (s->sent == s->out.len) {
-		s->rest_sent += n;
-		if (s->rest_sent == s->rest->str.len)
-			drop_rest(s);
-		return;
-	}
-	s->sent += n;
-	s->api->backlog -= n;
-	if (s->sent < s->out.len)
-		return;
-	s->sent = 0;
-	if (s->out.cap > KEEP_BYTES)
-		str_fini(&s->out);
-	s->out.len = 0;
-}
-
-/* With a key, for whoever asks for the same in a moment, if it is worth it. */
-static void put_and_keep(struct session *s, struct answer *answer, struct view key)
-{
-	const char *type = answer->type;
-	bool keeps = key.len && answer->status == 200;
-	put_out(s, answer);
-	if (keeps && s->rest)
-		cache_add(&s->api->cache, key, s->rest, type);
 }
 
 /* ---- answers that come later ---- */
@@ -295,13 +84,28 @@ void later_answer(struct later *later, struct answer *answer)
 	}
 	bool waited = s->state == SESSION_WAITING;
 	s->later = NULL;
-	put_and_keep(s, answer, str_as_view(&s->later_key));
+	session_answer_and_keep(s, answer, str_as_view(&s->later_key));
 	str_fini(&s->later_key);
 	if (waited && s->ready)
 		s->ready(s);
 }
 
 /* ---- requests ---- */
+
+static void on_entry(struct entry_wait *wait);
+
+static struct call call_of(struct session *s)
+{
+	struct call call = {.api = s->api,
+			    .msg = &s->api->msg,
+			    .trusted = s->trusted,
+			    .only_probes = s->only_probes,
+			    .session = s};
+	call.arena = arena_new();
+	call.answer.body = STR_INIT;
+	s->entry.ready = on_entry;
+	return call;
+}
 
 /* What an answer depends on, beside the state of the daemon; empty: it is made anew. */
 static struct view key_of(const struct call *call)
@@ -319,11 +123,16 @@ static struct view key_of(const struct call *call)
 	return v;
 }
 
+static void look(struct session *s);
+
 /* In the loop of the API; session_run goes on. */
 static void on_entry(struct entry_wait *wait)
 {
 	struct session *s = container_of(wait, struct session, entry);
-	s->state = SESSION_KNOWN;
+	if (s->state == SESSION_STREAM)
+		look(s);
+	else
+		s->state = SESSION_KNOWN;
 	if (s->ready)
 		s->ready(s);
 }
@@ -331,11 +140,33 @@ static void on_entry(struct entry_wait *wait)
 /* Whether the call goes on; else there is an answer, or the session is WAITING for somebody's. */
 static bool may_enter(struct session *s, struct call *call)
 {
-	s->entry.ready = on_entry;
 	enum entry entry = entry_ask(call, &s->entry);
 	if (entry == ENTRY_ASKING)
 		s->state = SESSION_WAITING;
 	return entry == ENTRY_OPEN;
+}
+
+/* The same request once more; who was let in for good may have lost it. */
+static void look(struct session *s)
+{
+	enum reject why;
+	struct call call = call_of(s);
+	bool read = h1_parse_request(str_as_view(&s->in), &limits, call.msg, &why) == H1_OK;
+	if (!read || entry_ask(&call, &s->entry) == ENTRY_REFUSED) {
+		s->state = SESSION_CLOSING;
+		s->api->n_streams--;
+	}
+	str_fini(&call.answer.body);
+	arena_free(call.arena);
+}
+
+void session_look(struct session *s, uint64_t now_us)
+{
+	check(s->state == SESSION_STREAM);
+	if (now_us < s->look_us || s->entry.api) /* it is asked at this moment */
+		return;
+	s->look_us = now_us + SESSION_LOOK_US;
+	look(s);
 }
 
 static void make_answer(struct session *s, struct call *call, uint64_t n_before)
@@ -345,14 +176,14 @@ static void make_answer(struct session *s, struct call *call, uint64_t n_before)
 	struct view key = key_of(call);
 	const struct cached *made = key.len ? cache_find(&api->cache, key, conf) : NULL;
 	if (made) {
-		put_text(s, made);
+		session_answer_cached(s, made);
 		return;
 	}
 	str_reset(&s->later_key);
 	str_view(&s->later_key, key); /* it may be there before api_dispatch returns */
 	api_dispatch(call);
 	if (!s->later && s->n_requests == n_before)
-		put_and_keep(s, &call->answer, key);
+		session_answer_and_keep(s, &call->answer, key);
 }
 
 static void answer_request(struct session *s)
@@ -360,16 +191,10 @@ static void answer_request(struct session *s)
 	struct api *api = s->api;
 	enum reject why;
 	if (h1_parse_request(view_of(s->in.ptr, s->head_len), &limits, &api->msg, &why) != H1_OK) {
-		refuse(s, why);
+		session_refuse(s, why);
 		return;
 	}
-	struct call call = {.api = api,
-			    .msg = &api->msg,
-			    .trusted = s->trusted,
-			    .only_probes = s->only_probes,
-			    .session = s};
-	call.arena = arena_new();
-	call.answer.body = STR_INIT;
+	struct call call = call_of(s);
 	call.body = str_as_view(&s->content);
 	s->keep_alive = api->msg.keep_alive && !s->only_probes;
 	s->version_minor = api->msg.version_minor;
@@ -383,14 +208,16 @@ static void answer_request(struct session *s)
 	if (s->later)
 		s->state = SESSION_WAITING;
 	else if (s->n_requests == n_before && !parked)
-		put_out(s, &call.answer);
+		session_answer(s, &call.answer);
 	arena_free(call.arena);
 	if (parked)
 		return;
-	if (s->state != SESSION_CLOSING)
+	if (s->state == SESSION_STREAM) /* its head is needed again */
+		s->in.len = s->head_len;
+	else if (s->state != SESSION_CLOSING)
 		cut(&s->in, 0, s->head_len);
 	s->seen = 0;
-	if (s->content.cap > KEEP_BYTES / 4)
+	if (s->content.cap > SESSION_KEEP_BYTES / 4)
 		str_fini(&s->content);
 }
 
@@ -431,7 +258,7 @@ static bool read_head(struct session *s)
 		s->seen = in.len;
 		return false;
 	case H1_BAD:
-		refuse(s, why);
+		session_refuse(s, why);
 		return true;
 	case H1_OK:
 		break;
@@ -454,7 +281,7 @@ static bool read_body(struct session *s)
 	cut(&s->in, s->head_len, piece.consumed);
 	switch (result) {
 	case H1_BAD:
-		refuse(s, why);
+		session_refuse(s, why);
 		return true;
 	case H1_OK:
 		answer_request(s);
@@ -471,6 +298,44 @@ static bool read_body(struct session *s)
 	return false;
 }
 
+/* ---- the end of this process's part ---- */
+
+/* Clients ask again by themselves when a kept connection ends before an answer (RFC 9112 9.3.1);
+ * and people at a prompt, and who asks nothing, are not told in HTTP. */
+static bool needs_no_word(const struct session *s)
+{
+	struct view in = str_as_view(&s->in);
+	if (!in.len || s->prompts || (s->trusted && dialect_is_spoken(in)))
+		return true;
+	return s->n_requests && (view_starts(in, VIEW("GET ")) || view_starts(in, VIEW("HEAD ")));
+}
+
+/* It has begun to ask, and has no answer yet. */
+static bool is_asking(const struct session *s)
+{
+	return s->state == SESSION_BODY || s->state == SESSION_WAITING ||
+	       s->state == SESSION_KNOWN || (s->state == SESSION_HEAD && !session_out(s).len);
+}
+
+bool session_leave(struct session *s)
+{
+	struct answer answer = {.body = STR_INIT};
+	s->keep_alive = false;
+	if (s->later)
+		return true;
+	entry_cancel(&s->entry);
+	if (!is_asking(s) || needs_no_word(s)) {
+		s->api->n_streams -= s->state == SESSION_STREAM;
+		s->state = SESSION_CLOSING;
+		return session_out(s).len > 0;
+	}
+	s->head_only &= s->state == SESSION_WAITING || s->state == SESSION_KNOWN;
+	answer_error(&answer, 503, "another process has taken over meanwhile: ask again");
+	answer.retry = true;
+	session_end_with(s, &answer);
+	return true;
+}
+
 bool session_run(struct session *s)
 {
 	bool more = true;
@@ -478,7 +343,7 @@ bool session_run(struct session *s)
 		s->in.overflow = s->content.overflow = false;
 		struct answer answer = {.body = STR_INIT};
 		answer_error(&answer, 503, "out of memory for this request");
-		end_with(s, &answer);
+		session_end_with(s, &answer);
 	}
 	while (more && !session_out(s).len) {
 		if (s->state == SESSION_HEAD)

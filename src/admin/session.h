@@ -17,7 +17,7 @@
  *   KNOWN       somebody has said whether the client may: session_run answers
  *   CLOSING     nothing is wanted; close once `out` is sent
  *   STREAM      (from BODY) the answer has no end: session_push adds to it until
- *               the client leaves; bytes of the client are dropped
+ *               the client leaves, or may no longer (session_look); its bytes are dropped
  */
 #ifndef WEIR_ADMIN_SESSION_H
 #define WEIR_ADMIN_SESSION_H
@@ -58,6 +58,7 @@ struct session {
 	struct later *later;                    /* while WAITING */
 	struct entry_wait entry;                /* the same, and while KNOWN */
 	struct str later_key;                   /* owns; for the cache */
+	uint64_t look_us;                       /* STREAM: when it is asked for again */
 	void (*ready)(struct session *session); /* may be NULL */
 	uint64_t n_requests;
 };
@@ -83,8 +84,18 @@ static inline struct view session_out(const struct session *s)
 }
 void session_sent(struct session *s, size_t n);
 
+/* STREAM: whether the client still may is asked from time to time; if not, it is CLOSING. */
+void session_look(struct session *s, uint64_t now_us);
+
 /* STREAM: more of the answer; nothing when the client has not taken the last yet. */
 void session_push(struct session *s, struct view bytes);
+
+/*
+ * Another process answers from now on.  An answer that is on its way, or that somebody works
+ * on, still comes, and is the last; who is in the midst of asking is told to ask again.  False
+ * when there is nothing to be sent: the connection ends.
+ */
+bool session_leave(struct session *s);
 
 /* The client was too slow: 408, and the end. */
 void session_time_out(struct session *s);

@@ -40,34 +40,23 @@ static int by_total(const void *a, const void *b)
 	return ta < tb ? 1 : ta > tb ? -1 : 0;
 }
 
-/* Of all workers; at most SLOW_SLOTS, the slowest, stay in `rows`. */
-static size_t gather(const struct backend *b, uint64_t now_us, struct arena *arena, struct row *out)
+/* At most SLOW_SLOTS. */
+static size_t gather(const struct backend *b, uint64_t now_us, struct row *out)
 {
 	struct slow_record found[SLOW_SLOTS];
-	struct row *rows = arena_array(arena, (size_t)b->n_workers * SLOW_SLOTS, sizeof(*rows));
-	size_t n = 0;
-	for (unsigned w = 0; w < b->n_workers; w++) {
-		const struct slow_ring *ring =
-		    atomic_load_explicit(&b->local[w]->slow, memory_order_acquire);
-		size_t got = ring ? slow_read(ring, now_us, found, SLOW_SLOTS) : 0;
-		for (size_t i = 0; i < got; i++)
-			rows[n++] = (struct row){found[i], b};
-	}
-	qsort(rows, n, sizeof(*rows), by_total);
-	if (n > SLOW_SLOTS)
-		n = SLOW_SLOTS;
+	const struct slow_ring *ring = atomic_load_explicit(&b->slow, memory_order_acquire);
+	size_t n = ring ? slow_read(ring, now_us, found, SLOW_SLOTS) : 0;
 	for (size_t i = 0; i < n; i++)
-		out[i] = rows[i];
+		out[i] = (struct row){found[i], b};
 	return n;
 }
 
-static void put_row(const struct call *call, struct json *j, const struct row *row,
-		    uint64_t wall_minus_mono)
+static void put_row(const struct call *call, struct json *j, const struct row *row)
 {
 	const struct slow_record *r = &row->record;
 	json_object_begin(j);
 	json_member_view(j, "backend", row->backend->name);
-	json_member_time(j, "at", r->ended_us + wall_minus_mono);
+	json_member_time(j, "at", r->at_us);
 	json_member_optional(j, "method", view_of(r->method, r->method_len));
 	json_member_optional(j, "path", call_target(call, view_of(r->path, r->path_len)));
 	json_member_u64(j, "status", r->status);
@@ -110,7 +99,7 @@ void api_slow(struct call *call)
 	size_t n = 0;
 	for (uint32_t i = 0; i < pool->n; i++)
 		if (only < 0 || (uint32_t)only == i)
-			n += gather(pool->backends[i], now, call->arena, rows + n);
+			n += gather(pool->backends[i], now, rows + n);
 	qsort(rows, n, sizeof(*rows), by_total);
 	json_init(&j, &call->answer.body, false);
 	json_object_begin(&j);
@@ -119,7 +108,7 @@ void api_slow(struct call *call)
 	json_key(&j, "slow");
 	json_array_begin(&j);
 	for (size_t i = 0; i < n && i < limit; i++)
-		put_row(call, &j, &rows[i], clock_wall_us() - now);
+		put_row(call, &j, &rows[i]);
 	json_array_end(&j);
 	json_object_end(&j);
 }

@@ -2,6 +2,8 @@
 /* Sources of members: GET /v1/sources, metrics, and problems while one fails. */
 #include "sources.h"
 
+#include <stdio.h>
+
 #include "api.h"
 
 #include "weir/discover/discover.h"
@@ -86,12 +88,14 @@ void put_source_problems(struct json *j, const struct admin_host *host, struct a
 	for (size_t i = 0; i < n; i++) {
 		const struct discover_source *s = &rows[i];
 		size_t n_here = s->n_members - n_in(s, CONF_MEMBER_GONE);
-		if (s->error.len)
-			json_textf(j,
-				   "pool " VIEW_FMT ": %s " VIEW_FMT ": " VIEW_FMT
-				   "; %zu member%s from before",
-				   VIEW_ARG(s->pool), s->kind, VIEW_ARG(s->text),
-				   VIEW_ARG(s->error), n_here, n_here == 1 ? " stays" : "s stay");
+		char stay[48] = "it has no members";
+		if (!s->error.len)
+			continue;
+		if (n_here)
+			snprintf(stay, sizeof(stay), "%zu member%s from before", n_here,
+				 n_here == 1 ? " stays" : "s stay");
+		json_textf(j, "pool " VIEW_FMT ": %s " VIEW_FMT ": " VIEW_FMT "; %s",
+			   VIEW_ARG(s->pool), s->kind, VIEW_ARG(s->text), VIEW_ARG(s->error), stay);
 	}
 }
 

@@ -62,9 +62,24 @@ static void put_listeners(struct json *j, const struct admin_status *s)
 	json_array_end(j);
 }
 
+/* Of the process before this one, while it drains after a hand-over. */
+static void put_before(struct json *j, const struct admin_status *s)
+{
+	json_key(j, "before");
+	if (!s->before.pid) {
+		json_null(j);
+		return;
+	}
+	json_object_begin(j);
+	json_member_u64(j, "pid", s->before.pid);
+	json_member_u64(j, "connections", s->before.connections);
+	json_member_u64(j, "in_flight", s->before.exchanges);
+	json_object_end(j);
+}
+
 static void put_totals(struct json *j, const struct admin_status *s)
 {
-	uint64_t connections = 0, in_flight = 0;
+	uint64_t connections = s->before.connections, in_flight = s->before.exchanges;
 	for (size_t i = 0; i < s->n_workers; i++) {
 		connections += s->workers[i].connections;
 		in_flight += s->workers[i].exchanges;
@@ -196,6 +211,11 @@ static void put_daemon_problems(struct json *j, const struct admin_status *s, bo
 			   "accepting stopped %llu times for want of file descriptors: raise the "
 			   "limit of open files",
 			   (unsigned long long)n);
+	if ((n = hist_lost()))
+		json_textf(j,
+			   "%llu latencies were not counted for want of memory: percentiles lack "
+			   "them",
+			   (unsigned long long)n);
 	if (s->members_error.len)
 		json_textf(j, "sources name other members, but they are not in force: " VIEW_FMT,
 			   VIEW_ARG(s->members_error));
@@ -275,6 +295,10 @@ static void put_shared(struct json *j, const struct admin_status *s)
 		json_member_u64(j, "others", s->shared.n_nodes);
 		json_member_u64(j, "rate_limit_keys", s->shared.n_limits);
 		json_member_bool(j, "rate_limits_alone", s->shared.limits_alone);
+		json_member_u64(j, "pins_told", s->shared.pins_told);
+		json_member_u64(j, "pins_heard", s->shared.pins_heard);
+		json_member_u64(j, "pins_lost", s->shared.pins_lost);
+		json_member_u64(j, "pins_unread", s->shared.pins_unread);
 	}
 	json_object_end(j);
 }
@@ -293,10 +317,20 @@ static void put_shared_problems(struct json *j, const struct admin_status *s)
 			   VIEW_ARG(s->shared.address), s->shared.n_parts);
 }
 
-static void put_problems(struct json *j, const struct admin_status *s,
-			 const struct admin_host *host, struct arena *arena, bool open)
+static void put_entry_problems(struct json *j, const struct api *api)
+{
+	if (api->auth_why[0] && api->host.conf(api->host.ctx)->status.auth.forward.on)
+		json_textf(j,
+			   "the service of status.auth.forward did not answer when it was asked "
+			   "last: %s; whoever has not the token is refused",
+			   api->auth_why);
+}
+
+static void put_problems(struct json *j, const struct admin_status *s, const struct api *api,
+			 struct arena *arena, bool open)
 {
 	uint32_t n;
+	const struct admin_host *host = &api->host;
 	const struct pool *pools = host->pools(host->ctx, &n);
 	json_key(j, "problems");
 	json_array_begin(j);
@@ -306,6 +340,7 @@ static void put_problems(struct json *j, const struct admin_status *s,
 	put_tracing_problems(j, s);
 	put_keeping_problems(j, &s->keeping);
 	put_shared_problems(j, s);
+	put_entry_problems(j, api);
 	put_certificate_problems(j, host, arena);
 	put_source_problems(j, host, arena);
 	for (uint32_t i = 0; i < n; i++)
@@ -315,8 +350,9 @@ static void put_problems(struct json *j, const struct admin_status *s,
 
 /* ---- all of it ---- */
 
-void put_status(struct json *j, const struct admin_host *host, struct arena *arena, bool open)
+void put_status(struct json *j, const struct api *api, struct arena *arena, bool open)
 {
+	const struct admin_host *host = &api->host;
 	struct admin_status s = {0};
 	host->status(host->ctx, arena, &s);
 	json_member_text(j, "version", WEIR_VERSION);
@@ -337,12 +373,13 @@ void put_status(struct json *j, const struct admin_host *host, struct arena *are
 	put_workers(j, &s);
 	put_memory(j, &s);
 	put_listeners(j, &s);
+	put_before(j, &s);
 	put_totals(j, &s);
 	put_tracing(j, &s);
 	put_shared(j, &s);
 	put_logs(j, &s);
 	put_keeping(j, &s.keeping);
-	put_problems(j, &s, host, arena, open);
+	put_problems(j, &s, api, arena, open);
 }
 
 void api_status(struct call *call)
@@ -350,6 +387,6 @@ void api_status(struct call *call)
 	struct json j;
 	json_init(&j, &call->answer.body, false);
 	json_object_begin(&j);
-	put_status(&j, &call->api->host, call->arena, call_may_change(call));
+	put_status(&j, call->api, call->arena, call_may_change(call));
 	json_object_end(&j);
 }

@@ -3,6 +3,7 @@
 #include "weir/base/addr.h"
 
 #include <arpa/inet.h>
+#include <ifaddrs.h>
 #include <stdio.h>
 
 #include "weir/base/parse.h"
@@ -126,6 +127,16 @@ struct addr_packed addr_pack(const struct addr *addr)
 	return p;
 }
 
+struct addr_packed addr_pack_client(const struct addr *addr)
+{
+	struct addr_packed p = addr_pack(addr);
+	p.port = 0;
+	/* those of IPv4 on a socket for both are one each */
+	if (p.family == AF_INET6 && !addr_ip_is_mapped(p.ip))
+		memset(p.ip + 8, 0, 8);
+	return p;
+}
+
 /* Not all of `out` is written: this runs for each request. */
 void addr_unpack(const struct addr_packed *packed, struct addr *out)
 {
@@ -223,6 +234,43 @@ bool cidr_any(const struct cidr *nets, size_t n, const struct addr *addr)
 {
 	for (size_t i = 0; i < n; i++)
 		if (cidr_has(&nets[i], addr))
+			return true;
+	return false;
+}
+
+void addr_interfaces_free(struct addr_interfaces *own)
+{
+	freeifaddrs(own->all);
+	*own = (struct addr_interfaces){0};
+}
+
+static bool is_of(const struct ifaddrs *at, const uint8_t ip[16])
+{
+	struct addr each = {.len = 0};
+	uint8_t own[16];
+	int family = at->ifa_addr ? at->ifa_addr->sa_family : AF_UNSPEC;
+	each.len = family == AF_INET ? sizeof(each.in4) : family == AF_INET6 ? sizeof(each.in6) : 0;
+	if (each.len)
+		memcpy(&each.sa, at->ifa_addr, each.len);
+	return ip_bytes(&each, own) && memcmp(ip, own, sizeof(own)) == 0;
+}
+
+bool addr_is_here(struct addr_interfaces *own, const struct addr *addr)
+{
+	static const struct cidr loopback[] = {
+	    {{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127}, 104}, /* 127.0.0.0/8 */
+	    {{[15] = 1}, 128},
+	};
+	uint8_t ip[16];
+	if (!ip_bytes(addr, ip))
+		return false;
+	if (cidr_any(loopback, ARRAY_LEN(loopback), addr))
+		return true;
+	if (!own->asked && getifaddrs(&own->all))
+		own->all = NULL;
+	own->asked = true;
+	for (const struct ifaddrs *at = own->all; at; at = at->ifa_next)
+		if (is_of(at, ip))
 			return true;
 	return false;
 }

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Base64 in any of its alphabets. */
 #include "weir/base/base64.h"
 
 void base64_put(struct str *out, struct view bytes, char d62, char d63)

@@ -249,31 +249,35 @@ void file_directory(const char *path, char *out, size_t size)
 {
 	const char *slash = strrchr(path, '/');
 	int len = slash ? (int)(slash - path) : 0;
+	while (len > 1 && path[len - 1] == '/')
+		len--;
 	if (len)
 		snprintf(out, size, "%.*s", len, path);
 	else
 		snprintf(out, size, "%s", slash ? "/" : ".");
 }
 
-/* One part after the other, none of them a link. */
+/* One part after the other, none of them a link but where only root may change what it leads to. */
 static int open_without_links(const char *path)
 {
-	const int flags = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
-	char part[NAME_MAX + 1];
+	const int flags = O_PATH | O_DIRECTORY | O_CLOEXEC;
+	char so_far[PATH_MAX], part[NAME_MAX + 1];
+	const char *at = path;
 	int fd = open(path[0] == '/' ? "/" : ".", flags);
-	while (fd >= 0 && *(path += strspn(path, "/"))) {
-		size_t len = strcspn(path, "/");
+	while (fd >= 0 && *(at += strspn(at, "/"))) {
+		size_t len = strcspn(at, "/");
 		int next = -1;
+		errno = ENAMETOOLONG;
 		if (len < sizeof(part)) {
-			memcpy(part, path, len);
-			part[len] = '\0';
-			next = openat(fd, part, flags);
+			snprintf(part, sizeof(part), "%.*s", (int)len, at);
+			snprintf(so_far, sizeof(so_far), "%.*s", (int)(at + len - path), path);
+			next = openat(fd, part, flags | (file_is_roots(so_far) ? 0 : O_NOFOLLOW));
 		}
 		int error = errno;
 		close(fd);
 		errno = error;
 		fd = next;
-		path += len;
+		at += len;
 	}
 	return fd;
 }
@@ -314,25 +318,36 @@ static enum err check_ours(const char *dir, struct str *reason)
 }
 
 /* As root in a directory of root's: handed over by descriptor. */
-static bool make_for_owner(const char *dir, mode_t mode)
+static bool make_and_give(int above, const char *name, mode_t mode)
 {
-	char above[PATH_MAX];
-	uid_t uid;
-	gid_t gid;
-	bool on = file_owner(&uid, &gid);
-	file_owner_begin();
-	bool made = mkdir(dir, mode) == 0;
-	file_owner_end();
-	file_directory(dir, above, sizeof(above));
-	if (made || !on || errno != EACCES || !file_is_roots(above))
-		return made;
-	if (mkdir(dir, mode))
+	if (mkdirat(above, name, mode))
 		return false;
-	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	bool ok = fd >= 0 && fchown(fd, uid, gid) == 0;
+	int fd = openat(above, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	bool ok = fd >= 0 && fchown(fd, owner.uid, owner.gid) == 0;
 	if (fd >= 0)
 		close(fd);
 	return ok;
+}
+
+static bool make_for_owner(const char *dir, mode_t mode)
+{
+	char above[PATH_MAX];
+	const char *name;
+	int at = file_open_directory(dir, &name);
+	if (at < 0)
+		return false;
+	file_owner_begin();
+	bool made = mkdirat(at, name, mode) == 0;
+	file_owner_end();
+	int error = errno;
+	file_directory(dir, above, sizeof(above));
+	if (!made && owner.on && error == EACCES && file_is_roots(above)) {
+		made = make_and_give(at, name, mode);
+		error = errno;
+	}
+	close(at);
+	errno = error;
+	return made;
 }
 
 enum err file_make_directory(const char *path, struct str *reason)

@@ -11,7 +11,6 @@
 
 #include <pthread.h>
 #include <semaphore.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -22,6 +21,7 @@
 #include "weir/base/clock.h"
 #include "weir/base/sink.h"
 #include "weir/base/text.h"
+#include "weir/base/thread.h"
 
 #define SLOTS 256 /* a power of two */
 #define SLOT_BYTES 2048
@@ -251,17 +251,13 @@ static void *writer_main(void *arg)
 
 bool log_start(void)
 {
-	sigset_t all, before;
 	queue.put = queue.taken = 0;
 	for (uint32_t i = 0; i < SLOTS; i++)
 		atomic_init(&queue.slots[i].turn, i);
 	atomic_store(&queue.stop, false);
 	sem_init(&queue.ready, 0, 0);
 	sink_open(&queue.sink, STDERR_FILENO);
-	sigfillset(&all);
-	pthread_sigmask(SIG_BLOCK, &all, &before);
-	bool ok = pthread_create(&queue.thread, NULL, writer_main, NULL) == 0;
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	bool ok = thread_start(&queue.thread, writer_main, NULL);
 	if (ok)
 		atomic_store_explicit(&queue.mode, LOG_QUEUED, memory_order_release);
 	return ok;

@@ -2,6 +2,26 @@
 /* Comparing and searching bytes that belong to somebody else. */
 #include "weir/base/view.h"
 
+#include <stdlib.h>
+
+#include "weir/base/check.h"
+
+struct view view_own(struct view v)
+{
+	char *copy = malloc(v.len + 1);
+	check(copy != NULL);
+	if (v.len)
+		memcpy(copy, v.ptr, v.len);
+	copy[v.len] = '\0';
+	return view_of(copy, v.len);
+}
+
+void view_disown(struct view *v)
+{
+	free((char *)v->ptr);
+	*v = VIEW_NONE;
+}
+
 bool view_ieq(struct view a, struct view b)
 {
 	if (a.len != b.len)

@@ -49,6 +49,7 @@ static int test_conf(const struct options *options, const struct conf *conf)
 	    health_accepts(conf, &text) ? route_table_new(conf, &text) : NULL;
 	int code = routes ? 0 : 1;
 	if (!routes) {
+		conf_hide(conf, &text);
 		fprintf(stderr, "%s: error: " VIEW_FMT "\n", conf->path.ptr,
 			VIEW_ARG(str_as_view(&text)));
 	} else if (options->mode == OPTIONS_DUMP) {

@@ -223,6 +223,7 @@ static enum err start(struct control *control, struct conf *conf, struct str *wh
 	pool_registry_init(&control->registry, control->n_workers, control->pool_workers);
 	control->members = members_new(control, runtime_rebuild);
 	members_prepare(control->members, conf);
+	control->cluster = shared_new(control);
 	handover_inherit_early(control);
 	keep_inherit_early(control);
 	tls_tick(control);
@@ -231,7 +232,6 @@ static enum err start(struct control *control, struct conf *conf, struct str *wh
 	if (err)
 		goto out;
 	tracer_commit(control->tracer);
-	control->cluster = shared_new(control);
 	err = shared_prepare(control, conf, why);
 	if (err)
 		goto out;
@@ -291,7 +291,7 @@ static void announce_start(struct control *control)
 		 control->n_workers, control->n_workers == 1 ? "" : "s",
 		 VIEW_ARG(socket.len ? socket : VIEW("off")));
 	event_add(EVENT_START, VIEW_NONE, VIEW_NONE, "weir %s started", WEIR_VERSION);
-	handover_ready();
+	handover_ready(control);
 }
 
 /* After the threads have ended: their last letters are still unread. */
@@ -312,6 +312,8 @@ static _Noreturn void leave_at_once(struct control *control)
 
 static void finish(struct control *control)
 {
+	handover_free(control);
+	before_free(control);
 	if (control->current)
 		control->current->n_live++; /* health names its backends until probing_free */
 	bool kept = keep_stop(control);     /* its letters are read with those of the workers */
@@ -368,6 +370,7 @@ void control_init(struct control *control, struct options *options)
 	    .started_wall_us = clock_wall_us(),
 	    .last_reload = {.ok = true, .error = STR_INIT},
 	    .handover = {.error = STR_INIT, .state_fd = -1, .done = handed_over},
+	    .before = {.hear = runtime_hear},
 	    .tls_watch = {.what = "certificates",
 			  .mark = tls_mark,
 			  .why = STR_INIT,

@@ -58,6 +58,29 @@ struct handover {
 	uint64_t ended;   /* exchanges that had, when the other was told the counters */
 };
 
+/*
+ * The process before this one, while it drains: see before.c.
+ *
+ *   GONE --this one has taken over--> RESTS --question--> ASKED
+ *     ^                                 | ^                 |
+ *     +------------it ended-------------+ +-----answer------+
+ */
+enum before_state { BEFORE_GONE, BEFORE_RESTS, BEFORE_ASKED };
+
+struct before {
+	enum before_state state;
+	pid_t pid;
+	ev_io said; /* its answers, and its end */
+	ev_timer next;
+	int file;          /* owns; questions and answers */
+	bool news;         /* some backend's state is to be told with the next question */
+	uint32_t question; /* number of the last one */
+	uint64_t n_conns, n_exchanges;
+	/* the other end: what a process that took over wants of a backend is done */
+	void (*hear)(struct control *control, struct view pool, struct view name,
+		     enum backend_state state);
+};
+
 /* heap.c: gives back what a burst left free in the heap; once a second. */
 struct heap_watch {
 	size_t most; /* bytes in use, since the last time */
@@ -73,6 +96,7 @@ struct control {
 	struct worker **workers; /* owns */
 	struct pool_worker **pool_workers;
 	unsigned n_workers;
+	_Atomic uint64_t n_announced_to_all; /* states: workers write, health reads */
 	struct pool_registry registry;
 	struct list listeners;   /* struct listener */
 	struct list generations; /* struct generation, newest last */
@@ -109,6 +133,7 @@ struct control {
 	uint64_t looked_us;   /* when pools were judged */
 	ev_timer limits_tick; /* runs while some backend has an adaptive limit */
 	struct handover handover;
+	struct before before;
 	uint64_t drain_deadline_us;
 	bool drain_heard;     /* every worker has begun to drain */
 	unsigned quiet_polls; /* of the drain: no connections left, in a row */
@@ -183,6 +208,11 @@ enum err workers_run(struct control *control);
 void workers_call(struct control *control, void (*fn)(struct worker *w, void *arg), void *arg);
 /* Calls fn(control) here once every worker has read all letters posted so far. */
 void workers_barrier(struct control *control, void (*fn)(struct control *control));
+/* What all workers together have now. */
+struct workers_have {
+	uint64_t conns, exchanges;
+};
+struct workers_have workers_have(const struct control *control);
 /* Cuts what is left, ends the threads, frees the workers' memory later. */
 void workers_stop(struct control *control);
 void workers_free(struct control *control);
@@ -207,6 +237,9 @@ enum err runtime_reset(void *ctx, struct view pool, struct view backend, struct 
 /* control_rebuild, and health is told what follows. */
 enum err runtime_rebuild(struct control *control, struct str *why);
 void runtime_settle(struct control *control);
+/* The process that took over wants a backend to be in this state. */
+void runtime_hear(struct control *control, struct view pool, struct view name,
+		  enum backend_state state);
 size_t runtime_count(const struct control *control);
 /* What operators and sources want of backends reaches health. */
 void runtime_tell(struct control *control);
@@ -241,7 +274,7 @@ void handover_take_clock(void);
 /* At the start of the process: are we the one that takes over? */
 void handover_init(void);
 /* Tells the service manager and who started us, if they wait for it, that we serve. */
-void handover_ready(void);
+void handover_ready(struct control *control);
 void handover_begin(struct control *control);
 /* This process ends: says what no counter of the one that took over has. */
 void handover_bye(const struct control *control);
@@ -252,6 +285,19 @@ void handover_cancel(struct control *control);
 void handover_inherit_early(struct control *control);
 bool handover_inherit(struct control *control);
 void handover_inherit_health(struct control *control);
+
+/* The process ends: so does what is said between it and the one that took over. */
+void handover_free(struct control *control);
+
+/* before.c: what the process before this one still has */
+/* This one has taken over; owns both descriptors. */
+void before_begin(struct control *control, int fd, int file);
+/* An operator or a source wants another state of a backend, as backend.told says. */
+void before_tell(struct control *control, struct backend *backend);
+void before_status(const struct control *control, struct admin_status *out);
+/* The other end: the process that took over has asked. */
+void before_answer(struct control *control);
+void before_free(struct control *control);
 
 /* keep.c: what is kept in files, for a start after the end of this process */
 /* Reads what an earlier one left and goes on with its clock; NULL: nothing is kept. */
@@ -279,6 +325,10 @@ enum err privileges_prepare(const struct conf *conf, struct str *why);
 enum err privileges_drop(const struct conf *conf, struct str *why);
 /* As many descriptors as the hard limit gives. */
 void privileges_raise_fds(void);
+
+/* circles.c */
+/* Says which backends are new and listeners of this weir. */
+void circles_warn(const struct generation *gen);
 
 /* descriptors.c */
 /* Of `n` that the process may open, where accepting stops. */

@@ -6,6 +6,8 @@
 
 /* So many clients at once surprise nobody. */
 #define FEW 4096
+/* The default of limits.connections, written or not: it is high enough for anybody. */
+#define DEFAULT 50000
 
 /* One in eight, up to a thousand, is kept for connections to backends: clients alone must
  * not use them up. */
@@ -23,16 +25,18 @@ static uint64_t may_open(void)
 	return fds.rlim_max;
 }
 
-/*
- * What listeners may take.  The limit of those that do not write it is high enough
- * for anybody: it counts where few clients are possible at all.
- */
-static uint64_t clients_of(const struct conf *conf, bool few)
+/* What listeners may take; `unlimited`: one of them any number, which counts as the default.
+ * The default itself counts where few clients are possible at all. */
+static uint64_t clients_of(const struct conf *conf, bool few, bool *unlimited)
 {
 	uint64_t n = 0;
-	for (size_t i = 0; i < conf->n_listeners; i++)
-		if (few || conf->listeners[i].limits.connections_set)
-			n += conf->listeners[i].limits.connections;
+	*unlimited = false;
+	for (size_t i = 0; i < conf->n_listeners; i++) {
+		uint32_t most = conf->listeners[i].limits.connections;
+		*unlimited |= !most;
+		if (few || most != DEFAULT)
+			n += most ? most : DEFAULT;
+	}
 	return n;
 }
 
@@ -40,13 +44,19 @@ bool descriptors_suffice(const struct conf *conf, struct str *why)
 {
 	uint64_t most = may_open();
 	uint32_t room = descriptors_for_clients((uint32_t)most);
-	uint64_t clients = clients_of(conf, room < FEW);
+	bool unlimited;
+	uint64_t clients = clients_of(conf, room < FEW, &unlimited);
 	if (clients <= room)
 		return true;
+	if (unlimited)
+		str_text(why, "limits.connections: 0 allows any number of clients");
+	else
+		str_printf(why, "limits.connections of the listeners allow %llu clients",
+			   (unsigned long long)clients);
 	str_printf(why,
-		   "limits.connections of the listeners allow %llu clients, but the process may "
-		   "open %llu descriptors: beyond about %u clients idle ones are closed to make "
-		   "room (raise LimitNOFILE or ulimit -n, or lower limits.connections)",
-		   (unsigned long long)clients, (unsigned long long)most, room);
+		   ", but the process may open %llu descriptors: beyond about %u clients idle "
+		   "ones are closed to make room (raise LimitNOFILE or ulimit -n, or %s "
+		   "limits.connections)",
+		   (unsigned long long)most, room, unlimited ? "set" : "lower");
 	return false;
 }

@@ -14,11 +14,11 @@
 
 struct shared_conf *shared_conf_new(struct conf *conf, struct str *why)
 {
-	if (!health_accepts(conf, why))
+	struct route_table *routes = health_accepts(conf, why) ? route_table_new(conf, why) : NULL;
+	if (!routes) {
+		conf_hide(conf, why);
 		return NULL;
-	struct route_table *routes = route_table_new(conf, why);
-	if (!routes)
-		return NULL;
+	}
 	struct shared_conf *shared = calloc(1, sizeof(*shared));
 	check(shared != NULL);
 	*shared = (struct shared_conf){.conf = conf, .routes = routes, .refs = 1};
@@ -123,6 +123,7 @@ struct generation *generation_new(struct control *control, struct shared_conf *s
 	}
 	if (ok)
 		return gen;
+	conf_hide(gen->conf, why);
 	generation_free(gen);
 	return NULL;
 }
@@ -165,6 +166,7 @@ void generation_publish(struct control *control, struct generation *gen)
 	control->shared = gen->shared;
 	probing_follow(control->probing, gen);
 	listeners_retire(control);
+	circles_warn(gen);
 	for (unsigned w = 0; w < gen->n_workers; w++) {
 		struct gen_local *gl = &gen->local[w];
 		gl->mail.fn = on_publish;

@@ -11,6 +11,7 @@
  *   answers no API call any more <--S---
  *   what was learned           --file, D-->  reads it, runs its workers
  *   drains                       <--R---
+ *   what it still has            <-> see before.c
  *
  * An older weir says R alone, and one that gives no file is not asked.
  */
@@ -123,8 +124,10 @@ bool handover_inherit(struct control *control)
 			 said.ptr);
 	}
 	str_fini(&said);
-	socket_close(state_fd);
-	state_fd = -1;
+	if (!has) { /* its answer may yet come: nothing else is asked */
+		socket_close(state_fd);
+		state_fd = -1;
+	}
 	return has;
 }
 
@@ -134,7 +137,7 @@ void handover_inherit_health(struct control *control)
 	str_fini(&legacy);
 }
 
-void handover_ready(void)
+void handover_ready(struct control *control)
 {
 	char state[64];
 	/* a manager with NotifyAccess=all takes our own word for it, too */
@@ -144,8 +147,11 @@ void handover_ready(void)
 		return;
 	if (write(ready_fd, "R", 1) != 1)
 		log_warn("nobody waited for this process to be ready");
-	close(ready_fd);
-	ready_fd = -1;
+	if (state_fd >= 0)
+		before_begin(control, ready_fd, state_fd);
+	else
+		close(ready_fd);
+	ready_fd = state_fd = -1;
 }
 
 /* ---- what the new process gets ---- */
@@ -242,15 +248,15 @@ static void estate_fini(struct estate *e)
 
 /* ---- waiting for it ---- */
 
-static void stop_waiting(struct control *control, enum handover_state state)
+/* Nothing is said between the two any more. */
+static void hang_up(struct control *control)
 {
 	struct handover *h = &control->handover;
 	ev_io_stop(control->loop.ev, &h->ready);
 	ev_timer_stop(control->loop.ev, &h->late);
 	socket_close(h->ready.fd);
 	socket_close(h->state_fd);
-	h->state_fd = -1;
-	h->state = state;
+	h->ready.fd = h->state_fd = -1;
 }
 
 /* A line, an event, and a problem until the next reload or hand-over. */
@@ -273,7 +279,8 @@ static void failed(struct control *control, const char *why)
 {
 	int status = 0;
 	pid_t pid = control->handover.pid;
-	stop_waiting(control, HANDOVER_NONE);
+	hang_up(control);
+	control->handover.state = HANDOVER_NONE;
 	admin_pause(control->admin, false);
 	notify_state("STATUS=");
 	kill(pid, SIGKILL);
@@ -289,7 +296,8 @@ static void succeeded(struct control *control)
 {
 	char state[32];
 	int pid = (int)control->handover.pid;
-	stop_waiting(control, HANDOVER_DONE);
+	ev_timer_stop(control->loop.ev, &control->handover.late);
+	control->handover.state = HANDOVER_DONE;
 	snprintf(state, sizeof(state), "MAINPID=%d", pid);
 	if (!notify_state(state))
 		log_error(
@@ -348,13 +356,20 @@ static void on_ready(struct ev_loop *ev, ev_io *w, int revents)
 	char byte;
 	(void)ev;
 	(void)revents;
+	bool waits = control->handover.state == HANDOVER_WAITING;
 	ssize_t n = read(w->fd, &byte, 1);
-	if (n == 1 && byte == 'S')
+	if (n == 1 && byte == 'Q')
+		before_answer(control);
+	else if (n == 1 && byte == 'S')
 		tell(control);
-	else if (n == 1)
+	else if (n == 1 && waits)
 		succeeded(control);
-	else if (n == 0 || errno != EAGAIN)
+	else if (n < 0 && errno == EAGAIN)
+		return;
+	else if (waits)
 		failed(control, "the new process ended before it was ready");
+	else
+		hang_up(control);
 }
 
 static void on_late(struct ev_loop *ev, ev_timer *w, int revents)
@@ -427,4 +442,10 @@ void handover_cancel(struct control *control)
 {
 	if (control->handover.state == HANDOVER_WAITING)
 		failed(control, "this process was told to stop");
+}
+
+void handover_free(struct control *control)
+{
+	if (control->handover.state == HANDOVER_DONE)
+		hang_up(control);
 }

@@ -5,23 +5,18 @@
  */
 #include "handover_state.h"
 #include "members.h"
+#include "shared.h"
 #include "tracer.h"
 
-#include <errno.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "weir/base/check.h"
 #include "weir/base/file.h"
-#include "weir/base/hash.h"
+#include "weir/filter/compress.h"
+#include "weir/filter/mirror.h"
+#include "weir/filter/rate_limit.h"
 #include "weir/pool/pack.h"
 #include "weir/stats/pack.h"
-
-#define MAGIC "weir state \n"
-#define VERSION 1
-/* More than the largest pools need: a bound on what a reader takes. */
-#define STATE_MAX ((size_t)1 << 30)
 
 /* Numbers of the format: one that is given away is never used for anything else. */
 enum block {
@@ -39,6 +34,10 @@ enum block {
 	BLOCK_TRACER = 12,
 	BLOCK_CLOCK = 13,
 	BLOCK_MEMBERS = 14,
+	BLOCK_NODE = 15,
+	BLOCK_RATE_LIMITS = 16,
+	BLOCK_MIRRORS = 17,
+	BLOCK_COMPRESS = 18,
 };
 
 #define PUT(out, id, put)                                  \
@@ -158,6 +157,7 @@ void state_pack_early(const struct control *control, struct str *out)
 	PUT(out, BLOCK_MEMBERS, discover_pack(members_discover(control->members), out));
 	PUT(out, BLOCK_SECRETS, pool_secrets_pack(&control->registry, out));
 	PUT(out, BLOCK_TICKETS, tls_pack(control, out));
+	PUT(out, BLOCK_NODE, shared_pack(control, out));
 }
 
 void state_unpack_early(struct view blocks, struct control *control)
@@ -173,6 +173,8 @@ void state_unpack_early(struct view blocks, struct control *control)
 			pool_secrets_unpack(&block, &control->registry);
 		else if (id == BLOCK_TICKETS)
 			tls_unpack(&block, control);
+		else if (id == BLOCK_NODE)
+			shared_unpack(&block, control);
 		if (block.bad)
 			log_warn("part %u of what the process before changed at run time cannot be "
 				 "read",
@@ -190,6 +192,9 @@ void state_pack(struct control *control, struct str *out)
 	PUT(out, BLOCK_METERS, meters_pack(control, out));
 	put_workers(control, out);
 	PUT(out, BLOCK_LISTENERS, put_listeners(control, out));
+	PUT(out, BLOCK_RATE_LIMITS, rate_limits_pack(out));
+	PUT(out, BLOCK_MIRRORS, mirrors_pack(out));
+	PUT(out, BLOCK_COMPRESS, compress_pack(out));
 	PUT(out, BLOCK_EVENTS, events_pack(out));
 	PUT(out, BLOCK_TRACER, tracer_pack(control->tracer, out));
 	PUT(out, BLOCK_HEALTH, probing_pack(control->probing, out));
@@ -219,6 +224,15 @@ static void take_block(struct unpack *in, uint32_t id, struct control *control,
 		break;
 	case BLOCK_LISTENERS:
 		take_listeners(in, control);
+		break;
+	case BLOCK_RATE_LIMITS:
+		rate_limits_unpack(in);
+		break;
+	case BLOCK_MIRRORS:
+		mirrors_unpack(in);
+		break;
+	case BLOCK_COMPRESS:
+		compress_unpack(in);
 		break;
 	case BLOCK_TRACER:
 		tracer_unpack(in, control->tracer);
@@ -263,60 +277,7 @@ void state_unpack_health(struct view blocks, struct control *control)
 			probing_unpack(&block, control->probing);
 }
 
-/* ---- the file ---- */
-
-struct head { /* without gaps */
-	char magic[sizeof(MAGIC) - 1];
-	uint32_t version;
-	uint64_t len, hash;
-};
-
-static bool write_all(int fd, const void *from, size_t n, off_t at)
-{
-	for (size_t done = 0; done < n;) {
-		ssize_t some = pwrite(fd, (const char *)from + done, n - done, at + (off_t)done);
-		if (some < 0 && errno == EINTR)
-			continue;
-		if (some <= 0)
-			return false;
-		done += (size_t)some;
-	}
-	return true;
-}
-
-static bool read_all(int fd, void *to, size_t n, off_t at)
-{
-	for (size_t done = 0; done < n;) {
-		ssize_t some = pread(fd, (char *)to + done, n - done, at + (off_t)done);
-		if (some < 0 && errno == EINTR)
-			continue;
-		if (some <= 0)
-			return false;
-		done += (size_t)some;
-	}
-	return true;
-}
-
 /* ---- the same in one piece, for a file with a name ---- */
-
-static void leave_head(struct str *out)
-{
-	static const struct head none;
-	str_put(out, &none, sizeof(none));
-}
-
-static void seal(struct str *out)
-{
-	struct head head = {.version = VERSION};
-	if (out->overflow || out->len - sizeof(head) > STATE_MAX) {
-		out->overflow = true;
-		return;
-	}
-	memcpy(head.magic, MAGIC, sizeof(head.magic));
-	head.len = out->len - sizeof(head);
-	head.hash = hash_bytes(out->ptr + sizeof(head), head.len, VERSION);
-	memcpy(out->ptr, &head, sizeof(head));
-}
 
 /* Changes whenever the machine starts. */
 static struct view boot_id(char room[64])
@@ -339,20 +300,20 @@ static void put_clock(struct str *out)
 
 void state_seal_runtime(const struct control *control, struct str *out)
 {
-	leave_head(out);
+	state_leave_head(out);
 	PUT(out, BLOCK_RUNTIME, runtime_pack(control, out));
 	PUT(out, BLOCK_SECRETS, pool_secrets_pack(&control->registry, out));
-	seal(out);
+	state_seal(out);
 }
 
 void state_seal_learned(struct control *control, struct str *out)
 {
-	leave_head(out);
+	state_leave_head(out);
 	PUT(out, BLOCK_CLOCK, put_clock(out));
 	PUT(out, BLOCK_POOLS,
 	    pool_registry_pack(&control->registry, clock_us(), POOL_PACK_LEARNED, out));
 	PUT(out, BLOCK_EVENTS, events_pack(out));
-	seal(out);
+	state_seal(out);
 }
 
 static void take_clock(struct unpack *in)
@@ -392,52 +353,4 @@ void state_unpack_learned(struct view blocks, struct control *control, struct st
 		n_lost += block.bad;
 	}
 	say_found(said, &pools, "curves and events", n_lost + in.bad);
-}
-
-bool state_store(int fd, struct view blocks, struct str *why)
-{
-	struct head head = {.version = VERSION, .len = blocks.len};
-	memcpy(head.magic, MAGIC, sizeof(head.magic));
-	head.hash = hash_bytes(blocks.ptr, blocks.len, VERSION);
-	if (blocks.len <= STATE_MAX && ftruncate(fd, 0) == 0 &&
-	    write_all(fd, &head, sizeof(head), 0) &&
-	    write_all(fd, blocks.ptr, blocks.len, sizeof(head)))
-		return true;
-	str_text(why, blocks.len > STATE_MAX ? "there is too much of it" : strerror(errno));
-	return false;
-}
-
-/* NULL, or what is wrong with it. */
-static const char *check_head(const struct head *head, off_t size)
-{
-	if (memcmp(head->magic, MAGIC, sizeof(head->magic)) != 0)
-		return "it is none of weir's";
-	if (head->version != VERSION)
-		return "it is of a version that is not known here";
-	if (head->len > STATE_MAX || size < 0 || head->len != (uint64_t)size - sizeof(*head))
-		return "it is cut";
-	return NULL;
-}
-
-bool state_load(int fd, struct str *out, struct str *why)
-{
-	struct head head;
-	struct stat st;
-	const char *wrong = NULL;
-	if (fstat(fd, &st) || st.st_size < (off_t)sizeof(head) ||
-	    !read_all(fd, &head, sizeof(head), 0))
-		wrong = "it is cut";
-	else
-		wrong = check_head(&head, st.st_size);
-	if (!wrong && !str_reserve(out, head.len))
-		wrong = "there is no memory for it";
-	if (!wrong && !read_all(fd, out->ptr, head.len, sizeof(head)))
-		wrong = "it cannot be read";
-	if (!wrong && hash_bytes(out->ptr, head.len, VERSION) != head.hash)
-		wrong = "it is damaged";
-	if (wrong)
-		str_text(why, wrong);
-	else
-		out->len = head.len;
-	return !wrong;
 }

@@ -33,6 +33,10 @@ void state_seal_learned(struct control *control, struct str *out);
 void state_take_clock(struct view blocks);
 void state_unpack_learned(struct view blocks, struct control *control, struct str *said);
 
+/* handover_file.c */
+/* Room for a head, and when blocks are behind it the head itself: a whole file. */
+void state_leave_head(struct str *out);
+void state_seal(struct str *out);
 /* Puts blocks behind a head into the file, or says why not; what it held is gone. */
 bool state_store(int fd, struct view blocks, struct str *why);
 /* The blocks of a file, appended to `out`; false and a sentence when they are not to be had. */

@@ -136,6 +136,7 @@ static void fill_memory(struct control *control, struct arena *arena, struct adm
 			memory[kind].n += slab_watch_bytes(&control->workers[i]->memory, kind);
 	struct mallinfo2 heap = mallinfo2();
 	uint64_t all = heap.uordblks + heap.hblkhd;
+	memory[MEMORY_histograms].n = cell_bytes();
 	memory[MEMORY_compression].n = compress_sums().memory; /* which the heap has */
 	memory[N_MEMORY_KINDS].n = all - min_u64(all, memory[MEMORY_compression].n);
 	out->memory = memory;
@@ -232,6 +233,7 @@ static void host_status(void *ctx, struct arena *arena, struct admin_status *out
 	out->tls_error = str_as_view(&control->tls_watch.error);
 	out->users_error = str_as_view(&control->users_watch.error);
 	out->handover_error = str_as_view(&control->handover.error);
+	before_status(control, out);
 	fill_counters(control, arena, out);
 	fill_workers(control, arena, out);
 	fill_memory(control, arena, out);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Between the control thread and ACME: what it may ask, and whom it tells. */
 #include "issued.h"
 
 #include "control.h"

@@ -103,13 +103,3 @@ int log_file_open(const char *path, bool *created)
 		return fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
 	return open_file(path, created);
 }
-
-void log_file_remove(const char *path)
-{
-	const char *name;
-	int dir = file_open_directory(path, &name);
-	if (dir < 0)
-		return;
-	unlinkat(dir, name, 0);
-	close(dir);
-}

@@ -9,9 +9,8 @@
 
 #include <stdbool.h>
 
-/* A descriptor, or -1 and errno.  *created tells whether the file was not there. */
+/* A descriptor, or -1 and errno.  *created tells whether the file was not there, so that
+ * file_remove may take it back. */
 int log_file_open(const char *path, bool *created);
-/* Takes back what log_file_open has created. */
-void log_file_remove(const char *path);
 
 #endif

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +18,9 @@
 #include "log_syslog.h"
 
 #include "weir/base/check.h"
+#include "weir/base/file.h"
 #include "weir/base/sink.h"
+#include "weir/base/thread.h"
 #include "weir/net/socket.h"
 
 /* A line is at most this old when it is written. */
@@ -279,7 +280,7 @@ enum err log_writer_prepare(struct log_writer *w, const struct conf *conf, struc
 void log_writer_cancel(struct log_writer *w)
 {
 	if (w->prepared.created)
-		log_file_remove(w->prepared.path);
+		file_remove(w->prepared.path);
 	socket_close(w->prepared.fd);
 	free(w->prepared.path);
 	w->prepared = (struct prepared){.fd = -1};
@@ -321,7 +322,6 @@ static void release(struct log_writer *w)
 struct log_writer *log_writer_new(struct control *control, const struct conf *conf, struct str *why)
 {
 	struct log_writer *w = calloc(1, sizeof(*w));
-	sigset_t all, before;
 	int fd;
 	check(w != NULL);
 	w->control = control;
@@ -336,10 +336,7 @@ struct log_writer *log_writer_new(struct control *control, const struct conf *co
 	take_next(w, &fd); /* no line may be lost before the thread's first turn */
 	sink_open(&w->sink, fd);
 	note_syslog(w);
-	sigfillset(&all);
-	pthread_sigmask(SIG_BLOCK, &all, &before); /* signals are the control thread's */
-	check(pthread_create(&w->thread, NULL, writer_main, w) == 0);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	check(thread_start(&w->thread, writer_main, w));
 	return w;
 }
 

@@ -163,7 +163,7 @@ static bool is_idle(void *ctx, struct view pool, struct view name)
 		if (!view_eq(gen->pools[i].conf->name, pool))
 			continue;
 		int32_t k = pool_backend_index(&gen->pools[i], name);
-		return k < 0 || backend_in_flight(gen->pools[i].backends[k]) == 0;
+		return k < 0 || backend_is_idle(gen->pools[i].backends[k]);
 	}
 	return true;
 }

@@ -16,9 +16,8 @@
 /* A control thread's own: never touched by workers, who see the meter alone. */
 struct named_meter {
 	struct list link;
-	char kind;  /* 'r' or 'l' */
-	char *name; /* owns */
-	size_t name_len;
+	char kind;        /* 'r' or 'l' */
+	struct view name; /* owns */
 	unsigned refs;
 	struct meter *meter; /* owns */
 };
@@ -27,7 +26,7 @@ static struct named_meter *named_get(struct control *control, char kind, struct 
 {
 	list_each (it, &control->meters) {
 		struct named_meter *n = list_entry(it, struct named_meter, link);
-		if (n->kind == kind && view_eq(view_of(n->name, n->name_len), name)) {
+		if (n->kind == kind && view_eq(n->name, name)) {
 			n->refs++;
 			return n;
 		}
@@ -35,11 +34,9 @@ static struct named_meter *named_get(struct control *control, char kind, struct 
 	struct named_meter *n = calloc(1, sizeof(*n));
 	check(n != NULL);
 	n->kind = kind;
-	n->name = malloc(name.len + 1);
+	n->name = view_own(name);
 	n->meter = meter_new(control->n_workers, clock_us());
-	check(n->name && n->meter);
-	memcpy(n->name, name.ptr, name.len);
-	n->name_len = name.len;
+	check(n->meter != NULL);
 	n->refs = 1;
 	list_push_back(&control->meters, &n->link);
 	return n;
@@ -52,7 +49,7 @@ static void named_put(struct named_meter *n)
 		return;
 	list_del(&n->link);
 	meter_free(n->meter);
-	free(n->name);
+	view_disown(&n->name);
 	free(n);
 }
 
@@ -105,7 +102,7 @@ static void put_meter(const struct named_meter *n, struct str *out)
 		bases[i] = &m->local[i];
 	size_t at = pack_begin(out, BLOCK_METER);
 	pack_u64(out, (unsigned char)n->kind);
-	pack_view(out, view_of(n->name, n->name_len));
+	pack_view(out, n->name);
 	windows_pack(m->ok, out);
 	windows_pack(m->failed, out);
 	counters_pack(out, meter_fields, ARRAY_LEN(meter_fields), bases, m->n_workers);
@@ -125,7 +122,7 @@ static struct meter *find_meter(const struct control *control, char kind, struct
 {
 	list_each (it, &control->meters) {
 		struct named_meter *n = list_entry(it, struct named_meter, link);
-		if (n->kind == kind && view_eq(view_of(n->name, n->name_len), name))
+		if (n->kind == kind && view_eq(n->name, name))
 			return n->meter;
 	}
 	return NULL;

@@ -11,12 +11,12 @@
  */
 #include <pthread.h>
 #include <semaphore.h>
-#include <signal.h>
 #include <stdlib.h>
 
 #include "control.h"
 
 #include "weir/base/check.h"
+#include "weir/base/thread.h"
 
 /* A refresh looks at every backend: a flapping pool must not ask for one at each
  * flap.  So much time for each backend, 100 ms at most, lies between two. */
@@ -32,21 +32,36 @@ struct probing {
 	struct loop loop;
 	struct timer announce_timer; /* changes of state that workers do not know yet */
 	uint64_t announced_us, announce_gap_us;
+	uint64_t n_announced;
+};
+
+/* What one announcement is to each worker; the last of them frees it. */
+struct announcement {
+	struct control *control;
+	uint64_t number;
+	_Atomic unsigned n_left;
 };
 
 /* ---- workers hear of it ---- */
 
 static void refresh_views(struct worker *w, void *arg)
 {
-	(void)arg;
+	struct announcement *a = arg;
 	worker_refresh(w);
+	if (atomic_fetch_sub(&a->n_left, 1) > 1)
+		return;
+	atomic_store(&a->control->n_announced_to_all, a->number);
+	free(a);
 }
 
 static void announce(struct probing *p)
 {
 	timer_clear(&p->announce_timer);
 	p->announced_us = p->loop.now_us;
-	workers_call(p->control, refresh_views, NULL);
+	struct announcement *a = malloc(sizeof(*a));
+	check(a != NULL);
+	*a = (struct announcement){p->control, ++p->n_announced, p->control->n_workers};
+	workers_call(p->control, refresh_views, a);
 }
 
 static void on_announce_timer(struct timer *timer)
@@ -63,6 +78,18 @@ static void announce_soon(void *ctx)
 		announce(p);
 	else if (!timer_is_set(&p->announce_timer))
 		loop_timer(&p->loop, &p->announce_timer, next - now);
+}
+
+static uint64_t said(void *ctx)
+{
+	const struct probing *p = ctx;
+	return p->n_announced + timer_is_set(&p->announce_timer);
+}
+
+static uint64_t seen_by_all(void *ctx)
+{
+	const struct probing *p = ctx;
+	return atomic_load(&p->control->n_announced_to_all);
 }
 
 static uint64_t announce_gap_us(const struct generation *gen)
@@ -204,6 +231,8 @@ struct probing *probing_new(struct control *control)
 	    .changed = on_change,
 	    .noted = on_note,
 	    .look = announce_soon,
+	    .said = said,
+	    .seen = seen_by_all,
 	};
 	p->health = health_new(&p->loop, &host);
 	return p;
@@ -225,11 +254,7 @@ static void *run(void *arg)
 
 enum err probing_run(struct probing *p)
 {
-	sigset_t all, before;
-	sigfillset(&all);
-	pthread_sigmask(SIG_BLOCK, &all, &before); /* signals are the control thread's */
-	p->running = pthread_create(&p->thread, NULL, run, p) == 0;
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	p->running = thread_start(&p->thread, run, p);
 	return p->running ? ERR_OK : ERR_NOMEM;
 }
 

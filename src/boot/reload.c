@@ -22,13 +22,18 @@ static void note_reload(struct control *control, bool ok, struct view error)
 static void warn_fixed(const struct control *control, const struct conf *next, struct str *why)
 {
 	struct str names = STR_INIT;
-	if (conf_needs_restart(control->first->conf, next, &names)) {
-		log_warn("changed, but takes effect at the next start only: " VIEW_FMT,
-			 VIEW_ARG(str_as_view(&names)));
+	if (conf_needs_restart(control->first->conf, next, &names))
 		str_printf(why, "changed, but takes effect at the next start only: " VIEW_FMT "\n",
 			   VIEW_ARG(str_as_view(&names)));
-	}
 	str_fini(&names);
+}
+
+static void warn_of_descriptors(const struct conf *conf, struct str *why)
+{
+	struct str said = STR_INIT;
+	if (!descriptors_suffice(conf, &said))
+		str_printf(why, "warning: " VIEW_FMT "\n", VIEW_ARG(str_as_view(&said)));
+	str_fini(&said);
 }
 
 /* ---- parts that follow a new configuration ---- */
@@ -115,6 +120,7 @@ static enum err try_reload(struct control *control, struct conf *conf, struct st
 		goto out;
 	}
 	warn_fixed(control, conf, why);
+	warn_of_descriptors(conf, why);
 	log_set_level(conf->log.level);
 	generation_publish(control, gen);
 	runtime_tell(control);
@@ -123,6 +129,16 @@ static enum err try_reload(struct control *control, struct conf *conf, struct st
 out:
 	shared_conf_put(shared);
 	return err;
+}
+
+static void log_lines(enum log_level level, struct view rest)
+{
+	while (rest.len) {
+		ptrdiff_t end = view_chr(rest, '\n');
+		struct view line = view_head(rest, end < 0 ? rest.len : (size_t)end);
+		log_line(level, VIEW_FMT, VIEW_ARG(line));
+		rest = view_skip(rest, line.len + (end >= 0));
+	}
 }
 
 enum err control_reload(struct control *control, struct str *why)
@@ -144,18 +160,13 @@ enum err control_reload(struct control *control, struct str *why)
 	notify_state("READY=1");
 	if (err) {
 		log_error("reload failed, the running configuration stays:");
-		struct view rest = str_as_view(why), line;
-		while (rest.len) {
-			ptrdiff_t end = view_chr(rest, '\n');
-			line = view_head(rest, end < 0 ? rest.len : (size_t)end);
-			log_error(VIEW_FMT, VIEW_ARG(line));
-			rest = view_skip(rest, line.len + 1);
-		}
+		log_lines(LOG_LEVEL_ERROR, str_as_view(why));
 		note_reload(control, false, str_as_view(why));
 		event_add(EVENT_RELOAD_FAILED, VIEW_NONE, VIEW_NONE,
 			  "reload failed, the running configuration stays");
 		return err;
 	}
+	log_lines(LOG_LEVEL_WARN, str_as_view(why));
 	note_reload(control, true, VIEW_NONE);
 	str_reset(&control->handover.error);
 	log_info("configuration loaded, generation %llu", (unsigned long long)control->current->id);

@@ -14,12 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "control.h"
+#include "overrides.h"
 
 #include "weir/base/check.h"
-
-/* As many backends can be changed at run time; the man page of weirctl says so. */
-#define OVERRIDES_MAX 4096
 
 /* ---- finding ---- */
 
@@ -70,89 +67,7 @@ static const struct conf_backend *find_row(const struct generation *gen, struct 
 	return NULL;
 }
 
-/* ---- overrides ---- */
-
-static struct view heap_view(struct view v)
-{
-	char *copy = malloc(v.len + 1);
-	check(copy != NULL);
-	if (v.len)
-		memcpy(copy, v.ptr, v.len);
-	copy[v.len] = '\0';
-	return view_of(copy, v.len);
-}
-
-static struct pool_override *override_find(const struct control *control, struct view pool,
-					   struct view backend)
-{
-	list_each (it, &control->overrides) {
-		struct pool_override *o = list_entry(it, struct pool_override, link);
-		if (view_eq(o->pool, pool) && view_eq(o->backend, backend))
-			return o;
-	}
-	return NULL;
-}
-
-static void override_free(struct pool_override *o)
-{
-	list_del(&o->link);
-	free((char *)o->pool.ptr);
-	free((char *)o->backend.ptr);
-	free((char *)o->added.address_text.ptr);
-	free(o);
-}
-
-static bool says_nothing(const struct pool_override *o)
-{
-	return !o->add && !o->remove && !o->leaving && !o->has_weight && !o->has_state;
-}
-
-/* Another process is about to take over: what it has not been told would be lost. */
-static bool is_frozen(const struct control *control, struct str *why)
-{
-	if (control->handover.state != HANDOVER_WAITING)
-		return false;
-	str_printf(why, "process %d is about to take over: ask again in a moment",
-		   (int)control->handover.pid);
-	return true;
-}
-
-static void drop_empty(struct pool_override *o)
-{
-	if (says_nothing(o))
-		override_free(o);
-}
-
-/* The override of a backend, made when there is none; NULL when there are too many, or now
- * that another process has been told of those there are. */
-static struct pool_override *override_get(struct control *control, struct view pool,
-					  struct view backend, struct str *why)
-{
-	if (is_frozen(control, why))
-		return NULL;
-	struct pool_override *o = override_find(control, pool, backend);
-	if (o)
-		return o;
-	if (runtime_count(control) >= OVERRIDES_MAX) {
-		str_printf(why, "%d backends are changed at run time already: take some back",
-			   OVERRIDES_MAX);
-		return NULL;
-	}
-	o = calloc(1, sizeof(*o));
-	check(o != NULL);
-	o->pool = heap_view(pool);
-	o->backend = heap_view(backend);
-	list_push_back(&control->overrides, &o->link);
-	return o;
-}
-
-size_t runtime_count(const struct control *control)
-{
-	size_t n = 0;
-	list_each (it, &control->overrides)
-		n++;
-	return n;
-}
+/* ---- what is said of it ---- */
 
 static void note(enum event_kind kind, const struct pool_override *o, const char *fmt, ...)
     PRINTF_LIKE(3, 4);
@@ -184,7 +99,7 @@ static enum err apply(struct control *control, struct pool_override *o,
 		o->link = link;
 		if (text != old)
 			free((char *)text);
-		drop_empty(o);
+		override_drop_empty(o);
 	} else {
 		o->at_wall_us = clock_wall_us();
 		if (text != old)
@@ -200,6 +115,22 @@ static bool is_row(const struct conf_backend *row, const struct conf_backend *ad
 
 /* ---- what becomes of it ---- */
 
+static void set_state(struct control *control, struct backend *b, enum backend_state state,
+		      const char *why)
+{
+	b->told = (uint8_t)state;
+	before_tell(control, b);
+	probing_set_admin(control->probing, b, state, why);
+}
+
+void runtime_hear(struct control *control, struct view pool, struct view name,
+		  enum backend_state state)
+{
+	struct backend *b = find_backend(control, pool, name);
+	if (b)
+		set_state(control, b, state, "the process that took over says so");
+}
+
 static void tell(struct control *control, struct backend *b, const struct pool_override *o,
 		 enum conf_member member)
 {
@@ -211,8 +142,7 @@ static void tell(struct control *control, struct backend *b, const struct pool_o
 			  : state == BACKEND_up && member == CONF_MEMBER_HERE && !operator
 			      ? "nobody keeps it out any more"
 			      : "set by an operator";
-	b->told = (uint8_t)state;
-	probing_set_admin(control->probing, b, state, why);
+	set_state(control, b, state, why);
 }
 
 static void tell_one(struct control *control, struct backend *b)
@@ -263,7 +193,7 @@ enum err runtime_set_state(void *ctx, struct backend *b, enum backend_state stat
 	if (state == BACKEND_up)
 		o->leaving = o->forget = false;
 	tell_one(control, b);
-	drop_empty(o);
+	override_drop_empty(o);
 	return ERR_OK;
 }
 
@@ -295,7 +225,7 @@ static void set_added(struct pool_override *o, const struct conf_backend *backen
 	o->weight = backend->weight;
 	o->added = *backend;
 	o->added.name = o->backend;
-	o->added.address_text = heap_view(backend->address_text);
+	o->added.address_text = view_own(backend->address_text);
 }
 
 enum err runtime_add(void *ctx, struct view pool, const struct conf_backend *backend,
@@ -318,7 +248,7 @@ enum err runtime_add(void *ctx, struct view pool, const struct conf_backend *bac
 	if (err)
 		return err;
 	note(EVENT_ADD, o, "added by an operator at " VIEW_FMT, VIEW_ARG(backend->address_text));
-	drop_empty(o);
+	override_drop_empty(o);
 	return ERR_OK;
 }
 
@@ -378,7 +308,7 @@ void runtime_tick(struct control *control)
 	list_each_safe (it, tmp, &control->overrides) {
 		struct pool_override *o = list_entry(it, struct pool_override, link);
 		struct backend *b = find_backend(control, o->pool, o->backend);
-		if (o->leaving && (!b || backend_in_flight(b) == 0))
+		if (o->leaving && (!b || backend_is_idle(b)))
 			finish_leaving(control, o, b);
 	}
 }
@@ -391,11 +321,13 @@ static bool concerns(const struct pool_override *o, struct view pool, struct vie
 	       (!backend.len || view_eq(o->backend, backend));
 }
 
-/* What was added drains before it goes; true when it has to. */
+/* What was added drains before it goes, also where the process before this one may still use it;
+ * true when it has to. */
 static bool leaves_slowly(struct control *control, struct pool_override *o)
 {
 	struct backend *b = find_backend(control, o->pool, o->backend);
-	if (!o->add || !b || backend_in_flight(b) == 0)
+	bool may_come = control->before.state != BEFORE_GONE;
+	if (!o->add || !b || (backend_is_idle(b) && !may_come))
 		return false;
 	o->forget = true;
 	begin_leaving(control, o, b);
@@ -437,7 +369,7 @@ enum err runtime_reset(void *ctx, struct view pool, struct view backend, struct 
 	struct control *control = ctx;
 	struct list aside;
 	list_init(&aside);
-	if (is_frozen(control, why))
+	if (override_is_frozen(control, why))
 		return ERR_FULL;
 	if (set_aside(control, pool, backend, &aside) == 0) {
 		if (backend.len)
@@ -471,72 +403,6 @@ void runtime_settle(struct control *control)
 			     "the configuration says what was changed at run time");
 			o->add = o->remove = false;
 		}
-		drop_empty(o);
+		override_drop_empty(o);
 	}
-}
-
-/* ---- for the process that takes over ---- */
-
-void runtime_pack(const struct control *control, struct str *out)
-{
-	list_each (it, &control->overrides) {
-		const struct pool_override *o = list_entry(it, struct pool_override, link);
-		pack_view(out, o->pool);
-		pack_view(out, o->backend);
-		pack_u64(out, o->at_wall_us);
-		pack_u64(out, o->has_weight);
-		pack_u64(out, o->weight);
-		pack_view(out, o->has_state ? view_str(backend_state_name(o->state)) : VIEW_NONE);
-		pack_u64(out, o->remove);
-		pack_u64(out, o->leaving);
-		pack_u64(out, o->forget);
-		pack_view(out, o->add ? o->added.address_text : VIEW_NONE);
-		pack_u64(out, o->added.weight);
-	}
-}
-
-static void take_state(struct unpack *in, struct pool_override *o)
-{
-	struct view state = unpack_view(in);
-	o->has_state = state.len;
-	o->state = view_eq(state, VIEW("draining")) ? BACKEND_draining : BACKEND_maintenance;
-}
-
-static void take_added(struct unpack *in, struct pool_override *o)
-{
-	struct view address = unpack_view(in);
-	o->added = (struct conf_backend){.weight = (uint32_t)unpack_max(in, UINT16_MAX)};
-	o->add = address.len;
-	in->bad |= o->add && !addr_parse(address, &o->added.address);
-	o->added.name = o->backend;
-	o->added.address_text = in->bad ? VIEW_NONE : heap_view(address);
-}
-
-void runtime_unpack(struct unpack *in, struct control *control)
-{
-	struct str why = STR_INIT;
-	while (in->left && !in->bad) {
-		struct view pool = unpack_view(in), backend = unpack_view(in);
-		struct pool_override *o =
-		    in->bad ? NULL : override_get(control, pool, backend, &why);
-		if (!o)
-			break;
-		o->at_wall_us = unpack_u64(in);
-		o->has_weight = unpack_bool(in);
-		o->weight = (uint32_t)unpack_max(in, UINT16_MAX);
-		take_state(in, o);
-		o->remove = unpack_bool(in);
-		o->leaving = unpack_bool(in);
-		o->forget = unpack_bool(in);
-		take_added(in, o);
-		if (in->bad)
-			override_free(o);
-	}
-	str_fini(&why);
-}
-
-void runtime_free(struct control *control)
-{
-	list_each_safe (it, tmp, &control->overrides)
-		override_free(list_entry(it, struct pool_override, link));
 }

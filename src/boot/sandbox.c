@@ -9,12 +9,14 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/landlock.h>
+#include <linux/sockios.h>
 #include <openssl/x509.h>
 #include <pthread.h>
 #include <seccomp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -157,6 +159,22 @@ static int allow_calls(scmp_filter_ctx filter)
 	return error;
 }
 
+#define IS(n, value) MASKED(n, UINT32_MAX, (uint32_t)(value)) /* an int, whatever is above it */
+
+/* Without those that say whom a descriptor signals: that could be KILL, to any other process. */
+static int allow_of_descriptors(scmp_filter_ctx filter)
+{
+	static const int of_fcntl[] = {F_DUPFD, F_DUPFD_CLOEXEC, F_GETFD,
+				       F_SETFD, F_GETFL,         F_SETFL};
+	static const unsigned of_ioctl[] = {FIONBIO, FIONREAD, SIOCOUTQ, TCGETS};
+	int error = 0;
+	for (size_t i = 0; i < ARRAY_LEN(of_fcntl); i++)
+		error |= allow_if(filter, SCMP_SYS(fcntl), IS(1, of_fcntl[i]));
+	for (size_t i = 0; i < ARRAY_LEN(of_ioctl); i++)
+		error |= allow_if(filter, SCMP_SYS(ioctl), IS(1, of_ioctl[i]));
+	return error;
+}
+
 /* Of others only ever EPERM, so that a library that can do without goes on. */
 static int allow_with_arguments(scmp_filter_ctx filter)
 {
@@ -181,7 +199,8 @@ static scmp_filter_ctx filter_new(void)
 	/* what is always allowed costs nothing, and other mitigations stay as they are */
 	seccomp_attr_set(filter, SCMP_FLTATR_CTL_SSB, 1);
 	seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
-	if (allow_calls(filter) == 0 && allow_with_arguments(filter) == 0)
+	if (allow_calls(filter) == 0 && allow_of_descriptors(filter) == 0 &&
+	    allow_with_arguments(filter) == 0)
 		return filter;
 	seccomp_release(filter);
 	return NULL;

@@ -62,8 +62,22 @@ void shared_turn(struct control *control, const struct acme_wish *wish, struct a
 
 void shared_free(struct control *control)
 {
+	if (control->cluster && control->handover.state == HANDOVER_DONE)
+		cluster_followed(control->cluster);
 	cluster_free(control->cluster);
 	control->cluster = NULL;
+}
+
+void shared_pack(const struct control *control, struct str *out)
+{
+	if (control->cluster)
+		cluster_pack(control->cluster, out);
+}
+
+void shared_unpack(struct unpack *in, struct control *control)
+{
+	if (control->cluster)
+		cluster_unpack(in, control->cluster);
 }
 
 void shared_status(const struct control *control, struct arena *arena, struct admin_status *out)
@@ -93,6 +107,10 @@ void shared_status(const struct control *control, struct arena *arena, struct ad
 	out->shared.n_limits = state.n_limits;
 	out->shared.limits_alone = state.limits_alone;
 	out->shared.n_parts = state.n_parts;
+	out->shared.pins_told = state.pins.told;
+	out->shared.pins_heard = state.pins.heard;
+	out->shared.pins_lost = state.pins.lost;
+	out->shared.pins_unread = state.pins.unread;
 	out->shared.nodes = rows;
 	out->shared.n_nodes = n;
 }
@@ -143,6 +161,18 @@ void shared_turn(struct control *control, const struct acme_wish *wish, struct a
 
 void shared_free(struct control *control)
 {
+	(void)control;
+}
+
+void shared_pack(const struct control *control, struct str *out)
+{
+	(void)control;
+	(void)out;
+}
+
+void shared_unpack(struct unpack *in, struct control *control)
+{
+	(void)in;
 	(void)control;
 }
 

@@ -22,6 +22,9 @@ void shared_tick(struct control *control);
 /* Whose turn it is to order certificates: always ours where nothing is shared. */
 void shared_turn(struct control *control, const struct acme_wish *wish, struct acme_turn *out);
 void shared_free(struct control *control);
+/* For the process that takes over. */
+void shared_pack(const struct control *control, struct str *out);
+void shared_unpack(struct unpack *in, struct control *control);
 /* For GET /v1/status and /v1/nodes. */
 void shared_status(const struct control *control, struct arena *arena, struct admin_status *out);
 

@@ -168,7 +168,8 @@ void tls_watch_tick(struct tls_watch *watch, const struct conf *conf, uint64_t i
 	} else if (mark != watch->refused && now - watch->seen_us >= QUIET_US) {
 		try_it(watch, now, rebuild, ctx);
 	}
-	if (watch->refused && !watch->error.len && now - watch->refused_us >= GRACE_US)
+	if (watch->refused && now - watch->refused_us >= GRACE_US &&
+	    !view_eq(str_as_view(&watch->error), str_as_view(&watch->why)))
 		complain(watch);
 }
 

@@ -2,7 +2,6 @@
 /* Spans from the workers' rings to the collector: batches, time-outs, another try; never a wait. */
 #include "tracer.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,14 +12,11 @@
 #include "weir/base/check.h"
 #include "weir/base/clock.h"
 #include "weir/base/file.h"
-#include "weir/fetch/resolve.h"
+#include "weir/fetch/fetch.h"
 #include "weir/http/retry_after.h"
-#include "weir/net/socket.h"
-#include "weir/net/stream.h"
 #include "weir/proxy/trace_record.h"
 
 #define TRACER_MAGIC 0x54524331
-#define WRITE_BYTES (32 * 1024)
 #define ANSWER_MAX (64 * 1024)
 #define HEADERS_FILE_MAX (16 * 1024)
 /* 1 s, 2 s, ... 30 s: half a minute of trying, then fresh spans are worth more. */
@@ -29,30 +25,7 @@
 #define BACKOFF_MAX_US UINT64_C(30000000)
 #define RETRY_AFTER_MAX_US UINT64_C(300000000)
 
-/*
- *            a batch        address        connected       all of it          answered
- *   +------+      +---------+     +------------+     +---------+     +---------+
- *   | IDLE | ---> | RESOLVE | --> | CONNECTING | --> | SENDING | --> | WAITING | --> IDLE
- *   +------+      +---------+     +------------+     +---------+     +---------+
- *                  |    ^  |  a kept connection           ^              |
- *                  |    |  +------------------------------+              |
- *                  |    +--- BACKOFF <---- any of them, when it fails ---+
- *                  +--> IDLE after TRIES_MAX: the spans are lost
- *
- *   IDLE        waits for tracing.interval; spans gather in the rings
- *   RESOLVE .. WAITING    one request; all of it has tracing.timeout
- *   BACKOFF     waits before it is sent again
- *
- * RESOLVE comes again out of any of them when a kept connection turns out to be closed.
- */
-enum tracer_state {
-	TRACER_IDLE,
-	TRACER_RESOLVE,
-	TRACER_CONNECTING,
-	TRACER_SENDING,
-	TRACER_WAITING,
-	TRACER_BACKOFF,
-};
+enum tracer_state { TRACER_IDLE, TRACER_ASKING, TRACER_BACKOFF };
 
 /* What of the configuration it needs, its own copy: it outlives generations. */
 struct settings {
@@ -68,27 +41,12 @@ struct tracer {
 	struct control *control;
 	struct settings now, next; /* next: of a configuration that is being prepared */
 	struct timer timer;
-	struct buf_pool bufs;
-	struct tls_local tls;
-	struct stream stream;
-	struct resolve *question;
-	bool reused;   /* the connection has served a request */
-	bool answered; /* a byte of the answer is here */
-	bool cut_last; /* the rings hold more than went into the batch */
-	/* the request; owned */
-	struct str head, batch;
-	size_t sent;
+	struct fetcher fetcher;
+	struct fetch *fetch; /* ASKING */
+	struct str batch;    /* owns */
+	bool cut_last;       /* the rings hold more than went into it */
 	unsigned n_spans, n_tries;
 	uint64_t backoff_us; /* BACKOFF: how long */
-	/* the answer */
-	struct str in;    /* owned */
-	size_t n_payload; /* of the body, at the start of what follows the head */
-	bool has_head;
-	bool keep;
-	uint16_t status;
-	uint64_t retry_after_us;
-	struct h1_body body;
-	struct message msg; /* scratch */
 	struct rng rng;
 	struct trace_counters {
 #define COUNTER(name, sentence) uint64_t name;
@@ -97,39 +55,24 @@ struct tracer {
 	} counters;
 	char why[160]; /* the last failure; empty: the last request was answered well */
 	char record[TRACE_RECORD_MAX];
-	char scratch[16 * 1024];
 };
 
-static const struct h1_limits limits = {
-    .head_bytes = 32 * 1024,
-    .line_bytes = 16 * 1024,
-    .n_headers = HEADERS_MAX,
-};
-
-static void begin(struct tracer *t);
 static void look(struct tracer *t);
 
-static struct tracer *tracer_of(struct stream *stream)
-{
-	struct tracer *t = container_of(stream, struct tracer, stream);
-	check_magic(t, TRACER_MAGIC);
-	return t;
-}
-
-/* The only way to change its state; that of a request goes on under its one deadline. */
+/* The only way to change its state; a request has its own deadline. */
 static void set_state(struct tracer *t, enum tracer_state state)
 {
 	uint64_t after_us = 0;
 	t->state = state;
-	if (state == TRACER_IDLE)
+	if (state == TRACER_IDLE && t->now.conf.on)
 		after_us = t->now.conf.interval_us;
-	else if (state == TRACER_RESOLVE)
-		after_us = t->now.conf.timeout_us;
 	else if (state == TRACER_BACKOFF)
 		after_us = t->backoff_us;
 	/* the loop's time may be old: filling a batch takes a while */
 	if (after_us)
 		timer_set(&t->control->loop.timers, &t->timer, clock_us() + after_us);
+	else
+		timer_clear(&t->timer);
 }
 
 /* ---- the batch ---- */
@@ -187,13 +130,6 @@ static bool rings_are_empty(const struct tracer *t)
 
 /* ---- the end of a request ---- */
 
-static void disconnect(struct tracer *t)
-{
-	resolve_cancel(t->question);
-	t->question = NULL;
-	stream_close(&t->stream);
-}
-
 /* On to the next one, at once when there is more than fitted. */
 static void done(struct tracer *t)
 {
@@ -219,7 +155,6 @@ PRINTF_LIKE(2, 3) static void note(struct tracer *t, const char *fmt, ...)
 static void again(struct tracer *t, uint64_t asked_us)
 {
 	t->counters.requests_failed++;
-	disconnect(t);
 	if (++t->n_tries >= TRIES_MAX) {
 		t->counters.spans_lost += t->n_spans;
 		t->cut_last = false; /* no hurry with the next */
@@ -232,12 +167,6 @@ static void again(struct tracer *t, uint64_t asked_us)
 	t->backoff_us = asked_us ? asked_us : us;
 	set_state(t, TRACER_BACKOFF);
 }
-
-#define FAIL(t, ...)                  \
-	do {                          \
-		note(t, __VA_ARGS__); \
-		again(t, 0);          \
-	} while (0)
 
 static void taken(struct tracer *t, struct view body)
 {
@@ -262,264 +191,63 @@ static bool is_temporary(unsigned status)
 	return status == 429 || status == 502 || status == 503 || status == 504;
 }
 
-static void answered(struct tracer *t)
-{
-	struct view body = view_of(t->in.ptr, t->n_payload);
-	t->counters.requests++;
-	if (is_temporary(t->status)) {
-		note(t, "the collector answered %u", t->status);
-		again(t, t->retry_after_us);
-		return;
-	}
-	if (t->status >= 200 && t->status < 300) {
-		taken(t, body);
-	} else {
-		t->counters.spans_refused += t->n_spans;
-		note(t, "the collector answered %u", t->status);
-	}
-	t->reused = true;
-	if (!t->keep)
-		disconnect(t);
-	done(t);
-}
-
-/* ---- the answer ---- */
-
 static uint64_t retry_after(struct message *msg)
 {
-	struct header *h = message_find(msg, HDR_RETRY_AFTER);
+	struct header *h = msg ? message_find(msg, HDR_RETRY_AFTER) : NULL;
 	uint64_t seconds = h ? retry_after_s(h->value, clock_wall_us() / 1000000) : 0;
 	return seconds < 300 ? seconds * 1000000 : RETRY_AFTER_MAX_US;
 }
 
-static void read_body(struct tracer *t, char *ptr, size_t len)
+static void on_answer(struct tracer *t, const struct fetch_answer *answer)
 {
-	struct h1_piece piece;
-	enum reject why;
-	enum h1_result result = h1_body_read(&t->body, ptr, len, &piece, &why);
-	if (result == H1_BAD) {
-		FAIL(t, "the collector's answer is malformed: %s", reject_sentence(why));
+	t->counters.requests++;
+	if (is_temporary(answer->status)) {
+		note(t, "the collector answered %u", answer->status);
+		again(t, retry_after(answer->msg));
 		return;
 	}
-	memmove(t->in.ptr + t->n_payload, piece.data.ptr, piece.data.len);
-	t->n_payload += piece.data.len;
-	t->in.len = t->n_payload;
-	if (result == H1_OK)
-		answered(t);
-	else if (t->body.state == H1_BODY_TRAILERS) /* they say nothing to us */
-		t->keep = false, answered(t);
-}
-
-/* False: more of it has to come, or it was bad. */
-static bool read_head(struct tracer *t)
-{
-	enum reject why;
-	for (;;) {
-		switch (
-		    h1_parse_response(str_as_view(&t->in), &limits, METHOD_POST, &t->msg, &why)) {
-		case H1_BAD:
-			FAIL(t, "the collector's answer is malformed: %s", reject_sentence(why));
-			return false;
-		case H1_MORE:
-			return false;
-		case H1_OK:
-			break;
-		}
-		if (t->msg.status >= 200)
-			break;
-		if (t->msg.status == 101) {
-			FAIL(t, "the collector's answer is malformed: status 101");
-			return false;
-		}
-		t->in.len -= t->msg.head_len; /* an interim one */
-		memmove(t->in.ptr, t->in.ptr + t->msg.head_len, t->in.len);
-	}
-	t->status = t->msg.status;
-	t->keep = t->msg.keep_alive;
-	t->retry_after_us = retry_after(&t->msg);
-	h1_body_init(&t->body, &t->msg, &limits, ANSWER_MAX);
-	return true;
-}
-
-static void feed(struct tracer *t, const char *ptr, size_t len)
-{
-	size_t from = t->in.len;
-	str_put(&t->in, ptr, len);
-	if (t->in.overflow || t->in.len > 2 * ANSWER_MAX) {
-		FAIL(t, "the collector's answer is too large");
-		return;
-	}
-	if (!t->has_head) {
-		if (!read_head(t))
-			return;
-		t->has_head = true;
-		from = 0;
-		t->in.len -= t->msg.head_len;
-		memmove(t->in.ptr, t->in.ptr + t->msg.head_len, t->in.len);
-	}
-	read_body(t, t->in.ptr + from, t->in.len - from);
-}
-
-/* A kept connection may have been closed meanwhile: that says nothing. */
-static void broke(struct tracer *t, const char *what)
-{
-	if (t->state == TRACER_IDLE) {
-		disconnect(t);
-	} else if (t->reused && !t->answered) {
-		disconnect(t);
-		begin(t);
+	if (answer->status >= 200 && answer->status < 300) {
+		taken(t, answer->body);
 	} else {
-		FAIL(t, "%s", what);
+		t->counters.spans_refused += t->n_spans;
+		note(t, "the collector answered %u", answer->status);
 	}
+	done(t);
 }
 
-static void on_readable(struct stream *stream)
+static void on_done(void *arg, const struct fetch_answer *answer)
 {
-	struct tracer *t = tracer_of(stream);
-	size_t n;
-	enum io io = stream_read(stream, t->scratch, sizeof(t->scratch), &n);
-	if (io == IO_WAIT)
-		return;
-	if (io == IO_OK && t->state == TRACER_IDLE) {
-		disconnect(t); /* nobody asked */
-	} else if (io == IO_OK) {
-		t->answered = true;
-		feed(t, t->scratch, n);
-	} else if (io == IO_EOF && t->has_head && h1_body_may_end(&t->body)) {
-		t->keep = false;
-		answered(t);
+	struct tracer *t = arg;
+	check_magic(t, TRACER_MAGIC);
+	t->fetch = NULL;
+	/* too long: its status has said what became of the spans */
+	if (answer->end == FETCH_OK || (answer->end == FETCH_TOO_LONG && answer->status)) {
+		on_answer(t, answer);
 	} else {
-		broke(t, io == IO_EOF ? "the collector closed the connection" : strerror(errno));
+		note(t, "%s", answer->why);
+		again(t, 0);
 	}
 }
 
 /* ---- the request ---- */
 
-static void send_more(struct tracer *t)
-{
-	while (t->sent < t->batch.len) {
-		size_t left = t->batch.len - t->sent, n = left < WRITE_BYTES ? left : WRITE_BYTES;
-		enum io io = stream_write(&t->stream, t->batch.ptr + t->sent, n);
-		if (io == IO_ERR) {
-			broke(t, strerror(errno));
-			return;
-		}
-		t->sent += n;
-		if (io == IO_WAIT)
-			return;
-	}
-	set_state(t, TRACER_WAITING);
-}
-
-static void send_head(struct tracer *t)
-{
-	const struct conf_endpoint *e = &t->now.conf.endpoint;
-	bool v6 = view_chr(e->host, ':') >= 0;
-	str_reset(&t->head);
-	str_printf(&t->head, "POST " VIEW_FMT " HTTP/1.1\r\nHost: %s" VIEW_FMT "%s:%u\r\n",
-		   VIEW_ARG(e->path), v6 ? "[" : "", VIEW_ARG(e->host), v6 ? "]" : "", e->port);
-	str_printf(&t->head,
-		   "User-Agent: weir/" WEIR_VERSION "\r\nContent-Type: application/json\r\n"
-		   "Content-Length: %zu\r\n" VIEW_FMT "\r\n",
-		   t->batch.len, VIEW_ARG(t->now.headers));
-	set_state(t, TRACER_SENDING);
-	t->sent = t->n_payload = 0;
-	t->answered = t->has_head = false;
-	str_reset(&t->in);
-	if (t->head.overflow || stream_write(&t->stream, t->head.ptr, t->head.len) == IO_ERR)
-		broke(t, strerror(errno));
-	else
-		send_more(t);
-}
-
-static void on_connected(struct stream *stream, enum err err)
-{
-	struct tracer *t = tracer_of(stream);
-	if (err == ERR_HANDSHAKE || err == ERR_UNTRUSTED)
-		FAIL(t, "TLS failed: %s", *stream_why(stream) ? stream_why(stream) : err_text(err));
-	else if (err)
-		FAIL(t, "connect failed: %s", err_text(err));
-	else
-		send_head(t);
-}
-
-static void on_drained(struct stream *stream)
-{
-	struct tracer *t = tracer_of(stream);
-	if (t->state == TRACER_SENDING)
-		send_more(t);
-}
-
-static void on_broken(struct stream *stream)
-{
-	broke(tracer_of(stream), strerror(errno));
-}
-
-static const struct stream_events events = {
-    .connected = on_connected,
-    .readable = on_readable,
-    .drained = on_drained,
-    .broken = on_broken,
-};
-
-static void connect_to(struct tracer *t, const struct addr *addr)
-{
-	bool connected;
-	int fd;
-	enum err err = socket_connect(addr, &fd, &connected);
-	if (err) {
-		FAIL(t, "connect failed: %s", err_text(err));
-		return;
-	}
-	set_state(t, TRACER_CONNECTING);
-	t->reused = false;
-	if (connected)
-		stream_open(&t->stream, &t->control->loop, &t->bufs, fd, &events, 0);
-	else
-		stream_open_connecting(&t->stream, &t->control->loop, &t->bufs, fd, &events, 0);
-	if (t->now.tls) {
-		void *state = tls_connect(t->now.tls, t->now.conf.endpoint.host, NULL);
-		if (state)
-			stream_secure(&t->stream, &transport_tls_client, state);
-		else
-			FAIL(t, "no memory for TLS");
-	} else if (connected) {
-		send_head(t);
-	}
-}
-
-static void on_resolved(void *arg, const struct addr *addrs, size_t n)
-{
-	struct tracer *t = arg;
-	t->question = NULL;
-	if (n)
-		connect_to(t, &addrs[0]);
-	else
-		FAIL(t, "the name " VIEW_FMT " has no address",
-		     VIEW_ARG(t->now.conf.endpoint.host));
-}
-
-/* The batch that is there goes out, on the connection that is there or a new one. */
+/* The batch that is there goes out. */
 static void begin(struct tracer *t)
 {
-	const struct conf_endpoint *e = &t->now.conf.endpoint;
-	struct addr addr;
-	char text[300];
-	struct str s = str_fixed(text, sizeof(text));
-	set_state(t, TRACER_RESOLVE);
-	if (stream_is_open(&t->stream)) {
-		send_head(t);
-		return;
-	}
-	str_printf(&s, view_chr(e->host, ':') >= 0 ? "[" VIEW_FMT "]:%u" : VIEW_FMT ":%u",
-		   VIEW_ARG(e->host), e->port);
-	if (addr_parse(str_as_view(&s), &addr)) {
-		connect_to(t, &addr);
-		return;
-	}
-	t->question = resolve_begin(&t->control->loop, e->host, e->port, on_resolved, t);
-	if (!t->question)
-		FAIL(t, "no thread to look up " VIEW_FMT, VIEW_ARG(e->host));
+	set_state(t, TRACER_ASKING);
+	t->fetch = fetch_begin(&t->fetcher, &(struct fetch_request){
+						.method = VIEW("POST"),
+						.url = t->now.conf.endpoint.text,
+						.headers = t->now.headers,
+						.body = str_as_view(&t->batch),
+						.tls = t->now.tls,
+						.timeout_us = t->now.conf.timeout_us,
+						.body_max = ANSWER_MAX,
+						.keep = true,
+						.repeat = true, /* a span has an id */
+						.done = on_done,
+						.arg = t,
+					    });
 }
 
 static void look(struct tracer *t)
@@ -528,7 +256,7 @@ static void look(struct tracer *t)
 		fill(t);
 	if (t->n_spans)
 		begin(t);
-	else if (t->now.conf.on)
+	else
 		set_state(t, TRACER_IDLE);
 }
 
@@ -538,10 +266,8 @@ static void on_timer(struct timer *timer)
 	check_magic(t, TRACER_MAGIC);
 	if (t->state == TRACER_IDLE)
 		look(t);
-	else if (t->state == TRACER_BACKOFF)
-		begin(t);
 	else
-		FAIL(t, "the collector took longer than tracing.timeout");
+		begin(t);
 }
 
 /* ---- configuration ---- */
@@ -559,11 +285,12 @@ static bool is_field(struct view line)
 	return colon > 0;
 }
 
-/* Lines of the file with the line ends of HTTP. */
+/* Lines of the file with the line ends of HTTP, behind what is there. */
 static bool read_fields(struct settings *s, struct view text, struct str *why)
 {
 	struct str fields = STR_INIT;
 	bool ok = true;
+	str_view(&fields, s->headers);
 	for (unsigned n = 1; ok && text.len; n++) {
 		ptrdiff_t end = view_chr(text, '\n');
 		struct view line = view_head(text, end < 0 ? text.len : (size_t)end);
@@ -602,15 +329,9 @@ static bool read_headers(struct settings *s, struct str *why)
 
 static bool make_tls(struct tracer *t, struct settings *s, struct str *why)
 {
-	struct tls_client_options options = {
-	    .verify = true, .ca = s->conf.ca, .alpn = VIEW("\x08http/1.1")};
 	if (!s->conf.endpoint.tls)
 		return true;
-	if (tls_local_prepare(&t->tls)) {
-		str_text(why, "no memory for TLS\n");
-		return false;
-	}
-	s->tls = tls_client_new(&t->tls, &options, why);
+	s->tls = fetch_tls_new(&t->fetcher, &(struct fetch_tls_options){.ca = s->conf.ca}, why);
 	if (!s->tls)
 		str_char(why, '\n');
 	return s->tls != NULL;
@@ -626,7 +347,11 @@ static void settings_fini(struct settings *s)
 static bool settings_make(struct tracer *t, const struct conf_tracing *conf, struct settings *s,
 			  struct str *why)
 {
-	*s = (struct settings){.arena = arena_new(), .conf = *conf};
+	*s = (struct settings){
+	    .arena = arena_new(),
+	    .conf = *conf,
+	    .headers = VIEW("Content-Type: application/json\r\n"),
+	};
 	s->conf.endpoint.text = arena_view(s->arena, conf->endpoint.text);
 	s->conf.endpoint.host = arena_view(s->arena, conf->endpoint.host);
 	s->conf.endpoint.path = arena_view(s->arena, conf->endpoint.path);
@@ -677,20 +402,19 @@ void tracer_cancel(struct tracer *t)
 /* What is under way begins anew with the new settings, unless they are none. */
 void tracer_commit(struct tracer *t)
 {
-	disconnect(t);
+	fetch_cancel(t->fetch);
+	t->fetch = NULL;
+	fetcher_forget(&t->fetcher);
 	settings_fini(&t->now);
 	t->now = t->next;
 	t->next = (struct settings){.arena = NULL};
-	timer_clear(&t->timer);
 	if (!t->now.conf.on) {
 		t->counters.spans_lost += t->n_spans;
 		t->n_spans = 0;
 	}
-	t->state = TRACER_IDLE;
+	set_state(t, TRACER_IDLE);
 	if (t->n_spans)
 		begin(t);
-	else if (t->now.conf.on)
-		set_state(t, TRACER_IDLE);
 }
 
 bool tracer_is_done(struct tracer *t)
@@ -709,11 +433,9 @@ struct tracer *tracer_new(struct control *control)
 	t->magic = TRACER_MAGIC;
 	t->control = control;
 	t->timer.fn = on_timer;
-	t->stream.io.fd = -1;
-	t->head = t->batch = t->in = STR_INIT;
+	t->batch = STR_INIT;
 	rng_init(&t->rng, rng_entropy());
-	buf_pool_init(&t->bufs, 16);
-	tls_local_init(&t->tls, &control->loop, &t->bufs, 2);
+	fetcher_init(&t->fetcher, &control->loop);
 	return t;
 }
 
@@ -721,14 +443,10 @@ void tracer_free(struct tracer *t)
 {
 	if (!t)
 		return;
-	disconnect(t);
 	timer_del(&t->timer);
 	settings_fini(&t->now);
-	tls_local_fini(&t->tls);
-	buf_pool_fini(&t->bufs);
-	str_fini(&t->head);
+	fetcher_fini(&t->fetcher);
 	str_fini(&t->batch);
-	str_fini(&t->in);
 	t->magic = 0;
 	free(t);
 }
@@ -743,7 +461,7 @@ void tracer_status(const struct tracer *t, struct arena *arena, struct admin_sta
 	struct admin_counter *copy = arena_array(arena, ARRAY_LEN(rows), sizeof(*copy));
 	memcpy(copy, rows, sizeof(rows));
 	out->tracing.on = t->now.conf.on;
-	out->tracing.endpoint = t->now.conf.endpoint.text;
+	out->tracing.endpoint = mask_query(arena, t->now.conf.endpoint.text);
 	out->tracing.why = view_str(t->why);
 	out->tracing.counters = copy;
 	out->tracing.n_counters = ARRAY_LEN(rows);

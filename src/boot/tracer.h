@@ -5,20 +5,17 @@
  * (OTLP over HTTP, JSON), one request at a time.  It never blocks; what a
  * collector does not take stays in the rings until they are full.
  *
- *             interval        address          connected        all written
- *   +------+ ---------> +---------+ -----> +------------+ ---> +---------+ ---> +---------+
- *   | IDLE |            | RESOLVE |        | CONNECTING |      | SENDING |      | WAITING |
- *   +------+ <--------- +---------+        +------------+      +---------+      +---------+
- *      ^       answered                                                            |
- *      |                        +---------+      failed, 429, 502, 503, 504        |
- *      +----- given up -------- | BACKOFF | <--------------------------------------+
- *                               +---------+ ---> CONNECTING
+ *             interval
+ *   +------+ ---------> +--------+
+ *   | IDLE |            | ASKING | <----------+
+ *   +------+ <--------- +--------+            |
+ *      ^       answered     |            +---------+
+ *      |                    +----------> | BACKOFF |
+ *      |    failed, 429, 502, 503, 504   +---------+
+ *      +------------ given up -------------- |
  *
- *   IDLE        a connection may be kept             looks again after the interval
- *   RESOLVE     the host is a name                   timeout of the request
- *   CONNECTING  TLS included                         the same
- *   SENDING     the request is being written         the same
- *   WAITING     for the answer                       the same
+ *   IDLE        waits for tracing.interval; spans gather in the rings
+ *   ASKING      one request (weir/fetch/fetch.h)         tracing.timeout
  *   BACKOFF     the same spans again, after Retry-After, or 1 s doubling to 30 s
  */
 #ifndef WEIR_BOOT_TRACER_H

@@ -31,13 +31,16 @@ struct rehearsal {
 static void say(struct rehearsal *t, bool error, const char *fmt, ...) PRINTF_LIKE(3, 4);
 static void say(struct rehearsal *t, bool error, const char *fmt, ...)
 {
+	struct str text = STR_INIT;
 	va_list ap;
 	t->failed |= error;
-	fprintf(stderr, "%s: %s: ", t->conf->path.ptr, error ? "error" : "warning");
 	va_start(ap, fmt);
-	vfprintf(stderr, fmt, ap);
+	str_vprintf(&text, fmt, ap);
 	va_end(ap);
-	fputc('\n', stderr);
+	conf_hide(t->conf, &text);
+	fprintf(stderr, "%s: %s: " VIEW_FMT "\n", t->conf->path.ptr, error ? "error" : "warning",
+		VIEW_ARG(str_as_view(&text)));
+	str_fini(&text);
 }
 
 /* ---- the user ---- */

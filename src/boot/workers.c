@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* Worker threads: start, letters to all of them, stop. */
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 
@@ -8,6 +7,7 @@
 #include "sandbox.h"
 
 #include "weir/base/check.h"
+#include "weir/base/thread.h"
 
 static struct worker_limits limits_of_process(uint32_t pipes)
 {
@@ -70,18 +70,12 @@ static void *worker_main(void *arg)
 
 enum err workers_run(struct control *control)
 {
-	sigset_t all, before;
-	sigfillset(&all);
-	pthread_sigmask(SIG_BLOCK, &all, &before); /* signals are the control thread's */
 	enum err err = ERR_OK;
 	for (unsigned i = 0; i < control->n_workers && !err; i++) {
 		struct worker *w = control->workers[i];
-		if (pthread_create(&w->thread, NULL, worker_main, w))
-			err = ERR_NOMEM;
-		else
-			w->running = true;
+		w->running = thread_start(&w->thread, worker_main, w);
+		err = w->running ? ERR_OK : ERR_NOMEM;
 	}
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	return err;
 }
 
@@ -137,6 +131,16 @@ void workers_barrier(struct control *control, void (*fn)(struct control *control
 	*b = (struct barrier){
 	    .mail.fn = on_barrier, .control = control, .fn = fn, .n_left = control->n_workers};
 	workers_call(control, pass_barrier, b);
+}
+
+struct workers_have workers_have(const struct control *control)
+{
+	struct workers_have have = {0};
+	for (unsigned i = 0; i < control->n_workers; i++) {
+		have.conns += atomic_load(&control->workers[i]->n_conns);
+		have.exchanges += atomic_load(&control->workers[i]->n_exchanges);
+	}
+	return have;
 }
 
 static void stop_one(struct worker *w, void *arg)

@@ -9,59 +9,55 @@
 
 #include <hiredis/hiredis.h>
 
+#include "heard.h"
 #include "limits.h"
+#include "pins.h"
 #include "presence.h"
+#include "seats.h"
+#include "settings.h"
 #include "turns.h"
 
 #include "weir/base/check.h"
 #include "weir/base/clock.h"
-#include "weir/base/file.h"
-#include "weir/base/hash.h"
 #include "weir/base/log.h"
 #include "weir/base/rng.h"
+#include "weir/base/siphash.h"
 
-#define PASSWORD_MAX 4096
 #define KEY_MAX 300
 #define NODE_NAME_MAX 255 /* a name in the configuration */
 #define FIELD_MAX (NODE_NAME_MAX + 20)
 /* How long a node that has gone keeps its part of what nobody has asked for yet. */
 #define NODES_REMEMBERED_US 30000000
-/* What is older says nothing of how much they send. */
-#define WORD_GOOD_US 3000000
 /* Redis forgets the keys when nobody has spoken for so long. */
 #define KEYS_TTL_MS "60000"
 
 /*
  * KEYS: the sorted set, the hash.  ARGV: who speaks, what it says, the time to live of a
- * word, that of the keys.  By the server's clock, so that no node's matters.  Answers with
- * field, age in ms and word of each other one.
+ * word, that of the keys, bytes of an answer, 1 when another process follows under its name and
+ * has to have spoken first.  By the server's clock, so that no node's matters; what was said
+ * after its now was said by nobody.  Answers with field, age in ms and word of each other one; of
+ * what has no room with the length of the word.
  */
 static const char script[] =
     "local t=redis.call('TIME') local now=t[1]*1000+math.floor(t[2]/1000) "
-    "local gone=redis.call('ZRANGEBYSCORE',KEYS[1],'-inf',now-ARGV[3]) "
-    "for _,n in ipairs(gone) do redis.call('ZREM',KEYS[1],n) redis.call('HDEL',KEYS[2],n) end "
+    "local function forget(from,to) "
+    "for _,n in ipairs(redis.call('ZRANGEBYSCORE',KEYS[1],from,to)) do "
+    "redis.call('ZREM',KEYS[1],n) redis.call('HDEL',KEYS[2],n) end end "
+    "forget('-inf',now-ARGV[3]) forget(now+ARGV[3],'+inf') "
+    "local function follows(f) return f~=ARGV[1] and string.sub(f,1,-9)==string.sub(ARGV[1],1,-9) "
+    "and redis.call('HSTRLEN',KEYS[2],f)>0 end "
+    "if ARGV[6]=='1' then local heard=false "
+    "for _,f in ipairs(redis.call('ZRANGE',KEYS[1],0,255)) do heard=heard or follows(f) end "
+    "if not heard then return {} end end "
     "redis.call('ZADD',KEYS[1],now,ARGV[1]) redis.call('HSET',KEYS[2],ARGV[1],ARGV[2]) "
     "redis.call('PEXPIRE',KEYS[1],ARGV[4]) redis.call('PEXPIRE',KEYS[2],ARGV[4]) "
-    "local all=redis.call('ZRANGE',KEYS[1],0,255,'WITHSCORES') local out={} "
-    "for i=1,#all,2 do if all[i]~=ARGV[1] then "
-    "local w=redis.call('HGET',KEYS[2],all[i]) "
-    "if w then out[#out+1]=all[i] out[#out+1]=math.floor(now-all[i+1]) out[#out+1]=w end "
+    "local all=redis.call('ZRANGE',KEYS[1],0,255,'WITHSCORES') "
+    "local out,room={},tonumber(ARGV[5]) "
+    "for i=1,#all,2 do local f=all[i] if f~=ARGV[1] then "
+    "local w=#f+redis.call('HSTRLEN',KEYS[2],f) "
+    "if w<=room then room=room-w w=redis.call('HGET',KEYS[2],f) else f='' end "
+    "if w then out[#out+1]=f out[#out+1]=math.floor(math.max(0,now-all[i+1])) out[#out+1]=w end "
     "end end return out";
-
-/* What of the configuration it needs, its own copy: it outlives generations. */
-struct settings {
-	struct arena *arena; /* owns all of it */
-	struct conf_shared conf;
-	struct view password, status;
-	uint16_t any_port;      /* status.bind is on all addresses, at this port; else 0 */
-	struct tls_client *tls; /* counted; NULL: plain */
-};
-
-struct node {
-	struct view field; /* of the hash: name and instance */
-	struct view said;
-	uint64_t at_us; /* when it said it, by our clock */
-};
 
 struct cluster {
 	struct redis *redis; /* owns */
@@ -71,16 +67,16 @@ struct cluster {
 	struct buf_pool bufs;
 	uint64_t instance; /* of this process */
 	char auto_name[96];
-	bool asked; /* a word is under way */
+	bool asked;    /* a word is under way */
+	bool followed; /* by another process of this name */
 	struct str out;
-	struct arena *heard; /* owns `nodes` */
-	struct node *nodes;
-	size_t n_nodes;
+	struct heard heard;
+	char unread[96]; /* "": all that others say is read */
 	uint64_t published, failed;
 	struct limits limits;
 	struct turns turns;
-	uint64_t most_at_us;  /* so many nodes were there last */
-	uint64_t answered_us; /* by the server; 0: never */
+	struct pins_sharing pins;
+	uint64_t most_at_us; /* so many nodes were there last */
 };
 
 static struct view node_name(const struct cluster *c)
@@ -91,60 +87,16 @@ static struct view node_name(const struct cluster *c)
 
 /* ---- what the others have in flight ---- */
 
-/* A backend of ours, found by pool and address. */
-struct seat {
-	struct backend *backend; /* NULL: free */
-	double in_flight, rate;
-};
-
-struct seats {
-	struct seat *rows;
-	size_t mask;
-};
-
-static struct seat *seat_of(const struct seats *seats, struct view pool, struct view address)
-{
-	uint64_t hash = hash_view(address, hash_view(pool, 1));
-	for (size_t i = hash & seats->mask;; i = (i + 1) & seats->mask) {
-		struct seat *seat = &seats->rows[i];
-		if (!seat->backend || (view_eq(seat->backend->address_text, address) &&
-				       view_eq(seat->backend->pool_name, pool)))
-			return seat;
-	}
-}
-
-static struct seats take_seats(const struct pool_registry *registry, struct arena *arena)
-{
-	size_t n = 0, size = 2;
-	list_each (it, &registry->backends)
-		n++;
-	while (size < 2 * n + 2)
-		size *= 2;
-	struct seats seats = {arena_array(arena, size, sizeof(struct seat)), size - 1};
-	list_each (it, &registry->backends) {
-		struct backend *b = list_entry(it, struct backend, registry_link);
-		seat_of(&seats, b->pool_name, b->address_text)->backend = b;
-	}
-	return seats;
-}
-
-/* 1 when it was said just now, 0 after the time to live. */
-static double freshness(uint64_t at_us, uint64_t now_us)
-{
-	uint64_t age_us = now_us > at_us ? now_us - at_us : 0;
-	return age_us < CLUSTER_TTL_US ? 1 - (double)age_us / (double)CLUSTER_TTL_US : 0;
-}
-
-static void add_up(const struct seats *seats, const struct node *node, uint64_t now_us)
+static void add_up(const struct seats *seats, const struct heard_node *node, uint64_t now_us)
 {
 	struct unpack in = unpack_of(node->said);
 	struct presence who;
 	struct presence_row row = {.pool = VIEW_NONE};
-	double fresh = freshness(node->at_us, now_us);
+	double fresh = heard_freshness(node, now_us);
 	if (fresh <= 0 || !presence_unpack(&in, &who))
 		return;
 	while (presence_next(&in, &row)) {
-		struct seat *seat = seat_of(seats, row.pool, row.address);
+		struct seat *seat = seats_find(seats, row.pool, row.address);
 		if (seat->backend) {
 			seat->in_flight += row.in_flight * fresh;
 			seat->rate += (double)row.requests;
@@ -152,83 +104,62 @@ static void add_up(const struct seats *seats, const struct node *node, uint64_t 
 	}
 }
 
+/*
+ * All nodes hear the same and act on it at once: by the whole of what others have each would
+ * set right what is wrong, n times as much as is needed, and worse a second later.
+ */
 static void fold(struct cluster *c, uint64_t now_us)
 {
 	struct arena *arena = arena_new();
-	struct seats seats = take_seats(c->registry, arena);
-	for (size_t i = 0; i < c->n_nodes; i++)
-		add_up(&seats, &c->nodes[i], now_us);
+	const double part = 1.0 / (double)(c->heard.n + 1);
+	struct seats seats = seats_take(c->registry, arena);
+	for (size_t i = 0; i < c->heard.n; i++)
+		add_up(&seats, &c->heard.nodes[i], now_us);
 	for (size_t i = 0; i <= seats.mask; i++)
 		if (seats.rows[i].backend)
 			backend_set_others(seats.rows[i].backend, seats.rows[i].in_flight,
-					   seats.rows[i].rate);
+					   seats.rows[i].rate, part);
 	arena_free(arena);
 }
 
-/* Somebody may send what is not known: nothing is judged by less than all. */
-static bool is_deaf(const struct cluster *c, uint64_t now_us)
+/* What the registry is told: who does not share misses nobody's word. */
+static void note_deaf(struct cluster *c, uint64_t now_us)
 {
-	if (!c->answered_us || now_us > c->answered_us + WORD_GOOD_US)
-		return true;
-	for (size_t i = 0; i < c->n_nodes; i++)
-		if (now_us > c->nodes[i].at_us + WORD_GOOD_US)
-			return true;
-	return c->limits.n_nodes > c->n_nodes + 1; /* who has just gone may still send */
+	c->registry->deaf = c->now.conf.on && heard_is_deaf(&c->heard, c->limits.n_nodes, now_us);
 }
 
 /* ---- the words of the others ---- */
 
-static void forget_nodes(struct cluster *c)
+/* Of a server that has just come back not all have heard: it is the most of a while, less
+ * those that said goodbye. */
+static void count_nodes(struct cluster *c, unsigned n_goodbyes, uint64_t now_us)
 {
-	arena_free(c->heard);
-	c->heard = NULL;
-	c->nodes = NULL;
-	c->n_nodes = 0;
-}
-
-static struct view text_of(const redisReply *reply)
-{
-	return reply->type == REDIS_REPLY_STRING ? view_of(reply->str, reply->len) : VIEW_NONE;
-}
-
-static int by_field(const void *a, const void *b)
-{
-	const struct node *x = a, *y = b;
-	return view_cmp(x->field, y->field);
-}
-
-static void hear(struct cluster *c, const redisReply *all, uint64_t now_us)
-{
-	forget_nodes(c);
-	c->heard = arena_new();
-	c->nodes = arena_array(c->heard, all->elements / 3, sizeof(*c->nodes));
-	for (size_t i = 0; i + 2 < all->elements && c->n_nodes < CLUSTER_NODES_MAX; i += 3) {
-		struct view field = text_of(all->element[i]), said = text_of(all->element[i + 2]);
-		struct unpack in = unpack_of(said);
-		struct presence who;
-		long long age_ms = all->element[i + 1]->integer;
-		if (!field.len || all->element[i + 1]->type != REDIS_REPLY_INTEGER || age_ms < 0 ||
-		    said.len > PRESENCE_MAX || !presence_unpack(&in, &who))
-			continue;
-		uint64_t age_us = (uint64_t)age_ms * 1000;
-		c->nodes[c->n_nodes++] = (struct node){
-		    .field = arena_view(c->heard, field),
-		    .said = arena_view(c->heard, said),
-		    .at_us = now_us > age_us ? now_us - age_us : 0,
-		};
-	}
-	if (c->n_nodes)
-		qsort(c->nodes, c->n_nodes, sizeof(*c->nodes), by_field);
-}
-
-/* Of a server that has just come back not all have heard: it is the most of a while. */
-static void count_nodes(struct cluster *c, uint64_t now_us)
-{
-	unsigned n = (unsigned)c->n_nodes + 1;
+	unsigned n = (unsigned)(c->heard.n + c->heard.n_unread) + 1;
+	if (n_goodbyes && c->limits.n_nodes > n_goodbyes)
+		limits_set_nodes(&c->limits, c->limits.n_nodes - n_goodbyes);
 	if (n < c->limits.n_nodes && now_us - c->most_at_us < NODES_REMEMBERED_US)
 		return;
 	c->most_at_us = now_us;
 	limits_set_nodes(&c->limits, n);
+}
+
+/* What is not known may matter: people are told. */
+static void note_unread(struct cluster *c)
+{
+	char text[sizeof(c->unread)] = "";
+	if (c->heard.n_unread)
+		snprintf(text, sizeof(text),
+			 "what %zu nodes say is not read: too long, or of another version",
+			 c->heard.n_unread);
+	if (text[0] && !c->unread[0])
+		log_warn("shared.redis " VIEW_FMT ": %s", VIEW_ARG(c->now.conf.redis.text), text);
+	memcpy(c->unread, text, sizeof(text));
+}
+
+static void forget_nodes(struct cluster *c)
+{
+	heard_forget(&c->heard);
+	note_unread(c);
 }
 
 static void on_said(void *arg, const redisReply *reply)
@@ -237,14 +168,13 @@ static void on_said(void *arg, const redisReply *reply)
 	c->asked = false;
 	if (!reply || reply->type != REDIS_REPLY_ARRAY) {
 		c->failed++;
-		if (reply && reply->type == REDIS_REPLY_ERROR)
-			log_warn("shared.redis: presence was refused: %.200s", reply->str);
 		return;
 	}
 	c->published++;
-	c->answered_us = clock_us();
-	hear(c, reply, c->answered_us);
-	count_nodes(c, c->answered_us);
+	uint64_t now_us = clock_us();
+	unsigned n_goodbyes = heard_take(&c->heard, reply, now_us);
+	note_unread(c);
+	count_nodes(c, n_goodbyes, now_us);
 }
 
 /* ---- our own word ---- */
@@ -269,25 +199,60 @@ static void field_of(const struct cluster *c, char room[FIELD_MAX])
 		 (unsigned long long)c->instance);
 }
 
-static void say(struct cluster *c)
+/* Empty: goodbye, which waits for nobody.  Without one the word that was said last fades, so that
+ * nobody is missed between a process that has ended and one that is about to speak. */
+static bool say(struct cluster *c, struct view word)
 {
-	char field[FIELD_MAX], nodes[KEY_MAX], presence[KEY_MAX], ttl[24];
-	char status[ADDR_TEXT_MAX];
-	struct presence who = {node_name(c), status_of(c, status), VIEW(WEIR_VERSION)};
+	char field[FIELD_MAX], nodes[KEY_MAX], presence[KEY_MAX], ttl[24], most[24];
 	struct view prefix = c->now.conf.prefix;
-	str_reset(&c->out);
-	presence_pack(&c->out, &who, c->registry, PRESENCE_MAX);
 	field_of(c, field);
 	snprintf(nodes, sizeof(nodes), "{" VIEW_FMT "}:nodes", VIEW_ARG(prefix));
 	snprintf(presence, sizeof(presence), "{" VIEW_FMT "}:presence", VIEW_ARG(prefix));
 	snprintf(ttl, sizeof(ttl), "%llu", (unsigned long long)(CLUSTER_TTL_US / 1000));
-	const struct view words[] = {VIEW("EVAL"),         VIEW(script),       VIEW("2"),
-				     view_str(nodes),      view_str(presence), view_str(field),
-				     str_as_view(&c->out), view_str(ttl),      VIEW(KEYS_TTL_MS)};
-	if (c->out.overflow || !redis_ask(c->redis, on_said, c, words, ARRAY_LEN(words)))
-		c->failed++;
-	else
-		c->asked = true;
+	snprintf(most, sizeof(most), "%d", CLUSTER_WORDS_MAX);
+	const struct view words[] = {VIEW("EVAL"),
+				     VIEW(script),
+				     VIEW("2"),
+				     view_str(nodes),
+				     view_str(presence),
+				     view_str(field),
+				     word,
+				     view_str(ttl),
+				     VIEW(KEYS_TTL_MS),
+				     view_str(most),
+				     c->followed && !word.len ? VIEW("1") : VIEW("0")};
+	return redis_ask(c->redis, REDIS_PRESENCE, on_said, c, words, ARRAY_LEN(words));
+}
+
+static void say_load(struct cluster *c)
+{
+	char status[ADDR_TEXT_MAX];
+	struct presence who = {node_name(c), status_of(c, status), VIEW(WEIR_VERSION)};
+	str_reset(&c->out);
+	presence_pack(&c->out, &who, c->registry, PRESENCE_MAX);
+	c->asked = !c->out.overflow && say(c, str_as_view(&c->out));
+	c->failed += !c->asked;
+}
+
+/* At once: who follows another process under the same name is there before that one has gone. */
+static void on_ready(void *arg)
+{
+	struct cluster *c = arg;
+	if (!c->asked)
+		say_load(c);
+}
+
+/* Nobody waits for it any more, and nobody doubts what it sends.  If it does not arrive, the
+ * others miss it after the time to live. */
+static void say_goodbye(struct cluster *c)
+{
+	if (c->now.conf.on && redis_is_ready(c->redis))
+		(void)say(c, VIEW_NONE);
+}
+
+void cluster_followed(struct cluster *c)
+{
+	c->followed = true;
 }
 
 void cluster_tick(struct cluster *c, uint64_t now_us)
@@ -295,9 +260,9 @@ void cluster_tick(struct cluster *c, uint64_t now_us)
 	if (!c->now.conf.on)
 		return;
 	if (!c->asked)
-		say(c);
+		say_load(c);
 	fold(c, now_us);
-	c->registry->deaf = is_deaf(c, now_us);
+	note_deaf(c, now_us);
 }
 
 void cluster_take_turn(struct cluster *c, const struct cluster_wish *wish, struct cluster_turn *out)
@@ -310,88 +275,25 @@ void cluster_take_turn(struct cluster *c, const struct cluster_wish *wish, struc
 
 /* ---- configuration ---- */
 
-static void settings_fini(struct settings *s)
-{
-	tls_client_put(s->tls);
-	arena_free(s->arena);
-	*s = (struct settings){.arena = NULL};
-}
-
-static bool read_password(struct settings *s, struct str *why)
-{
-	struct str text = STR_INIT, reason = STR_INIT;
-	struct view path = s->conf.password_file;
-	if (!path.len)
-		return true;
-	enum err err = file_read_secret(path.ptr, PASSWORD_MAX, &text, &reason);
-	if (err)
-		str_printf(why,
-			   "cannot read shared.redis.password_file " VIEW_FMT ": " VIEW_FMT "\n",
-			   VIEW_ARG(path), VIEW_ARG(str_as_view(&reason)));
-	s->password = arena_view(s->arena, str_as_view(&text));
-	str_fini(&text);
-	str_fini(&reason);
-	return !err;
-}
-
-static bool make_tls(struct cluster *c, struct settings *s, struct str *why)
-{
-	const struct conf_pool_tls *tls = &s->conf.tls;
-	struct tls_client_options options = {.verify = tls->verify,
-					     .ca = tls->ca,
-					     .sni = tls->sni,
-					     .cert = tls->cert,
-					     .key = tls->key};
-	if (!tls->on)
-		return true;
-	if (tls_local_prepare(&c->tls)) {
-		str_text(why, "no memory for TLS\n");
-		return false;
-	}
-	s->tls = tls_client_new(&c->tls, &options, why);
-	if (!s->tls)
-		str_char(why, '\n');
-	return s->tls != NULL;
-}
-
-static struct conf_shared copy_conf(struct arena *arena, const struct conf_shared *from)
-{
-	struct conf_shared to = *from;
-	to.redis.text = arena_view(arena, from->redis.text);
-	to.redis.host = arena_view(arena, from->redis.host);
-	to.username = arena_view(arena, from->username);
-	to.password_file = arena_view(arena, from->password_file);
-	to.prefix = arena_view(arena, from->prefix);
-	to.node = arena_view(arena, from->node);
-	to.tls.ca = arena_view(arena, from->tls.ca);
-	to.tls.sni = arena_view(arena, from->tls.sni);
-	to.tls.cert = arena_view(arena, from->tls.cert);
-	to.tls.key = arena_view(arena, from->tls.key);
-	return to;
-}
-
-static bool is_any(const struct addr *addr)
-{
-	if (!addr->len || addr->sa.sa_family == AF_UNIX)
-		return false;
-	return addr->sa.sa_family == AF_INET6 ? IN6_IS_ADDR_UNSPECIFIED(&addr->in6.sin6_addr)
-					      : addr->in4.sin_addr.s_addr == htonl(INADDR_ANY);
-}
-
 enum err cluster_prepare(struct cluster *c, const struct conf *conf, struct str *why)
 {
-	struct settings *s = &c->next;
-	*s = (struct settings){.arena = NULL};
-	if (!conf->shared.on)
-		return ERR_OK;
-	s->arena = arena_new();
-	s->conf = copy_conf(s->arena, &conf->shared);
-	s->status = arena_view(s->arena, conf->status.bind_text);
-	s->any_port = is_any(&conf->status.bind) ? addr_port(&conf->status.bind) : 0;
-	if (read_password(s, why) && make_tls(c, s, why))
-		return ERR_OK;
-	settings_fini(s);
-	return ERR_IO;
+	return settings_make(&c->next, conf, &c->tls, why);
+}
+
+/* All nodes make it of what they have in common anyway. */
+static void share_pins(struct cluster *c)
+{
+	static const uint8_t names[2][SIPHASH_KEY_LEN] = {"weir: pins, 1st", "weir: pins, 2nd"};
+	uint64_t words[2];
+	uint8_t secret[LEARN_SECRET_LEN];
+	struct str text = STR_INIT;
+	str_printf(&text, VIEW_FMT "\n", VIEW_ARG(c->now.conf.prefix));
+	str_view(&text, c->now.password);
+	for (size_t i = 0; i < ARRAY_LEN(words); i++)
+		words[i] = siphash64(names[i], text.ptr, text.len);
+	str_fini(&text);
+	memcpy(secret, words, sizeof(secret));
+	learn_secret_set(secret);
 }
 
 void cluster_cancel(struct cluster *c)
@@ -399,15 +301,10 @@ void cluster_cancel(struct cluster *c)
 	settings_fini(&c->next);
 }
 
-static bool same_server(const struct settings *a, const struct settings *b)
-{
-	return a->conf.on == b->conf.on && view_eq(a->conf.redis.text, b->conf.redis.text) &&
-	       view_eq(a->conf.username, b->conf.username) && view_eq(a->password, b->password) &&
-	       !a->conf.tls.on && !b->conf.tls.on;
-}
-
 void cluster_commit(struct cluster *c)
 {
+	if (!settings_known_as(&c->now, &c->next))
+		say_goodbye(c);
 	struct settings old = c->now;
 	c->now = c->next;
 	c->next = (struct settings){.arena = NULL};
@@ -419,19 +316,22 @@ void cluster_commit(struct cluster *c)
 	    .tls = c->now.tls,
 	};
 	/* files of TLS may have changed under their names: then it is another one */
-	if (same_server(&old, &c->now))
+	if (settings_same_server(&old, &c->now))
 		redis_move(c->redis, &server);
 	else
 		redis_follow(c->redis, &server);
 	limits_follow(&c->limits, c->now.conf.prefix);
 	turns_follow(&c->turns, c->now.conf.prefix);
-	if (!c->answered_us)
+	if (c->now.pins)
+		share_pins(c);
+	pins_sharing_follow(&c->pins, c->now.pins ? c->now.conf.prefix : VIEW_NONE);
+	if (!c->heard.answered_us)
 		limits_set_nodes(&c->limits, c->now.conf.on ? c->now.conf.nodes : 1);
 	if (!c->now.conf.on || !view_eq(old.conf.prefix, c->now.conf.prefix))
 		forget_nodes(c);
 	if (old.conf.on && !c->now.conf.on)
 		fold(c, clock_us());
-	c->registry->deaf = c->now.conf.on && is_deaf(c, clock_us());
+	note_deaf(c, clock_us());
 	settings_fini(&old);
 }
 
@@ -444,12 +344,13 @@ struct cluster_state cluster_state(const struct cluster *c)
 	    .connected = redis_is_ready(c->redis),
 	    .node = node_name(c),
 	    .address = c->now.conf.redis.text,
-	    .why = redis_why(c->redis),
+	    .why = *redis_why(c->redis) ? redis_why(c->redis) : c->unread,
 	    .published = c->published,
 	    .failed = c->failed,
 	    .n_limits = quota_count(),
 	    .limits_alone = c->now.conf.on && c->limits.alone,
 	    .n_parts = c->limits.n_nodes,
+	    .pins = pins_sharing_told(&c->pins),
 	};
 }
 
@@ -462,27 +363,61 @@ static void count_loads(struct unpack *in, struct cluster_node *out)
 	}
 }
 
+/* Two processes of it, of which one follows the other. */
+static bool is_same(const struct cluster_node *a, const struct cluster_node *b)
+{
+	return view_eq(a->name, b->name) && view_eq(a->status, b->status);
+}
+
+static void add_process(struct cluster_node *to, const struct cluster_node *other)
+{
+	to->in_flight += other->in_flight;
+	to->rate += other->rate;
+	if (other->age_us < to->age_us)
+		to->age_us = other->age_us;
+}
+
 struct cluster_node *cluster_nodes(const struct cluster *c, struct arena *arena, size_t *n)
 {
-	struct cluster_node *out = arena_array(arena, c->n_nodes, sizeof(*out));
+	struct cluster_node *out = arena_array(arena, c->heard.n, sizeof(*out));
 	uint64_t now_us = clock_us();
+	char status[ADDR_TEXT_MAX];
+	const struct cluster_node self = {.name = node_name(c), .status = status_of(c, status)};
 	*n = 0;
-	for (size_t i = 0; i < c->n_nodes; i++) {
-		const struct node *node = &c->nodes[i];
+	for (size_t i = 0; i < c->heard.n; i++) {
+		const struct heard_node *node = &c->heard.nodes[i];
 		struct unpack in = unpack_of(node->said);
 		struct presence who;
-		if (freshness(node->at_us, now_us) <= 0 || !presence_unpack(&in, &who))
+		if (heard_freshness(node, now_us) <= 0 || !presence_unpack(&in, &who))
 			continue;
-		struct cluster_node *to = &out[(*n)++];
-		*to = (struct cluster_node){
+		struct cluster_node row = {
 		    .name = who.name,
 		    .status = who.status,
 		    .version = who.version,
 		    .age_us = now_us > node->at_us ? now_us - node->at_us : 0,
 		};
-		count_loads(&in, to);
+		count_loads(&in, &row);
+		if (*n && is_same(&out[*n - 1], &row))
+			add_process(&out[*n - 1], &row);
+		else if (!is_same(&self, &row))
+			out[(*n)++] = row;
 	}
 	return out;
+}
+
+/* ---- for the process that takes over ---- */
+
+void cluster_pack(const struct cluster *c, struct str *out)
+{
+	pack_view(out, view_str(c->auto_name));
+}
+
+void cluster_unpack(struct unpack *in, struct cluster *c)
+{
+	struct view name = unpack_view(in);
+	in->bad |= !name.len || name.len >= sizeof(c->auto_name);
+	if (!in->bad)
+		snprintf(c->auto_name, sizeof(c->auto_name), VIEW_FMT, VIEW_ARG(name));
 }
 
 /* ---- life ---- */
@@ -499,7 +434,7 @@ static void make_auto_name(struct cluster *c)
 struct cluster *cluster_new(struct loop *loop, struct pool_registry *registry)
 {
 	struct cluster *c = calloc(1, sizeof(*c));
-	struct redis *redis = redis_new(loop);
+	struct redis *redis = redis_new(loop, on_ready, c);
 	if (!c || !redis) {
 		redis_free(redis);
 		free(c);
@@ -514,6 +449,7 @@ struct cluster *cluster_new(struct loop *loop, struct pool_registry *registry)
 	tls_local_init(&c->tls, loop, &c->bufs, 2);
 	limits_init(&c->limits, redis, loop);
 	turns_init(&c->turns, redis);
+	pins_sharing_init(&c->pins, redis, loop, registry);
 	return c;
 }
 
@@ -521,10 +457,12 @@ void cluster_free(struct cluster *c)
 {
 	if (!c)
 		return;
+	say_goodbye(c);
 	redis_free(c->redis);
 	limits_fini(&c->limits);
 	turns_fini(&c->turns);
-	forget_nodes(c);
+	pins_sharing_fini(&c->pins);
+	heard_forget(&c->heard);
 	settings_fini(&c->now);
 	settings_fini(&c->next);
 	tls_local_fini(&c->tls);

@@ -23,6 +23,8 @@
  * here counts as well.  By the server's clock.  Answers with how far each is ahead in us and
  * with a thousand times the demand of all.
  *
+ * What stands there and was not written by this is nothing, and written over.
+ *
  * A key that began to be used lag ago is charged from then on: the time that
  * passed meanwhile was its own.
  */
@@ -31,8 +33,8 @@ static const char script[] =
     "for i,k in ipairs(KEYS) do local j=(i-1)*6 "
     "local used,lag,demand=tonumber(ARGV[j+1]),tonumber(ARGV[j+2]),tonumber(ARGV[j+3]) "
     "local all,ahead,most=tonumber(ARGV[j+4]),tonumber(ARGV[j+5]),tonumber(ARGV[j+6]) "
-    "local g,e=now-lag,0 local s=redis.call('GET',k) local a,b,c "
-    "if s then a,b,c=string.match(s,'^(%S+) (%S+) (%S+)$') end "
+    "local g,e=now-lag,0 local s=redis.pcall('GET',k) local a,b,c "
+    "if type(s)=='string' then a,b,c=string.match(s,'^(%d+) (%d+%.%d+) (%d+)$') end "
     "if a then g=math.max(g,tonumber(a)) "
     "e=tonumber(b)*math.exp(math.min(0,tonumber(c)-now)/" DIGITS(
 	QUOTA_MEMORY_US) ")+demand "
@@ -73,8 +75,6 @@ static void on_answer(void *arg, const redisReply *reply)
 	uint64_t now_us = clock_us();
 	batch->n = 0;
 	if (!reply || reply->type != REDIS_REPLY_ARRAY || reply->elements != 2 * n) {
-		if (reply && reply->type == REDIS_REPLY_ERROR)
-			log_warn("shared.redis: rate limits were refused: %.200s", reply->str);
 		set_alone(batch->of, true);
 		quota_alone(batch->of->n_nodes, now_us);
 		return;
@@ -134,7 +134,7 @@ static bool ask(struct limits *l, struct limits_batch *batch, uint64_t now_us)
 	for (size_t i = 0; i < batch->n; i++)
 		add_numbers(&w, &batch->rows[i]);
 	batch->asked_us = now_us;
-	return !w.room.overflow && redis_ask(l->redis, on_answer, batch, w.at, w.n);
+	return !w.room.overflow && redis_ask(l->redis, REDIS_LIMITS, on_answer, batch, w.at, w.n);
 }
 
 /* False: nobody takes it. */
@@ -178,6 +178,8 @@ static void on_timer(struct timer *timer)
 			continue;
 		if (!ask_one(l, &l->batches[i], now_us))
 			go_alone(l, now_us);
+		else if (i == 0 && !l->batches[i].n)
+			set_alone(l, false); /* nobody is limited, somebody would be heard */
 		if (l->batches[i].n + 64 <= LIMITS_BATCH)
 			return; /* that was all */
 	}

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "reader.h"
+
 #include "weir/base/addr.h"
 #include "weir/base/check.h"
 #include "weir/base/clock.h"
@@ -23,6 +25,8 @@
 #define PAUSE_US UINT64_C(100000)
 #define PAUSE_MAX_US UINT64_C(5000000)
 #define WORDS_MAX 1024
+/* Longer than anybody waits before he asks again: after that nobody wants it any more. */
+#define REFUSED_LASTS_US UINT64_C(10000000)
 
 enum redis_state {
 	REDIS_OFF,
@@ -34,6 +38,7 @@ enum redis_state {
 };
 
 struct pending {
+	enum redis_topic topic;
 	redis_done *done;
 	void *arg;
 	uint64_t since_us;
@@ -43,6 +48,8 @@ struct redis {
 	uint32_t magic;
 	enum redis_state state;
 	struct loop *loop;
+	redis_ready *ready;
+	void *arg;
 	struct redis_server server;
 	struct resolve *question;
 	struct timer timer;
@@ -57,6 +64,8 @@ struct redis {
 	unsigned n_failed; /* connections in a row */
 	struct rng rng;
 	char why[200];
+	char refused[REDIS_TOPICS][200]; /* "": its last answer was no error */
+	uint64_t refused_us[REDIS_TOPICS];
 	char scratch[16 * 1024];
 };
 
@@ -79,10 +88,10 @@ static void set_deadline(struct redis *r, uint64_t after_us)
 
 /* ---- what is under way ---- */
 
-static void push(struct redis *r, redis_done *done, void *arg)
+static void push(struct redis *r, enum redis_topic topic, redis_done *done, void *arg)
 {
 	unsigned at = (r->first + r->n_pending++) % REDIS_PENDING_MAX;
-	r->pending[at] = (struct pending){done, arg, clock_us()};
+	r->pending[at] = (struct pending){topic, done, arg, clock_us()};
 	if (r->n_pending == 1)
 		set_deadline(r, REDIS_TIMEOUT_US);
 }
@@ -113,6 +122,7 @@ static void disconnect(struct redis *r)
 	r->reader = NULL;
 	str_reset(&r->out);
 	r->sent = r->n_fed = 0;
+	memset(r->refused, 0, sizeof(r->refused));
 	/* those who are told may ask anew, and are refused: the state says so */
 	while (r->n_pending) {
 		struct pending p = pop(r);
@@ -159,6 +169,32 @@ static void greeted(void *arg, const struct redisReply *reply)
 			 r->server.port);
 	r->why[0] = '\0';
 	r->n_failed = 0;
+	r->ready(r->arg);
+}
+
+static void note_refusal(struct redis *r, enum redis_topic topic, const redisReply *reply)
+{
+	static const char *const topics[REDIS_TOPICS] = {
+	    [REDIS_PRESENCE] = "presence",
+	    [REDIS_LIMITS] = "rate limits",
+	    [REDIS_PINS] = "pins",
+	    [REDIS_TURNS] = "turns",
+	};
+	char *text = r->refused[topic];
+	bool was = text[0], is = reply->type == REDIS_REPLY_ERROR;
+	if (is)
+		r->refused_us[topic] = clock_us();
+	if (is)
+		snprintf(text, sizeof(r->refused[0]), "it refuses %s: %.150s", topics[topic],
+			 reply->str);
+	else
+		text[0] = '\0';
+	if (is && !was)
+		log_warn("shared.redis " VIEW_FMT ":%u: %s", VIEW_ARG(r->server.host),
+			 r->server.port, text);
+	else if (was && !is)
+		log_info("shared.redis " VIEW_FMT ":%u takes %s again", VIEW_ARG(r->server.host),
+			 r->server.port, topics[topic]);
 }
 
 /* False: the connection is gone. */
@@ -174,6 +210,7 @@ static bool take(struct redis *r, redisReply *reply)
 		return false;
 	}
 	struct pending p = pop(r);
+	note_refusal(r, p.topic, reply);
 	const redisReader *before = r->reader;
 	p.done(p.arg, reply);
 	return r->reader == before && before != NULL;
@@ -189,7 +226,11 @@ static void feed(struct redis *r, size_t n)
 	}
 	for (;;) {
 		if (redisReaderGetReply(r->reader, &reply) != REDIS_OK) {
-			fail(r, "its answer is no RESP: %.100s", r->reader->errstr);
+			fail(r,
+			     r->reader->err == REDIS_ERR_OOM
+				 ? "its answer has a shape that nobody asked for"
+				 : "its answer is no RESP: %.100s",
+			     r->reader->errstr);
 			return;
 		}
 		if (!reply)
@@ -231,7 +272,8 @@ static void send_more(struct redis *r)
 	r->sent = 0;
 }
 
-static bool say(struct redis *r, redis_done *done, void *arg, const struct view *words, size_t n)
+static bool say(struct redis *r, enum redis_topic topic, redis_done *done, void *arg,
+		const struct view *words, size_t n)
 {
 	const char *argv[WORDS_MAX];
 	size_t lens[WORDS_MAX];
@@ -251,15 +293,16 @@ static bool say(struct redis *r, redis_done *done, void *arg, const struct view 
 		fail(r, "no memory");
 		return false;
 	}
-	push(r, done, arg);
+	push(r, topic, done, arg);
 	if (stream_pending(&r->stream) == 0)
 		send_more(r);
 	return true;
 }
 
-bool redis_ask(struct redis *r, redis_done *done, void *arg, const struct view *words, size_t n)
+bool redis_ask(struct redis *r, enum redis_topic topic, redis_done *done, void *arg,
+	       const struct view *words, size_t n)
 {
-	return r->state == REDIS_READY && say(r, done, arg, words, n);
+	return r->state == REDIS_READY && say(r, topic, done, arg, words, n);
 }
 
 /* ---- a new connection ---- */
@@ -269,7 +312,7 @@ static void greet(struct redis *r)
 	const struct redis_server *s = &r->server;
 	struct view words[3] = {VIEW("PING")};
 	size_t n = 1;
-	r->reader = redisReaderCreate();
+	r->reader = flat_reader_new();
 	if (!r->reader) {
 		fail(r, "no memory");
 		return;
@@ -281,7 +324,7 @@ static void greet(struct redis *r)
 			words[n++] = s->username;
 		words[n++] = s->password;
 	}
-	(void)say(r, greeted, r, words, n);
+	(void)say(r, REDIS_PRESENCE, greeted, r, words, n);
 }
 
 static void on_connected(struct stream *stream, enum err err)
@@ -420,16 +463,22 @@ bool redis_local(const struct redis *r, struct addr *out)
 
 const char *redis_why(const struct redis *r)
 {
-	return r->why;
+	const char *why = r->why;
+	for (size_t i = 0; !why[0] && i < REDIS_TOPICS; i++)
+		if (clock_us() - r->refused_us[i] < REFUSED_LASTS_US)
+			why = r->refused[i];
+	return why;
 }
 
-struct redis *redis_new(struct loop *loop)
+struct redis *redis_new(struct loop *loop, redis_ready *ready, void *arg)
 {
 	struct redis *r = calloc(1, sizeof(*r));
 	if (!r)
 		return NULL;
 	r->magic = REDIS_MAGIC;
 	r->loop = loop;
+	r->ready = ready;
+	r->arg = arg;
 	r->timer.fn = on_timer;
 	r->stream.io.fd = -1;
 	r->out = STR_INIT;

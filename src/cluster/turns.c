@@ -6,11 +6,12 @@
 #include <stdio.h>
 
 #include "weir/base/clock.h"
-#include "weir/base/log.h"
 
 #define KEY_MAX 300
 /* Longer than any name and what an authority makes up for it. */
 #define PROOF_MAX 1024
+#define TEXT_OF(x) #x
+#define DIGITS(x) TEXT_OF(x)
 
 /*
  * KEYS: lease, proof, seen, nodes.  ARGV: who speaks, for how long a word counts, whether it
@@ -28,15 +29,17 @@ static const char script[] =
     "if ARGV[3]=='1' and (not holder or holder==me) then "
     "redis.call('SET',lease,me,'PX',ttl) holder=me "
     "elseif holder==me then redis.call('DEL',lease,proof,seen) holder=false end "
-    "local p=redis.call('GET',proof) "
-    "if holder==me then "
-    "if p and p~=mine then redis.call('DEL',proof,seen) end "
-    "if mine~='' then redis.call('SET',proof,mine,'PX',ttl) end "
-    "local missing=0 for _,n in ipairs(redis.call('ZRANGE',nodes,0,255)) do "
-    "if n~=me and redis.call('SISMEMBER',seen,n)==0 then missing=missing+1 end end "
-    "return {1,'',missing} end "
-    "if p and p==shows then redis.call('SADD',seen,me) redis.call('PEXPIRE',seen,ttl) end "
-    "return {0,p or '',0}";
+    "local p=redis.call('GET',proof) if p and #p>" DIGITS(
+	PROOF_MAX) " then p=false end "
+		   "if holder==me then "
+		   "if p and p~=mine then redis.call('DEL',proof,seen) end "
+		   "if mine~='' then redis.call('SET',proof,mine,'PX',ttl) end "
+		   "local missing=0 for _,n in ipairs(redis.call('ZRANGE',nodes,0,255)) do "
+		   "if n~=me and redis.call('SISMEMBER',seen,n)==0 then missing=missing+1 end end "
+		   "return {1,'',missing} end "
+		   "if p and p==shows then redis.call('SADD',seen,me) "
+		   "redis.call('PEXPIRE',seen,ttl) end "
+		   "return {0,p or '',0}";
 
 /* ---- answers ---- */
 
@@ -59,11 +62,8 @@ static void on_answer(void *arg, const redisReply *reply)
 {
 	struct turns *t = arg;
 	t->asked = false;
-	if (!reply || !is_answer(reply)) {
-		if (reply && reply->type == REDIS_REPLY_ERROR)
-			log_warn("shared.redis: a turn was refused: %.200s", reply->str);
+	if (!reply || !is_answer(reply))
 		return;
-	}
 	const redisReply *proof = reply->element[1];
 	t->answered_us = clock_us();
 	t->has = t->wanted && reply->element[0]->integer == 1;
@@ -93,7 +93,7 @@ static void ask(struct turns *t, struct view field, const struct cluster_wish *w
 				     wish->wants ? VIEW("1") : VIEW("0"),
 				     wish->proof,
 				     wish->shown};
-	t->asked = redis_ask(t->redis, on_answer, t, words, ARRAY_LEN(words));
+	t->asked = redis_ask(t->redis, REDIS_TURNS, on_answer, t, words, ARRAY_LEN(words));
 	t->wanted = wish->wants;
 	take(&t->told, wish->proof);
 }

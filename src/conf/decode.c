@@ -40,6 +40,8 @@ static void report_va(struct decoder *d, enum conf_severity severity, const stru
 		      const char *hint, const char *fmt, va_list ap)
 {
 	struct str text = STR_INIT;
+	if (node && node->unknown) /* the mistake is another one, and has been reported */
+		return;
 	str_vprintf(&text, fmt, ap);
 	report_at(&d->report, severity, node ? &node->spot : NULL, hint, "%s",
 		  str_as_view(&text).ptr);
@@ -119,6 +121,25 @@ static const struct row *find_row(const struct row *parent, struct view key)
 	return NULL;
 }
 
+/* Places that know this key, when it stands at another: "it is written as 'pools.*.retry'". */
+#define PLACES_SHOWN 3
+static const char *elsewhere(struct decoder *d, struct view key)
+{
+	struct str text = STR_INIT;
+	size_t n = 0;
+	for (size_t i = 0; i < row_count(); i++) {
+		if (!view_eq(row_key(row_at(i)), key))
+			continue;
+		if (n++ < PLACES_SHOWN)
+			str_printf(&text, "%s'%s'", n > 1 ? ", " : "it is written as ",
+				   row_at(i)->path);
+	}
+	const char *hint =
+	    n ? arena_printf(d->scratch, "%s%s", text.ptr, n > PLACES_SHOWN ? ", ..." : "") : NULL;
+	str_fini(&text);
+	return hint;
+}
+
 static void report_unknown(struct decoder *d, const struct row *parent, const struct node *key)
 {
 	struct suggest s;
@@ -132,8 +153,26 @@ static void report_unknown(struct decoder *d, const struct row *parent, const st
 	if (report_has_room(&d->report))
 		for (const struct row *r = row_first(parent); r; r = row_next(r))
 			suggest_try(&s, row_key(r), 0);
-	decode_error_hint(d, key, suggest_hint(&s), "unknown key '" VIEW_FMT "'%s",
-			  VIEW_ARG(key->text), in_where(d));
+	const char *hint = suggest_hint(&s);
+	if (!hint && report_has_room(&d->report))
+		hint = elsewhere(d, key->text);
+	decode_error_hint(d, key, hint, "unknown key '" VIEW_FMT "'%s", VIEW_ARG(key->text),
+			  in_where(d));
+}
+
+const struct name *decode_reference(struct decoder *d, const struct names *names,
+				    const struct node *node, const char *what)
+{
+	const struct name *found = names_find(names, node->text);
+	if (found)
+		return found;
+	struct suggest s;
+	suggest_init(&s, node->text);
+	for (size_t i = 0; report_has_room(&d->report) && i < names->n; i++)
+		suggest_try(&s, names->rows[i].text, names->rows[i].node->spot.line);
+	decode_error_hint(d, node, suggest_hint(&s), "%s '" VIEW_FMT "' is not defined", what,
+			  VIEW_ARG(node->text));
+	return NULL;
 }
 
 /* Of the keys that exclude each other exactly one is there. */

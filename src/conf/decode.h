@@ -54,6 +54,10 @@ void decode_error_hint(struct decoder *d, const struct node *node, const char *h
 		       const char *fmt, ...) PRINTF_LIKE(4, 5);
 void decode_warning(struct decoder *d, const struct node *node, const char *fmt, ...)
     PRINTF_LIKE(3, 4);
+/* What a name stands for that is said elsewhere; NULL: nothing, and that is an error, with the
+ * nearest that there is.  `what`: "pool" */
+const struct name *decode_reference(struct decoder *d, const struct names *names,
+				    const struct node *node, const char *what);
 /* An absolute path of a file named in the configuration. */
 struct view decode_path(struct decoder *d, struct view path);
 

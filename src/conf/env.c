@@ -7,10 +7,9 @@
 
 #include "text.h"
 #include "weir/base/file.h"
+#include "weir/base/yaml.h"
 
 #define VALUE_MAX (64u << 10)
-/* A shorter secret is hidden where it is a whole value: it would be found in other words. */
-#define PART_MIN 4
 
 #define SECRET_MARK VIEW("secret:")
 
@@ -22,16 +21,21 @@ struct expanding {
 
 /* ---- one name ---- */
 
+/* The longest first: a part of one may be another. */
 static void add_secret(struct env *env, struct view value)
 {
 	struct conf_views *secrets = &env->secrets;
 	struct view *rows = arena_array(env->arena, secrets->n + 1, sizeof(*rows));
+	size_t at = 0;
 	if (!value.len)
 		return;
-	if (secrets->n)
-		memcpy(rows, secrets->rows, secrets->n * sizeof(*rows));
-	rows[secrets->n++] = arena_view(env->arena, value);
+	for (size_t i = 0; i < secrets->n; i++) {
+		at += secrets->rows[i].len >= value.len;
+		rows[i + (i >= at)] = secrets->rows[i];
+	}
+	rows[at] = arena_view(env->arena, value);
 	secrets->rows = rows;
+	secrets->n++;
 }
 
 static bool complain(struct expanding *e, size_t offset, size_t len, const char *name,
@@ -67,7 +71,7 @@ static bool is_text(struct view v)
 	while (v.len) {
 		uint32_t code;
 		unsigned len = text_char(v, &code);
-		if (!len || (!text_is_printable(code) && code != '\n' && code != '\r'))
+		if (!len || (!yaml_is_printable(code) && code != '\n' && code != '\r'))
 			return false;
 		v = view_skip(v, len);
 	}
@@ -96,8 +100,10 @@ static bool put_value(struct expanding *e, struct view inside, size_t offset)
 	else if (!is_text(v))
 		ok = complain(e, offset, inside.len + 3, text,
 			      "its value is no UTF-8, or has control characters");
-	if (ok && secret)
+	if (ok && secret) {
 		add_secret(e->env, v);
+		e->node->spot.secret = true;
+	}
 	str_view(&e->out, ok ? v : VIEW_NONE);
 	str_fini(&reason);
 	return ok;
@@ -130,7 +136,7 @@ static void expand_text(struct expanding *e)
 			str_text(&e->out, "${");
 			i += 3;
 		} else if (close >= 0 && is_name(inside)) {
-			put_value(e, inside, i);
+			e->node->unknown |= !put_value(e, inside, i);
 			i += (size_t)close + 1;
 		} else {
 			str_char(&e->out, text.ptr[i++]);
@@ -213,33 +219,4 @@ void env_escape(struct arena *arena, struct node *root)
 		if (path)
 			path->text = paths[n];
 	}
-}
-
-static struct view hide_in(struct view text, struct view secret, struct arena *arena)
-{
-	struct str out = STR_INIT;
-	if (view_eq(text, secret))
-		return VIEW("***");
-	if (secret.len < PART_MIN || !memmem(text.ptr, text.len, secret.ptr, secret.len))
-		return text;
-	while (text.len) {
-		const char *at = memmem(text.ptr, text.len, secret.ptr, secret.len);
-		struct view head = view_head(text, at ? (size_t)(at - text.ptr) : text.len);
-		str_view(&out, head);
-		if (at)
-			str_text(&out, "***");
-		text = view_skip(text, head.len + (at ? secret.len : 0));
-	}
-	struct view v = arena_view(arena, str_as_view(&out));
-	str_fini(&out);
-	return v;
-}
-
-void env_hide(const struct conf_views *secrets, struct arena *arena, struct node *node)
-{
-	for (size_t i = 0; node->kind == NODE_SCALAR && node->text.len && i < secrets->n; i++)
-		node->text = hide_in(node->text, secrets->rows[i], arena);
-	for (struct node_item *it = node->kind == NODE_SCALAR ? NULL : node->items; it;
-	     it = it->next)
-		env_hide(secrets, arena, it->value);
 }

@@ -26,7 +26,4 @@ void env_expand(struct env *env, struct node *root);
 /* $${ in place of ${, in a tree that is to be written: it is read as the same again. */
 void env_escape(struct arena *arena, struct node *root);
 
-/* *** in place of secrets, in a tree that is to be written. */
-void env_hide(const struct conf_views *secrets, struct arena *arena, struct node *root);
-
 #endif

@@ -38,3 +38,28 @@ bool http_check_value(struct decoder *d, const struct node *node)
 	decode_error(d, node, "a header value must not hold line ends or control bytes");
 	return false;
 }
+
+/* Framing and the connection are weir's own: an edit could smuggle requests. */
+static const char *const own_fields[] = {
+    "content-length", "transfer-encoding", "connection", "keep-alive", "proxy-connection", "te",
+    "trailer",        "upgrade",
+};
+
+bool http_check_edited(struct decoder *d, const struct node *node)
+{
+	if (!http_check_token(d, node))
+		return false;
+	for (size_t i = 0; i < ARRAY_LEN(own_fields); i++) {
+		if (!view_ieq(node->text, view_str(own_fields[i])))
+			continue;
+		decode_error(d, node, "'" VIEW_FMT "' frames messages and cannot be edited",
+			     VIEW_ARG(node->text));
+		return false;
+	}
+	if (view_ieq(node->text, VIEW("host"))) {
+		decode_error(d, node, "'" VIEW_FMT "' cannot be edited; use rewrite.host",
+			     VIEW_ARG(node->text));
+		return false;
+	}
+	return true;
+}

@@ -19,4 +19,13 @@ bool http_is_value(struct view v);
 bool http_check_token(struct decoder *d, const struct node *node);
 bool http_check_value(struct decoder *d, const struct node *node);
 
+/* The name of a field that may be edited. */
+bool http_check_edited(struct decoder *d, const struct node *node);
+#define HTTP_EDITED_PATTERN                                                                  \
+	"^(?!([Cc][Oo][Nn][Tt][Ee][Nn][Tt]-[Ll][Ee][Nn][Gg][Tt][Hh]|"                        \
+	"[Tt][Rr][Aa][Nn][Ss][Ff][Ee][Rr]-[Ee][Nn][Cc][Oo][Dd][Ii][Nn][Gg]|"                 \
+	"([Pp][Rr][Oo][Xx][Yy]-)?[Cc][Oo][Nn][Nn][Ee][Cc][Tt][Ii][Oo][Nn]|[Hh][Oo][Ss][Tt]|" \
+	"[Kk][Ee][Ee][Pp]-[Aa][Ll][Ii][Vv][Ee]|[Tt][Ee]|[Tt][Rr][Aa][Ii][Ll][Ee][Rr]|"       \
+	"[Uu][Pp][Gg][Rr][Aa][Dd][Ee])$)[-!#$%&'*+.^_`|~0-9A-Za-z]+$"
+
 #endif

@@ -105,6 +105,10 @@ struct conf *conf_load_text(struct view text, const char *name, struct conf_diag
 	} else {
 		struct node *root = yaml_read(&report, scratch, text);
 		struct env env = {.report = &report, .arena = scratch};
+		report.secrets = &env.secrets;
+		if (!root && !diags->n_errors)
+			report_at(&report, CONF_ERROR, NULL, NULL,
+				  "the file is empty; 'listeners' and 'pools' are required");
 		if (root && include_all(&env, root, dir_of(scratch, name)))
 			conf = conf_decode(&report, scratch, root, &env);
 	}
@@ -132,7 +136,12 @@ static void decode_members(struct report *report, struct arena *scratch, struct 
 		root = list;
 	}
 	decoder_init(&d, report, scratch);
-	row->type->decode(&d, row, root, &pool);
+	if (root->kind == NODE_LIST)
+		row->type->decode(&d, row, root, &pool);
+	else
+		decode_error(&d, root,
+			     "is no list of members, and none such as "
+			     "{\"address\": \"10.0.0.1:8000\"}");
 	struct node_item *it = root->kind == NODE_LIST ? root->items : NULL;
 	for (size_t i = 0; i < pool.n_listed; i++, it = it->next)
 		if (!pool.listed[i].address.len && !d.report.diags->n_errors)
@@ -155,6 +164,9 @@ bool conf_members_parse(struct view text, const char *name, struct conf_members 
 		report_at(&report, CONF_ERROR, NULL, NULL, "larger than 8 MiB");
 	else if (root)
 		decode_members(&report, scratch, root, out);
+	else if (!diags->n_errors)
+		report_at(&report, CONF_ERROR, NULL, NULL,
+			  "it is empty; [] is a list without members");
 	report_sort(&report);
 	if (diags->n_errors)
 		conf_members_free(out);

@@ -27,6 +27,7 @@ struct spot {
 	unsigned line, column, width; /* from 1, in characters; line 0: no place */
 	const char *option;           /* "--listen", or NULL */
 	const struct source *source;  /* NULL: the main file */
+	bool secret;                  /* a secret is in what stands there */
 };
 
 enum node_kind { NODE_SCALAR, NODE_MAP, NODE_LIST };
@@ -51,6 +52,7 @@ struct node {
 	bool quoted;   /* a scalar that was not plain */
 	bool is_open;  /* being read: its end has not come yet */
 	bool expanded; /* ${NAME} in it has been replaced */
+	bool unknown;  /* or could not be, which is reported: its text says nothing */
 	struct spot spot;
 	struct view text; /* of a scalar */
 	struct node_item *items, *last;

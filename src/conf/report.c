@@ -9,9 +9,28 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "text.h"
+#include "secrets.h"
+
+#include "weir/base/text.h"
+#include "weir/base/yaml.h"
 
 #define WINDOW 120 /* characters of a source line that are shown */
+
+/* Replaces what could drive a terminal by '?'; in place. */
+static void make_safe(char *s)
+{
+	struct view rest = view_str(s);
+	while (rest.len) {
+		size_t len = utf8_len(rest.ptr, rest.len);
+		uint32_t code = len ? utf8_code_point(rest.ptr, len) : 0;
+		size_t at = (size_t)(rest.ptr - s);
+		if (code == '\t')
+			s[at] = ' ';
+		else if (!len || !yaml_is_printable(code))
+			memset(s + at, '?', len ? len : 1);
+		rest = view_skip(rest, len ? len : 1);
+	}
+}
 
 void report_init(struct report *r, struct conf_diags *diags, struct view text, const char *file)
 {
@@ -125,7 +144,7 @@ static void copy_source(struct report *r, struct view text, struct conf_diag *di
 	bool cut_left = first > 1, cut_right = shown.len < line.len;
 	char *s = arena_printf(r->diags->arena, "%s" VIEW_FMT "%s", cut_left ? "..." : "",
 			       VIEW_ARG(shown), cut_right ? "..." : "");
-	text_make_safe(s);
+	make_safe(s);
 	diag->source = s;
 	diag->source_column = diag->column - first + 1 + (cut_left ? 3 : 0);
 }
@@ -155,6 +174,17 @@ static void keep(struct report *r, const struct conf_diag *diag)
 	r->n_kept[diag->severity]++;
 }
 
+/* Without secrets. */
+static char *copy_text(const struct report *r, const struct spot *spot, struct view text)
+{
+	struct arena *arena = r->diags->arena;
+	if (r->secrets && spot && spot->secret)
+		text = secrets_hide_quoted(r->secrets, arena, text);
+	else if (r->secrets)
+		text = secrets_hide_said(r->secrets, arena, text);
+	return arena_printf(arena, VIEW_FMT, VIEW_ARG(text));
+}
+
 void report_at(struct report *r, enum conf_severity severity, const struct spot *spot,
 	       const char *hint, const char *fmt, ...)
 {
@@ -176,13 +206,14 @@ void report_at(struct report *r, enum conf_severity severity, const struct spot 
 	    .line = spot ? spot->line : 0,
 	    .column = spot ? spot->column : 0,
 	    .width = spot ? spot->width : 0,
-	    .message = arena_strdup(diags->arena, str_as_view(&text).ptr),
-	    .hint = hint ? arena_strdup(diags->arena, hint) : NULL,
+	    .message = copy_text(r, spot, str_as_view(&text)),
+	    /* a guess at what was meant is made of parts of it */
+	    .hint = hint && !(spot && spot->secret) ? copy_text(r, spot, view_str(hint)) : NULL,
 	    .file = source ? arena_strdup(diags->arena, source->file) : NULL,
 	    .file_index = source ? source->index : 0,
 	};
 	str_fini(&text);
-	text_make_safe(diag.message);
+	make_safe(diag.message);
 	if (is_known(diags, &diag))
 		return;
 	diags->n_errors += severity == CONF_ERROR;

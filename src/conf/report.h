@@ -14,10 +14,11 @@
 #define REPORT_MAX 20 /* kept of each severity */
 
 struct report {
-	struct conf_diags *diags; /* borrows */
-	struct view text;         /* of the file; empty without one */
-	struct source *source;    /* what is being read in its place; NULL: it */
-	size_t n_kept[2];         /* by severity */
+	struct conf_diags *diags;         /* borrows */
+	struct view text;                 /* of the file; empty without one */
+	struct source *source;            /* what is being read in its place; NULL: it */
+	const struct conf_views *secrets; /* that no message shows; NULL: none, borrows */
+	size_t n_kept[2];                 /* by severity */
 };
 
 void report_init(struct report *r, struct conf_diags *diags, struct view text, const char *file);

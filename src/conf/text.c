@@ -6,33 +6,15 @@
  */
 #include "text.h"
 
+#include "weir/base/text.h"
+#include "weir/base/yaml.h"
+
 unsigned text_char(struct view v, uint32_t *code)
 {
-	static const uint32_t lowest[] = {0, 0, 0x80, 0x800, 0x10000};
-	unsigned char c = (unsigned char)v.ptr[0];
-	unsigned len = c < 0x80 ? 1 : c < 0xc2 ? 0 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : c < 0xf5 ? 4 : 0;
-	if (len == 0 || len > v.len)
-		return 0;
-	uint32_t n = len == 1 ? c : c & (0xff >> (len + 1));
-	for (unsigned i = 1; i < len; i++) {
-		if (((unsigned char)v.ptr[i] & 0xc0) != 0x80)
-			return 0;
-		n = n << 6 | ((unsigned char)v.ptr[i] & 0x3f);
-	}
-	if (n < lowest[len] || n > 0x10ffff || (n >= 0xd800 && n <= 0xdfff))
-		return 0;
-	*code = n;
-	return len;
-}
-
-bool text_is_printable(uint32_t code)
-{
-	if (code < 0x20)
-		return code == '\t';
-	if (code < 0xa0)
-		return code < 0x7f;
-	return code != 0x2028 && code != 0x2029 && code != 0xfeff && code != 0xfffe &&
-	       code != 0xffff;
+	size_t len = utf8_len(v.ptr, v.len);
+	if (len)
+		*code = utf8_code_point(v.ptr, len);
+	return (unsigned)len;
 }
 
 bool text_check(struct report *r, struct view text, const char *option)
@@ -48,7 +30,7 @@ bool text_check(struct report *r, struct view text, const char *option)
 				  (unsigned char)text.ptr[0]);
 			return false;
 		}
-		if (!text_is_printable(code) && code != '\n' && code != '\r') {
+		if (!yaml_is_printable(code) && code != '\n' && code != '\r') {
 			report_at(
 			    r, CONF_ERROR, &at, NULL,
 			    "character U+%04X is not allowed; write it as an escape in double "
@@ -61,19 +43,4 @@ bool text_check(struct report *r, struct view text, const char *option)
 		text = view_skip(text, len);
 	}
 	return true;
-}
-
-void text_make_safe(char *s)
-{
-	struct view rest = view_str(s);
-	while (rest.len) {
-		uint32_t code = 0;
-		unsigned len = text_char(rest, &code);
-		size_t at = (size_t)(rest.ptr - s);
-		if (code == '\t')
-			s[at] = ' ';
-		else if (!len || !text_is_printable(code))
-			memset(s + at, '?', len ? len : 1);
-		rest = view_skip(rest, len ? len : 1);
-	}
 }

@@ -13,12 +13,8 @@
 
 /* Length of the first character of v (not empty), or 0 when it is not UTF-8. */
 unsigned text_char(struct view v, uint32_t *code);
-/* What may stand in a file as it is (YAML 1.2.2 section 5.1), line ends apart. */
-bool text_is_printable(uint32_t code);
 /* Reports the first byte that no YAML file may hold; true when there is none.
  * `option`: the text is that option's argument, not a file; else NULL. */
 bool text_check(struct report *r, struct view text, const char *option);
-/* Replaces what could drive a terminal by '?'; in place. */
-void text_make_safe(char *s);
 
 #endif

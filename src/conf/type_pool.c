@@ -3,29 +3,14 @@
  * Names of pools, resolved to their indices.  The names are known before
  * anything is decoded, so that routes may stand before the pools.
  */
-#include "suggest.h"
 #include "type.h"
 #include "weir/base/parse.h"
-
-static const struct name *find_pool(struct decoder *d, const struct node *node)
-{
-	const struct name *pool = names_find(&d->pools, node->text);
-	if (pool)
-		return pool;
-	struct suggest s;
-	suggest_init(&s, node->text);
-	for (size_t i = 0; report_has_room(&d->report) && i < d->pools.n; i++)
-		suggest_try(&s, d->pools.rows[i].text, d->pools.rows[i].node->spot.line);
-	decode_error_hint(d, node, suggest_hint(&s), "pool '" VIEW_FMT "' is not defined",
-			  VIEW_ARG(node->text));
-	return NULL;
-}
 
 static void pool_ref_decode(struct decoder *d, const struct row *row, struct node *node, void *base)
 {
 	if (!want_scalar(d, row, node))
 		return;
-	const struct name *pool = find_pool(d, node);
+	const struct name *pool = decode_reference(d, &d->pools, node, "pool");
 	if (pool)
 		member_store(row, base, pool->index);
 }
@@ -65,7 +50,7 @@ static void split_decode(struct decoder *d, const struct row *row, struct node *
 	}
 	route->split = arena_array(d->arena, node->n, sizeof(*route->split));
 	for (const struct node_item *it = node->items; it; it = it->next) {
-		const struct name *pool = find_pool(d, it->key);
+		const struct name *pool = decode_reference(d, &d->pools, it->key, "pool");
 		uint64_t share = 0;
 		if (it->value->kind != NODE_SCALAR || !parse_u64(it->value->text, &share)) {
 			decode_error(d, it->value,

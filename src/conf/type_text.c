@@ -8,6 +8,7 @@
 #include "weir/base/addr.h"
 #include "weir/base/parse.h"
 #include "weir/base/url.h"
+#include "weir/base/yaml.h"
 
 #define NAME_MAX_LEN 255
 #define REALM_MAX 200
@@ -57,19 +58,18 @@ static void text_schema(struct json *j, const struct row *row)
 	json_member_text(j, "pattern", row->type->pattern);
 }
 
+/* What all of them have. */
+#define TEXT .decode = text_decode, .encode = text_encode, .schema = text_schema
+
 const struct conf_type conf_type_text = {
     .syntax = "text",
-    .decode = text_decode,
-    .encode = text_encode,
-    .schema = text_schema,
+    TEXT,
     .secret = SECRET_VALUE,
 };
 
 const struct conf_type conf_type_body = {
     .syntax = "text",
-    .decode = text_decode,
-    .encode = text_encode,
-    .schema = text_schema,
+    TEXT,
     .secret = SECRET_VALUE,
     .has_variables = true,
     .until = VARIABLE_ROUTE,
@@ -87,9 +87,7 @@ static bool check_scheme(struct decoder *d, const struct node *node)
 
 const struct conf_type conf_type_scheme = {
     .syntax = "http or https",
-    .decode = text_decode,
-    .encode = text_encode,
-    .schema = text_schema,
+    TEXT,
     .check_text = check_scheme,
     .pattern = "^https?$",
 };
@@ -101,7 +99,7 @@ static bool is_line(struct view v)
 	while (v.len) {
 		uint32_t code;
 		unsigned len = text_char(v, &code);
-		if (!len || !text_is_printable(code) || code == '\t')
+		if (!len || !yaml_is_printable(code) || code == '\t')
 			return false;
 		v = view_skip(v, len);
 	}
@@ -120,9 +118,7 @@ static bool check_line(struct decoder *d, const struct node *node)
 
 const struct conf_type conf_type_line = {
     .syntax = "text",
-    .decode = text_decode,
-    .encode = text_encode,
-    .schema = text_schema,
+    TEXT,
     .check_text = check_line,
     .pattern = LINE_PATTERN,
 };
@@ -140,9 +136,7 @@ static bool check_realm(struct decoder *d, const struct node *node)
 
 const struct conf_type conf_type_realm = {
     .syntax = "text",
-    .decode = text_decode,
-    .encode = text_encode,
-    .schema = text_schema,
+    TEXT,
     .check_text = check_realm,
     .pattern = "^[^\\u0000-\\u001f\\u007f\"\\\\\\\\]+$",
 };
@@ -161,18 +155,14 @@ static bool check_name(struct decoder *d, const struct node *node)
 
 const struct conf_type conf_type_name = {
     .syntax = "a name",
-    .decode = text_decode,
-    .encode = text_encode,
-    .schema = text_schema,
+    TEXT,
     .check_text = check_name,
     .pattern = "^[^\\u0000-\\u0020\\u007f]([^\\u0000-\\u001f\\u007f]*[^\\u0000-\\u0020\\u007f])?$",
 };
 
 const struct conf_type conf_type_header_name = {
     .syntax = "the name of a header field",
-    .decode = text_decode,
-    .encode = text_encode,
-    .schema = text_schema,
+    TEXT,
     .check_text = http_check_token,
     .pattern = HTTP_TOKEN_PATTERN,
 };
@@ -195,9 +185,7 @@ static bool check_email(struct decoder *d, const struct node *node)
 
 const struct conf_type conf_type_email = {
     .syntax = "an address such as ops@example.com",
-    .decode = text_decode,
-    .encode = text_encode,
-    .schema = text_schema,
+    TEXT,
     .check_text = check_email,
     .pattern = "^[!#$*+./0-9=A-Z^_`a-z{|}~-]+@([A-Za-z0-9_-]+\\.)*[A-Za-z0-9_-]+$",
 };
@@ -324,9 +312,7 @@ static bool check_path(struct decoder *d, const struct node *node)
 
 const struct conf_type conf_type_path = {
     .syntax = "a path",
-    .decode = text_decode,
-    .encode = text_encode,
-    .schema = text_schema,
+    TEXT,
     .check_text = check_path,
     .pattern = "^/(?!([^?#]*/)?\\*$)[^\\u0000-\\u0020?#\\u007f]*$",
 };
@@ -352,9 +338,7 @@ static bool check_service_name(struct decoder *d, const struct node *node)
 
 const struct conf_type conf_type_service_name = {
     .syntax = "a service such as _http._tcp.app.internal",
-    .decode = text_decode,
-    .encode = text_encode,
-    .schema = text_schema,
+    TEXT,
     .check_text = check_service_name,
     .pattern = "^_[A-Za-z0-9_-]+\\._[A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)+$",
 };
@@ -369,9 +353,7 @@ static bool check_regex(struct decoder *d, const struct node *node)
 
 const struct conf_type conf_type_regex = {
     .syntax = "a regular expression",
-    .decode = text_decode,
-    .encode = text_encode,
-    .schema = text_schema,
+    TEXT,
     .check_text = check_regex,
     .pattern = "^(.|\\n)+$",
     .secret = SECRET_VALUE,
@@ -388,9 +370,7 @@ static bool check_replacement(struct decoder *d, const struct node *node)
 
 const struct conf_type conf_type_replacement = {
     .syntax = "a path with groups such as $1",
-    .decode = text_decode,
-    .encode = text_encode,
-    .schema = text_schema,
+    TEXT,
     .check_text = check_replacement,
     .pattern = "^[^\\u0000-\\u001f#\\u007f]*$",
     .secret = SECRET_QUERY,
@@ -427,18 +407,14 @@ static bool check_authority(struct decoder *d, const struct node *node)
 
 const struct conf_type conf_type_authority = {
     .syntax = "a host name",
-    .decode = text_decode,
-    .encode = text_encode,
-    .schema = text_schema,
+    TEXT,
     .check_text = check_authority,
     .pattern = "^[][A-Za-z0-9._:-]+$",
 };
 
 const struct conf_type conf_type_rewritten_host = {
     .syntax = "a host name",
-    .decode = text_decode,
-    .encode = text_encode,
-    .schema = text_schema,
+    TEXT,
     .check_text = check_authority,
     .pattern = "^([][A-Za-z0-9._:-]|\\{[^{}]+\\})+$",
     .has_variables = true,
@@ -464,9 +440,7 @@ static bool check_redirect(struct decoder *d, const struct node *node)
 
 const struct conf_type conf_type_redirect = {
     .syntax = "a URL",
-    .decode = text_decode,
-    .encode = text_encode,
-    .schema = text_schema,
+    TEXT,
     .check_text = check_redirect,
     .pattern = "^[!-~]+$",
     .secret = SECRET_QUERY,
@@ -491,9 +465,7 @@ static bool check_target(struct decoder *d, const struct node *node)
 
 const struct conf_type conf_type_request_target = {
     .syntax = "a path",
-    .decode = text_decode,
-    .encode = text_encode,
-    .schema = text_schema,
+    TEXT,
     .check_text = check_target,
     .pattern = "^/[!-\"$-~]*$",
     .secret = SECRET_QUERY,
@@ -506,18 +478,14 @@ static bool check_host_field(struct decoder *d, const struct node *node)
 
 const struct conf_type conf_type_host_field = {
     .syntax = "a host name, or nothing",
-    .decode = text_decode,
-    .encode = text_encode,
-    .schema = text_schema,
+    TEXT,
     .check_text = check_host_field,
     .pattern = "^[][A-Za-z0-9._:-]*$",
 };
 
 const struct conf_type conf_type_header_value = {
     .syntax = "a header value",
-    .decode = text_decode,
-    .encode = text_encode,
-    .schema = text_schema,
+    TEXT,
     .check_text = http_check_value,
     .pattern = HTTP_VALUE_PATTERN,
     .secret = SECRET_VALUE,

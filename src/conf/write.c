@@ -4,73 +4,18 @@
  * takes a text for a text: in doubt it is quoted.
  */
 #include "node.h"
-#include "text.h"
+
 #include "weir/base/json.h"
+#include "weir/base/yaml.h"
 
 /* ---- scalars ---- */
 
-/* Numbers, dates, sexagesimals and the like in any version of YAML. */
-static bool looks_like_number(struct view v)
-{
-	unsigned dots = 0;
-	for (size_t i = 0; i < v.len; i++) {
-		if (!memchr("0123456789.:_+-eExXoOabcdfABCDF", v.ptr[i], 31))
-			return false;
-		dots += v.ptr[i] == '.';
-	}
-	return (char_is_digit(v.ptr[0]) || memchr("+-.", v.ptr[0], 3)) && dots < 3;
-}
-
-static bool looks_like_word(struct view v)
-{
-	static const char *const words[] = {"true", "false", "null", "yes", "no",
-					    "on",   "off",   "y",    "n"};
-	for (size_t i = 0; i < ARRAY_LEN(words); i++)
-		if (view_ieq(v, view_str(words[i])))
-			return true;
-	return false;
-}
-
-static bool is_plain(struct view v)
-{
-	if (!v.len || v.ptr[v.len - 1] == ':')
-		return false;
-	for (size_t i = 0; i < v.len; i++) {
-		char c = char_lower(v.ptr[i]);
-		bool letter = (c >= 'a' && c <= 'z') || char_is_digit(c);
-		if (!letter && (c == '\0' || !strchr(i ? "_/.-+$=~%:" : "_/$.", c)))
-			return false;
-	}
-	return !looks_like_number(v) && !looks_like_word(v);
-}
-
-static void put_quoted(struct str *out, struct view v)
-{
-	str_char(out, '"');
-	while (v.len) {
-		uint32_t code = 0xfffd;
-		unsigned len = text_char(v, &code);
-		if (code == '"' || code == '\\')
-			str_printf(out, "\\%c", (char)code);
-		else if (code == '\n')
-			str_text(out, "\\n");
-		else if (code == '\t')
-			str_text(out, "\\t");
-		else if (len && text_is_printable(code))
-			str_put(out, v.ptr, len);
-		else
-			str_printf(out, code > 0xffff ? "\\U%08X" : "\\u%04X", code);
-		v = view_skip(v, len ? len : 1);
-	}
-	str_char(out, '"');
-}
-
 static void put_scalar(struct str *out, const struct node *node)
 {
-	if (node->style != NODE_TEXT || is_plain(node->text))
+	if (node->style != NODE_TEXT)
 		str_view(out, node->text);
 	else
-		put_quoted(out, node->text);
+		yaml_put_text(out, node->text);
 }
 
 /* ---- YAML ---- */

@@ -258,10 +258,5 @@ struct node *yaml_read(struct report *r, struct arena *arena, struct view text)
 	yaml_parser_set_input_string(&rd->parser, (const unsigned char *)text.ptr, text.len);
 	bool ok = read_events(rd);
 	yaml_parser_delete(&rd->parser);
-	if (!ok)
-		return NULL;
-	if (!rd->root && !r->source)
-		report_at(r, CONF_ERROR, NULL, NULL,
-			  "the file is empty; 'listeners' and 'pools' are required");
-	return rd->root;
+	return ok ? rd->root : NULL;
 }

@@ -7,7 +7,10 @@
 #include "client.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <netdb.h>
+#include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -17,18 +20,23 @@
 #include <unistd.h>
 
 #include "weir/base/base64.h"
+#include "weir/base/clock.h"
 #include "weir/base/file.h"
 #include "weir/base/parse.h"
 
 #define LINE_BYTES 8192
 #define HEAD_LINES 200
 #define BODY_BYTES ((size_t)256 << 20)
+#define RETRY_MS 1000
 
 struct reader {
 	int fd;
+	unsigned timeout_s; /* for each wait */
 	size_t pos;
 	size_t len;
 	bool timed_out;
+	bool said;  /* something has come */
+	bool again; /* 503 with Retry-After: nothing was done */
 	char buf[16384];
 };
 
@@ -38,15 +46,33 @@ struct framing {
 	uint64_t length;
 };
 
+/* A signal, or that we were stopped for a while, does not begin the wait anew, as it would with
+ * SO_RCVTIMEO. */
+static bool wait_for(int fd, short events, unsigned timeout_s)
+{
+	struct pollfd p = {.fd = fd, .events = events};
+	uint64_t end_us = clock_us() + (uint64_t)timeout_s * 1000000;
+	for (;;) {
+		uint64_t now_us = clock_us();
+		uint64_t left_us = end_us > now_us ? end_us - now_us : 0;
+		int n = poll(&p, 1, (int)((left_us + 999) / 1000));
+		if (n >= 0 || errno != EINTR)
+			return n > 0;
+	}
+}
+
 static ssize_t reader_fill(struct reader *r)
 {
-	ssize_t n;
-	do
-		n = recv(r->fd, r->buf, sizeof(r->buf), 0);
-	while (n < 0 && errno == EINTR);
-	r->timed_out = n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
+	ssize_t n = -1;
+	r->timed_out = !wait_for(r->fd, POLLIN, r->timeout_s);
+	if (!r->timed_out) {
+		do
+			n = recv(r->fd, r->buf, sizeof(r->buf), 0);
+		while (n < 0 && errno == EINTR);
+	}
 	r->pos = 0;
 	r->len = n > 0 ? (size_t)n : 0;
+	r->said |= n > 0;
 	return n;
 }
 
@@ -153,6 +179,7 @@ static bool read_head(struct reader *r, int *status, struct framing *framing)
 			return false;
 		struct view name = view_of(line, (size_t)colon);
 		struct view value = view_trim(view_str(line + colon + 1));
+		r->again |= *status == 503 && view_ieq(name, VIEW("retry-after"));
 		if (view_ieq(name, VIEW("transfer-encoding")))
 			framing->chunked = view_ieq(value, VIEW("chunked"));
 		if (view_ieq(name, VIEW("content-length"))) {
@@ -180,6 +207,32 @@ static bool read_answer(struct reader *r, int *status, struct str *body)
 	return read_to_end(r, body);
 }
 
+/* Whether everybody may make what is in this directory, or somebody else made a part of its path
+ * where everybody may. */
+static bool others_may_put(const char *dir)
+{
+	char path[PATH_MAX] = "";
+	struct stat st;
+	bool open_to_all = false;
+	if (dir[0] != '/' && !getcwd(path, sizeof(path)))
+		return true;
+	size_t len = strlen(path);
+	if (snprintf(path + len, sizeof(path) - len, "/%s", dir) >= (int)(sizeof(path) - len))
+		return true;
+	for (char *end = path; *end;) {
+		end += strspn(end, "/");
+		end += strcspn(end, "/");
+		char rest = *end;
+		*end = '\0';
+		if (lstat(path, &st) || (open_to_all && st.st_uid != 0 && st.st_uid != geteuid()) ||
+		    stat(path, &st))
+			return true;
+		open_to_all = (st.st_mode & 002) != 0;
+		*end = rest;
+	}
+	return open_to_all;
+}
+
 /*
  * Where everybody may put a socket, the one who answers has to be us or root: he sees
  * what we ask for, and what we are told is his.
@@ -187,14 +240,13 @@ static bool read_answer(struct reader *r, int *status, struct str *body)
 static bool is_trusted(int fd, const char *path, struct str *why)
 {
 	struct ucred peer;
-	struct stat st;
 	socklen_t len = sizeof(peer);
 	char dir[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
 	file_directory(path, dir, sizeof(dir));
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) || peer.uid == 0 ||
 	    peer.uid == geteuid())
 		return true;
-	if (stat(dir, &st) == 0 && !(st.st_mode & 002))
+	if (!others_may_put(dir))
 		return true;
 	str_printf(
 	    why,
@@ -272,8 +324,8 @@ static enum client_result say_unreachable(const char *path, int error, struct st
 	case EACCES:
 	case EPERM:
 		str_printf(why,
-			   "no permission to use %s: run weirctl as the owner or as root, or set "
-			   "status.mode",
+			   "no permission to use %s: run weirctl as root, as its owner or, where "
+			   "status.mode lets them, as a member of its group",
 			   path);
 		return CLIENT_FORBIDDEN;
 	default:
@@ -295,9 +347,12 @@ static int connect_to(const char *path, unsigned timeout_s)
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -1;
-	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
-	if (connect(fd, (struct sockaddr *)&un, sizeof(un)) < 0) {
+	int failed;
+	do
+		failed = connect(fd, (struct sockaddr *)&un, sizeof(un));
+	while (failed && errno == EINTR);
+	if (failed) {
 		int error = errno;
 		close(fd);
 		errno = error;
@@ -337,18 +392,47 @@ static enum client_result exchange(struct reader *r, const struct client_request
 	return CLIENT_BROKEN;
 }
 
+/* One connection, one request; `r` tells how it went. */
+typedef enum client_result call_fn(struct reader *r, const char *where,
+				   const struct client_request *req, struct client_answer to);
+
+/*
+ * A process that hands over to another at this moment says that it has done nothing, or leaves
+ * with a request that it has not read: the other one is asked, a second later.
+ */
+static enum client_result call_twice(call_fn *call, const char *where,
+				     const struct client_request *req, struct client_answer to)
+{
+	struct reader r = {0};
+	enum client_result result = call(&r, where, req, to);
+	bool left = result == CLIENT_BROKEN && !r.said && strcmp(req->method, "GET") == 0;
+	if (!left && !(result == CLIENT_OK && r.again))
+		return result;
+	str_reset(to.body);
+	str_reset(to.why);
+	poll(NULL, 0, RETRY_MS);
+	r = (struct reader){0};
+	return call(&r, where, req, to);
+}
+
+static enum client_result call_socket(struct reader *r, const char *path,
+				      const struct client_request *req, struct client_answer to)
+{
+	r->fd = connect_to(path, req->timeout_s);
+	r->timeout_s = req->timeout_s;
+	if (r->fd < 0)
+		return say_unreachable(path, errno, to.why);
+	if (!is_trusted(r->fd, path, to.why)) {
+		close(r->fd);
+		return CLIENT_FORBIDDEN;
+	}
+	return exchange(r, req, (struct peer){path, "weir", "socket"}, to);
+}
+
 enum client_result client_call(const char *socket_path, const struct client_request *req,
 			       int *status, struct str *body, struct str *why)
 {
-	struct reader r = {.fd = connect_to(socket_path, req->timeout_s)};
-	if (r.fd < 0)
-		return say_unreachable(socket_path, errno, why);
-	if (!is_trusted(r.fd, socket_path, why)) {
-		close(r.fd);
-		return CLIENT_FORBIDDEN;
-	}
-	return exchange(&r, req, (struct peer){socket_path, "weir", "socket"},
-			(struct client_answer){status, body, why});
+	return call_twice(call_socket, socket_path, req, (struct client_answer){status, body, why});
 }
 
 /* ---- over TCP ---- */
@@ -371,6 +455,20 @@ static bool split_node(const char *node, char host[NI_MAXHOST], const char **por
 	return true;
 }
 
+/* errno says why not.  One that a signal interrupts goes on. */
+static bool connects(int fd, const struct addrinfo *to, unsigned timeout_s)
+{
+	int error = ETIMEDOUT;
+	if (connect(fd, to->ai_addr, to->ai_addrlen) == 0)
+		return true;
+	if (errno != EINTR)
+		return false;
+	if (wait_for(fd, POLLOUT, timeout_s))
+		getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &(socklen_t){sizeof(error)});
+	errno = error;
+	return error == 0;
+}
+
 /* The first address that takes the connection, or -1 with errno set; `at` gets it as text. */
 static int connect_first(const struct addrinfo *list, unsigned timeout_s, struct str *at)
 {
@@ -381,9 +479,8 @@ static int connect_first(const struct addrinfo *list, unsigned timeout_s, struct
 		int fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 		if (fd < 0)
 			continue;
-		setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
 		setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
-		if (connect(fd, a->ai_addr, a->ai_addrlen) == 0 &&
+		if (connects(fd, a, timeout_s) &&
 		    getnameinfo(a->ai_addr, a->ai_addrlen, ip, sizeof(ip), port, sizeof(port),
 				NI_NUMERICHOST | NI_NUMERICSERV) == 0) {
 			str_printf(at, a->ai_family == AF_INET6 ? "[%s]:%s" : "%s:%s", ip, port);
@@ -417,21 +514,24 @@ static int connect_node(const char *node, unsigned timeout_s, struct str *at, st
 	return fd;
 }
 
+static enum client_result call_node(struct reader *r, const char *node,
+				    const struct client_request *req, struct client_answer to)
+{
+	struct str at = STR_INIT;
+	enum client_result result = CLIENT_UNREACHABLE;
+	r->fd = connect_node(node, req->connect_s, &at, to.why);
+	r->timeout_s = req->timeout_s;
+	/* by address: that weir serves under any, under names only those it knows */
+	if (r->fd >= 0)
+		result = exchange(r, req, (struct peer){node, at.ptr, "status port"}, to);
+	str_fini(&at);
+	return result;
+}
+
 enum client_result client_call_node(const char *node, const struct client_request *req, int *status,
 				    struct str *body, struct str *why)
 {
-	struct str at = STR_INIT;
-	struct reader r = {.fd = connect_node(node, req->connect_s, &at, why)};
-	enum client_result result = CLIENT_UNREACHABLE;
-	struct timeval limit = {.tv_sec = (time_t)req->timeout_s};
-	if (r.fd >= 0) {
-		setsockopt(r.fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
-		/* by address: that weir serves under any, under names only those it knows */
-		result = exchange(&r, req, (struct peer){node, at.ptr, "status port"},
-				  (struct client_answer){status, body, why});
-	}
-	str_fini(&at);
-	return result;
+	return call_twice(call_node, node, req, (struct client_answer){status, body, why});
 }
 
 void client_escape(struct str *out, const char *text)

@@ -67,10 +67,17 @@ static bool expects_pins(const json_t *row)
 	return sessions && !get_bool(sessions, "over");
 }
 
-/* Nothing is in flight, and no pinned client is to be expected. */
+/* Nothing is in flight, in the process before a hand-over neither. */
+static bool is_done(const json_t *row)
+{
+	return get_u64(row, "in_flight") == 0 &&
+	       (!has_member(row, "idle") || get_bool(row, "idle"));
+}
+
+/* And no pinned client is to be expected. */
 static bool is_idle(const json_t *row)
 {
-	return get_u64(row, "in_flight") == 0 && !expects_pins(row);
+	return is_done(row) && !expects_pins(row);
 }
 
 static uint64_t now_us(void)
@@ -104,7 +111,7 @@ static enum ctl_exit waited_enough(struct ctl *ctl, const struct backend_ref *re
 				   const json_t *row)
 {
 	uint64_t n = get_u64(row, "in_flight");
-	if (n && !expects_pins(row))
+	if (!is_done(row) && !expects_pins(row))
 		return ctl_fail(ctl, CTL_FAILED,
 				"%s/%s still has %llu in flight after %s; it goes on draining",
 				ref->pool, ref->backend, (unsigned long long)n, ctl->wait_time);
@@ -325,6 +332,8 @@ static void print_removal(struct ctl *ctl, const struct backend_ref *ref, const 
 	put_clean(&ctl->out, ctl->args[0]);
 	if (left)
 		str_printf(&ctl->out, " goes when its last %u requests are done\n", (unsigned)left);
+	else if (!is_done(answer))
+		str_text(&ctl->out, " goes when the process that handed over lets go of it\n");
 	else
 		str_text(&ctl->out, " is removed\n");
 	warn_of_last(ctl, ref, pool);

@@ -18,22 +18,26 @@
 #define NEAR_PERCENT 80
 #define QUIET_S 3600 /* what was not used for this long since the start is unused */
 
-void doctor_find(struct doctor *d, enum severity severity, const char *advice, const char *fmt, ...)
-{
-	struct str text = STR_INIT;
-	va_list ap;
-	va_start(ap, fmt);
-	str_vprintf(&text, fmt, ap);
-	va_end(ap);
-	d->n_problems += severity == PROBLEM;
-	json_array_append_new(d->findings,
-			      json_pack("{s:s, s:s, s:s}", "severity",
-					severity == PROBLEM ? "problem" : "note", "finding",
-					text.ptr ? text.ptr : "", "advice", advice));
-	str_fini(&text);
-}
-
 /* ---- what weir itself says ---- */
+
+/* By what is in the sentence; the last one is for all others. */
+static const struct {
+	const char *words, *advice;
+} advices[] = {
+    {"members stay from before", "weirctl sources says since when, and who the members are"},
+    {"member stays from before", "weirctl sources says since when, and who it is"},
+    {"; it has no members", "weirctl sources says since when, and what was asked"},
+    {"shared.redis", "each node goes on by itself meanwhile; weirctl nodes says who is heard of"},
+    {"", "weirctl events and weirctl scaling say since when and why"},
+};
+
+static const char *advice_for(const char *problem)
+{
+	size_t i = 0;
+	while (!strstr(problem, advices[i].words))
+		i++;
+	return advices[i].advice;
+}
 
 static void check_problems(struct doctor *d)
 {
@@ -44,9 +48,7 @@ static void check_problems(struct doctor *d)
 		const char *text = json_is_string(problem) ? json_string_value(problem) : "?";
 		if (!json_array_size(json_object_get(d->certificates, "certificates")) ||
 		    !doctor_knows_certificate(text))
-			doctor_find(d, PROBLEM,
-				    "weirctl events and weirctl scaling say since when and why",
-				    "%s", text);
+			doctor_find(d, PROBLEM, advice_for(text), "%s", text);
 	}
 }
 

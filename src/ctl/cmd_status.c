@@ -57,6 +57,16 @@ static void put_totals(struct str *out, const json_t *totals)
 	str_text(out, " out\n");
 }
 
+/* After a hand-over, while the old process drains. */
+static void put_before(struct str *out, const json_t *before)
+{
+	if (json_is_object(before))
+		str_printf(out, "before    process %llu drains: in flight %llu, %llu connected\n",
+			   (unsigned long long)get_u64(before, "pid"),
+			   (unsigned long long)get_u64(before, "in_flight"),
+			   (unsigned long long)get_u64(before, "connections"));
+}
+
 static void put_listeners(struct ctl *ctl, const json_t *listeners)
 {
 	static const struct column columns[] = {{"LISTENER", LEFT},
@@ -113,6 +123,7 @@ static void print_status(struct ctl *ctl, const json_t *status)
 	put_problems(ctl, json_object_get(status, "problems"));
 	put_last_reload(ctl, json_object_get(status, "last_reload"));
 	put_totals(out, json_object_get(status, "totals"));
+	put_before(out, json_object_get(status, "before"));
 	put_listeners(ctl, json_object_get(status, "listeners"));
 	put_workers(ctl, json_object_get(status, "workers"));
 }

@@ -149,7 +149,8 @@ static void begin(struct asked *a, const struct ctl *ctl, const struct node *nod
 static void miss(struct ctl *ctl, const struct node *node, const struct str *why)
 {
 	ctl->n_missing++;
-	str_printf(&ctl->missing, "%s is not among these: ", node->label);
+	put_clean(&ctl->missing, node->label);
+	str_text(&ctl->missing, " is not among these: ");
 	put_clean_lines(&ctl->missing, why->len ? why->ptr : "no reason is known");
 	str_char(&ctl->missing, '\n');
 }
@@ -271,7 +272,7 @@ static void put_part(struct ctl *ctl, const struct node *node, const struct ctl 
 {
 	struct str title = STR_INIT;
 	str_text(&ctl->out, ctl->out.len ? "\n" : "");
-	str_text(&title, node->label);
+	put_clean(&title, node->label);
 	put_coloured(&ctl->out, ctl->colour, BOLD, title.ptr, title.len);
 	str_char(&ctl->out, '\n');
 	str_fini(&title);

@@ -25,7 +25,7 @@ static const struct {
 } columns[] = {
     {"NAME", -22}, {"STATE", -12},     {"RATE", 8},   {"", -SPARK_WIDTH},
     {"IN FL", 6},  {"QUEUED", 6},      {"ERRORS", 7}, {"P50", 8},
-    {"P99", 8},    {"", -SPARK_WIDTH}, {"WEIGHT", 6}, {"VERDICT OR REASON", -60},
+    {"P99", 8},    {"", -SPARK_WIDTH}, {"WEIGHT", 6}, {"VERDICT, REASON", -60},
 };
 enum {
 	C_NAME,
@@ -46,6 +46,7 @@ enum {
 /* What a verdict needs, and a name that has to be short. */
 #define WHY_LEAST 16
 #define NAME_LEAST 16
+#define STATE_LEAST 8
 
 static int width_of(const int widths[])
 {
@@ -60,12 +61,15 @@ static int width_of(const int widths[])
  * the verdict stay. */
 static void fit_columns(int widths[])
 {
-	static const int drops[] = {C_P99S, C_RATES, C_WEIGHT, C_QUEUED, C_ERRORS, C_FLIGHT};
+	static const int drops[] = {C_P99S,   C_RATES,  C_WEIGHT, C_QUEUED,
+				    C_ERRORS, C_FLIGHT, C_RATE};
 	for (int c = 0; c < N_COLUMNS; c++)
 		widths[c] = columns[c].width;
 	for (size_t i = 0; i < ARRAY_LEN(drops) && width_of(widths) > COLS; i++) {
 		if (drops[i] == C_ERRORS)
 			widths[C_NAME] = -NAME_LEAST;
+		if (drops[i] == C_RATE)
+			widths[C_STATE] = -STATE_LEAST;
 		if (width_of(widths) > COLS)
 			widths[drops[i]] = 0;
 	}
@@ -116,6 +120,22 @@ static int cut(const struct str *text, int room)
 		i = next;
 	}
 	return (int)i;
+}
+
+/* Names that are alike differ at their end as often as in front: what is too long loses its middle.
+ */
+static void shorten(const struct top *top, struct str *text, int room)
+{
+	int width = (int)text_width(text->ptr ? text->ptr : "", text->len), front = room / 2;
+	if (width <= room)
+		return;
+	struct str out = STR_INIT;
+	size_t tail = (size_t)cut(text, width - (room - front - 1));
+	str_view(&out, (struct view){text->ptr, (size_t)cut(text, front)});
+	str_text(&out, top->utf8 ? "…" : "~");
+	str_view(&out, (struct view){text->ptr + tail, text->len - tail});
+	str_fini(text);
+	*text = out;
 }
 
 /*
@@ -260,6 +280,8 @@ static void draw_row(const struct top *top, const int widths[], size_t i, int li
 	int x = 0;
 	for (int c = 0; c < N_COLUMNS; c++) {
 		enum colour colour = row_cell(top, &top->rows[i], c, &text);
+		if (c == C_NAME)
+			shorten(top, &text, -widths[c]);
 		x = put_cell(top, line, x, widths[c], &text, colour);
 	}
 	str_fini(&text);

@@ -3,10 +3,8 @@
 #include "yaml.h"
 
 #include <stdlib.h>
-#include <string.h>
 
-#include "weir/base/defs.h"
-#include "weir/base/parse.h"
+#include "weir/base/yaml.h"
 
 static void put_block(struct str *out, const json_t *value, unsigned depth);
 
@@ -15,52 +13,19 @@ static void put_indent(struct str *out, unsigned depth)
 	str_printf(out, "%*s", (int)depth * 2, "");
 }
 
-/* Words that YAML 1.1 reads as something else than text. */
-static bool is_reserved(const char *text)
+static void put_text(struct str *out, const char *text)
 {
-	static const char *const words[] = {"true", "false", "yes", "no", "on",
-					    "off",  "null",  "y",   "n",  "~"};
-	for (size_t i = 0; i < ARRAY_LEN(words); i++)
-		if (view_ieq(view_str(text), view_str(words[i])))
-			return true;
-	return false;
+	yaml_put_text(out, view_str(text));
 }
 
-/* YAML 1.1 has 1_000, 12:30 (base 60) and 0x1f; an address has more dots. */
-static bool looks_like_number(const char *text)
-{
-	double number;
-	const char *dot = strchr(text, '.');
-	if (parse_double(view_str(text), &number) || view_istarts(view_str(text), VIEW("0x")))
-		return true;
-	return text[strspn(text, "0123456789:_.")] == '\0' && !(dot && strchr(dot + 1, '.'));
-}
-
-/* Safe without quotes: starts like a word or path, no indicator inside, no number. */
-static bool is_plain(const char *text)
-{
-	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
-	size_t len = strlen(text);
-	if (len == 0 || is_reserved(text) || looks_like_number(text))
-		return false;
-	if (!strchr(letters, text[0]) && !char_is_digit(text[0]) && text[0] != '/')
-		return false;
-	for (size_t i = 0; i < len; i++)
-		if (!strchr(letters, text[i]) && !char_is_digit(text[i]) &&
-		    !strchr("/._-+=%:@", text[i]))
-			return false;
-	return text[len - 1] != ':';
-}
-
-/* Numbers, words, and text in the quotes that JSON and YAML share. */
+/* Numbers and words are the same in JSON. */
 static void put_scalar(struct str *out, const json_t *value)
 {
-	if (json_is_string(value) && is_plain(json_string_value(value))) {
-		str_text(out, json_string_value(value));
+	if (json_is_string(value)) {
+		put_text(out, json_string_value(value));
 		return;
 	}
-	char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(15) | JSON_COMPACT |
-					   JSON_ENSURE_ASCII);
+	char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(15) | JSON_COMPACT);
 	str_text(out, text ? text : "~");
 	free(text);
 }
@@ -90,14 +55,12 @@ static void put_map(struct str *out, const json_t *map, unsigned depth, bool aft
 	json_t *value;
 	json_object_foreach((json_t *)map, key, value)
 	{
-		json_t *name = json_string(key);
 		if (!after_dash)
 			put_indent(out, depth);
 		after_dash = false;
-		put_scalar(out, name);
+		put_text(out, key);
 		str_char(out, ':');
 		put_member(out, value, depth);
-		json_decref(name);
 	}
 }
 

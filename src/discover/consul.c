@@ -207,6 +207,7 @@ static void consul_stop(struct source *s)
 
 const struct source_kind source_consul = {
     .keyword = "consul",
+    .watches = true,
     .start = consul_start,
     .stop = consul_stop,
     .ask = consul_ask,

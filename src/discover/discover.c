@@ -26,15 +26,6 @@ static void on_timer(struct timer *timer)
 	s->kind->ask(s);
 }
 
-static struct view own_view(struct view v)
-{
-	char *copy = malloc(v.len + 1);
-	check(copy != NULL);
-	memcpy(copy, v.ptr, v.len);
-	copy[v.len] = '\0';
-	return view_of(copy, v.len);
-}
-
 static struct source *source_new(struct discover *d, struct view pool,
 				 const struct source_kind *kind, struct view text)
 {
@@ -42,8 +33,8 @@ static struct source *source_new(struct discover *d, struct view pool,
 	check(s != NULL);
 	s->discover = d;
 	s->kind = kind;
-	s->pool_name = own_view(pool);
-	s->text = own_view(text);
+	s->pool_name = view_own(pool);
+	s->text = view_own(text);
 	s->timer.fn = on_timer;
 	list_push_back(&d->sources, &s->link);
 	return s;
@@ -72,8 +63,8 @@ static void source_free(struct source *s)
 	members_sweep(s, every, NULL);
 	free(s->members);
 	list_del(&s->link);
-	free((char *)s->pool_name.ptr);
-	free((char *)s->text.ptr);
+	view_disown(&s->pool_name);
+	view_disown(&s->text);
 	free(s);
 }
 
@@ -316,6 +307,15 @@ static void put_members(const struct source *s, struct arena *arena, struct disc
 	out->n_members = s->n_members;
 }
 
+/* A question that is under way is due now; so is that of a watch that has not begun. */
+static uint64_t until_next_us(const struct source *s, uint64_t now)
+{
+	uint64_t due = s->timer.deadline_us;
+	if (!due && s->kind->watches && s->answered_us && !s->failed_row)
+		return UINT64_MAX;
+	return due > now ? due - now : 0;
+}
+
 const struct discover_source *discover_status(const struct discover *d, struct arena *arena,
 					      size_t *n)
 {
@@ -326,16 +326,13 @@ const struct discover_source *discover_status(const struct discover *d, struct a
 	struct discover_source *rows = arena_array(arena, most, sizeof(*rows));
 	list_each (it, &d->sources) {
 		const struct source *s = list_entry(it, struct source, link);
-		uint64_t due = s->timer.deadline_us;
 		rows[i] = (struct discover_source){
 		    .pool = arena_view(arena, s->pool_name),
 		    .text = arena_view(arena, s->text),
 		    .kind = s->kind->keyword,
 		    .error = view_str(arena_strdup(arena, s->error)),
 		    .answer_age_us = s->answered_us ? now - s->answered_us : UINT64_MAX,
-		    .next_us = !due        ? UINT64_MAX
-			       : due > now ? due - now
-					   : 0,
+		    .next_us = until_next_us(s, now),
 		    .n_answers = s->n_answers,
 		    .n_failures = s->n_failures,
 		    .n_changes = s->n_changes,

@@ -12,171 +12,22 @@
  *   NXDOMAIN       members go when it has been the answer for dns.gone
  */
 #ifdef WEIR_DNS
-/* what newer ones of it call old is all that Debian 12 has */
-#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
-#include <ares.h>
 #include <arpa/nameser.h>
 #include <netdb.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include "source.h"
+#include "dns_resolver.h"
 #include "srv.h"
 
 #include "weir/base/check.h"
 #include "weir/base/clock.h"
 
-#define SOCKETS_MAX 64
-#define RESOLV_CONF "/etc/resolv.conf"
 /* How often is asked while a name does not exist. */
 #define GONE_LOOK_US UINT64_C(5000000)
-
-/* ---- the resolver: one for all sources ---- */
-
-struct dns {
-	struct discover *discover;
-	ares_channel channel;
-	struct dns_socket {
-		ev_io io;
-		struct dns *dns;
-	} sockets[SOCKETS_MAX];
-	struct timer timer;
-	struct timespec resolv_mtime;
-};
-
-static void schedule(struct dns *dns)
-{
-	struct timeval room, *tv = ares_timeout(dns->channel, NULL, &room);
-	if (!tv)
-		timer_clear(&dns->timer);
-	else
-		timer_set(&dns->discover->loop->timers, &dns->timer,
-			  clock_us() + (uint64_t)tv->tv_sec * 1000000 + (uint64_t)tv->tv_usec);
-}
-
-static void on_socket(struct ev_loop *ev, ev_io *io, int revents)
-{
-	struct dns_socket *s = io->data;
-	struct dns *dns = s->dns;
-	(void)ev;
-	ares_process_fd(dns->channel, revents & EV_READ ? io->fd : ARES_SOCKET_BAD,
-			revents & EV_WRITE ? io->fd : ARES_SOCKET_BAD);
-	schedule(dns);
-}
-
-static void on_timer(struct timer *timer)
-{
-	struct dns *dns = container_of(timer, struct dns, timer);
-	ares_process_fd(dns->channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
-	schedule(dns);
-}
-
-static struct dns_socket *socket_of(struct dns *dns, int fd)
-{
-	for (size_t i = 0; i < SOCKETS_MAX; i++)
-		if (dns->sockets[i].io.fd == fd)
-			return &dns->sockets[i];
-	return NULL;
-}
-
-/* c-ares says what it waits for.  A socket that finds no place is served by the timer. */
-static void on_interest(void *arg, ares_socket_t fd, int readable, int writable)
-{
-	struct dns *dns = arg;
-	struct ev_loop *ev = dns->discover->loop->ev;
-	struct dns_socket *s = socket_of(dns, fd);
-	int events = (readable ? EV_READ : 0) | (writable ? EV_WRITE : 0);
-	if (s)
-		ev_io_stop(ev, &s->io);
-	else
-		s = socket_of(dns, -1);
-	if (!s)
-		return;
-	ev_io_init(&s->io, on_socket, events ? fd : -1, events);
-	s->io.data = s;
-	if (events)
-		ev_io_start(ev, &s->io);
-}
-
-static void set_servers(struct dns *dns, const struct conf_dns *conf)
-{
-	struct str text = STR_INIT;
-	struct addr addr;
-	char ip[ADDR_IP_TEXT_MAX];
-	for (size_t i = 0; i < conf->servers.n; i++) {
-		struct view v = conf->servers.rows[i];
-		if (!addr_parse(v, &addr) && !addr_parse_ip(v, &addr))
-			continue;
-		bool v6 = addr.sa.sa_family == AF_INET6;
-		addr_format_ip(&addr, ip);
-		str_printf(&text, "%s%s%s%s:%u", text.len ? "," : "", v6 ? "[" : "", ip,
-			   v6 ? "]" : "", addr_port(&addr) ? addr_port(&addr) : 53);
-	}
-	if (text.len)
-		ares_set_servers_ports_csv(dns->channel, text.ptr);
-	str_fini(&text);
-}
-
-const char *discover_library(void)
-{
-	static char text[32];
-	snprintf(text, sizeof(text), "c-ares %s", ares_version(NULL));
-	return text;
-}
-
-static struct timespec resolv_mtime(void)
-{
-	struct stat st;
-	return stat(RESOLV_CONF, &st) == 0 ? st.st_mtim : (struct timespec){0};
-}
-
-static struct dns *dns_new(struct discover *d)
-{
-	const struct conf_dns *conf = &d->conf->dns;
-	struct dns *dns = calloc(1, sizeof(*dns));
-	check(dns != NULL && ares_library_init(ARES_LIB_INIT_ALL) == ARES_SUCCESS);
-	dns->discover = d;
-	dns->timer.fn = on_timer;
-	dns->resolv_mtime = resolv_mtime();
-	for (size_t i = 0; i < SOCKETS_MAX; i++) {
-		dns->sockets[i].dns = dns;
-		dns->sockets[i].io.fd = -1;
-	}
-	struct ares_options options = {
-	    .timeout = (int)(conf->timeout_us / 1000),
-	    .tries = (int)conf->tries,
-	    .sock_state_cb = on_interest,
-	    .sock_state_cb_data = dns,
-	};
-	int status = ares_init_options(
-	    &dns->channel, &options, ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB);
-	if (status != ARES_SUCCESS) {
-		ares_library_cleanup();
-		free(dns);
-		return NULL;
-	}
-	set_servers(dns, conf);
-	return dns;
-}
-
-void dns_free(struct dns *dns)
-{
-	if (!dns)
-		return;
-	ares_destroy(dns->channel);
-	timer_del(&dns->timer);
-	ares_library_cleanup();
-	free(dns);
-}
-
-static bool is_stale(const struct dns *dns)
-{
-	struct timespec now = resolv_mtime();
-	return !dns->discover->conf->dns.servers.n &&
-	       (now.tv_sec != dns->resolv_mtime.tv_sec || now.tv_nsec != dns->resolv_mtime.tv_nsec);
-}
+/* Questions of one source at a time: a service may have thousands of targets, and forwarders
+ * drop what is too much at once (150 for dnsmasq). */
+#define OPEN_MAX 128
 
 /* ---- what is asked ---- */
 
@@ -197,6 +48,8 @@ struct names {
 	struct arena *arena; /* of this round; owns */
 	struct part *parts;
 	size_t n_parts;
+	size_t n_asked, n_open; /* of two questions for each part */
+	bool asking, ends;      /* in ask_more; the resolver is about to go */
 	struct found *rows;
 	size_t n_rows, cap;
 	struct question *open; /* singly linked */
@@ -214,6 +67,7 @@ struct question {
 };
 
 static void conclude(struct names *n);
+static void ask_more(struct names *n);
 
 static struct question *question_new(struct names *n, size_t part, unsigned family)
 {
@@ -221,6 +75,7 @@ static struct question *question_new(struct names *n, size_t part, unsigned fami
 	check(q != NULL);
 	*q = (struct question){.names = n, .next = n->open, .part = part, .family = family};
 	n->open = q;
+	n->n_open++;
 	return q;
 }
 
@@ -228,7 +83,10 @@ static struct question *question_new(struct names *n, size_t part, unsigned fami
 static struct names *question_over(struct question *q)
 {
 	struct names *n = q->names;
-	for (struct question **at = n ? &n->open : NULL; at && *at; at = &(*at)->next)
+	if (!n)
+		return NULL;
+	n->n_open--;
+	for (struct question **at = &n->open; *at; at = &(*at)->next)
 		if (*at == q) {
 			*at = q->next;
 			break;
@@ -253,7 +111,11 @@ static enum dns_result result_of(int status)
 static void note(struct names *n, const char *host, int status)
 {
 	struct str text = str_fixed(n->why, sizeof(n->why));
-	str_printf(&text, "%.60s: %s", host, ares_strerror(status));
+	/* what c-ares calls so is also a server that says it cannot or will not answer */
+	str_printf(&text, "%.60s: %s", host,
+		   status == ARES_ECONNREFUSED
+		       ? "no DNS server has an answer (SERVFAIL, REFUSED, or not there)"
+		       : ares_strerror(status));
 }
 
 /* ---- addresses ---- */
@@ -308,31 +170,37 @@ static void on_addresses(void *arg, int status, int timeouts, struct ares_addrin
 			    (uint32_t)it->ai_ttl < n->ttl_s ? (uint32_t)it->ai_ttl : n->ttl_s;
 			take_address(n, part, it->ai_addr, it->ai_addrlen);
 		}
-		if (!n->open)
-			conclude(n);
+		n->ends |= status == ARES_EDESTRUCTION;
+		ask_more(n);
 	}
 	ares_freeaddrinfo(info);
 	free(q);
 }
 
-static void ask_addresses(struct names *n)
+static void ask_address(struct names *n, size_t i)
 {
 	static const int families[] = {AF_INET, AF_INET6};
-	ares_channel channel = n->source->discover->dns->channel;
-	struct question *asked[2 * SRV_MAX];
-	size_t k = 0;
-	/* all of them are open before the first answers, which may be at once */
-	for (size_t i = 0; i < n->n_parts; i++)
-		for (unsigned f = 0; f < 2; f++)
-			asked[k++] = question_new(n, i, f);
-	size_t n_parts = n->n_parts;
-	for (size_t i = 0; i < 2 * n_parts; i++) {
-		struct ares_addrinfo_hints hints = {.ai_family = families[i % 2],
-						    .ai_socktype = SOCK_STREAM};
-		char host[DNS_NAME_MAX];
-		memcpy(host, n->parts[i / 2].host, sizeof(host));
-		ares_getaddrinfo(channel, host, NULL, &hints, on_addresses, asked[i]);
-	}
+	struct part *part = &n->parts[i / 2];
+	struct ares_addrinfo_hints hints = {.ai_family = families[i % 2],
+					    .ai_socktype = SOCK_STREAM};
+	if (n->ends)
+		part->results[i % 2] = DNS_FAILED;
+	else
+		ares_getaddrinfo(n->source->discover->dns->channel, part->host, NULL, &hints,
+				 on_addresses, question_new(n, i / 2, i % 2));
+}
+
+/* As many as may be open; once all are answered, which may be at once, that is the end. */
+static void ask_more(struct names *n)
+{
+	if (n->asking)
+		return;
+	n->asking = true;
+	while (n->n_asked < 2 * n->n_parts && n->n_open < OPEN_MAX)
+		ask_address(n, n->n_asked++);
+	n->asking = false;
+	if (!n->n_open)
+		conclude(n);
 }
 
 /* ---- services ---- */
@@ -370,7 +238,7 @@ static void on_records(void *arg, int status, int timeouts, unsigned char *bytes
 {
 	struct question *q = arg;
 	struct names *n = question_over(q);
-	struct srv_record records[SRV_MAX];
+	struct srv_record *records = NULL;
 	int count = 0;
 	(void)timeouts;
 	free(q);
@@ -378,6 +246,7 @@ static void on_records(void *arg, int status, int timeouts, unsigned char *bytes
 		return;
 	enum dns_result result = result_of(status);
 	if (result == DNS_FOUND) {
+		records = arena_array(n->arena, srv_most(bytes, (size_t)len) + 1, sizeof(*records));
 		count = srv_parse(bytes, (size_t)len, records, &n->ttl_s);
 		result = count < 0 ? DNS_FAILED : count ? DNS_FOUND : DNS_EMPTY;
 		status = count < 0 ? ARES_EBADRESP : ARES_ENODATA;
@@ -385,7 +254,7 @@ static void on_records(void *arg, int status, int timeouts, unsigned char *bytes
 	if (result == DNS_FOUND)
 		take_records(n, records, (size_t)count);
 	if (result == DNS_FOUND && n->n_parts) {
-		ask_addresses(n);
+		ask_more(n);
 		return;
 	}
 	if (result == DNS_FOUND) /* "." says that there is no such service */
@@ -467,6 +336,22 @@ static void drop_unreachable(struct names *n)
 	n->n_rows = kept;
 }
 
+/*
+ * Servers answer in another order each time.  Of two rows of one address the first counts, and
+ * beyond SOURCE_MEMBERS_MAX none does: both shall be the same ones the next time.
+ */
+static int by_row(const void *a, const void *b)
+{
+	const struct conf_backend *x = &((const struct found *)a)->backend;
+	const struct conf_backend *y = &((const struct found *)b)->backend;
+	if (x->priority != y->priority)
+		return x->priority < y->priority ? -1 : 1;
+	int order = view_cmp(x->name, y->name);
+	if (order)
+		return order;
+	return x->weight > y->weight ? -1 : x->weight < y->weight;
+}
+
 static uint64_t until_next_us(const struct names *n)
 {
 	const struct conf_dns *conf = &n->source->discover->conf->dns;
@@ -508,6 +393,8 @@ static void conclude(struct names *n)
 	} else {
 		n->gone_since_us = 0;
 		drop_unreachable(n);
+		if (n->n_rows)
+			qsort(n->rows, n->n_rows, sizeof(*n->rows), by_row);
 		source_answer(s, n->rows, n->n_rows);
 		if (count[DNS_FAILED])
 			source_warn(s, "%s", n->why);
@@ -541,7 +428,7 @@ static void one_part(struct names *n)
 /* A new resolver cannot replace the one that others wait for. */
 static bool need_resolver(struct discover *d)
 {
-	if (d->dns && is_stale(d->dns)) {
+	if (d->dns && dns_is_stale(d->dns)) {
 		dns_free(d->dns);
 		d->dns = NULL;
 	}
@@ -563,7 +450,8 @@ static void ask(struct source *s)
 		arena_free(n->arena);
 	n->arena = arena_new();
 	n->rows = NULL;
-	n->n_rows = n->cap = 0;
+	n->n_rows = n->cap = n->n_parts = n->n_asked = 0;
+	n->ends = false;
 	n->ttl_s = UINT32_MAX;
 	if (s->conf->entry->srv.ptr) {
 		struct question *q = question_new(n, 0, 0);
@@ -571,10 +459,10 @@ static void ask(struct source *s)
 			   on_records, q);
 	} else {
 		one_part(n);
-		ask_addresses(n);
+		ask_more(n);
 	}
 	if (s->discover->dns)
-		schedule(s->discover->dns);
+		dns_schedule(s->discover->dns);
 }
 
 static void dns_start(struct source *s)
@@ -605,11 +493,6 @@ const struct source_kind source_dns = {
 };
 #else
 #include "source.h"
-
-const char *discover_library(void)
-{
-	return NULL;
-}
 
 /* The configuration refuses names where there is no resolver. */
 static void nothing(struct source *s)

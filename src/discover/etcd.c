@@ -475,6 +475,7 @@ static void etcd_stop(struct source *s)
 
 const struct source_kind source_etcd = {
     .keyword = "etcd",
+    .watches = true,
     .start = etcd_start,
     .stop = etcd_stop,
     .ask = etcd_ask,

@@ -17,7 +17,9 @@
 #define FILE_MAX (8u << 20)
 #define LOOK_US UINT64_C(30000000)
 /* Of several events in a row: an editor's, or a writer's that writes in pieces. */
-#define SETTLE_US 20000
+#define SETTLE_US UINT64_C(20000)
+/* A directory in which something happens all the time is read nevertheless. */
+#define SETTLE_MOST_US UINT64_C(200000)
 #define EVENTS                                                                              \
 	(IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_CREATE | IN_ATTRIB | \
 	 IN_DELETE_SELF | IN_MOVE_SELF)
@@ -28,6 +30,7 @@ struct watch {
 	int wd;
 	struct str text; /* as it was understood last; owns */
 	bool read;
+	uint64_t told_us; /* of the first change since it was read; 0: of none */
 };
 
 static void unwatch(struct watch *w)
@@ -49,6 +52,15 @@ static void watch_directory(struct watch *w)
 	w->wd = inotify_add_watch(w->io.fd, directory, EVENTS);
 }
 
+static void settle(struct watch *w)
+{
+	struct loop *loop = w->source->discover->loop;
+	if (!w->told_us)
+		w->told_us = loop->now_us;
+	uint64_t due = loop->now_us + SETTLE_US, last = w->told_us + SETTLE_MOST_US;
+	timer_set(&loop->timers, &w->source->timer, due < last ? due : last);
+}
+
 static void on_event(struct ev_loop *ev, ev_io *io, int revents)
 {
 	struct watch *w = io->data;
@@ -68,8 +80,7 @@ static void on_event(struct ev_loop *ev, ev_io *io, int revents)
 		w->wd = -1;
 		watch_directory(w);
 	}
-	timer_set(&w->source->discover->loop->timers, &w->source->timer,
-		  w->source->discover->loop->now_us + SETTLE_US);
+	settle(w);
 }
 
 /* ---- reading ---- */
@@ -102,6 +113,7 @@ static void look(struct source *s)
 {
 	struct watch *w = s->state;
 	struct str text = STR_INIT, reason = STR_INIT;
+	w->told_us = 0;
 	if (w->io.fd >= 0 && w->wd < 0)
 		watch_directory(w);
 	if (file_read(s->conf->text.ptr, FILE_MAX, 0, &text, &reason) != ERR_OK) {

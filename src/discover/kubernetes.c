@@ -466,6 +466,7 @@ static void kubernetes_stop(struct source *s)
 
 const struct source_kind source_kubernetes = {
     .keyword = "kubernetes",
+    .watches = true,
     .start = kubernetes_start,
     .stop = kubernetes_stop,
     .ask = kubernetes_ask,

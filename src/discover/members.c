@@ -7,27 +7,11 @@
 #include "weir/base/check.h"
 #include "weir/base/clock.h"
 
-static struct view own(struct view v)
-{
-	char *copy = malloc(v.len + 1);
-	check(copy != NULL);
-	if (v.len)
-		memcpy(copy, v.ptr, v.len);
-	copy[v.len] = '\0';
-	return view_of(copy, v.len);
-}
-
-static void disown(struct view *v)
-{
-	free((char *)v->ptr);
-	*v = VIEW_NONE;
-}
-
 void member_free(struct member *m)
 {
-	disown(&m->backend.name);
-	disown(&m->backend.address_text);
-	disown(&m->cause);
+	view_disown(&m->backend.name);
+	view_disown(&m->backend.address_text);
+	view_disown(&m->cause);
 	free(m);
 }
 
@@ -57,10 +41,10 @@ struct member *member_add(struct source *s, const struct found *row)
 	struct member *m = calloc(1, sizeof(*m));
 	check(m != NULL);
 	m->backend = row->backend;
-	m->backend.name = own(row->backend.name);
-	m->backend.address_text = own(row->backend.address_text);
+	m->backend.name = view_own(row->backend.name);
+	m->backend.address_text = view_own(row->backend.address_text);
 	m->backend.srv = VIEW_NONE;
-	m->cause = own(row->cause);
+	m->cause = view_own(row->cause);
 	m->since_us = clock_us();
 	if (s->n_members == s->cap) {
 		s->cap = s->cap ? 2 * s->cap : 16;
@@ -78,8 +62,8 @@ static void replace(struct view *mine, struct view other)
 {
 	if (view_eq(*mine, other))
 		return;
-	disown(mine);
-	*mine = own(other);
+	view_disown(mine);
+	*mine = view_own(other);
 }
 
 bool member_update(struct member *m, const struct found *row)

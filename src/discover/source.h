@@ -20,6 +20,7 @@ struct source;
 
 struct source_kind {
 	const char *keyword;
+	bool watches; /* once it has an answer it is told of changes, without asking again */
 	/* s->conf and s->pool are set; asks at once, or prepares to */
 	void (*start)(struct source *s);
 	/* gives back s->state; no call comes after this */

@@ -8,6 +8,10 @@
 #define CLASS_IN 1
 /* Compressed names go backwards; so many jumps are more than any has. */
 #define JUMPS_MAX 32
+/* RFC 1035 4.1: before the first record; of the shortest one: two names of the root, type, class,
+ * TTL, length, and what an SRV record has beside its target. */
+#define HEAD_BYTES 12
+#define RECORD_BYTES (1 + 10 + 6 + 1)
 
 struct cursor {
 	const unsigned char *msg;
@@ -111,7 +115,16 @@ static bool read_record(struct cursor *c, struct srv_record *out, uint32_t *ttl_
 	return !c->bad;
 }
 
-int srv_parse(const unsigned char *msg, size_t len, struct srv_record out[SRV_MAX], uint32_t *ttl_s)
+size_t srv_most(const unsigned char *msg, size_t len)
+{
+	if (len < HEAD_BYTES)
+		return 0;
+	size_t claimed = (size_t)msg[6] << 8 | msg[7];
+	size_t fit = (len - HEAD_BYTES) / RECORD_BYTES + 1; /* the last may be cut */
+	return claimed < fit ? claimed : fit;
+}
+
+int srv_parse(const unsigned char *msg, size_t len, struct srv_record *out, uint32_t *ttl_s)
 {
 	struct cursor c = {.msg = msg, .len = len};
 	int n = 0;
@@ -123,7 +136,7 @@ int srv_parse(const unsigned char *msg, size_t len, struct srv_record out[SRV_MA
 		skip(&c, 4);
 	}
 	*ttl_s = UINT32_MAX;
-	while (n_answers-- && !c.bad && n < SRV_MAX) {
+	while (n_answers-- && !c.bad) {
 		uint32_t ttl;
 		if (!read_record(&c, &out[n], &ttl))
 			continue;

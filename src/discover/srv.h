@@ -11,7 +11,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SRV_MAX 64
 /* Text of a name, terminator included. */
 #define DNS_NAME_MAX 256
 
@@ -20,8 +19,10 @@ struct srv_record {
 	uint16_t port, weight, priority;
 };
 
-/* How many there are, at most SRV_MAX; *ttl_s is the smallest.  -1: malformed. */
-int srv_parse(const unsigned char *msg, size_t len, struct srv_record out[SRV_MAX],
-	      uint32_t *ttl_s);
+/* Room for all that a message may have, whatever it claims: of 64 KiB, about 3,600. */
+size_t srv_most(const unsigned char *msg, size_t len);
+
+/* How many there are; `out` has srv_most(msg, len).  *ttl_s is the smallest.  -1: malformed. */
+int srv_parse(const unsigned char *msg, size_t len, struct srv_record *out, uint32_t *ttl_s);
 
 #endif

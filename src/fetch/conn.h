@@ -12,8 +12,9 @@
 struct fetch_conn {
 	struct stream stream;
 	struct fetcher *fetcher;
-	struct fetch *user; /* NULL: kept */
-	struct list link;   /* of fetcher->kept */
+	struct fetch *user;      /* NULL: kept */
+	struct fetch_line *line; /* that it is kept for; NULL: for everybody */
+	struct list link;        /* of fetcher->kept */
 	struct timer idle;
 	struct str place; /* owns; where it leads: what conns of one may stand for another */
 	uint64_t tls_id;  /* 0: plain */
@@ -21,8 +22,10 @@ struct fetch_conn {
 };
 
 /* A kept one to this place, or NULL. */
-struct fetch_conn *conn_take(struct fetcher *f, struct view place, uint64_t tls_id);
-struct fetch_conn *conn_new(struct fetcher *f, struct view place, uint64_t tls_id);
+struct fetch_conn *conn_take(struct fetcher *f, struct fetch_line *line, struct view place,
+			     uint64_t tls_id);
+struct fetch_conn *conn_new(struct fetcher *f, struct fetch_line *line, struct view place,
+			    uint64_t tls_id);
 /* It has served its user, well. */
 void conn_keep(struct fetch_conn *conn);
 /* The stream may look at it still: its memory goes with conn_reap.  NULL is fine. */

@@ -1,249 +1,26 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One question and its answer.  A fetch that is over is only marked: its memory goes in the
- * loop's next turn, so that whoever is still inside one of its callbacks may look at it.
+ * One question: where it goes, and how it is asked; the answer is read in fetch_answer.c.  A fetch
+ * that is over is only marked: its memory goes in the loop's next turn, so that whoever is still
+ * inside one of its callbacks may look at it.
  */
 #include "weir/fetch/fetch.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
-#include "conn.h"
+#include "question.h"
 
 #include "weir/base/check.h"
 #include "weir/base/clock.h"
-#include "weir/base/url.h"
-#include "weir/fetch/resolve.h"
+#include "weir/net/proxy_protocol.h"
 #include "weir/net/socket.h"
 
-#define FETCH_MAGIC 0x46455443
 #define WRITE_BYTES (32 * 1024)
-
-enum fetch_state {
-	FETCH_RESOLVING,
-	FETCH_CONNECTING,
-	FETCH_SENDING,
-	FETCH_WAITING,
-	FETCH_BODY,
-	FETCH_OVER,
-};
-
-struct fetch {
-	uint32_t magic;
-	enum fetch_state state;
-	struct fetcher *fetcher;
-	struct list link;
-	struct deferred start;
-	struct timer timer;
-	struct fetch_request req; /* `url` and `at` are its own, method and headers gone */
-	struct url url;           /* views into req.url */
-	enum method method;
-	struct str place, out; /* owns; out: the request as it is sent */
-	size_t sent;
-	struct resolve *question;
-	struct addr addrs[RESOLVE_MAX];
-	size_t n_addrs, next_addr;
-	struct fetch_conn *conn; /* owns, until it is kept */
-	struct str head, in;     /* owns; in: the body that is gathered */
-	size_t head_len;         /* 0: not complete */
-	struct h1_body body;
-	unsigned status;
-	bool answered; /* a byte of the answer is here */
-	bool keep;
-	char why[200];
-};
-
-static const struct h1_limits limits = {
-    .head_bytes = FETCH_HEAD_MAX,
-    .line_bytes = 16 * 1024,
-    .n_headers = HEADERS_MAX,
-};
 
 static void connect_next(struct fetch *x, const char *why);
 
-/* ---- the end ---- */
-
-static void fetch_free(struct fetch *x)
-{
-	list_del(&x->link);
-	deferred_clear(&x->start);
-	timer_del(&x->timer);
-	tls_client_put(x->req.tls);
-	free((char *)x->req.url.ptr);
-	free((char *)x->req.at.ptr);
-	str_fini(&x->place);
-	str_fini(&x->out);
-	str_fini(&x->head);
-	str_fini(&x->in);
-	x->magic = 0;
-	free(x);
-}
-
-static void reap(struct fetcher *f)
-{
-	list_each_safe (it, tmp, &f->over)
-		fetch_free(list_entry(it, struct fetch, link));
-	conn_reap(f);
-}
-
-static void on_reap(struct deferred *deferred)
-{
-	reap(container_of(deferred, struct fetcher, reap));
-}
-
-/* Nothing more comes to it; the connection goes. */
-static void stop(struct fetch *x)
-{
-	x->state = FETCH_OVER;
-	resolve_cancel(x->question);
-	x->question = NULL;
-	timer_clear(&x->timer);
-	deferred_clear(&x->start);
-	conn_close(x->conn);
-	x->conn = NULL;
-	list_del(&x->link);
-	list_push_back(&x->fetcher->over, &x->link);
-	loop_next_turn(x->fetcher->loop, &x->fetcher->reap);
-}
-
-static struct message *head_of(struct fetch *x)
-{
-	enum reject why;
-	if (!x->head_len || h1_parse_response(view_of(x->head.ptr, x->head_len), &limits, x->method,
-					      &x->fetcher->msg, &why) != H1_OK)
-		return NULL;
-	return &x->fetcher->msg;
-}
-
-static void tell(struct fetch *x, enum fetch_end end)
-{
-	stop(x);
-	struct fetch_answer answer = {
-	    .end = end,
-	    .why = x->why,
-	    .status = x->status,
-	    .msg = head_of(x),
-	    .body = str_as_view(&x->in),
-	};
-	x->req.done(x->req.arg, &answer);
-}
-
-PRINTF_LIKE(3, 4) static void fail(struct fetch *x, enum fetch_end end, const char *fmt, ...)
-{
-	struct str text = str_fixed(x->why, sizeof(x->why));
-	va_list ap;
-	va_start(ap, fmt);
-	str_vprintf(&text, fmt, ap);
-	va_end(ap);
-	tell(x, end);
-}
-
-static void answered(struct fetch *x)
-{
-	if (x->keep && x->req.keep && x->sent == x->out.len) {
-		conn_keep(x->conn);
-		x->conn = NULL;
-	}
-	tell(x, FETCH_OK);
-}
-
-void fetch_cancel(struct fetch *x)
-{
-	if (!x || x->state == FETCH_OVER)
-		return;
-	check_magic(x, FETCH_MAGIC);
-	stop(x);
-}
-
 /* ---- the answer ---- */
-
-static void give_piece(struct fetch *x, struct view bytes)
-{
-	if (!bytes.len)
-		return;
-	if (!x->req.piece)
-		str_view(&x->in, bytes);
-	else
-		x->req.piece(x->req.arg, bytes);
-}
-
-static void read_body(struct fetch *x, char *ptr, size_t len)
-{
-	struct h1_piece piece;
-	enum reject why;
-	enum h1_result result = h1_body_read(&x->body, ptr, len, &piece, &why);
-	if (result == H1_BAD) {
-		fail(x, why == REJECT_BODY_TOO_LARGE ? FETCH_TOO_LONG : FETCH_FAILED,
-		     "the answer's body is refused: %s", reject_sentence(why));
-		return;
-	}
-	give_piece(x, piece.data);
-	if (x->state == FETCH_OVER)
-		return;
-	x->keep &= result == H1_OK && piece.consumed == len;
-	if (x->in.overflow)
-		fail(x, FETCH_TOO_LONG, "no memory for the answer");
-	else if (result == H1_OK || x->body.state == H1_BODY_TRAILERS) /* they say nothing to us */
-		answered(x);
-	else if (x->req.piece && x->req.silence_us)
-		timer_set(&x->fetcher->loop->timers, &x->timer, clock_us() + x->req.silence_us);
-}
-
-static void take_head(struct fetch *x, struct message *msg, char *rest, size_t len)
-{
-	x->state = FETCH_BODY;
-	x->head_len = msg->head_len;
-	x->status = msg->status;
-	x->keep = msg->keep_alive;
-	h1_body_init(&x->body, msg, &limits, x->req.piece ? 0 : x->req.body_max);
-	if (x->req.piece)
-		timer_clear(&x->timer);
-	if (x->req.head)
-		x->req.head(x->req.arg, msg);
-	if (x->state != FETCH_OVER)
-		read_body(x, rest, len);
-}
-
-static void read_head(struct fetch *x)
-{
-	struct message *msg = &x->fetcher->msg;
-	enum reject why;
-	for (;;) {
-		switch (h1_parse_response(str_as_view(&x->head), &limits, x->method, msg, &why)) {
-		case H1_BAD:
-			fail(x, reject_status(why) == 431 ? FETCH_TOO_LONG : FETCH_FAILED,
-			     "the head of the answer is refused: %s", reject_sentence(why));
-			return;
-		case H1_MORE:
-			return;
-		case H1_OK:
-			break;
-		}
-		if (msg->status >= 200)
-			break;
-		if (msg->status == 101) {
-			fail(x, FETCH_FAILED, "the answer is malformed: status 101");
-			return;
-		}
-		x->head.len -= msg->head_len; /* an interim one */
-		memmove(x->head.ptr, x->head.ptr + msg->head_len, x->head.len);
-	}
-	take_head(x, msg, x->head.ptr + msg->head_len, x->head.len - msg->head_len);
-}
-
-static void feed(struct fetch *x, char *ptr, size_t len)
-{
-	x->answered = true;
-	if (x->state == FETCH_BODY) {
-		read_body(x, ptr, len);
-		return;
-	}
-	str_put(&x->head, ptr, len);
-	if (x->head.overflow)
-		fail(x, FETCH_TOO_LONG, "no memory for the answer");
-	else
-		read_head(x);
-}
 
 /* A kept connection may have been closed meanwhile: that says nothing. */
 static void broke(struct fetch *x, const char *what)
@@ -251,7 +28,7 @@ static void broke(struct fetch *x, const char *what)
 	bool again =
 	    x->conn->used && !x->answered && (x->req.repeat || method_is_idempotent(x->method));
 	if (!again) {
-		fail(x, FETCH_FAILED, "%s", what);
+		fetch_fail(x, FETCH_FAILED, "%s", what);
 		return;
 	}
 	conn_close(x->conn);
@@ -264,9 +41,9 @@ static void on_eof(struct fetch *x)
 {
 	if (x->state == FETCH_BODY && h1_body_may_end(&x->body)) {
 		x->keep = false;
-		answered(x);
+		fetch_answered(x);
 	} else if (x->state == FETCH_BODY) {
-		fail(x, FETCH_FAILED, "the answer was cut off");
+		fetch_fail(x, FETCH_FAILED, "the answer was cut off");
 	} else {
 		broke(x, "the connection was closed without an answer");
 	}
@@ -284,7 +61,7 @@ static void on_readable(struct stream *stream)
 	if (!x) /* it ends, or says what nobody asked */
 		conn_close(conn);
 	else if (io == IO_OK)
-		feed(x, f->scratch, n);
+		fetch_feed(x, f->scratch, n);
 	else if (io == IO_EOF)
 		on_eof(x);
 	else
@@ -311,6 +88,7 @@ static void send_more(struct fetch *x)
 
 static void send_request(struct fetch *x)
 {
+	timer_set(&x->fetcher->loop->timers, &x->timer, x->until_us);
 	x->state = FETCH_SENDING;
 	x->sent = 0;
 	send_more(x);
@@ -320,8 +98,8 @@ static void on_connected(struct stream *stream, enum err err)
 {
 	struct fetch *x = container_of(stream, struct fetch_conn, stream)->user;
 	if (err == ERR_HANDSHAKE || err == ERR_UNTRUSTED)
-		fail(x, FETCH_NO_TLS, "TLS failed: %s",
-		     *stream_why(stream) ? stream_why(stream) : err_text(err));
+		fetch_fail(x, FETCH_NO_TLS, "TLS failed: %s",
+			   *stream_why(stream) ? stream_why(stream) : err_text(err));
 	else if (err)
 		connect_next(x, err_text(err));
 	else
@@ -356,25 +134,39 @@ static uint64_t tls_id_of(const struct fetch *x)
 	return x->url.tls ? tls_client_id(x->req.tls) : 0;
 }
 
-static void open_stream(struct fetch *x, int fd, bool connected)
+static void limit_connect(struct fetch *x)
+{
+	uint64_t until_us = clock_us() + x->req.connect_us;
+	if (x->req.connect_us)
+		timer_set(&x->fetcher->loop->timers, &x->timer,
+			  until_us < x->until_us ? until_us : x->until_us);
+}
+
+static void open_stream(struct fetch *x, const struct addr *addr, int fd, bool connected)
 {
 	struct fetcher *f = x->fetcher;
-	x->conn = conn_new(f, str_as_view(&x->place), tls_id_of(x));
+	limit_connect(x);
+	x->conn = conn_new(f, x->req.line, str_as_view(&x->place), tls_id_of(x));
 	x->conn->user = x;
 	if (connected)
 		stream_open(&x->conn->stream, f->loop, &f->bufs, fd, &events, 0);
 	else
 		stream_open_connecting(&x->conn->stream, f->loop, &f->bufs, fd, &events, 0);
+	if (x->req.send_proxy)
+		proxy_send_local(&x->conn->stream, x->req.send_proxy);
 	if (!x->url.tls) {
 		if (connected)
 			send_request(x);
 		return;
 	}
-	void *state = tls_connect(x->req.tls, x->url.host, NULL);
+	struct view host = x->req.tls_host.len  ? x->req.tls_host
+			   : addr_is_unix(addr) ? VIEW("")
+						: x->url.host;
+	void *state = tls_connect(x->req.tls, host, NULL);
 	if (state)
 		stream_secure(&x->conn->stream, &transport_tls_client, state);
 	else
-		fail(x, FETCH_FAILED, "no memory for TLS");
+		fetch_fail(x, FETCH_FAILED, "no memory for TLS");
 }
 
 /* The next address; with none left it failed with `why`, which the last one said. */
@@ -386,14 +178,15 @@ static void connect_next(struct fetch *x, const char *why)
 	while (x->next_addr < x->n_addrs) {
 		bool connected;
 		int fd;
-		enum err err = socket_connect(&x->addrs[x->next_addr++], &fd, &connected);
+		const struct addr *addr = &x->addrs[x->next_addr++];
+		enum err err = socket_connect(addr, &fd, &connected);
 		if (!err) {
-			open_stream(x, fd, connected);
+			open_stream(x, addr, fd, connected);
 			return;
 		}
 		why = err_text(err);
 	}
-	fail(x, FETCH_FAILED, "connect failed: %s", why);
+	fetch_fail(x, FETCH_FAILED, "connect failed: %s", why);
 }
 
 static void on_resolved(void *arg, const struct addr *addrs, size_t n)
@@ -407,7 +200,7 @@ static void on_resolved(void *arg, const struct addr *addrs, size_t n)
 		connect_next(x, "");
 		return;
 	}
-	fail(x, FETCH_NO_NAME, "the name " VIEW_FMT " has no address", VIEW_ARG(x->url.host));
+	fetch_fail(x, FETCH_NO_NAME, "the name " VIEW_FMT " has no address", VIEW_ARG(x->url.host));
 }
 
 /* The address that the request names, or that its host is; false: the host is a name. */
@@ -430,24 +223,25 @@ static void find_address(struct fetch *x)
 		return;
 	}
 	if (x->req.at.len) {
-		fail(x, FETCH_NO_NAME, "'" VIEW_FMT "' is no address", VIEW_ARG(x->req.at));
+		fetch_fail(x, FETCH_NO_NAME, "'" VIEW_FMT "' is no address", VIEW_ARG(x->req.at));
 		return;
 	}
 	x->question = resolve_begin(x->fetcher->loop, x->url.host, x->url.port, on_resolved, x);
 	if (!x->question)
-		fail(x, FETCH_NO_NAME, "no thread to look up " VIEW_FMT, VIEW_ARG(x->url.host));
+		fetch_fail(x, FETCH_NO_NAME, "no thread to look up " VIEW_FMT,
+			   VIEW_ARG(x->url.host));
 }
 
 /* False: it cannot be sent at all. */
 static bool is_sendable(struct fetch *x)
 {
 	if (!x->url.host.len)
-		fail(x, FETCH_FAILED, "'" VIEW_FMT "' is no URL of http or https",
-		     VIEW_ARG(x->req.url));
+		fetch_fail(x, FETCH_FAILED, "'" VIEW_FMT "' is no URL of http or https",
+			   VIEW_ARG(x->req.url));
 	else if (x->url.tls && !x->req.tls)
-		fail(x, FETCH_NO_TLS, "nobody said whom to trust with https");
+		fetch_fail(x, FETCH_NO_TLS, "nobody said whom to trust with https");
 	else if (x->out.overflow || x->place.overflow)
-		fail(x, FETCH_FAILED, "no memory for the request");
+		fetch_fail(x, FETCH_FAILED, "no memory for the request");
 	else
 		return true;
 	return false;
@@ -459,7 +253,7 @@ static void on_start(struct deferred *deferred)
 	check_magic(x, FETCH_MAGIC);
 	if (!is_sendable(x))
 		return;
-	x->conn = conn_take(x->fetcher, str_as_view(&x->place), tls_id_of(x));
+	x->conn = conn_take(x->fetcher, x->req.line, str_as_view(&x->place), tls_id_of(x));
 	if (x->conn) {
 		x->conn->user = x;
 		send_request(x);
@@ -478,25 +272,17 @@ static void on_timeout(struct timer *timer)
 	bool streams = x->state == FETCH_BODY && x->req.piece;
 	if (x->state == FETCH_OVER || timer_is_set(timer) || (streams && !x->req.silence_us))
 		return;
-	if (streams)
-		fail(x, FETCH_SILENCE, "nothing was heard for %llu ms",
-		     (unsigned long long)(x->req.silence_us / 1000));
+	if (x->state == FETCH_CONNECTING && clock_us() < x->until_us)
+		connect_next(x, "no connection in time");
+	else if (streams)
+		fetch_fail(x, FETCH_SILENCE, "nothing was heard for %llu ms",
+			   (unsigned long long)(x->req.silence_us / 1000));
 	else
-		fail(x, FETCH_TIMEOUT, "no whole answer within %llu ms",
-		     (unsigned long long)(x->req.timeout_us / 1000));
+		fetch_fail(x, FETCH_TIMEOUT, "no whole answer within %llu ms",
+			   (unsigned long long)(x->req.timeout_us / 1000));
 }
 
 /* ---- the request ---- */
-
-static struct view own_view(struct view v)
-{
-	char *copy = malloc(v.len + 1);
-	check(copy != NULL);
-	if (v.len)
-		memcpy(copy, v.ptr, v.len);
-	copy[v.len] = '\0';
-	return view_of(copy, v.len);
-}
 
 static void put_host(const struct url *url, struct str *out)
 {
@@ -520,7 +306,7 @@ static void write_request(struct fetch *x, const struct fetch_request *req)
 		str_text(out, "Connection: close\r\n");
 	str_text(out, "\r\n");
 	str_view(out, req->body);
-	str_printf(&x->place, VIEW_FMT " ", VIEW_ARG(req->at));
+	str_printf(&x->place, "%u " VIEW_FMT " ", req->send_proxy, VIEW_ARG(req->at));
 	put_host(&x->url, &x->place);
 }
 
@@ -531,8 +317,9 @@ struct fetch *fetch_begin(struct fetcher *f, const struct fetch_request *req)
 	x->magic = FETCH_MAGIC;
 	x->fetcher = f;
 	x->req = *req;
-	x->req.url = own_view(req->url);
-	x->req.at = own_view(req->at);
+	x->req.url = view_own(req->url);
+	x->req.at = view_own(req->at);
+	x->req.tls_host = view_own(req->tls_host);
 	x->req.method = x->req.headers = x->req.body = VIEW_NONE;
 	if (req->tls)
 		tls_client_get(req->tls);
@@ -545,7 +332,8 @@ struct fetch *fetch_begin(struct fetcher *f, const struct fetch_request *req)
 		write_request(x, req);
 	else
 		x->url.host = VIEW_NONE;
-	timer_set(&f->loop->timers, &x->timer, clock_us() + req->timeout_us);
+	x->until_us = clock_us() + req->timeout_us;
+	timer_set(&f->loop->timers, &x->timer, x->until_us);
 	loop_next_turn(f->loop, &x->start);
 	return x;
 }
@@ -563,10 +351,6 @@ struct tls_client *fetch_tls_new(struct fetcher *f, const struct fetch_tls_optio
 	    .key = options->key,
 	    .alpn = VIEW("\x08http/1.1"),
 	};
-	if (tls_local_prepare(&f->tls)) {
-		str_text(why, "no memory for TLS");
-		return NULL;
-	}
 	return tls_client_new(&f->tls, &to, why);
 }
 
@@ -574,13 +358,13 @@ void fetcher_init(struct fetcher *f, struct loop *loop)
 {
 	f->loop = loop;
 	f->n_kept = 0;
-	buf_pool_init(&f->bufs, 64);
+	buf_pool_init(&f->bufs, UINT32_MAX); /* few for each fetch: who asks bounds those */
 	tls_local_init(&f->tls, loop, &f->bufs, 64);
 	list_init(&f->kept);
 	list_init(&f->running);
 	list_init(&f->over);
 	list_init(&f->closed);
-	deferred_init(&f->reap, on_reap);
+	deferred_init(&f->reap, fetch_on_reap);
 }
 
 void fetcher_forget(struct fetcher *f)
@@ -594,7 +378,7 @@ void fetcher_fini(struct fetcher *f)
 	list_each_safe (it, tmp, &f->running)
 		fetch_cancel(list_entry(it, struct fetch, link));
 	fetcher_forget(f);
-	reap(f);
+	fetch_reap(f);
 	deferred_clear(&f->reap);
 	tls_local_fini(&f->tls);
 	buf_pool_fini(&f->bufs);

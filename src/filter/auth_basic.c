@@ -13,7 +13,7 @@
 #include "weir/base/check.h"
 #include "weir/filter/passwords.h"
 
-/* As long as PASSWORDS_WAITING of usual hashes take. */
+/* As long as half a line of usual hashes takes. */
 #define WAIT_US UINT64_C(10000000)
 
 static bool applies(const struct conf_route *route)
@@ -99,6 +99,7 @@ static enum filter_verdict begin(struct filter_call *call, struct filter_wait *w
 	struct password_wait *answer = &wait->room.password;
 	check(credentials_of(call->msg, &credentials));
 	answer->done = on_done;
+	answer->client = addr_pack_client(call->client);
 	wait->until_us = call->now_us + WAIT_US;
 	return follow(call,
 		      passwords_ask(call->state, &credentials, call->worker, call->loop, answer));

@@ -12,10 +12,13 @@
 
 struct coder; /* one stream */
 
+#define CODER_ANY SIZE_MAX
+
 struct coder_kind {
 	const char *token; /* of Content-Encoding */
-	/* NULL without memory, or over the bound. */
-	struct coder *(*open)(void);
+	/* For a body of len bytes, CODER_ANY: it is not known; NULL without memory, or over the
+	 * bound. */
+	struct coder *(*open)(size_t len);
 	/* As filter->transform; all that came in is out when it says DONE. */
 	enum filter_step (*run)(struct coder *coder, struct filter_piece *piece);
 	void (*close)(struct coder *coder);

@@ -21,6 +21,10 @@
 #include "weir/base/check.h"
 #include "weir/base/parse.h"
 #include "weir/stats/counter.h"
+#include "weir/stats/pack.h"
+
+/* Beside the coding in a mark: If-None-Match names a weak tag. */
+#define MARK_WEAK 0x80u
 
 struct filter_stream {
 	const struct coder_kind *kind;
@@ -115,9 +119,44 @@ static uint8_t choose(struct message *msg, unsigned algorithms)
 	return wishes.identity > best ? 0 : choice;
 }
 
+static bool has_token(struct view field, struct view token)
+{
+	struct view element;
+	while (view_next_token(&field, &element))
+		if (view_ieq(element, token))
+			return true;
+	return false;
+}
+
+static bool forbids_transform(struct view cache_control)
+{
+	return has_token(cache_control, VIEW("no-transform"));
+}
+
+/* It may name an answer of ours. */
+static bool has_weak(struct view tags)
+{
+	return memmem(tags.ptr, tags.len, "W/", 2) != NULL;
+}
+
+static bool has_field(const struct message *msg, enum hdr_id id, bool (*says)(struct view value))
+{
+	if (likely(!(msg->ids & UINT64_C(1) << id)))
+		return false;
+	for (uint32_t i = 0; i < msg->n_headers; i++)
+		if (!msg->headers[i].drop && msg->headers[i].id == id &&
+		    says(msg->headers[i].value))
+			return true;
+	return false;
+}
+
 static enum filter_verdict request(struct filter_call *call)
 {
 	call->mark = choose(call->msg, call->route->compress.algorithms);
+	if (call->mark && has_field(call->msg, HDR_CACHE_CONTROL, forbids_transform))
+		call->mark = 0;
+	if (has_field(call->msg, HDR_IF_NONE_MATCH, has_weak))
+		call->mark |= MARK_WEAK;
 	return FILTER_GO_ON;
 }
 
@@ -136,15 +175,6 @@ static bool type_matches(const struct conf_views *types, struct view type)
 	return false;
 }
 
-static bool has_token(struct view field, struct view token)
-{
-	struct view element;
-	while (view_next_token(&field, &element))
-		if (view_ieq(element, token))
-			return true;
-	return false;
-}
-
 static bool is_status(unsigned status)
 {
 	return status >= 200 && status != 204 && status != 205 && status != 206 && status != 304;
@@ -157,7 +187,7 @@ static bool field_forbids(const struct conf_route *route, const struct header *h
 	if (view_ieq(h->name, VIEW("content-range")))
 		return true;
 	if (view_ieq(h->name, VIEW("cache-control")))
-		return has_token(h->value, VIEW("no-transform"));
+		return forbids_transform(h->value);
 	return view_ieq(h->name, VIEW("set-cookie")) && !route->compress.with_cookies;
 }
 
@@ -242,11 +272,18 @@ static void edit(struct filter_response *r, const char *token)
 
 /* ---- its body ---- */
 
-static struct filter_stream *open_stream(const struct coder_kind *kind,
+static size_t len_of(const struct filter_response *r)
+{
+	if (r->resp->body == BODY_LENGTH && r->resp->content_length < CODER_ANY)
+		return (size_t)r->resp->content_length;
+	return r->end ? r->len : CODER_ANY;
+}
+
+static struct filter_stream *open_stream(const struct coder_kind *kind, size_t len,
 					 struct compress_local *local)
 {
 	struct filter_stream *s = coder_alloc(sizeof(*s));
-	struct coder *coder = s ? kind->open() : NULL;
+	struct coder *coder = s ? kind->open(len) : NULL;
 	if (!coder) {
 		coder_free(s);
 		counter_add(&local->no_memory, 1);
@@ -257,19 +294,33 @@ static struct filter_stream *open_stream(const struct coder_kind *kind,
 	return s;
 }
 
+/* Who has the encoded one is told of it as it was told before (RFC 9110 15.4.5). */
+static void renew(struct filter_response *r)
+{
+	vary(r->resp);
+	for (uint32_t i = 0; i < r->resp->n_headers; i++) {
+		struct header *h = &r->resp->headers[i];
+		if (!h->drop && view_ieq(h->name, VIEW("etag")))
+			weaken(r, h);
+	}
+}
+
 static struct filter_stream *response(struct filter_response *r)
 {
+	const unsigned choice = r->mark & ~MARK_WEAK;
+	if (r->resp->status == 304 && r->mark & MARK_WEAK)
+		renew(r);
 	if (!is_eligible(r))
 		return NULL;
 	vary(r->resp);
-	if (!r->mark)
+	if (!choice)
 		return NULL;
-	const struct coder_kind *kind = &coder_kinds[r->mark - 1];
+	const struct coder_kind *kind = &coder_kinds[choice - 1];
 	if (r->is_head) {
 		edit(r, kind->token);
 		return NULL;
 	}
-	struct filter_stream *s = open_stream(kind, &locals[r->worker]);
+	struct filter_stream *s = open_stream(kind, len_of(r), &locals[r->worker]);
 	if (s)
 		edit(r, kind->token);
 	return s;
@@ -300,6 +351,24 @@ struct compress_sums compress_sums(void)
 		sums.no_memory += counter_get(&locals[i].no_memory);
 	}
 	return sums;
+}
+
+static const struct counter_field fields[] = {
+    {"responses", offsetof(struct compress_local, responses)},
+    {"bytes_in", offsetof(struct compress_local, bytes_in)},
+    {"bytes_out", offsetof(struct compress_local, bytes_out)},
+    {"no_memory", offsetof(struct compress_local, no_memory)},
+};
+
+void compress_pack(struct str *out)
+{
+	counters_pack_rows(out, fields, ARRAY_LEN(fields), locals, sizeof(*locals), n_locals);
+}
+
+void compress_unpack(struct unpack *in)
+{
+	if (locals)
+		counters_unpack(in, fields, ARRAY_LEN(fields), &locals[0]);
 }
 
 const struct filter filter_compress = {

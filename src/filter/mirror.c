@@ -19,6 +19,7 @@
 #include "weir/base/list.h"
 #include "weir/base/rng.h"
 #include "weir/http/field.h"
+#include "weir/stats/pack.h"
 
 struct mirror {
 	struct list link; /* control thread: in `mirrors` */
@@ -51,6 +52,13 @@ static struct list mirrors; /* control thread */
 static bool applies(const struct conf_route *route)
 {
 	return route->mirror.on;
+}
+
+static void mirror_free(struct mirror *mirror)
+{
+	for (unsigned i = 0; i < mirror->n_workers; i++)
+		pairs_fini(&mirror->local[i].pairs);
+	free(mirror);
 }
 
 static struct mirror *find(uint64_t id)
@@ -101,7 +109,7 @@ static void release(void *opaque)
 	struct state *state = opaque;
 	if (--state->mirror->refs == 0) {
 		list_del(&state->mirror->link);
-		free(state->mirror);
+		mirror_free(state->mirror);
 	}
 	free(state);
 }
@@ -182,6 +190,41 @@ bool mirror_count(const struct filter_set *set, const struct conf_route *route,
 			out->counters[i] += counter_get(&counters[i]);
 	}
 	return true;
+}
+
+enum { BLOCK_MIRROR = 1 };
+
+static const struct counter_field mirror_fields[] = {
+#define COUNTER(name, sentence) {#name, offsetof(struct mirror_local, counters.name)},
+#include "weir/tbl/mirror_counters.def"
+#undef COUNTER
+};
+
+void mirrors_pack(struct str *out)
+{
+	if (!mirrors.next)
+		return;
+	list_each (it, &mirrors) {
+		const struct mirror *mirror = list_entry(it, struct mirror, link);
+		size_t at = pack_begin(out, BLOCK_MIRROR);
+		pack_u64(out, mirror->id);
+		counters_pack_rows(out, mirror_fields, ARRAY_LEN(mirror_fields), mirror->local,
+				   sizeof(mirror->local[0]), mirror->n_workers);
+		pack_end(out, at);
+	}
+}
+
+void mirrors_unpack(struct unpack *in)
+{
+	struct unpack block;
+	uint32_t kind;
+	while (unpack_block(in, &kind, &block)) {
+		struct mirror *mirror = find(unpack_u64(&block));
+		if (kind == BLOCK_MIRROR && mirror && !block.bad)
+			counters_unpack(&block, mirror_fields, ARRAY_LEN(mirror_fields),
+					&mirror->local[0]);
+		in->bad |= block.bad;
+	}
 }
 
 bool mirror_read(const struct filter_set *set, const struct conf_route *route,

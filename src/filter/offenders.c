@@ -16,14 +16,14 @@ static void end(struct offenders *o)
 	atomic_flag_clear_explicit(&o->busy, memory_order_release);
 }
 
-/* Its row, else that of the least refused, whose count it takes over. */
+/* Its row, else that of the least refused, whose rank it takes over. */
 static struct rate_offender *row_of(struct offenders *o, uint64_t hash)
 {
 	struct rate_offender *least = &o->rows[0];
 	for (size_t i = 0; i < OFFENDERS_MAX; i++) {
 		if (o->rows[i].refused && o->rows[i].hash == hash)
 			return &o->rows[i];
-		if (o->rows[i].refused < least->refused)
+		if (o->rows[i].rank < least->rank)
 			least = &o->rows[i];
 	}
 	return least;
@@ -36,12 +36,14 @@ void offenders_note(struct offenders *o, uint64_t hash, struct view text, uint64
 	struct rate_offender *row = row_of(o, hash);
 	if (!row->refused || row->hash != hash) {
 		row->hash = hash;
+		row->refused = 0;
 		row->text_len =
 		    (uint8_t)(text.len < OFFENDER_TEXT_MAX ? text.len : OFFENDER_TEXT_MAX);
 		if (row->text_len)
 			memcpy(row->text, text.ptr, row->text_len);
 	}
 	row->refused++;
+	row->rank++;
 	row->last_us = now_us;
 	end(o);
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Who is refused most: the space-saving sketch (Metwally, Agrawal, El Abbadi 2005)
- * over the last OFFENDERS_MAX keys.  All workers note into one.  Nobody waits: who
- * finds another one writing leaves it, for a count is enough to find the worst.
+ * over the last OFFENDERS_MAX keys.  What a row takes over from the one before ranks it, and is
+ * not shown: among many who are refused once it comes to a lot.  All workers note into one.  Nobody
+ * waits: who finds another one writing leaves it, for a count is enough to find the worst.
  */
 #ifndef WEIR_FILTER_OFFENDERS_H
 #define WEIR_FILTER_OFFENDERS_H

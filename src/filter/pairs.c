@@ -17,16 +17,6 @@ static void clear(struct counter *c)
 	atomic_store_explicit(&c->n, 0, memory_order_relaxed);
 }
 
-static void clear_hist(struct hist *h)
-{
-	atomic_store_explicit(&h->groups, 0, memory_order_relaxed);
-	atomic_store_explicit(&h->sum_us, 0, memory_order_relaxed);
-	atomic_store_explicit(&h->max_us, 0, memory_order_relaxed);
-	atomic_store_explicit(&h->overflow, 0, memory_order_relaxed);
-	for (size_t i = 0; i < HIST_BUCKETS; i++)
-		atomic_store_explicit(&h->count[i], 0, memory_order_relaxed);
-}
-
 void pairs_clear(struct pairs *pairs, uint32_t epoch)
 {
 	struct counter *counters[] = {&pairs->n, &pairs->status_differs, &pairs->bodies,
@@ -34,14 +24,21 @@ void pairs_clear(struct pairs *pairs, uint32_t epoch)
 	for (size_t i = 0; i < ARRAY_LEN(counters); i++)
 		clear(counters[i]);
 	for (size_t i = 0; i < MIRROR_SIDES; i++)
-		clear_hist(&pairs->wait[i]);
-	clear_hist(&pairs->ratio);
+		hist_clear(&pairs->wait[i]);
+	hist_clear(&pairs->ratio);
 	pairs->epoch = epoch;
 }
 
 static unsigned level_of(uint16_t others)
 {
 	return others ? 32 - (unsigned)__builtin_clz(others) : 0;
+}
+
+void pairs_fini(struct pairs *pairs)
+{
+	for (size_t i = 0; i < MIRROR_SIDES; i++)
+		hist_fini(&pairs->wait[i]);
+	hist_fini(&pairs->ratio);
 }
 
 static void note_waits(struct pairs *pairs, const struct mirror_side *side)

@@ -29,6 +29,8 @@ struct pairs_sum {
 
 /* The writer; nobody reads. */
 void pairs_clear(struct pairs *pairs, uint32_t epoch);
+/* Nobody uses it any more. */
+void pairs_fini(struct pairs *pairs);
 /* The writer: bits of enum conf_compare in which they differ. */
 unsigned pairs_note(struct pairs *pairs, const struct mirror_pair *pair);
 /* Any thread. */

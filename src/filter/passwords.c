@@ -3,7 +3,6 @@
 #include "weir/filter/passwords.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 
@@ -15,9 +14,13 @@
 
 #include "weir/base/check.h"
 #include "weir/base/clock.h"
+#include "weir/base/rng.h"
+#include "weir/base/siphash.h"
+#include "weir/base/thread.h"
 
 /* Whatever carries traffic comes first. */
 #define NICE 10
+#define CLIENTS 1024
 
 /* One question.  It belongs to who asked, then to the thread, then to who asked again. */
 struct password_job {
@@ -25,8 +28,12 @@ struct password_job {
 	struct password_job *next; /* while free */
 	struct asker *asker;
 	struct loop *loop;
-	struct password_wait *wait; /* the asker's thread; NULL: nobody waits any more */
+	struct list waits; /* of the asker's thread, as is under_way; empty: nobody any more */
+	bool under_way;
 	bool known, right;
+	struct list link; /* of the thread: in the line */
+	uint64_t round;   /* there, lower ones first */
+	struct addr_packed client;
 	struct password_key key;
 	char hash[USER_HASH_MAX + 1];
 	char password[PASSWORD_MAX + 1];
@@ -45,7 +52,12 @@ static struct {
 	struct loop loop;
 	struct asker *askers; /* workers, and the control thread behind them; owns */
 	unsigned n_workers;
-	struct mail stop, late;
+	struct mail stop, late, turn;
+	/* the thread's */
+	struct list line;
+	uint64_t round;
+	uint64_t last[CLIENTS]; /* round of who asked last, by the same hash as below */
+	bool turning;
 	void (*enter)(void *arg); /* NULL: nothing */
 	void *enter_arg;
 #ifdef WEIR_CRYPT
@@ -54,6 +66,9 @@ static struct {
 } helper;
 
 static _Atomic unsigned n_waiting; /* over all askers */
+/* The same by a keyed hash of the client: who shares a place with another has less, no more. */
+static _Atomic unsigned n_waiting_of[CLIENTS];
+static uint8_t clients_key[SIPHASH_KEY_LEN];
 static _Atomic bool stopping;
 
 /* ---- the thread ---- */
@@ -87,20 +102,27 @@ static bool matches(const char *password, const char *hash)
 static void on_answer(struct loop *loop, struct mail *mail)
 {
 	struct password_job *job = container_of(mail, struct password_job, mail);
-	struct password_wait *wait = job->wait;
+	const bool right = job->right;
 	(void)loop;
+	job->under_way = false; /* nobody joins any more; one that is told may cancel others */
+	while (!list_is_empty(&job->waits)) {
+		struct password_wait *wait =
+		    list_entry(job->waits.next, struct password_wait, link);
+		list_del(&wait->link);
+		wait->job = NULL;
+		wait->done(wait, right);
+	}
 	job->next = job->asker->free;
 	job->asker->free = job;
-	if (!wait)
-		return;
-	wait->job = NULL;
-	wait->done(wait, job->right);
 }
 
-static void on_question(struct loop *loop, struct mail *mail)
+size_t passwords_place(const struct addr_packed *client)
 {
-	struct password_job *job = container_of(mail, struct password_job, mail);
-	(void)loop;
+	return siphash64(clients_key, client, sizeof(*client)) % CLIENTS;
+}
+
+static void answer(struct password_job *job)
+{
 	job->right = false;
 	if (!atomic_load(&stopping)) {
 		/* the same one may have asked a moment before, over another connection */
@@ -111,8 +133,50 @@ static void on_question(struct loop *loop, struct mail *mail)
 	}
 	explicit_bzero(job->password, sizeof(job->password));
 	job->mail.fn = on_answer;
+	atomic_fetch_sub(&n_waiting_of[passwords_place(&job->client)], 1);
 	atomic_fetch_sub(&n_waiting, 1);
 	loop_post(job->loop, &job->mail);
+}
+
+/* The first of the lowest round. */
+static void answer_next(void)
+{
+	struct password_job *next = NULL;
+	list_each (it, &helper.line) {
+		struct password_job *job = list_entry(it, struct password_job, link);
+		if (!next || job->round < next->round)
+			next = job;
+	}
+	if (!next)
+		return;
+	list_del(&next->link);
+	helper.round = next->round;
+	answer(next);
+}
+
+/* One, then a look at who has come meanwhile. */
+static void on_turn(struct loop *loop, struct mail *mail)
+{
+	answer_next();
+	helper.turning = !list_is_empty(&helper.line);
+	if (helper.turning)
+		loop_post(loop, mail);
+}
+
+/* Each question of a client is a round behind its last, answered or not: who asks again while he
+ * is answered would else be in front of whatever others have besides their first. */
+static void on_question(struct loop *loop, struct mail *mail)
+{
+	struct password_job *job = container_of(mail, struct password_job, mail);
+	uint64_t *last = &helper.last[passwords_place(&job->client)];
+	job->round = *last + 1 > helper.round ? *last + 1 : helper.round;
+	*last = job->round;
+	list_push_back(&helper.line, &job->link);
+	if (!helper.turning) {
+		helper.turning = true;
+		helper.turn.fn = on_turn;
+		loop_post(loop, &helper.turn);
+	}
 }
 
 static void on_late(struct loop *loop, struct mail *mail)
@@ -157,7 +221,6 @@ static void make_askers(unsigned n_workers)
 
 bool passwords_start(unsigned n_workers, struct str *why)
 {
-	sigset_t set, before;
 	if (helper.running)
 		return true;
 	if (loop_init(&helper.loop, "passwords")) {
@@ -165,12 +228,12 @@ bool passwords_start(unsigned n_workers, struct str *why)
 		return false;
 	}
 	atomic_store(&stopping, false);
+	list_init(&helper.line);
+	helper.turning = false;
+	const uint64_t random[2] = {rng_entropy(), rng_entropy()};
+	memcpy(clients_key, random, sizeof(clients_key));
 	make_askers(n_workers);
-	sigfillset(&set);
-	pthread_sigmask(SIG_BLOCK, &set, &before); /* signals are the control thread's */
-	helper.running =
-	    pthread_create(&helper.thread, NULL, helper_main, helper.enter ? &helper : NULL) == 0;
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	helper.running = thread_start(&helper.thread, helper_main, helper.enter ? &helper : NULL);
 	if (helper.running)
 		return true;
 	str_text(why, "the thread that checks passwords cannot be started");
@@ -198,6 +261,8 @@ void passwords_stop(void)
 	loop_post(&helper.loop, &helper.stop);
 	pthread_join(helper.thread, NULL);
 	loop_read_mail(&helper.loop);
+	while (!list_is_empty(&helper.line))
+		answer_next();
 	loop_fini(&helper.loop);
 	helper.running = false;
 }
@@ -230,17 +295,39 @@ enum password_verdict passwords_look(const struct users *users, const struct cre
 	return password_cache_has(key, now_us) ? PASSWORD_RIGHT : PASSWORD_ASK;
 }
 
-static struct password_job *take_job(uint32_t who)
+/* Somebody asked the same and waits: over HTTP/2 a client sends a password a hundred times. */
+static struct password_job *find_job(struct asker *asker, bool known, struct password_key key)
 {
-	struct asker *asker = &helper.askers[who == PASSWORDS_CONTROL ? helper.n_workers : who];
-	struct password_job *job = asker->free;
-	if (!job)
-		return NULL;
-	if (atomic_fetch_add(&n_waiting, 1) >= PASSWORDS_WAITING) {
-		atomic_fetch_sub(&n_waiting, 1);
-		return NULL;
+	for (size_t i = 0; i < PASSWORDS_WAITING; i++) {
+		struct password_job *job = &asker->jobs[i];
+		if (job->under_way && job->known == known && job->key.word[0] == key.word[0] &&
+		    job->key.word[1] == key.word[1])
+			return job;
 	}
+	return NULL;
+}
+
+/* False: there is no place for one more of this client. */
+static bool join_line(const struct addr_packed *client)
+{
+	_Atomic unsigned *own = &n_waiting_of[passwords_place(client)];
+	unsigned n = atomic_fetch_add(&n_waiting, 1), n_own = atomic_fetch_add(own, 1);
+	if (n < PASSWORDS_WAITING && (n_own < PASSWORDS_SHARE || n < PASSWORDS_WAITING / 2))
+		return true;
+	atomic_fetch_sub(own, 1);
+	atomic_fetch_sub(&n_waiting, 1);
+	return false;
+}
+
+static struct password_job *take_job(struct asker *asker, const struct addr_packed *client)
+{
+	struct password_job *job = asker->free;
+	if (!job || !join_line(client))
+		return NULL;
 	asker->free = job->next;
+	list_init(&job->waits);
+	job->under_way = true;
+	job->client = *client;
 	return job;
 }
 
@@ -254,25 +341,31 @@ static void copy(char *to, struct view v)
 enum password_verdict passwords_ask(const struct users *users, const struct credentials *c,
 				    uint32_t who, struct loop *loop, struct password_wait *wait)
 {
+	struct asker *asker = &helper.askers[who == PASSWORDS_CONTROL ? helper.n_workers : who];
 	struct view hash;
-	struct password_job *job = take_job(who);
-	if (!job)
-		return PASSWORD_BUSY;
-	job->known = users_find(users, c->name, &hash);
-	job->key = password_key_of(hash, c->name, c->password);
-	copy(job->hash, hash);
-	copy(job->password, c->password);
-	job->loop = loop;
-	job->wait = wait;
+	const bool known = users_find(users, c->name, &hash);
+	const struct password_key key = password_key_of(hash, c->name, c->password);
+	struct password_job *job = find_job(asker, known, key);
+	if (!job) {
+		job = take_job(asker, &wait->client);
+		if (!job)
+			return PASSWORD_BUSY;
+		job->known = known;
+		job->key = key;
+		copy(job->hash, hash);
+		copy(job->password, c->password);
+		job->loop = loop;
+		job->mail.fn = on_question;
+		loop_post(&helper.loop, &job->mail);
+	}
+	list_push_back(&job->waits, &wait->link);
 	wait->job = job;
-	job->mail.fn = on_question;
-	loop_post(&helper.loop, &job->mail);
 	return PASSWORD_ASK;
 }
 
 void passwords_cancel(struct password_wait *wait)
 {
 	if (wait->job)
-		wait->job->wait = NULL;
+		list_del(&wait->link);
 	wait->job = NULL;
 }

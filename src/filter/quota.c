@@ -22,6 +22,8 @@
 /* What was heard about a key longer ago says nothing about its part. */
 #define STALE_US 1000000
 #define LEAST_PART (QUOTA_WHOLE / 256)
+/* From the use of a key to the answer, with some to spare, where nothing is late. */
+#define PROMPT_US 150000
 
 struct quota {
 	_Atomic uint64_t key;
@@ -35,7 +37,9 @@ struct quota {
 	double ahead_us;   /* at heard_us */
 	double demand;     /* at demand_us */
 	uint64_t demand_us;
-	bool alone; /* nobody has answered since */
+	uint64_t woke_us; /* used again after a silence */
+	double took_us;   /* from its use to an answer; high ones are remembered for a while */
+	bool alone;       /* nobody has answered since */
 } CACHE_ALIGNED;
 
 static struct {
@@ -139,7 +143,7 @@ static void give_back(size_t at)
 {
 	struct quota *quota = &table.slots[at];
 	atomic_store_explicit(&quota->part, 0, memory_order_relaxed);
-	quota->heard_us = quota->seen_us = 0;
+	quota->heard_us = quota->seen_us = quota->took_us = 0;
 	quota->ahead_us = quota->demand = 0;
 	quota->alone = false;
 	atomic_fetch_and_explicit(&table.used[at / 64], ~(UINT64_C(1) << at % 64),
@@ -164,6 +168,7 @@ static struct quota_report report_of(struct quota *quota, uint64_t now_us)
 	    .key = key,
 	    .slot = (uint32_t)(quota - table.slots),
 	    .name = quota->name,
+	    .at_us = now_us,
 	    .used_us = used * interval_us(quota),
 	    .lag_us = used && first_us < now_us ? (double)(now_us - first_us) : 0,
 	    .demand = (double)used + refused,
@@ -229,6 +234,32 @@ size_t quota_collect(struct quota_report *out, size_t max, uint64_t now_us)
 	return n;
 }
 
+static void note_delay(struct quota *quota, const struct quota_report *report, uint64_t now_us)
+{
+	uint64_t first_us = report->at_us - (uint64_t)report->lag_us;
+	double took_us = (double)(now_us - first_us);
+	if (!quota->heard_us || now_us - quota->heard_us > STALE_US)
+		quota->woke_us = first_us;
+	if (took_us > quota->took_us)
+		quota->took_us = took_us;
+	else
+		quota->took_us += (took_us - quota->took_us) / 16;
+}
+
+/* All nodes may have begun at once.  Where it takes long to be heard, others are not yet: who has
+ * been told of nobody else is not alone for that. */
+static bool others_may_come(const struct quota *quota, uint64_t now_us)
+{
+	return (double)(now_us - quota->woke_us) < 2 * quota->took_us - PROMPT_US;
+}
+
+static uint32_t part_of(const struct quota *quota, double mine, uint64_t now_us)
+{
+	uint32_t fair = atomic_load_explicit(&table.fair, memory_order_relaxed);
+	double part = fmax(fmin(mine, 1) * QUOTA_WHOLE, LEAST_PART);
+	return part > fair && others_may_come(quota, now_us) ? fair : (uint32_t)part;
+}
+
 void quota_answer(const struct quota_report *report, double ahead_us, double demand,
 		  uint64_t now_us)
 {
@@ -236,15 +267,15 @@ void quota_answer(const struct quota_report *report, double ahead_us, double dem
 	if (atomic_load_explicit(&quota->key, memory_order_relaxed) != report->key)
 		return;
 	double mine = report->all_us > 0 && demand > 0 ? report->all_us / demand : 1;
-	double part = fmin(mine, 1) * QUOTA_WHOLE;
-	uint32_t rounded = part > LEAST_PART ? (uint32_t)part : LEAST_PART;
+	note_delay(quota, report, now_us);
+	uint32_t part = part_of(quota, mine, now_us);
 	double used = atomic_load_explicit(&quota->used, memory_order_relaxed);
-	quota->ahead_us = fmax(ahead_us, 0);
+	quota->ahead_us = fmin(fmax(ahead_us, 0), report->most_us); /* whatever is said */
 	quota->heard_us = now_us;
 	quota->alone = false;
-	atomic_store_explicit(&quota->part, rounded, memory_order_relaxed);
+	atomic_store_explicit(&quota->part, part, memory_order_relaxed);
 	/* what came meanwhile is charged as it will be from now on */
-	double since_us = used * interval_us(quota) * QUOTA_WHOLE / rounded;
+	double since_us = used * interval_us(quota) * QUOTA_WHOLE / part;
 	gcra_put(report->key, (uint64_t)((quota->ahead_us + since_us) * GCRA_UNITS_PER_US), now_us);
 }
 

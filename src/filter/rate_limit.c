@@ -26,6 +26,7 @@
 #include "weir/base/rng.h"
 #include "weir/route/source.h"
 #include "weir/stats/counter.h"
+#include "weir/stats/pack.h"
 
 /* A dry run says so at most this often. */
 #define DRY_LOG_US 10000000
@@ -171,6 +172,40 @@ void rate_limits_of(const struct filter_set *set, const struct conf_route *route
 		}
 		view.n_offenders = offenders_read(&rule->offenders, view.offenders);
 		each(&view, arg);
+	}
+}
+
+enum { BLOCK_RULE = 1 };
+
+static const struct counter_field rule_fields[] = {
+    {"passed", offsetof(struct rule_local, passed)},
+    {"refused", offsetof(struct rule_local, refused)},
+};
+
+void rate_limits_pack(struct str *out)
+{
+	if (!rules.next)
+		return;
+	list_each (it, &rules) {
+		const struct rule *rule = list_entry(it, struct rule, link);
+		size_t at = pack_begin(out, BLOCK_RULE);
+		pack_u64(out, rule->id);
+		counters_pack_rows(out, rule_fields, ARRAY_LEN(rule_fields), rule->local,
+				   sizeof(rule->local[0]), rule->n_workers);
+		pack_end(out, at);
+	}
+}
+
+void rate_limits_unpack(struct unpack *in)
+{
+	struct unpack block;
+	uint32_t kind;
+	while (unpack_block(in, &kind, &block)) {
+		struct rule *rule = rule_find(unpack_u64(&block));
+		if (kind == BLOCK_RULE && rule && !block.bad)
+			counters_unpack(&block, rule_fields, ARRAY_LEN(rule_fields),
+					&rule->local[0]);
+		in->bad |= block.bad;
 	}
 }
 

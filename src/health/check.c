@@ -23,6 +23,7 @@ void prober_init(struct prober *p, struct loop *loop,
 {
 	p->loop = loop;
 	p->done = done;
+	fetcher_init(&p->fetcher, loop);
 	buf_pool_init(&p->bufs, 4 * CHECKS_MAX);
 	slab_init(&p->checks, sizeof(struct check), CHECKS_MAX);
 	tls_local_init(&p->tls, loop, &p->bufs, CHECKS_MAX);
@@ -30,6 +31,7 @@ void prober_init(struct prober *p, struct loop *loop,
 
 void prober_fini(struct prober *p)
 {
+	fetcher_fini(&p->fetcher);
 	tls_local_fini(&p->tls);
 	slab_fini(&p->checks);
 	buf_pool_fini(&p->bufs);
@@ -204,13 +206,6 @@ static bool begin_tls(struct check *c, const struct check_job *job)
 	return true;
 }
 
-void check_send_proxy(struct stream *stream, unsigned version)
-{
-	static const struct proxy_header nobody = {.local = true};
-	char header[PROXY_WRITE_MAX];
-	stream_write(stream, header, proxy_write(version, &nobody, header));
-}
-
 /* The descriptor is there; connected, or about to be. */
 static void begin(struct check *c, const struct check_job *job, int fd, bool connected)
 {
@@ -221,7 +216,7 @@ static void begin(struct check *c, const struct check_job *job, int fd, bool con
 	else
 		stream_open_connecting(&c->stream, p->loop, &p->bufs, fd, &events, 0);
 	if (job->send_proxy)
-		check_send_proxy(&c->stream, job->send_proxy);
+		proxy_send_local(&c->stream, job->send_proxy);
 	if (secure && !begin_tls(c, job)) {
 		c->local = true;
 		check_fail(c, "no memory for TLS");

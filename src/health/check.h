@@ -16,6 +16,7 @@
 #include "settings.h"
 
 #include "weir/base/defs.h"
+#include "weir/fetch/fetch.h"
 #include "weir/http/h1.h"
 #include "weir/net/stream.h"
 #include "weir/net/tls.h"
@@ -79,6 +80,7 @@ struct check_result {
 /* What all checks share; health thread. */
 struct prober {
 	struct loop *loop;
+	struct fetcher fetcher; /* for load.c */
 	struct buf_pool bufs;
 	struct slab checks;
 	struct tls_local tls;
@@ -110,8 +112,6 @@ void check_cancel(struct check *c);
 
 /* ---- for kinds ---- */
 
-/* A PROXY header that names nobody.  Trouble with it shows in what comes next. */
-void check_send_proxy(struct stream *stream, unsigned version);
 /* Sends; false when the check has failed of it. */
 bool check_send(struct check *c, const void *ptr, size_t len);
 void check_pass(struct check *c, const char *fmt, ...) PRINTF_LIKE(2, 3);

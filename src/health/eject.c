@@ -14,7 +14,7 @@
 #include "target.h"
 
 #define JITTER_MAX_US 5000000
-/* So long after an ejection every worker has heard of it. */
+/* So long after an ejection every worker has heard of it, or is asked again whether it has. */
 #define CLOSED_US 200000
 
 const char *ejection_name(enum ejection cause)
@@ -78,6 +78,15 @@ void target_eject(struct health_target *t, enum ejection cause)
 	loop_timer(t->health->loop, &t->back, closed);
 	odd_ejected(t, cause);
 	target_settle(t, t->eject_reason);
+	if (t->health->host.said)
+		t->told_by = t->health->host.said(t->health->host.ctx);
+}
+
+bool target_all_know(const struct health_target *t)
+{
+	const struct health_host *host = &t->health->host;
+	return t->health->loop->now_us >= t->open_at_us &&
+	       (!host->seen || host->seen(host->ctx) >= t->told_by);
 }
 
 void target_bring_back(struct health_target *t, enum trial trial, const char *why)
@@ -94,6 +103,11 @@ static void on_back(struct timer *timer)
 {
 	struct health_target *t = container_of(timer, struct health_target, back);
 	uint64_t now = t->health->loop->now_us;
+	if (now < t->back_at_us && !target_all_know(t)) { /* a busy machine */
+		uint64_t left = t->back_at_us - now;
+		loop_timer(t->health->loop, &t->back, left < CLOSED_US ? left : CLOSED_US);
+		return;
+	}
 	if (now < t->back_at_us) { /* workers pass it over by now; panic may want it */
 		target_set_trial(t, TRIAL_OFF);
 		loop_timer(t->health->loop, &t->back, t->back_at_us - now);

@@ -198,9 +198,7 @@ static struct tls_client *new_client(struct health *h, const struct conf_pool *p
 	    .alpn = alpn,
 	};
 	struct str why = STR_INIT;
-	struct tls_client *client = NULL;
-	if (tls_local_prepare(&h->prober.tls) == ERR_OK)
-		client = tls_client_new(&h->prober.tls, &options, &why);
+	struct tls_client *client = tls_client_new(&h->prober.tls, &options, &why);
 	if (!client)
 		log_error("pool " VIEW_FMT ": no TLS to ask its backends: " VIEW_FMT,
 			  VIEW_ARG(pool->name), VIEW_ARG(str_as_view(&why)));

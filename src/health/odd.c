@@ -10,8 +10,8 @@
  *    +----------------------------------------- as the others, or they as bad --+
  *
  * In calm only totals are read, a cache line or two a worker and backend; workers
- * count by what was asked while the pool is watched.  What is watched begins anew
- * whenever somebody goes or comes back.
+ * count by what was asked while the pool is watched.  Nobody is compared to what others
+ * answered while it was not there.
  *
  * Any ejected backend is tried, unless requests go by keys: whose try would it be?
  * For those, and without traffic, an ejection ends by time (eject.c).
@@ -29,13 +29,13 @@
 #define WATCHED_LOOK_US 100000
 /* A period has as many answers, but lasts so long at least, and at most. */
 #define PERIOD_US 1000000
-#define PERIOD_MOST_US 10000000
+#define PERIOD_MOST_US 60000000
 #define PERIOD_ANSWERS (16 * ODD_STRATA)
 /* Watched for so long after the last suspicion. */
 #define WATCH_US 15000000
 
 /* Memories of what was known; the last is that of `latest`. */
-static const double memories_us[ODD_SPANS] = {2e6, 20e6};
+static const double memories_us[ODD_SPANS] = {2e6, 20e6, 200e6};
 #define LATEST_US 0.5e6
 
 /* Answers that make a share; the share from which on they are usual, and are no longer. */
@@ -57,8 +57,9 @@ static const double memories_us[ODD_SPANS] = {2e6, 20e6};
 #define TRY_TIMES 20
 /* How often over a backend must have shown that it is right again, at most. */
 #define TIMES_MAX 8
-/* Answers of the others that may acquit it, and how long it is left in peace then. */
-#define ACQUIT_LEAST 50
+/* Answers of the others that say how they are and may acquit it, and how long it is left in
+ * peace then. */
+#define OTHERS_LEAST 50
 #define PEACE_US 60000000
 #define PEACE_DOUBLED_MAX 6
 
@@ -116,7 +117,7 @@ static void sum_strata(const struct backend *b, odd_counts out)
 		struct odd_strata *strata =
 		    atomic_load_explicit(&b->local[i]->odd.strata, memory_order_relaxed);
 		for (unsigned s = 0; strata && s < ODD_STRATA; s++)
-			for (unsigned a = 0; a < N_ANSWERS; a++)
+			for (unsigned a = 0; a < N_ANSWER_COLUMNS; a++)
 				out[s][a] +=
 				    atomic_load_explicit(&strata->n[s][a], memory_order_relaxed);
 	}
@@ -125,7 +126,7 @@ static void sum_strata(const struct backend *b, odd_counts out)
 static void subtract(const odd_counts now, const odd_counts then, odd_counts out)
 {
 	for (unsigned s = 0; s < ODD_STRATA; s++)
-		for (unsigned a = 0; a < N_ANSWERS; a++)
+		for (unsigned a = 0; a < N_ANSWER_COLUMNS; a++)
 			out[s][a] = now[s][a] - then[s][a];
 }
 
@@ -141,7 +142,7 @@ static bool takes_part(const struct health_target *t)
 static bool make_strata(struct health_target *t)
 {
 	struct backend *b = t->backend;
-	if (t->odd.strata)
+	if (t->odd.evidence)
 		return true;
 	for (unsigned i = 0; i < b->n_workers; i++)
 		if (!atomic_load_explicit(&b->local[i]->odd.strata, memory_order_relaxed))
@@ -149,13 +150,21 @@ static bool make_strata(struct health_target *t)
 			atomic_store_explicit(&b->local[i]->odd.strata,
 					      calloc(1, sizeof(struct odd_strata)),
 					      memory_order_release);
-	t->odd.strata = calloc(1, sizeof(*t->odd.strata));
-	if (t->odd.strata)
-		sum_strata(b, *t->odd.strata);
-	return t->odd.strata != NULL;
+	t->odd.evidence = calloc(1, sizeof(*t->odd.evidence));
+	if (t->odd.evidence)
+		sum_strata(b, t->odd.evidence->counted);
+	return t->odd.evidence != NULL;
 }
 
-/* What was known is of other times: somebody went, came back, or is suspected anew. */
+/* What it answered before it went says nothing of it when it is back. */
+static void drop_evidence(struct health_target *t)
+{
+	free(t->odd.evidence);
+	t->odd.evidence = NULL;
+}
+
+/* What was known is of other times: somebody is left alone, tried and found well again, or
+ * suspected anew. */
 static void begin_anew(struct health_pool *hp)
 {
 	if (!atomic_load_explicit(&hp->state->watched, memory_order_relaxed))
@@ -163,9 +172,14 @@ static void begin_anew(struct health_pool *hp)
 	hp->period_us = hp->health->loop->now_us;
 	list_each (it, &hp->targets) {
 		struct health_target *t = list_entry(it, struct health_target, link);
-		memset(t->odd.proof, 0, sizeof(t->odd.proof));
-		if (make_strata(t))
-			sum_strata(t->backend, *t->odd.strata);
+		if (!takes_part(t)) {
+			drop_evidence(t);
+			continue;
+		}
+		if (!make_strata(t))
+			continue;
+		memset(t->odd.evidence->proof, 0, sizeof(t->odd.evidence->proof));
+		sum_strata(t->backend, t->odd.evidence->counted);
 	}
 }
 
@@ -186,27 +200,10 @@ static void add_recent(struct odd_recent *all, const struct odd_recent *own)
 	all->bad += own->bad;
 }
 
-/* Bodies of this size and below. */
-static double sum_from(const struct odd_recent *of, unsigned size)
+/* Worth a closer look: it seems worse than the others, or draws their requests. */
+static bool is_suspect(const struct odd_recent *own, const struct odd_recent *all, size_t n)
 {
-	double sum = 0;
-	for (unsigned a = size; a < ANSWER_empty; a++)
-		sum += of->of[a];
-	return sum;
-}
-
-static bool is_suspect(const struct odd_recent *own, const struct odd_recent *all)
-{
-	double others = all->n - own->n;
-	if (odd_is_suspect(own->n, own->bad, others, all->bad - own->bad))
-		return true;
-	for (unsigned a = ANSWER_SMALL; a < ANSWER_empty; a++) {
-		unsigned like = a - ANSWER_SMALLER;
-		if (odd_is_suspect(own->n, sum_from(own, a), others,
-				   sum_from(all, like) - sum_from(own, like)))
-			return true;
-	}
-	return false;
+	return odd_is_suspect(own, all) || odd_is_ahead(own->n, all->n - own->n, n);
 }
 
 static bool anybody_suspect(const struct health_pool *hp)
@@ -216,14 +213,17 @@ static bool anybody_suspect(const struct health_pool *hp)
 			return true;
 	for (unsigned s = 0; s < ODD_SPANS; s++) {
 		struct odd_recent all = {0};
+		size_t n = 0;
 		list_each (it, &hp->targets) {
 			const struct health_target *t = list_entry(it, struct health_target, link);
-			if (takes_part(t))
-				add_recent(&all, &t->odd.recent[s]);
+			if (!takes_part(t))
+				continue;
+			add_recent(&all, &t->odd.recent[s]);
+			n++;
 		}
 		list_each (it, &hp->targets) {
 			const struct health_target *t = list_entry(it, struct health_target, link);
-			if (takes_part(t) && is_suspect(&t->odd.recent[s], &all))
+			if (takes_part(t) && is_suspect(&t->odd.recent[s], &all, n))
 				return true;
 		}
 	}
@@ -231,15 +231,6 @@ static bool anybody_suspect(const struct health_pool *hp)
 }
 
 /* ---- what is usual ---- */
-
-/* Of this kind; of sizes also what is not far larger. */
-static double alike(const struct odd_recent *own, unsigned answer)
-{
-	if (answer >= ANSWER_empty)
-		return own->of[answer];
-	unsigned first = answer > ANSWER_SMALLER ? answer - ANSWER_SMALLER : 0;
-	return sum_from(own, first);
-}
 
 static void find_usual(struct health_pool *hp)
 {
@@ -253,7 +244,7 @@ static void find_usual(struct health_pool *hp)
 			continue;
 		voters++;
 		for (unsigned a = 0; a < N_ANSWERS; a++)
-			votes[a] += alike(own, a) >=
+			votes[a] += odd_alike(own, a) >=
 				    own->n * (was & ANSWER_BIT(a) ? USUAL_UNTIL : USUAL_FROM);
 	}
 	for (unsigned a = 0; a < N_ANSWERS; a++)
@@ -310,6 +301,7 @@ struct jury {
 	odd_counts *now;                   /* all that was counted so far */
 	odd_counts *counts;                /* of this period */
 	struct odd_case *cases[ODD_SPANS]; /* with what was known before it */
+	bool grew;                         /* somebody came, or came back */
 };
 
 static struct jury gather(struct health_pool *hp, struct arena *arena)
@@ -322,16 +314,21 @@ static struct jury gather(struct health_pool *hp, struct arena *arena)
 	double passed_us = (double)(hp->health->loop->now_us - hp->period_us);
 	list_each (it, &hp->targets) {
 		struct health_target *t = list_entry(it, struct health_target, link);
-		if (j.n == hp->n_targets || !takes_part(t) || !make_strata(t))
+		if (!takes_part(t)) {
+			drop_evidence(t);
+			continue;
+		}
+		j.grew |= !t->odd.evidence;
+		if (j.n == hp->n_targets || !make_strata(t))
 			continue;
 		sum_strata(t->backend, j.now[j.n]);
-		subtract(j.now[j.n], *t->odd.strata, j.counts[j.n]);
+		subtract(j.now[j.n], t->odd.evidence->counted, j.counts[j.n]);
 		j.of[j.n++] = t;
 	}
 	for (unsigned s = 0; s < ODD_SPANS; s++) {
 		j.cases[s] = arena_array(arena, j.n, sizeof(struct odd_case));
 		for (size_t i = 0; i < j.n; i++)
-			j.cases[s][i] = j.of[i]->odd.proof[s];
+			j.cases[s][i] = j.of[i]->odd.evidence->proof[s];
 		odd_fold(j.cases[s], (const odd_counts *)j.counts, j.n,
 			 keep(passed_us, memories_us[s]));
 	}
@@ -357,15 +354,17 @@ static struct health_target *find_worst(const struct jury *j, struct odd_finding
 
 /*
  * Answers are compared within a period: in shorter ones too few meet others of their
- * kind.  There are looks before it is over, since bad answers may come by the thousand.
+ * kind.  There are looks before it is over, since bad answers may come by the thousand.  Who
+ * comes within it was not asked when the others were: it ends, and the next is of all.
  */
 static void end_period(struct health_pool *hp, const struct jury *j)
 {
 	hp->period_us = hp->health->loop->now_us;
 	for (size_t i = 0; i < j->n; i++) {
+		struct odd_evidence *evidence = j->of[i]->odd.evidence;
 		for (unsigned s = 0; s < ODD_SPANS; s++)
-			j->of[i]->odd.proof[s] = j->cases[s][i];
-		memcpy(j->of[i]->odd.strata, j->now[i], sizeof(odd_counts));
+			evidence->proof[s] = j->cases[s][i];
+		memcpy(evidence->counted, j->now[i], sizeof(odd_counts));
 	}
 }
 
@@ -376,7 +375,7 @@ static bool is_over(const struct health_pool *hp, const struct jury *j)
 		for (unsigned s = 0; s < ODD_STRATA; s++)
 			for (unsigned a = 0; a < N_ANSWERS; a++)
 				answers += j->counts[i][s][a];
-	return passed_us >= (answers >= PERIOD_ANSWERS ? PERIOD_US : PERIOD_MOST_US);
+	return j->grew || passed_us >= (answers >= PERIOD_ANSWERS ? PERIOD_US : PERIOD_MOST_US);
 }
 
 static void weigh(struct health_pool *hp, struct arena *arena)
@@ -392,20 +391,59 @@ static void weigh(struct health_pool *hp, struct arena *arena)
 
 /* ---- the way back ---- */
 
-/* Of those that take part: their share of answers that are as bad lately, of `n`. */
-static double others_bad(const struct health_target *t, double *n)
+/* Answers of those that take part lately, itself left out. */
+static struct odd_recent of_others(const struct health_target *t, unsigned span)
 {
-	double bad = 0;
+	struct odd_recent all = {0};
+	list_each (it, &t->pool->targets) {
+		const struct health_target *other = list_entry(it, struct health_target, link);
+		if (other != t && takes_part(other))
+			add_recent(&all, &other->odd.recent[span]);
+	}
+	return all;
+}
+
+/* Types are only counted while the pool is watched: so it is as long as somebody is out for one. */
+static bool is_out_for_type(const struct health_pool *hp)
+{
+	list_each (it, &hp->targets) {
+		const struct health_target *t = list_entry(it, struct health_target, link);
+		if (t->ejected && t->odd.is_cause && answer_is_type(t->odd.answer))
+			return true;
+	}
+	return false;
+}
+
+/* Their share of answers of its type since it was left alone, of `n`. */
+static double others_type(const struct health_target *t, double *n)
+{
+	double alike = 0;
 	*n = 0;
 	list_each (it, &t->pool->targets) {
 		const struct health_target *other = list_entry(it, struct health_target, link);
-		if (other == t || !takes_part(other))
+		if (other == t || !takes_part(other) || !other->odd.evidence)
 			continue;
-		for (unsigned a = 0; a < N_ANSWERS; a++)
-			bad += t->odd.others_fail & ANSWER_BIT(a) ? other->odd.recent[0].of[a] : 0;
-		*n += other->odd.recent[0].n;
+		const struct odd_case *proof = &other->odd.evidence->proof[1];
+		*n += proof->n;
+		alike += proof->seen[t->odd.answer];
 	}
-	return *n > 0 ? bad / *n : 0;
+	return *n > 0 ? alike / *n : t->odd.others;
+}
+
+/* Their share of answers that are as bad, of the `n` of the shortest memory that has enough. */
+static double others_bad(const struct health_target *t, double *n)
+{
+	double bad = 0;
+	if (answer_is_type(t->odd.answer))
+		return others_type(t, n);
+	const uint32_t fails = odd_fails_others(t->odd.answer);
+	struct odd_recent all = of_others(t, 0);
+	for (unsigned s = 1; s < ODD_SPANS && all.n < OTHERS_LEAST; s++)
+		all = of_others(t, s);
+	for (unsigned a = 0; a < N_ANSWERS; a++)
+		bad += fails & ANSWER_BIT(a) ? all.of[a] : 0;
+	*n = all.n;
+	return all.n > 0 ? bad / all.n : 0;
 }
 
 /*
@@ -416,7 +454,7 @@ static void acquit(struct health_target *t)
 {
 	double n, enough = (t->odd.bad + t->odd.others) / 2;
 	uint64_t now = t->health->loop->now_us;
-	if (!t->ejected || !t->odd.is_cause || others_bad(t, &n) < enough || n < ACQUIT_LEAST)
+	if (!t->ejected || !t->odd.is_cause || others_bad(t, &n) < enough || n < OTHERS_LEAST)
 		return;
 	t->odd.peace_until_us = now + ((uint64_t)PEACE_US << t->odd.n_peace);
 	t->odd.n_peace += t->odd.n_peace < PEACE_DOUBLED_MAX;
@@ -509,7 +547,7 @@ static void look(struct health_pool *hp)
 	list_each (it, &hp->targets)
 		read_totals(list_entry(it, struct health_target, link), passed_us);
 	find_usual(hp);
-	if (anybody_suspect(hp))
+	if (anybody_suspect(hp) || is_out_for_type(hp))
 		hp->watched_until_us = now + WATCH_US;
 	bool was = atomic_load_explicit(&hp->state->watched, memory_order_relaxed);
 	set_watched(hp, now < hp->watched_until_us);
@@ -572,6 +610,5 @@ void target_begin_odd(struct health_target *t)
 void target_free_odd(struct health_target *t)
 {
 	atomic_store_explicit(&t->backend->odd.try_us, 0, memory_order_relaxed);
-	free(t->odd.strata);
-	t->odd.strata = NULL;
+	drop_evidence(t);
 }

@@ -21,7 +21,7 @@ static void forget(struct health_target *t)
 void odd_ejected(struct health_target *t, enum ejection cause)
 {
 	struct odd_target *odd = &t->odd;
-	const struct odd_recent *recent = &odd->recent[ODD_SPANS - 1];
+	const struct odd_recent *recent = &odd->recent[1];
 	bool by_share = cause == EJECTION_failures || cause == EJECTION_success_rate;
 	odd->trial.score = 0;
 	odd->tried_us = 0;
@@ -35,7 +35,7 @@ void odd_ejected(struct health_target *t, enum ejection cause)
 
 void odd_blame(struct health_target *t, unsigned answer)
 {
-	t->odd.others_fail = odd_fails_others(answer);
+	t->odd.answer = answer;
 	atomic_store_explicit(&t->backend->odd.fails, odd_fails(answer), memory_order_relaxed);
 }
 

@@ -34,18 +34,20 @@ struct health_pool {
 	bool tries;         /* ejected ones are tried once a second */
 };
 
+/* Of a backend that is watched. */
+struct odd_evidence {
+	odd_counts counted; /* up to this period */
+	struct odd_case proof[ODD_SPANS];
+};
+
 /* What odd.c knows of a backend. */
 struct odd_target {
-	uint64_t totals[N_ANSWERS]; /* at the last look */
-	double latest;              /* answers of the last moments, fading */
-	struct odd_recent {
-		double of[N_ANSWERS], n, bad; /* each kind, all, and the bad ones */
-	} recent[ODD_SPANS];                  /* fading */
-	struct odd_case proof[ODD_SPANS];
-	odd_counts *strata; /* at the last look; owns; NULL: never watched */
-	bool is_cause;      /* ejected for it */
-	uint32_t
-	    others_fail; /* the answers of the others that are as bad as those it is blamed for */
+	uint64_t totals[N_ANSWERS];          /* at the last look */
+	double latest;                       /* answers of the last moments, fading */
+	struct odd_recent recent[ODD_SPANS]; /* fading */
+	struct odd_evidence *evidence;       /* owns; NULL: never watched */
+	bool is_cause;                       /* ejected for it */
+	unsigned answer;                     /* it is blamed for this one, or ODD_ANY */
 	double bad, others; /* its share of bad answers when it was, and that of the others */
 	bool is_suspect;    /* avoided by the strategy, and tried: see follow_suspect */
 	unsigned n_tries;
@@ -110,6 +112,7 @@ struct health_target {
 	uint32_t n_ejected; /* ejections in a row; a good interval takes one away */
 	struct timer back;  /* first when all workers know of the ejection, then its end */
 	uint64_t open_at_us, back_at_us;
+	uint64_t told_by;    /* host.said of the ejection */
 	uint64_t ejected_us; /* since */
 	enum ejection eject_cause;
 	bool eject_broken; /* about connections: a check that passes ends it */
@@ -152,6 +155,8 @@ void target_stay_ejected(struct health_target *t, uint64_t back_at_us);
 bool target_may_eject(const struct health_target *t);
 /* `reason` is in t->eject_reason. */
 void target_eject(struct health_target *t, enum ejection cause);
+/* Of its ejection: they pass it over. */
+bool target_all_know(const struct health_target *t);
 void target_set_trial(struct health_target *t, enum trial trial);
 void target_bring_back(struct health_target *t, enum trial trial, const char *why);
 

@@ -32,7 +32,7 @@ static void put_last_fault(struct str *out, const struct backend *b)
 static void reopen(struct health_target *t)
 {
 	uint8_t closed = TRIAL_CLOSED;
-	if (t->ejected && t->health->loop->now_us < t->open_at_us)
+	if (t->ejected && !target_all_know(t))
 		return;
 	if (atomic_compare_exchange_strong(&t->backend->fault.trial, &closed, TRIAL_OFF))
 		t->health->host.look(t->health->host.ctx);

@@ -44,6 +44,45 @@ unsigned field_traits_of(enum hdr_id id, struct view name)
 	return 0;
 }
 
+static bool is_among(struct view name, const struct view *names, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (field_same(name, names[i]))
+			return true;
+	return false;
+}
+
+bool field_is_of_request(struct view name)
+{
+	static const struct view names[] = {
+	    VIEW("Content-Length"),
+	    VIEW("Transfer-Encoding"),
+	    VIEW("Content-Encoding"),
+	    VIEW("Expect"),
+	    VIEW("Connection"),
+	    VIEW("Upgrade"),
+	    VIEW("Range"),
+	    VIEW("If-Range"),
+	    VIEW("If-Match"),
+	    VIEW("If-None-Match"),
+	    VIEW("If-Modified-Since"),
+	    VIEW("If-Unmodified-Since"),
+	    VIEW("X-Forwarded-Method"),
+	    VIEW("X-Forwarded-Uri"),
+	};
+	return is_among(name, names, ARRAY_LEN(names));
+}
+
+bool field_is_for_client(const struct header *field)
+{
+	static const struct view names[] = {
+	    VIEW("Location"),         VIEW("Set-Cookie"),       VIEW("WWW-Authenticate"),
+	    VIEW("Content-Type"),     VIEW("Retry-After"),      VIEW("Cache-Control"),
+	    VIEW("Content-Encoding"), VIEW("Content-Language"),
+	};
+	return !field->drop && is_among(field->name, names, ARRAY_LEN(names));
+}
+
 void field_drop(struct message *msg, struct view name)
 {
 	for (uint32_t i = 0; i < msg->n_headers; i++)

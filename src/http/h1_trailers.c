@@ -23,6 +23,7 @@ enum h1_result h1_parse_trailers(struct view raw, const struct h1_limits *limits
 	head.drops_underscore = true;
 	msg->n_headers = 0;
 	msg->n_underscore = 0;
+	msg->never = 0;
 	*why = REJECT_NONE;
 	if (raw.len > limits->head_bytes) {
 		*why = REJECT_TRAILER_TOO_LARGE;

@@ -18,14 +18,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "weir/http/h2.h"
+
 /* So much is gathered, and a frame; what is larger is too large. */
 #define H2_BLOCK_MAX (128 * 1024)
 /* What is larger, or comes in more frames, is no block any more, and ends the connection. */
 #define H2_BLOCK_FLOOD (1024 * 1024)
 #define H2_BLOCK_FRAMES 1024
-
-#define H2_FRAME_HEAD 9
-#define H2_FRAME_MAX 16384 /* SETTINGS_MAX_FRAME_SIZE is the default */
 
 struct h2_block {
 	bool gathers;   /* BLOCK */

@@ -182,6 +182,11 @@ bool h2_head_add(struct h2_head *head, struct view name, struct view value)
 	return true;
 }
 
+void h2_head_never(struct h2_head *head, struct view name)
+{
+	head->never |= UINT64_C(1) << hdr_lookup(name);
+}
+
 void h2_head_again(struct h2_head *head, struct message *msg, struct view kept)
 {
 	struct h2_head old = *head;
@@ -197,6 +202,7 @@ void h2_head_again(struct h2_head *head, struct message *msg, struct view kept)
 	}
 	head->size = old.size;
 	head->why = old.why;
+	head->never = old.never;
 }
 
 /* ---- requests ---- */
@@ -329,6 +335,7 @@ enum reject h2_head_request(struct h2_head *head, bool end, struct view key)
 	msg->version_minor = 1;
 	msg->keep_alive = true;
 	msg->head_len = head->size;
+	msg->never = head->never;
 	if (why == REJECT_NONE && (head->pseudo & H2_STATUS))
 		why = REJECT_BAD_HEADER_NAME;
 	if (why == REJECT_NONE)
@@ -359,6 +366,7 @@ uint32_t h2_head_weight(const struct h2_head *head, uint32_t block)
 enum reject h2_head_trailers(struct h2_head *head)
 {
 	struct message *msg = head->msg;
+	msg->never = head->never;
 	for (uint32_t i = 0; i < msg->n_headers; i++)
 		if (field_traits(&msg->headers[i]) & FIELD_HEAD)
 			msg->headers[i].drop = true;

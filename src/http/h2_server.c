@@ -7,59 +7,6 @@
 #include "weir/base/check.h"
 #include "weir/base/defs.h"
 
-/* ---- floods ---- */
-
-static int32_t burst(const struct h2_bucket *b)
-{
-	return (int32_t)(b->per_second * H2_FLOOD_BURST);
-}
-
-static void fill_bucket(struct h2_server *s, struct h2_bucket *b)
-{
-	uint64_t earned = (s->now_us - b->filled_us) * b->per_second / 1000000;
-	if (earned == 0)
-		return;
-	b->filled_us = s->now_us;
-	int32_t room = burst(b) - b->tokens;
-	b->tokens += earned < (uint64_t)room ? (int32_t)earned : room;
-}
-
-/* Why the connection ends, for the counters; the first reason counts. */
-static void note_flood(struct h2_server *s, enum h2_flood kind)
-{
-	s->dead = true;
-	if (s->flood == H2_N_FLOODS)
-		s->flood = (uint8_t)kind;
-}
-
-bool h2_server_charge(struct h2_server *s, enum h2_flood kind)
-{
-	struct h2_bucket *b = &s->buckets[kind];
-	if (likely(b->tokens > 0)) {
-		b->tokens--;
-		return true;
-	}
-	fill_bucket(s, b);
-	if (b->tokens > 0) {
-		b->tokens--;
-		return true;
-	}
-	note_flood(s, kind);
-	return false;
-}
-
-void h2_server_earn(struct h2_server *s, enum h2_flood kind, int32_t n)
-{
-	struct h2_bucket *b = &s->buckets[kind];
-	b->tokens = burst(b) - b->tokens < n ? burst(b) : b->tokens + n;
-}
-
-void h2_server_blame(struct h2_server *s)
-{
-	if (!s->dead)
-		h2_server_charge(s, H2_FLOOD_resets);
-}
-
 /* ---- streams ---- */
 
 static struct h2_stream *stream_of(struct h2_server *s, int32_t id)
@@ -141,11 +88,12 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 	struct h2_server *s = user;
 	(void)session;
 	(void)frame;
-	(void)flags;
+	if (unlikely(flags & NGHTTP2_NV_FLAG_NO_INDEX))
+		h2_head_never(&s->head, view_of((const char *)name, name_len));
 	if (h2_head_add(&s->head, view_of((const char *)name, name_len),
 			view_of((const char *)value, value_len)))
 		return 0;
-	note_flood(s, H2_FLOOD_header_lists);
+	h2_server_flood(s, H2_FLOOD_header_lists);
 	return NGHTTP2_ERR_CALLBACK_FAILURE;
 }
 
@@ -292,6 +240,8 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
 			trailers_complete(s, frame);
 	} else if (frame->hd.type == NGHTTP2_DATA) {
 		data_complete(s, frame);
+	} else if (frame->hd.type == NGHTTP2_RST_STREAM) {
+		s->reset_id = frame->hd.stream_id;
 	}
 	return 0;
 }
@@ -328,6 +278,7 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, 
 {
 	struct h2_server *s = user;
 	struct h2_stream *st = nghttp2_session_get_stream_user_data(session, id);
+	bool malformed = code == NGHTTP2_PROTOCOL_ERROR && id != s->reset_id;
 	if (s->head_id == id)
 		s->head_id = 0;
 	if (s->held_id == id)
@@ -337,6 +288,7 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, 
 	if (st) {
 		st->closed = true;
 		st->code = code;
+		st->malformed = malformed && !by_us;
 		s->n_streams--;
 		if (!list_is_linked(&st->event))
 			list_push_back(&s->events, &st->event);
@@ -443,7 +395,7 @@ enum err h2_server_open(struct h2_server *s, struct h2_codec *codec,
 	list_init(&s->events);
 	for (unsigned i = 0; i < H2_N_RATES; i++) {
 		s->buckets[i] = (struct h2_bucket){0, settings->per_second[i], now_us};
-		s->buckets[i].tokens = burst(&s->buckets[i]);
+		s->buckets[i].tokens = h2_bucket_burst(&s->buckets[i]);
 	}
 	if (nghttp2_session_server_new3(&session, codec->callbacks, s, codec->option, &mem))
 		return ERR_NOMEM;
@@ -483,7 +435,7 @@ static void say_goodbye(struct h2_server *s, ssize_t result)
 {
 	uint32_t code = NGHTTP2_PROTOCOL_ERROR;
 	if (result == NGHTTP2_ERR_TOO_MANY_CONTINUATIONS)
-		note_flood(s, H2_FLOOD_continuations);
+		h2_server_flood(s, H2_FLOOD_continuations);
 	if (s->flood != H2_N_FLOODS || result == NGHTTP2_ERR_FLOODED ||
 	    result == NGHTTP2_ERR_CALLBACK_FAILURE)
 		code = NGHTTP2_ENHANCE_YOUR_CALM;

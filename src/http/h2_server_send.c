@@ -5,6 +5,7 @@
  * lie in a receive area during one call.  So a call offers its bytes as `now`,
  * pumps, and copies only what was not pulled to `out`.
  */
+#include "h2_never.h"
 #include "h2_session.h"
 
 #include "weir/base/check.h"
@@ -13,6 +14,11 @@
 static bool gather(struct h2_server *s, const void *ptr, size_t len)
 {
 	return buf_append(s->codec->bufs, &s->gather, ptr, len);
+}
+
+static bool is_full(const struct h2_server *s)
+{
+	return s->gather && s->gather->len >= H2_GATHER_FULL;
 }
 
 static void tell(struct h2_server *s, struct h2_stream *st)
@@ -25,14 +31,14 @@ static void tell(struct h2_server *s, struct h2_stream *st)
 
 #define NV_MAX (HEADERS_ROOM + 1)
 
-static nghttp2_nv nv_of(struct view name, struct view value)
+static nghttp2_nv nv_of(struct view name, struct view value, uint8_t flags)
 {
 	return (nghttp2_nv){
 	    .name = (uint8_t *)(uintptr_t)name.ptr,
 	    .value = (uint8_t *)(uintptr_t)(value.ptr ? value.ptr : ""),
 	    .namelen = name.len,
 	    .valuelen = value.len,
-	    .flags = NGHTTP2_NV_FLAG_NONE,
+	    .flags = flags,
 	};
 }
 
@@ -42,7 +48,8 @@ static size_t put_fields(nghttp2_nv *out, const struct message *msg)
 	size_t n = 0;
 	for (uint32_t i = 0; i < msg->n_headers; i++)
 		if (!msg->headers[i].drop)
-			out[n++] = nv_of(msg->headers[i].name, msg->headers[i].value);
+			out[n++] = nv_of(msg->headers[i].name, msg->headers[i].value,
+					 h2_index_flag(msg->never, msg->headers[i].id));
 	return n;
 }
 
@@ -51,7 +58,7 @@ static size_t put_head(nghttp2_nv *out, char digits[4], const struct message *ms
 	digits[0] = (char)('0' + status / 100 % 10);
 	digits[1] = (char)('0' + status / 10 % 10);
 	digits[2] = (char)('0' + status % 10);
-	out[0] = nv_of(VIEW(":status"), view_of(digits, 3));
+	out[0] = nv_of(VIEW(":status"), view_of(digits, 3), NGHTTP2_NV_FLAG_NONE);
 	return 1 + put_fields(out + 1, msg);
 }
 
@@ -65,8 +72,9 @@ static void submit_trailers(struct h2_server *s, struct h2_stream *st)
 	size_t n = 0;
 	while (rest.len && n < NV_MAX) {
 		size_t colon = (size_t)view_chr(rest, ':'), cr = (size_t)view_chr(rest, '\r');
-		nva[n++] =
-		    nv_of(view_head(rest, colon), view_of(rest.ptr + colon + 2, cr - colon - 2));
+		struct view name = view_head(rest, colon);
+		nva[n++] = nv_of(name, view_of(rest.ptr + colon + 2, cr - colon - 2),
+				 h2_index_flag(st->never, hdr_lookup(name)));
 		rest = view_skip(rest, cr + 2);
 	}
 	nghttp2_submit_trailer(s->session, st->id, nva, n);
@@ -107,8 +115,15 @@ static int on_send_data(nghttp2_session *session, nghttp2_frame *frame, const ui
 	const char *from = st->out ? st->out->data + st->out->start : st->now;
 	(void)session;
 	(void)frame;
-	if (!gather(s, head, 9) || !gather(s, from, len))
+	/* one pull sends frames of all streams that may: the pump goes on once there is room */
+	if (unlikely(is_full(s)))
+		return NGHTTP2_ERR_WOULDBLOCK;
+	if (!gather(s, head, 9))
 		return NGHTTP2_ERR_CALLBACK_FAILURE;
+	if (!gather(s, from, len)) {
+		s->gather->len -= 9; /* a head without its payload would be taken for payload */
+		return NGHTTP2_ERR_CALLBACK_FAILURE;
+	}
 	h2_server_earn(s, H2_FLOOD_windows, 2);
 	if (!st->out) {
 		st->now += len;
@@ -151,13 +166,14 @@ bool h2_server_pump(struct h2_server *s)
 		return true;
 	s->in_call = true;
 	bool alive = true;
-	for (;;) {
-		if (unlikely(s->gather && s->gather->len >= H2_GATHER_FULL) && !s->on->flush(s))
+	for (bool again = true; again;) {
+		if (unlikely(is_full(s)) && !s->on->flush(s))
 			break;
 		const uint8_t *ptr;
 		ssize_t n = nghttp2_session_mem_send(s->session, &ptr);
+		again = n != 0 || is_full(s); /* 0 when it stopped because of that, too */
 		if (n == 0)
-			break;
+			continue;
 		if (n < 0 || !gather(s, ptr, (size_t)n)) {
 			alive = false;
 			s->dead = true;
@@ -245,6 +261,7 @@ bool h2_server_trailers(struct h2_server *s, struct h2_stream *st, const struct 
 	if (st->closed || s->dead)
 		return false;
 	bool ok = true;
+	st->never = msg->never;
 	for (uint32_t i = 0; ok && i < msg->n_headers; i++) {
 		const struct header *hdr = &msg->headers[i];
 		struct buf_pool *bufs = s->codec->bufs;

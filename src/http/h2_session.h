@@ -11,6 +11,10 @@
 bool h2_server_charge(struct h2_server *s, enum h2_flood kind);
 /* What the client may do because of what we sent. */
 void h2_server_earn(struct h2_server *s, enum h2_flood kind, int32_t n);
+/* Why the connection ends, for the counters; the first reason counts. */
+void h2_server_flood(struct h2_server *s, enum h2_flood kind);
+/* Tokens that a full one has. */
+int32_t h2_bucket_burst(const struct h2_bucket *b);
 /* Installs the callbacks of the writing half. */
 void h2_send_callbacks(nghttp2_session_callbacks *cb);
 

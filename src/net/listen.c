@@ -2,6 +2,7 @@
 /* Sockets that listen: taken over from the process before, or bound, owned before they can be seen.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -88,9 +89,42 @@ static int bind_for_owner(int fd, const struct addr *addr, unsigned mode)
 	return result;
 }
 
+static bool is_our_socket(int dir, const char *name)
+{
+	struct stat st;
+	return fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISSOCK(st.st_mode) &&
+	       st.st_uid == geteuid();
+}
+
+/*
+ * Root stays root, and the way may be another's: bind(2) takes a path (one by way of a
+ * descriptor would be the socket's name for good), so where the file appeared is looked at
+ * afterwards.  A socket that a link led elsewhere is one that nobody listens on.
+ */
+static int bind_unix_by_path(int fd, const struct addr *addr, unsigned mode)
+{
+	const char *name;
+	uid_t uid;
+	gid_t gid;
+	if (geteuid() != 0 || file_owner(&uid, &gid))
+		return bind_for_owner(fd, addr, mode);
+	int dir = file_open_directory(addr->un.sun_path, &name);
+	if (dir < 0)
+		return -1;
+	int result = bind_for_owner(fd, addr, mode), error = errno;
+	if (!result && !is_our_socket(dir, name)) {
+		result = -1;
+		error = EPERM;
+	}
+	close(dir);
+	errno = error;
+	return result;
+}
+
 static int bind_to(int fd, const struct addr *addr, unsigned mode)
 {
-	return addr_is_unix(addr) ? bind_for_owner(fd, addr, mode) : bind(fd, &addr->sa, addr->len);
+	return addr_is_unix(addr) ? bind_unix_by_path(fd, addr, mode)
+				  : bind(fd, &addr->sa, addr->len);
 }
 
 enum err socket_listen(const struct addr *addr, bool share, unsigned mode, int *out_fd)

@@ -9,6 +9,7 @@
 
 #include "weir/base/check.h"
 #include "weir/base/parse.h"
+#include "weir/net/stream.h"
 
 #define V1_MAX 107 /* CRLF included */
 #define V2_HEAD 16
@@ -371,4 +372,11 @@ static size_t write_v2(const struct proxy_header *header, char *out)
 size_t proxy_write(unsigned version, const struct proxy_header *header, char out[PROXY_WRITE_MAX])
 {
 	return version == 1 ? write_v1(header, out) : write_v2(header, out);
+}
+
+void proxy_send_local(struct stream *stream, unsigned version)
+{
+	static const struct proxy_header nobody = {.local = true};
+	char header[PROXY_WRITE_MAX];
+	stream_write(stream, header, proxy_write(version, &nobody, header));
 }

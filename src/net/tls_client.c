@@ -119,6 +119,10 @@ static bool set_own(struct tls_client *client, const struct tls_client_options *
 struct tls_client *tls_client_new(struct tls_local *local, const struct tls_client_options *o,
 				  struct str *why)
 {
+	if (tls_local_prepare(local)) {
+		str_text(why, "no memory for TLS");
+		return NULL;
+	}
 	struct arena *arena = arena_new();
 	struct tls_client *client = arena_zalloc(arena, sizeof(*client));
 	client->refs = 1;
@@ -173,12 +177,18 @@ void tls_offer_only_http1(void *state)
 	SSL_set_alpn_protos(c->ssl, http1, sizeof(http1) - 1);
 }
 
+static void put_owner(struct tls_conn *c)
+{
+	tls_client_put(c->client);
+}
+
 void *tls_connect(struct tls_client *client, struct view host, struct tls_slot *slot)
 {
 	struct tls_conn *c = tls_conn_new(client->local, client->ctx);
 	if (!c)
 		return NULL;
 	c->client = client;
+	c->put_owner = put_owner;
 	tls_client_get(client);
 	c->slot = slot;
 	SSL_set_connect_state(c->ssl);

@@ -31,132 +31,17 @@
 
 static const char why_eof[] = "the peer closed the connection";
 
-/* Moves that make sense, as bits of the next state. */
-static const uint8_t moves[] = {
-#define TO(sending) (1u << TLS_##sending)
-    [TLS_CLEAR] = TO(HELD) | TO(OWING) | TO(LEFT) | TO(BROKEN),
-    [TLS_HELD] = TO(CLEAR) | TO(BROKEN),
-    [TLS_OWING] = TO(CLEAR) | TO(LEFT) | TO(BROKEN),
-    [TLS_LEFT] = TO(BROKEN),
-    [TLS_BROKEN] = TO(BROKEN),
-#undef TO
-};
-
-void tls_set_sending(struct tls_conn *c, enum tls_sending sending)
-{
-	check(moves[c->sending] & (1u << sending));
-	c->sending = (uint8_t)sending;
-}
-
-/* ---- bytes ---- */
-
-bool tls_keep(struct tls_conn *c, struct buf **buf, const char *ptr, size_t len)
-{
-	return len == 0 || buf_append(c->local->bufs, buf, ptr, len);
-}
-
-static enum io put(struct tls_conn *c, const char *ptr, size_t len, size_t *n)
-{
-	size_t k;
-	*n = 0;
-	while (*n < len) {
-		enum io io = transport_plain.write(c->fd, NULL, ptr + *n, len - *n, &k);
-		if (io != IO_OK)
-			return io;
-		*n += k;
-		if (*n < len) /* a short send: the kernel is full */
-			return IO_WAIT;
-	}
-	return IO_OK;
-}
-
-/* What an earlier call had to keep. */
-static enum io flush_kept(struct tls_conn *c)
-{
-	size_t n;
-	if (!c->out)
-		return IO_OK;
-	struct view rest = buf_view(c->out);
-	enum io io = put(c, rest.ptr, rest.len, &n);
-	buf_take(c->out, n);
-	if (c->out->len == 0) {
-		buf_put(c->local->bufs, c->out);
-		c->out = NULL;
-	}
-	return io;
-}
-
-/*
- * The ticket of TLS 1.3 leaves with the first response when the request is here already:
- * one send less for a connection.
- */
-static void hold_ticket(struct tls_conn *c)
-{
-	struct tls_local *l = c->local;
-	bool asked = c->in || l->in_at < l->in_len;
-	if (!asked || SSL_version(c->ssl) != TLS1_3_VERSION || c->out ||
-	    !tls_keep(c, &c->out, l->out, l->out_len))
-		return;
-	if (l->out_len)
-		tls_set_sending(c, TLS_HELD);
-	l->out_len = 0;
-}
-
-/* What is held goes ahead of the records of this call. */
-void tls_release_held(struct tls_conn *c)
-{
-	struct tls_local *l = c->local;
-	if (c->sending != TLS_HELD)
-		return;
-	tls_set_sending(c, TLS_CLEAR);
-	l->out_len = c->out->len;
-	memcpy(l->out, c->out->data + c->out->start, l->out_len);
-	buf_put(l->bufs, c->out);
-	c->out = NULL;
-}
-
-/* The records of this call: sent, or kept behind what is kept already. */
-enum io tls_flush(struct tls_conn *c)
-{
-	struct tls_local *l = c->local;
-	size_t n = 0, len = l->out_len;
-	if (c->sending == TLS_HELD) /* an alert comes before any response */
-		tls_set_sending(c, TLS_CLEAR);
-	enum io io = flush_kept(c);
-	if (io == IO_OK)
-		io = put(c, l->out, len, &n);
-	l->out_len = 0;
-	if (io == IO_ERR || !tls_keep(c, &c->out, l->out + n, len - n)) {
-		tls_set_sending(c, TLS_BROKEN);
-		return IO_ERR;
-	}
-	return c->out ? IO_WAIT : IO_OK;
-}
-
 /* ---- the BIO ---- */
-
-static int from_kept(struct tls_conn *c, char *to, size_t cap)
-{
-	size_t n = c->in->len < cap ? c->in->len : cap;
-	memcpy(to, c->in->data + c->in->start, n);
-	buf_take(c->in, n);
-	if (c->in->len == 0) {
-		buf_put(c->local->bufs, c->in);
-		c->in = NULL;
-	}
-	return (int)n;
-}
 
 /* One recv for each call of the transport: a short one means the socket is empty. */
 static enum io receive(struct tls_conn *c)
 {
 	struct tls_local *l = c->local;
-	if (c->received)
-		return c->eof ? IO_EOF : IO_WAIT;
-	c->received = true;
+	if (c->receiving != TLS_READING)
+		return c->receiving == TLS_CUT ? IO_EOF : IO_WAIT;
 	l->in_at = 0;
 	enum io io = transport_plain.read(c->fd, NULL, l->in, c->recv_max, &l->in_len);
-	c->eof = io == IO_EOF || io == IO_ERR;
+	tls_set_receiving(c, io == IO_EOF || io == IO_ERR ? TLS_CUT : TLS_SPENT);
 	return io;
 }
 
@@ -167,7 +52,7 @@ static int bio_read(BIO *bio, char *to, int len)
 	size_t cap = len > 0 ? (size_t)len : 0;
 	BIO_clear_retry_flags(bio);
 	if (c->in)
-		return from_kept(c, to, cap);
+		return (int)tls_take_kept(c, &c->in, to, cap);
 	if (l->in_at == l->in_len) {
 		enum io io = receive(c);
 		if (io == IO_WAIT)
@@ -205,7 +90,7 @@ static long bio_ctrl(BIO *bio, int cmd, long num, void *ptr)
 	(void)num;
 	(void)ptr;
 	if (cmd == BIO_CTRL_EOF)
-		return c->eof;
+		return c->receiving == TLS_CUT;
 	return cmd == BIO_CTRL_FLUSH || cmd == BIO_CTRL_DUP;
 }
 
@@ -227,7 +112,8 @@ static void enter(struct tls_conn *c, int fd, size_t recv_max)
 {
 	check_magic(c, TLS_MAGIC);
 	c->fd = fd;
-	c->received = false;
+	if (c->receiving == TLS_SPENT)
+		tls_set_receiving(c, TLS_READING);
 	c->recv_max = recv_max < TLS_IN_MAX ? recv_max : TLS_IN_MAX;
 	c->local->in_at = c->local->in_len = c->local->out_len = 0;
 	ERR_clear_error();
@@ -244,16 +130,10 @@ static enum io leave(struct tls_conn *c)
 	return kept ? IO_OK : IO_ERR;
 }
 
-const char *tls_why(const char *otherwise)
-{
-	const char *text = ERR_reason_error_string(ERR_peek_last_error());
-	ERR_clear_error();
-	return text ? text : otherwise;
-}
-
 /* What a call that moved nothing comes to. */
 static enum io why_not(struct tls_conn *c, int ret)
 {
+	bool cut = c->receiving == TLS_CUT;
 	switch (SSL_get_error(c->ssl, ret)) {
 	case SSL_ERROR_WANT_READ:
 	case SSL_ERROR_WANT_WRITE:
@@ -262,9 +142,9 @@ static enum io why_not(struct tls_conn *c, int ret)
 		return IO_EOF;
 	default:
 		tls_set_sending(c, TLS_BROKEN);
-		c->why = c->eof ? why_eof : tls_why("the peer broke the protocol");
+		c->why = cut ? why_eof : tls_why("the peer broke the protocol");
 		/* a TCP end without close_notify may be somebody else's: a cut */
-		errno = c->eof ? ECONNRESET : EPROTO;
+		errno = cut ? ECONNRESET : EPROTO;
 		return IO_ERR;
 	}
 }
@@ -292,37 +172,58 @@ static void keep_warm(struct tls_conn *c)
 		tls_free_buffers(last->ssl);
 }
 
-static enum io ssl_read(struct tls_conn *c, char *ptr, size_t cap, size_t *n)
+static size_t ssl_read(struct tls_conn *c, char *ptr, size_t cap)
 {
 	struct tls_local *l = c->local;
-	enum io io = IO_OK;
-	while (*n < cap) {
+	size_t n = 0;
+	while (n < cap) {
 		size_t k;
-		int ret = SSL_read_ex(c->ssl, ptr + *n, cap - *n, &k);
+		int ret = SSL_read_ex(c->ssl, ptr + n, cap - n, &k);
 		if (ret <= 0) {
-			io = why_not(c, ret);
+			enum io io = why_not(c, ret);
+			if (io == IO_EOF)
+				tls_set_receiving(c, TLS_ENDING);
+			else if (io == IO_ERR)
+				tls_fail_receiving(c, errno);
 			break;
 		}
-		*n += k;
+		n += k;
 		if (!c->in && l->in_at == l->in_len && !SSL_pending(c->ssl))
 			break; /* another call would only find nothing */
 	}
 	keep_warm(c);
-	return io;
+	return n;
+}
+
+static bool is_due(const struct tls_conn *c)
+{
+	return c->receiving == TLS_ENDING || c->receiving == TLS_FAILING;
+}
+
+/* Nothing was read: there is nothing now, or there will be nothing. */
+static enum io say_end(struct tls_conn *c)
+{
+	if (c->receiving < TLS_ENDING)
+		return IO_WAIT;
+	if (is_due(c))
+		tls_set_receiving(c, c->receiving == TLS_ENDING ? TLS_ENDED : TLS_FAILED);
+	errno = c->error;
+	return c->receiving == TLS_ENDED ? IO_EOF : IO_ERR;
 }
 
 static enum io tls_read(int fd, void *state, void *ptr, size_t cap, size_t *n)
 {
 	struct tls_conn *c = state;
 	*n = 0;
+	if (c->receiving >= TLS_ENDING)
+		return say_end(c);
 	enter(c, fd, cap + 1024);
-	enum io io = c->own ? tls_own_read(c, ptr, cap, n) : ssl_read(c, ptr, cap, n);
-	int error = errno;
-	c->ended = *n && (io == IO_EOF || io == IO_ERR);
-	if (leave(c) == IO_ERR && !*n)
-		return IO_ERR;
-	errno = error;
-	return *n ? IO_OK : io;
+	*n = c->own ? tls_own_read(c, ptr, cap) : ssl_read(c, ptr, cap);
+	enum io io = leave(c);
+	if (*n)
+		return IO_OK;
+	/* why nothing more comes says more than that an alert about it cannot be sent */
+	return c->receiving >= TLS_ENDING || io != IO_ERR ? say_end(c) : IO_ERR;
 }
 
 /* Encrypts one round into the scratch area. */
@@ -350,7 +251,7 @@ static enum io tls_write(int fd, void *state, const void *ptr, size_t len, size_
 	*n = 0;
 	enter(c, fd, 0);
 	tls_release_held(c);
-	enum io io = c->sending >= TLS_LEFT ? IO_ERR : flush_kept(c);
+	enum io io = c->sending >= TLS_LEFT ? IO_ERR : tls_flush_kept(c);
 	if (io != IO_OK)
 		return io;
 	if (c->sending == TLS_OWING) {
@@ -373,6 +274,22 @@ static enum io tls_write(int fd, void *state, const void *ptr, size_t len, size_
 	return IO_OK;
 }
 
+/*
+ * The ticket of TLS 1.3 leaves with the first response when the request is here already:
+ * one send less for a connection.
+ */
+static void hold_ticket(struct tls_conn *c)
+{
+	struct tls_local *l = c->local;
+	bool asked = c->in || l->in_at < l->in_len;
+	if (!asked || SSL_version(c->ssl) != TLS1_3_VERSION || c->out ||
+	    !tls_keep(c, &c->out, l->out, l->out_len))
+		return;
+	if (l->out_len)
+		tls_set_sending(c, TLS_HELD);
+	l->out_len = 0;
+}
+
 static enum io tls_handshake(int fd, void *state, bool *to_write)
 {
 	struct tls_conn *c = state;
@@ -384,7 +301,7 @@ static enum io tls_handshake(int fd, void *state, bool *to_write)
 	if (l->n_shakes++ >= SHAKES_PER_TURN)
 		return IO_WAIT;
 	enter(c, fd, TLS_IN_MAX);
-	enum io io = flush_kept(c);
+	enum io io = tls_flush_kept(c);
 	if (io != IO_OK)
 		return io;
 	keep_warm(c);
@@ -445,7 +362,9 @@ static void tls_shutdown(int fd, void *state)
 static bool tls_buffered(const void *state)
 {
 	const struct tls_conn *c = state;
-	return c->own ? tls_own_buffered(c) : c->in || c->ended || SSL_pending(c->ssl);
+	if (c->receiving >= TLS_ENDING)
+		return is_due(c);
+	return c->own ? tls_own_buffered(c) : c->in || SSL_pending(c->ssl);
 }
 
 static size_t tls_held(const void *state)
@@ -471,16 +390,6 @@ static const char *tls_reason(const void *state)
 	return c->why ? c->why : "";
 }
 
-void tls_conn_drop_ssl(struct tls_conn *c)
-{
-	if (list_is_linked(&c->warm)) {
-		list_del(&c->warm);
-		c->local->n_warm--;
-	}
-	SSL_free(c->ssl);
-	c->ssl = NULL;
-}
-
 static void tls_fini(void *state)
 {
 	struct tls_conn *c = state;
@@ -492,8 +401,8 @@ static void tls_fini(void *state)
 	buf_put(l->bufs, c->in);
 	buf_put(l->bufs, c->out);
 	buf_put(l->bufs, c->plain);
-	tls_server_put(c->server);
-	tls_client_put(c->client);
+	if (c->put_owner)
+		c->put_owner(c);
 	free(c->peer);
 	c->magic = 0;
 	slab_put(&l->conns, c);
@@ -534,60 +443,3 @@ const struct tls_info *tls_info(const struct transport *transport, const void *s
 
 const struct transport transport_tls_server = {.name = "tls", TLS_TRANSPORT};
 const struct transport transport_tls_client = {.name = "tls", .speaks_first = true, TLS_TRANSPORT};
-
-/* ---- per thread ---- */
-
-void tls_local_init(struct tls_local *local, struct loop *loop, struct buf_pool *bufs,
-		    uint32_t max_conns)
-{
-	*local = (struct tls_local){.loop = loop, .bufs = bufs};
-	slab_init(&local->conns, sizeof(struct tls_conn), max_conns);
-	list_init(&local->warm);
-}
-
-enum err tls_local_prepare(struct tls_local *local)
-{
-	if (local->records)
-		return ERR_OK;
-	local->in = malloc(TLS_IN_MAX);
-	local->out = malloc(TLS_OUT_MAX);
-	local->records = calloc(1, sizeof(*local->records));
-	if (tls_lib_new(&local->lib))
-		local->ticket_aes = tls_cipher_get(local->lib, "AES-256-CBC");
-	if (local->in && local->out && local->ticket_aes && local->records &&
-	    tls_records_init(local->records, local->lib, local->conns.max))
-		return ERR_OK;
-	struct loop *loop = local->loop;
-	struct buf_pool *bufs = local->bufs;
-	uint32_t max_conns = local->conns.max;
-	tls_local_fini(local);
-	tls_local_init(local, loop, bufs, max_conns);
-	return ERR_NOMEM;
-}
-
-void tls_local_fini(struct tls_local *local)
-{
-	tls_cipher_put(local->ticket_aes);
-	if (local->records)
-		tls_records_fini(local->records);
-	free(local->records);
-	tls_lib_free(local->lib);
-	tls_tickets_put(local->tickets);
-	free(local->in);
-	free(local->out);
-	slab_fini(&local->conns);
-}
-
-void tls_local_watch(struct tls_local *local, struct slab_watch *watch, unsigned kind)
-{
-	if (!local->records || local->conns.watch)
-		return;
-	slab_watch_add(watch, &local->conns, kind);
-	slab_watch_add(watch, &local->records->slab, kind);
-}
-
-void tls_local_set_tickets(struct tls_local *local, struct tls_ticket_ring *ring)
-{
-	tls_tickets_put(local->tickets);
-	local->tickets = ring;
-}

@@ -184,38 +184,38 @@ void tls_own_goodbye(struct tls_conn *c)
 
 /* ---- opening ---- */
 
-static enum io finish(struct tls_conn *c, enum io io, int error)
+/* Nothing more is read: false. */
+static bool fail(struct tls_conn *c, int error)
 {
-	c->final = (uint8_t)io;
-	if (io == IO_ERR)
-		tls_set_sending(c, TLS_BROKEN);
-	errno = error;
-	return io;
+	tls_fail_receiving(c, error);
+	tls_set_sending(c, TLS_BROKEN);
+	return false;
 }
 
 /* The peer broke the rules: it is told, and that is the end. */
-static enum io refuse(struct tls_conn *c, enum alert alert)
+static bool refuse(struct tls_conn *c, enum alert alert)
 {
 	say(c, 2, alert);
-	return finish(c, IO_ERR, EPROTO);
+	return fail(c, EPROTO);
 }
 
-static enum io on_alert(struct tls_conn *c, const char *text, size_t len)
+static bool on_alert(struct tls_conn *c, const char *text, size_t len)
 {
 	if (len != 2)
 		return refuse(c, ALERT_UNEXPECTED_MESSAGE);
 	switch ((unsigned char)text[1]) {
 	case ALERT_CLOSE_NOTIFY:
-		return finish(c, IO_EOF, 0);
+		tls_set_receiving(c, TLS_ENDING);
+		return false;
 	case ALERT_USER_CANCELED: /* close_notify follows (6.1) */
-		return IO_OK;
+		return true;
 	default:
-		return finish(c, IO_ERR, ECONNRESET);
+		return fail(c, ECONNRESET);
 	}
 }
 
 /* KeyUpdate is the one message that a client may send now; it ends its record (5.1). */
-static enum io on_handshake(struct tls_conn *c, const char *text, size_t len)
+static bool on_handshake(struct tls_conn *c, const char *text, size_t len)
 {
 	static const char update[] = {MSG_KEY_UPDATE, 0, 0, 1};
 	struct tls_record *r = c->record;
@@ -227,7 +227,7 @@ static enum io on_handshake(struct tls_conn *c, const char *text, size_t len)
 	r->update_due |= text[4] == 1;
 	if (!tls_record_update(c->local->records, r, &r->in))
 		return refuse(c, ALERT_INTERNAL_ERROR);
-	return IO_OK;
+	return true;
 }
 
 /* Where a record lies, and where its content goes. */
@@ -236,17 +236,18 @@ struct target {
 	size_t cap, n;
 };
 
-static enum io on_data(struct tls_conn *c, const char *from, size_t len, struct target *to)
+static bool on_data(struct tls_conn *c, const char *from, size_t len, struct target *to)
 {
 	char *at = to->ptr + to->n;
 	size_t n = len < to->cap - to->n ? len : to->cap - to->n;
 	if (from != at)
 		memcpy(at, from, n);
 	to->n += n;
-	return tls_keep(c, &c->plain, from + n, len - n) ? IO_OK : finish(c, IO_ERR, ENOBUFS);
+	return tls_keep(c, &c->plain, from + n, len - n) || fail(c, ENOBUFS);
 }
 
-static enum io open_one(struct tls_conn *c, char *record, size_t len, struct target *to)
+/* False: no more of them are to be opened. */
+static bool open_one(struct tls_conn *c, char *record, size_t len, struct target *to)
 {
 	size_t room = to->cap - to->n, n;
 	bool fits = len - TLS_RECORD_HEAD - TLS_RECORD_TAG <= room;
@@ -267,7 +268,7 @@ static enum io open_one(struct tls_conn *c, char *record, size_t len, struct tar
 	if (type == TLS_HANDSHAKE)
 		return on_handshake(c, at, n);
 	/* also one without any type */
-	return type == TLS_DATA ? IO_OK : refuse(c, ALERT_UNEXPECTED_MESSAGE);
+	return type == TLS_DATA || refuse(c, ALERT_UNEXPECTED_MESSAGE);
 }
 
 /* Bytes of the record at `ptr`; 0: its head is not whole. */
@@ -287,31 +288,33 @@ static bool is_whole(const char *ptr, size_t have)
 
 bool tls_own_buffered(const struct tls_conn *c)
 {
-	return c->plain || c->ended || (c->in && is_whole(c->in->data + c->in->start, c->in->len));
+	return c->plain || (c->in && is_whole(c->in->data + c->in->start, c->in->len));
 }
 
-static enum io open_all(struct tls_conn *c, struct target *to)
+static void open_all(struct tls_conn *c, struct target *to)
 {
 	struct tls_local *l = c->local;
-	while (to->n < to->cap && is_whole(l->in + l->in_at, l->in_len - l->in_at)) {
+	bool goes_on = true;
+	while (goes_on && to->n < to->cap && is_whole(l->in + l->in_at, l->in_len - l->in_at)) {
 		char *record = l->in + l->in_at;
 		size_t len = record_len(record, l->in_len - l->in_at);
-		if (len > TLS_RECORD_HEAD + TLS_RECORD_BODY_MAX)
-			return refuse(c, ALERT_RECORD_OVERFLOW);
-		if (record[0] != TLS_DATA || len < TLS_RECORD_MORE)
-			return refuse(c, ALERT_UNEXPECTED_MESSAGE);
+		if (len > TLS_RECORD_HEAD + TLS_RECORD_BODY_MAX) {
+			refuse(c, ALERT_RECORD_OVERFLOW);
+			return;
+		}
+		if (record[0] != TLS_DATA || len < TLS_RECORD_MORE) {
+			refuse(c, ALERT_UNEXPECTED_MESSAGE);
+			return;
+		}
 		if (to->n && len - TLS_RECORD_MORE > to->cap - to->n)
-			break; /* next time it fits */
+			return; /* next time it fits */
 		l->in_at += len;
-		enum io io = open_one(c, record, len, to);
-		if (io != IO_OK)
-			return io;
+		goes_on = open_one(c, record, len, to);
 	}
-	return IO_OK;
 }
 
 /* What was kept, and behind it, unless a record is there already, what one recv brings. */
-static enum io gather(struct tls_conn *c)
+static bool gather(struct tls_conn *c)
 {
 	struct tls_local *l = c->local;
 	size_t n;
@@ -322,38 +325,22 @@ static enum io gather(struct tls_conn *c)
 		c->in = NULL;
 	}
 	if (is_whole(l->in, l->in_len))
-		return IO_OK;
+		return true;
 	size_t room = TLS_IN_MAX - l->in_len;
 	size_t want = c->recv_max < room ? c->recv_max : room;
 	enum io io = transport_plain.read(c->fd, NULL, l->in + l->in_len, want, &n);
 	l->in_len += n;
 	if (io == IO_EOF) /* without close_notify it may be somebody else's: a cut */
-		return finish(c, IO_ERR, ECONNRESET);
-	return io == IO_ERR ? finish(c, IO_ERR, errno) : io;
+		return fail(c, ECONNRESET);
+	return io == IO_ERR ? fail(c, errno) : io == IO_OK;
 }
 
-enum io tls_own_read(struct tls_conn *c, char *ptr, size_t cap, size_t *n)
+size_t tls_own_read(struct tls_conn *c, char *ptr, size_t cap)
 {
 	struct target to = {ptr, cap, 0};
-	enum io io = IO_OK;
-	if (c->plain) {
-		size_t part = c->plain->len < cap ? c->plain->len : cap;
-		memcpy(ptr, c->plain->data + c->plain->start, part);
-		buf_take(c->plain, part);
-		if (c->plain->len == 0) {
-			buf_put(c->local->bufs, c->plain);
-			c->plain = NULL;
-		}
-		*n = part;
-		return c->final && !c->plain ? (enum io)c->final : IO_OK;
-	}
-	if (c->final) {
-		errno = ECONNRESET;
-		return (enum io)c->final;
-	}
-	io = gather(c);
-	if (io == IO_OK)
-		io = open_all(c, &to);
-	*n = to.n;
-	return io == IO_OK && !to.n ? IO_WAIT : io;
+	if (c->plain)
+		return tls_take_kept(c, &c->plain, ptr, cap);
+	if (gather(c))
+		open_all(c, &to);
+	return to.n;
 }

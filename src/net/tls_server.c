@@ -1,64 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Towards clients: which certificate for which name, tickets, staples, who the client
- * is.  One SSL_CTX for each different set of certificates (at most one of each key
- * type); the name in the ClientHello chooses the set, the client's algorithms choose
- * within it.
+ * is.  One SSL_CTX for each different set of certificates (tls_sets.c); the name in the ClientHello
+ * chooses the set, the client's algorithms choose within it.
  */
-#include <errno.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/ocsp.h>
 #include <openssl/x509v3.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-#include "tls.h"
+#include "tls_server.h"
 
 #include "weir/base/check.h"
 #include "weir/base/hash.h"
 
-enum slot { SLOT_ECDSA, SLOT_ED25519, SLOT_RSA, SLOT_OTHER, N_SLOTS };
-
 /* Tickets live as long as any of our keys is certain to. */
 #define TICKET_LIFE_S (24 * 3600)
-/* The longest subject that is passed on. */
-#define SUBJECT_MAX 1024
-
-struct set {
-	int32_t pairs[N_SLOTS]; /* -1: none */
-	SSL_CTX *ctx;           /* owns */
-};
-
-struct name {
-	struct view text; /* "a.example", or ".example" for "*.example" */
-	uint32_t set;
-};
-
-/* What one name shows to authorities. */
-struct challenge {
-	struct view name;
-	struct tls_pair pair;
-	SSL_CTX *ctx; /* owns */
-};
-
-struct tls_server {
-	atomic_uint refs;
-	struct tls_local *local;
-	struct arena *arena;
-	struct tls_pair *pairs;
-	size_t n_pairs;
-	struct set *sets; /* the first is for everybody else */
-	size_t n_sets;
-	struct name *names; /* sorted */
-	size_t n_names, names_cap;
-	struct tls_ticket_ring *tickets; /* counted; NULL: the local's */
-	enum tls_client_auth client_auth;
-	struct view alpn;
-	struct challenge *challenges;
-	size_t n_challenges;
-};
 
 void tls_server_get(struct tls_server *server)
 {
@@ -88,27 +46,6 @@ static struct tls_conn *conn_of(SSL *ssl)
 
 /* ---- names ---- */
 
-static int by_text(const void *a, const void *b)
-{
-	return view_cmp(((const struct name *)a)->text, ((const struct name *)b)->text);
-}
-
-static const struct name *find_name(const struct tls_server *server, struct view text)
-{
-	struct name key = {.text = text};
-	return server->n_names ? bsearch(&key, server->names, server->n_names, sizeof(key), by_text)
-			       : NULL;
-}
-
-static SSL_CTX *ctx_for(const struct tls_server *server, struct view name)
-{
-	const struct name *found = find_name(server, name);
-	ptrdiff_t dot = view_chr(name, '.');
-	if (!found && dot > 0)
-		found = find_name(server, view_skip(name, (size_t)dot));
-	return server->sets[found ? found->set : 0].ctx;
-}
-
 /* False when the client names nobody. */
 static bool choose_ctx(SSL *ssl, struct view sent)
 {
@@ -117,7 +54,7 @@ static bool choose_ctx(SSL *ssl, struct view sent)
 		return false;
 	for (size_t i = 0; i < sent.len; i++)
 		name[i] = char_lower(sent.ptr[i]);
-	SSL_CTX *ctx = ctx_for(conn_of(ssl)->server, view_of(name, sent.len));
+	SSL_CTX *ctx = tls_server_ctx(conn_of(ssl)->server, view_of(name, sent.len));
 	if (ctx != SSL_get_SSL_CTX(ssl))
 		SSL_set_SSL_CTX(ssl, ctx);
 	return true;
@@ -261,27 +198,6 @@ static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHE
 
 /* ---- contexts ---- */
 
-SSL_CTX *tls_ctx_new(OSSL_LIB_CTX *lib, const SSL_METHOD *method, bool only_13)
-{
-	SSL_CTX *ctx = tls_ssl_ctx_new(lib, method);
-	if (!ctx)
-		return NULL;
-	SSL_CTX_set_min_proto_version(ctx, only_13 ? TLS1_3_VERSION : TLS1_2_VERSION);
-	SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | TLS_PREFERENCE);
-	/* its buffers are given back when a connection is idle, not after each record */
-	SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-	/* forward secrecy and AEAD only; a library context of our own reads no openssl.cnf */
-	if (SSL_CTX_set_cipher_list(ctx, TLS_CIPHERS) == 1)
-		return ctx;
-	SSL_CTX_free(ctx);
-	return NULL;
-}
-
-bool tls_ctx_use(SSL_CTX *ctx, const struct tls_pair *pair)
-{
-	return SSL_CTX_use_cert_and_key(ctx, pair->cert, pair->key, pair->chain, 1) == 1;
-}
-
 static void add_name(void *arg, struct view name)
 {
 	*(uint64_t *)arg += hash_view(name, 4);
@@ -418,114 +334,7 @@ bool tls_answers_challenges(void)
 	return TLS_HELLO_HAS_ALPN;
 }
 
-/* ---- which certificates for which name ---- */
-
-static enum slot slot_of(const struct tls_pair *pair)
-{
-	switch (EVP_PKEY_base_id(pair->key)) {
-	case EVP_PKEY_EC:
-		return SLOT_ECDSA;
-	case EVP_PKEY_ED25519:
-		return SLOT_ED25519;
-	case EVP_PKEY_RSA:
-		return SLOT_RSA;
-	default:
-		return SLOT_OTHER;
-	}
-}
-
-struct wanted {
-	struct view name;
-	int32_t pair;
-};
-
-struct gather {
-	struct tls_server *server;
-	struct wanted *rows; /* owns */
-	size_t n, cap;
-	int32_t pair;
-};
-
-static void gather_name(void *arg, struct view name)
-{
-	struct gather *g = arg;
-	if (view_starts(name, VIEW("*.")))
-		name = view_skip(name, 1);
-	if (g->n == g->cap) {
-		g->cap = g->cap ? 2 * g->cap : 16;
-		g->rows = realloc(g->rows, g->cap * sizeof(*g->rows));
-		check(g->rows != NULL);
-	}
-	g->rows[g->n++] = (struct wanted){arena_view(g->server->arena, name), g->pair};
-}
-
-static int by_name_and_pair(const void *a, const void *b)
-{
-	const struct wanted *x = a, *y = b;
-	int order = view_cmp(x->name, y->name);
-	return order ? order : (x->pair > y->pair) - (x->pair < y->pair);
-}
-
-static uint32_t set_index(struct tls_server *server, const int32_t pairs[N_SLOTS])
-{
-	for (size_t i = server->n_sets; i-- > 0;)
-		if (memcmp(server->sets[i].pairs, pairs, sizeof(server->sets[i].pairs)) == 0)
-			return (uint32_t)i;
-	memcpy(server->sets[server->n_sets].pairs, pairs, sizeof(server->sets[0].pairs));
-	return (uint32_t)server->n_sets++;
-}
-
-/* The certificates of one name: of each key type the first that is listed. */
-static size_t take_name(struct tls_server *server, const struct gather *g, size_t at,
-			int32_t pairs[N_SLOTS])
-{
-	size_t i = at;
-	memset(pairs, -1, N_SLOTS * sizeof(*pairs));
-	for (; i < g->n && view_eq(g->rows[i].name, g->rows[at].name); i++) {
-		enum slot slot = slot_of(&server->pairs[g->rows[i].pair]);
-		if (pairs[slot] < 0)
-			pairs[slot] = g->rows[i].pair;
-	}
-	return i;
-}
-
-/* For clients that name no host we know: whatever goes with the first certificate. */
-static void choose_default(struct tls_server *server, const struct gather *g)
-{
-	int32_t pairs[N_SLOTS];
-	for (size_t i = 0; i < g->n; i = take_name(server, g, i, pairs)) {
-		take_name(server, g, i, pairs);
-		if (pairs[slot_of(&server->pairs[0])] == 0) {
-			set_index(server, pairs);
-			return;
-		}
-	}
-	memset(pairs, -1, sizeof(pairs));
-	pairs[slot_of(&server->pairs[0])] = 0;
-	set_index(server, pairs);
-}
-
-static void choose_sets(struct tls_server *server)
-{
-	struct gather g = {.server = server};
-	int32_t pairs[N_SLOTS];
-	for (size_t i = 0; i < server->n_pairs; i++) {
-		g.pair = (int32_t)i;
-		tls_cert_names(server->pairs[i].cert, gather_name, &g);
-	}
-	if (g.n)
-		qsort(g.rows, g.n, sizeof(*g.rows), by_name_and_pair);
-	server->sets = arena_array(server->arena, g.n + 1, sizeof(*server->sets));
-	server->names = arena_array(server->arena, g.n, sizeof(*server->names));
-	choose_default(server, &g);
-	for (size_t i = 0; i < g.n;) {
-		size_t next = take_name(server, &g, i, pairs);
-		server->names[server->n_names++] =
-		    (struct name){g.rows[i].name, set_index(server, pairs)};
-		i = next;
-	}
-	free(g.rows);
-}
+/* ---- life ---- */
 
 struct tls_server *tls_server_new(struct tls_local *local, const struct tls_server_options *o,
 				  struct str *why)
@@ -547,7 +356,7 @@ struct tls_server *tls_server_new(struct tls_local *local, const struct tls_serv
 		server->n_pairs++;
 	}
 	if (ok)
-		choose_sets(server);
+		tls_server_choose_sets(server);
 	for (size_t i = 0; ok && i < server->n_sets; i++)
 		ok = make_ctx(server, &server->sets[i], o, why);
 	if (ok && make_challenges(server, o, why))
@@ -556,62 +365,19 @@ struct tls_server *tls_server_new(struct tls_local *local, const struct tls_serv
 	return NULL;
 }
 
+static void put_owner(struct tls_conn *c)
+{
+	tls_server_put(c->server);
+}
+
 void *tls_accept(struct tls_server *server)
 {
 	struct tls_conn *c = tls_conn_new(server->local, server->sets[0].ctx);
 	if (!c)
 		return NULL;
 	c->server = server;
+	c->put_owner = put_owner;
 	tls_server_get(server);
 	SSL_set_accept_state(c->ssl);
 	return c;
-}
-
-/* ---- who is there ---- */
-
-static bool note_peer(struct tls_conn *c, X509 *cert, struct str *texts)
-{
-	unsigned char md[EVP_MAX_MD_SIZE];
-	unsigned len = 0;
-	BIO *bio = BIO_new(BIO_s_mem());
-	char *subject;
-	if (!bio)
-		return false;
-	X509_NAME_print_ex(bio, X509_get_subject_name(cert), 0, XN_FLAG_RFC2253);
-	long n = BIO_get_mem_data(bio, &subject);
-	bool ok = n >= 0 && n <= SUBJECT_MAX && X509_digest(cert, EVP_sha256(), md, &len) == 1;
-	if (ok)
-		str_put(texts, subject, (size_t)n);
-	for (unsigned i = 0; ok && i < len; i++)
-		str_printf(texts, "%02x", md[i]);
-	c->info.subject.len = ok ? (size_t)n : 0;
-	BIO_free(bio);
-	return ok;
-}
-
-bool tls_conn_note(struct tls_conn *c)
-{
-	struct str texts = STR_INIT;
-	struct tls_info *info = &c->info;
-	X509 *cert = c->server ? SSL_get0_peer_certificate(c->ssl) : NULL;
-	struct view sni = view_str(SSL_get_servername(c->ssl, TLSEXT_NAMETYPE_host_name));
-	info->version = SSL_get_version(c->ssl);
-	info->cipher = SSL_CIPHER_get_name(SSL_get_current_cipher(c->ssl));
-	info->resumed = SSL_session_reused(c->ssl);
-	if (cert && !note_peer(c, cert, &texts)) {
-		c->why = "the client's certificate has a subject of more than 1 KiB";
-		str_fini(&texts);
-		return false;
-	}
-	size_t peer_len = texts.len;
-	for (size_t i = 0; i < sni.len; i++)
-		str_char(&texts, char_lower(sni.ptr[i]));
-	c->peer = texts.ptr;
-	if (cert) {
-		info->subject = view_of(c->peer, info->subject.len);
-		info->fingerprint =
-		    view_of(c->peer + info->subject.len, peer_len - info->subject.len);
-	}
-	info->sni = sni.len ? view_of(c->peer + peer_len, sni.len) : VIEW_NONE;
-	return true;
 }

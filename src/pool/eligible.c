@@ -280,13 +280,17 @@ static bool any_reachable(const struct pool_view *view, const uint64_t *bits)
 	return false;
 }
 
-/* Nobody who is up can be reached: the ejected take over; true when they do. */
+/*
+ * Nobody who is up can be reached: the ejected take over, or help where they could not be
+ * reached lately either, so that one that is back is found at once.  True when they do.
+ */
 static bool resort(struct pool_view *view)
 {
-	if (!view->has_resort || any_reachable(view, view->eligible) ||
-	    !any_reachable(view, view->resort))
+	if (!view->has_resort || any_reachable(view, view->eligible))
 		return false;
-	memcpy(view->eligible, view->resort, words_of(view->pool) * sizeof(uint64_t));
+	bool keep = !any_reachable(view, view->resort);
+	for (size_t w = 0; w < words_of(view->pool); w++)
+		view->eligible[w] = view->resort[w] | (keep ? view->eligible[w] : 0);
 	return true;
 }
 

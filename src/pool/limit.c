@@ -126,6 +126,10 @@ void limiter_free(struct limiter *limiter)
 {
 	if (!limiter)
 		return;
+	for (unsigned i = 0; i < limiter->n_workers; i++) {
+		hist_fini(&limiter->local[i].all);
+		hist_fini(&limiter->local[i].low);
+	}
 	free(limiter->local);
 	free(limiter);
 }
@@ -147,8 +151,7 @@ static void subtract(struct hist_total *out, const struct hist_total *now,
 {
 	*out = (struct hist_total){.max_us = now->max_us};
 	for (unsigned i = 0; i < HIST_BUCKETS; i++) {
-		/* the counts of workers wrap at 32 bits */
-		out->count[i] = (uint32_t)(now->count[i] - before->count[i]);
+		out->count[i] = (now->count[i] - before->count[i]) & HIST_COUNT_MASK;
 		out->n += out->count[i];
 	}
 }

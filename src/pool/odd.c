@@ -58,9 +58,10 @@ void odd_try_failed(struct backend *b, uint64_t now_us)
 	atomic_store_explicit(&b->odd.try_us, now_us + AGAIN_US, memory_order_relaxed);
 }
 
-static bool fails(const struct backend *b, uint8_t answer)
+static bool fails(const struct lease *lease, uint8_t answer)
 {
-	return atomic_load_explicit(&b->odd.fails, memory_order_relaxed) & ANSWER_BIT(answer);
+	uint32_t given = ANSWER_BIT(answer) | (lease->type ? ANSWER_BIT(lease->type) : 0);
+	return atomic_load_explicit(&lease->backend->odd.fails, memory_order_relaxed) & given;
 }
 
 /* ANSWER_NONE: it came to nothing, and somebody else is to try. */
@@ -75,17 +76,23 @@ static void end_try(struct lease *lease, uint8_t answer, uint64_t took_us)
 	}
 	atomic_store_explicit(&b->odd.took_us, took_us, memory_order_relaxed);
 	fault_tell(&b->fault, &b->local[pw->id]->fault,
-		   fails(b, answer) ? FAULT_NEWS_TRY_FAILED : FAULT_NEWS_TRY_PASSED);
+		   fails(lease, answer) ? FAULT_NEWS_TRY_FAILED : FAULT_NEWS_TRY_PASSED);
 }
 
 void lease_try_answered(struct lease *lease, bool goes_on)
 {
 	uint8_t answer = lease->answer;
-	if (answer != ANSWER_NONE && (goes_on || fails(lease->backend, answer)))
+	if (answer != ANSWER_NONE && (goes_on || fails(lease, answer)))
 		end_try(lease, answer, 0);
 }
 
 /* ---- answers ---- */
+
+static void count_stratum(_Atomic uint32_t *n)
+{
+	atomic_store_explicit(n, atomic_load_explicit(n, memory_order_relaxed) + 1,
+			      memory_order_relaxed);
+}
 
 static void count(const struct lease *lease, uint8_t answer)
 {
@@ -96,9 +103,9 @@ static void count(const struct lease *lease, uint8_t answer)
 	struct odd_strata *strata = atomic_load_explicit(&odd->strata, memory_order_acquire);
 	if (!strata)
 		return;
-	_Atomic uint32_t *n = &strata->n[lease->stratum - 1][answer];
-	atomic_store_explicit(n, atomic_load_explicit(n, memory_order_relaxed) + 1,
-			      memory_order_relaxed);
+	count_stratum(&strata->n[lease->stratum - 1][answer]);
+	if (lease->type && (answer < ANSWER_empty || answer == ANSWER_coded))
+		count_stratum(&strata->n[lease->stratum - 1][lease->type]);
 }
 
 uint64_t odd_note(struct lease *lease, bool error, uint64_t duration_us)

@@ -69,12 +69,9 @@ static void put_curves(const struct backend *b, struct str *out)
 
 static void put_slow(const struct backend *b, uint64_t now_us, struct str *out)
 {
-	for (unsigned i = 0; i < b->n_workers; i++) {
-		const struct slow_ring *ring =
-		    atomic_load_explicit(&b->local[i]->slow, memory_order_acquire);
-		if (ring)
-			slow_pack(ring, now_us, out);
-	}
+	const struct slow_ring *ring = atomic_load_explicit(&b->slow, memory_order_acquire);
+	if (ring)
+		slow_pack(ring, now_us, out);
 }
 
 static void put_protocol(const struct backend *b, struct str *out)
@@ -235,7 +232,7 @@ static void take_history(struct unpack *in, struct history **history, uint64_t n
 	struct history *next = history_unpack(in, now_us);
 	if (!next)
 		return;
-	free(*history);
+	history_free(*history);
 	*history = next;
 }
 
@@ -262,10 +259,11 @@ static void take_curves(struct unpack *in, struct backend *b, uint64_t now_us)
 static void take_slow(struct unpack *in, struct backend *b, const struct reader *r)
 {
 	struct slow_ring *ring = in->left ? slow_ring_new() : NULL;
+	/* a version before had one for each worker */
 	while (ring && in->left && slow_unpack(in, ring, r->now_us, r->outcome))
 		;
 	if (ring)
-		atomic_store(&b->local[0]->slow, ring);
+		free(atomic_exchange(&b->slow, ring));
 }
 
 static void take_protocol(struct unpack *in, struct backend *b)

@@ -181,6 +181,22 @@ void pool_queue_remove(struct waiter *waiter)
 	show_head(sl);
 }
 
+void pool_queue_renew(struct pool_view *view)
+{
+	struct pool_state_local *sl = view->sl;
+	if (atomic_load_explicit(&sl->head_rank, memory_order_relaxed) == 0)
+		return;
+	for (unsigned c = 0; c < N_QUEUE_CLASSES; c++) {
+		list_each (it, &sl->queue[c]) {
+			struct waiter *w = list_entry(it, struct waiter, link);
+			if (w->renew)
+				w->renew(w, view);
+		}
+	}
+	sl->newest_view = view;
+	queue_wake_local(sl);
+}
+
 /* ---- serving ---- */
 
 static enum pool_verdict take_for(const struct waiter *w, struct pool_worker *pw,

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Who exists: backends and pool states by name, counted by the generations that
- * use them.  Looking one up costs a hash-free scan per pool build; that is
- * control-thread time on a reload, a few milliseconds for thousands.
+ * use them.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -80,6 +79,7 @@ static struct backend *backend_new(struct pool_registry *reg, struct view pool,
 		list_init(&b->local[i]->shared);
 	}
 	list_push_back(&reg->backends, &b->registry_link);
+	list_push_back(&reg->by_key[hash % POOL_REGISTRY_KEYS], &b->key_link);
 	return b;
 }
 
@@ -97,8 +97,7 @@ void registry_limiter(struct pool_registry *reg, struct backend *b, uint32_t max
 	atomic_store(&b->limiter, limiter);
 }
 
-/* There may be room for several at once: each worker looks at its own line. */
-static void wake_all(struct pool_registry *reg)
+void registry_wake_all(struct pool_registry *reg)
 {
 	list_each (it, &reg->states) {
 		struct pool_state *s = list_entry(it, struct pool_state, registry_link);
@@ -124,17 +123,19 @@ void pool_registry_limits(struct pool_registry *reg, uint64_t now_us)
 		raised |= now > before;
 	}
 	if (raised)
-		wake_all(reg);
+		registry_wake_all(reg);
 }
 
 static void backend_free(struct backend *b)
 {
 	check(atomic_load(&b->in_flight) == 0);
 	list_del(&b->registry_link);
+	list_del(&b->key_link);
 	windows_free(b->windows);
 	windows_free(b->failed);
+	free(atomic_load(&b->slow));
 	limiter_free(atomic_load(&b->limiter));
-	free(b->history);
+	history_free(b->history);
 	scaling_part_free(b->scaling);
 	minute_free(b->minute);
 	for (unsigned i = 0; i < b->n_workers; i++) {
@@ -143,7 +144,6 @@ static void backend_free(struct backend *b)
 		hist_set_fini(&b->local[i]->ok);
 		hist_set_fini(&b->local[i]->failed);
 		levels_free(atomic_load(&b->local[i]->levels));
-		free(atomic_load(&b->local[i]->slow));
 		free(atomic_load(&b->local[i]->odd.strata));
 		free(b->local[i]);
 	}
@@ -151,24 +151,32 @@ static void backend_free(struct backend *b)
 	free(b);
 }
 
+static struct backend *find_hashed(const struct pool_registry *reg, struct view key, uint64_t hash)
+{
+	list_each (it, &reg->by_key[hash % POOL_REGISTRY_KEYS]) {
+		struct backend *b = list_entry(it, struct backend, key_link);
+		if (b->key_hash == hash && view_eq(b->key, key))
+			return b;
+	}
+	return NULL;
+}
+
+struct backend *registry_backend_find(const struct pool_registry *reg, struct view key)
+{
+	return find_hashed(reg, key, hash_view(key, 0));
+}
+
 struct backend *registry_backend_get(struct pool_registry *reg, struct view pool,
 				     const struct conf_backend *conf)
 {
 	size_t size = pool.len + conf->name.len + conf->address_text.len + 2;
-	char *key = must_alloc(size);
-	size_t len = make_key(key, size, pool, conf->name, conf->address_text);
-	uint64_t hash = hash_bytes(key, len, 0);
-	struct backend *found = NULL;
-	list_each (it, &reg->backends) {
-		struct backend *b = list_entry(it, struct backend, registry_link);
-		if (b->key_hash == hash && view_eq(b->key, view_of(key, len))) {
-			found = b;
-			break;
-		}
-	}
+	char *bytes = must_alloc(size);
+	struct view key = {bytes, make_key(bytes, size, pool, conf->name, conf->address_text)};
+	uint64_t hash = hash_view(key, 0);
+	struct backend *found = find_hashed(reg, key, hash);
 	if (!found)
-		found = backend_new(reg, pool, conf, view_of(key, len), hash);
-	free(key);
+		found = backend_new(reg, pool, conf, key, hash);
+	free(bytes);
 	found->refs++;
 	return found;
 }
@@ -245,8 +253,8 @@ static void state_free(struct pool_state *s)
 		free(s->local[i]);
 	}
 	free((char *)s->name.ptr);
-	free(s->history);
-	free(s->scaling);
+	history_free(s->history);
+	scaling_free(s->scaling);
 	minute_free(s->minute);
 	windows_free(s->windows);
 	free(s);
@@ -272,6 +280,8 @@ void pool_registry_init(struct pool_registry *reg, unsigned n_workers, struct po
 	*reg = (struct pool_registry){.n_workers = n_workers, .workers = workers};
 	list_init(&reg->backends);
 	list_init(&reg->states);
+	for (size_t i = 0; i < POOL_REGISTRY_KEYS; i++)
+		list_init(&reg->by_key[i]);
 	for (size_t i = 0; i < sizeof(reg->secret); i += sizeof(uint64_t)) {
 		uint64_t word = rng_entropy();
 		memcpy(reg->secret + i, &word, sizeof(word));

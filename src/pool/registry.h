@@ -13,11 +13,15 @@
 
 struct backend *registry_backend_get(struct pool_registry *reg, struct view pool,
 				     const struct conf_backend *conf);
+/* NULL: there is none of this backend.key. */
+struct backend *registry_backend_find(const struct pool_registry *reg, struct view key);
 /* The backend gets a limiter, at most `max` (0: LIMIT_MAX). */
 void registry_limiter(struct pool_registry *reg, struct backend *b, uint32_t max);
 void registry_backend_put(struct backend *b);
 struct pool_state *registry_state_get(struct pool_registry *reg, struct view name);
 void registry_state_put(struct pool_state *s);
+/* There may be room for several at once: each worker looks at its own line. */
+void registry_wake_all(struct pool_registry *reg);
 
 /* Any worker: makes the worker of `sl` serve its queue. */
 void queue_wake_local(struct pool_state_local *sl);

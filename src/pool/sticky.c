@@ -69,6 +69,7 @@ void pool_build_pins(struct pool *pool, struct pool_registry *reg, struct arena 
 	if (conf->sticky.learn.ptr) {
 		map_serials(pool, arena);
 		pool->learned = table_of(pool->state, conf->sticky.entries);
+		learned_share(pool->learned, conf->sticky.shared);
 		pool->learn_ttl_s = conf->sticky.ttl_us / 1000000;
 		if (!pool->learn_ttl_s)
 			pool->learn_ttl_s = LEARN_TTL_S;

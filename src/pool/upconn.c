@@ -22,6 +22,11 @@
 
 /* How much earlier than the backend's own timeout we stop to use a connection. */
 #define IDLE_MARGIN_US 500000
+/* More than keepalive.max_idle, so many times at most, are kept so long: who has just been
+ * in use all at once is about to be again. */
+#define BURST_TIMES 8u
+#define BURST_IDLE_US 2000000
+
 /* A close after less idle time than this says nothing about a timeout. */
 #define LEARN_MIN_US 900000
 
@@ -331,13 +336,16 @@ out:
  * Connections beyond the ones in use count as idle, over all workers.  The one
  * in question is still in use: its lease is dropped after it is released.
  */
+static uint32_t count_idle(const struct backend *b)
+{
+	uint32_t open = atomic_load_explicit(&b->n_upconns, memory_order_relaxed);
+	uint32_t busy = backend_own_in_flight(b);
+	return open > busy ? open - busy : 0;
+}
+
 bool upconn_is_surplus(const struct upconn *up, uint32_t max_idle)
 {
-	const struct backend *b = up->backend;
-	uint32_t open = atomic_load_explicit(&b->n_upconns, memory_order_relaxed);
-	uint32_t busy = backend_in_flight(b);
-	uint32_t idle = open > busy ? open - busy : 0;
-	return idle >= max_idle;
+	return count_idle(up->backend) >= max_idle;
 }
 
 /*
@@ -352,14 +360,23 @@ static bool locks_others_out(const struct backend *b, const struct conf_pool *co
 		   conf->limits.connections;
 }
 
+/* Nor is more than max_idle kept from them for a wave. */
+static uint32_t most_idle(const struct backend *b, const struct conf_pool *conf)
+{
+	bool scarce = conf->limits.connections && b->n_workers > 1;
+	return conf->keepalive.max_idle * (scarce ? 1 : BURST_TIMES);
+}
+
 void upconn_release(struct upconn *up, const struct conf_pool *conf)
 {
 	struct backend_local *local = up->local;
 	bool used_up = conf->keepalive.requests && up->n_requests >= conf->keepalive.requests;
 	uint64_t limit = idle_limit(up, conf);
+	const uint32_t idle = count_idle(up->backend);
+	if (unlikely(idle >= conf->keepalive.max_idle) && limit > BURST_IDLE_US)
+		limit = BURST_IDLE_US;
 	if (used_up || limit == 0 || local->retired || stream_pending(&up->stream) ||
-	    upconn_is_surplus(up, conf->keepalive.max_idle) ||
-	    locks_others_out(up->backend, conf)) {
+	    idle >= most_idle(up->backend, conf) || locks_others_out(up->backend, conf)) {
 		upconn_close(up);
 		return;
 	}

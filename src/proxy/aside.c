@@ -6,6 +6,7 @@
 #include "body.h"
 #include "hash_key.h"
 #include "head_copy.h"
+#include "nobody.h"
 #include "request.h"
 
 #include "weir/base/check.h"
@@ -61,30 +62,6 @@ static enum io op_head(struct exchange *ex, struct message *resp, struct span bo
 	return op_data(ex, body, end);
 }
 
-static enum io op_trailers(struct exchange *ex, const struct message *trailers)
-{
-	(void)trailers;
-	return op_data(ex, (struct span){NULL, 0}, true);
-}
-
-static enum io op_interim(struct exchange *ex, struct message *resp)
-{
-	(void)ex;
-	(void)resp;
-	return IO_OK;
-}
-
-static void op_resume(struct exchange *ex)
-{
-	(void)ex;
-}
-
-static size_t op_none(const struct exchange *ex)
-{
-	(void)ex;
-	return 0;
-}
-
 /* It is asked in the name of the client. */
 static void op_origin(const struct exchange *ex, struct proxy_header *out)
 {
@@ -96,11 +73,7 @@ static void op_origin(const struct exchange *ex, struct proxy_header *out)
 static const struct client_ops aside_ops = {
     .head = op_head,
     .data = op_data,
-    .trailers = op_trailers,
-    .interim = op_interim,
-    .resume = op_resume,
-    .pending = op_none,
-    .unsent = op_none,
+    CLIENT_NOBODY,
     .origin = op_origin,
 };
 
@@ -155,27 +128,11 @@ static void add(struct message *msg, struct view name, struct view value)
 	msg->headers[msg->n_headers++] = (struct header){.name = name, .value = value};
 }
 
-/* What is about the body, the connection, or another representation than all of it. */
 static void make_question(struct message *msg, struct view path)
 {
-	static const struct view others[] = {
-	    VIEW("Content-Length"),
-	    VIEW("Transfer-Encoding"),
-	    VIEW("Content-Encoding"),
-	    VIEW("Expect"),
-	    VIEW("Connection"),
-	    VIEW("Upgrade"),
-	    VIEW("Range"),
-	    VIEW("If-Range"),
-	    VIEW("If-Match"),
-	    VIEW("If-None-Match"),
-	    VIEW("If-Modified-Since"),
-	    VIEW("If-Unmodified-Since"),
-	    VIEW("X-Forwarded-Method"),
-	    VIEW("X-Forwarded-Uri"),
-	};
-	for (size_t i = 0; i < ARRAY_LEN(others); i++)
-		field_drop(msg, others[i]);
+	for (uint32_t i = 0; i < msg->n_headers; i++)
+		if (field_is_of_request(msg->headers[i].name))
+			msg->headers[i].drop = true;
 	add(msg, VIEW("X-Forwarded-Method"), msg->method_text);
 	add(msg, VIEW("X-Forwarded-Uri"), msg->path);
 	msg->method = METHOD_GET;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Attempts: states and deadlines, what every version does with what comes back,
- * and the end.  What follows is for the exchange to say (retry.c).
+ * Attempts: states and deadlines, the connect, and the end.  What follows is for the exchange to
+ * say (retry.c); what comes back is in attempt_answer.c.
  */
 #include "attempt.h"
 
@@ -15,18 +15,12 @@
 #include "weir/base/check.h"
 #include "weir/base/clock.h"
 #include "weir/base/log.h"
-#include "weir/http/retry_after.h"
 
 /* A line a minute and backend tells the operator; a line a request would be a flood. */
 #define REFUSED_LOG_US 60000000
 
-/* How soon a backend that asked to be left alone is looked at again. */
-#define ASKED_LOOK_US 100000
-
 /* As many times the pool's median without a byte of an answer is a fault, whoever gave up. */
 #define HANGS_TIMES 10
-/* A body of a try that need not be waited for. */
-#define TRY_LARGE 65536
 
 /* ---- states ---- */
 
@@ -224,7 +218,7 @@ void attempt_reset(struct attempt *at)
 {
 	attempt_set_state(at, ATTEMPT_IDLE);
 	at->mark = ATTEMPT_UNMARKED;
-	at->crowded = at->stale_retried = at->late = at->counted = false;
+	at->crowded = at->stale_retried = at->late = at->counted = at->unseen = false;
 	at->resp_started = at->upload_dead = at->event_stream = at->may_stream = false;
 	at->n_interim = at->n_crowded = 0;
 	at->first_byte_us = at->late_us = at->give_up_us = 0;
@@ -442,192 +436,4 @@ void attempt_over(struct attempt *at, enum outcome outcome)
 	if (unlikely(at->state == ATTEMPT_SENDING) && client_dawdles(at))
 		outcome = OUTCOME_client_timeout_body;
 	at->on->over(at, outcome);
-}
-
-/* ---- what every version does with what comes back ---- */
-
-void attempt_waits(struct attempt *at)
-{
-	const struct exchange *ex = at->ex;
-	uint64_t now = ex->worker->loop.now_us, response = exchange_response_timeout(ex);
-	uint64_t one = ex->view->pool->conf->retry.attempt_timeout_us;
-	at->late_us = unlikely(one && one < response) ? now + one : 0;
-	at->give_up_us = now + response;
-	attempt_set_state(at, ATTEMPT_WAITING);
-}
-
-void attempt_sent(struct attempt *at)
-{
-	at->sent_us = clock_us();
-	if (unlikely(at->send_from_us))
-		at->ex->upload_us += at->sent_us - at->send_from_us;
-	attempt_waits(at);
-	if (unlikely(at->ex->view->pool->conf->retry.hedge.on))
-		at->on->sent(at);
-}
-
-void attempt_answered(struct attempt *at)
-{
-	if (at->resp_started)
-		return;
-	at->resp_started = true;
-	at->first_byte_us = clock_us();
-}
-
-/* 429, but not to the clients that are bound to it: they may be what it has too much of. */
-static bool minds_load(const struct attempt *at, unsigned status)
-{
-	return (status == 429 && !at->lease.bound) ||
-	       (status == 503 && message_find(&at->ex->worker->resp, HDR_RETRY_AFTER));
-}
-
-/* It speaks of the request, not of the server: whoever asks so gets it from any. */
-static bool is_of_request(unsigned status)
-{
-	switch (status) {
-	case 501: /* the method is not known */
-	case 505:
-	case 506:
-	case 507: /* the client's own quota, in WebDAV */
-	case 508:
-	case 510:
-	case 511:
-		return true;
-	default:
-		return false;
-	}
-}
-
-/* As Envoy counts: any 5xx; but 503 with Retry-After is a backend that minds its load. */
-static void judge_status(struct attempt *at, unsigned status)
-{
-	if (unlikely(at->ex->is_copy))
-		return;
-	if (minds_load(at, status))
-		at->mark = ATTEMPT_BUSY;
-	else if (status >= 500 && !is_of_request(status))
-		lease_fault(&at->lease, NULL, (uint16_t)status);
-	else if (status == 101 || (status >= 200 && status < 500))
-		lease_prove(&at->lease);
-}
-
-static void count_status(struct attempt *at, unsigned status)
-{
-	if (unlikely(at->ex->trace != NULL))
-		trace_status(at, status);
-	const struct message *resp = &at->ex->worker->resp;
-	lease_answered(&at->lease, status,
-		       resp->body == BODY_LENGTH && resp->content_length >= TRY_LARGE);
-	if (unlikely(at->lease.answer == ANSWER_full &&
-		     (resp->ids & UINT64_C(1) << HDR_CONTENT_ENCODING)))
-		at->lease.answer = ANSWER_coded;
-	if (unlikely(status >= 500 || status == 429 || status == 101 || at->lease.on_trial))
-		judge_status(at, status);
-	struct backend_counters *c = &at->local->counters;
-	struct counter *const classes[] = {&c->responses_1xx, &c->responses_2xx, &c->responses_3xx,
-					   &c->responses_4xx, &c->responses_5xx};
-	counter_add(classes[status / 100 - 1], 1);
-}
-
-/* It wants to be left alone. */
-static void note_retry_after(struct attempt *at, struct message *resp)
-{
-	struct worker *w = at->ex->worker;
-	struct header *h = message_find(resp, HDR_RETRY_AFTER);
-	uint64_t seconds = h ? retry_after_s(h->value, clock_wall_us() / 1000000) : 0;
-	if (seconds == 0)
-		return;
-	if (seconds > POOL_ASKED_MAX_US / 1000000)
-		seconds = POOL_ASKED_MAX_US / 1000000;
-	pool_note_asked(at->ex->view, &w->pool, at->lease.backend, seconds * 1000000);
-	worker_refresh_later(w, ASKED_LOOK_US);
-}
-
-static unsigned status_kind(unsigned status)
-{
-	switch (status) {
-	case 500:
-		return CONF_RETRY_500;
-	case 502:
-		return CONF_RETRY_502;
-	case 503:
-		return CONF_RETRY_503;
-	case 504:
-		return CONF_RETRY_504;
-	default:
-		return 0;
-	}
-}
-
-/* Another backend is asked, because of a status that retry.on names. */
-static bool retries_status(struct attempt *at, struct message *resp)
-{
-	const struct conf_pool *conf = at->ex->view->pool->conf;
-	unsigned kind = status_kind(resp->status);
-	if (!conf->retry.on || !(conf->retry.on_what & kind))
-		return false;
-	if (kind == CONF_RETRY_503)
-		note_retry_after(at, resp);
-	scratch_drop(at->ex->worker, SCRATCH_RESP); /* the next attempt may fail at once */
-	if (at->on->may_end(at, OUTCOME_backend_refused))
-		return true;
-	scratch_take(at->ex->worker, SCRATCH_RESP);
-	return false;
-}
-
-bool attempt_head(struct attempt *at)
-{
-	struct message *resp = &at->ex->worker->resp;
-	count_status(at, resp->status);
-	if (unlikely(resp->status >= 500) && retries_status(at, resp))
-		return false;
-	if (unlikely(at->ex->hedge != NULL))
-		at->on->answered(at);
-	streaming_head(at);
-	return true;
-}
-
-bool attempt_interim(struct attempt *at)
-{
-	struct exchange *ex = at->ex;
-	struct worker *w = ex->worker;
-	if (at->n_interim++ >= ex->view->pool->conf->limits.interim_responses) {
-		counter_add(&w->counters.rejects[REJECT_TOO_MANY_INTERIM], 1);
-		scratch_drop(w, SCRATCH_RESP);
-		attempt_over(at, OUTCOME_bad_response);
-		return false;
-	}
-	policy_response(ex, &w->resp);
-	enum io io = ex->client_ops->interim(ex, &w->resp);
-	scratch_drop(w, SCRATCH_RESP);
-	if (io != IO_ERR)
-		return true;
-	attempt_over(at, exchange_outcome_gone(ex));
-	return false;
-}
-
-bool attempt_relayed(struct attempt *at, enum io io, bool end)
-{
-	struct exchange *ex = at->ex;
-	if (unlikely(io == IO_ERR)) {
-		attempt_over(at, exchange_outcome_gone(ex));
-		return false;
-	}
-	if (end) {
-		attempt_over(at, OUTCOME_ok);
-		return false;
-	}
-	if (io == IO_WAIT) {
-		ex->write_blocked = true;
-		ex->blocked_from_us = clock_us();
-		ex->unsent_mark = ex->client_ops->unsent(ex);
-		at->ops->pause(at);
-	}
-	if (at->state != ATTEMPT_RECEIVING) {
-		streaming_begin(at);
-		attempt_set_state(at, ATTEMPT_RECEIVING);
-	} else {
-		exchange_progress(ex);
-	}
-	return io == IO_OK;
 }

@@ -139,6 +139,7 @@ struct attempt {
 	bool stale_retried; /* this lease has had its second connection */
 	bool late;          /* retry.attempt_timeout is over, and it goes on */
 	bool unsent;        /* not one byte of the request went out */
+	bool unseen;        /* some did, and the backend did nothing with it */
 	bool counted;       /* it is in the backend's request counter */
 	bool upload_dead;   /* the backend stopped reading: drop what still comes */
 	bool resp_started;  /* a byte of the response has been seen */

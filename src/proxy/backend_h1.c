@@ -394,7 +394,7 @@ static bool waits_as_bulk(const struct attempt *at, struct stream *stream)
 	struct exchange *ex = at->ex;
 	if (!ex->head_relayed)
 		return false;
-	if (unlikely(bulk_is(&at->resp_body, ex->body_out - ex->out_seen)) &&
+	if (unlikely(ex->is_copy || bulk_is(&at->resp_body, ex->body_out - ex->out_seen)) &&
 	    stream_put_off(stream))
 		return true;
 	ex->out_seen = ex->body_out;
@@ -408,7 +408,8 @@ static void on_readable(struct stream *stream)
 	struct worker *w = ex->worker;
 	if (unlikely(waits_as_bulk(at, stream)))
 		return;
-	for (unsigned i = 0; i < READS_PER_EVENT; i++) {
+	const unsigned reads = unlikely(ex->is_copy) ? 1 : READS_PER_EVENT; /* clients first */
+	for (unsigned i = 0; i < reads; i++) {
 		struct pipe *pipe = unlikely(may_splice(at)) ? pipe_get(&w->pipes) : NULL;
 		if (pipe) {
 			if (!splice_part(at, pipe))

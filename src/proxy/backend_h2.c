@@ -67,7 +67,7 @@ static void share(struct h2_conn *conn, const struct attempt *at)
 	list_push_back(&conn->owner->all, &conn->all);
 	conn->sl = at->ex->view->sl;
 	if (at->local->retired) { /* for this one exchange of an old generation */
-		conn->gl = gen_get(at->ex->gl);
+		conn->gl = gen_get(at->ex->pools ? at->ex->pools : at->ex->gl);
 		conn->max_requests = 1;
 	} else {
 		list_push_front(&at->local->shared, &conn->up->idle_link);

@@ -95,9 +95,12 @@ void h2_conn_flush(struct h2_conn *conn)
 {
 	struct backend_h2 *h2 = conn->owner;
 	while (can_send(conn) && !stream_pending(&conn->up->stream)) {
+		conn->gone_id = conn->queued_id;
 		ptrdiff_t n = h2_client_write(conn->session, h2->out, AREA_DATA);
 		if (n == 0)
 			return;
+		conn->queued_id = conn->asked_id;
+		conn->queued = (size_t)n;
 		if (n < 0 || stream_write(&conn->up->stream, h2->out, (size_t)n) == IO_ERR) {
 			h2_conn_kill(conn);
 			return;
@@ -209,8 +212,9 @@ static void stream_closed(struct backend_stream *s)
 	struct attempt *at = s->at;
 	if (s->held_end) /* it is whole, the client only has to take it */
 		return;
-	if (s->end == H2_END_UNSEEN) {
-		at->unsent = true; /* as good as */
+	if (s->end == H2_END_UNSEEN || s->end == H2_END_UNSENT) {
+		at->unsent = s->end == H2_END_UNSENT;
+		at->unseen = s->end == H2_END_UNSEEN;
 		/* the backend itself takes more, elsewhere */
 		at->reused = s->conn->state >= H2_CONN_CLOSING;
 		/* as often as it takes: there is an answer for each connection it costs */
@@ -267,6 +271,14 @@ static struct backend_stream *first_cut(const struct h2_conn *conn)
 	return NULL;
 }
 
+/* Not a byte of it: it waits for others that the backend does not take. */
+static bool never_left(const struct backend_stream *s)
+{
+	const struct h2_conn *conn = s->conn;
+	bool none = stream_pending(&conn->up->stream) == conn->queued;
+	return s->id > (none ? conn->gone_id : conn->queued_id);
+}
+
 /* The session has ended: because of one of them, if a field of its was too large. */
 static void session_over(struct h2_conn *conn)
 {
@@ -308,8 +320,10 @@ static void see_to(struct h2_conn *conn)
 				request_drained(s);
 		}
 		struct backend_stream *s;
-		while (conn->state == H2_CONN_DEAD && (s = first_cut(conn)))
+		while (conn->state == H2_CONN_DEAD && (s = first_cut(conn))) {
+			s->at->unsent |= never_left(s);
 			backend_stream_lost(s, OUTCOME_backend_closed);
+		}
 	} while (conn->state == H2_CONN_DEAD ? first_cut(conn) != NULL
 					     : !list_is_empty(&conn->news));
 	conn->busy = false;
@@ -429,6 +443,8 @@ static void on_readable(struct stream *stream)
 			h2_client_goaway(conn->session, H2_PROTOCOL_ERROR);
 			h2_conn_flush(conn);
 			h2_conn_kill(conn);
+		} else if (conn->state == H2_CONN_OPEN && !h2_client_is_open(conn->session)) {
+			on_goaway(conn);
 		}
 		if (n < AREA_DATA)
 			break;

@@ -91,6 +91,10 @@ struct h2_conn {
 	uint32_t n_waiting;
 	uint32_t n_streams; /* as the session counts */
 	uint32_t n_requests, max_requests;
+	int32_t asked_id;  /* the last stream that was opened */
+	int32_t queued_id; /* the last whose head may be with `up->stream`, in so many bytes */
+	size_t queued;
+	int32_t gone_id; /* the last that had left before them */
 	uint32_t max_idle;
 	uint64_t idle_us, ping_us;
 	uint64_t read_us, unused_us;
@@ -98,7 +102,7 @@ struct h2_conn {
 	uint64_t bulk;     /* of bodies that are, since the last event: see bulk.h */
 	enum err why;      /* DEAD: what those who wait for it are told */
 	bool may_be_http1; /* ALPN offered both */
-	bool left;         /* GOAWAY has come */
+	bool left;         /* GOAWAY has come, or is to be sent */
 	bool answered;     /* it brought a response */
 	bool pinged;       /* since it was silent: the next time is its end */
 	bool busy;         /* streams are being told: not to be freed */

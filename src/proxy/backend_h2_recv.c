@@ -98,6 +98,7 @@ void backend_h2_head(struct h2_client_stream *stream, struct view text, char *bo
 		response_refused(s->at, why);
 		return;
 	}
+	w->resp.never = stream->never;
 	s->ended = end;
 	if (!attempt_head(s->at))
 		return;
@@ -144,6 +145,7 @@ static void give_trailers(struct backend_stream *s, struct view text)
 		response_refused(s->at, why);
 		return;
 	}
+	w->resp.never = s->st.never;
 	policy_response_trailers(ex, &w->resp);
 	enum io io = ex->client_ops->trailers(ex, &w->resp);
 	let_go(s);

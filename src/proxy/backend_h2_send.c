@@ -53,6 +53,7 @@ static enum outcome submit(struct backend_stream *s, struct exchange *ex)
 	enum reject why = REJECT_NONE;
 	if (h1_parse_own_request(view_head(all, ex->req_head_len), msg, &why) != H1_OK)
 		return untold(why);
+	msg->never = ex->never;
 	if (!take_body(s, ex, view_skip(all, ex->req_head_len)))
 		return OUTCOME_no_memory;
 	s->out_end = ex->req_complete;
@@ -100,6 +101,7 @@ void backend_h2_send(struct attempt *at)
 		attempt_over(at, outcome);
 		return;
 	}
+	conn->asked_id = s->id;
 	conn->n_waiting--;
 	conn->n_streams++;
 	if (++conn->n_requests == conn->max_requests)
@@ -171,5 +173,6 @@ const struct message *backend_h2_source_trailers(struct h2_client_stream *stream
 	enum reject why;
 	if (h1_parse_trailers(buf_view(s->out_tail), &limits, msg, &why) != H1_OK)
 		return NULL;
+	msg->never = s->at->ex->never;
 	return msg;
 }

@@ -26,13 +26,14 @@ struct exchange *exchange_make(struct worker *w, const struct exchange_request *
 	ex->start_us = req->start_us;
 	ex->bytes_in = req->bytes_in;
 	ex->method = w->req.method;
+	ex->never = w->req.never;
+	ex->asks_less =
+	    (w->req.ids & (HDR_BIT(RANGE) | HDR_BIT(IF_NONE_MATCH) | HDR_BIT(IF_MODIFIED_SINCE))) !=
+	    0;
 	ex->tried.wary = !method_is_idempotent(ex->method);
 	ex->client_minor = w->req.version_minor;
 	ex->wants_upgrade = w->req.upgrade && w->req.body == BODY_NONE;
 	ex->tried.stream = ex->wants_upgrade;
-	if (unlikely(ex->wants_upgrade))
-		ex->wants_websocket =
-		    view_ieq(message_find(&w->req, HDR_UPGRADE)->value, VIEW("websocket"));
 	exchange_show(w);
 	return ex;
 }

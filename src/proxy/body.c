@@ -227,7 +227,16 @@ static enum io trailers_gathered(struct exchange *ex, bool kept)
 	return gather_more(ex);
 }
 
-/* ---- while a filter is waited for: there is no room for more ---- */
+/* ---- while a filter is waited for ---- */
+
+/* Read on as far as that, and it shows when the client leaves. */
+#define HELD_MAX 16384
+
+/* None behind a trailer section: what follows it is not of this request. */
+static size_t room_to_hold(const struct exchange *ex)
+{
+	return ex->gathered.len < HELD_MAX && !ex->gathered_tail ? HELD_MAX - ex->gathered.len : 0;
+}
 
 static enum io hold(struct exchange *ex, struct span body, bool complete)
 {
@@ -236,7 +245,7 @@ static enum io hold(struct exchange *ex, struct span body, bool complete)
 		return IO_ERR;
 	}
 	ex->req_complete = complete;
-	return IO_WAIT;
+	return complete || room_to_hold(ex) ? IO_OK : IO_WAIT;
 }
 
 /* As lines: they are looked at again when it goes on. */
@@ -260,7 +269,7 @@ static enum io hold_trailers(struct exchange *ex, const struct message *trailers
 size_t exchange_body_room(const struct exchange *ex)
 {
 	if (unlikely(ex->state == EXCHANGE_ASKING))
-		return 0;
+		return room_to_hold(ex);
 	if (unlikely(ex->gathers) && ex->state <= EXCHANGE_RUNNING)
 		return gather_room(ex);
 	return has_no_taker(ex) ? request_room(ex) : AREA_DATA;
@@ -295,6 +304,7 @@ enum io exchange_body_trailers(struct exchange *ex, struct message *trailers)
 	if (unlikely(ex->follower != NULL))
 		ex->follower->asked(ex->follower, (struct span){NULL, 0}, true);
 	counter_add(&w->counters.underscore_headers_dropped, trailers->n_underscore);
+	ex->never |= trailers->never;
 	policy_request_trailers(ex, trailers);
 	scratch_take(w, SCRATCH_HEAD);
 	struct h1_out out = h1_out_init(w->head, HEAD_ROOM);

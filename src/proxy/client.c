@@ -2,6 +2,7 @@
 /* What all client connections have, whatever they speak: states, who is there, the end. */
 #include "client_h1.h"
 #include "handshake.h"
+#include "reply.h"
 
 #include "weir/base/check.h"
 #include "weir/proxy/per_client.h"
@@ -27,6 +28,18 @@ void client_pause_body(struct client *c)
 {
 	c->body_paused = true;
 	stream_pause(&c->stream);
+}
+
+bool client_keep_in(struct client *c, const char *ptr, size_t len)
+{
+	if (len == 0 || buf_append(&c->worker->pool.bufs, &c->in, ptr, len))
+		return true;
+	c->keep = false;
+	if (c->ex)
+		exchange_end(c->ex, OUTCOME_no_memory);
+	else
+		client_close(c);
+	return false;
 }
 
 void client_watch_gone(struct client *c)
@@ -73,6 +86,14 @@ struct exchange_request client_request(struct client *c, const struct message *m
 	return req;
 }
 
+void client_set_peer(struct client *c, const struct addr *peer)
+{
+	const struct conf_cidrs *trusted = &c->conf->trusted_proxies;
+	c->peer = addr_pack(peer);
+	c->ip_len = (uint8_t)addr_format_ip(peer, c->ip);
+	c->trusted = cidr_any(trusted->rows, trusted->n, peer);
+}
+
 bool client_count(struct client *c)
 {
 	uint32_t limit = c->conf->limits.connections_per_client;
@@ -82,6 +103,23 @@ bool client_count(struct client *c)
 		return true;
 	counter_add(&c->worker->counters.per_client_refused, 1);
 	return false;
+}
+
+/* ---- requests that are no exchanges ---- */
+
+void client_count_reject(struct client *c, enum reject why)
+{
+	struct worker_counters *counters = &c->worker->counters;
+	counter_add(&counters->rejects[why], 1);
+	counter_add(&counters->outcomes[OUTCOME_bad_request], 1);
+}
+
+void client_refused(struct client *c, const struct reply_page *page, size_t body_len)
+{
+	struct worker_counters *counters = &c->worker->counters;
+	counter_add(page->status >= 500 ? &counters->responses_5xx : &counters->responses_4xx, 1);
+	if (c->gl->gen->access_log)
+		access_log_reject(c, page, body_len);
 }
 
 /* ---- the end ---- */

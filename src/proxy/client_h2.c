@@ -56,7 +56,7 @@ static void finish(struct client_h2 *h2)
 {
 	struct stream *stream = &h2->conn->stream;
 	struct buf *out = h2->server.gather;
-	bool ok = !h2->broken;
+	bool ok = h2->state != CLIENT_H2_BROKEN;
 	if (ok && out)
 		ok = stream_write(stream, out->data + out->start, out->len) != IO_ERR;
 	struct client *c = close_session(h2, false);
@@ -75,7 +75,7 @@ void client_h2_abort(struct client *c)
 
 static enum client_h2_wait wait_of(const struct client_h2 *h2)
 {
-	if (h2->leaving && !h2->left)
+	if (h2->state == CLIENT_H2_NOTICED)
 		return H2_WAIT_LEAVE;
 	if (h2->server.head_id)
 		return H2_WAIT_HEAD;
@@ -108,7 +108,7 @@ static void arm(struct client_h2 *h2)
 /* timeouts.max_age is over, and the peer was not told. */
 static bool is_too_old(const struct client_h2 *h2)
 {
-	return h2->worker->loop.now_us >= h2->conn->expires_us && !h2->leaving;
+	return h2->worker->loop.now_us >= h2->conn->expires_us && h2->state == CLIENT_H2_OPEN;
 }
 
 static void on_timeout(struct timer *timer)
@@ -116,6 +116,8 @@ static void on_timeout(struct timer *timer)
 	struct client *c = container_of(timer, struct client, timer);
 	struct client_h2 *h2 = c->h2;
 	check_magic(h2, CLIENT_H2_MAGIC);
+	if (h2->state == CLIENT_H2_BROKEN)
+		return; /* it goes with the turn */
 	if (h2->wait == H2_WAIT_IDLE && is_too_old(h2)) {
 		h2->wait = H2_WAIT_UNSET;
 		client_h2_dirty(h2); /* a request may be on its way: notice goes first */
@@ -125,7 +127,7 @@ static void on_timeout(struct timer *timer)
 		counter_add(&h2->worker->counters.outcomes[OUTCOME_client_timeout_head], 1);
 	bool over = h2->wait != H2_WAIT_LEAVE;
 	h2->wait = H2_WAIT_UNSET;
-	h2->leaving = h2->left = true;
+	client_h2_set_state(h2, CLIENT_H2_LEFT);
 	h2_server_goaway(&h2->server, H2_NO_ERROR);
 	if (over)
 		finish(h2);
@@ -151,18 +153,17 @@ static void count_death(struct client_h2 *h2)
 }
 
 /* No further requests. */
-static void look_at_age(struct client_h2 *h2)
+static void give_notice(struct client_h2 *h2)
 {
-	if (likely(!is_too_old(h2)))
-		return;
-	h2->leaving = true;
+	client_h2_set_state(h2, CLIENT_H2_NOTICED);
 	h2_server_notice(&h2->server);
 }
 
 static void tend(struct client_h2 *h2)
 {
 	struct h2_server *s = &h2->server;
-	look_at_age(h2);
+	if (unlikely(is_too_old(h2)))
+		give_notice(h2);
 	while (!list_is_empty(&h2->todo)) {
 		struct client_stream *cs = list_first(&h2->todo, struct client_stream, todo);
 		list_del(&cs->todo);
@@ -171,12 +172,13 @@ static void tend(struct client_h2 *h2)
 	h2_server_pump(s);
 	h2_server_settle(s);
 	client_h2_send(s);
-	if (h2->broken) {
+	if (h2->state == CLIENT_H2_BROKEN) {
 		gone(h2);
 	} else if (s->dead) {
 		count_death(h2);
 		finish(h2);
-	} else if (h2_server_is_over(s) || (h2->left && s->n_streams == 0 && !s->gather)) {
+	} else if (h2_server_is_over(s) ||
+		   (h2->state == CLIENT_H2_LEFT && s->n_streams == 0 && !s->gather)) {
 		finish(h2);
 	} else {
 		arm(h2);
@@ -315,10 +317,9 @@ bool client_h2_takes(struct client *c, char *ptr, size_t len)
 void client_h2_drain(struct client *c)
 {
 	struct client_h2 *h2 = c->h2;
-	if (h2->leaving)
+	if (h2->state != CLIENT_H2_OPEN)
 		return;
-	h2->leaving = true;
-	h2_server_notice(&h2->server);
+	give_notice(h2);
 	client_h2_dirty(h2);
 }
 

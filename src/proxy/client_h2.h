@@ -27,6 +27,19 @@ struct client_h2_worker {
 	char key[24];            /* for Sec-WebSocket-Key */
 };
 
+/*
+ *        drained, too old       NOTICE_US later, a time-out
+ *   OPEN ----------------> NOTICED ----------------> LEFT --> closed with the last stream
+ *     |                       |                       |
+ *     +-----------------------+-----------------------+--> BROKEN --> closed
+ *                    a write failed                     the end of the turn
+ *
+ *   OPEN     takes requests
+ *   NOTICED  the peer is told to send no more; those that are on their way are taken
+ *   LEFT     GOAWAY with the last stream is out
+ */
+enum client_h2_state { CLIENT_H2_OPEN, CLIENT_H2_NOTICED, CLIENT_H2_LEFT, CLIENT_H2_BROKEN };
+
 /* What the connection's timer waits for. */
 enum client_h2_wait {
 	H2_WAIT_UNSET,
@@ -39,10 +52,8 @@ enum client_h2_wait {
 struct client_h2 {
 	void *slab_link; /* only while free */
 	uint32_t magic;
+	uint8_t state;   /* enum client_h2_state */
 	uint8_t wait;    /* enum client_h2_wait */
-	bool leaving;    /* the notice is out */
-	bool left;       /* so is the GOAWAY with the last stream */
-	bool broken;     /* a write failed: close at the end of the turn */
 	uint32_t n_live; /* exchanges */
 	struct client *conn;
 	struct worker *worker;
@@ -92,11 +103,13 @@ void client_h2_abort(struct client *c);
 /* GOAWAY; requests under way are finished. */
 void client_h2_drain(struct client *c);
 
-/* ---- between client_h2.c and client_h2_stream.c ---- */
+/* ---- between client_h2.c, client_h2_stream.c, client_h2_write.c and client_h2_link.c ---- */
 
 extern const struct client_ops client_h2_ops;
 extern const struct h2_server_events client_h2_events;
 
+/* The only way to change its state. */
+void client_h2_set_state(struct client_h2 *h2, enum client_h2_state state);
 /* Something is to be done for it at the end of the turn. */
 void client_h2_dirty(struct client_h2 *h2);
 /* Hands what is gathered to the socket; false: no more for now. */

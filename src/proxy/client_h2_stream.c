@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Streams of a client's HTTP/2 connection: requests become exchanges (events of
- * the session), responses become frames (client_ops).
+ * the session).  Responses become frames in client_h2_write.c.
  */
 #include "client_h2.h"
 
@@ -10,43 +10,13 @@
 
 #include "weir/base/check.h"
 #include "weir/base/clock.h"
-#include "weir/net/websocket.h"
 
 static struct client_stream *stream_of(struct h2_stream *st)
 {
 	return container_of(st, struct client_stream, st);
 }
 
-/* ---- what streams do to their connection ---- */
-
-void client_h2_dirty(struct client_h2 *h2)
-{
-	if (!list_is_linked(&h2->link))
-		list_push_back(&h2->worker->h2->dirty, &h2->link);
-}
-
-bool client_h2_send(struct h2_server *s)
-{
-	struct client_h2 *h2 = container_of(s, struct client_h2, server);
-	struct stream *stream = &h2->conn->stream;
-	struct buf *out = s->gather;
-	if (!out)
-		return true;
-	if (stream_pending(stream) || h2->broken)
-		return false;
-	s->gather = NULL;
-	enum io io = stream_write(stream, out->data + out->start, out->len);
-	buf_put(&h2->worker->pool.bufs, out);
-	if (io == IO_ERR) {
-		h2->broken = true;
-		client_h2_dirty(h2);
-	}
-	return io == IO_OK;
-}
-
 /* ---- birth and death ---- */
-
-static void on_ended(struct exchange *ex);
 
 /* Its exchange goes on. */
 static bool is_live(const struct client_stream *cs)
@@ -75,6 +45,25 @@ static void drop_input(struct client_stream *cs)
 	cs->trailers = NULL;
 }
 
+static void on_ended(struct exchange *ex)
+{
+	struct client_stream *cs = ex->client;
+	struct h2_stream *st = &cs->st;
+	bool complete = ex->resp_complete;
+	cs->ex = NULL;
+	exchange_free(ex);
+	cs->h2->n_live--;
+	drop_input(cs);
+	client_h2_dirty(cs->h2);
+	if (st->closed || (st->end_sent && st->request_ended))
+		return;
+	bool whole = (complete || cs->open) && st->end_sent;
+	h2_server_reset(&cs->h2->server, st,
+			whole      ? H2_NO_ERROR
+			: cs->open ? H2_CANCEL
+				   : H2_INTERNAL_ERROR);
+}
+
 void client_stream_free(struct client_stream *cs)
 {
 	if (cs->ex) /* which has ended */
@@ -100,14 +89,9 @@ static void answer(struct client_stream *cs, unsigned status, const char *reason
 	struct worker *w = h2->worker;
 	struct message *resp = &w->resp;
 	char id[REQUEST_ID_MAX], text[1024], number[24];
-	struct header *accept = message_find(&w->req, HDR_ACCEPT);
 	struct reply_page page = {
-	    .status = status,
-	    .reason = reason,
-	    .sentence = view_str(sentence),
-	    .request_id = view_of(id, policy_make_id(w, id)),
-	    .json = accept && policy_prefers_json(accept->value),
-	};
+	    .status = status, .reason = reason, .sentence = view_str(sentence)};
+	reply_page_begin(&page, w, &w->req, id);
 	struct header *type = message_find(&w->req, HDR_CONTENT_TYPE);
 	bool grpc = type && policy_is_grpc(type->value);
 	size_t len = grpc ? 0 : reply_page(&page, text, sizeof(text));
@@ -120,8 +104,7 @@ static void answer(struct client_stream *cs, unsigned status, const char *reason
 		add_field(resp, VIEW("grpc-message"), page.sentence);
 	} else {
 		int n = snprintf(number, sizeof(number), "%zu", len);
-		add_field(resp, VIEW("content-type"),
-			  page.json ? VIEW("application/json") : VIEW("text/plain; charset=utf-8"));
+		add_field(resp, VIEW("content-type"), reply_page_type(&page));
 		add_field(resp, VIEW("content-length"), view_of(number, (size_t)n));
 	}
 	add_field(resp, VIEW("x-request-id"), page.request_id);
@@ -130,10 +113,8 @@ static void answer(struct client_stream *cs, unsigned status, const char *reason
 		add_field(resp, VIEW("allow"), reject_allow);
 	if (h2->conn->conf->refusal_header.ptr)
 		add_field(resp, h2->conn->conf->refusal_header, view_str(reason));
-	counter_add(status >= 500 ? &w->counters.responses_5xx : &w->counters.responses_4xx, 1);
 	counter_add(&w->counters.bytes_out, len);
-	if (h2->conn->gl->gen->access_log)
-		access_log_reject(h2->conn, &page, len);
+	client_refused(h2->conn, &page, len);
 	cs->st.waits = true;
 	if (!h2_server_respond(&h2->server, &cs->st, resp, grpc ? 200 : status, view_of(text, len),
 			       true))
@@ -147,23 +128,18 @@ static void on_malformed(struct h2_server *s)
 	struct client *c = container_of(s, struct client_h2, server)->conn;
 	const enum reject why = REJECT_MALFORMED;
 	char id[REQUEST_ID_MAX];
-	struct reply_page page = {
-	    .status = reject_status(why),
-	    .reason = reject_name(why),
-	    .sentence = view_str(reject_sentence(why)),
-	    .request_id = view_of(id, policy_make_id(c->worker, id)),
-	};
-	counter_add(&c->worker->counters.rejects[why], 1);
-	counter_add(&c->worker->counters.outcomes[OUTCOME_bad_request], 1);
+	struct reply_page page = {.status = reject_status(why),
+				  .reason = reject_name(why),
+				  .sentence = view_str(reject_sentence(why))};
+	reply_page_begin(&page, c->worker, NULL, id);
+	client_count_reject(c, why);
 	if (c->gl->gen->access_log)
 		access_log_reject(c, &page, 0);
 }
 
 static void reject(struct client_stream *cs, enum reject why)
 {
-	struct worker *w = cs->h2->worker;
-	counter_add(&w->counters.rejects[why], 1);
-	counter_add(&w->counters.outcomes[OUTCOME_bad_request], 1);
+	client_count_reject(cs->h2->conn, why);
 	answer(cs, reject_status(why), reject_name(why), reject_sentence(why));
 }
 
@@ -434,9 +410,19 @@ static void on_drained(struct h2_stream *st)
 		h2_server_reset(&cs->h2->server, st, H2_NO_ERROR);
 }
 
+/* Its body is longer or shorter than it says, or its trailers are none: nghttp2 has reset it. */
+static void refuse_body(struct client_stream *cs)
+{
+	cs->ex->head_relayed = true; /* whatever would be said now goes nowhere */
+	counter_add(&cs->h2->worker->counters.rejects[REJECT_MALFORMED], 1);
+	exchange_refuse(cs->ex, OUTCOME_bad_body, reject_sentence(REJECT_MALFORMED));
+}
+
 static void on_closed(struct h2_stream *st)
 {
 	struct client_stream *cs = stream_of(st);
+	if (st->malformed && is_live(cs) && !exchange_request_came(cs->ex))
+		refuse_body(cs);
 	if (cs->ex && st->end_sent && st->code == H2_NO_ERROR)
 		exchange_client_drained(cs->ex);
 	if (cs->ex && st->code != H2_NO_ERROR) /* RFC 8441 5: as RST of TCP */
@@ -472,165 +458,4 @@ const struct h2_server_events client_h2_events = {
     .closed = on_closed,
     .flush = client_h2_send,
     .key = on_key,
-};
-
-/* ---- client_ops ---- */
-
-/* After bytes were given: whether they are all on their way. */
-static enum io given(struct client_stream *cs, bool ok)
-{
-	client_h2_dirty(cs->h2);
-	if (!ok)
-		return IO_ERR;
-	if (h2_stream_pending(&cs->st) == 0)
-		return IO_OK;
-	cs->st.waits = true;
-	return IO_WAIT;
-}
-
-static enum io op_head(struct exchange *ex, struct message *resp, struct span body, bool end)
-{
-	struct client_stream *cs = ex->client;
-	ex->head_relayed = true;
-	ex->body_out += body.len;
-	/* heads count as they were before compression, 9 is a frame's own head */
-	ex->bytes_out += resp->head_len + body.len + 9;
-	return given(cs, h2_server_respond(&cs->h2->server, &cs->st, resp, resp->status,
-					   view_of(body.ptr, body.len), end));
-}
-
-static enum io op_data(struct exchange *ex, struct span body, bool end)
-{
-	struct client_stream *cs = ex->client;
-	ex->body_out += body.len;
-	ex->bytes_out += body.len + 9;
-	return given(cs,
-		     h2_server_data(&cs->h2->server, &cs->st, view_of(body.ptr, body.len), end));
-}
-
-static enum io op_trailers(struct exchange *ex, const struct message *trailers)
-{
-	struct client_stream *cs = ex->client;
-	return given(cs, h2_server_trailers(&cs->h2->server, &cs->st, trailers));
-}
-
-static enum io op_interim(struct exchange *ex, struct message *resp)
-{
-	struct client_stream *cs = ex->client;
-	client_h2_dirty(cs->h2);
-	return h2_server_interim(&cs->h2->server, &cs->st, resp) ? IO_OK : IO_ERR;
-}
-
-/* 101 of HTTP/1 is 200 here (RFC 8441); there was no key of the client's to accept. */
-static enum io op_upgrade(struct exchange *ex, struct message *resp, struct span bytes)
-{
-	struct client_stream *cs = ex->client;
-	struct header *accept = message_find_name(resp, VIEW("Sec-WebSocket-Accept"));
-	message_drop_hop_by_hop(resp, false);
-	if (accept)
-		accept->drop = true;
-	ex->bytes_out += resp->head_len + bytes.len + 9;
-	ex->body_out += bytes.len;
-	ex->status = 200;
-	cs->open = true;
-	if (cs->in.len || cs->ended)
-		list_push_back(&cs->h2->todo, &cs->todo);
-	return given(cs, h2_server_respond(&cs->h2->server, &cs->st, resp, 200,
-					   view_of(bytes.ptr, bytes.len), false));
-}
-
-/*
- * The client's CONNECT was translated, so weir is whom the backend has to prove that
- * it understood (RFC 6455 4.1); and a status of 2xx would tell the client that its
- * tunnel is open.
- */
-static bool op_takes(const struct exchange *ex, struct message *resp)
-{
-	const struct client_stream *cs = ex->client;
-	char want[WEBSOCKET_ACCEPT_LEN];
-	if (!cs->tunnel)
-		return true;
-	if (resp->status != 101)
-		return resp->status >= 300;
-	struct header *accept = message_find_name(resp, VIEW("Sec-WebSocket-Accept"));
-	websocket_accept(view_of(cs->key, sizeof(cs->key)), want);
-	return accept && view_eq(accept->value, view_of(want, sizeof(want)));
-}
-
-static enum io op_raw(struct exchange *ex, struct span bytes)
-{
-	return op_data(ex, bytes, false);
-}
-
-static void op_raw_end(struct exchange *ex)
-{
-	struct client_stream *cs = ex->client;
-	given(cs, h2_server_data(&cs->h2->server, &cs->st, VIEW_NONE, true));
-}
-
-/* Not at once: the receive area may be in use. */
-static void op_resume(struct exchange *ex)
-{
-	struct client_stream *cs = ex->client;
-	if (!cs->paused)
-		return;
-	cs->paused = false;
-	h2_server_taken(&cs->h2->server, &cs->st, cs->held);
-	cs->held = 0;
-	if (!list_is_linked(&cs->todo))
-		list_push_back(&cs->h2->todo, &cs->todo);
-	client_h2_dirty(cs->h2);
-}
-
-static void on_ended(struct exchange *ex)
-{
-	struct client_stream *cs = ex->client;
-	struct h2_stream *st = &cs->st;
-	bool complete = ex->resp_complete;
-	cs->ex = NULL;
-	exchange_free(ex);
-	cs->h2->n_live--;
-	drop_input(cs);
-	client_h2_dirty(cs->h2);
-	if (st->closed || (st->end_sent && st->request_ended))
-		return;
-	bool whole = (complete || cs->open) && st->end_sent;
-	h2_server_reset(&cs->h2->server, st,
-			whole      ? H2_NO_ERROR
-			: cs->open ? H2_CANCEL
-				   : H2_INTERNAL_ERROR);
-}
-
-static size_t op_pending(const struct exchange *ex)
-{
-	const struct client_stream *cs = ex->client;
-	return h2_stream_pending(&cs->st);
-}
-
-/* What the connection owes is owed by each of its streams. */
-static size_t op_unsent(const struct exchange *ex)
-{
-	const struct client_stream *cs = ex->client;
-	return h2_stream_pending(&cs->st) + stream_unsent(&cs->h2->conn->stream);
-}
-
-static void op_origin(const struct exchange *ex, struct proxy_header *out)
-{
-	const struct client_stream *cs = ex->client;
-	client_origin(cs->h2->conn, out);
-}
-
-const struct client_ops client_h2_ops = {
-    .head = op_head,
-    .data = op_data,
-    .trailers = op_trailers,
-    .interim = op_interim,
-    .takes = op_takes,
-    .upgrade = op_upgrade,
-    .raw = op_raw,
-    .raw_end = op_raw_end,
-    .resume = op_resume,
-    .pending = op_pending,
-    .unsent = op_unsent,
-    .origin = op_origin,
 };

@@ -39,10 +39,7 @@ static void believe(struct client *c, const struct proxy_header *header)
 {
 	if (header->local)
 		return;
-	const struct conf_cidrs *trusted = &c->conf->trusted_proxies;
-	c->peer = addr_pack(&header->source);
-	c->ip_len = (uint8_t)addr_format_ip(&header->source, c->ip);
-	c->trusted = cidr_any(trusted->rows, trusted->n, &header->source);
+	client_set_peer(c, &header->source);
 	c->tls_before = header->tls;
 }
 

@@ -140,8 +140,7 @@ static bool wants_h2(const struct attempt *at)
 		return true;
 	if (!ex->view->tls || local->speaks == BACKEND_SPEAKS_HTTP1)
 		return false;
-	return !ex->wants_upgrade ||
-	       (local->speaks == BACKEND_SPEAKS_H2 && local->h2_tunnels && ex->wants_websocket);
+	return !ex->wants_upgrade;
 }
 
 /* ---- either ---- */

@@ -8,6 +8,7 @@
 #include "chunk.h"
 #include "hash_key.h"
 #include "head_copy.h"
+#include "nobody.h"
 #include "pin.h"
 #include "place.h"
 #include "request.h"
@@ -18,6 +19,8 @@
 
 /* A worker that has been at it for so long in one turn has enough to do. */
 #define BUSY_US 20000
+/* So much more than the client got is read of an answer: its connection can be kept then. */
+#define LONGER_BYTES (16 * 1024)
 
 enum copy_state { COPY_GATHERING, COPY_DUE, COPY_DROPPED, COPY_SENT };
 
@@ -33,7 +36,8 @@ struct copy {
 	struct exchange *ex;       /* NULL: it has ended */
 	enum copy_state state;
 	size_t body_len;
-	bool whole, cut, late;
+	bool cut, late;
+	uint64_t original_len; /* of its answer's body; UINT64_MAX: it goes on */
 	uint64_t began_us;
 	bool heard[MIRROR_SIDES];
 	struct mirror_side side[MIRROR_SIDES];
@@ -76,7 +80,7 @@ static void settle(struct copy *copy)
 {
 	if (copy->original || copy->ex)
 		return;
-	if (copy->heard[MIRROR_ORIGINAL] && copy->heard[MIRROR_COPY])
+	if (copy->conf->compare && copy->heard[MIRROR_ORIGINAL] && copy->heard[MIRROR_COPY])
 		compare(copy);
 	mirror_drop(copy->mirror);
 	timer_del(&copy->timer);
@@ -147,6 +151,13 @@ static void on_original_answered(struct follower *f, struct span body)
 	hear(copy_of(f), MIRROR_ORIGINAL, body);
 }
 
+/* Nobody wants more of it. */
+static bool is_too_long(const struct copy *copy)
+{
+	const uint64_t len = copy->ex->body_out, original = copy->original_len;
+	return len > copy->conf->answer_bytes || (len > original && len - original > LONGER_BYTES);
+}
+
 static void on_original_ended(struct follower *f)
 {
 	struct copy *copy = copy_of(f);
@@ -154,9 +165,16 @@ static void on_original_ended(struct follower *f)
 		drop(copy, &counters_of(copy)->dropped_gone);
 		return;
 	}
+	/* what was heard is from before a filter, and not every answer is */
+	const uint64_t heard = copy->side[MIRROR_ORIGINAL].len, given = copy->original->body_out;
+	copy->original_len = heard > given ? heard : given;
 	note_side(copy, MIRROR_ORIGINAL, copy->original);
 	leave_original(copy);
-	settle(copy);
+	copy->cut = copy->ex && is_too_long(copy);
+	if (copy->cut)
+		exchange_end(copy->ex, OUTCOME_client_gone_transfer);
+	else
+		settle(copy);
 }
 
 /* Framing is put around a piece where there is room, and the original has not yet been sent. */
@@ -193,10 +211,10 @@ static void on_asked(struct follower *f, struct span body, bool complete)
 static enum io op_data(struct exchange *ex, struct span body, bool end)
 {
 	struct copy *copy = ex->client;
+	(void)end;
 	ex->body_out += body.len;
 	hear(copy, MIRROR_COPY, body);
-	copy->whole = end;
-	copy->cut = ex->body_out > copy->conf->answer_bytes;
+	copy->cut = is_too_long(copy);
 	return copy->cut ? IO_ERR : IO_OK;
 }
 
@@ -207,30 +225,6 @@ static enum io op_head(struct exchange *ex, struct message *resp, struct span bo
 		return IO_OK;
 	ex->head_relayed = true;
 	return op_data(ex, body, end);
-}
-
-static enum io op_trailers(struct exchange *ex, const struct message *trailers)
-{
-	(void)trailers;
-	return op_data(ex, (struct span){NULL, 0}, true);
-}
-
-static enum io op_interim(struct exchange *ex, struct message *resp)
-{
-	(void)ex;
-	(void)resp;
-	return IO_OK;
-}
-
-static void op_resume(struct exchange *ex)
-{
-	(void)ex;
-}
-
-static size_t op_none(const struct exchange *ex)
-{
-	(void)ex;
-	return 0;
 }
 
 /* It comes in the name of the client, as long as that is there. */
@@ -245,11 +239,7 @@ static void op_origin(const struct exchange *ex, struct proxy_header *out)
 static const struct client_ops copy_ops = {
     .head = op_head,
     .data = op_data,
-    .trailers = op_trailers,
-    .interim = op_interim,
-    .resume = op_resume,
-    .pending = op_none,
-    .unsent = op_none,
+    CLIENT_NOBODY,
     .origin = op_origin,
 };
 
@@ -268,10 +258,12 @@ static void on_ended(struct exchange *ex)
 	struct copy *copy = ex->client;
 	if (copy->state == COPY_SENT) {
 		note_side(copy, MIRROR_COPY, ex);
+		/* longer than the client's: how it differs is known */
+		copy->heard[MIRROR_COPY] |= copy->cut && ex->body_out > copy->original_len;
 		counter_add(result_of(copy, ex->outcome), 1);
 	}
 	copy->ex = NULL;
-	if (!copy->heard[MIRROR_COPY])
+	if (!copy->heard[MIRROR_COPY] || !copy->conf->compare)
 		leave_original(copy);
 	settle(copy);
 	exchange_free(ex);
@@ -321,8 +313,6 @@ void copy_send(struct exchange *ex)
 	copy->state = COPY_SENT;
 	counter_add(&ex->view->sl->counters.requests, 1);
 	place_start(ex);
-	if (!copy->conf->compare)
-		leave_original(copy);
 }
 
 /* ---- it begins ---- */
@@ -416,6 +406,7 @@ static struct copy *copy_new(struct exchange *original, struct mirror *mirror)
 		return NULL;
 	}
 	copy->follower = (struct follower){on_asked, on_original_answered, on_original_ended};
+	copy->original_len = UINT64_MAX;
 	copy->began_us = w->loop.now_us;
 	copy->request_id_len =
 	    copy_text(copy->request_id, view_of(original->request_id, original->request_id_len));

@@ -14,9 +14,11 @@
  *   DROPPED    its memory goes at the end of the turn
  *
  * Each has a place among mirror.in_flight from the beginning, and mirror.timeout for all of
- * that: an original that takes longer is left alone.  A copy is never repeated but over
- * another connection where a kept one had been closed, and tells the pool nothing of health:
- * only load and latency.
+ * that: an original that takes longer is left alone.  What comes back is read a piece at a time,
+ * behind everybody else (waits_as_bulk), and not much further than the original's answer went:
+ * more would tell nothing, and a copy costs no more than what it is of.  A copy is never
+ * repeated but over another connection where a kept one had been closed, and tells the pool
+ * nothing of health: only load and latency.
  */
 #ifndef WEIR_PROXY_COPY_H
 #define WEIR_PROXY_COPY_H

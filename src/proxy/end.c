@@ -149,6 +149,8 @@ void exchange_free(struct exchange *ex)
 	if (unlikely(ex->second != NULL))
 		slab_put(&w->attempts, ex->second);
 	ex->magic = 0;
+	if (unlikely(ex->pools != NULL))
+		gen_put(ex->pools);
 	gen_put(ex->gl);
 	slab_put(&w->exchanges, ex);
 	exchange_show(w);

@@ -22,8 +22,8 @@
 #include "weir/base/log.h"
 #include "weir/route/source.h"
 
-/* A warning about the same regex at most so often. */
-#define REGEX_LOG_US 10000000
+/* A warning about the same thing at most so often. */
+#define LOG_US 10000000
 
 const char *exchange_state_name(const struct exchange *ex)
 {
@@ -94,7 +94,7 @@ static void on_timeout(struct timer *timer)
 		exchange_end(ex, OUTCOME_queue_timeout);
 		break;
 	case EXCHANGE_BACKOFF:
-		if (!place_seek(ex))
+		if (!place_again(ex))
 			exchange_end(ex, ex->outcome);
 		break;
 	case EXCHANGE_RUNNING:
@@ -157,6 +157,14 @@ static bool route_again(struct exchange *ex, const struct exchange_request *req)
 	       route_find_groups(ex->gl->gen->routes, w->routes, ex->route, &rr);
 }
 
+static bool may_log(const struct worker *w, uint64_t *logged_us)
+{
+	if (*logged_us && w->loop.now_us - *logged_us <= LOG_US)
+		return false;
+	*logged_us = w->loop.now_us;
+	return true;
+}
+
 /* No way is known for it; because of a regex that gave up rather than for `outcome`? */
 static void refuse_route(struct exchange *ex, enum outcome outcome)
 {
@@ -166,8 +174,7 @@ static void refuse_route(struct exchange *ex, enum outcome outcome)
 		exchange_end(ex, outcome);
 		return;
 	}
-	if (w->regex_logged_us == 0 || w->loop.now_us - w->regex_logged_us > REGEX_LOG_US) {
-		w->regex_logged_us = w->loop.now_us;
+	if (may_log(w, &w->regex_logged_us)) {
 		log_warn("route " VIEW_FMT ": a regular expression reached its limit for a path of "
 			 "%zu bytes; such requests are answered 500 (write it without nested "
 			 "repetitions, or with atomic groups)",
@@ -256,6 +263,33 @@ static void proceed(struct exchange *ex, const struct exchange_request *req, str
 	forward(ex, req, body, complete);
 }
 
+static void log_loop(struct exchange *ex)
+{
+	struct worker *w = ex->worker;
+	if (!may_log(w, &w->loop_logged_us))
+		return;
+	log_warn("listener " VIEW_FMT ": a request has passed weir more than %u times "
+		 "(limits.hops), and is answered 508: a backend is a listener of weir itself, or "
+		 "the client's "
+		 "Via says so",
+		 VIEW_ARG(ex->listener->name), ex->listener->limits.hops);
+}
+
+/* After the hops that it says it has had, or may have. */
+static bool may_go_on(struct exchange *ex)
+{
+	struct message *msg = &ex->worker->req;
+	if (policy_is_loop(ex, msg)) {
+		log_loop(ex);
+		exchange_end(ex, OUTCOME_loop);
+		return false;
+	}
+	if (policy_max_forwards(ex, msg))
+		return true;
+	exchange_answered(ex, reply_final(ex), OUTCOME_local);
+	return false;
+}
+
 /* Its head is known and at hand. */
 static void begin(struct exchange *ex, const struct exchange_request *req, struct span body,
 		  bool complete)
@@ -270,10 +304,8 @@ static void begin(struct exchange *ex, const struct exchange_request *req, struc
 		exchange_end(ex, OUTCOME_misdirected);
 		return;
 	}
-	if (unlikely(w->req.ids & HDR_BIT(MAX_FORWARDS)) && !policy_max_forwards(ex, &w->req)) {
-		exchange_answered(ex, reply_final(ex), OUTCOME_local);
+	if (unlikely(w->req.ids & (HDR_BIT(MAX_FORWARDS) | HDR_BIT(VIA))) && !may_go_on(ex))
 		return;
-	}
 	if (unlikely(ex->gl->gen->acme.len) && challenge_asks(&w->req)) {
 		exchange_answered(ex, reply_challenge(ex), OUTCOME_local);
 		return;

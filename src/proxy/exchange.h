@@ -129,6 +129,7 @@ struct exchange {
 	void *client;                        /* the connection, for client_ops */
 	void (*ended)(struct exchange *ex);  /* of exchange_request */
 	struct gen_local *gl;                /* counted */
+	struct gen_local *pools; /* counted; `view` is of this newer one; NULL: of `gl` */
 	const struct conf_route *route;
 	const struct conf_listener *listener;
 	uint64_t total_deadline_us; /* 0: none */
@@ -158,6 +159,7 @@ struct exchange {
 	uint16_t n_retries;
 	uint16_t n_replaced; /* sent again to the same backend: its kept connection was closed */
 	uint8_t stratum;     /* of what is asked, see pool/odd.h */
+	bool asks_less;      /* for a part, or for what has changed */
 
 	/* the request */
 	struct span direct;        /* head and body still in the receive area; or empty */
@@ -166,6 +168,7 @@ struct exchange {
 	struct buf *gathered_tail; /* and the trailer section; owns */
 	uint64_t gathered_us;      /* of dawdle_us: before there was a backend */
 	uint32_t req_head_len;     /* of `req` */
+	uint64_t never;            /* of its fields: see message.h */
 	enum method method;
 	uint8_t client_minor; /* HTTP/1.x of the client */
 	bool client_h2;       /* it speaks HTTP/2 */
@@ -180,7 +183,6 @@ struct exchange {
 	bool wants_json;      /* Accept prefers JSON: error answers */
 	bool close_client;    /* the client's connection cannot go on */
 	bool wants_upgrade;   /* Upgrade was asked for */
-	bool wants_websocket; /* to websocket, which HTTP/2 has a way for */
 	bool client_eof;      /* TUNNEL: the client ended its direction */
 	bool backend_eof;     /* TUNNEL: the backend did */
 
@@ -208,7 +210,7 @@ struct exchange {
 	uint64_t bytes_in, bytes_out;
 	uint64_t body_out;          /* of bytes_out: payload */
 	uint64_t in_seen, out_seen; /* bytes_in and body_out before the last event: see bulk.h */
-	struct backend *backend;    /* of the last attempt; valid while gl is held */
+	struct backend *backend;    /* of the last attempt; valid while gl and pools are held */
 	struct trace *trace;        /* while tracing is on; owns */
 	struct asking *held;        /* ASKING: the head, and who is asked; owns */
 	/* its head is at hand, in worker->req: this came with it; else NULL */
@@ -405,6 +407,8 @@ void policy_response_trailers(struct exchange *ex, struct message *msg);
 struct view policy_date(struct worker *w);
 /* Max-Forwards counts one less; false: the request ends here (RFC 9110 7.6.2). */
 bool policy_max_forwards(struct exchange *ex, struct message *msg);
+/* Via names as many weirs as limits.hops allows, or more: it goes round. */
+bool policy_is_loop(const struct exchange *ex, struct message *msg);
 /* Whether a request for this authority belongs on a connection made for tls->sni. */
 bool policy_is_for(const struct tls_info *tls, struct view authority);
 /* Content-Type is that of gRPC itself: not of gRPC-Web, which has errors of HTTP. */

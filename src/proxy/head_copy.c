@@ -11,10 +11,23 @@ static size_t text_len(const struct header *h)
 	return h->line_len ? h->line_len : h->name.len + h->value.len;
 }
 
+/* What a head says beside its fields: counted and copied by the same list. */
+static const size_t texts_at[] = {
+    offsetof(struct message, method_text), offsetof(struct message, target),
+    offsetof(struct message, scheme),      offsetof(struct message, authority),
+    offsetof(struct message, path),        offsetof(struct message, reason),
+};
+
+static const struct view *text_of(const struct message *msg, size_t i)
+{
+	return (const void *)((const char *)msg + texts_at[i]);
+}
+
 static size_t head_len(const struct message *msg)
 {
-	size_t len = msg->method_text.len + msg->target.len + msg->scheme.len + msg->authority.len +
-		     msg->path.len;
+	size_t len = 0;
+	for (size_t i = 0; i < ARRAY_LEN(texts_at); i++)
+		len += text_of(msg, i)->len;
 	for (uint32_t i = 0; i < msg->n_headers; i++)
 		len += text_len(&msg->headers[i]);
 	return len;
@@ -51,12 +64,9 @@ static size_t table_size(uint32_t n)
 static void copy_head(struct message *out, const struct message *msg, char *texts)
 {
 	memcpy(out, msg, table_size(0));
-	out->method_text = copy(&texts, msg->method_text);
-	out->target = copy(&texts, msg->target);
-	out->scheme = copy(&texts, msg->scheme);
-	out->authority = copy(&texts, msg->authority);
-	out->path = copy(&texts, msg->path);
-	out->reason = copy(&texts, msg->reason);
+	for (size_t i = 0; i < ARRAY_LEN(texts_at); i++)
+		*(struct view *)(void *)((char *)out + texts_at[i]) =
+		    copy(&texts, *text_of(msg, i));
 	out->n_headers = 0;
 	for (uint32_t i = 0; i < msg->n_headers; i++) {
 		struct header *h = &out->headers[out->n_headers];

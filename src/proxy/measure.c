@@ -4,10 +4,12 @@
  * recorded where readers look for it.  Every microsecond of the total is in
  * exactly one phase; `self` is what no other phase explains, our own time.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "exchange.h"
 #include "trace.h"
+#include "weir/base/clock.h"
 
 /* ---- phases ---- */
 
@@ -84,6 +86,7 @@ static void note_slow(const struct exchange *ex, struct slow_ring *ring,
 {
 	struct slow_record r = {
 	    .ended_us = ex->last_byte_us,
+	    .at_us = clock_wall_us() - (clock_us() - ex->last_byte_us),
 	    .outcome = outcome_row(ex->outcome)->name,
 	    .in_flight = ex->at->lease.others,
 	    .queue_length = ex->queue_met,
@@ -100,16 +103,24 @@ static void note_slow(const struct exchange *ex, struct slow_ring *ring,
 	slow_put(ring, &r);
 }
 
-/* The ring of this backend on this worker; NULL without memory. */
-static struct slow_ring *slow_ring_of(struct backend_local *bl)
+static struct slow_ring *make_slow_ring(struct backend *b)
 {
-	struct slow_ring *ring = atomic_load_explicit(&bl->slow, memory_order_relaxed);
-	if (likely(ring != NULL))
-		return ring;
-	ring = slow_ring_new();
+	struct slow_ring *ring = slow_ring_new(), *theirs = NULL;
+	if (!ring)
+		return NULL;
 	/* release: whoever sees the pointer sees the zeroes behind it */
-	atomic_store_explicit(&bl->slow, ring, memory_order_release);
-	return ring;
+	if (atomic_compare_exchange_strong_explicit(&b->slow, &theirs, ring, memory_order_release,
+						    memory_order_acquire))
+		return ring;
+	free(ring);
+	return theirs;
+}
+
+/* The ring of this backend; NULL without memory. */
+static inline struct slow_ring *slow_ring_of(struct backend *b)
+{
+	struct slow_ring *ring = atomic_load_explicit(&b->slow, memory_order_acquire);
+	return likely(ring != NULL) ? ring : make_slow_ring(b);
 }
 
 /* ---- routes and listeners ---- */
@@ -178,7 +189,7 @@ void exchange_measure(struct exchange *ex)
 	divide(ex, ex->last_byte_us, us);
 	if (likely(set != NULL))
 		record(ex, set, us);
-	struct slow_ring *ring = slow_ring_of(bl);
+	struct slow_ring *ring = slow_ring_of(ex->backend);
 	if (ring && slow_wants(ring, us[PHASE_total], ex->last_byte_us))
 		note_slow(ex, ring, us);
 }

@@ -30,6 +30,75 @@ static void on_shed(struct waiter *waiter)
 	exchange_end(ex, OUTCOME_queue_shed);
 }
 
+/* ---- in a newer generation ---- */
+
+/* Index + 1 of the same member in another pool, 0: it is not there. */
+static uint32_t same_in(const struct pool *pool, const struct pool *old, uint32_t index1)
+{
+	return (uint32_t)(pool_backend_index(pool, old->backends[index1 - 1]->name) + 1);
+}
+
+/* Who has been tried, as far as they are still there. */
+static void renew_tried(struct pool_tried *tried, const struct pool *pool, const struct pool *old)
+{
+	uint32_t n = 0;
+	for (uint32_t i = 0; i < tried->n; i++) {
+		uint32_t same = same_in(pool, old, tried->index[i] + 1);
+		if (same)
+			tried->index[n++] = same - 1;
+	}
+	tried->n = n;
+}
+
+/*
+ * From now on the exchange takes a backend of the newest generation; everything else is as its
+ * own has it.  False, and nothing changes: its pin's backend is not there, or it has been at one
+ * that may be there no longer once ex->pools is let go.
+ */
+static bool renew(struct exchange *ex, struct pool_view *view)
+{
+	const struct pool *pool = view->pool, *old = ex->view->pool;
+	uint32_t pin = ex->pin && pool->conf->sticky.on ? same_in(pool, old, ex->pin) : 0;
+	if (view == ex->view || (ex->pin && !pin) || (ex->pools && ex->backend))
+		return false;
+	renew_tried(&ex->tried, pool, old);
+	ex->pin = pin;
+	if (ex->pin_given)
+		ex->pin_given = same_in(pool, old, ex->pin_given);
+	if (!pool->fallback)
+		ex->hash_key = 0;
+	if (ex->pools)
+		gen_put(ex->pools);
+	ex->pools = gen_get(ex->worker->gen);
+	ex->view = view;
+	return true;
+}
+
+static void on_renew(struct waiter *waiter, struct pool_view *view)
+{
+	struct exchange *ex = container_of(waiter, struct exchange, waiter);
+	check_magic(ex, EXCHANGE_MAGIC);
+	if (!renew(ex, view))
+		return;
+	waiter->view = ex->view;
+	waiter->key = ex->hash_key;
+	waiter->only = ex->pin;
+}
+
+/* It is about to wait, or to try again: for what there is now. */
+static bool renew_late(struct exchange *ex)
+{
+	struct gen_local *gl = ex->worker->gen;
+	if (likely(gl == (ex->pools ? ex->pools : ex->gl)) || !gl)
+		return false;
+	for (uint32_t p = 0; p < gl->gen->n_pools; p++)
+		if (gl->views[p].sl == ex->view->sl)
+			return renew(ex, &gl->views[p]);
+	return false;
+}
+
+/* ---- waiting ---- */
+
 bool place_elsewhere(struct exchange *ex)
 {
 	if (!pin_take_elsewhere(ex))
@@ -44,7 +113,12 @@ void place_wait(struct exchange *ex, enum pool_verdict why)
 		exchange_end(ex, OUTCOME_no_memory);
 		return;
 	}
+	if (unlikely(renew_late(ex)) && (why = place_take(ex)) == POOL_TAKEN) {
+		place_start(ex);
+		return;
+	}
 	ex->waiter.ready = on_lease;
+	ex->waiter.renew = on_renew;
 	ex->waiter.tried = &ex->tried;
 	ex->waiter.key = ex->hash_key;
 	ex->waiter.only = ex->pin;
@@ -80,4 +154,10 @@ bool place_seek(struct exchange *ex)
 	else if (verdict != POOL_EMPTY)
 		place_wait(ex, verdict);
 	return verdict != POOL_EMPTY;
+}
+
+bool place_again(struct exchange *ex)
+{
+	renew_late(ex);
+	return place_seek(ex);
 }

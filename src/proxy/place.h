@@ -10,6 +10,8 @@
  * there; else the exchange may have ended already.
  */
 bool place_seek(struct exchange *ex);
+/* The same for a further try, which begins now: with what there is since a reload. */
+bool place_again(struct exchange *ex);
 /* The pick alone, into ex->at->lease. */
 enum pool_verdict place_take(struct exchange *ex);
 /* With a lease: connects and sends.  The exchange may have ended when this returns. */

@@ -194,6 +194,27 @@ bool policy_max_forwards(struct exchange *ex, struct message *msg)
 	return true;
 }
 
+/* "1.1 weir", "HTTP/2 weir (comment)": received-protocol and received-by (RFC 9110 7.6.3). */
+static bool is_weir(struct view element)
+{
+	const struct view name = VIEW("weir");
+	ptrdiff_t space = view_chr(element, ' ');
+	struct view by = space < 0 ? VIEW_NONE : view_trim(view_skip(element, (size_t)space));
+	return view_istarts(by, name) && (by.len == name.len || by.ptr[name.len] == ' ');
+}
+
+/* The element of this hop is among those of the request by now. */
+bool policy_is_loop(const struct exchange *ex, struct message *msg)
+{
+	uint32_t n = 0, most = ex->listener->limits.hops;
+	for (uint32_t i = 0; i < msg->n_headers; i++) {
+		struct view rest = msg->headers[i].value, element;
+		while (msg->headers[i].id == HDR_VIA && view_next_token(&rest, &element))
+			n += is_weir(element);
+	}
+	return most && n > most;
+}
+
 /* Ports make no difference; those who sent no name mean the default. */
 bool policy_is_for(const struct tls_info *tls, struct view authority)
 {

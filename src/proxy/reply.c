@@ -10,6 +10,7 @@
 
 #include "weir/base/check.h"
 #include "weir/base/json.h"
+#include "weir/http/field.h"
 
 /* Longest body of an error page. */
 #define PAGE_MAX 1024
@@ -35,6 +36,19 @@ size_t reply_page(const struct reply_page *page, char *out, size_t cap)
 	json_object_end(&j);
 	str_char(&s, '\n');
 	return s.len;
+}
+
+struct view reply_page_type(const struct reply_page *page)
+{
+	return page->json ? VIEW("application/json") : VIEW("text/plain; charset=utf-8");
+}
+
+void reply_page_begin(struct reply_page *page, struct worker *w, struct message *req,
+		      char id[REQUEST_ID_MAX])
+{
+	struct header *accept = req ? message_find(req, HDR_ACCEPT) : NULL;
+	page->request_id = view_of(id, policy_make_id(w, id));
+	page->json = accept && policy_prefers_json(accept->value);
 }
 
 /* Takes worker->resp until send_reply. */
@@ -232,9 +246,7 @@ static enum io reply_outcome(struct exchange *ex, enum outcome outcome,
 	}
 	begin_response(w, extra->status, body.len);
 	add_field(&w->resp, HDR_CONTENT_TYPE, VIEW("Content-Type"),
-		  page.json ? VIEW("application/json")
-		  : own     ? own->content_type
-			    : VIEW("text/plain; charset=utf-8"));
+		  own ? own->content_type : reply_page_type(&page));
 	add_field(&w->resp, HDR_X_REQUEST_ID, VIEW("X-Request-ID"), id);
 	for (unsigned i = 0; i < extra->n_fields; i++)
 		w->resp.headers[w->resp.n_headers++] = extra->fields[i];
@@ -272,27 +284,6 @@ enum io reply_filter(struct exchange *ex, enum outcome outcome, const struct fil
 			     });
 }
 
-/* What of an answer speaks to the client, and not about a connection or a body's coding. */
-static bool is_for_client(const struct header *h)
-{
-	static const struct view others[] = {VIEW("Cache-Control"), VIEW("Content-Encoding"),
-					     VIEW("Content-Language")};
-	switch (h->id) {
-	case HDR_LOCATION:
-	case HDR_SET_COOKIE:
-	case HDR_WWW_AUTHENTICATE:
-	case HDR_CONTENT_TYPE:
-	case HDR_RETRY_AFTER:
-		return !h->drop;
-	default:
-		break;
-	}
-	for (size_t i = 0; i < ARRAY_LEN(others); i++)
-		if (view_ieq(h->name, others[i]))
-			return !h->drop;
-	return false;
-}
-
 enum io reply_heard(struct exchange *ex, enum outcome outcome, const struct filter_heard *heard)
 {
 	struct message *resp = &ex->worker->resp;
@@ -302,7 +293,7 @@ enum io reply_heard(struct exchange *ex, enum outcome outcome, const struct filt
 	begin_response(ex->worker, heard->head->status, heard->body.len);
 	for (uint32_t i = 0; i < heard->head->n_headers; i++) {
 		const struct header *h = &heard->head->headers[i];
-		if (is_for_client(h))
+		if (field_is_for_client(h))
 			add_field(resp, (enum hdr_id)h->id, h->name, h->value);
 	}
 	add_field(resp, HDR_X_REQUEST_ID, VIEW("X-Request-ID"),

@@ -20,6 +20,14 @@ extern const struct view reject_allow;
 
 /* Writes the page; returns its length, less than `cap`. */
 size_t reply_page(const struct reply_page *page, char *out, size_t cap);
+/* Its Content-Type. */
+struct view reply_page_type(const struct reply_page *page);
+/*
+ * A request that never becomes an exchange: gives the page an identifier, which lies in `id`, and
+ * the form that its head asks for (NULL: there is none, or it could not be read).
+ */
+void reply_page_begin(struct reply_page *page, struct worker *w, struct message *req,
+		      char id[REQUEST_ID_MAX]);
 
 /*
  * Gives the client an answer of weir itself, as client_ops->head does; the caller ends

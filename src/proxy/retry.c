@@ -69,7 +69,7 @@ static enum sent sent_of(const struct attempt *at)
 		return SENT_RELAYED;
 	if (!ex->replayable)
 		return SENT_ONCE;
-	if (at->unsent && !at->resp_started)
+	if ((at->unsent || at->unseen) && !at->resp_started)
 		return SENT_NOTHING;
 	if (!method_is_idempotent(ex->method))
 		return SENT_ONCE;
@@ -100,23 +100,25 @@ static const uint8_t actions[][N_SENT] = {
 /* With `retry: off` no byte of a request is sent a second time. */
 static bool may_replace(const struct attempt *at)
 {
-	bool was_sent = !at->unsent || at->counted;
-	return at->ops && at->reused && !at->stale_retried &&
-	       (at->ex->view->pool->conf->retry.on || !was_sent);
+	return at->ex->view->pool->conf->retry.on || at->unsent;
 }
 
 /* The kept connection was closed already: the same backend, a fresh connection. */
 static bool replace(struct attempt *at)
 {
-	if (!may_replace(at))
+	if (!at->ops || !at->reused || at->stale_retried)
 		return false;
 	counter_add(&at->local->counters.stale_reuses, 1);
+	if (!may_replace(at))
+		return false;
+	counter_add(&at->local->counters.replaced, 1);
 	at->ex->n_replaced++;
 	attempt_keep_times(at);
 	attempt_disconnect(at);
 	if (unlikely(at->ex->trace != NULL))
 		trace_replaced(at);
 	at->stale_retried = true;
+	at->unseen = false;
 	attempt_connect(at, false);
 	return true;
 }

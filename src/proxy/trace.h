@@ -34,7 +34,8 @@ struct trace {
 	uint8_t n_attempts, n_lost;
 	uint16_t stamp_at; /* where in the head the span id is, 0: nowhere */
 	struct buf *note;  /* texts, with `sampled`; owns */
-	struct backend *backends[TRACE_ATTEMPTS_MAX]; /* borrowed while ex->gl is held */
+	/* borrowed while ex->gl and ex->pools are held */
+	struct backend *backends[TRACE_ATTEMPTS_MAX];
 	struct trace_attempt attempts[TRACE_ATTEMPTS_MAX];
 };
 

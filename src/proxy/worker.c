@@ -237,9 +237,11 @@ void worker_adopt(struct worker *w, struct gen_local *gl)
 	w->gathered.limit = gl->gen->conf->request_buffer_bytes;
 	w->h2_windows.limit = gl->gen->conf->h2_window_bytes;
 	list_push_back(&w->gens, &gl->link);
-	for (uint32_t p = 0; p < gl->gen->n_pools; p++)
+	for (uint32_t p = 0; p < gl->gen->n_pools; p++) {
 		if (pool_view_refresh(&gl->views[p])) /* a state may have changed since */
 			worker_refresh_later(w, WORKER_REFRESH_US);
+		pool_queue_renew(&gl->views[p]);
+	}
 	if (!w->draining) {
 		listen_adopt(w);
 		atomic_store(&w->takes_handovers, true);

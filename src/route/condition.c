@@ -66,37 +66,14 @@ static enum regex_result cookie_holds(const struct conf_pair *want, const pcre2_
 	return REGEX_NO;
 }
 
-/* The next byte of v with %XX decoded; a '%' that begins no such thing is itself. */
-static int next_byte(struct view *v)
-{
-	const char *p = v->ptr;
-	if (p[0] == '%' && v->len > 2 && hex_value(p[1]) >= 0 && hex_value(p[2]) >= 0) {
-		*v = view_skip(*v, 3);
-		return hex_value(p[1]) << 4 | hex_value(p[2]);
-	}
-	*v = view_skip(*v, 1);
-	return (unsigned char)p[0];
-}
-
-static bool decoded_eq(struct view a, struct view b)
-{
-	while (a.len && b.len)
-		if (next_byte(&a) != next_byte(&b))
-			return false;
-	return a.len == b.len;
-}
-
 /* The value decoded, for a regex; without memory nobody knows. */
 static enum regex_result decoded_match(const pcre2_code *regex, struct view value,
 				       struct route_scratch *scratch)
 {
 	char *room = scratch_value(scratch, value.len);
-	size_t n = 0;
 	if (!room)
 		return REGEX_GAVE_UP;
-	while (value.len)
-		room[n++] = (char)next_byte(&value);
-	return regex_match(regex, &scratch->regex, view_of(room, n));
+	return regex_match(regex, &scratch->regex, argument_decode(value, room));
 }
 
 /* Any argument of that name; "a" without '=' has the empty value. */
@@ -113,11 +90,11 @@ static enum regex_result argument_holds(const struct conf_pair *want, const pcre
 		ptrdiff_t eq = view_chr(pair, '=');
 		struct view name = eq < 0 ? pair : view_head(pair, (size_t)eq);
 		struct view value = view_skip(pair, eq < 0 ? pair.len : (size_t)eq + 1);
-		if (!pair.len || !decoded_eq(name, want->name))
+		if (!pair.len || !argument_eq(name, want->name))
 			continue;
 		if (regex)
 			result = decoded_match(regex, value, l->scratch);
-		else if (any || decoded_eq(value, want->value))
+		else if (any || argument_eq(value, want->value))
 			result = REGEX_YES;
 	}
 	return result;

@@ -96,6 +96,40 @@ struct view path_normalise(struct view path, char *room)
 	return view_of(room, out.len);
 }
 
+/* The next byte with %XX decoded; a '%' that begins no such thing is itself. */
+static int decoded_byte(struct view *v)
+{
+	const char *p = v->ptr;
+	if (p[0] == '%' && v->len > 2 && hex_value(p[1]) >= 0 && hex_value(p[2]) >= 0) {
+		*v = view_skip(*v, 3);
+		return hex_value(p[1]) << 4 | hex_value(p[2]);
+	}
+	*v = view_skip(*v, 1);
+	return (unsigned char)p[0];
+}
+
+bool argument_eq(struct view sent, struct view wanted)
+{
+	while (sent.len && wanted.len) {
+		bool plus = sent.ptr[0] == '+';
+		int is = decoded_byte(&sent), want = decoded_byte(&wanted);
+		if (is != want && !(plus && want == ' '))
+			return false;
+	}
+	return sent.len == wanted.len;
+}
+
+struct view argument_decode(struct view value, char *room)
+{
+	size_t n = 0;
+	while (value.len) {
+		bool plus = value.ptr[0] == '+';
+		int byte = decoded_byte(&value);
+		room[n++] = plus ? ' ' : (char)byte;
+	}
+	return view_of(room, n);
+}
+
 /* Where a ":port" begins, or the length: "a:80", "[::1]:80", but not "::1". */
 static size_t before_port(struct view host)
 {

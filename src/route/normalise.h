@@ -21,6 +21,12 @@ bool path_is_normal(struct view path);
 /* Into `room` of at least path.len bytes; the result never is longer. */
 struct view path_normalise(struct view path, char *room);
 
+/* Names or values of arguments.  A '+' that was sent is a blank to most servers, and itself to
+ * some: it is met by both. */
+bool argument_eq(struct view sent, struct view wanted);
+/* An argument's value as servers read it, '+' as a blank; `room` as above. */
+struct view argument_decode(struct view value, char *room);
+
 /* Names longer than this are no DNS names (RFC 1035 2.3.4) and match no host. */
 #define HOST_MAX 255
 

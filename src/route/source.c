@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "normalise.h"
 #include "weir/route/value.h"
 
 /* The network part of an IPv6 address: what lies below is the client's to choose. */
@@ -32,18 +33,33 @@ static struct view host_text(struct view authority, char out[SOURCE_ROOM])
 	return view_of(out, host.len);
 }
 
-/* As it stands: encoded, if it is. */
-static struct view query_text(struct view query, struct view name)
+/*
+ * Decoded, as the backend will: else whoever writes the same in another way is another one.
+ * What has been encoded and is longer than the room is nobody's.
+ */
+static struct view query_text(struct view query, struct view name, char room[SOURCE_ROOM])
 {
 	while (query.len) {
 		ptrdiff_t end = view_chr(query, '&');
 		struct view pair = end < 0 ? query : view_head(query, (size_t)end);
+		ptrdiff_t eq = view_chr(pair, '=');
 		query = view_skip(query, pair.len + 1);
-		if (pair.len > name.len && pair.ptr[name.len] == '=' &&
-		    view_eq(view_head(pair, name.len), name))
-			return view_skip(pair, name.len + 1);
+		if (eq < 0 || !argument_eq(view_head(pair, (size_t)eq), name))
+			continue;
+		struct view value = view_skip(pair, (size_t)eq + 1);
+		if (view_chr(value, '%') < 0 && view_chr(value, '+') < 0)
+			return value;
+		return value.len > SOURCE_ROOM ? VIEW_NONE : argument_decode(value, room);
 	}
 	return VIEW_NONE;
+}
+
+/* The form in which routes compare it, for the same reason. */
+static struct view path_text(struct view path, char room[SOURCE_ROOM])
+{
+	if (likely(path_is_normal(path)))
+		return path;
+	return path.len > SOURCE_ROOM ? VIEW_NONE : path_normalise(path, room);
 }
 
 static struct view header_text(struct message *msg, struct view name)
@@ -62,7 +78,7 @@ struct view source_text(enum conf_hash_on on, struct view name, const struct add
 	case CONF_HASH_CLIENT_IP:
 		return client_text(peer, room);
 	case CONF_HASH_PATH:
-		return path;
+		return path_text(path, room);
 	case CONF_HASH_URI:
 		return msg->path;
 	case CONF_HASH_HOST:
@@ -72,7 +88,7 @@ struct view source_text(enum conf_hash_on on, struct view name, const struct add
 	case CONF_HASH_COOKIE:
 		return value_of_cookie(msg, name);
 	case CONF_HASH_QUERY:
-		return query_text(query, name);
+		return query_text(query, name, room);
 	}
 	return VIEW_NONE;
 }

@@ -9,8 +9,12 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "weir/base/file.h"
+
+#define VFS "weir"
 /* "weir" */
 #define APPLICATION 0x77656972
 #define FORM "1"
@@ -122,26 +126,68 @@ static int prepare_all(struct db *db)
 	return SQLITE_OK;
 }
 
-/* The files that SQLite makes beside it get the mode of this one. */
-static int make_file(const char *path)
+/*
+ * SQLite knows files by name only: it gets one that leads through the descriptor of the
+ * directory, which it is not to resolve.
+ */
+static int keep_name(sqlite3_vfs *vfs, const char *name, int size, char *out)
 {
-	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	(void)vfs;
+	return snprintf(out, (size_t)size, "%s", name) < size ? SQLITE_OK : SQLITE_CANTOPEN;
+}
+
+static int use_names_as_they_are(void)
+{
+	static sqlite3_vfs vfs;
+	const sqlite3_vfs *usual = sqlite3_vfs_find(NULL);
+	if (vfs.zName)
+		return SQLITE_OK;
+	if (!usual)
+		return SQLITE_ERROR;
+	vfs = *usual;
+	vfs.pNext = NULL;
+	vfs.zName = VFS;
+	vfs.xFullPathname = keep_name;
+	return sqlite3_vfs_register(&vfs, 0);
+}
+
+/* What another name leads to, too, is somebody else's. */
+static bool is_ours(int fd)
+{
+	struct stat st;
+	return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink == 1;
+}
+
+/* The files that SQLite makes beside it get the mode of this one. */
+static int make_file(struct db *db, const char **name)
+{
+	db->directory = file_open_directory(db->path, name);
+	if (db->directory < 0)
+		return SQLITE_CANTOPEN;
+	int fd = openat(db->directory, *name,
+			O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0600);
 	if (fd < 0)
 		return errno == ENOSPC ? SQLITE_FULL : SQLITE_CANTOPEN;
+	bool ours = is_ours(fd);
 	close(fd);
-	return SQLITE_OK;
+	return ours ? SQLITE_OK : SQLITE_CANTOPEN;
 }
 
 int db_open(struct db *db)
 {
 	bool fresh;
-	int rc = make_file(db->path);
-	if (rc)
-		return rc;
-	rc = sqlite3_open_v2(db->path, &db->handle,
-			     SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW |
-				 SQLITE_OPEN_EXRESCODE,
-			     NULL);
+	char way[64 + NAME_MAX];
+	const char *name;
+	int rc = make_file(db, &name);
+	if (!rc)
+		rc = use_names_as_they_are();
+	if (!rc) {
+		snprintf(way, sizeof(way), "/proc/self/fd/%d/%s", db->directory, name);
+		rc = sqlite3_open_v2(way, &db->handle,
+				     SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX |
+					 SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_EXRESCODE,
+				     VFS);
+	}
 	if (!rc)
 		rc = sqlite3_busy_timeout(db->handle, BUSY_MS);
 	if (!rc)
@@ -163,6 +209,9 @@ void db_close(struct db *db)
 	}
 	sqlite3_close_v2(db->handle);
 	db->handle = NULL;
+	if (db->directory >= 0)
+		close(db->directory);
+	db->directory = -1;
 }
 
 bool db_is_broken(int rc)
@@ -175,15 +224,20 @@ bool db_is_broken(int rc)
 void db_move_aside(struct db *db)
 {
 	static const char *const beside[] = {"-wal", "-shm"};
-	char to[PATH_MAX], name[PATH_MAX];
+	char other[NAME_MAX + 1];
+	const char *name;
 	db_close(db);
-	snprintf(to, sizeof(to), "%s.broken", db->path);
-	if (rename(db->path, to))
-		unlink(db->path);
+	int dir = file_open_directory(db->path, &name);
+	if (dir < 0)
+		return;
+	snprintf(other, sizeof(other), "%s.broken", name);
+	if (renameat(dir, name, dir, other))
+		unlinkat(dir, name, 0);
 	for (size_t i = 0; i < 2; i++) {
-		snprintf(name, sizeof(name), "%s%s", db->path, beside[i]);
-		unlink(name);
+		snprintf(other, sizeof(other), "%s%s", name, beside[i]);
+		unlinkat(dir, other, 0);
 	}
+	close(dir);
 }
 
 /* ---- statements ---- */

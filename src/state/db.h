@@ -43,6 +43,7 @@ struct db {
 	sqlite3 *handle; /* owns; NULL: closed */
 	sqlite3_stmt *statements[N_DB_STATEMENTS];
 	const char *path; /* borrows */
+	int directory;    /* of the file, owns; -1: none */
 	uint64_t bytes_max, history_s;
 };
 

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +18,7 @@
 #include "weir/base/list.h"
 #include "weir/base/log.h"
 #include "weir/base/pack.h"
+#include "weir/base/thread.h"
 
 #ifdef WEIR_SQLITE
 
@@ -365,25 +365,22 @@ static void release(struct state *s)
 
 struct state *state_new(const struct state_options *options, struct str *why)
 {
-	sigset_t all, before;
 	struct state *s = calloc(1, sizeof(*s));
 	check(s != NULL);
 	s->enter = options->enter;
 	s->arg = options->arg;
 	s->directory = strndup(options->directory.ptr, options->directory.len);
 	check(s->directory && asprintf(&s->path, "%s/history.db", s->directory) > 0);
-	s->db = (struct db){
-	    .path = s->path, .bytes_max = options->bytes_max, .history_s = options->history_s};
+	s->db = (struct db){.path = s->path,
+			    .directory = -1,
+			    .bytes_max = options->bytes_max,
+			    .history_s = options->history_s};
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_cond_init(&s->more, NULL);
 	list_init(&s->queue);
-	sigfillset(&all);
-	pthread_sigmask(SIG_BLOCK, &all, &before); /* signals are the control thread's */
-	int error = pthread_create(&s->thread, NULL, state_main, s);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (!error)
+	if (thread_start(&s->thread, state_main, s))
 		return s;
-	str_printf(why, "cannot start the thread that keeps the history: %s", strerror(error));
+	str_printf(why, "cannot start the thread that keeps the history: %s", strerror(errno));
 	release(s);
 	return NULL;
 }

@@ -357,13 +357,20 @@ static bool has_runs(const struct fit *f, const struct fit_point *p, size_t m)
 	return var > 0 && (runs - mean) / sqrt(var) < -1.96;
 }
 
+/* All of few workers were seen at work, with others waiting for them: more load says no more. */
+static bool is_seen_whole(const struct fit *f)
+{
+	return f->model == FIT_WORKERS && f->workers.saturated &&
+	       f->workers.c_low == f->workers.c_high && f->n_max >= FIT_MIN_WAITING * f->workers.c;
+}
+
 static const char *refusal_of(const struct fit *f, const struct fit_point *p, size_t m)
 {
 	if (m < FIT_MIN_BINS)
 		return "fewer than 6 levels of load with 30 completions each were seen";
 	if (f->n_min > FIT_MAX_LOWEST)
 		return "it was never seen with one or two requests in flight";
-	if (f->n_max / f->n_min < FIT_MIN_RANGE)
+	if (f->n_max / f->n_min < FIT_MIN_RANGE && !is_seen_whole(f))
 		return "the load has varied by less than a factor of 8";
 	if (f->model == FIT_NONE)
 		return "no model could be fitted";

@@ -3,13 +3,14 @@
  * What another number of backends, or another load, would change.
  *
  * Workers with a queue: the pool is simulated with the service times that were measured
- * (replay.c), a few runs at each look, and the last looks' runs make the interval: they
- * differ as minutes do.  The universal law: a birth-death chain whose death rates are the
- * fitted curve, and service times stretched by what company costs at each state.  Demand is
- * what arrives, never what is completed: a full pool completes what it can, and one more
- * would always seem to be enough.
+ * (replay.c), a few runs at each look; the last looks' runs make the interval, together with
+ * what few service times say of a quantile by chance.  The universal law: a birth-death chain whose
+ * death rates are the fitted curve, and service times stretched by what company costs at each
+ * state.  Demand is what arrives, never what is completed: a full pool completes what it can, and
+ * one more would always seem to be enough.
  *
- * Today is predicted, too: how far it is off widens what is said about tomorrow.
+ * Today is predicted, too, and what it is off corrects what is said about tomorrow: as much
+ * as the service times may be off, and as little as today itself varies.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -20,16 +21,25 @@
 #define STATES_MAX 2048
 #define OVERLOAD 0.97 /* from here on a queue has no steady state worth a number */
 #define CARRIED 1.03  /* more arrives than can be done: then what arrives is the demand */
-#define HEAVY 0.9     /* above it queues settle slowly and balancing is imperfect */
-#define RUNS 8        /* at each look */
+#define HEAVY 0.85    /* above it queues settle slowly and balancing is imperfect */
+#define RUNS 8        /* at the first look; then some more at each, the oldest make room */
+#define RUNS_MORE 3
+#define EIGHT_OF_TEN 1.28   /* standard deviations */
+#define OF_RUNS 0.25        /* a run is shorter than the minutes that are meant, and varies more */
+#define OF_APART 0.4        /* queues of their own are remembered longer than one of all together */
+#define RUN_REQUESTS 3000.0 /* of a run, about: what is seen today may be of more */
+#define OFF_MIN 0.03        /* no quantile of service times is surer */
+#define BUCKET 0.01         /* half of what a quantile of a histogram can be told apart by */
 #define MARGIN_LAW 0.25
-#define MARGIN_OTHERS 0.25 /* their levels are estimated */
-#define BURSTS 0.15        /* of the rate of seconds: less is carried by queues of a second */
-#define UNEVEN 4           /* squared variation of service times */
-#define MUCH_MORE 1.2      /* load than was seen with them */
-#define P99_SAMPLES 1000
-#define SETTLE_US (UINT64_C(15) * 1000000)
-#define SCORE_US (UINT64_C(300) * 1000000) /* with fewer samples than wanted, not later */
+#define OFF_OTHERS 0.16 /* their levels are estimated: the model may be off by so much */
+#define OTHERS 0.05     /* share of what comes: fewer are not noticed */
+#define BURSTS 0.15     /* of the rate of seconds: less is carried by queues of a second */
+#define UNEVEN 4        /* squared variation of service times */
+#define UNEVEN_BUSY 1.7 /* where queues make more of it */
+#define BUSY 0.8
+#define MUCH_MORE 1.2 /* load than was seen with them */
+#define ALIKE 0.2     /* loads that differ by less are one that swings */
+#define SWING_S 10    /* what is slower than that is no burst */
 
 struct answer {
 	double p50_us, p99_us;
@@ -74,6 +84,41 @@ static void predict_usl(const struct scaling *s, bool pooled, double n, double r
 	out->p99_us = stretch_quantile(&s->service, p, stretch, states, 0.99);
 }
 
+/* ---- the load that is meant ---- */
+
+/* Of the last minute, as long as it was like now: its mean, and how it swings about that. */
+struct demand {
+	double rate, swing; /* swing: standard deviation by mean, beyond chance */
+};
+
+static double rate_before(const struct scaling *s, unsigned age_s)
+{
+	double sum = 0;
+	for (unsigned i = 0; i < SWING_S; i++)
+		sum += s->counts[(s->n_counts - 1 - age_s - i) % SCALING_SECONDS];
+	return sum / SWING_S;
+}
+
+static struct demand demand_of(const struct scaling *s)
+{
+	double sum = 0, squares = 0, n = 0;
+	double alike = fmax(ALIKE, 2.5 * s->bursts / sqrt(SWING_S)); /* of chance, with bursts */
+	unsigned known = s->n_counts < SCALING_SECONDS ? s->n_counts : SCALING_SECONDS;
+	for (unsigned age = 0; age + SWING_S <= known; age += SWING_S) {
+		double rate = rate_before(s, age);
+		if (fabs(rate - s->rate) > alike * s->rate)
+			break;
+		sum += rate;
+		squares += rate * rate;
+		n++;
+	}
+	if (n < 2)
+		return (struct demand){s->rate, 0};
+	double mean = sum / n, variance = (squares - sum * mean) / (n - 1);
+	double chance = s->cv2_arrivals * mean / SWING_S;
+	return (struct demand){mean, sqrt(fmax(0, variance - chance)) / mean};
+}
+
 /* ---- c workers ---- */
 
 static double gauss(struct rng *rng)
@@ -115,6 +160,7 @@ static void run_once(struct scaling *s, const struct scaling_input *in,
 	    .elsewhere = s->rate > 0 ? fmin(s->others_rate / s->rate, 1) : 0,
 	    .rate = f->rate / 1e6 * (1 + unsure * gauss(&s->rng)),
 	    .cv2_arrivals = s->cv2_arrivals,
+	    .swing = demand_of(s).swing,
 	};
 	double off = sqrt(fmin(s->cv2_service, 20) / fmax(s->service.n, 1)) / 2;
 	double stretch = stretch_of(s) * exp(fmin(off, 0.2) * gauss(&s->rng));
@@ -123,21 +169,23 @@ static void run_once(struct scaling *s, const struct scaling_input *in,
 	runs->p99_us[runs->n++ % SCALING_RUNS] = r.p99_us;
 }
 
-static int by_value(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-	return x < y ? -1 : x > y;
-}
+/* Mean, and what runs differ by: the standard deviation of logarithms. */
+struct spread_of_runs {
+	double mean, sd;
+};
 
-/* What eight of ten runs lie in. */
-static struct scaling_range range_of_runs(const double *values, unsigned n)
+static struct spread_of_runs spread_of(const double *values, unsigned n)
 {
-	double sorted[SCALING_RUNS];
+	double sum = 0, log_sum = 0, squares = 0;
 	n = n < SCALING_RUNS ? n : SCALING_RUNS;
-	for (unsigned i = 0; i < n; i++)
-		sorted[i] = values[i];
-	qsort(sorted, n, sizeof(*sorted), by_value);
-	return (struct scaling_range){sorted[n / 10], sorted[n / 2], sorted[n - 1 - n / 10]};
+	for (unsigned i = 0; i < n; i++) {
+		double x = log(values[i]);
+		sum += values[i];
+		log_sum += x;
+		squares += x * x;
+	}
+	double mean = log_sum / n;
+	return (struct spread_of_runs){sum / n, sqrt(fmax(squares / n - mean * mean, 0))};
 }
 
 /* ---- intervals ---- */
@@ -145,6 +193,42 @@ static struct scaling_range range_of_runs(const double *values, unsigned n)
 static double clamp(double x, double low, double high)
 {
 	return fmin(fmax(x, low), high);
+}
+
+/* Eight of ten are in it that differ by so much. */
+static struct scaling_range range_about(double mid, double sd, double margin)
+{
+	double times = exp(EIGHT_OF_TEN * sd) * (1 + BUCKET + margin);
+	return (struct scaling_range){mid / times, mid, mid * times};
+}
+
+/* One quantile: what is seen of it now, and what was said that it would be. */
+struct seen {
+	double q, now_us, unsure, of_runs;
+	const double *today, *runs;
+};
+
+/*
+ * What few who were alone say of a quantile is off by chance, today as tomorrow: what is seen
+ * today corrects that, but for what it differs itself from one minute to the next.
+ */
+static struct scaling_range range_of_runs(const struct scaling *s, const struct seen *seen,
+					  unsigned n, bool known, double margin)
+{
+	double low, high, share = 0, by = 0;
+	struct spread_of_runs then = spread_of(seen->runs, n);
+	struct spread_of_runs today = spread_of(seen->today, s->runs_today.n);
+	spread_interval(&s->service, seen->q, &low, &high);
+	double off = fmax(low > 0 ? log(high / low) / 4 : 0, seen->unsure);
+	today.sd *= sqrt(RUN_REQUESTS / fmax(s->now.n, RUN_REQUESTS));
+	if (known && isfinite(today.mean)) {
+		share = off * off / (off * off + today.sd * today.sd);
+		by = share * clamp(log(seen->now_us / today.mean), -M_LN2, M_LN2);
+	}
+	double sd = hypot(seen->of_runs * then.sd, sqrt(1 - share) * off);
+	if (seen->unsure > OFF_MIN) /* what is not known of others differs by what they do */
+		sd = hypot(sd, by / 2);
+	return range_about(then.mean * exp(by), sd, margin);
 }
 
 /* Half of what the model is off today, and wider by the other half on that side. */
@@ -163,6 +247,9 @@ static const char *refusal_of(const struct scaling *s, const struct scaling_inpu
 		return "no backend would be left";
 	if (s->deaf)
 		return "what other nodes send is not known";
+	if (s->closed)
+		return "as many are in flight at all times: who asks seems to wait for his answer "
+		       "before he asks again, and what he would ask of others is not known";
 	if (s->fit.refusal)
 		return s->fit.refusal;
 	if (s->alone.n < SCALING_SAMPLES || s->now.n < SCALING_SAMPLES)
@@ -198,10 +285,15 @@ static const char *refusal_of_demand(const struct scaling *s, double utilisation
 /* What calibration has shown that the models do not know: weir-sim --forecasts. */
 static const char *refusal_of_worlds(const struct scaling *s, const struct scaling_forecast *f)
 {
+	double height = f->utilisation * (1 + M_SQRT2 * demand_of(s).swing);
+	if (height > OVERLOAD)
+		return "where the load swings highest it is about as much as they would take, and "
+		       "how long that lasts is not known";
 	if (s->bursts > BURSTS && f->utilisation * (1 + s->bursts) > OVERLOAD)
 		return "the load comes in bursts that are more than they would take, and how long "
 		       "these last is not known";
-	if (s->cv2_service > UNEVEN && f->rate > MUCH_MORE * s->rate)
+	double uneven = f->utilisation > BUSY ? UNEVEN_BUSY : UNEVEN;
+	if (s->cv2_service > uneven && f->rate > MUCH_MORE * s->rate)
 		return "some requests take so much longer than most that what more load does to "
 		       "the others is not known";
 	return NULL;
@@ -218,10 +310,8 @@ static void forecast_workers(struct scaling *s, const struct scaling_input *in,
 		runs->n = 0;
 		return;
 	}
-	for (int i = 0; i < RUNS; i++)
+	for (int i = runs->n ? RUNS_MORE : RUNS; i > 0; i--)
 		run_once(s, in, times, f, runs);
-	f->p50_us = range_of_runs(runs->p50_us, runs->n);
-	f->p99_us = range_of_runs(runs->p99_us, runs->n);
 }
 
 static void forecast_law(const struct scaling *s, const struct scaling_input *in,
@@ -269,6 +359,28 @@ static double off_by(double seen, const struct scaling_range *said, bool known)
 	return known && said->mid > 0 && isfinite(said->mid) ? clamp(seen / said->mid, 0.5, 2) : 1;
 }
 
+static void give_intervals(const struct scaling *s, bool pooled, struct scaling_forecast *f,
+			   const struct scaling_runs *runs)
+{
+	const struct scaling_forecast *now = &s->today;
+	bool bursts = s->bursts > BURSTS, others = s->others_rate > OTHERS * s->rate;
+	/* what bursts do today more or fewer backends would not do as much */
+	bool known = !now->saturated && !bursts && s->now.n >= FORECAST_P99_SAMPLES;
+	double margin = fmax(f->utilisation - HEAVY, 0) + (bursts ? s->bursts / 4 : 0);
+	double unsure = others ? OFF_OTHERS : OFF_MIN, of_runs = pooled ? OF_RUNS : OF_APART;
+	struct seen p50 = {0.5, s->now.p50_us, unsure, of_runs, s->runs_today.p50_us, runs->p50_us};
+	struct seen p99 = {0.99,    s->now_p99_us,        unsure,
+			   of_runs, s->runs_today.p99_us, runs->p99_us};
+	if (s->fit.model == FIT_WORKERS) {
+		f->p50_us = range_of_runs(s, &p50, runs->n, known, margin);
+		f->p99_us = range_of_runs(s, &p99, runs->n, known, margin);
+		return;
+	}
+	margin += MARGIN_LAW;
+	correct(&f->p50_us, off_by(s->now.p50_us, &now->p50_us, known), margin);
+	correct(&f->p99_us, off_by(s->now_p99_us, &now->p99_us, known), margin);
+}
+
 static void forecast(struct scaling *s, const struct scaling_input *in,
 		     const struct replay_times *times, int at)
 {
@@ -292,75 +404,11 @@ static void forecast(struct scaling *s, const struct scaling_input *in,
 	f->refusal = refusal_of_worlds(s, f);
 	if (f->refusal)
 		return;
-	bool known = !now->saturated && s->now.n >= P99_SAMPLES;
-	double margin = s->fit.model == FIT_WORKERS ? 0.02 : MARGIN_LAW;
-	margin += f->utilisation > HEAVY ? 0.2 : 0;
-	margin += s->rate > 0 ? MARGIN_OTHERS * fmin(s->others_rate / s->rate, 1) : 0;
-	correct(&f->p50_us, off_by(s->now.p50_us, &now->p50_us, known), margin);
-	correct(&f->p99_us, off_by(s->now_p99_us, &now->p99_us, known), margin);
+	give_intervals(s, in->pooled, f, &s->runs[at]);
 	make_possible(s, f);
 }
 
-/* ---- what came of it ---- */
-
-static void remember(struct scaling *s, uint32_t from, uint32_t to, uint64_t now_us)
-{
-	s->pending.at_us = 0;
-	for (int i = 0; i <= FORECAST_DOUBLE; i++) {
-		const struct scaling_forecast *f = &s->forecasts[i];
-		if (f->backends != to || f->refusal || f->saturated || f->p99_us.high <= 0)
-			continue;
-		s->pending = (struct scaling_score){
-		    .at_us = now_us + SETTLE_US,
-		    .from = from,
-		    .to = to,
-		    .rate_then = f->rate,
-		    .p99_us = f->p99_us,
-		    .p50_us = f->p50_us,
-		};
-		s->since = (struct spread){0};
-	}
-}
-
-static bool holds(const struct scaling_score *p)
-{
-	return p->actual_us >= p->p99_us.low && p->actual_us <= p->p99_us.high;
-}
-
-/* Where a thousand do not come in five minutes, the median is what can be compared. */
-static void score(struct scaling *s, uint64_t now_us)
-{
-	struct scaling_score *p = &s->pending;
-	bool late = p->at_us && now_us > p->at_us + SCORE_US;
-	if (!p->at_us || now_us < p->at_us || (s->since.n < P99_SAMPLES && !late))
-		return;
-	p->of_p50 = s->since.n < P99_SAMPLES;
-	p->actual_us = spread_quantile(&s->since, p->of_p50 ? 0.5 : 0.99);
-	if (p->of_p50)
-		p->p99_us = p->p50_us;
-	p->at_us = now_us;
-	p->rate_now = s->rate;
-	p->comparable = s->since.n >= SCALING_SAMPLES / 4 &&
-			fabs(p->rate_now - p->rate_then) <= 0.2 * p->rate_then;
-	s->scores[s->n_scores++ % SCALING_SCORES] = *p;
-	s->n_comparable += p->comparable;
-	s->n_held += p->comparable && holds(p);
-	p->at_us = 0;
-}
-
-double scaling_median_error(const struct scaling *s)
-{
-	double errors[SCALING_SCORES];
-	size_t n = 0;
-	for (unsigned i = 0; i < SCALING_SCORES && i < s->n_scores; i++)
-		if (s->scores[i].comparable && s->scores[i].actual_us > 0)
-			errors[n++] = fabs(s->scores[i].p99_us.mid - s->scores[i].actual_us) /
-				      s->scores[i].actual_us;
-	if (!n)
-		return -1;
-	qsort(errors, n, sizeof(*errors), by_value);
-	return errors[n / 2];
-}
+/* ---- all of it ---- */
 
 /* The same members and about the same load: runs of earlier looks still count. */
 static void plan(struct scaling *s, int at, double backends, double rate)
@@ -385,20 +433,20 @@ static void predict_today(struct scaling *s, const struct scaling_input *in,
 void scaling_predict(struct scaling *s, const struct scaling_input *in)
 {
 	struct replay_times times;
-	double n = 0;
+	double n = 0, rate = demand_of(s).rate;
 	for (size_t i = 0; i < in->n; i++)
 		n += in->members[i].usable;
 	if (s->n_backends && n != s->n_backends)
-		remember(s, s->n_backends, (uint32_t)n, in->now_us);
+		forecast_remember(s, s->n_backends, (uint32_t)n, in->now_us);
 	s->n_backends = (uint32_t)n;
-	score(s, in->now_us);
+	forecast_score(s, in->now_us);
 	replay_times_init(&times, &s->service);
 	predict_today(s, in, &times);
-	plan(s, FORECAST_LESS, n - 1, s->rate);
-	plan(s, FORECAST_MORE, n + 1, s->rate);
-	plan(s, FORECAST_DOUBLE, 2 * n, s->rate);
-	plan(s, FORECAST_HALF_MORE_LOAD, n, 1.5 * s->rate);
-	plan(s, FORECAST_TWICE_THE_LOAD, n, 2 * s->rate);
+	plan(s, FORECAST_LESS, n - 1, rate);
+	plan(s, FORECAST_MORE, n + 1, rate);
+	plan(s, FORECAST_DOUBLE, 2 * n, rate);
+	plan(s, FORECAST_HALF_MORE_LOAD, n, 1.5 * rate);
+	plan(s, FORECAST_TWICE_THE_LOAD, n, 2 * rate);
 	for (int i = 0; i < N_FORECASTS; i++)
 		forecast(s, in, &times, i);
 }

@@ -107,8 +107,9 @@ static void sum_levels(const struct levels *const *levels, size_t n, struct leve
 			continue;
 		uint32_t top = levels_top(levels[i]);
 		for (uint32_t bin = 0; bin <= top; bin++) {
-			out->time_us[bin] += counter_get(&levels[i]->bin[bin].us);
-			out->done[bin] += counter_get(&levels[i]->bin[bin].n);
+			const struct level_bin *of = levels_bin(levels[i], bin);
+			out->time_us[bin] += of ? counter_get(&of->us) : 0;
+			out->done[bin] += of ? counter_get(&of->n) : 0;
 		}
 	}
 }

@@ -19,9 +19,10 @@ static const struct {
 #define ANSWER(symbol, is_bad, text) [ANSWER_##symbol] = {text, is_bad},
 #include "weir/tbl/answers.def"
 #undef ANSWER
+#define TYPE(symbol, text) [ANSWER_TYPE_##symbol] = {text, false},
+#include "weir/tbl/answer_types.def"
+#undef TYPE
 };
-
-_Static_assert(N_ANSWERS < 32, "sets of answers are 32 bits");
 
 bool answer_is_bad(enum answer_kind answer)
 {
@@ -29,9 +30,9 @@ bool answer_is_bad(enum answer_kind answer)
 	return answers[answer].is_bad;
 }
 
-const char *answer_text(enum answer_kind answer)
+const char *answer_text(unsigned answer)
 {
-	check((size_t)answer < N_ANSWERS);
+	check(answer < N_ANSWER_COLUMNS);
 	return answers[answer].text;
 }
 
@@ -76,6 +77,46 @@ uint8_t answer_of(unsigned status)
 	return status / 100 < ARRAY_LEN(classes) ? classes[status / 100] : ANSWER_NONE;
 }
 
+/* ---- media types ---- */
+
+/* Of a name without its tree: "json", "problem+json". */
+static bool is_of(struct view sub, struct view name)
+{
+	if (sub.len < name.len)
+		return false;
+	size_t at = sub.len - name.len;
+	return view_ieq(view_skip(sub, at), name) && (at == 0 || sub.ptr[at - 1] == '+');
+}
+
+static uint8_t plain_type(struct view media)
+{
+	size_t slash = 0;
+	while (slash < media.len && media.ptr[slash] != '/')
+		slash++;
+	struct view sub = view_skip(media, slash + 1);
+	if (is_of(sub, VIEW("html")) || view_ieq(sub, VIEW("xhtml+xml")))
+		return ANSWER_TYPE_html;
+	if (is_of(sub, VIEW("json")))
+		return ANSWER_TYPE_json;
+	bool is_text = view_ieq(view_head(media, slash), VIEW("text")) ||
+		       view_ieq(sub, VIEW("xml")) || is_of(sub, VIEW("javascript")) ||
+		       is_of(sub, VIEW("x-javascript"));
+	return is_text ? ANSWER_TYPE_text : ANSWER_TYPE_data;
+}
+
+uint8_t answer_type(struct view media, bool coded)
+{
+	size_t len = 0;
+	while (len < media.len && media.ptr[len] != ';' && media.ptr[len] != ' ')
+		len++;
+	uint8_t plain = plain_type(view_head(media, len));
+	if (!coded)
+		return plain;
+	return plain == ANSWER_TYPE_html   ? ANSWER_TYPE_coded_html
+	       : plain == ANSWER_TYPE_json ? ANSWER_TYPE_coded_json
+					   : ANSWER_TYPE_coded;
+}
+
 uint8_t odd_stratum(uint32_t route, struct view method, struct view path)
 {
 	uint64_t hash = hash_bytes(path.ptr, path.len, route + 1);
@@ -95,22 +136,46 @@ static void forget(struct odd_case *c, double keep)
 		c->variance[a] *= keep;
 		c->elsewhere[a] *= keep;
 	}
+	for (unsigned t = 0; t < N_ANSWER_TYPES; t++)
+		c->peers[t] *= keep;
 }
 
 /* All backends' answers in one stratum. */
 struct stratum {
-	double n, of[N_ANSWERS + 1];
+	double n, of[ODD_ANY + 1];
+	double shares[N_ANSWER_TYPES], voices; /* each backend's share, added up; backends */
 };
 
-static struct stratum of_backend(const uint32_t counts[N_ANSWERS])
+static struct stratum of_backend(const uint32_t counts[N_ANSWER_COLUMNS])
 {
 	struct stratum s = {0};
-	for (unsigned a = 0; a < N_ANSWERS; a++) {
-		s.n += counts[a];
+	for (unsigned a = 0; a < N_ANSWER_COLUMNS; a++) {
+		s.n += a < N_ANSWERS ? counts[a] : 0;
 		s.of[a] = counts[a];
 		s.of[ODD_ANY] += answers[a].is_bad ? counts[a] : 0;
 	}
+	s.voices = s.n > 0;
+	for (unsigned t = 0; t < N_ANSWER_TYPES && s.n > 0; t++)
+		s.shares[t] = s.of[N_ANSWERS + t] / s.n;
 	return s;
+}
+
+static void add_stratum(struct stratum *all, const struct stratum *own)
+{
+	all->n += own->n;
+	for (unsigned a = 0; a <= ODD_ANY; a++)
+		all->of[a] += own->of[a];
+	all->voices += own->voices;
+	for (unsigned t = 0; t < N_ANSWER_TYPES; t++)
+		all->shares[t] += own->shares[t];
+}
+
+/* Where fewer than two others have a voice it is as good as they. */
+static double peers_of(const struct stratum *own, const struct stratum *all, unsigned type)
+{
+	return all->voices > 2
+		   ? own->n * (all->shares[type] - own->shares[type]) / (all->voices - 1)
+		   : own->of[N_ANSWERS + type];
 }
 
 /* One without company, or without answers of its own, compares to nothing. */
@@ -128,6 +193,8 @@ static void add(struct odd_case *c, const struct stratum *own, const struct stra
 		c->variance[a] += own->n * others * share * (1 - share) / (all->n - 1);
 		c->elsewhere[a] += own->n * (k - own->of[a]) / others;
 	}
+	for (unsigned t = 0; t < N_ANSWER_TYPES; t++)
+		c->peers[t] += peers_of(own, all, t);
 }
 
 void odd_fold(struct odd_case *cases, const odd_counts *counts, size_t n, double keep)
@@ -138,9 +205,7 @@ void odd_fold(struct odd_case *cases, const odd_counts *counts, size_t n, double
 		struct stratum all = {0};
 		for (size_t i = 0; i < n; i++) {
 			struct stratum own = of_backend(counts[i][s]);
-			all.n += own.n;
-			for (unsigned a = 0; a <= ODD_ANY; a++)
-				all.of[a] += own.of[a];
+			add_stratum(&all, &own);
 		}
 		for (size_t i = 0; i < n && all.n > 0; i++) {
 			struct stratum own = of_backend(counts[i][s]);
@@ -162,7 +227,15 @@ void odd_fold(struct odd_case *cases, const odd_counts *counts, size_t n, double
 #define SUSPECT_LEAST 4
 #define SUSPECT_SIGMAS 3
 
-bool odd_is_suspect(double n, double bad, double others, double others_bad)
+static double sum(const double *of, unsigned from, unsigned to)
+{
+	double all = 0;
+	for (unsigned a = from; a < to; a++)
+		all += of[a];
+	return all;
+}
+
+static bool is_far_above(double n, double bad, double others, double others_bad)
 {
 	if (n < SUSPECT_LEAST || others < SUSPECT_LEAST)
 		return false;
@@ -170,6 +243,28 @@ bool odd_is_suspect(double n, double bad, double others, double others_bad)
 	double variance = n * share * (1 - share) + 1;
 	return above >= n * EFFECT / 2 &&
 	       above * above >= SUSPECT_SIGMAS * SUSPECT_SIGMAS * variance;
+}
+
+bool odd_is_suspect(const struct odd_recent *own, const struct odd_recent *all)
+{
+	double others = all->n - own->n;
+	if (is_far_above(own->n, own->bad, others, all->bad - own->bad))
+		return true;
+	for (unsigned a = ANSWER_SMALL; a < ANSWER_empty; a++) {
+		unsigned like = a - ANSWER_SMALLER;
+		if (is_far_above(own->n, sum(own->of, a, ANSWER_empty), others,
+				 sum(all->of, like, ANSWER_empty) -
+				     sum(own->of, like, ANSWER_empty)))
+			return true;
+	}
+	return false;
+}
+
+double odd_alike(const struct odd_recent *of, unsigned answer)
+{
+	if (answer >= ANSWER_empty)
+		return of->of[answer];
+	return sum(of->of, answer > ANSWER_SMALLER ? answer - ANSWER_SMALLER : 0, ANSWER_empty);
 }
 
 /*
@@ -226,14 +321,6 @@ static struct odd_finding bad_finding(const struct odd_case *of, unsigned answer
 	};
 }
 
-static double sum(const double *of, unsigned from, unsigned to)
-{
-	double all = 0;
-	for (unsigned a = from; a < to; a++)
-		all += of[a];
-	return all;
-}
-
 /*
  * Whether bodies are of this size or below where those of the others are ANSWER_SMALLER
  * classes larger: who answers where the others fail has no smaller ones.
@@ -269,10 +356,48 @@ static bool find_small(const struct odd_case *of, double chances, struct odd_fin
 	return found;
 }
 
+/* ---- something else ---- */
+
+#define AHEAD 3 /* times what each of the others has */
+#define AHEAD_LEAST 16
+
+bool odd_is_ahead(double own, double others, size_t n)
+{
+	return n > 2 && own >= AHEAD_LEAST && own * (double)(n - 1) >= AHEAD * others;
+}
+
+/* Whether it gives this type where the others give another: not where they fail. */
+static bool is_other(const struct odd_case *of, unsigned type, double chances,
+		     struct odd_finding *f)
+{
+	unsigned a = N_ANSWERS + type;
+	double own = of->seen[a], peers = of->peers[type], typed = 0;
+	for (unsigned t = 0; t < N_ANSWER_TYPES; t++)
+		typed += t == type ? 0 : of->peers[t] - of->seen[N_ANSWERS + t];
+	double others = of->elsewhere[a] / of->n;
+	*f = (struct odd_finding){a, own / of->n, others, own / of->n, others};
+	return own - peers >= EFFECT * of->n && peers <= own / 4 && typed >= EFFECT * of->n &&
+	       unlikely_by(own - of->expected[a], of->variance[a]) > log(chances);
+}
+
+static bool find_other(const struct odd_case *of, size_t n, double chances,
+		       struct odd_finding *most)
+{
+	bool found = false;
+	for (unsigned t = 0; t < N_ANSWER_TYPES && odd_is_ahead(of->n, of->others, n); t++) {
+		struct odd_finding f;
+		if (!is_other(of, t, chances, &f) || (found && f.share <= most->share))
+			continue;
+		found = true;
+		*most = f;
+	}
+	return found;
+}
+
 bool odd_judge(const struct odd_case *of, size_t n, struct odd_finding *finding)
 {
-	/* as many questions are asked in a look: all backends, all kinds and sizes */
-	double chances = CHANCES * (double)n * (N_ANSWERS + 1);
+	/* as many questions are asked in a look: all backends, all kinds, sizes and types */
+	double chances = CHANCES * (double)n * (ODD_ANY + 1);
 	if (of->n < LEAST || of->others < LEAST_OTHERS)
 		return false;
 	unsigned bad = find_bad(of, chances);
@@ -280,7 +405,7 @@ bool odd_judge(const struct odd_case *of, size_t n, struct odd_finding *finding)
 		*finding = bad_finding(of, bad);
 		return true;
 	}
-	return find_small(of, chances, finding);
+	return find_small(of, chances, finding) || find_other(of, n, chances, finding);
 }
 
 /* ---- what follows from it ---- */
@@ -306,7 +431,8 @@ static uint32_t bad_answers(void)
 
 uint32_t odd_fails(unsigned answer)
 {
-	return bad_answers() | (is_size(answer) ? sizes_from(answer) : 0);
+	return bad_answers() | (is_size(answer) ? sizes_from(answer) : 0) |
+	       (answer_is_type(answer) ? ANSWER_BIT(answer) : 0);
 }
 
 uint32_t odd_fails_others(unsigned answer)

@@ -6,9 +6,24 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "weir/base/clock.h"
 #include "weir/base/defs.h"
 
 /* ---- counters ---- */
+
+static uint64_t field_get(const struct counter_field *field, const void *base)
+{
+	const void *counter = (const char *)base + field->offset;
+	return counter_get((const struct counter *)counter);
+}
+
+static void put_counter(struct str *out, const char *name, uint64_t sum)
+{
+	if (!sum)
+		return;
+	pack_view(out, view_str(name));
+	pack_u64(out, sum);
+}
 
 void counters_pack(struct str *out, const struct counter_field *fields, size_t n_fields,
 		   const void *const *bases, size_t n_bases)
@@ -16,13 +31,19 @@ void counters_pack(struct str *out, const struct counter_field *fields, size_t n
 	for (size_t i = 0; i < n_fields; i++) {
 		uint64_t sum = 0;
 		for (size_t k = 0; k < n_bases; k++)
-			sum += counter_get(
-			    (const struct counter *)(const void *)((const char *)bases[k] +
-								   fields[i].offset));
-		if (!sum)
-			continue;
-		pack_view(out, view_str(fields[i].name));
-		pack_u64(out, sum);
+			sum += field_get(&fields[i], bases[k]);
+		put_counter(out, fields[i].name, sum);
+	}
+}
+
+void counters_pack_rows(struct str *out, const struct counter_field *fields, size_t n_fields,
+			const void *rows, size_t stride, size_t n)
+{
+	for (size_t i = 0; i < n_fields; i++) {
+		uint64_t sum = 0;
+		for (size_t k = 0; k < n; k++)
+			sum += field_get(&fields[i], (const char *)rows + k * stride);
+		put_counter(out, fields[i].name, sum);
 	}
 }
 
@@ -47,18 +68,21 @@ void counters_unpack(struct unpack *in, const struct counter_field *fields, size
 
 void history_pack(const struct history *history, struct str *out)
 {
-	uint32_t n = history->n < HISTORY_ROWS ? (uint32_t)history->n : HISTORY_ROWS;
+	struct history_row row;
+	uint32_t n = 0;
+	while (history_at(history, n, &row))
+		n++;
 	pack_u64(out, n);
 	for (uint32_t age = n; age-- > 0;) {
-		const struct history_row *row = history_at(history, age);
-		pack_u64(out, row->at_us);
-		pack_u64(out, row->requests);
-		pack_u64(out, row->errors);
-		pack_double(out, (double)row->in_flight);
-		pack_u64(out, row->queue);
-		pack_u64(out, row->state);
-		pack_u64(out, row->p50_us);
-		pack_u64(out, row->p99_us);
+		history_at(history, age, &row);
+		pack_u64(out, row.at_us);
+		pack_u64(out, row.requests);
+		pack_u64(out, row.errors);
+		pack_double(out, (double)row.in_flight);
+		pack_u64(out, row.queue);
+		pack_u64(out, row.state);
+		pack_u64(out, row.p50_us);
+		pack_u64(out, row.p99_us);
 	}
 }
 
@@ -83,7 +107,7 @@ struct history *history_unpack(struct unpack *in, uint64_t now_us)
 	}
 	if (!in->bad)
 		return history;
-	free(history);
+	history_free(history);
 	return NULL;
 }
 
@@ -138,9 +162,13 @@ struct levels *levels_unpack(struct unpack *in)
 
 /* ---- the slowest ---- */
 
+/* Added to the number of phases: each record tells its moment, which earlier versions did not. */
+#define WITH_MOMENTS 256
+
 static void pack_record(const struct slow_record *r, struct str *out)
 {
 	pack_u64(out, r->ended_us);
+	pack_u64(out, r->at_us);
 	for (int p = 0; p < N_PHASES; p++)
 		pack_u64(out, r->phase_us[p]);
 	pack_view(out, view_str(r->outcome));
@@ -159,7 +187,7 @@ void slow_pack(const struct slow_ring *ring, uint64_t now_us, struct str *out)
 {
 	struct slow_record records[SLOW_SLOTS];
 	size_t n = slow_read(ring, now_us, records, SLOW_SLOTS);
-	pack_u64(out, N_PHASES);
+	pack_u64(out, N_PHASES + WITH_MOMENTS);
 	pack_u64(out, n);
 	for (size_t i = 0; i < n; i++)
 		pack_record(&records[i], out);
@@ -175,10 +203,11 @@ static uint8_t take_text(struct unpack *in, char *to, size_t size)
 	return (uint8_t)v.len;
 }
 
-static void take_record(struct unpack *in, struct slow_record *r, uint64_t now_us,
+static void take_record(struct unpack *in, struct slow_record *r, uint64_t now_us, bool moments,
 			const char *(*outcome)(struct view name))
 {
 	*r = (struct slow_record){.ended_us = unpack_max(in, now_us)};
+	r->at_us = moments ? unpack_u64(in) : clock_wall_us() - (now_us - r->ended_us);
 	for (int p = 0; p < N_PHASES; p++)
 		r->phase_us[p] = unpack_u64(in);
 	r->outcome = outcome(unpack_view(in));
@@ -197,9 +226,11 @@ bool slow_unpack(struct unpack *in, struct slow_ring *ring, uint64_t now_us,
 		 const char *(*outcome)(struct view name))
 {
 	struct slow_record record;
-	in->bad |= unpack_u64(in) != N_PHASES;
+	uint64_t phases = unpack_u64(in);
+	bool moments = phases == N_PHASES + WITH_MOMENTS;
+	in->bad |= !moments && phases != N_PHASES;
 	for (size_t n = unpack_count(in, SLOW_SLOTS); n && !in->bad; n--) {
-		take_record(in, &record, now_us, outcome);
+		take_record(in, &record, now_us, moments, outcome);
 		if (!in->bad && record.outcome && now_us - record.ended_us <= SLOW_KEEP_US)
 			slow_put(ring, &record);
 	}

@@ -16,6 +16,7 @@ void recents_turn(struct recent *recents, size_t n, const double *spans_s, uint6
 double recent_rate(const struct recent *recent, uint64_t now_us);
 void recents_add(struct recent *recents, size_t n, uint32_t bucket, uint32_t count);
 void recents_forget(struct recent *recents, size_t n);
+void recents_fini(struct recent *recents, size_t n);
 /* The shortest span with at least `want` samples, or the longest; its index. */
 size_t recents_pick(const struct recent *recents, size_t n, double want, struct spread *out);
 

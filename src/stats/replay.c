@@ -5,8 +5,9 @@
 #include <math.h>
 #include <stdlib.h>
 
-#define REQUESTS 1500
-#define WARM_UP 500
+#define REQUESTS_MIN 1500
+#define REQUESTS_MAX 4500
+#define MEMORIES 12     /* a run is so many times as long as a queue is remembered */
 #define BACKENDS_MAX 16 /* more behave as so many do at the same load of each */
 #define IN_FLIGHT_MAX 4096
 
@@ -17,10 +18,22 @@ static double uniform(struct rng *rng)
 	return ((double)(rng_next(rng) >> 11) + 0.5) / 9007199254740992.0;
 }
 
+/* Where a draw begins to look: at the last time that is not too long for it. */
+static void guide_init(struct replay_times *t)
+{
+	unsigned at = 0;
+	for (unsigned i = 0; i < REPLAY_GUIDES; i++) {
+		while (at + 1 < t->n && t->sum[at] * REPLAY_GUIDES < t->sum[t->n - 1] * i)
+			at++;
+		t->guide[i] = (uint16_t)at;
+	}
+}
+
 void replay_times_init(struct replay_times *t, const struct spread *service)
 {
 	double sum = 0;
 	t->n = 0;
+	t->mean_us = spread_mean(service);
 	for (uint32_t i = 0; i < HIST_BUCKETS; i++) {
 		if (service->weight[i] <= 0)
 			continue;
@@ -29,20 +42,16 @@ void replay_times_init(struct replay_times *t, const struct spread *service)
 		t->low_us[t->n] = (double)hist_lower_us(i);
 		t->width_us[t->n++] = (double)hist_width_us(i);
 	}
+	guide_init(t);
 }
 
 static double draw_time(const struct replay_times *t, struct rng *rng)
 {
-	double at = uniform(rng) * t->sum[t->n - 1];
-	unsigned low = 0, high = t->n - 1;
-	while (low < high) {
-		unsigned middle = (low + high) / 2;
-		if (t->sum[middle] < at)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return t->low_us[low] + uniform(rng) * t->width_us[low];
+	double share = uniform(rng), at = share * t->sum[t->n - 1];
+	unsigned i = t->guide[(unsigned)(share * REPLAY_GUIDES)];
+	while (i + 1 < t->n && t->sum[i] < at)
+		i++;
+	return t->low_us[i] + uniform(rng) * t->width_us[i];
 }
 
 /* ---- the pool ---- */
@@ -112,6 +121,7 @@ static double serve(struct pool_run *p, unsigned b, unsigned node, double now_us
 /* Bursts: the rate of each second is drawn, so that counts vary as they were seen to. */
 struct arrivals {
 	double rate, vary, now_us, until_us, factor;
+	double swing, angle, step; /* once up and down in a run */
 };
 
 static double next_arrival(struct arrivals *a, struct rng *rng)
@@ -123,29 +133,63 @@ static double next_arrival(struct arrivals *a, struct rng *rng)
 					       : 1 + sqrt(fmin(a->vary, 0.8));
 		a->until_us = a->now_us + 1e6 * (0.5 + p);
 	}
-	a->now_us -= log(uniform(rng)) / (a->rate * a->factor);
+	double rate = a->rate * a->factor;
+	if (a->swing > 0) {
+		a->angle += a->step;
+		rate *= 1 + a->swing * sin(a->angle);
+	}
+	a->now_us -= log(uniform(rng)) / rate;
 	return a->now_us;
 }
 
-static int by_value(const void *a, const void *b)
+/* How long they took, in the buckets of histograms: that is as exact as what is measured. */
+struct took {
+	uint16_t n[HIST_BUCKETS];
+	unsigned all;
+};
+
+static double quantile(const struct took *took, double q)
 {
-	double x = *(const double *)a, y = *(const double *)b;
-	return x < y ? -1 : x > y;
+	double left = q * took->all;
+	for (uint32_t i = 0; i < HIST_BUCKETS; i++) {
+		if (took->n[i] >= left && took->n[i])
+			return (double)hist_lower_us(i) +
+			       (double)hist_width_us(i) * left / took->n[i];
+		left -= took->n[i];
+	}
+	return INFINITY;
+}
+
+/*
+ * The fuller they are the longer it takes until a queue has forgotten that it was empty, and
+ * the longer until it has been seen as long as it gets: as (1 - sqrt(rho))^2 does.
+ */
+static unsigned requests_of(const struct replay_plan *plan, const struct replay_times *times,
+			    double stretch)
+{
+	double rho = plan->rate * times->mean_us * stretch / plan->backends / plan->workers;
+	double left = 1 - sqrt(fmin(rho, 0.97));
+	return (unsigned)fmin(fmax(MEMORIES * rho / (left * left), REQUESTS_MIN), REQUESTS_MAX);
 }
 
 struct replay_result replay(const struct replay_plan *plan, const struct replay_times *times,
 			    double stretch, struct rng *rng)
 {
 	static const struct replay_result none = {INFINITY, INFINITY};
-	double n = plan->pooled ? fmin(plan->backends, BACKENDS_MAX) : 1, took[REQUESTS];
+	double n = plan->pooled ? fmin(plan->backends, BACKENDS_MAX) : 1;
+	struct took took = {.all = requests_of(plan, times, stretch)};
+	unsigned warm_up = took.all / 3;
 	struct arrivals arrivals = {.rate = plan->rate * n / plan->backends, .factor = 1};
 	struct pool_run run = {.n = (unsigned)n, .c = (unsigned)fmin(plan->workers, 1024)};
 	double per_second = arrivals.rate * 1e6;
 	arrivals.vary = plan->cv2_arrivals > 1.3 ? (plan->cv2_arrivals - 1) / per_second : 0;
+	arrivals.swing = fmin(M_SQRT2 * plan->swing, 0.9);
+	arrivals.step = 2 * M_PI / took.all;
+	arrivals.angle = 2 * M_PI * uniform(rng);
 	run.free_us = times->n ? calloc((size_t)run.n * run.c, sizeof(double)) : NULL;
 	if (!run.free_us)
 		return none;
-	for (unsigned i = 0; i < WARM_UP + REQUESTS; i++) {
+	for (unsigned i = 0; i < warm_up + took.all; i++) {
 		double now = next_arrival(&arrivals, rng);
 		while (run.n_heap && run.heap[0].at_us <= now)
 			pop_end(&run);
@@ -156,10 +200,9 @@ struct replay_result replay(const struct replay_plan *plan, const struct replay_
 		unsigned node = plan->elsewhere > 0 && uniform(rng) < plan->elsewhere;
 		unsigned b = choose(&run, node, plan->pooled, rng);
 		double end = serve(&run, b, node, now, stretch * draw_time(times, rng));
-		if (i >= WARM_UP)
-			took[i - WARM_UP] = end - now;
+		if (i >= warm_up)
+			took.n[hist_index((uint64_t)(end - now))]++;
 	}
 	free(run.free_us);
-	qsort(took, REQUESTS, sizeof(*took), by_value);
-	return (struct replay_result){took[REQUESTS / 2], took[REQUESTS * 99 / 100]};
+	return (struct replay_result){quantile(&took, 0.5), quantile(&took, 0.99)};
 }

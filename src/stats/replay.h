@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Private to stats/: a pool of FIFO backends, simulated with service times as they were
- * measured.  Exact for every distribution, and each run is one possible minute, so that the
- * spread of runs is the uncertainty of what will be seen.
+ * measured.  Exact for every distribution, and each run is a possible half of a minute or
+ * less, so that runs vary more than what will be seen.
  */
 #ifndef WEIR_STATS_REPLAY_H
 #define WEIR_STATS_REPLAY_H
@@ -17,6 +17,7 @@ struct replay_plan {
 	bool pooled;              /* the least loaded is chosen; else any */
 	double elsewhere;         /* so many come by another node, which sees its own only */
 	double rate;              /* per microsecond, of the pool */
+	double swing;             /* of the rate, slowly: standard deviation by mean */
 	double cv2_arrivals;      /* of counts a second; 1: Poisson */
 };
 
@@ -25,9 +26,12 @@ struct replay_result {
 };
 
 /* Service times to draw from. */
+#define REPLAY_GUIDES 256
 struct replay_times {
 	double sum[HIST_BUCKETS], low_us[HIST_BUCKETS], width_us[HIST_BUCKETS];
+	double mean_us;
 	unsigned n;
+	uint16_t guide[REPLAY_GUIDES];
 };
 
 void replay_times_init(struct replay_times *times, const struct spread *service);

@@ -28,13 +28,25 @@ struct scaling_part *scaling_part_new(void)
 	return calloc(1, sizeof(struct scaling_part));
 }
 
+void scaling_part_forget_recents(struct scaling_part *part)
+{
+	if (part->recents) {
+		recents_fini(part->recents->now, RECENT_PART);
+		recents_fini(part->recents->alone, RECENT_PART);
+	}
+	free(part->recents);
+	part->recents = NULL;
+}
+
 void scaling_part_free(struct scaling_part *part)
 {
 	if (!part)
 		return;
 	for (unsigned c = 0; c < LEVEL_CLASSES; c++)
-		free(part->last.served[c]);
-	free(part->recents);
+		sparse_reset(&part->served[c]);
+	for (unsigned i = 0; i < LEVEL_BLOCKS; i++)
+		free(part->bins[i]);
+	scaling_part_forget_recents(part);
 	free(part->company);
 	free(part);
 }
@@ -45,11 +57,16 @@ static void follow_epoch(struct scaling_part *part, const struct scaling *s)
 	if (part->epoch == s->epoch)
 		return;
 	part->epoch = s->epoch;
-	memset(part->n, 0, sizeof(part->n));
-	memset(part->us, 0, sizeof(part->us));
+	for (uint32_t k = 0; k < LEVEL_BINS; k++) {
+		struct scaling_bin *bin = scaling_part_bin(part, k);
+		if (bin) {
+			bin->n = bin->us = 0;
+			bin->usual_n = bin->usual_log = 0;
+		}
+	}
 	memset(part->cells, 0, sizeof(part->cells));
-	memset(part->usual_n, 0, sizeof(part->usual_n));
-	memset(part->usual_log, 0, sizeof(part->usual_log));
+	part->peer = (struct scaling_peer){0};
+	part->slower = 0;
 	if (part->company)
 		memset(part->company, 0, sizeof(*part->company));
 	if (!part->recents)
@@ -60,25 +77,32 @@ static void follow_epoch(struct scaling_part *part, const struct scaling *s)
 
 static void add_to_curve(struct scaling_part *part, double level, double n, double us)
 {
-	uint32_t bin = level_bin((uint32_t)fmin(level + 0.5, 1u << LEVEL_TOP_BITS));
-	part->n[bin] += n;
-	part->us[bin] += us;
+	uint32_t k = level_bin((uint32_t)fmin(level + 0.5, 1u << LEVEL_TOP_BITS));
+	struct scaling_bin *bin = scaling_part_bin_make(part, k);
+	if (!bin)
+		return;
+	bin->n += n;
+	bin->us += us;
 	if (part->company && part->others_rate > 0)
-		part->company->beyond[bin] += n * (level - level_value(bin));
+		part->company->beyond[k] += n * (level - level_value(k));
 }
 
-static void fold_level(struct scaling_part *part, const struct scaling *s,
+static void fold_level(struct scaling_part *part, struct scaling *s,
 		       const struct levels *const *levels, size_t n, uint32_t k)
 {
 	uint64_t count = 0, us = 0;
-	for (size_t i = 0; i < n; i++)
-		if (levels[i]) {
-			count += counter_get(&levels[i]->bin[k].n);
-			us += counter_get(&levels[i]->bin[k].us);
-		}
-	double new = (double)(count - part->last.n[k]), new_us = (double)(us - part->last.us[k]);
-	part->last.n[k] = count;
-	part->last.us[k] = us;
+	for (size_t i = 0; i < n; i++) {
+		const struct level_bin *of = levels[i] ? levels_bin(levels[i], k) : NULL;
+		count += of ? counter_get(&of->n) : 0;
+		us += of ? counter_get(&of->us) : 0;
+	}
+	struct scaling_bin *bin = count ? scaling_part_bin_make(part, k) : NULL;
+	if (!bin)
+		return; /* without memory nothing is lost: the next fold takes it all */
+	double new = (double)(count - bin->last_n), new_us = (double)(us - bin->last_us);
+	bin->last_n = count;
+	bin->last_us = us;
+	s->served_s += new;
 	if (new <= 0 || s->deaf)
 		return;
 	scaling_part_met(part, k, new, new_us);
@@ -90,8 +114,11 @@ static void fade_curve(struct scaling_part *part, uint32_t top)
 {
 	double keep = exp(-1 / CURVE_MEMORY_S);
 	for (uint32_t k = 1; k <= top; k++) {
-		part->n[k] *= keep;
-		part->us[k] *= keep;
+		struct scaling_bin *bin = scaling_part_bin(part, k);
+		if (bin) {
+			bin->n *= keep;
+			bin->us *= keep;
+		}
 		if (part->company)
 			part->company->beyond[k] *= keep;
 	}
@@ -183,6 +210,20 @@ static bool has_recents(struct scaling_part *part, uint64_t since_us)
 	return true;
 }
 
+/* What came since the last look.  Without memory nothing is lost: the next one takes it all. */
+static uint32_t take_served(struct sparse *served, uint32_t bucket, uint64_t now)
+{
+	if (!now)
+		return 0;
+	uint32_t *last = sparse32_make(served, bucket >> HIST_SUB_BITS);
+	if (!last)
+		return 0;
+	last += bucket & (HIST_SUB - 1);
+	uint32_t new = ((uint32_t)now - *last) & HIST_COUNT_MASK;
+	*last = (uint32_t)now;
+	return new;
+}
+
 /* Of all workers. */
 static void fold_served(struct scaling *s, const struct scaling_member *m, uint64_t last_us,
 			double met_in_pool)
@@ -197,15 +238,10 @@ static void fold_served(struct scaling *s, const struct scaling_member *m, uint6
 									 memory_order_acquire));
 		if (now.n == 0 || !has_recents(m->part, last_us))
 			continue;
-		uint32_t **last = &m->part->last.served[c];
-		if (!*last && !(*last = calloc(HIST_BUCKETS, sizeof(**last))))
-			continue; /* nothing is lost: the next look takes it all */
 		for (uint32_t i = 0; i < HIST_BUCKETS; i++) {
-			uint32_t new = (uint32_t)now.count[i] - (*last)[i];
-			if (!new)
-				continue;
-			(*last)[i] = (uint32_t)now.count[i];
-			file(s, m->part, class_of(s, c, met, met_in_pool, new), i, new);
+			uint32_t new = take_served(&m->part->served[c], i, now.count[i]);
+			if (new)
+				file(s, m->part, class_of(s, c, met, met_in_pool, new), i, new);
 		}
 	}
 }
@@ -378,13 +414,16 @@ static void look_curve(struct scaling *s, const struct scaling_input *in)
 	s->n_points = 0;
 	for (uint32_t k = 1; k < LEVEL_BINS; k++) {
 		double n = 0, us = 0, beyond = 0, level = level_value(k);
-		for (size_t i = 0; i < in->n; i++)
-			if (in->members[i].part && in->members[i].usable) {
-				n += in->members[i].part->n[k];
-				us += in->members[i].part->us[k];
-				if (in->members[i].part->company)
-					beyond += in->members[i].part->company->beyond[k];
-			}
+		for (size_t i = 0; i < in->n; i++) {
+			const struct scaling_part *part = in->members[i].part;
+			const struct scaling_bin *bin = part ? scaling_part_bin(part, k) : NULL;
+			if (!bin || !in->members[i].usable)
+				continue;
+			n += bin->n;
+			us += bin->us;
+			if (part->company)
+				beyond += part->company->beyond[k];
+		}
 		level += n >= 1 ? beyond / n : 0;
 		if (n >= 1 && us > 0)
 			s->points[s->n_points++] =
@@ -399,101 +438,6 @@ static void look_curve(struct scaling *s, const struct scaling_input *in)
 			  &s->at_n_max.high);
 }
 
-/* ---- arrivals ---- */
-
-static void open_block(struct scaling *s)
-{
-	double sum = 0, others = 0;
-	for (unsigned i = 0; i < SCALING_BLOCK_S; i++) {
-		sum += s->counts[(s->n_counts - 1 - i) % SCALING_SECONDS];
-		others += s->others[(s->n_counts - 1 - i) % SCALING_SECONDS];
-	}
-	s->blocks[s->n_blocks++ % SCALING_BLOCKS] = (struct scaling_block){
-	    .rate = sum / SCALING_BLOCK_S, .others = others / SCALING_BLOCK_S};
-}
-
-/* What was seen before and after a time in which they were not heard is not comparable. */
-void scaling_others(struct scaling *s, double rate, bool known)
-{
-	if (known && s->deaf)
-		s->n_counts = 0;
-	if (!known)
-		s->first_block = s->member_block = s->n_blocks;
-	s->others_rate = known ? rate : 0;
-	s->deaf = !known;
-}
-
-void scaling_count(struct scaling *s, uint32_t arrivals)
-{
-	uint32_t others = (uint32_t)(fmin(s->others_rate, 1e9) + 0.5);
-	s->others[s->n_counts % SCALING_SECONDS] = others;
-	s->counts[s->n_counts++ % SCALING_SECONDS] = arrivals + others;
-	if (s->n_counts % SCALING_BLOCK_S == 0)
-		open_block(s);
-}
-
-static int by_value(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-	return x < y ? -1 : x > y;
-}
-
-/* From one second to the next: half the squares of the differences, relative to the mean there,
- * which is the variance of Poisson; the smallest first.  Too few: none, with a rate of 0. */
-struct steps {
-	double squares[SCALING_SECONDS];
-	unsigned n;
-	double rate; /* of arrivals */
-};
-
-static struct steps steps_of(const struct scaling *s)
-{
-	struct steps steps = {.n = 0};
-	unsigned n = s->n_counts < SCALING_SECONDS ? s->n_counts : SCALING_SECONDS;
-	double total = 0;
-	if (n < 16)
-		return steps;
-	for (; steps.n + 1 < n; steps.n++) {
-		double now = s->counts[(s->n_counts - 1 - steps.n) % SCALING_SECONDS];
-		double before = s->counts[(s->n_counts - 2 - steps.n) % SCALING_SECONDS];
-		double mean = (now + before) / 2;
-		steps.squares[steps.n] = mean > 0 ? (now - before) * (now - before) / 2 / mean : 0;
-		total += mean;
-	}
-	qsort(steps.squares, steps.n, sizeof(*steps.squares), by_value);
-	steps.rate = total / steps.n;
-	return steps;
-}
-
-/*
- * Squared coefficient of variation of the times between arrivals, from the
- * dispersion of counts a second; 1 is Poisson.  Differences of neighbours, so that
- * a slow change of the load does not look like bursts, and their median, so that
- * a jump does not either: half a squared difference is distributed as the
- * variance times chi-squared with one degree, whose median is 0.4549.
- */
-static double cv2_of_arrivals(const struct steps *steps)
-{
-	if (steps->rate <= 0)
-		return 1;
-	return fmin(fmax(steps->squares[steps->n / 2] / 0.4549, 0.1), 4);
-}
-
-/*
- * Standard deviation of the rate of seconds by its mean, beyond what is chance; the largest
- * tenth of the squares may be jumps of the load.  What is left of chi-squared with one
- * degree has a mean of 0.623.
- */
-static double bursts_of(const struct steps *steps)
-{
-	unsigned kept = steps->n * 9 / 10;
-	double sum = 0;
-	for (unsigned i = 0; i < kept; i++)
-		sum += steps->squares[i];
-	double dispersion = kept ? sum / kept / 0.623 : 0;
-	return dispersion > 1.5 ? sqrt((dispersion - 1) / steps->rate) : 0;
-}
-
 /* ---- all of it ---- */
 
 struct scaling *scaling_new(void)
@@ -504,6 +448,20 @@ struct scaling *scaling_new(void)
 	return s;
 }
 
+void scaling_forget_recents(struct scaling *s)
+{
+	recents_fini(s->recent_now, RECENT_NOW);
+	recents_fini(s->recent_alone, RECENT_ALONE);
+	recents_fini(s->recent_solo, RECENT_ALONE);
+}
+
+void scaling_free(struct scaling *s)
+{
+	if (s)
+		scaling_forget_recents(s);
+	free(s);
+}
+
 void scaling_look(struct scaling *s, const struct scaling_input *in)
 {
 	uint64_t last_us = s->looked_us ? s->looked_us : in->now_us;
@@ -511,16 +469,15 @@ void scaling_look(struct scaling *s, const struct scaling_input *in)
 	scaling_look_epoch(s, in);
 	look_served(s, in, last_us);
 	s->rate = rate_of(s);
-	scaling_look_shift(s);
+	scaling_look_peers(s, in);
+	scaling_look_shift(s, in->pooled);
 	scaling_look_change(s, in); /* what it forgets is not read below */
 	scaling_look_sizes(s, in);
 	look_curve(s, in);
 	look_company(s, in);
 	look_alone(s, in);
 	look_now(s, in);
-	struct steps steps = steps_of(s);
-	s->cv2_arrivals = cv2_of_arrivals(&steps);
-	s->bursts = bursts_of(&steps);
+	scaling_look_arrivals(s);
 	s->growth = s->alone.p95_us > 0 && s->now.n > 0 ? s->now.p95_us / s->alone.p95_us : 0;
 	scaling_predict(s, in);
 	scaling_judge(s, in);

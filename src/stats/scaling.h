@@ -8,10 +8,25 @@
 /* epoch.c: notices changes of members, weights and limits. */
 void scaling_look_epoch(struct scaling *scaling, const struct scaling_input *input);
 
+/* scaling.c: gives back what was served. */
+void scaling_part_forget_recents(struct scaling_part *part);
+void scaling_forget_recents(struct scaling *scaling);
+
+/* bins.c: the bin of a level; NULL without memory. */
+struct scaling_bin *scaling_part_bin_make(struct scaling_part *part, uint32_t level);
+
 /* share.c: five seconds of one backend; levels up to `top` were met. */
 void scaling_part_block(struct scaling_part *part, struct scaling *scaling,
 			const struct levels *const *levels, size_t n, uint32_t top);
-void scaling_look_shift(struct scaling *scaling);
+void scaling_look_shift(struct scaling *scaling, bool pooled);
+
+/* The variance of the logarithms of durations at equal level and backend. */
+double scaling_spread(const struct scaling *scaling);
+
+/* peer.c: compares what share.c has put aside. */
+void scaling_look_peers(struct scaling *scaling, const struct scaling_input *input);
+double scaling_peer_factor(const struct scaling *scaling, const struct scaling_part *part,
+			   bool *sure);
 
 /* company.c: n requests of own level k took `us` together. */
 void scaling_part_met(struct scaling_part *part, uint32_t k, double n, double us);
@@ -31,8 +46,16 @@ void scaling_size_quiet(struct scaling *scaling, const struct scaling_split *met
 /* May begin a new epoch. */
 void scaling_look_change(struct scaling *scaling, const struct scaling_input *input);
 
+/* arrivals.c: how evenly requests come. */
+void scaling_look_arrivals(struct scaling *scaling);
+
 /* verdict.c: from the evidence to opinions and sentences. */
 void scaling_judge(struct scaling *scaling, const struct scaling_input *input);
+/* Of so many an observed p99 is worth a comparison. */
+#define FORECAST_P99_SAMPLES 1000
+/* forecast_score.c: from so many backends to so many: what was said of that; what came of it. */
+void forecast_remember(struct scaling *scaling, uint32_t from, uint32_t to, uint64_t now_us);
+void forecast_score(struct scaling *scaling, uint64_t now_us);
 /* forecast.c: fills scaling->forecasts, and scores what has come true. */
 void scaling_predict(struct scaling *scaling, const struct scaling_input *input);
 

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* What was learned about speed and load, for the process that takes over. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "recent.h"
 #include "scaling.h"
 
 #include "weir/stats/pack.h"
@@ -57,13 +59,43 @@ static void take_floats(struct unpack *in, float *values, size_t n)
 
 /* ---- what was served ---- */
 
+static void put_weights(const struct sparse *weight, struct str *out)
+{
+	double wide[HIST_BUCKETS] = {0};
+	const uint32_t *n = weight->numbers;
+	for (uint32_t left = weight->groups; left; left &= left - 1) {
+		uint32_t from = (uint32_t)__builtin_ctz(left) << HIST_SUB_BITS;
+		for (uint32_t i = from; i < from + HIST_SUB; i++)
+			wide[i] = *n++;
+	}
+	pack_sparse_doubles(out, wide, HIST_BUCKETS);
+}
+
+/* The sum of them. */
+static double take_weights(struct unpack *in, struct sparse *weight)
+{
+	double wide[HIST_BUCKETS], sum = 0;
+	unpack_sparse_doubles(in, wide, HIST_BUCKETS);
+	for (uint32_t i = 0; i < HIST_BUCKETS && !in->bad; i++) {
+		if (!(wide[i] > 0))
+			continue;
+		uint32_t *group = sparse32_make(weight, i >> HIST_SUB_BITS);
+		in->bad |= !group;
+		if (!group)
+			break;
+		group[i & (HIST_SUB - 1)] = (uint32_t)fmin(wide[i], UINT32_MAX);
+		sum += group[i & (HIST_SUB - 1)];
+	}
+	return sum;
+}
+
 static void put_recents(const struct recent *recents, size_t n, struct str *out)
 {
 	for (size_t i = 0; i < n; i++) {
 		pack_u64(out, recents[i].since_us[0]);
 		pack_u64(out, recents[i].since_us[1]);
 		for (int half = 0; half < 2; half++)
-			put_floats(recents[i].weight[half], HIST_BUCKETS, out);
+			put_weights(&recents[i].weight[half], out);
 	}
 }
 
@@ -73,10 +105,7 @@ static void take_recents(struct unpack *in, struct recent *recents, size_t n)
 		recents[i].since_us[0] = unpack_u64(in);
 		recents[i].since_us[1] = unpack_u64(in);
 		for (int half = 0; half < 2 && !in->bad; half++) {
-			take_floats(in, recents[i].weight[half], HIST_BUCKETS);
-			recents[i].n[half] = 0;
-			for (uint32_t k = 0; k < HIST_BUCKETS; k++)
-				recents[i].n[half] += (double)recents[i].weight[half][k];
+			recents[i].n[half] = take_weights(in, &recents[i].weight[half]);
 		}
 	}
 }
@@ -163,21 +192,80 @@ static void take_sizes(struct unpack *in, struct scaling *s)
 
 /* ---- of a backend ---- */
 
+/* Every level. */
+struct curve {
+	double n[LEVEL_BINS], us[LEVEL_BINS];
+	float usual_n[LEVEL_SPLIT], usual_log[LEVEL_SPLIT];
+};
+
+static void put_bins(const struct scaling_part *part, struct str *out)
+{
+	struct curve c = {.n = {0}};
+	for (uint32_t k = 0; k < LEVEL_BINS; k++) {
+		const struct scaling_bin *bin = scaling_part_bin(part, k);
+		c.n[k] = bin ? bin->n : 0;
+		c.us[k] = bin ? bin->us : 0;
+		if (k >= LEVEL_SPLIT)
+			continue;
+		c.usual_n[k] = bin ? bin->usual_n : 0;
+		c.usual_log[k] = bin ? bin->usual_log : 0;
+	}
+	pack_sparse_doubles(out, c.n, LEVEL_BINS);
+	pack_sparse_doubles(out, c.us, LEVEL_BINS);
+	put_floats(c.usual_n, LEVEL_SPLIT, out);
+	put_floats(c.usual_log, LEVEL_SPLIT, out);
+}
+
+static bool is_level_empty(const struct curve *c, uint32_t k)
+{
+	return !c->n[k] && !c->us[k] && (k >= LEVEL_SPLIT || (!c->usual_n[k] && !c->usual_log[k]));
+}
+
+static void take_bins(struct unpack *in, struct scaling_part *part)
+{
+	struct curve c = {.n = {0}};
+	unpack_sparse_doubles(in, c.n, LEVEL_BINS);
+	unpack_sparse_doubles(in, c.us, LEVEL_BINS);
+	take_floats(in, c.usual_n, LEVEL_SPLIT);
+	take_floats(in, c.usual_log, LEVEL_SPLIT);
+	for (uint32_t k = 0; k < LEVEL_BINS && !in->bad; k++) {
+		if (is_level_empty(&c, k))
+			continue;
+		struct scaling_bin *bin = scaling_part_bin_make(part, k);
+		in->bad |= !bin;
+		if (!bin)
+			return;
+		bin->n = c.n[k];
+		bin->us = c.us[k];
+		bin->usual_n = k < LEVEL_SPLIT ? c.usual_n[k] : 0;
+		bin->usual_log = k < LEVEL_SPLIT ? c.usual_log[k] : 0;
+	}
+}
+
 /* What was last read of the workers' counters is not told: the next process has new ones. */
 void scaling_part_pack(const struct scaling_part *part, struct str *out)
 {
 	pack_u64(out, LEVEL_SPLIT);
 	put_opinion(&part->opinion, part->sentence, out);
-	pack_sparse_doubles(out, part->n, LEVEL_BINS);
-	pack_sparse_doubles(out, part->us, LEVEL_BINS);
-	put_floats(part->usual_n, LEVEL_SPLIT, out);
-	put_floats(part->usual_log, LEVEL_SPLIT, out);
+	put_bins(part, out);
 	static const struct scaling_recents none;
 	const struct scaling_recents *recents = part->recents ? part->recents : &none;
 	put_recents(recents->now, RECENT_PART, out);
 	put_recents(recents->alone, RECENT_PART, out);
 	pack_u64(out, part->epoch);
 	put_cells(part, out);
+	pack_double(out, part->peer.apart);
+	pack_double(out, part->peer.w);
+	pack_double(out, part->slower);
+}
+
+static void take_peer(struct unpack *in, struct scaling_part *part)
+{
+	if (!in->left)
+		return;
+	part->peer.apart = unpack_double(in);
+	part->peer.w = unpack_double(in);
+	part->slower = unpack_double(in);
 }
 
 static void take_part_recents(struct unpack *in, struct scaling_part *part)
@@ -192,10 +280,8 @@ static void take_part_recents(struct unpack *in, struct scaling_part *part)
 	for (size_t i = 0; i < RECENT_PART; i++)
 		n += part->recents->now[i].n[0] + part->recents->now[i].n[1] +
 		     part->recents->alone[i].n[0] + part->recents->alone[i].n[1];
-	if (n > 0)
-		return;
-	free(part->recents); /* nothing yet, or nothing any more */
-	part->recents = NULL;
+	if (!(n > 0)) /* nothing yet, or nothing any more */
+		scaling_part_forget_recents(part);
 }
 
 struct scaling_part *scaling_part_unpack(struct unpack *in)
@@ -207,13 +293,11 @@ struct scaling_part *scaling_part_unpack(struct unpack *in)
 		return NULL;
 	}
 	take_opinion(in, &part->opinion, part->sentence);
-	unpack_sparse_doubles(in, part->n, LEVEL_BINS);
-	unpack_sparse_doubles(in, part->us, LEVEL_BINS);
-	take_floats(in, part->usual_n, LEVEL_SPLIT);
-	take_floats(in, part->usual_log, LEVEL_SPLIT);
+	take_bins(in, part);
 	take_part_recents(in, part);
 	part->epoch = (unsigned)unpack_max(in, UINT32_MAX);
 	take_cells(in, part);
+	take_peer(in, part);
 	if (!in->bad)
 		return part;
 	scaling_part_free(part);
@@ -252,7 +336,7 @@ static void take_blocks(struct unpack *in, struct scaling *s)
 	unsigned n = (unsigned)unpack_max(in, SCALING_BLOCKS);
 	for (unsigned i = 0; i < n && !in->bad; i++)
 		take_block(in, &s->blocks[i]);
-	s->n_blocks = in->bad ? 0 : n;
+	s->n_blocks = s->peers_block = in->bad ? 0 : n;
 	s->first_block = 0;
 }
 
@@ -339,15 +423,20 @@ static void take_pool(struct unpack *in, struct scaling *s)
 
 bool scaling_unpack(struct unpack *in, struct scaling *s)
 {
-	struct scaling *copy = malloc(sizeof(*copy));
-	bool good = copy != NULL;
-	if (copy) {
-		*copy = *s;
-		take_pool(in, copy);
-		good = !in->bad;
-		if (good)
-			*s = *copy;
+	struct scaling *next = malloc(sizeof(*next));
+	if (!next)
+		return false;
+	*next = *s;
+	memset(next->recent_now, 0, sizeof(next->recent_now));
+	memset(next->recent_alone, 0, sizeof(next->recent_alone));
+	memset(next->recent_solo, 0, sizeof(next->recent_solo));
+	take_pool(in, next);
+	if (in->bad) {
+		scaling_free(next);
+		return false;
 	}
-	free(copy);
-	return good;
+	scaling_forget_recents(s);
+	*s = *next;
+	free(next);
+	return true;
 }

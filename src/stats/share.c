@@ -36,6 +36,9 @@
 #define CHANGE_MIN 0.26  /* log 1.3 */
 #define CHANGE_Z 5.0
 #define SERVED_MIN 0.9
+#define BEHIND_MIN 1.25  /* times what they do now they did before */
+#define BEHIND_RATE 1.1  /* of that, at most so much comes, */
+#define BEHIND_BLOCKS 6  /* in half a minute */
 #define SPREAD_RATIO 1.2 /* of standard deviations: other requests, not slower ones */
 
 /* ---- a block of one backend ---- */
@@ -45,7 +48,7 @@ static void read_splits(const struct levels *const *levels, size_t n, uint32_t k
 {
 	*out = (struct scaling_split){0};
 	for (size_t i = 0; i < n; i++) {
-		const struct level_split *s = levels[i] ? &levels[i]->split[k] : NULL;
+		const struct level_split *s = levels[i] ? levels_split(levels[i], k) : NULL;
 		for (int side = 0; s && side < 2; side++) {
 			out->n[side] += atomic_load_explicit(&s->n[side], memory_order_relaxed);
 			out->elsewhere[side] +=
@@ -80,25 +83,35 @@ static void add_share(struct scaling_block *b, const struct scaling_split *d, ui
 	b->reach += w * log((k + d->elsewhere[1] / n1) / (k + d->elsewhere[0] / n0));
 }
 
-static void add_drift(struct scaling_block *b, struct scaling_part *part,
+static void add_drift(struct scaling_block *b, struct scaling_bin *bin,
 		      const struct scaling_split *d, uint32_t k)
 {
 	double n = (double)d->n[0] + d->n[1], log = ((double)d->log[0] + d->log[1]) * LOG_UNIT;
-	double known = (double)part->usual_n[k];
+	double known = (double)bin->usual_n;
 	if (n > 1) {
-		b->spread += (double)d->log2 * LOG_UNIT * LOG_UNIT - log * log / n;
+		double spread = (double)d->log2 * LOG_UNIT * LOG_UNIT - log * log / n;
+		b->spread += spread;
 		b->spread_n += n - 1;
+		b->alone += k == 1 ? spread : 0;
+		b->alone_n += k == 1 ? n - 1 : 0;
 	}
 	if (n > 0 && known >= USUAL_MIN) {
 		double w = n * known / (n + known);
-		b->drift += w * (log / n - (double)part->usual_log[k] / known);
+		b->drift += w * (log / n - (double)bin->usual_log / known);
 		b->drift_w += w;
 	}
 	/* what is usual is learned slowly, so that what is new is not it at once */
 	double keep = exp(-SCALING_BLOCK_S / USUAL_MEMORY_S);
 	double taken = known >= USUAL_MIN ? fmin(1, USUAL_SHARE * known / n) : 1;
-	part->usual_n[k] = (float)(known * keep + (n > 0 ? n * taken : 0));
-	part->usual_log[k] = (float)((double)part->usual_log[k] * keep + (n > 0 ? log * taken : 0));
+	bin->usual_n = (float)(known * keep + (n > 0 ? n * taken : 0));
+	bin->usual_log = (float)((double)bin->usual_log * keep + (n > 0 ? log * taken : 0));
+}
+
+/* For peer.c. */
+static void add_peer(struct scaling_part *part, const struct scaling_split *d, uint32_t level)
+{
+	part->peer.fresh_n[level] += (float)d->n[0] + (float)d->n[1];
+	part->peer.fresh_log[level] += (float)(((double)d->log[0] + d->log[1]) * LOG_UNIT);
 }
 
 void scaling_part_block(struct scaling_part *part, struct scaling *s,
@@ -106,22 +119,29 @@ void scaling_part_block(struct scaling_part *part, struct scaling *s,
 {
 	struct scaling_block *block = &s->blocks[(s->n_blocks - 1) % SCALING_BLOCKS];
 	uint64_t served = 0;
-	for (uint32_t k = 1; k <= top; k++)
-		served += part->last.n[k];
+	for (uint32_t k = 1; k <= top; k++) {
+		const struct scaling_bin *bin = scaling_part_bin(part, k);
+		served += bin ? bin->last_n : 0;
+	}
 	block->served += (double)(served - part->block_n) / SCALING_BLOCK_S + part->others_rate;
 	part->block_n = served;
 	for (uint32_t k = 1; k <= top && k < LEVEL_SPLIT; k++) {
 		struct scaling_split now, news;
+		struct scaling_bin *bin = scaling_part_bin(part, k);
+		if (!bin)
+			continue;
 		uint32_t level = (uint32_t)fmin(scaling_part_level(part, k) + 0.5, LEVEL_SPLIT - 1);
 		read_splits(levels, n, k, &now);
-		news = news_of(&part->last.split[k], &now);
+		news = news_of(&bin->last_split, &now);
 		if (news.n[0] + news.n[1] == 0 || s->deaf)
 			continue;
 		if (level == 1)
 			scaling_size_quiet(s, &news, LOG_UNIT);
 		if (block->others <= OTHERS_FEW * block->rate)
 			add_share(block, &news, k);
-		add_drift(block, part, &news, level);
+		if ((bin = scaling_part_bin_make(part, level)))
+			add_drift(block, bin, &news, level);
+		add_peer(part, &news, level);
 	}
 }
 
@@ -145,6 +165,12 @@ static double variance_of(const struct scaling *s, unsigned from, unsigned to, d
 		*n += b->spread_n;
 	}
 	return *n > 0 ? sum / *n : 0;
+}
+
+double scaling_spread(const struct scaling *s)
+{
+	double n;
+	return variance_of(s, 0, SCALING_BLOCKS, &n);
 }
 
 /* ---- sharing ---- */
@@ -198,7 +224,7 @@ static double error_of(const struct scaling *s, const struct sums *all, double l
 	return sqrt((n * jackknife + PRIOR_BLOCKS * theory) / (n + PRIOR_BLOCKS));
 }
 
-static struct scaling_shift shift_of(const struct scaling *s, double least_rate)
+static struct scaling_shift shift_of(const struct scaling *s, double least_rate, bool pooled)
 {
 	struct scaling_shift shift = {0};
 	struct sums all = sum_blocks(s, least_rate);
@@ -212,8 +238,10 @@ static struct scaling_shift shift_of(const struct scaling *s, double least_rate)
 	shift.samples = all.w;
 	shift.z = se > 0 ? mean / se : 0;
 	double reach = exp(all.reach / all.w) - 1;
-	shift.found = shift.z > t && (shift.change >= SHARE_MIN ||
-				      shift.change >= fmax(SHARE_PART * reach, SHARE_LITTLE));
+	/* who comes by turns shows how long ago the last one came: a tenth where nothing is shared
+	 */
+	double little = pooled ? fmax(SHARE_PART * reach, SHARE_LITTLE) : SHARE_MIN;
+	shift.found = shift.z > t && shift.change >= fmin(SHARE_MIN, little);
 	shift.known =
 	    shift.found || (exp(mean + 2 * se) - 1 < NO_SHARE && all.reach / all.w > REACH_MIN);
 	return shift;
@@ -223,9 +251,10 @@ static struct scaling_shift shift_of(const struct scaling *s, double least_rate)
  * Of all loads, and of those like now, since a bottleneck may show only when it is busy.
  * That there is none is known only from a load like now.
  */
-void scaling_look_shift(struct scaling *s)
+void scaling_look_shift(struct scaling *s, bool pooled)
 {
-	struct scaling_shift all = shift_of(s, 0), busy = shift_of(s, 0.7 * s->rate);
+	struct scaling_shift all = shift_of(s, 0, pooled);
+	struct scaling_shift busy = shift_of(s, 0.7 * s->rate, pooled);
 	s->shift = all.found && (!busy.found || all.z > busy.z) ? all : busy.measured ? busy : all;
 	if (!busy.measured)
 		s->shift.known = s->shift.found;
@@ -263,6 +292,28 @@ static struct drift before(const struct scaling *s, unsigned from, double rate, 
 	return d;
 }
 
+/*
+ * How far a change of `n` blocks against `n_was` earlier ones may be chance where earlier blocks
+ * lie so far apart: on a busy host that is far more than independent durations explain.
+ */
+static double unrest_of(const struct scaling *s, unsigned n, unsigned n_was)
+{
+	const struct scaling_block *b;
+	double sum = 0, squares = 0, blocks = 0;
+	unsigned end = s->n_blocks - s->member_block; /* of the same members */
+	for (unsigned age = n; age < end && (b = block_at(s, age)); age++) {
+		if (b->drift_w <= 0)
+			continue;
+		sum += b->drift / b->drift_w;
+		squares += b->drift / b->drift_w * b->drift / b->drift_w;
+		blocks++;
+	}
+	if (blocks < 2)
+		return INFINITY;
+	double variance = fmax(0, squares - sum * sum / blocks) / (blocks - 1);
+	return student(CHANGE_Z, blocks - 1) * sqrt(variance * (1.0 / n + 1.0 / n_was));
+}
+
 /* The logarithm of what the last `n` blocks are slower than earlier ones; 0: not certain. */
 static double change_of(const struct scaling *s, unsigned n)
 {
@@ -279,16 +330,30 @@ static double change_of(const struct scaling *s, unsigned n)
 	if (was.n < BLOCKS_MIN / 2)
 		return 0;
 	double change = level - was.sum / was.w;
-	double se = PRIOR_EXCESS *
-		    sqrt(variance_of(s, 0, SCALING_BLOCKS, &samples) * (1 / last.w + 1 / was.w));
-	bool certain = fabs(change) > CHANGE_MIN && fabs(change) > CHANGE_Z * se;
+	double theory = variance_of(s, 0, SCALING_BLOCKS, &samples) * (1 / last.w + 1 / was.w);
+	double chance = CHANGE_Z * PRIOR_EXCESS * sqrt(theory);
+	double unrest = unrest_of(s, n, was.n);
+	bool certain = fabs(change) > fmax(CHANGE_MIN, fmax(chance, unrest));
 	return certain && last.agree * 4 >= n * 3 && change * level > 0 ? change : 0;
 }
 
+static double variance_alone(const struct scaling *s, unsigned from, unsigned to, double *n)
+{
+	const struct scaling_block *b;
+	double sum = 0;
+	*n = 0;
+	for (unsigned age = from; age < to && (b = block_at(s, age)); age++) {
+		sum += b->alone;
+		*n += b->alone_n;
+	}
+	return *n > 0 ? sum / *n : 0;
+}
+
+/* Of those who met nobody: who waits for others varies less the more they are. */
 static bool is_of_kind(const struct scaling *s, unsigned n)
 {
 	double n_last, n_was;
-	double last = variance_of(s, 0, n, &n_last), was = variance_of(s, n, n + 24, &n_was);
+	double last = variance_alone(s, 0, n, &n_last), was = variance_alone(s, n, n + 24, &n_was);
 	double ratio = was > 0 ? sqrt(last / was) : 1;
 	return n_last >= 100 && n_was >= 100 && (ratio > SPREAD_RATIO || ratio < 1 / SPREAD_RATIO);
 }
@@ -307,25 +372,62 @@ static void drift_now(struct scaling *s, uint64_t now_us)
 		s->drift_from_us = now_us;
 }
 
+/*
+ * At most as much comes as they did a while ago with nobody being slow, and they do less than
+ * that, so that all wait: by so much they have become slower at least, at whatever level that
+ * was never met before.  0: it is not so.
+ */
+static double fell_behind(const struct scaling *s)
+{
+	const struct scaling_block *b;
+	double served = 0, rate = 0;
+	/* what others do is not seen */
+	if (s->fine_rate <= 0 || s->others_rate > OTHERS_FEW * s->rate)
+		return 0;
+	for (unsigned age = 0; age < BEHIND_BLOCKS; age++) {
+		b = block_at(s, age);
+		if (!b || b->rate > BEHIND_RATE * s->fine_rate)
+			return 0;
+		if (age < 2) {
+			served += b->served / 2;
+			rate += b->rate / 2;
+		}
+	}
+	bool behind = served > 0 && served < SERVED_MIN * rate;
+	double factor = behind ? s->fine_rate / served : 0;
+	double chance =
+	    4 / sqrt(fmax(served * 2 * SCALING_BLOCK_S, 1)); /* it was the most of many */
+	return factor > BEHIND_MIN + chance ? factor : 0;
+}
+
+static void set_change(struct scaling *s, const struct scaling_input *in, unsigned blocks,
+		       struct scaling_change change)
+{
+	uint64_t ago_us = (uint64_t)blocks * SCALING_BLOCK_S * 1000000;
+	s->change = change;
+	s->change.at_us = in->now_us > ago_us ? in->now_us - ago_us : 1;
+	s->change.at_wall_us = in->wall_us > ago_us ? in->wall_us - ago_us : 1;
+	scaling_begin_epoch(
+	    s, change.of_kind ? "the kind of requests changed" : "everything changed its speed",
+	    in->now_us);
+}
+
 void scaling_look_change(struct scaling *s, const struct scaling_input *in)
 {
 	static const unsigned spans[] = {3, 6, 12};
 	drift_now(s, in->now_us);
+	if (scaling_is_shared(s))
+		return;
 	for (size_t i = 0; i < ARRAY_LEN(spans); i++) {
-		double change = scaling_is_shared(s) ? 0 : change_of(s, spans[i]);
+		double change = change_of(s, spans[i]);
 		if (change == 0)
 			continue;
-		uint64_t ago_us = (uint64_t)spans[i] * SCALING_BLOCK_S * 1000000;
-		s->change = (struct scaling_change){
-		    .at_us = in->now_us > ago_us ? in->now_us - ago_us : 1,
-		    .at_wall_us = in->wall_us > ago_us ? in->wall_us - ago_us : 1,
-		    .factor = exp(change),
-		    .of_kind = is_of_kind(s, spans[i]),
-		};
-		scaling_begin_epoch(s,
-				    s->change.of_kind ? "the kind of requests changed"
-						      : "everything changed its speed",
-				    in->now_us);
+		set_change(s, in, spans[i],
+			   (struct scaling_change){.factor = exp(change),
+						   .of_kind = is_of_kind(s, spans[i])});
 		return;
 	}
+	double behind = fell_behind(s);
+	if (behind > 0)
+		set_change(s, in, 2, (struct scaling_change){.factor = behind, .behind = true});
 }

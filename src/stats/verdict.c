@@ -14,11 +14,15 @@
 #define TIGHT 0.67      /* of the objective, alone */
 #define CHANGE_SAID_US (UINT64_C(900) * 1000000)
 #define UNSETTLED_S 30
-#define BLOCKS_US (UINT64_C(2 * SCALING_BLOCK_S + 1) * 1000000)
+#define FULL 0.85 /* by what was learned before: from here on load explains that all wait */
+#define SLOWED_US (UINT64_C(300) * 1000000) /* load that slows is no news for so long */
+#define BLOCKS_US (UINT64_C(1000000) * (2 * SCALING_BLOCK_S + 1))
 #define HOT_AFTER_US (UINT64_C(60) * 1000000) /* after a change a backend has its share */
-#define SKEW_SERVICE 1.5                      /* times the median of the others */
+#define SKEW_SERVICE 1.5                      /* times what the others take */
 #define SKEW_SERVICE_US 500                   /* and by that much: less is noise */
 #define SKEW_RATE 1.5
+#define SKEW_HOLD 1.25  /* who was called so remains so above it, that none flickers */
+#define FINE_KEEP 0.998 /* of a rate, at each look */
 #define WAITING_SHARE 0.2
 #define WAITING_US 1000 /* a share of less is nobody's problem */
 #define LAG_US 50000    /* a shorter turn is the scheduler's noise */
@@ -136,16 +140,46 @@ struct case_file {
 	char *say;
 };
 
-static bool is_slow_host(const struct company *company, const struct scaling_member *m, char *say)
+/* How many times as long as at the others a request takes there; 0: not known. */
+static double slowness(const struct scaling *s, const struct company *company,
+		       const struct scaling_part *part, bool *sure)
+{
+	double by_level = scaling_peer_factor(s, part, sure), own = trait_of(part, TRAIT_SERVICE);
+	double median = median_of_others(company, TRAIT_SERVICE, own);
+	if (*sure || own <= 0 || median <= 0)
+		return by_level;
+	/* where next to nobody is met at the same level; this many are sure */
+	*sure = by_level <= 0;
+	return *sure ? own / median : by_level;
+}
+
+/* ---- the state of a backend that is called a bad host: it begins at 1.5, and ends at 1.25 */
+
+static void set_slower(const struct scaling *s, const struct company *company,
+		       struct scaling_part *part)
+{
+	bool sure, was = part->slower > 0;
+	double factor = slowness(s, company, part, &sure);
+	double longer_us = part->now.p50_us * (1 - 1 / fmax(factor, 1));
+	if (factor <= 0) /* nobody asks it any more: that is how it stays */
+		return;
+	if (was ? factor < SKEW_HOLD
+		: !sure || factor < SKEW_SERVICE || longer_us < SKEW_SERVICE_US)
+		factor = 0;
+	part->slower = factor;
+}
+
+static void say_slow_host(const struct company *company, const struct scaling_member *m, char *say)
 {
 	double own = trait_of(m->part, TRAIT_SERVICE);
 	double median = median_of_others(company, TRAIT_SERVICE, own);
-	if (median <= 0 || own < SKEW_SERVICE * median || own - median < SKEW_SERVICE_US)
-		return false;
-	SAY("%.*s is slow even when it is alone: median service time %s, the others' %s "
-	    "(%.0f requests at low load): a bad host; lower its weight or take it out",
-	    (int)m->name.len, m->name.ptr, us(own).at, us(median).at, m->part->alone.n);
-	return true;
+	char alone[64] = "";
+	if (own > median && median > 0)
+		snprintf(alone, sizeof(alone), " (median alone %s, the others' %s)", us(own).at,
+			 us(median).at);
+	SAY("%.*s is slower than the others: with as much to do a request takes %.1f times as long "
+	    "there%s: a bad host; lower its weight or take it out",
+	    (int)m->name.len, m->name.ptr, m->part->slower, alone);
 }
 
 /* More to do than the others, and slower for it. */
@@ -158,12 +192,14 @@ static bool is_hot(const struct case_file *c, const struct company *company,
 	double rate = median_of_others(company, TRAIT_RATE, own);
 	double median = median_of_others(company, TRAIT_NOW, trait_of(p, TRAIT_NOW));
 	char *say = c->say;
+	bool was = p->opinion.verdict == VERDICT_skewed;
+	double slower_min = was ? SKEW_HOLD : GROWTH_MIN, rate_min = was ? SKEW_HOLD : SKEW_RATE;
 	bool matters = in->slo_p95_us ? p->now.p95_us > (double)in->slo_p95_us
 				      : p->now.p95_us > GROWTH_MIN * c->s->alone.p95_us;
 	if (c->s->epoch_cause && in->now_us < c->s->epoch_us + HOT_AFTER_US)
 		return false;
 	if (!matters || p->now.n < SCALING_SAMPLES || median <= 0 ||
-	    p->now.p95_us < GROWTH_MIN * median || own < SKEW_RATE * rate)
+	    p->now.p95_us < slower_min * median || own < rate_min * rate)
 		return false;
 	SAY("%.*s has %.1f times the requests of the others and is slow under them: p95 %s, the "
 	    "others' %s: clients are pinned or hashed unevenly; more backends will not help as "
@@ -191,15 +227,14 @@ static void say_change(const struct case_file *c, char *out, size_t size)
 		 change->factor > 1 ? change->factor : 1 / change->factor);
 	if (change->of_kind)
 		snprintf(out, size,
-			 "the kind of requests changed at %s (they take at least %s times as %s at "
-			 "equal "
-			 "load); ",
-			 clock, much, change->factor > 1 ? "long" : "little");
+			 "the kind of requests changed at %s (at equal load they are at least %s "
+			 "times as %s); ",
+			 clock, much, change->factor > 1 ? "long" : "quick");
 	else
 		snprintf(out, size,
 			 "%s since %s at equal load (at least %s times as %s): a deploy?; ",
 			 change->factor > 1 ? "slower" : "quicker", clock, much,
-			 change->factor > 1 ? "long" : "little");
+			 change->factor > 1 ? "long" : "quick");
 }
 
 static enum verdict say_learning(const struct case_file *c, double n, const char *of)
@@ -369,7 +404,9 @@ static bool is_unsettled(const struct case_file *c)
 	double age_s = (double)(c->in->now_us - s->change.at_us) / 1e6;
 	if (scaling_is_shared(s))
 		return false;
-	if (c->in->now_us < s->fine_us + BLOCKS_US) /* it may be the first seconds of a change */
+	bool known = (s->slowed_us && c->in->now_us < s->slowed_us + SLOWED_US) ||
+		     (s->today.utilisation > FULL && s->drifting <= 1.2);
+	if (!known && c->in->now_us < s->fine_us + BLOCKS_US) /* the first seconds of a change? */
 		return true;
 	if (s->change.at_us && age_s < UNSETTLED_S + 15)
 		return c->alone->n < SCALING_SAMPLES * 2;
@@ -378,13 +415,16 @@ static bool is_unsettled(const struct case_file *c)
 
 static enum verdict judge_slowed(const struct case_file *c, double growth)
 {
-	char *say = c->say, change[160];
+	char *say = c->say, change[160], times[48] = "";
 	if (!is_unsettled(c))
 		return say_scalability(c, growth);
 	say_change(c, change, sizeof(change));
-	SAY("%slearning: requests have become slower (%.1f times at equal load); whether that is "
-	    "load or a change is known in half a minute",
-	    change, fmax(c->s->drifting, c->s->change.at_us ? c->s->change.factor : 1));
+	double much = fmax(c->s->drifting, c->s->change.at_us ? c->s->change.factor : 1);
+	if (much > GROWTH_SOME)
+		snprintf(times, sizeof(times), " (%.1f times at equal load)", much);
+	SAY("%slearning: requests have become slower%s; whether that is load or a change is known "
+	    "in half a minute",
+	    change, times);
 	return VERDICT_not_enough_data;
 }
 
@@ -544,46 +584,98 @@ static void settle(struct scaling_opinion *o, char *sentence, enum verdict verdi
 			 verdict_name(verdict), said);
 }
 
-/* One that is skewed makes the pool so; `say` is about the first of them. */
-static bool judge_members(const struct scaling *s, const struct scaling_input *in, char *say)
+/* What was found of the backends. */
+struct findings {
+	bool any_skewed;
+	double slower;                    /* the worst host; 0: none is bad */
+	unsigned n_judged, n_performance; /* of the others */
+	char say[SCALING_SENTENCE];       /* of the first that is skewed */
+};
+
+static void judge_member(const struct scaling *s, const struct scaling_input *in,
+			 const struct company *company, const struct scaling_member *m,
+			 struct findings *f)
+{
+	char own[SCALING_SENTENCE];
+	struct case_file c = {s, in, &m->part->alone, &m->part->now, own};
+	bool slow = m->usable && m->part->slower > 0;
+	bool skewed = slow || (m->usable && is_hot(&c, company, m));
+	if (slow)
+		say_slow_host(company, m, own);
+	enum verdict verdict = skewed ? VERDICT_skewed : judge_growth(&c);
+	if (skewed && (!f->any_skewed || (slow && f->slower <= 0)))
+		snprintf(f->say, sizeof(f->say), "%s", own);
+	f->any_skewed |= skewed;
+	f->slower = fmax(f->slower, slow ? m->part->slower : 0);
+	f->n_judged += verdict != VERDICT_not_enough_data && !slow;
+	f->n_performance += verdict == VERDICT_performance;
+	settle(&m->part->opinion, m->part->sentence, verdict, own);
+}
+
+/* One that is skewed makes the pool so. */
+static void judge_members(const struct scaling *s, const struct scaling_input *in,
+			  struct findings *f)
 {
 	struct company company;
-	bool any = false;
+	*f = (struct findings){.any_skewed = false};
 	meet(in, &company);
-	for (size_t i = 0; i < in->n; i++) {
-		const struct scaling_member *m = &in->members[i];
-		char own[SCALING_SENTENCE];
-		if (!m->part)
-			continue;
-		struct case_file c = {s, in, &m->part->alone, &m->part->now, own};
-		enum verdict verdict;
-		bool skewed =
-		    m->usable && (is_slow_host(&company, m, own) || is_hot(&c, &company, m));
-		if (skewed && !any)
-			snprintf(say, SCALING_SENTENCE, "%s", own);
-		any |= skewed;
-		verdict = skewed ? VERDICT_skewed : judge_growth(&c);
-		settle(&m->part->opinion, m->part->sentence, verdict, own);
-	}
-	return any;
+	for (size_t i = 0; i < in->n; i++)
+		if (in->members[i].part)
+			set_slower(s, &company, in->members[i].part);
+	for (size_t i = 0; i < in->n; i++)
+		if (in->members[i].part)
+			judge_member(s, in, &company, &in->members[i], f);
+}
+
+/*
+ * Slow alone is the pool's fault and not that of one, if the others are slow alone, too: most of
+ * those that can be judged, or for certain if all of what is slow was of the bad host.
+ */
+static bool is_by_one(const struct case_file *c, const struct findings *f, enum verdict of_pool)
+{
+	if (!f->any_skewed)
+		return false;
+	if (of_pool != VERDICT_performance)
+		return true;
+	bool others_too = f->n_performance && 2 * f->n_performance >= f->n_judged;
+	return f->slower > 0 && !others_too &&
+	       c->alone->p95_low_us < f->slower * (double)c->in->slo_p95_us;
+}
+
+/* Nobody is slow under what comes now. */
+static void note_fine(struct scaling *s, const struct scaling_input *in)
+{
+	double slo = (double)in->slo_p95_us;
+	if (slo > 0 ? s->seen_p95_us > slo : s->growth > GROWTH_MIN)
+		return;
+	s->fine_us = in->now_us;
+	if (s->now.n < SCALING_SAMPLES || s->n_blocks == s->member_block ||
+	    (slo <= 0 && s->growth <= 0))
+		return;
+	if (s->change.behind)
+		s->change = (struct scaling_change){.at_us = 0};
+	const struct scaling_block *last = &s->blocks[(s->n_blocks - 1) % SCALING_BLOCKS];
+	s->fine_rate = fmax(s->fine_rate * FINE_KEEP, last->served);
 }
 
 void scaling_judge(struct scaling *s, const struct scaling_input *in)
 {
-	char say[SCALING_SENTENCE], skew[SCALING_SENTENCE];
+	char say[SCALING_SENTENCE];
+	struct findings f;
 	struct case_file c = {s, in, &s->alone, &s->now, say};
-	if (in->slo_p95_us ? s->seen_p95_us <= (double)in->slo_p95_us : s->growth <= GROWTH_MIN)
-		s->fine_us = in->now_us;
-	bool skewed = judge_members(s, in, skew);
+	note_fine(s, in);
+	judge_members(s, in, &f);
 	enum verdict verdict;
 	if (is_balancer(s, in, say)) {
 		verdict = VERDICT_balancer;
 	} else {
 		verdict = judge_growth(&c);
-		if (skewed && verdict != VERDICT_performance) {
+		if (is_by_one(&c, &f, verdict)) {
 			verdict = VERDICT_skewed;
-			snprintf(say, sizeof(say), "%s", skew);
+			snprintf(say, sizeof(say), "%s", f.say);
 		}
 	}
 	settle(&s->opinion, s->sentence, verdict, say);
+	if (s->opinion.verdict == VERDICT_scalability)
+		s->slowed_us = in->now_us;
 }

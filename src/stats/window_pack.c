@@ -9,15 +9,17 @@
 
 /* ---- out ---- */
 
-static void put_series(const struct series *s, struct str *out)
+static void put_series(const struct series *s, const struct sparse *start, struct str *out)
 {
+	uint64_t count[HIST_BUCKETS];
 	pack_u64(out, s != NULL);
 	if (!s)
 		return;
-	pack_sparse(out, s->start.count, HIST_BUCKETS);
-	pack_u64(out, s->start.sum_us);
-	pack_u64(out, s->start.max_us);
-	pack_u64(out, s->start.overflow);
+	sparse64_spread(start, count);
+	pack_sparse(out, count, HIST_BUCKETS);
+	pack_u64(out, s->sum_us);
+	pack_u64(out, s->max_us);
+	pack_u64(out, s->overflow);
 }
 
 static void put_slot(const struct slot *slot, struct str *out)
@@ -42,7 +44,7 @@ void windows_pack(const struct windows *w, struct str *out)
 	pack_u64(out, w->last_us);
 	pack_u64(out, w->n_lost);
 	for (int p = 0; p < N_PHASES; p++)
-		put_series(w->phases[p], out);
+		put_series(w->phases[p], &w->start[p], out);
 	for (unsigned level = 0; level < N_LEVELS; level++) {
 		const struct ring *ring = &w->rings[level];
 		pack_u64(out, ring->n_closed);
@@ -56,25 +58,24 @@ void windows_pack(const struct windows *w, struct str *out)
 
 /* ---- in ---- */
 
-static struct series *take_series(struct unpack *in, uint32_t *groups)
+static struct series *take_series(struct unpack *in, struct sparse *start)
 {
+	uint64_t count[HIST_BUCKETS];
 	if (!unpack_bool(in))
 		return NULL;
 	struct series *s = calloc(1, sizeof(*s));
 	in->bad |= !s;
 	if (in->bad)
 		return s;
-	unpack_sparse(in, s->start.count, HIST_BUCKETS);
+	unpack_sparse(in, count, HIST_BUCKETS);
+	in->bad |= !sparse64_gather(start, count);
 	for (uint32_t i = 0; i < HIST_BUCKETS; i++) {
-		if (!s->start.count[i])
-			continue;
-		s->start.n += s->start.count[i];
-		s->group_n[i >> HIST_SUB_BITS] += s->start.count[i];
-		*groups |= hist_group(i);
+		s->n += count[i];
+		s->group_n[i >> HIST_SUB_BITS] += count[i];
 	}
-	s->start.sum_us = unpack_u64(in);
-	s->start.max_us = unpack_u64(in);
-	s->start.overflow = unpack_u64(in);
+	s->sum_us = unpack_u64(in);
+	s->max_us = unpack_u64(in);
+	s->overflow = unpack_u64(in);
 	return s;
 }
 
@@ -153,7 +154,7 @@ struct windows *windows_unpack(struct unpack *in, uint64_t now_us)
 	w->last_us = unpack_max(in, now_us);
 	w->n_lost = unpack_u64(in);
 	for (int p = 0; p < N_PHASES; p++)
-		w->phases[p] = take_series(in, &w->groups[p]);
+		w->phases[p] = take_series(in, &w->start[p]);
 	for (unsigned level = 0; level < N_LEVELS; level++)
 		take_ring(in, w, level);
 	if (!in->bad)
@@ -162,26 +163,18 @@ struct windows *windows_unpack(struct unpack *in, uint64_t now_us)
 	return NULL;
 }
 
-static void seed(const struct hist_total *start, struct hist *h)
-{
-	for (uint32_t i = 0; i < HIST_BUCKETS; i++) {
-		atomic_store(&h->count[i], (uint32_t)start->count[i]);
-		if (start->count[i])
-			atomic_fetch_or(&h->groups, hist_group(i));
-	}
-	atomic_store(&h->sum_us, start->sum_us);
-	atomic_store(&h->max_us, start->max_us);
-	atomic_store(&h->overflow, start->overflow);
-}
-
 void windows_seed(const struct windows *w, struct hist_set *set)
 {
 	for (int p = 0; p < N_PHASES; p++) {
-		if (!w->phases[p])
+		const struct series *s = w->phases[p];
+		if (!s)
 			continue;
+		struct hist_total total = {
+		    .sum_us = s->sum_us, .max_us = s->max_us, .overflow = s->overflow};
 		struct hist *h = hist_new();
 		check(h != NULL);
-		seed(&w->phases[p]->start, h);
+		sparse64_spread(&w->start[p], total.count);
+		hist_seed(h, &total);
 		atomic_store(&set->phase[p], h);
 	}
 }

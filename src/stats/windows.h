@@ -3,6 +3,9 @@
 #ifndef WEIR_STATS_WINDOWS_H
 #define WEIR_STATS_WINDOWS_H
 
+#include <string.h>
+
+#include "weir/stats/sparse.h"
 #include "weir/stats/window.h"
 
 /* One u32 an entry: bucket above, count below; large counts take several entries. */
@@ -41,19 +44,68 @@ struct ring {
 
 /* A phase since start. */
 struct series {
-	struct hist_total start;       /* span_us unused */
-	uint64_t group_n[HIST_GROUPS]; /* the same, 32 buckets a number */
+	uint64_t n, sum_us, max_us, overflow;
+	uint64_t group_n[HIST_GROUPS]; /* n by 32 buckets */
+	uint32_t zeros;                /* of the workers, as they were read last */
 };
 
 struct windows {
 	struct series *phases[N_PHASES]; /* owns; NULL until the first sample */
+	struct sparse start[N_PHASES];   /* the same by bucket; 64 bits */
 	struct ring rings[N_LEVELS];
 	struct slot *slots[N_LEVELS][MAX_SLOTS]; /* owns; NULL without samples */
 	uint16_t lines[N_LEVELS][MAX_SLOTS];     /* cache lines that a slot is long */
-	uint32_t groups[N_PHASES];               /* that were ever used */
 	uint64_t start_us;
 	uint64_t last_us;
 	uint64_t n_lost;
 };
+
+/* ---- for those who fold and those who read ---- */
+
+/*
+ * Small areas of known sizes, by parts that compilers store to: what they make of the
+ * whole ("rep stos") takes far longer to begin than to end.
+ */
+static inline void window_clear(void *ptr, size_t size)
+{
+	enum { PART = 16 };
+	for (size_t i = 0; i < size; i += PART)
+		memset((char *)ptr + i, 0, PART);
+}
+_Static_assert(HIST_GROUPS % 2 == 0, "sizes are multiples of a part");
+
+/* The entries of a phase: in the order of their buckets. */
+struct slot_span {
+	const uint32_t *from, *to;
+};
+
+static inline struct slot_span window_slot_span(const struct slot *slot, enum phase phase)
+{
+	if (!slot)
+		return (struct slot_span){NULL, NULL};
+	return (struct slot_span){slot->entries + (phase ? slot->end[phase - 1] : 0),
+				  slot->entries + slot->end[phase]};
+}
+
+/* Index of the slot that was closed `age` slots ago; 0 is the newest. */
+static inline uint32_t window_ring_index(const struct windows *w, unsigned level, uint32_t age)
+{
+	return (uint32_t)((w->rings[level].n_closed - 1 - age) % window_levels[level].n_slots);
+}
+
+static inline uint64_t window_ring_span_us(const struct windows *w, unsigned level, uint32_t n)
+{
+	uint64_t us = 0;
+	for (uint32_t age = 0; age < n; age++)
+		us += w->rings[level].span_us[window_ring_index(w, level, age)];
+	return us;
+}
+
+/* The slot that was closed `age` slots ago; NULL when nothing happened then. */
+static inline const struct slot *window_slot_at(const struct windows *w, unsigned level,
+						uint32_t age)
+{
+	return w->slots[level][window_ring_index(w, level, age)];
+}
 
 #endif

@@ -43,6 +43,7 @@ struct instance {
 	struct str fast;
 	struct rng rng;
 	struct station station;
+	struct list hanging;  /* connections whose answer waits for /_go */
 	uint64_t open;        /* connections now */
 	uint64_t in_progress; /* requests now */
 	struct counters n;
@@ -103,6 +104,7 @@ struct conn {
 	struct body body;
 	struct job job;        /* at the instance's station */
 	struct job shared_job; /* at the shared one */
+	struct list hanging;   /* in the instance's */
 	uint64_t n_requests;
 	uint64_t began_us;
 
@@ -131,6 +133,8 @@ struct conn {
 
 /* conn.c */
 void conn_accept(struct ev_loop *loop, ev_io *io, int events);
+/* Answers what hangs. */
+void conns_go(struct instance *instance);
 /* Goes on after `timer` or a station: what is next depends on the state only. */
 void conn_run(struct conn *conn, struct view fresh);
 void conn_drop(struct conn *conn);

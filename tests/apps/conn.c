@@ -74,6 +74,7 @@ void conn_drop(struct conn *conn)
 	ev_io_stop(instance->server->loop, &conn->writable);
 	timer_stop(&conn->timer);
 	leave_stations(conn);
+	list_del(&conn->hanging);
 	close(conn->fd);
 	instance->open -= !conn->is_control;
 }
@@ -137,13 +138,25 @@ static void count_end(struct conn *conn)
 static void served(struct conn *conn)
 {
 	leave_stations(conn);
-	if (conn->plan.hang)
+	if (conn->plan.hang) {
+		list_push_back(&conn->instance->hanging, &conn->hanging);
 		return;
+	}
 	if (conn->plan.head_delay)
 		timer_start(&conn->timer, conn->plan.head_delay);
 	else
 		reply_start(conn);
 	conn_run(conn, VIEW_NONE);
+}
+
+void conns_go(struct instance *instance)
+{
+	while (!list_is_empty(&instance->hanging)) {
+		struct conn *conn = list_first(&instance->hanging, struct conn, hanging);
+		list_del(&conn->hanging);
+		conn->plan.hang = 0;
+		served(conn);
+	}
 }
 
 static void on_shared_served(struct job *job)
@@ -502,6 +515,7 @@ static void conn_new(struct instance *instance, int fd)
 	conn->timer.fire = on_timer;
 	list_init(&conn->job.node);
 	list_init(&conn->shared_job.node);
+	list_init(&conn->hanging);
 	instance->open++;
 	instance->n.connections++;
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));

@@ -122,13 +122,14 @@ static void put_took(struct json *j, const struct hist *took)
 {
 	json_key(j, "took");
 	json_array_begin(j);
+	struct hist_total total = {0};
+	hist_total_add_hist(&total, took);
 	for (uint32_t i = 0; i < HIST_BUCKETS; i++) {
-		uint32_t n = atomic_load_explicit(&took->count[i], memory_order_relaxed);
-		if (n == 0)
+		if (total.count[i] == 0)
 			continue;
 		json_array_begin(j);
 		json_u64(j, hist_lower_us(i));
-		json_u64(j, n);
+		json_u64(j, total.count[i]);
 		json_array_end(j);
 	}
 	json_array_end(j);
@@ -206,6 +207,8 @@ bool control_answer(struct conn *conn, const struct request *req)
 		status = 400;
 	else if (view_eq(req->path, VIEW("/_reset")))
 		reset_stats(instance);
+	else if (view_eq(req->path, VIEW("/_go")))
+		conns_go(instance);
 	else if (!view_eq(req->path, VIEW("/_stats")) && !view_eq(req->path, VIEW("/_set")))
 		status = 404;
 	put_stats(&body, instance);

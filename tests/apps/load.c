@@ -334,7 +334,7 @@ static void run_step(struct load *l, double rate, uint64_t span_us)
 	while (l->n_busy && clock_us() < late)
 		run_events(l, late);
 	report(l, rate, (double)span_us / 1e6);
-	free(l->hist);
+	hist_free(l->hist);
 }
 
 /* ---- the command ---- */

@@ -17,7 +17,6 @@
 #include "weir/base/parse.h"
 
 #include "app.h"
-#include "pattern.h"
 
 #define INSTANCES_MAX 1024
 
@@ -51,7 +50,8 @@ static const char usage_tail[] =
     "  header        a header line for the answer, \"Name: value\", percent-encoded\n"
     "  raw           all bytes of the answer, percent-encoded; the connection ends then\n\n"
     "Paths: /bytes/N is body=N, /echo is echo=1, anything else answers the name.\n"
-    "Of each instance: /_stats (JSON), /_reset (zero them), /_set?KEY=VALUE (change).\n";
+    "Of each instance: /_stats (JSON), /_reset (zero them), /_set?KEY=VALUE (change),\n"
+    "/_go (answer what hangs).\n";
 
 static _Noreturn void usage_error(const char *what, const char *value)
 {
@@ -232,6 +232,7 @@ static void start_instances(struct server *server, const struct options *o)
 	for (size_t i = 0; i < server->n_instances; i++) {
 		struct instance *instance = &server->instances[i];
 		station_init(&instance->station, instance->defaults.workers);
+		list_init(&instance->hanging);
 		reply_prepare(instance);
 		open_instance(instance, o->listen, i);
 	}
@@ -268,7 +269,6 @@ int main(int argc, char **argv)
 	static ev_signal on_term, on_int;
 	parse_options(argc, argv, &options);
 	signal(SIGPIPE, SIG_IGN);
-	pattern_init();
 	server.loop = ev_default_loop(EVBACKEND_EPOLL | EVFLAG_NOENV);
 	server.rcvbuf = (int)options.rcvbuf;
 	server.sndbuf = (int)options.sndbuf;

@@ -5,7 +5,7 @@
 
 static unsigned char pattern[PATTERN_PERIOD + SHA256_DIGEST_LENGTH];
 
-void pattern_init(void)
+static void make(void)
 {
 	uint64_t n = 0;
 	for (size_t at = 0; at < PATTERN_PERIOD; at += SHA256_DIGEST_LENGTH, n++) {
@@ -18,6 +18,11 @@ void pattern_init(void)
 
 struct view pattern_at(uint64_t offset, uint64_t len)
 {
+	/* when it is wanted first: it takes as long as all else of a start together */
+	static bool made;
+	if (!made)
+		make();
+	made = true;
 	size_t at = (size_t)(offset % PATTERN_PERIOD);
 	size_t room = PATTERN_PERIOD - at;
 	return view_of((const char *)pattern + at, len < room ? (size_t)len : room);

@@ -14,9 +14,7 @@
 
 #define PATTERN_PERIOD 1048573
 
-void pattern_init(void);
-
-/* Bytes from `offset` on, as many of `len` as lie in one piece. */
+/* Bytes from `offset` on, as many of `len` as lie in one piece.  One thread only. */
 struct view pattern_at(uint64_t offset, uint64_t len);
 
 #endif

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Backends: weir-app, node, gunicorn, nginx, and ones scripted by the test."""
+import functools
 import hashlib
 import json
 import os
@@ -25,6 +26,7 @@ def pattern(size):
     return (PATTERN * (size // PERIOD + 1))[:size]
 
 
+@functools.lru_cache
 def pattern_sha256(size):
     digest = hashlib.sha256()
     for _ in range(size // PERIOD):
@@ -85,6 +87,10 @@ class Process:
     @property
     def stderr(self):
         return self.err_path.read_text(errors="replace")
+
+    def says(self, text):
+        """Waits for it on stderr: lines are written by a thread of their own."""
+        wait_for(lambda: text in self.stderr, what=text)
 
     def alive(self):
         return self.child.poll() is None
@@ -157,6 +163,11 @@ class App(Process):
     def reset(self):
         for i in range(len(self.ports)):
             self.control("/_reset", i)
+
+    def go(self):
+        """What hangs is answered."""
+        for i in range(len(self.ports)):
+            self.control("/_go", i)
 
     def set(self, i=0, **values):
         self.control("/_set?" + "&".join(f"{k}={v}" for k, v in values.items()), i)

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
 """weir itself: started with a written configuration, asked through its status socket."""
+import contextlib
+import ctypes
 import json
 import os
 import re
@@ -8,10 +10,11 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
 import yaml
 
 from backends import Process, binary, free_port
-from wire import PATIENCE, SLOW, Client, wait_for
+from wire import HALF_CLOSED, PATIENCE, SLOW, Client, wait_for
 
 BAD_LINES = re.compile(r"Sanitizer|runtime error:|internal error|check failed|assert", re.I)
 
@@ -32,6 +35,22 @@ def tls_library():
 
 SANITIZED = is_sanitized()
 MERGED = ("status", "log")
+
+
+@contextlib.contextmanager
+def frozen(thread):
+    """A thread of another process does not run at all meanwhile."""
+    seize, interrupt, detach, wall = 0x4206, 0x4207, 17, 0x40000000
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+    if libc.ptrace(seize, thread, None, None):
+        pytest.skip(f"no ptrace here: {os.strerror(ctypes.get_errno())}")
+    try:
+        assert libc.ptrace(interrupt, thread, None, None) == 0
+        os.waitpid(thread, wall)
+        yield
+    finally:
+        libc.ptrace(detach, thread, None, None)
 
 
 class Admin:
@@ -123,6 +142,8 @@ class Weir(Process):
 
     def connect(self, address=None, **kwargs):
         client = Client(self.port if address is None else address, **kwargs)
+        if isinstance(self.conf, dict) and self.conf.get("listeners"):
+            client.half_closed = self.conf["listeners"][0].get("timeouts", {}).get("half_closed")
         self.clients.append(client)
         return client
 
@@ -154,6 +175,30 @@ class Weir(Process):
 
     # ---- the process ----
 
+    @property
+    def stderr(self):
+        """All that was said before: a thread of its own writes lines, and sleeps when it has."""
+        wait_for(lambda: not self.is_writing(), what="the log is written")
+        return super().stderr
+
+    def thread(self, name):
+        """Its folder in /proc, None without one."""
+        for task in Path(f"/proc/{self.pid}/task").glob("*"):
+            with contextlib.suppress(OSError):  # it has ended
+                if (task / "comm").read_text() == name + "\n":
+                    return task
+        return None
+
+    def is_writing(self):
+        with contextlib.suppress(OSError):
+            if task := self.thread("messages"):
+                return (task / "stat").read_text().rpartition(")")[2].split()[0] in "RD"
+        return False
+
+    def frozen(self, name=None):
+        """For a `with`: one of its threads does not run, the control thread unless named."""
+        return frozen(int(wait_for(lambda: self.thread(name)).name) if name else self.pid)
+
     def fds(self):
         try:
             return len(os.listdir(f"/proc/{self.pid}/fd"))
@@ -184,7 +229,9 @@ class Weir(Process):
             if not isinstance(conf, str):
                 self.conf = conf
             self.write(conf)
-        return self.admin.post("/v1/reload", status=status)
+        answer = self.admin.post("/v1/reload", status=status)
+        self.admin.get("/v1/connections")  # past all workers: they have what is in force now
+        return answer
 
     def hup(self):
         """HUP, and wait until the daemon says how it went: last_reload comes back."""
@@ -211,7 +258,8 @@ class Weir(Process):
             client.close()
         wait_for(self.is_idle, 5, "exchanges, in_flight and queued are 0")
         if self.fd_check:
-            wait_for(lambda: self.leaks() == 0, 5, "the fds of the idle level")
+            # fewer than at the start: that was looked at while a check or a question was open
+            wait_for(lambda: self.leaks() <= 0, 5, "the fds of the idle level")
 
     def finish(self, code=0):
         """TERM, and everything that must be true then."""
@@ -234,8 +282,7 @@ class Weir(Process):
 def make_conf(folder, backends=(), pool=None, listener=None, n=0, **top):
     """A configuration of one listener and the pool `app`, changed by keywords."""
     listener = listener or {}
-    # whether a client has left or only ended its direction is known after half_closed
-    timeouts = {"half_closed": "50ms", **listener.get("timeouts", {})}
+    timeouts = {"half_closed": HALF_CLOSED, **listener.get("timeouts", {})}
     conf = {
         "workers": 2,
         "status": {"socket": str(Path(folder) / f"weir-{n}.sock")},

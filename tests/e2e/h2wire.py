@@ -196,6 +196,6 @@ class H2:
         try:
             while self.next_frame() is not None:
                 pass
-        except ConnectionError:
-            pass
+        except ConnectionError:  # of what is sent in answer
+            self.closed = True
         return self.goaways[-1][1] if self.goaways else None

@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from backends import Process, free_port
 from certs import Authority
+from wire import PATIENCE
 
 
 class Names(Process):
@@ -35,7 +36,7 @@ class Names(Process):
 class Pebble(Process):
     """pebble, whose own certificate is from `ca`; what it signs is to be trusted by `root`."""
 
-    def __init__(self, folder, http_port, tls_port=1, reject=0, sleep=0, reuse=0, eab=None, **conf):
+    def __init__(self, folder, http_port, tls_port=1, reject=0, sleep=0, eab=None, **conf):
         self.folder = folder
         self.names = Names(folder)
         self.ca = Authority(folder, "pebble-ca")
@@ -49,8 +50,10 @@ class Pebble(Process):
             "httpPort": http_port, "tlsPort": tls_port, "ocspResponderURL": "",
             "externalAccountBindingRequired": bool(eab), "externalAccountMACKeys": eab or {},
             **conf}}))
+        # 0 is one in a hundred: an order for a name that its account has proved before may need
+        # no challenge
         self.settings = {
-            "PEBBLE_WFE_NONCEREJECT": str(reject), "PEBBLE_AUTHZREUSE": str(reuse),
+            "PEBBLE_WFE_NONCEREJECT": str(reject), "PEBBLE_AUTHZREUSE": "0",
             **({"PEBBLE_VA_SLEEPTIME": str(sleep)} if sleep else {"PEBBLE_VA_NOSLEEP": "1"})}
         self.child = None
         self.begin()
@@ -58,7 +61,7 @@ class Pebble(Process):
     def begin(self):
         super().__init__([shutil.which("pebble"), "-config", str(self.conf_path), "-dnsserver",
                           f"127.0.0.1:{self.names.dns}"], self.folder, "pebble", env=self.settings)
-        self.wait_ready(self.answers)
+        self.wait_ready(self.answers, 4 * PATIENCE)  # it makes RSA keys first
         (self.folder / "pebble-root.pem").write_bytes(self.ask("roots/0"))
 
     def ask(self, path):
@@ -159,9 +162,14 @@ class MeddlerHandler(BaseHTTPRequestHandler):
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
+        if isinstance(body, bytes):
+            self.send_header("Content-Length", str(len(body)))
+        else:  # as long as somebody reads
+            self.send_header("Connection", "close")
+            self.close_connection = True
         self.end_headers()
-        self.wfile.write(body)
+        for piece in [body] if isinstance(body, bytes) else body:
+            self.wfile.write(piece)
 
     do_POST = do_GET
 

@@ -3,8 +3,12 @@
 import os
 import shlex
 import subprocess
+from pathlib import Path
 
 from wire import wait_for
+
+
+COMPLETION = Path(__file__).resolve().parents[2] / "src" / "ctl" / "completion"
 
 
 class Terminal:
@@ -45,3 +49,22 @@ class Terminal:
 
     def stop(self):
         self.tmux("kill-server")
+
+
+def zsh_completes(folder, program, words, wanted):
+    """At a real prompt: what Tab writes, or offers."""
+    term = Terminal(folder, ["zsh", "-f", "-i"], width=300,
+                    env={"HOME": str(folder), "PATH": f"{Path(program).parent}:{os.environ['PATH']}"})
+    try:
+        term.until(lambda screen: screen.strip())  # a prompt
+        term.keys(f"fpath=({COMPLETION} $fpath); autoload -U compinit; compinit -u -D; clear; "
+                  "PS1='ready> '", "Enter")
+        term.until(lambda screen: screen.startswith("ready>"))
+        term.keys(" ".join([Path(program).name, *words]), "Tab")
+        if len(wanted) == 1:
+            term.until(wanted[0])
+            return
+        term.keys("Tab")
+        term.until(lambda screen: all(word in screen.split("\n", 1)[1].split() for word in wanted))
+    finally:
+        term.stop()

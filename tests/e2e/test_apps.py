@@ -2,7 +2,6 @@
 """The sample app server itself: the other tests and the experiments believe it."""
 import hashlib
 import json
-import socket
 import subprocess
 import threading
 import time
@@ -35,12 +34,12 @@ def together(app, n, target="/", i=0):
 
 
 def took_turns(ask_all, least):
-    """Nobody before its turn, ever; and not much later, at least once."""
+    """Nobody before its turn, ever; and at least once not so late as three turns more would be."""
     def late():
         times = ask_all()
         assert all(took >= earliest - 0.001 for took, earliest in zip(times, least)), times
         return max(took - earliest for took, earliest in zip(times, least))
-    at_best(late, 0.03)
+    at_best(late, 0.1)
 
 
 def took_at_least(least, action):
@@ -285,7 +284,7 @@ def test_tunnel(app):
         got = bytearray()
         client.exactly(100005, got.extend)
         assert bytes(got) == pattern(100000) + b"first"
-        client.sock.shutdown(socket.SHUT_WR)
+        client.end_direction()
         client.assert_closed()
     assert apps.stats()["tunnels"] == 1
 
@@ -346,3 +345,19 @@ def test_the_app_with_redis_does_not_work_for_who_has_gone(tmp_path):
             assert late.ask().status == 200
     finally:
         app.stop()
+
+
+def test_what_hangs_is_answered_when_it_is_told_to(app):
+    apps = app(1, "hang=1")
+    with Client(apps.ports[0]) as one, Client(apps.ports[0]) as other, Client(apps.ports[0]) as gone:
+        for client in (one, gone):
+            client.send(request())
+        wait_for(lambda: apps.stats()["in_progress"] == 2)
+        gone.close()
+        wait_for(lambda: apps.stats()["in_progress"] == 1)
+        apps.go()
+        assert one.response().status == 200
+        other.send(request())
+        wait_for(lambda: apps.stats()["in_progress"] == 1)
+        apps.go()
+        assert other.response().status == 200

@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: MIT
 """routes[].auth.forward: a service says who may; it may hang, lie and stream without end."""
 import socket
+import ssl
 import threading
 import time
 
+import hpack
 import pytest
 
 from backends import Scripted, refused_address
+from certs import Authority
+from h2peer import H2Server
 from h2wire import GET, H2, post
 from wire import TIMEOUT, chunked, request, wait_for
 
@@ -36,7 +40,7 @@ def conf(auth, **forward):
     return {
         "pools": {"auth": {"backends": addresses, "retry": "off"}},
         "routes": [{"name": "api", "pool": "app",
-                    "auth": {"forward": {"pool": "auth", "path": "/verify?x=1", "timeout": "700ms",
+                    "auth": {"forward": {"pool": "auth", "path": "/verify?x=1", "timeout": "20s",
                                          **forward}}}],
     }
 
@@ -101,7 +105,7 @@ def test_what_a_regex_found_is_still_known_after_the_wait(start):
     def answer(_):
         here.wait(TIMEOUT)
         return ok()
-    daemon = start(answer, timeout="20s")
+    daemon = start(answer)
     conf = daemon.conf
     conf["routes"][0] |= {"match": {"path_regex": "^/echo/(\\w+)$"}, "rewrite": {"path": "/echo"},
                           "request_headers": {"set": {"X-Word": "{1}"}}}
@@ -207,7 +211,7 @@ LIES = {
 def test_who_is_no_auth_service_is_not_believed(start, lie):
     handler, status, outcome = LIES[lie]
     auth = Scripted(handler)
-    daemon = start([auth.address])
+    daemon = start([auth.address], timeout="700ms" if outcome == "auth_timeout" else "20s")
     answer = daemon.ask("GET", "/x", headers=[("X-Request-ID", "me")])
     assert answer.status == status, answer
     assert b"auth service" in answer.body and answer.get("X-Request-ID") == "me"
@@ -220,11 +224,188 @@ def test_who_is_no_auth_service_is_not_believed(start, lie):
     auth.close()
 
 
+# ---- nothing but a whole 2xx lets anybody in ----
+
+WHOLE = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def with_head(*lines, body=b""):
+    return b"\r\n".join([b"HTTP/1.1 200 OK", *lines, b"", body])
+
+
+NO_ANSWERS = [
+    *[WHOLE[:n] for n in range(len(WHOLE))],
+    *[bytes([c]) + WHOLE for c in b"\n\0 \tx\xff"],
+    *[b"x" * n + WHOLE for n in (2, 1000, 70_000)],
+    *[WHOLE.replace(b"HTTP/1.1 200", line) for line in (
+        b"HTTP/0.9 200", b"HTTP/2 200", b"HTTP/2.0 200", b"http/1.1 200", b"HTTP/1.1 2000",
+        b"HTTP/1.1 0200", b"HTTP/1.1  200", b"HTTP/1.1\t200", b"HTTP/1.1 20", b"HTTP/1.1 +20",
+        b"HTTP/1.1 2x0", b"HTTP/1.1 700", b"HTTP/1.1 99", b"HTTP/11 200", b"HTTP/1. 200",
+        b"ICY 200", b"200", b"GET / HTTP/1.1\r\n\r\nHTTP/1.1 100", b"\0HTTP/1.1 200")],
+    b"hello\n", b"<html>200 OK</html>\r\n\r\n", b"\r\n" * 1000, b"SSH-2.0-x\r\n", b"\x15\x03\x01",
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", bytes(range(256)) * 50,
+    b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 100 Continue\r\n\r\n" * 5000,
+    b"HTTP/1.1 103 Early\r\nLink: x\r\n\r\n" * 5000 + WHOLE,
+    b"HTTP/1.1 100 x\r\n\r\n" + WHOLE[:-1], b"HTTP/1.1 102 x\r\n\r\n" + b"x" + WHOLE,
+    b"HTTP/1.1 101 x\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n" + WHOLE,
+    b"HTTP/1.1 101 x\r\n\r\n" + WHOLE, WHOLE[:15], b"HTTP/1.1 200 " + b"x" * 70_000,
+    *[with_head(b"Content-Length: " + n, body=b"hello") for n in (
+        b"6", b"-5", b"+5", b"0x5", b"5 5", b"5, 6", b"5;", b"", b"99999999999999999999",
+        b"5\r\nContent-Length: 6", b"5\r\nContent-Length : 5", b"70000")],
+    *[with_head(line, b"Content-Length: 5", body=b"hello") for line in (
+        b"A\0: b", b"A: b\0", b" A: b", b": b", b"A b", b"A : b", b"A: b\r\n c",
+        b"A: b\rc: d", b"X: " + b"x" * 70_000)],
+    *[with_head(b"Transfer-Encoding: " + coding, body=b"5\r\nhello\r\n0\r\n\r\n") for coding in (
+        b"gzip", b"gzip, chunked", b"chunked, chunked", b"xchunked", b"chunked;a", b"identity",
+        b"chunked\r\nContent-Length: 5")],
+    *[CHUNKED + body for body in (
+        b"", b"5", b"5\r\n", b"5\r\nhello\r\n", b"5\r\nhello\r\n0\r\n", b"5\r\nhelloX0\r\n\r\n",
+        b"-1\r\n", b"x\r\n", b"ffffffffffffffffff\r\n", b"5\nhello\r\n0\r\n\r\n",
+        b"0\r\nA\0: b\r\n\r\n", b"0\r\nbad\r\n\r\n", b"20000\r\n" + b"x" * 0x20000,
+        b"\r\n", b"0x5\r\nhello\r\n0\r\n\r\n")],
+]
+
+
+def ends(kind):
+    return {"close": lambda peer: None, "reset": lambda peer: peer.reset()}[kind]
+
+
+def refuses_all(daemon, n, ask):
+    """None of n questions gets anybody to the app."""
+    for i in range(n):
+        assert ask(i).status in (502, 504), i
+    assert sum(row["requests"] for row in daemon.backends("app").values()) == 0
+    wait_for(lambda: count(daemon, "auth_failed") + count(daemon, "auth_timeout") == n)
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
+@pytest.mark.parametrize("end", ["close", "reset"])
+def test_only_a_whole_answer_counts(start, tmp_path, secure, end):
+    """Each lie alone, and cut in two where it hurts."""
+    context = None
+    if secure:
+        ca = Authority(tmp_path)
+        pair = ca.issue("auth", ["localhost"])
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(pair.pem, pair.key)
+
+    def handler(peer):
+        if context:
+            peer.sock = context.wrap_socket(peer.sock, server_side=True)
+        msg = peer.request()
+        if msg is None:
+            return
+        data = NO_ANSWERS[int(msg.headers.get("X-Lie"))]
+        cut = int(msg.headers.get("X-Cut"))
+        peer.send(data[:cut])
+        time.sleep(0.001)
+        peer.send(data[cut:])
+        ends(end)(peer)
+    auth = Scripted(handler)
+    daemon = start([auth.address], timeout="20s")
+    if secure:
+        daemon.conf["pools"]["auth"]["tls"] = {"ca": str(ca.pem), "sni": "localhost"}
+        daemon.reload(daemon.conf)
+
+    def ask(i):
+        which, cut = i % len(NO_ANSWERS), (0, 16)[i // len(NO_ANSWERS)]
+        return daemon.ask("GET", "/x", headers=[("X-Lie", str(which)), ("X-Cut", str(cut))])
+    refuses_all(daemon, 2 * len(NO_ANSWERS), ask)
+    auth.close()
+
+
+OK_HEAD = [(":status", "200")]
+H2_LIES = {
+    "no status": lambda s, n: s.h2_head(n, [("x", "y")], end=True),
+    "two": lambda s, n: s.h2_head(n, OK_HEAD * 2, end=True),
+    "late": lambda s, n: s.h2_head(n, [("x", "y"), *OK_HEAD], end=True),
+    "short": lambda s, n: s.h2_head(n, [(":status", "20")], end=True),
+    "signed": lambda s, n: s.h2_head(n, [(":status", "+200")], end=True),
+    "long": lambda s, n: s.h2_head(n, [(":status", "2000")], end=True),
+    "blank": lambda s, n: s.h2_head(n, [(":status", " 200")], end=True),
+    "101": lambda s, n: s.h2_head(n, [(":status", "101")]),
+    "100 ends": lambda s, n: s.h2_head(n, [(":status", "100")], end=True),
+    "100 and reset": lambda s, n: (s.h2_head(n, [(":status", "100")]), s.reset(n, 0)),
+    "100 for ever": lambda s, n: [s.h2_head(n, [(":status", "103")]) for _ in range(500)],
+    "upper case": lambda s, n: s.h2_head(n, [*OK_HEAD, ("X-User", "root")], end=True),
+    "connection": lambda s, n: s.h2_head(n, [*OK_HEAD, ("transfer-encoding", "chunked")], end=True),
+    "a nul": lambda s, n: s.h2_head(n, [*OK_HEAD, ("x", "a\0b")], end=True),
+    "too short": lambda s, n: (s.h2_head(n, [*OK_HEAD, ("content-length", "9")]),
+                               s.data(n, b"hello", end=True)),
+    "too long": lambda s, n: (s.h2_head(n, [*OK_HEAD, ("content-length", "3")]),
+                              s.data(n, b"hello", end=True)),
+    "nothing of it": lambda s, n: s.h2_head(n, [*OK_HEAD, ("content-length", "3")], end=True),
+    "reset after the head": lambda s, n: (s.h2_head(n, OK_HEAD), s.reset(n, 0)),
+    "reset in the body": lambda s, n: (s.h2_head(n, OK_HEAD), s.data(n, b"x"), s.reset(n, 8)),
+    "closed in the body": lambda s, n: (s.h2_head(n, OK_HEAD), s.data(n, b"x"), s.peer.close()),
+    "goodbye": lambda s, n: (s.h2_head(n, OK_HEAD), s.close(0, n), s.peer.close()),
+    "pseudo trailer": lambda s, n: (s.h2_head(n, OK_HEAD), s.h2_head(n, OK_HEAD, end=True)),
+    "trailers go on": lambda s, n: (s.h2_head(n, OK_HEAD), s.h2_head(n, [("x", "y")]), s.peer.close()),
+    "http/1": lambda s, n: s.peer.send(WHOLE),
+    "garbage": lambda s, n: s.peer.send(bytes(range(256)) * 9),
+}
+
+
+class Liar(H2Server):
+    def h2_head(self, number, fields, end=False):
+        """Past all that the library would refuse to send."""
+        block = hpack.Encoder().encode(fields)
+        self.peer.send(len(block).to_bytes(3, "big") + bytes([1, 4 | end])
+                       + number.to_bytes(4, "big") + block)
+
+    def data(self, number, data, end=False):
+        self.peer.send(len(data).to_bytes(3, "big") + bytes([0, end]) + number.to_bytes(4, "big")
+                       + data)
+
+    def reset(self, number, code):
+        self.peer.send(b"\0\0\4\3\0" + number.to_bytes(4, "big") + code.to_bytes(4, "big"))
+
+
+def test_only_a_whole_answer_counts_over_http2(start):
+    names = list(H2_LIES)
+
+    def handler(peer):
+        server = Liar(peer)
+        while True:
+            number, req = server.request()
+            if req is None:
+                return
+            H2_LIES[names[int(req.get("x-lie"))]](server, number)
+    auth = Scripted(handler)
+    daemon = start([auth.address], timeout="2s")
+    daemon.conf["pools"]["auth"]["protocol"] = "h2"
+    daemon.reload(daemon.conf)
+    refuses_all(daemon, len(names), lambda i: daemon.ask("GET", "/x", headers=[("X-Lie", str(i))]))
+    auth.close()
+
+
+@pytest.mark.parametrize("status", [200, 403])
+def test_a_long_reason_is_told_or_not_but_stays_in_its_place(start, status):
+    """Of many at once, each has its own answer."""
+    reason = "why " * 1500
+
+    def answer(msg):
+        return ok(("X-User", msg.headers.get("X-Me")), status=f"{status} {reason}")
+    daemon = start(answer, copy=["X-User"])
+    daemon.conf["pools"]["auth"]["limits"] = {"requests": 16}
+    daemon.reload(daemon.conf)
+    for _ in range(5):
+        clients = [daemon.connect() for _ in range(16)]
+        for i, client in enumerate(clients):
+            client.send(request("GET", "/echo", [("X-Me", f"me{i}")]))
+        for i, client in enumerate(clients):
+            got = client.response()
+            assert got.status == status
+            assert status != 200 or dict(fields_of(got))["x-user"] == f"me{i}"
+            client.close()
+
+
 def test_without_a_service_it_is_said_at_once(start):
     daemon = start([refused_address()])
     began = time.monotonic()
     assert daemon.ask().status in (502, 503)
-    assert time.monotonic() - began < 0.6
+    assert time.monotonic() - began < 15, "not only when its time is over"
     daemon.ctl("drain", "auth/" + next(iter(daemon.backends("auth"))), check=0)
     answer = daemon.ask()
     assert (answer.status, answer.get("Retry-After")) == (503, "1")
@@ -250,7 +431,7 @@ def test_a_body_waits_and_who_leaves_is_forgotten(start):
             wait_for(lambda: "go" in held or "stop" in held)
             peer.send(ok())
     auth = Scripted(handler)
-    daemon = start([auth.address], timeout="20s")
+    daemon = start([auth.address])
     body = bytes(i * 7 % 251 for i in range(2_000_000))
     client = daemon.connect()
     client.send(request("POST", "/echo", [("Content-Length", str(len(body)))]), body[:10])

@@ -3,7 +3,7 @@
 import hpack
 import pytest
 
-from backends import answer_all
+from backends import answer_all, free_port
 from h2peer import H2Server, answering
 from h2wire import raw
 from wire import Closed, Truncated, chunked, request, wait_for
@@ -81,7 +81,7 @@ def test_fields_that_a_client_may_have_sent(pair, kind):
     nobody_is_blamed(daemon)
     if kind in LIMITS:
         assert LIMITS[kind].partition(" ")[0].encode() in response.body
-        assert f"passes pools.app.limits.{LIMITS[kind]}" in daemon.stderr
+        daemon.says(f"passes pools.app.limits.{LIMITS[kind]}")
 
 
 @pytest.mark.parametrize("text", [b"Content-Length: 1\r\n", b"Transfer-Encoding: chunked\r\n"])
@@ -369,7 +369,7 @@ def test_a_restarted_one_is_back_when_its_check_passes(weir, scripted):
     eject(daemon, "b0")
     again = scripted(answer_all, address=("127.0.0.1", backends[0].port))
     wait_for(lambda: daemon.backends()["b0"]["state"] == "up")
-    assert "its check passes again" in daemon.stderr
+    daemon.says("its check passes again")
     n = daemon.backends()["b0"]["requests"]
     # the worker hears of it a moment later
     wait_for(lambda: daemon.ask() and daemon.backends()["b0"]["requests"] >= n + 3)
@@ -403,3 +403,21 @@ def test_a_strict_pin_to_an_ejected_one_is_answered_503(weir, scripted):
     status[0] = 200
     assert statuses(daemon) == {200}
     wait_for(lambda: daemon.ask(headers=[("Cookie", mine)]).status == 200)
+
+
+def test_a_request_that_goes_round_is_nobodys_fault(weir, app):
+    """Through two weirs and round again: the one that ends it says why; a chain of two works."""
+    port = free_port()
+    inner = weir([f"127.0.0.1:{port}"], workers=1)
+    outer = weir(listener={"bind": f"127.0.0.1:{port}"}, workers=1,
+                 pools={"round": {"backends": [f"127.0.0.1:{inner.port}"]},
+                        "app": {"backends": app().addresses}},
+                 routes=[{"match": {"path": "/round"}, "pool": "round"}, {"pool": "app"}])
+    inner.fd_check = outer.fd_check = False  # they keep connections to each other
+    for _ in range(20):
+        answer = outer.ask(target="/round")
+        assert answer.status == 508 and b"limits.hops" in answer.body, answer
+    for daemon in (inner, outer):
+        assert {row["state"] for row in daemon.backends().values()} == {"up"}
+    wait_for(lambda: "answered 508" in inner.stderr + outer.stderr)
+    assert inner.ask(target="/x").status == 200 == outer.ask(target="/x").status

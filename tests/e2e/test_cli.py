@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import threading
 
 import pytest
 import yaml
@@ -67,10 +68,17 @@ def test_drain_maintenance_enable(two):
 def test_drain_waits(two):
     from wire import request
     client = two.connect()
-    client.send(request(target="/?head_delay=400ms"))
-    wait_for(lambda: two.sum("in_flight") == 1)
+    client.send(request(target="/?hang=1"))
+    wait_for(lambda: two.app.total("in_progress") == 1)
     name = next(n for n, row in two.backends().items() if row["in_flight"])
-    two.ctl("drain", f"app/{name}", "--wait", check=0)
+    done = []
+    drain = threading.Thread(target=lambda: done.append(two.ctl("drain", f"app/{name}", "--wait")))
+    drain.start()
+    wait_for(lambda: two.backends()[name]["state"] == "draining")
+    assert not done
+    two.app.go()
+    drain.join()
+    assert done[0].returncode == 0, done
     assert two.backends()[name]["in_flight"] == 0
     assert client.response().status == 200
 
@@ -137,6 +145,18 @@ def test_help_and_version():
         done = subprocess.run([binary(argv[0]), *argv[1:]], capture_output=True, text=True,
                               check=False)
         assert done.returncode == 0 and done.stdout and not done.stderr, argv
+
+
+def test_the_changelog_of_packages_begins_with_a_version(tmp_path):
+    """Which is this one's; what is not released yet stands before it in the guide only."""
+    script, guide = SOURCE / "scripts/package_lib/changelog", SOURCE / "man/guide/changes.md"
+    said = subprocess.run([script, guide], capture_output=True, text=True, check=True).stdout
+    version = re.search(r"^project\(weir VERSION ([0-9.]+)", (SOURCE / "CMakeLists.txt").read_text(), re.M)[1]
+    assert said.startswith(f"weir ({version}) unstable;"), said
+    changes = tmp_path / "changes.md"
+    changes.write_text("# Changes\n\n## Unreleased\n\n- Not\n  yet.\n\n## 0.2.0, 2026-12-24\n\n- One\n  line.\n- More.\n")
+    said = subprocess.run([script, changes], capture_output=True, text=True, check=True).stdout
+    assert said.startswith("weir (0.2.0) unstable; urgency=medium\n\n  * One line.\n  * More.\n\n -- "), said
 
 
 def test_one_tls_library():

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from backends import Process, can_connect, free_port
+from backends import SOURCE, Process, binary, can_connect, free_port
 from certs import Authority
 from wire import wait_for
 
@@ -79,9 +79,40 @@ def test_nodes_find_each_other_and_notice_an_end(node, redis, scripted):
     row, = nodes(a)["others"]
     assert row["status"] == b.conf["status"]["bind"] and row["age_s"] < 5, row
     assert problems(a) == []
-    b.finish()
+    b.checked = True  # it is killed
+    b.stop(signal.SIGKILL)
     wait_for(lambda: others(a) == [], 15, "a dead node is forgotten")
     assert a.admin.metrics()["weir_shared_connected"] == 1
+
+
+def words(server, prefix="weir"):
+    """What Redis has of each node; a goodbye is empty."""
+    said = server.cli("--no-raw", "HVALS", f"{{{prefix}}}:presence")
+    return sorted(line.split(" ", 1)[1] != '""' for line in said.splitlines() if '"' in line)
+
+
+def test_who_stops_says_goodbye(node, redis, scripted):
+    server, backend = redis(), scripted()
+    a = node("a", server, [backend.address])
+    b = node("b", server, [backend.address])
+    wait_for(lambda: others(a) == ["b"] and others(b) == ["a"], 15, "both know each other")
+    b.finish()
+    # nobody has waited for the word to expire: it is there, and empty
+    assert words(server) == [False, True]
+    wait_for(lambda: others(a) == [], 15, "b has left")
+
+
+def test_who_shares_no_more_says_goodbye(node, redis, scripted):
+    server, backend = redis(), scripted()
+    a = node("a", server, [backend.address])
+    b = node("b", server, [backend.address])
+    wait_for(lambda: others(a) == ["b"], 15, "b is known")
+    del b.conf["shared"]
+    b.reload(b.conf)
+    wait_for(lambda: words(server) == [False, True], 15, "a goodbye")
+    wait_for(lambda: others(a) == [], 15, "b has left")
+
+
 
 
 def test_prefixes_keep_apart(node, redis, scripted):
@@ -141,7 +172,26 @@ def test_redis_may_end_hang_forget_and_be_another(node, redis, scripted):
     assert a.ask().status == 200
     redis(port=server.port)
     wait_for(lambda: others(a) == ["b"] and others(b) == ["a"], 30, "another server does as well")
-    assert "shared.redis" in a.stderr and "answers again" in a.stderr
+    a.says("shared.redis")
+    a.says("answers again")
+
+
+def test_what_the_server_refuses_is_a_problem_and_said_once(node, redis, scripted):
+    server, backend = redis(), scripted()
+    a = node("a", server, [backend.address])
+    b = node("b", server, [backend.address])
+    wait_for(lambda: others(a) == ["b"], 15, "both know each other")
+    failed = a.admin.get("/v1/status")["shared"]["failed"]
+    # as of a server that has become a replica, has no disk, or does not let this user
+    for key in ("nodes", "presence"):
+        server.cli("SET", f"{{weir}}:{key}", "of another type")
+    wait_for(lambda: a.admin.get("/v1/status")["shared"]["failed"] >= failed + 3, 15, "refusals")
+    assert nodes(a)["connected"] and "it refuses presence: WRONGTYPE" in nodes(a)["error"], nodes(a)
+    assert "it refuses presence" in problems(a)[0], problems(a)
+    server.cli("DEL", "{weir}:nodes", "{weir}:presence")
+    wait_for(lambda: not problems(a) and others(a) == ["b"] and not problems(b), 15, "all is well")
+    assert a.stderr.count("it refuses presence") == 1, a.stderr
+    assert a.stderr.count("takes presence again") == 1, a.stderr
 
 
 def test_passwords_and_their_lack(node, redis, scripted, tmp_path):
@@ -231,6 +281,12 @@ def test_subsets_are_other_ones_at_other_nodes(node, redis, scripted):
     del a.conf["pools"]["app"]["sticky"]
     a.conf["shared"]["node"] = "auto"
     assert "node: NAME" in str(a.reload(a.conf, status=422))
+
+
+def test_the_guide_shows_what_words_cost():
+    shown = subprocess.run([binary("weir-sim"), "--words"], capture_output=True, text=True,
+                           timeout=60, check=True).stdout
+    assert shown in (SOURCE / "man" / "guide" / "several.md").read_text()
 
 
 def test_a_status_on_all_addresses_is_told_by_one(node, redis, scripted):

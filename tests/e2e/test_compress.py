@@ -8,7 +8,7 @@ import zlib
 import pytest
 
 from h2wire import GET, H2
-from wire import wait_for
+from wire import chunked, wait_for
 
 TEXT = b"".join(b'{"row": %d, "name": "weir", "on": true}\n' % i for i in range(2000))
 JSON = ("Content-Type", "application/json")
@@ -89,6 +89,46 @@ def test_fields_that_speak_of_the_bytes(weir, scripted):
     head = get(daemon, method="HEAD")
     assert head.get("Content-Encoding") == "gzip" and head.get("ETag") == 'W/"abc"'
     assert get(daemon, accept=None).get("ETag") == '"abc"'
+
+
+def test_a_client_may_want_what_the_backend_sent(weir, scripted):
+    daemon = start(weir, scripted, backend())
+    answer = daemon.ask("GET", "/", [("Accept-Encoding", "gzip"),
+                                     ("Cache-Control", "max-age=0, No-Transform")])
+    assert answer.body == TEXT and answer.get("Content-Encoding") is None
+    assert answer.get("Vary") == "Accept-Encoding"
+
+
+@pytest.mark.parametrize("sent,tag,vary", [('W/"abc"', 'W/"abc"', "Accept-Encoding"),
+                                           ('"abc"', '"abc"', None)])
+def test_who_asks_again_is_told_of_the_same_answer(weir, scripted, sent, tag, vary):
+    """A 304 speaks of what the client has: the encoded answer, by its weak tag, or the plain one."""
+    def handler(peer):
+        while peer.request() is not None:
+            peer.send(b'HTTP/1.1 304 x\r\nETag: "abc"\r\n\r\n')
+    daemon = start(weir, scripted, handler)
+    answer = daemon.ask("GET", "/", [("Accept-Encoding", "gzip"), ("If-None-Match", sent)])
+    assert (answer.status, answer.get("ETag"), answer.get("Vary")) == (304, tag, vary)
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+def test_bodies_of_all_lengths(weir, scripted, framing):
+    """On both sides of each length from which on gzip takes more memory."""
+    def handler(peer):
+        while (req := peer.request()) is not None:
+            body = TEXT[:int(req.target[1:])]
+            if framing == "length":
+                peer.respond(body, headers=[JSON])
+            else:
+                peer.send("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+                          "Transfer-Encoding: chunked\r\n\r\n",
+                          chunked([body[:100], body[100:]]))
+    daemon = start(weir, scripted, handler, {"min_bytes": "1B"})
+    with daemon.connect() as client:
+        for size in [1, *(edge + more for edge in (250, 762, 1786, 3834, 7930, 16122, 32506, 65536)
+                          for more in (0, 1))]:
+            answer = client.ask("GET", f"/{size}", [("Accept-Encoding", "gzip")])
+            assert gzip.decompress(answer.body) == TEXT[:size], size
 
 
 def test_cookies_may_be_allowed(weir, scripted):

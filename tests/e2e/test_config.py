@@ -160,6 +160,66 @@ def test_secrets_are_not_shown(check, tmp_path):
     assert "/sesame" in said and "/x***" in said and "/***" in said
 
 
+def test_a_secret_is_hidden_whole_whatever_is_in_it(check):
+    conf = BASE + """routes:
+  - {match: {path: "/${secret:PART}"}, pool: app}
+  - {match: {path: "/1${secret:LONG}"}, pool: app}
+  - {match: {path: "/2${secret:LIKE_A_NAME}"}, pool: app}
+"""
+    env = {"PART": "sword", "LONG": "swordfish", "LIKE_A_NAME": "my${HOME}"}
+    code, said = check({"weir.yaml": conf}, "-T", **env)
+    assert code == 0, said
+    assert all(f'path: "/{at}***"' in said for at in ("", 1, 2)), said
+    code, said = check({"weir.yaml": conf + '  - {pool: "${secret:LONG}"}\n'}, **env)
+    assert code != 0 and "'***'" in said, said
+
+
+@pytest.mark.parametrize("line", [
+    'workers: "NAME"',
+    'log: {level: "NAME"}',
+    'log: {level: "NAMENAME"}',
+    'routes: [{pool: "NAME"}]',
+    'routes: [{pool: app, timeouts: {total: "NAME"}}]',
+    'routes: [{pool: app, match: {path_regex: "NAME("}}]',
+    'routes: [{pool: app, match: {header: {X: {regex: "NAME("}}}}]',
+    'routes: [{pool: app, request_headers: {set: {X: "{NAME}"}}}]',
+    'routes: [{pool: app, auth: {basic: {file: "/nowhere/NAME"}}}]',
+    'routes: [{name: "NAME", pool: app}, {name: "NAME", pool: app}]',
+    'status: {token_file: "/nowhere/NAME"}',
+    'listeners: [{bind: "NAME"}]',
+    'shared: {redis: {address: "NAME"}}',
+    'include: "conf.d-NAME"',
+], ids=lambda line: line[:60])
+def test_secrets_are_not_shown_in_mistakes(check, line):
+    base = BASE.replace(BASE[BASE.index("listeners:"):].split("\n", 1)[0], "") \
+        if line.startswith("listeners") else BASE
+    for secret in ("swordfish", "pw"):
+        code, said = check({"weir.yaml": base + line.replace("NAME", "${secret:OTHER}") + "\n"},
+                           OTHER=secret)
+        assert code != 0 and "error:" in said, said
+        assert "swordfish" not in said and "'pw'" not in said, said
+
+
+@pytest.mark.parametrize("secret,line", [
+    ("top{swordfish}secret", 'routes: [{pool: app, request_headers: {set: {X: "NAME"}}}]'),
+    ("top{swordfish", 'routes: [{pool: app, redirect: {to: "https://NAME/"}}]'),
+    ("swordfish:8000x", 'listeners: [{bind: "NAME"}]'),
+    ("swordfish:8000x", 'status: {bind: "NAME"}'),
+    ("ftp://swordfish:pw@a", 'tracing: {endpoint: "NAME"}'),
+    ("ftp://swordfish", 'listeners: [{bind: "NAME"}]'),
+    ("client-ip+swordfish", 'routes: [{pool: app, rate_limit: [{key: "NAME", rate: 1/s}]}]'),
+    ("it's '{swordfish}'", 'routes: [{pool: app, request_headers: {set: {X: "NAME"}}}]'),
+])
+def test_no_part_of_a_secret_is_shown_in_mistakes(check, secret, line):
+    """What a sentence quotes, or a hint is made of, may be a part of the value."""
+    base = BASE.replace(BASE[BASE.index("listeners:"):].split("\n", 1)[0], "") \
+        if line.startswith("listeners") else BASE
+    code, said = check({"weir.yaml": base + line.replace("NAME", "${secret:OTHER}") + "\n"},
+                       OTHER=secret)
+    assert code != 0 and "error:" in said and "***" in said, said
+    assert "swordfish" not in said, said
+
+
 # ---- keys of others ----
 
 @pytest.mark.parametrize("key,says", [

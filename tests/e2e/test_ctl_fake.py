@@ -10,6 +10,7 @@ import os
 import pty
 import re
 import select
+import signal
 import socket
 import struct
 import subprocess
@@ -21,7 +22,9 @@ from pathlib import Path
 
 import pytest
 
-from terminal import Terminal
+from backends import Process
+from terminal import COMPLETION, zsh_completes
+from wire import wait_for
 
 BUILD = Path(os.environ.get("WEIR_BUILD", Path(__file__).resolve().parents[2] / "build"))
 WEIRCTL = BUILD.resolve() / "bin" / "weirctl"
@@ -94,6 +97,7 @@ class Fake:
         self.framing = "length"
         self.raw = None        # bytes instead of an answer
         self.silent = False    # never answers
+        self.once = []         # answers as bytes, before all others; empty: the end
         self.requests = []     # (method, target, body)
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(self.path)
@@ -131,6 +135,9 @@ class Fake:
         while size and len(body) < int(size[1]):
             body += conn.recv(65536)
         self.requests.append((method, target, json.loads(body) if body else None))
+        if self.once:
+            conn.sendall(self.once.pop(0))
+            return
         if self.silent:
             conn.recv(1)  # until the client gives up
             return
@@ -236,6 +243,32 @@ def test_status_reads_every_framing(fake, framing):
     assert ["web", "0.0.0.0:80", "5", "99", "0"] in rows(out)
     assert ["0", "5", "17", "850 us"] in rows(out)
     assert "\033" not in out
+
+
+LEAVES = (b"HTTP/1.1 503 X\r\nRetry-After: 1\r\nContent-Length: 26\r\n\r\n"
+          b'{"error": "ask once more"}')
+
+
+def test_a_process_that_hands_over_is_asked_once_more(fake):
+    for answer in (LEAVES, b""):
+        fake.once = [answer]
+        assert good(fake, "status").startswith("weir "), answer
+    fake.once = [LEAVES]
+    good(fake, "reload")
+    assert [r[:2] for r in fake.requests] == [("GET", "/v1/status")] * 4 + \
+        [("POST", "/v1/reload")] * 2
+    fake.requests.clear()
+    fake.once = [LEAVES, LEAVES]
+    done = ctl("-s", fake.path, "status")
+    assert done.returncode == 1 and "ask once more" in done.stderr and len(fake.requests) == 2
+
+
+def test_what_may_have_been_done_is_not_asked_again(fake):
+    fake.once = [b""]
+    assert ctl("-s", fake.path, "reload").returncode == 1
+    fake.once = [LEAVES.replace(b"Retry-After: 1\r\n", b"")]
+    assert ctl("-s", fake.path, "status").returncode == 1
+    assert len(fake.requests) == 2
 
 
 def test_status_names_problems_and_the_failed_reload(fake):
@@ -706,12 +739,10 @@ def test_doctor_counts_dropped_spans(fake):
 
 # ---- completion ----
 
-COMPLETION = Path(__file__).resolve().parents[2] / "src" / "ctl" / "completion"
-
-
 WORDS = pytest.mark.parametrize("words,wanted", [
     (["dr"], ["drain"]), (["drain", "app/"], ["app/b1", "app/b2"]), (["backends", "a"], ["app", "api"]),
-    (["histogram", "app", "--window", ""], ["10s", "1m", "5m", "start"]), (["--rea"], ["--read-only"])])
+    (["histogram", "app", "--window", ""], ["10s", "1m", "5m", "start"]), (["--rea"], ["--read-only"]),
+    (["reset", "app/"], ["app/b1", "app/b2"]), (["mark", "deploy", "app/"], ["app/b1", "app/b2"])])
 
 
 @WORDS
@@ -737,23 +768,7 @@ def test_completion_of_fish(fake, tmp_path, words, wanted):
 
 @WORDS
 def test_completion_of_zsh(fake, tmp_path, words, wanted):
-    """At a real prompt: what Tab writes, or offers."""
-    term = Terminal(tmp_path, ["zsh", "-f", "-i"], width=300,
-                    env={"HOME": str(tmp_path),
-                         "PATH": f"{Path(WEIRCTL).parent}:{os.environ['PATH']}"})
-    try:
-        term.until(lambda screen: screen.strip())  # a prompt
-        term.keys(f"fpath=({COMPLETION} $fpath); autoload -U compinit; compinit -u -D; clear; "
-                  "PS1='ready> '", "Enter")
-        term.until(lambda screen: screen.startswith("ready>"))
-        term.keys(" ".join(["weirctl", "-s", fake.path, *words]), "Tab")
-        if len(wanted) == 1:
-            term.until(wanted[0])
-            return
-        term.keys("Tab")
-        term.until(lambda screen: all(word in screen.split("\n", 1)[1].split() for word in wanted))
-    finally:
-        term.stop()
+    zsh_completes(tmp_path, WEIRCTL, ["-s", fake.path, *words], wanted)
 
 
 # ---- failures ----
@@ -803,11 +818,20 @@ def test_unreachable_is_3_and_says_what_to_check(tmp_path):
         assert "no permission to use" in ctl("-s", str(nobody), "status").stderr
 
 
-def test_a_silent_daemon_is_given_up(fake):
+def test_a_silent_daemon_is_given_up(fake, tmp_path):
+    """However often weirctl itself is stopped meanwhile."""
     fake.silent = True
-    done = ctl("-s", fake.path, "status")
-    assert done.returncode == 3
-    assert "does not answer" in done.stderr
+    child = Process([WEIRCTL, "-s", fake.path, "status"], tmp_path, "weirctl", env=environment())
+
+    def over():
+        for number in (signal.SIGSTOP, signal.SIGCONT):
+            if child.alive():
+                child.kill(number)
+                time.sleep(0.1)
+        return not child.alive()
+    wait_for(over, what="it gives up")
+    assert child.child.returncode == 3
+    assert "does not answer" in child.stderr
 
 
 @pytest.mark.parametrize("args, sentence", [

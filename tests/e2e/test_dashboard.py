@@ -113,6 +113,56 @@ def test_phone_and_dark(site, browser):
     assert browser.js("getComputedStyle(document.body).backgroundColor") == "rgb(18, 23, 27)"
 
 
+def test_names_are_whole_on_a_phone(weir, app, browser, tmp_path):
+    port, backends = free_port(), app(2)
+    names = ("checkout-service-blue-01", "10.20.30.140:18080")
+    weir(conf={
+        "status": {"socket": str(tmp_path / "weir-0.sock"), "bind": f"127.0.0.1:{port}"},
+        "listeners": [{"bind": f"127.0.0.1:{free_port()}"}],
+        "routes": [{"pool": "checkout-of-the-shop"}],
+        "pools": {"checkout-of-the-shop": {"backends": [
+            {"address": a, "name": n} for a, n in zip(backends.addresses, names)]}}})
+    browser.resize(390, 844, True)
+    browser.open(f"http://127.0.0.1:{port}/")
+    browser.until("document.querySelectorAll('tr.row').length == 2")
+    shown = browser.js("[...document.querySelectorAll('#pools tr.pool > th, #pools tr.row > td:first-child')].map("
+                       "e => [e.textContent, e.scrollWidth <= e.clientWidth, getComputedStyle(e).textOverflow])")
+    assert len(shown) == 3 and all(whole and overflow == "clip" for _, whole, overflow in shown), shown
+    assert browser.js("document.documentElement.scrollWidth <= 390")
+
+
+# What is wider than its place: whole words, not what is scrolled on purpose.
+CUT = ("[...document.querySelectorAll('header, header > *, #verdicts, #verdicts *, #pools .scroll, #pools th, "
+       "#pools td, #detail .head > *, #detail .verdict > *')].filter(e => e.offsetWidth && (e.scrollWidth > "
+       "e.clientWidth + 1 && getComputedStyle(e).display !== 'inline' || e.getBoundingClientRect().right > "
+       "WIDTH + 1)).map(e => [e.tagName, e.className, e.textContent.slice(0, 60), e.scrollWidth, e.clientWidth])")
+
+
+@pytest.mark.parametrize("width", [1400, 1150, 700, 390])
+def test_long_names_cut_nothing(weir, app, browser, tmp_path, width):
+    """Pools whose names have 40 characters, some with nowhere to break them, some in trouble."""
+    port, address = free_port(), app(1).addresses[0]
+    names = [*(f"checkout-of-the-shop-for-customers-in-{i:03}" for i in range(10)), "W" * 40,
+             "recommendations_by_what_others_bought_01"]
+    weir(conf={
+        "status": {"socket": str(tmp_path / "weir-0.sock"), "bind": f"127.0.0.1:{port}"},
+        "listeners": [{"bind": f"127.0.0.1:{free_port()}"}], "routes": [{"pool": names[0]}],
+        "pools": {name: {"backends": [{"address": address, "name": "backend-of-it-1"}]} for name in names}})
+    browser.resize(width, 844, width < 600)
+    browser.open(f"http://127.0.0.1:{port}/")
+    browser.until("document.querySelectorAll('tr.row').length == 12")
+    cut = CUT.replace("WIDTH", str(width))
+    trouble = ("for (const i of [0, 10]) { const p = snap.pools[i]; p.problem = true; p.verdict = 'scalability_shared';"
+               " p.sentence = `${p.name}/backend-of-it-1 is in trouble`; Object.assign(p.backends[0], {state: 'ejected',"
+               " reason: 'answers 404 to 100 %, the others to 0 %: left alone, tried once a second'});"
+               " snap.problems.push(`backend ${p.sentence}`); } putVerdicts(); putPools(); ")
+    assert browser.js(trouble + cut) == []
+    browser.js(f"choose('{names[10]}', null)")
+    browser.until("document.querySelector('#detail .verdict') != null")
+    assert browser.js(trouble + cut) == []
+    assert not browser.complaints
+
+
 def test_what_is_open_stands_in_the_url(site, browser):
     open_busy_page(site, browser)
     url = f"http://127.0.0.1:{site.status_port}/"
@@ -146,7 +196,7 @@ def test_the_verdict_stays_in_sight(site, browser, width):
         browser.until("!document.getElementById('detail').hidden")
         assert browser.js(shown)
     else:
-        low = "[...document.querySelectorAll('header button')].every(b => b.offsetHeight >= 44)"
+        low = "[...document.querySelectorAll('header button:not([hidden])')].every(b => b.offsetHeight >= 44)"
         assert browser.js(low)
     heads = "document.querySelectorAll('#pools thead').length"
     assert browser.js(heads) == 1, "one grid for all pools"

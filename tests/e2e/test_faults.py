@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT
 """Backends that break, clients that vanish: the right answer, and nothing leaks."""
-import socket
 import threading
 import time
 
@@ -246,9 +245,9 @@ def test_client_leaves_during_a_slow_body(one, leave):
 
 
 def test_client_leaves_in_the_queue(weir, app, leave):
-    backend = app(1, "service=300ms")
+    backend = app(1, "hang=1")
     daemon = weir([{"address": backend.addresses[0], "max_requests": 1}],
-                  pool={"queue": {"timeout": "10s"}})
+                  pool={"queue": {"timeout": "60s"}})
     first = daemon.connect()
     first.send(request())
     wait_for(lambda: backend.stats()["in_progress"] == 1)
@@ -256,6 +255,8 @@ def test_client_leaves_in_the_queue(weir, app, leave):
         client = daemon.connect()
         client.send(request())
         leave(client)
+    backend.set(hang=0)
+    backend.go()
     assert first.response().status == 200
     wait_for(daemon.is_idle)
 
@@ -274,7 +275,7 @@ def test_client_that_closes_its_sending_side(one):
     for _ in range(10):
         client = one.connect()
         client.send(request(target="/bytes/5000"))
-        client.sock.shutdown(socket.SHUT_WR)
+        client.end_direction(whenever=True)
         try:
             assert client.response().size == 5000
         except Closed:
@@ -285,11 +286,12 @@ def test_a_client_that_ends_its_direction_is_answered(weir, app):
     """shutdown(SHUT_WR) behind the request, or behind several: all are answered, then it ends."""
     backends = app(1, "service=150ms,workers=1")
     daemon = weir([{"address": backends.addresses[0], "max_requests": 1}], workers=1,
+                  pool={"queue": {"timeout": "20s"}},
                   listener={"timeouts": {"half_closed": "20s"}})
     clients = [daemon.connect() for _ in range(3)]  # two of them wait in the queue
     for n, client in enumerate(clients, 1):
         client.send(request(target="/bytes/5000") * n)
-        client.sock.shutdown(socket.SHUT_WR)
+        client.end_direction()
     for n, client in enumerate(clients, 1):
         for i in range(n):
             response = client.response()
@@ -307,7 +309,7 @@ def test_a_client_that_ended_its_direction_is_not_waited_for_in_vain(weir, app):
     leaver.send(request(target="/?head_delay=30s"))
     reader.send(request(target="/bytes/20000?rate=40000"))
     for client in (reader, leaver):
-        client.sock.shutdown(socket.SHUT_WR)
+        client.end_direction()
     leaver.assert_closed()
     assert reader.response().size == 20000
     wait_for(lambda: backends.stats()["aborted"] == 1)
@@ -320,7 +322,7 @@ def test_a_client_that_resets_is_gone_at_once(weir, app, more):
     daemon = weir(backends.addresses, listener={"timeouts": {"half_closed": "60s"}})
     client = daemon.connect()
     client.send(request(target="/?head_delay=60s") + more)
-    client.sock.shutdown(socket.SHUT_WR)
+    client.end_direction()
     wait_for(lambda: backends.stats()["requests"] == 1)
     client.assert_open()
     client.reset()
@@ -332,7 +334,7 @@ def test_without_half_closed_the_end_is_the_end(weir, app):
     daemon = weir(backends.addresses, listener={"timeouts": {"half_closed": "0"}})
     client = daemon.connect()
     client.send(request(target="/?head_delay=30s"))
-    client.sock.shutdown(socket.SHUT_WR)
+    client.end_direction()
     client.assert_closed()
     wait_for(lambda: backends.stats()["aborted"] == 1)
 
@@ -347,10 +349,10 @@ def test_a_tunnel_asked_for_before_the_end(weir, scripted):
         peer.until_end()
         ends.append(True)
         peer.send("goodbye")
-    daemon = weir([scripted(handler).address])
+    daemon = weir([scripted(handler).address], listener={"timeouts": {"half_closed": "20s"}})
     client = daemon.connect()
     client.send(request(headers=[("Connection", "Upgrade"), ("Upgrade", "echo")]))
-    client.sock.shutdown(socket.SHUT_WR)
+    client.end_direction()
     assert client.response().status == 101
     got = bytearray()
     client.to_end(got.extend)

@@ -5,6 +5,7 @@ import os
 import pwd
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -238,6 +239,72 @@ def test_root_takes_no_log_that_somebody_else_put_there(weir, app, shared_folder
     assert target.read_text() == "root's"
 
 
+@pytest.fixture
+def his_link(shared_folder):
+    """(a link of his, where it leads to: a directory of root's)"""
+    aside = shared_folder.parent / "aside"
+    aside.mkdir(0o700)
+    link = shared_folder / "link"
+    link.symlink_to(aside)
+    os.lchown(link, NOBODY.pw_uid, NOBODY.pw_gid)
+    return link, aside
+
+
+def cannot_keep(daemon):
+    wait_for(lambda: "history.db cannot be used: unable to open" in daemon.stderr)
+
+
+@as_root
+def test_root_keeps_nothing_behind_a_link_of_somebody_else(weir, app, his_link):
+    link, aside = his_link
+    daemon = weir(app().addresses, state={"directory": str(link)})
+    daemon.fd_check = False
+    cannot_keep(daemon)
+    assert daemon.ask().status == 200 and daemon.stop() == 0
+    assert not list(aside.iterdir())
+
+
+@as_root
+@pytest.mark.parametrize("kind", ["link", "hard link", "fifo"])
+def test_root_fills_no_history_that_somebody_else_put_there(weir, app, shared_folder, kind):
+    target, history = shared_folder.parent / "secret", shared_folder / "history.db"
+    target.write_text("")
+    if kind == "fifo":
+        os.mkfifo(history)
+    else:
+        (os.symlink if kind == "link" else os.link)(target, history)
+    daemon = weir(app().addresses, state={"directory": str(shared_folder)})
+    daemon.fd_check = False
+    cannot_keep(daemon)
+    assert daemon.ask().status == 200 and daemon.stop() == 0
+    assert target.read_text() == ""
+
+
+@as_root
+def test_root_binds_nothing_behind_a_link_of_somebody_else(weir, app, his_link):
+    link, aside = his_link
+    daemon = weir(app().addresses, listener={"bind": f"unix:{link}/web.sock"}, ready=False)
+    assert daemon.wait() == 1
+    daemon.checked = True
+    assert "web.sock" in daemon.stderr
+    assert not list(aside.iterdir())
+
+
+@as_root
+def test_root_binds_where_somebody_else_may_write(weir, app, shared_folder):
+    path = shared_folder / "web.sock"
+    daemon = weir(app().addresses, listener={"bind": f"unix:{path}"}, ready=False)
+    wait_for(lambda: path.exists() and can_connect_to(path))
+    assert path.stat().st_uid == 0
+    assert daemon.stop() == 0
+    daemon.checked = True
+
+
+def can_connect_to(path):
+    with socket.socket(socket.AF_UNIX) as s:
+        return s.connect_ex(str(path)) == 0
+
+
 @as_root
 def test_somebody_elses_directory_in_tmp_is_refused(weir, app, tmp_path):
     folder = tempfile.mkdtemp(prefix="weir-theirs-")
@@ -252,9 +319,15 @@ def test_somebody_elses_directory_in_tmp_is_refused(weir, app, tmp_path):
 
 
 @as_root
-def test_weirctl_trusts_nobody_who_may_have_put_the_socket_there(weir, app, tmp_path):
+@pytest.mark.parametrize("whose", ["everybody's", "his"])
+def test_weirctl_trusts_nobody_who_may_have_put_the_socket_there(whose):
+    """In a directory where everybody writes, or in one that he made in /tmp before us."""
     folder = Path(tempfile.mkdtemp(prefix="weir-all-"))
-    folder.chmod(0o1777)
+    if whose == "his":
+        folder.chmod(0o755)
+        os.chown(folder, NOBODY.pw_uid, NOBODY.pw_gid)
+    else:
+        folder.chmod(0o1777)
     serve = ("import os, socket, sys; os.setuid({}); s = socket.socket(socket.AF_UNIX); "
              "s.bind(sys.argv[1]); s.listen(); print('ready', flush=True); s.accept()[0].recv(1)"
              ).format(NOBODY.pw_uid)
@@ -277,7 +350,10 @@ def confined(pid):
     """{name of a thread: whether seccomp filters it}"""
     found = {}
     for task in Path(f"/proc/{pid}/task").iterdir():
-        status = (task / "status").read_text()
+        try:
+            status = (task / "status").read_text()
+        except (FileNotFoundError, ProcessLookupError):  # a thread that has ended
+            continue
         found[status.split("\n", 1)[0].split(":\t")[1]] = "\nSeccomp:\t2\n" in status
     return found
 
@@ -289,13 +365,24 @@ def test_threads_that_read_strangers_bytes_are_confined(weir, app):
     if not said or "seccomp" not in said:
         pytest.skip(f"this build or kernel has: {said}")
     wanted = {"worker 0": True, "worker 1": True, "health": True, "weir": False}
-    assert {k: v for k, v in confined(daemon.pid).items() if k in wanted} == wanted
+
+    def are_confined(pid):
+        wait_for(lambda: {k: v for k, v in confined(pid).items() if k in wanted} == wanted,
+                 what=f"{wanted} of {confined(pid)}")
+
+    def successor():
+        try:
+            pid = daemon.admin.get("/v1/status")["pid"]
+        except OSError:  # the socket changes hands
+            return None
+        return pid if pid != daemon.pid else None
+    are_confined(daemon.pid)
     daemon.kill(signal.SIGUSR2)
-    other = wait_for(lambda: (pid := daemon.admin.get("/v1/status")["pid"]) != daemon.pid and pid)
+    other = wait_for(successor)
     try:
-        assert {k: v for k, v in confined(other).items() if k in wanted} == wanted
-        assert daemon.admin.get("/v1/status")["sandbox"] == said
+        are_confined(other)
         daemon.wait()
+        assert daemon.admin.get("/v1/status")["sandbox"] == said
         assert daemon.ask().status == 200
     finally:
         daemon.checked = True

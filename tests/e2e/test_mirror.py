@@ -260,7 +260,7 @@ def test_whatever_the_other_pool_does(start, scripted, handler, result):
     assert now["weir_requests_total"] - before["weir_requests_total"] == len(asked)
     state, = daemon.backends("next").values()
     assert state["state"] == "up" and state["errors"] == 0
-    assert mirror(daemon)["status"]["compared"] == 0
+    assert mirror(daemon)["status"]["compared"] <= got["cut"]
 
 
 def test_what_has_no_place_is_dropped(start, scripted):

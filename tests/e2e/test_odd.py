@@ -8,6 +8,7 @@ import time
 import pytest
 from backends import pattern
 from openloop import Closed
+from test_dashboard import next_tick, open_stream
 from test_health import named, outlier, state_of
 from wire import wait_for
 
@@ -50,6 +51,7 @@ class Clients:
     ("round-robin", {"body": 0}, {"body": 9}, "answers 2xx without a body"),
     ("auto", {"status": 501}, {"status": 200}, "answers some 5xx"),
     ("auto", {"body": 2}, {"body": 300}, "answers 2xx of less than 16 bytes"),
+    ("auto", {"status": 304}, {"status": 200}, "answers 304 or 206 unasked"),
     ("peak-ewma", {"status": 500}, {"status": 200}, "5 errors in a row"),
 ])
 def test_a_bad_deploy_is_left_alone_named_and_taken_back(weir, app, balance, deploy, mend, said):
@@ -93,6 +95,53 @@ def test_a_bad_deploy_is_left_alone_named_and_taken_back(weir, app, balance, dep
         back = daemon.backends()["b2"]["requests"] - begin
         assert back >= 50, back  # of 100
     wait_for(lambda: daemon.admin.get("/v1/pools/app")["verdict"] != "odd", 5)
+
+
+def test_the_stream_says_what_it_is_odd_for_and_nothing_beside(weir, app):
+    """The opinion below is learning or leans to another: neither is told while it is not what is shown."""
+    backends = app(4, "service=2ms")
+    backends.set(2, status=404)
+    daemon = weir(named(backends.addresses), pool={"balance": "round-robin", "outlier": outlier()},
+                  insight={"interval": "1s"})
+    with Clients(daemon, 1), open_stream(daemon.sock) as stream:
+        told = looked = 0
+        last = None
+        while told < 8 or looked < 8:
+            pool = next_tick(stream)["pools"][0]
+            scaling = daemon.admin.get("/v1/pools/app/scaling")
+            if pool["verdict"] == "odd":
+                told += 1
+                assert pool["problem"] and pool["sentence"].startswith("app/b2 answers 404 to "), pool
+            if scaling["verdict"] == "odd":
+                looked += scaling["looked_at"] != last
+                last = scaling["looked_at"]
+                assert scaling["next"] is None, scaling["next"]
+
+
+def test_another_type_at_once_does_not_draw_the_requests_of_the_others(weir, app):
+    """No smaller than theirs, from its first answer on: only its type tells it from them."""
+    backends = app(4, "service=20ms")
+    backends.set(2, service=0, echo=1)
+    daemon = weir(named(backends.addresses), workers=2)
+    good = [b"app-%d\n" % i for i in (0, 1, 3)]
+    with Clients(daemon) as clients:
+        wait_for(lambda: state_of(daemon, "b2") == "ejected", 20)
+        assert "answers 2xx of JSON to 100 %" in daemon.backends()["b2"]["reason"]
+        clients.next(30)  # those on their way
+        late = clients.next(300)
+        assert sum(answer[1] not in good for answer in late) <= 6, set(late)
+        backends.set(2, service="5ms", echo=0)
+        wait_for(lambda: state_of(daemon, "b2") == "up", 20)
+
+
+def test_a_304_to_who_asked_for_it_is_as_good_as_a_200(weir, app):
+    backends = app(4, "service=5ms")
+    backends.set(2, status=304)
+    daemon = weir(named(backends.addresses), workers=2, pool={"balance": "round-robin"})
+    client = daemon.connect(timeout=20)
+    for _ in range(400):
+        assert client.ask(headers=[("If-None-Match", '"a"')]).status in (200, 304)
+    assert state_of(daemon, "b2") == "up"
 
 
 def share_of(load, app, seconds):

@@ -108,6 +108,18 @@ def test_a_long_maintenance_page(weir, pages, version):
     assert daemon.ask("HEAD").get("Content-Length") == str(len(want))
 
 
+@pytest.mark.parametrize("keys,kind", [
+    ({}, "text/html; charset=utf-8"), ({"content_type": "text/plain"}, "text/plain"),
+])
+def test_a_file_is_html_unless_something_else_is_written(weir, pages, keys, kind):
+    (pages / "away.html").write_text("<p>{header:X-A}</p>")
+    daemon = weir(routes=[{"respond": {"status": 503, "file": "away.html", **keys}}],
+                  backends=[NOBODY])
+    answer = daemon.ask(headers=[("X-A", "<b>")])
+    assert answer.get("Content-Type") == kind
+    assert answer.body == (b"<p><b></p>" if keys else b"<p>&#60;b&#62;</p>")
+
+
 def test_a_client_that_leaves_a_long_page(weir, pages):
     daemon = weir(routes=[{"respond": {"file": "large.html"}}], backends=[NOBODY])
     for _ in range(5):

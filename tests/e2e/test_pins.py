@@ -131,7 +131,7 @@ def test_keys_rotate_by_reload(weir, app, tmp_path):
 
 def test_draining_keeps_old_pins_and_gives_no_new_ones(weir, app, tmp_path):
     apps = app(3)
-    daemon = weir(named(apps), pool=pool_of(tmp_path))
+    daemon = weir(named(apps), pool={**pool_of(tmp_path), "balance": "round-robin"})
     cookies = [pinned_to(daemon, i) for i in range(3)]
     daemon.ctl("drain", "app/b1", check=0)
     assert [served_by(daemon, c)[0] for c in cookies] == ["app-0", "app-1", "app-2"]
@@ -220,11 +220,12 @@ def test_a_busy_backend_is_waited_for_and_then_another_serves_once(weir, app, tm
     daemon = weir(named(apps), pool={**pool_of(tmp_path), "limits": {"requests": 1},
                                      "queue": {"timeout": "100ms"}})
     cookie = pinned_to(daemon, 0)
-    apps.set(0, service="1500ms")
+    apps.set(0, hang=1)
     holder = threading.Thread(target=lambda: served_by(daemon, cookie))
     holder.start()
     wait_for(lambda: apps.stats(0)["in_progress"] == 1)
     assert served_by(daemon, cookie) == ("app-1", None), "its pin stays"
+    apps.go()
     holder.join()
 
 
@@ -330,7 +331,7 @@ def test_drain_waits_until_cookies_have_expired(weir, app, tmp_path):
 
 
 def test_drain_fails_when_its_time_is_over_and_requests_are_not(weir, app):
-    apps = app(1, "service=1500ms")
+    apps = app(1, "hang=1")
     daemon = weir(named(apps))
     client = daemon.connect()
     client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -338,6 +339,7 @@ def test_drain_fails_when_its_time_is_over_and_requests_are_not(weir, app):
     done = daemon.ctl("drain", "app/b0", "--wait=50ms", check=1)
     assert "1 in flight after 50ms" in done.stderr
     daemon.ctl("drain", "app/b0", "--wait=10", check=2)
+    apps.go()
     assert client.response().status == 200
     daemon.ctl("drain", "app/b0", "--wait=20s", check=0)
 

@@ -89,6 +89,18 @@ def test_keys_are_counted_apart(weir, app, key, same, other):
     assert len(shown) == 2 and not any("a" == o.split("+")[-1] for o in shown), "no value is shown"
 
 
+@pytest.mark.parametrize("key,targets", [
+    ("path", ["/login", "//login", "/x/../login", "/%6cogin", "/./login"]),
+    ("query:user", ["/?user=a b".replace(" ", "+"), "/?user=a%20b", "/?us%65r=%61%20b",
+                    "/?x=1&user=a+b", "/?user=%61+b"]),
+    ("path", ["/login" + "/." * n for n in (1100, 1200, 1300, 1400, 1500)]),
+])
+def test_another_spelling_is_not_another_client(weir, app, key, targets):
+    daemon = weir(app().addresses, **route({**ONE, "key": key}))
+    got = [statuses(daemon, 1, target=target)[0] for target in targets]
+    assert got == [200] * 3 + [429] * 2
+
+
 def test_who_is_not_trusted_cannot_be_somebody_else(weir, app):
     """X-Forwarded-For is no way around, and from a trusted proxy it tells clients apart."""
     daemon = weir(app().addresses, **route(ONE))

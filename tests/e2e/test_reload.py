@@ -139,10 +139,11 @@ def test_counters_and_idle_connections_survive(one):
 
 def test_a_request_under_way_survives(one):
     client = one.connect()
-    client.send(request(target="/?head_delay=400ms"))
+    client.send(request(target="/?hang=1"))
     wait_for(lambda: one.app.total("in_progress") == 1)
     one.reload(responding(one, "new"))
     assert one.sum("in_flight") == 1
+    one.app.go()
     assert client.response().get("X-App")
     wait_for(lambda: client.ask().body == b"new")
 

@@ -14,7 +14,7 @@ import pytest
 from backends import binary, free_port
 from h2peer import H2Server
 from openloop import Load
-from wire import PATIENCE, SLOW, wait_for
+from wire import PATIENCE, SLOW, TIMEOUT, at_best, wait_for
 
 CHAOS = bool(os.environ.get("WEIR_CHAOS"))  # scripts/chaos: longer, and times count
 QUICK = int(os.environ.get("WEIR_CHAOS", "1"))
@@ -28,6 +28,11 @@ def longer(bounded):
 
 def named(apps, **more):
     return [{"address": a, "name": f"b{i}", **more} for i, a in enumerate(apps.addresses)]
+
+
+def in_turn(apps):
+    """b0 is asked first, b1 when b0 is late: the other way round it would be chance how late b1 is."""
+    return [{**each, "priority": i} for i, each in enumerate(named(apps))]
 
 
 def pool_row(daemon):
@@ -175,7 +180,9 @@ def test_flapping_costs_no_descriptors(weir, app):
             began, had = daemon.cpu_seconds(), len(load.rows)
             for _ in range(10 * QUICK):
                 load.wait_for(len(load.rows) + 60, 60)
-                seen.append(daemon.fds() - daemon.sum("upconns") - load_connections(load))
+                clients = connections(daemon)
+                beside = daemon.fds() - daemon.sum("upconns")
+                seen.append(beside - max(clients, connections(daemon)))
             cpu[what] = (daemon.cpu_seconds() - began) / (len(load.rows) - had) * 1e6
         stop.set()
         flapper.join()
@@ -197,43 +204,54 @@ def test_flapping_costs_no_descriptors(weir, app):
              "every descriptor is back")
 
 
-def load_connections(load):
-    return len(load.idle) + load.busy
+def connections(daemon):
+    """Of clients; what the kernel has accepted and weir has not is no descriptor of its yet."""
+    return daemon.admin.get("/v1/status")["totals"]["connections"]
 
 
-def test_the_refusal_says_which_limit(weir, app):
-    apps = app(1, "service=2s,workers=1")
-    daemon = weir(named(apps), pool={"limits": {"requests": 1},
-                                     "queue": {"length": 1, "timeout": "700ms"}},
+def test_the_refusal_says_which_limit(weir, scripted):
+    let_go = threading.Event()
+
+    def handler(peer):
+        while peer.request():
+            let_go.wait(8 * TIMEOUT)
+            peer.respond()
+    backend = scripted(handler)
+    daemon = weir([backend.address], pool={"limits": {"requests": 1},
+                                           "queue": {"length": 1, "timeout": "300s"}},
                   listener={"refusal_header": "X-Refused"})
-    holder = daemon.connect()
+    holder, waiting = daemon.connect(), daemon.connect()
     holder.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-    wait_for(lambda: apps.stats(0)["in_progress"] == 1)
-    waiting = daemon.connect()
+    wait_for(lambda: backend.n_requests == 1)
     waiting.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
     wait_for(lambda: pool_row(daemon)["queued"] == 1)
     refused = daemon.ask()
     assert (refused.status, refused.get("X-Refused")) == (503, "queue_full")
-    timed_out = waiting.response()
+    wait_for(lambda: daemon.admin.metrics()['weir_exchanges_total{outcome="queue_full"}'] == 1)
+    waiting.close()
+    wait_for(lambda: pool_row(daemon)["queued"] == 0)
+    daemon.conf["pools"]["app"]["queue"]["timeout"] = "100ms"
+    daemon.reload(daemon.conf)  # the place is still taken by who had it
+    timed_out = daemon.ask()
     assert (timed_out.status, timed_out.get("X-Refused")) == (503, "queue_timeout")
     assert timed_out.get("Retry-After")
+    let_go.set()
     assert holder.response().status == 200
-    wait_for(lambda: daemon.admin.metrics()['weir_exchanges_total{outcome="queue_full"}'] == 1)
 
 
 def test_high_priority_comes_first_and_low_makes_room(weir, app):
     apps = app(1, "service=30ms,workers=1")
     daemon = weir(named(apps), pool={"limits": {"requests": 1},
-                                     "queue": {"length": 6, "timeout": "10s", "target": 0}},
+                                     "queue": {"length": 6, "timeout": "60s", "target": 0}},
                   workers=1, listener={"refusal_header": "X-Refused"},
                   routes=[{"match": {"path": "/high"}, "priority": "high", "pool": "app"},
                           {"match": {"path": "/low"}, "priority": "low", "pool": "app"},
                           {"pool": "app"}])
-    apps.set(0, service="1s")
+    apps.set(0, hang=1, service=0)
     first = daemon.connect()
     first.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
     wait_for(lambda: apps.stats(0)["in_progress"] == 1)
-    apps.set(0, service="1ms")
+    apps.set(0, hang=0, service="1ms")
     clients = []
     for target in ("/low", "/low", "/n", "/n", "/n", "/n"):
         clients.append(daemon.connect())
@@ -243,6 +261,7 @@ def test_high_priority_comes_first_and_low_makes_room(weir, app):
     high.send(b"GET /high HTTP/1.1\r\nHost: a\r\n\r\n")
     pushed_out = clients[1].response()
     assert (pushed_out.status, pushed_out.get("X-Refused")) == (503, "queue_shed")
+    apps.go()
     assert [c.response().status for c in (first, high, *clients[:1], *clients[2:])] == [200] * 7
     assert pool_row(daemon)["queue_shed"] == 1
 
@@ -260,15 +279,18 @@ def test_an_adaptive_limit_finds_what_the_backend_can_do(weir, app):
     with Load(daemon.port, 30) as load:
         wait_for(lambda: daemon.backends()["b0"]["adaptive"]["baseline_us"] > 0, 10)
     assert load.statuses[200] == len(load.rows) and not load.failed
-    with Load(daemon.port, 350) as load:
-        time.sleep(3 * QUICK)
-        row = daemon.backends()["b0"]
-        assert 6 <= row["limit"] <= 32, row["adaptive"]
-        assert row["in_flight"] <= row["limit"] + 1
-    assert not load.failed
-    begin = load.rows[0][0]
-    goodput = load.count(begin + 1, begin + 3 * QUICK) / (3 * QUICK - 1)
-    assert goodput > 0.7 * 200 / (1 if SLOW == 1 else 4), (goodput, load.statuses)
+
+    def lost():
+        """Of what the backend could have done: on a busy machine it is more."""
+        with Load(daemon.port, 350) as load:
+            time.sleep(3 * QUICK)
+            row = daemon.backends()["b0"]
+            assert 6 <= row["limit"] <= 32, row["adaptive"]
+            assert row["in_flight"] <= row["limit"] + 1
+        assert not load.failed
+        begin = load.rows[0][0]
+        return 1 - load.count(begin + 1, begin + 3 * QUICK) / (3 * QUICK - 1) / 200
+    at_best(lost, 0.3 if SLOW == 1 else 1 - 0.7 / 4)
     assert pool_row(daemon)["queue_shed"] > 0
 
 
@@ -572,12 +594,11 @@ def test_a_client_may_leave_during_the_backoff(weir, scripted):
 
 def test_an_attempt_timeout_moves_on(weir, app):
     apps = app(2, overrides=["0:hang=1"])
-    daemon = weir(named(apps), pool={"retry": {"attempt_timeout": "100ms"},
-                                     "balance": "round-robin", "timeouts": {"response": "20s"}})
+    daemon = weir(in_turn(apps), pool={"retry": {"attempt_timeout": "100ms"}, "outlier": "off"})
     for _ in range(4):
         response = daemon.ask()
         assert (response.status, response.get("X-App")) == (200, "app-1")
-    assert pool_row(daemon)["retries"] >= 1
+    assert pool_row(daemon)["retries"] == 4
 
 
 def test_an_attempt_timeout_lets_a_post_wait(weir, app):
@@ -597,7 +618,7 @@ def test_an_attempt_timeout_lets_a_post_wait(weir, app):
 def test_a_timeout_is_retried_when_configured(weir, app):
     apps = app(2, overrides=["0:hang=1"])
     daemon = weir(named(apps), pool={"retry": {"on": ["timeout"]}, "balance": "round-robin",
-                                     "timeouts": {"response": "100ms"}})
+                                     "timeouts": {"response": f"{SLOW}s"}})
     assert [daemon.ask().status for _ in range(4)] == [200] * 4
 
 
@@ -611,12 +632,10 @@ def hedging(weir, addresses, after="50ms", budget="100%", **pool):
 
 def test_a_late_answer_is_asked_for_elsewhere(weir, app):
     apps = app(2)
-    daemon = hedging(weir, named(apps))
+    daemon = hedging(weir, in_turn(apps))
     apps.set(0, hang="1")
-    for _ in range(2):  # the first or the second comes to the one that hangs
-        if not (row := pool_row(daemon))["hedges"]:
-            response = daemon.ask()
-            assert (response.status, response.get("X-App")) == (200, "app-1")
+    response = daemon.ask()
+    assert (response.status, response.get("X-App")) == (200, "app-1")
     row = pool_row(daemon)
     assert (row["hedges"], row["hedges_won"], row["retries"]) == (1, 1, 0)
     wait_for(lambda: apps.stats(0)["in_progress"] == 0, 5, "the loser was cut off")
@@ -681,6 +700,8 @@ def test_both_may_hang_and_both_may_die(weir, app):
     apps = app(3, "hang=1")
     daemon = hedging(weir, named(apps), timeouts={"response": "200ms"})
     assert daemon.ask().status == 504
+    daemon.conf["pools"]["app"]["timeouts"]["response"] = "300s"
+    daemon.reload(daemon.conf)
     client = daemon.connect()
     client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
     wait_for(lambda: daemon.sum("in_flight") >= 1)

@@ -105,6 +105,15 @@ def test_query(routed):
         assert colour(daemon, target) == expected, target
 
 
+def test_a_plus_in_a_query(routed):
+    """To most servers it is a blank, to some itself; %2B is never a blank."""
+    daemon = routed([{"match": {"query": {"q": "a b"}}, "pool": "blue"},
+                     {"match": {"query": {"q": "c++"}}, "pool": "green"}, {"pool": "red"}])
+    for target, expected in [("/?q=a+b", "blue"), ("/?q=a%20b", "blue"), ("/?q=a%2Bb", "red"),
+                             ("/?q=c%2b%2B", "green"), ("/?q=c++", "green"), ("/?q=c%20", "red")]:
+        assert colour(daemon, target) == expected, target
+
+
 def test_client(routed):
     daemon = routed([{"match": {"client": ["10.0.0.0/8"]}, "pool": "blue"},
                      {"match": {"client": ["127.0.0.0/8"]}, "pool": "green"}])
@@ -374,7 +383,8 @@ def test_query_by_regex_is_decoded(routed):
     daemon = routed([{"match": {"query": {"q": {"regex": "^a b$"}}}, "pool": "blue"},
                      {"pool": "red"}])
     assert colour(daemon, "/?q=x&q=a%20b") == "blue"
-    assert colour(daemon, "/?q=a+b") == "red"
+    assert colour(daemon, "/?q=a+b") == "blue", "as forms write a blank"
+    assert colour(daemon, "/?q=a%2bb") == "red"
     assert colour(daemon, "/?q=a%2520b") == "red"
 
 

@@ -126,3 +126,31 @@ def test_the_file_catches_up(three):
     assert "new: the configuration says what was changed at run time" in three.stderr
     three.ctl("add", "app", rows[1]["address"], "--name", "web2", check=0)
     assert runtime(three) == {}, "it is the one of the file again"
+
+
+def test_who_waits_already_goes_to_what_is_added(weir, app):
+    """And to what a higher limit has room for, on each worker."""
+    backend = app(2, "hang=1")
+    rows = [{"name": "web1", "address": backend.addresses[0]}]
+    daemon = weir(rows, workers=2,
+                  pool={"limits": {"requests": 2}, "queue": {"timeout": "120s"}})
+    clients = [daemon.connect() for _ in range(12)]
+    for client in clients:
+        client.send(request())
+
+    def waits(n):
+        wait_for(lambda: daemon.pools()[0]["queued"] == n, what=f"{n} wait")
+
+    waits(10)
+    daemon.ctl("add", "app", backend.addresses[1], "--name", "new", check=0)
+    waits(8)
+    assert daemon.backends()["new"]["in_flight"] == 2
+    conf = {**daemon.conf}
+    conf["pools"] = {"app": {**conf["pools"]["app"], "limits": {"requests": 6}}}
+    daemon.reload(conf)
+    waits(0)
+    assert [row["in_flight"] for row in daemon.backends().values()] == [6, 6]
+    for i in range(2):
+        backend.set(i, hang=0)
+    backend.go()
+    assert {client.response().status for client in clients} == {200}

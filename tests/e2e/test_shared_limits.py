@@ -8,16 +8,28 @@ import pytest
 
 from backends import refused_address
 from test_cluster import node, problems, redis  # noqa: F401, pylint: disable=unused-import
-from wire import wait_for
+from wire import at_best, wait_for
 
 RATE = 100
+BURST = 50
+
+
+def one_count(moments):
+    """What a single weir lets through of requests at these moments."""
+    n, ahead_of = 0, 0
+    for at in sorted(moments):
+        after = max(ahead_of, at) + 1 / RATE
+        if after <= at + BURST / RATE + 1e-9:
+            n, ahead_of = n + 1, after
+    return n
 
 
 class Load:
     """Threads that ask in turn until stopped; counts 200s by node."""
 
     def __init__(self, daemons, rates):
-        self.passed = [0] * len(daemons)
+        self.passed, self.asked = [0] * len(daemons), [0] * len(daemons)
+        self.moments = []  # of all requests, so that a busy machine is none of the limit's business
         self.statuses = set()
         self.done = threading.Event()
         self.threads = [threading.Thread(target=self.run, args=(i, d, r))
@@ -30,8 +42,11 @@ class Load:
         with daemon.connect() as client:
             due = time.monotonic()
             while not self.done.is_set():
+                sent = time.monotonic()
                 status = client.ask().status
+                self.moments.append((sent + time.monotonic()) / 2)
                 self.statuses.add(status)
+                self.asked[i] += 1
                 self.passed[i] += status == 200
                 due += 1 / rate
                 time.sleep(max(0, due - time.monotonic()))
@@ -41,13 +56,16 @@ class Load:
         for thread in self.threads:
             thread.join()
         self.seconds = time.monotonic() - self.begun
-        return sum(self.passed)
+
+    def off(self):
+        """How much more than one count would let through."""
+        return sum(self.passed) / one_count(self.moments) - 1
 
 
 @pytest.fixture
 def three(node, redis, scripted):  # noqa: F811
     server, backend = redis(), scripted()
-    limit = [{"rate": f"{RATE}/s", "burst": RATE // 2, "shared": True}]
+    limit = [{"rate": f"{RATE}/s", "burst": BURST, "shared": True}]
 
     def start(name):
         return node(name, server, [backend.address],
@@ -70,12 +88,16 @@ def run(daemons, rates, seconds):
 @pytest.mark.parametrize("rates", [(150, 150, 150), (300, 60, 15)], ids=["even", "uneven"])
 def test_the_sum_is_the_limit(three, rates):
     _, daemons = three
-    load = run(daemons, rates, 4)
-    right = RATE // 2 + RATE * load.seconds
-    # never more; somewhat less where a busy machine lets tokens lie
-    assert 0.85 < sum(load.passed) / right < 1.05, (load.passed, load.seconds)
-    if rates[0] > rates[1]:
-        assert load.passed[0] > 2.5 * load.passed[1], load.passed
+
+    def off():
+        """Within 0.02 on a quiet machine; who hears of the others late is off by more."""
+        time.sleep(2 * BURST / RATE)  # none of the last time
+        load = run(daemons, rates, 6)
+        if rates[0] > rates[1]:  # who asks more has more
+            parts = [passed / asked for passed, asked in zip(load.passed, load.asked)]
+            assert parts[0] > parts[1] / 2, (load.passed, load.asked)
+        return abs(load.off())
+    at_best(off, 0.05)
     assert daemons[0].admin.get("/v1/status")["shared"]["rate_limit_keys"] == 1
     assert daemons[0].admin.get("/v1/limits")["limits"][0]["shared"] is True
 
@@ -116,15 +138,44 @@ def test_without_redis_each_keeps_its_part(three, redis, trouble):  # noqa: F811
         server.kill(signal.SIGCONT)
 
 
+def test_that_it_was_alone_is_over_when_nobody_asks(three, redis):  # noqa: F811
+    server, daemons = three
+    run(daemons, (100, 100, 100), 0.5)
+    server.kill(signal.SIGKILL)
+    server.wait()
+    for daemon in daemons:
+        wait_for(lambda d=daemon: alone(d), 15, "it is said")
+    redis(port=server.port)
+    for daemon in daemons:
+        wait_for(lambda d=daemon: not problems(d), 20, "all is well again, without a request")
+
+
+def test_a_refusal_is_over_when_nobody_asks(three):
+    """Of a server without memory; that it has some again is heard by presence alone."""
+    server, (daemon, *_) = three
+    server.cli("CONFIG", "SET", "maxmemory", "1")
+
+    def refused():
+        daemon.ask()
+        return "it refuses rate limits" in daemon.stderr
+    wait_for(refused, 15, "a refusal")
+    wait_for(lambda: daemon.admin.get("/v1/status")["shared"]["rate_limit_keys"] == 0, 30, "idle")
+    server.cli("CONFIG", "SET", "maxmemory", "0")
+    wait_for(lambda: not problems(daemon), 30, "it is over")
+
+
 def test_flushed_it_is_not_a_new_burst(three):
     server, daemons = three
-    load = Load(daemons, (150, 150, 150))
-    for _ in range(3):
-        time.sleep(1)
-        server.cli("FLUSHALL")
-    load.stop()
-    right = RATE // 2 + RATE * load.seconds
-    assert 0.8 < sum(load.passed) / right < 1.12, (load.passed, load.seconds)
+
+    def off():
+        time.sleep(2 * BURST / RATE)
+        load = Load(daemons, (150, 150, 150))
+        for _ in range(3):
+            time.sleep(1)
+            server.cli("FLUSHALL")
+        load.stop()
+        return max(load.off() / 0.15, load.off() / -0.1)
+    at_best(off, 1)
 
 
 @pytest.mark.parametrize("expected", [1, 4])

@@ -31,10 +31,11 @@ def ended(daemon):
     daemon.assert_quiet()
 
 
-def under_way(daemon, target="/?head_delay=700ms"):
+def under_way(daemon, target="/?hang=1", seen="in_progress"):
+    """One that goes on until daemon.app.go()."""
     client = daemon.connect()
     client.send(request(target=target))
-    wait_for(lambda: daemon.app.stats()["in_progress"] == 1)
+    wait_for(lambda: daemon.app.stats()[seen] == 1)
     return client
 
 
@@ -51,6 +52,7 @@ def test_term_lets_exchanges_finish(one):
     wait_for(lambda: refuses(one.port), what="listeners are closed")
     assert one.admin.call("GET", "/readyz").status == 503
     assert one.admin.call("GET", "/livez").status == 200
+    one.app.go()
     response = client.response()
     assert response.status == 200
     assert "close" in response.get("Connection", "")
@@ -64,12 +66,13 @@ def test_drain_by_the_api(one):
     wait_for(lambda: refuses(one.port), what="listeners are closed")
     assert one.admin.call("GET", "/v1/status").json()["draining"] is True
     assert one.admin.call("POST", "/v1/reload").status == 422, "too late for a new configuration"
+    one.app.go()
     assert client.response().status == 200
     ended(one)
 
 
 def test_term_lets_a_long_body_finish(one):
-    client = under_way(one, "/bytes/60000?rate=60000")
+    client = under_way(one, "/bytes/60000?rate=60000", "max_in_progress")
     one.kill(signal.SIGTERM)
     assert client.response().size == 60000
     begin = time.monotonic()
@@ -83,19 +86,24 @@ def test_term_closes_idle_connections(one):
     client = under_way(one)
     one.kill(signal.SIGTERM)
     idle.assert_closed()
+    one.app.go()
     assert client.response().status == 200
     ended(one)
 
 
 def test_term_finishes_the_queue(weir, app):
-    backend = app(1, "service=200ms")
+    backend = app(1, "hang=1")
     daemon = weir([{"address": backend.addresses[0], "max_requests": 1}],
-                  pool={"queue": {"timeout": "5s"}})
+                  pool={"queue": {"timeout": "60s"}})
     clients = [daemon.connect() for _ in range(3)]
     for client in clients:
         client.send(request())
     wait_for(lambda: sum(w["exchanges"] for w in daemon.admin.get("/v1/status")["workers"]) == 3)
+    wait_for(lambda: backend.stats()["in_progress"] == 1)
+    backend.set(hang=0)
     daemon.kill(signal.SIGTERM)
+    wait_for(lambda: refuses(daemon.port), what="listeners are closed")
+    backend.go()
     assert [client.response().status for client in clients] == [200] * 3
     ended(daemon)
 
@@ -139,6 +147,7 @@ def test_hup_while_draining_is_harmless(one):
     one.kill(signal.SIGTERM)
     wait_for(lambda: refuses(one.port))
     one.kill(signal.SIGHUP)
+    one.app.go()
     assert client.response().status == 200
     ended(one)
 

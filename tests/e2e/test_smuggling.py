@@ -11,13 +11,14 @@ import os
 import re
 import shutil
 import socket
+import subprocess
 import tempfile
 import threading
 from pathlib import Path
 
 import pytest
 
-from backends import Process, can_connect, free_port
+from backends import Process, build_dir, can_connect, free_port
 from wire import TIMEOUT, Client, Closed, Peer, WireError, wait_for
 
 REFUSED = []
@@ -117,6 +118,16 @@ CASES = {
 
 # ---- servers ----
 
+def go_build(source):
+    """The program; what the compiler made before is kept beside weir's own build."""
+    program = source.removesuffix(".go")
+    kept = str(build_dir() / "go")
+    subprocess.run(["go", "build", "-o", program, source], check=True,
+                   env={**os.environ, "GOCACHE": kept, "GOPATH": kept + "/path", "GO111MODULE": "on",
+                        "GOFLAGS": "-mod=mod", "GOPROXY": "off", "GOTOOLCHAIN": "local"})
+    return program
+
+
 APPS = {
     "node": ("app.js", """
         require('http').createServer((q, r) => {
@@ -125,6 +136,23 @@ APPS = {
             q.on('end', () => r.end(`${q.method} ${q.url} ${n}\\n`))
         }).listen(+process.argv[2], '127.0.0.1')
         """, lambda f, port: ["node", f, str(port)]),
+    "go": ("app.go", """package main
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+)
+
+func main() {
+	panic(http.ListenAndServe("127.0.0.1:"+os.Args[1], http.HandlerFunc(
+		func(w http.ResponseWriter, r *http.Request) {
+			n, _ := io.Copy(io.Discard, r.Body)
+			fmt.Fprintf(w, "%s %s %d\\n", r.Method, r.RequestURI, n)
+		})))
+}
+""", lambda f, port: [go_build(f), str(port)]),
     "gunicorn": ("wsgi.py", """
 def app(env, start):
     n = len(env["wsgi.input"].read())
@@ -295,7 +323,8 @@ def through(request, weir):
     os.chmod(folder, 0o755)
     server = Server(request.param, folder)
     tap = Tap(server.port)
-    daemon = weir([tap.address], workers=1, pool={"retry": "off", "outlier": "off"})
+    daemon = weir([tap.address], workers=1, pool={"retry": "off", "outlier": "off"},
+                  listener={"timeouts": {"half_closed": "20s"}})
     yield daemon, tap, request.param
     server.stop()
     tap.listener.close()
@@ -319,7 +348,7 @@ def send_case(daemon, data, ends):
     with daemon.connect() as client:
         client.send(data)
         if ends:  # the rest of what it is about must not come
-            client.sock.shutdown(socket.SHUT_WR)
+            client.end_direction()
         return final_statuses(client)
 
 
@@ -343,6 +372,9 @@ def test_what_arrives_is_what_weir_understood(through):
                 wrong.append((name, statuses, seen, tap.answers))
         tap.forget()
         after = daemon.ask(target="/sentinel")
+        if after.status == 502 and b"the connection before it answered" in after.body:
+            # the server ended a kept connection just then; nothing is sent twice here
+            after = daemon.ask(target="/sentinel")
         if after.status != 200 or after.body != b"GET /sentinel 0\n":
             wrong.append((name, "the next one", after))
     assert not wrong, (kind, wrong)

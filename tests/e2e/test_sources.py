@@ -4,8 +4,10 @@ import json
 import os
 import shutil
 import signal
+import socket
 import ssl
 import threading
+import time
 
 import pytest
 import yaml
@@ -86,6 +88,49 @@ def test_who_is_gone_finishes_what_it_has(serve, dns, app):
     assert daemon.ask(target="/app").status == 200
 
 
+def test_a_large_service_is_whole_and_stays(serve, dns):
+    """Hundreds of records come over TCP, more targets than are asked about at a time."""
+    records = {(f"t{i}.test", 9000 + i % 7, i % 2, 1 + i % 3) for i in range(400)}
+    dns.again(*(f"srv-host=_http._tcp.app.test,{target},{port},{priority},{weight}"
+                for target, port, priority, weight in sorted(records)))
+    dns.say({f"t{i}.test": [f"127.0.{1 + i // 200}.{1 + i % 200}"] for i in range(400)})
+    daemon = serve({"app": {"backends": [{"srv": "_http._tcp.app.test"}], "outlier": "off"}},
+                   dns={"servers": dns.address})
+    wait_for(lambda: source(daemon)["answers"] >= 3, what="the same question again")
+    assert len(members(daemon)) == 400 and len(daemon.backends()) == 400
+    assert source(daemon)["changes"] == 1 and not source(daemon)["error"]
+    for i in (0, 199, 399):
+        name = f"127.0.{1 + i // 200}.{1 + i % 200}:{9000 + i % 7}"
+        assert members(daemon)[name] == ("here", 1 + i % 3, i % 2)
+
+
+def test_a_name_of_many_addresses_is_whole_and_stays(serve, dns):
+    names = [f"127.0.{i // 200}.{1 + i % 200}" for i in range(600)]
+    dns.say({"app.test": names})
+    daemon = serve({"app": {"backends": ["app.test:9000"], "outlier": "off"}},
+                   dns={"servers": dns.address})
+    wait_for(lambda: source(daemon)["answers"] >= 3, what="the same question again")
+    assert set(members(daemon)) == {f"{name}:9000" for name in names}
+    assert source(daemon)["changes"] == 1 and not source(daemon)["error"]
+
+
+def test_an_address_named_twice_is_one_member_and_the_same_each_time(serve, dns):
+    """Of two records the one that comes first counts, whatever the order of the answers."""
+    lines = ["srv-host=_http._tcp.app.test,one.test,9000,1,5",
+             "srv-host=_http._tcp.app.test,two.test,9000,0,3",
+             "srv-host=_http._tcp.app.test,three.test,9000,0,7"]
+    dns.say({f"{name}.test": ["127.0.0.1"] for name in ("one", "two", "three")})
+    dns.again(*lines)
+    daemon = serve({"app": {"backends": [{"srv": "_http._tcp.app.test"}], "outlier": "off"}},
+                   dns={"servers": dns.address})
+    for order in (lines[::-1], lines[1:] + lines[:1]):
+        dns.again(*order)
+        before = source(daemon)["answers"]
+        wait_for(lambda: source(daemon)["answers"] >= before + 2)
+        assert members(daemon) == {"127.0.0.1:9000": ("here", 7, 0)}
+    assert source(daemon)["changes"] == 1
+
+
 def test_failures_keep_members(serve, dns, app):
     """SERVFAIL, silence and empty answers change nothing; NXDOMAIN does after dns.gone."""
     port = ports(app(options=EVERYWHERE))[0]
@@ -99,7 +144,8 @@ def test_failures_keep_members(serve, dns, app):
     assert daemon.ask(target="/app").status == 200
     problems = daemon.admin.get("/v1/status")["problems"]
     assert any("app.test" in p and "1 member stays" in p for p in problems), problems
-    assert "app.test" in daemon.ctl("doctor").stdout
+    doctor = daemon.ctl("doctor").stdout
+    assert "app.test" in doctor and "weirctl sources says since when" in doctor, doctor
     dns.again("txt-record=app.test,here")  # it exists, and has no address
     dns.say({})
     wait_for(lambda: "empty answer" in (source(daemon)["error"] or ""))
@@ -109,10 +155,24 @@ def test_failures_keep_members(serve, dns, app):
     wait_for(lambda: "not found" in (source(daemon)["error"] or ""))
     until_members(daemon, [], what="after dns.gone")
     assert daemon.ask(target="/app").status == 503
+    assert "not found; it has no members" in daemon.ctl("doctor").stdout
     dns.say({"app.test": ["127.0.0.1"]})
     until_members(daemon, [name])
     wait_for(lambda: source(daemon)["error"] is None)
     assert daemon.ask(target="/app").status == 200
+
+
+def test_a_server_that_refuses_is_not_one_that_is_away(serve, dns, app):
+    port = ports(app(options=EVERYWHERE))[0]
+    dns.say({"app.elsewhere": ["127.0.0.1"]})
+    daemon = serve({"app": {"backends": [f"app.elsewhere:{port}"]}}, dns={"servers": dns.address})
+    assert daemon.ask(target="/app").status == 200
+    dns.say({})  # neither its own nor anybody's that it knows
+    wait_for(lambda: "REFUSED" in (source(daemon)["error"] or ""))
+    assert daemon.ask(target="/app").status == 200
+    dns.say({"app.elsewhere": ["127.0.0.2"]})
+    until_members(daemon, [f"127.0.0.2:{port}"])
+    assert source(daemon)["error"] is None
 
 
 def test_a_name_that_does_not_resolve_at_start(serve, dns, app):
@@ -128,6 +188,19 @@ def test_a_name_that_does_not_resolve_at_start(serve, dns, app):
     until_members(daemon, [f"127.0.0.1:{port}"])
     assert daemon.ask(target="/app").status == 200
     assert daemon.admin.call("GET", "/readyz").status == 200
+
+
+def test_what_is_asked_now_is_not_watched(serve, app):
+    """A name is asked for, again and again; nobody says when it changes."""
+    port = ports(app(options=EVERYWHERE))[0]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        daemon = serve({"app": {"backends": [f"app.test:{port}"]}},
+                       dns={"servers": f"127.0.0.1:{silent.getsockname()[1]}", "timeout": "60s",
+                            "tries": 1})
+        assert source(daemon)["next_s"] == 0 and source(daemon)["answer_age_s"] is None
+        said = daemon.ctl("sources", check=0).stdout
+        assert "never" in said and "watching" not in said, said
 
 
 def test_hosts_file(serve, app):
@@ -197,9 +270,12 @@ def test_file(serve, app, tmp_path):
     put(json.dumps([{"address": one, "name": "first"}, {"address": two, "priority": 1}]))
     until_members(daemon, ["first", two])
     assert daemon.backends()["first"]["weight"] == 1
-    for broken in ("[", f"- {{adress: '{one}'}}\n", "- app.test:80\n"):
+    for broken, said in (("[", "YAML"), (f"- {{adress: '{one}'}}\n", "is missing"),
+                         ("- app.test:80\n", "has an address"), ("", "it is empty; []"),
+                         ("text", "is no list of members")):
         put(broken)
         wait_for(lambda: (source(daemon)["error"] or "").startswith(f"{path}:"))
+        assert said in source(daemon)["error"]
         assert set(daemon.backends()) == {"first", two}
         put(json.dumps([{"address": one, "name": "first"}, {"address": two}]))
         wait_for(lambda: source(daemon)["error"] is None)
@@ -211,6 +287,53 @@ def test_file(serve, app, tmp_path):
     put("[]")
     until_members(daemon, [])
     assert daemon.ask(target="/app").status == 503
+
+
+def test_a_file_among_others_that_change_all_the_time(serve, app, tmp_path):
+    one, two = app(2).addresses
+    path, done = tmp_path / "members.json", threading.Event()
+    path.write_text(json.dumps([{"address": one}]))
+    daemon = serve({"app": {"discover": {"file": str(path)}}})
+    until_members(daemon, [one])
+
+    def busy():
+        while not done.is_set():
+            os.utime(other)
+            time.sleep(0.0005)
+    other = tmp_path / "other"
+    other.write_text("")
+    writer = threading.Thread(target=busy)
+    writer.start()
+    try:
+        path.write_text(json.dumps([{"address": two}]))
+        until_members(daemon, [two])
+    finally:
+        done.set()
+        writer.join()
+
+
+def test_members_that_are_weir_itself(serve, dns, tmp_path):
+    """Said once for each, wherever it came from, as `weir -t` does of addresses."""
+    port, file = free_port(), tmp_path / "members.yaml"
+    dns.say({"app.test": ["127.0.0.1"], "away.test": ["127.0.0.9"]})
+    file.write_text("[]")
+    daemon = serve({"app": {"backends": [f"app.test:{port}", f"away.test:{port}"]},
+                    "file": {"discover": {"file": str(file)}},
+                    "api": {"backends": ["127.0.0.1:1"]}},
+                   dns={"servers": dns.address}, listener={"bind": f"127.0.0.1:{port}"})
+    wait_for(lambda: len(daemon.backends()) == 2)
+
+    def said(pool):
+        return daemon.stderr.count(f"of pool '{pool}' is the listener 'web' of this weir")
+    assert said("app") == 1, daemon.stderr
+    file.write_text(json.dumps([{"address": f"127.0.0.1:{port}"}]))
+    wait_for(lambda: said("file") == 1, what="a member of a file is known as weir itself")
+    daemon.ctl("add", "api", f"127.0.0.1:{port}", check=0)
+    daemon.reload()
+    daemon.ctl("weight", f"api/127.0.0.1:{port}", "2", check=0)
+    assert [said(pool) for pool in ("app", "file", "api")] == [1, 1, 1], daemon.stderr
+    told = [(e["pool"], e["message"]) for e in daemon.events() if "of this weir" in e["message"]]
+    assert sorted(pool for pool, _ in told) == ["api", "app", "file"], told
 
 
 # ---- registries ----
@@ -229,9 +352,12 @@ def test_etcd(serve, app, tmp_path):
         until_members(daemon, ["first"])
         etcd.put("/weir/app/2", {"address": two})
         until_members(daemon, ["first", two])
-        etcd.put("/weir/app/1", "{}")
-        wait_for(lambda: "/weir/app/1" in (source(daemon)["error"] or ""))
-        assert set(daemon.backends()) == {"first", two}
+        for value, said in (("{}", "address"), ("text", "is no list of members"),
+                            ("", "it is empty")):
+            etcd.put("/weir/app/1", value)
+            wait_for(lambda said=said: said in (source(daemon)["error"] or ""))
+            assert "/weir/app/1" in source(daemon)["error"]
+            assert set(daemon.backends()) == {"first", two}
         etcd.put("/weir/app/1", {"address": one, "name": "first", "weight": 5})
         wait_for(lambda: daemon.backends()["first"]["weight"] == 5)
         etcd.delete("/weir/app/2")

@@ -4,15 +4,19 @@ import json
 import os
 import select
 import signal
+import ssl
 import subprocess
+import threading
 
 import pytest
 
 from backends import binary, free_port, refused_address
+from certs import Authority
 from daemon import Admin
-from test_auth import FAST, SLOW, basic, write
+from sources import Fake
+from test_auth import FAST, SLOW, basic, nobody_answers, write
 from test_auth_forward import ok, service
-from wire import Client, request, wait_for
+from wire import PATIENCE, Client, request, wait_for
 
 TOKEN = "sesame-open-the-door"
 
@@ -79,6 +83,10 @@ def test_a_changed_file_is_noticed_and_one_that_breaks_is_a_problem(guarded, tmp
     (tmp_path / "users").write_text("bob:secret\n")
     wait_for(lambda: any("users:1: a password as plain text" in p for p in
                          daemon.admin.get("/v1/status")["problems"]), 20)
+    (tmp_path / "users").write_text("# other\nbob\n")
+    wait_for(lambda: any("users:2: there is no ':'" in p for p in
+                         daemon.admin.get("/v1/status")["problems"]), 20)
+    assert sum("users have" in p for p in daemon.admin.get("/v1/status")["problems"]) == 1
     assert status(daemon, headers=[basic("bob")]) == 200
 
 
@@ -96,15 +104,17 @@ def test_it_comes_and_goes_with_a_reload(guarded):
 def test_who_guesses_holds_up_neither_probes_nor_the_users_of_routes(guarded, tmp_path):
     """Forty passwords at once, each of which takes long: some wait, the others are told so."""
     file = write(tmp_path / "site", {"ann": FAST})
-    daemon = guarded({"ann": SLOW}, routes=[{"pool": "app", "auth": {"basic": {"file": file}}}])
+    daemon = guarded(routes=[{"pool": "app", "auth": {"basic": {"file": file}}}])
     clients = [Client(daemon.status_port) for _ in range(40)]
     try:
-        for i, client in enumerate(clients):
-            client.send(request("GET", "/v1/status", [basic("ann", f"guess{i}")], host="weir"))
-        assert status(daemon, "/livez") == 200
-        assert daemon.admin.get("/v1/status")["pid"] == daemon.pid
+        with nobody_answers(daemon):
+            for i, client in enumerate(clients):
+                client.send(request("GET", "/v1/status", [basic("ann", f"guess{i}")], host="weir"))
+            wait_for(lambda: select.select([c.sock for c in clients], [], [], 0)[0], what="a refusal")
+            assert status(daemon, "/livez") == 200
+            assert daemon.admin.get("/v1/status")["pid"] == daemon.pid
+            assert status(daemon, headers=[("Authorization", f"Bearer {TOKEN}")]) == 200
         wait_for(lambda: daemon.ask(headers=[basic("ann")]).status == 200, 60)
-        assert status(daemon, headers=[("Authorization", f"Bearer {TOKEN}")]) == 200
         answers = [client.response() for client in clients]
     finally:
         for client in clients:
@@ -116,17 +126,19 @@ def test_who_guesses_holds_up_neither_probes_nor_the_users_of_routes(guarded, tm
 
 def test_who_waits_for_a_password_is_no_obstacle(guarded):
     """To who leaves, to a reload, to another process that takes over, to the end."""
-    daemon = guarded({"ann": SLOW})
+    daemon = guarded({"ann": FAST, "bob": SLOW})
     with Client(daemon.status_port) as client:
-        client.send(request("GET", "/v1/status", [basic("ann", "wrong")], host="weir"))
-    with Client(daemon.status_port) as client:
-        client.send(request("GET", "/v1/status", [basic("ann")], host="weir"))
-        daemon.reload(daemon.conf)
+        with nobody_answers(daemon):
+            with Client(daemon.status_port) as leaver:
+                leaver.send(request("GET", "/v1/status", [basic("ann", "wrong")], host="weir"))
+            client.send(request("GET", "/v1/status", [basic("ann")], host="weir"))
+            assert status(daemon, "/livez") == 200  # it has been read by then
+            daemon.reload(daemon.conf)
         assert client.response().status == 200
     with Client(daemon.status_port) as client:
-        client.send(request("GET", "/v1/status", [basic("ann", "other")], host="weir"))
-        assert status(daemon, "/livez") == 200  # it has been read by then
-        assert daemon.stop() == 0
+        client.send(request("GET", "/v1/status", [basic("bob", "other")], host="weir"))
+        assert status(daemon, "/livez") == 200
+        assert daemon.stop(timeout=PATIENCE) == 0
 
 
 def test_the_process_that_takes_over_asks_as_well(guarded):
@@ -142,6 +154,14 @@ def test_the_process_that_takes_over_asks_as_well(guarded):
         daemon.checked = True
         os.kill(other, signal.SIGTERM)
         wait_for(lambda: not os.path.exists(f"/proc/{other}"))
+
+
+def pid_of_another(daemon):
+    try:
+        pid = daemon.admin.get("/v1/status")["pid"]
+    except (OSError, AssertionError):  # who asks meanwhile may be sent away
+        return None
+    return pid if pid != daemon.pid else None
 
 
 # ---- weirctl ----
@@ -319,3 +339,141 @@ def test_a_service_that_hangs_holds_up_nobody_else(asking):
     finally:
         for client in clients:
             client.close()
+
+
+def test_who_asks_while_another_process_takes_over_does_not_hang(asking):
+    """Whatever a client is in the midst of, it hears something while the old process goes on."""
+    may = threading.Event()
+
+    def answer(msg):
+        may.wait(60)
+        return ok()
+    daemon = asking(answer)
+    clients = [Client(daemon.status_port)] + [Client(daemon.sock) for _ in range(3)]
+    waits, half, kept, stream = clients
+    held = daemon.connect()  # the old process does not end before this
+    try:
+        held.send(request("POST", "/", [("Content-Length", "4")]) + b"ab")
+        wait_for(lambda: [b for b in daemon.backends().values() if b["in_flight"] == 1])
+        waits.send(request("GET", "/v1/status", host="weir"))
+        wait_for(lambda: daemon.auth.requests, what="the question")
+        half.send(b"POST /v1/drain HTTP/1.1\r\nHost: weir\r\nContent-Le")
+        assert kept.ask(target="/livez", host="weir").status == 200
+        stream.send(request("GET", "/v1/stream", host="weir"))
+        assert stream.response_head().status == 200
+        daemon.kill(signal.SIGUSR2)
+        other = wait_for(lambda: pid_of_another(daemon), what="another process")
+        for client in (waits, half):
+            said = client.response()
+            assert said.status == 503 and said.get("Retry-After") == "1", said
+            assert b"another process has taken over" in said.body
+        kept.assert_closed()
+        while stream.fill():
+            pass
+        assert daemon.alive(), "it was not the end of the process that ended them"
+        held.send(b"cd")
+        assert held.response().status == 200
+    finally:
+        may.set()
+        for client in (*clients, held):
+            client.close()
+    daemon.checked = True
+    assert daemon.wait() == 0, daemon.stderr
+    os.kill(other, signal.SIGTERM)
+    wait_for(lambda: not os.path.exists(f"/proc/{other}"))
+
+
+class Yes(Fake):
+    """An auth service that lets everybody in."""
+
+    def get(self, handler, path, query):
+        handler.json({})
+
+
+def tls_context(pair):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pair.pem, pair.key)
+    return context
+
+
+def problems_of(daemon):
+    return [p for p in daemon.admin.get("/v1/status")["problems"] if "status.auth.forward" in p]
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_a_service_behind_tls(asking, tmp_path, trusted):
+    authority, other = Authority(tmp_path), Authority(tmp_path, "other")
+    auth = Yes(tls_context(authority.issue("auth", ["IP:127.0.0.1"])))
+    try:
+        daemon = asking(auth.url.partition("//")[2],
+                        pool={"tls": {"ca": str((authority if trusted else other).pem)}})
+        for _ in range(3):
+            assert status(daemon) == (200 if trusted else 502)
+        assert len(auth.asked) == (3 if trusted else 0)
+        assert not trusted or auth.asked[0][2]["Host"] == "weir", "but its certificate is its own"
+        assert [("TLS failed" in p) for p in problems_of(daemon)] == ([] if trusted else [True])
+    finally:
+        auth.stop()
+
+
+def test_a_ca_that_is_gone_is_said_once(asking, tmp_path):
+    ca, auth = Authority(tmp_path), service(lambda msg: ok())
+    try:
+        daemon = asking(auth.address, pool={"tls": {"ca": str(ca.pem)}})
+        ca.pem.unlink()
+        assert [status(daemon) for _ in range(20)] == [502] * 20
+        said = [line for line in daemon.stderr.splitlines() if "status.auth.forward: " in line]
+        assert 1 <= len(said) <= 2, said  # files are looked at each minute
+        assert problems_of(daemon)
+    finally:
+        auth.close()
+
+
+def test_another_backend_is_asked_where_one_gives_no_answer(asking):
+    good = service(lambda msg: ok())
+    try:
+        daemon = asking(good.address, pool={"backends": [good.address, refused_address()]})
+        assert [status(daemon) for _ in range(8)] == [200] * 8
+        assert not problems_of(daemon)
+        daemon.conf["pools"]["auth"]["retry"] = "off"
+        daemon.reload(daemon.conf)
+        assert {status(daemon) for _ in range(8)} == {200, 502}
+    finally:
+        good.close()
+
+
+def test_a_service_that_does_not_answer_is_a_problem_until_it_does(asking):
+    answers = [None]
+    daemon = asking(lambda msg: answers[0], timeout="300ms")
+    assert not problems_of(daemon)
+    assert status(daemon) == 504
+    problem, = problems_of(daemon)
+    assert "no whole answer within 3" in problem or "within 2" in problem
+    daemon.says("the service of status.auth.forward does not answer")
+    answers[0] = ok()
+    assert wait_for(lambda: status(daemon) == 200)
+    assert not problems_of(daemon)
+    wait_for(lambda: "the service of status.auth.forward answers again" in daemon.stderr)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["service", "file"])
+def test_a_stream_ends_when_its_reader_may_no_longer(asking, tmp_path, how):
+    answers = [ok()]
+    daemon = asking(lambda msg: answers[0], basic_too=True)
+    with Client(daemon.status_port) as client, Client(daemon.status_port) as by_token:
+        client.send(request("GET", "/v1/stream", [basic("ann")], host="weir"))
+        by_token.send(request("GET", "/v1/stream", [("Authorization", f"Bearer {TOKEN}")],
+                              host="weir"))
+        wait_for(lambda: client.fill() and b"event: tick" in client.buf)
+        asked = len(daemon.auth.requests)
+        wait_for(lambda: client.fill() and len(daemon.auth.requests) > asked, 30,
+                 what="somebody asks about it again")
+        client.fill()  # it goes on
+        if how == "service":
+            answers[0] = ok(status="403 No")
+        else:
+            write(tmp_path / "users", {"bob": FAST})
+        wait_for(lambda: not client.fill(), 60, what="the end")
+        assert by_token.fill(), "the token still opens everything"
+    assert status(daemon, "/livez") == 200 and daemon.alive()

@@ -605,7 +605,7 @@ def test_backend_that_cannot_be_verified(weir, scripted, ca, site, tls, why):
     assert backend.n_requests == 0
     row, = daemon.backends().values()
     assert re.search(why, row["tls_error"], re.I), row
-    assert re.search(why, daemon.stderr, re.I)
+    wait_for(lambda: re.search(why, daemon.stderr, re.I))
     assert re.search(why, daemon.ctl("backends", check=0).stdout, re.I)
     wait_for(lambda: daemon.admin.get("/v1/status")["outcomes"].get("tls_untrusted", 0) >= 1)
     daemon.conf["pools"]["app"]["tls"] = {"verify": False}
@@ -818,7 +818,8 @@ class Raw:
 @pytest.mark.parametrize("body", [0, 100_000])
 def test_a_request_followed_by_close_notify_is_answered(weir, app, ca, site, version, records,
                                                         body):
-    daemon = weir(app().addresses, listener=tls_listener(site, records=records))
+    daemon = weir(app().addresses, listener=tls_listener(site, timeouts={"half_closed": "20s"},
+                                                         records=records))
     raw = Raw(daemon.port, client_context(ca, version=version))
     raw.run(raw.tls.do_handshake)
     raw.tls.write(request("POST", f"/bytes/{body}"))

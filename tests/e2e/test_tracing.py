@@ -304,7 +304,7 @@ def test_gone_and_back(weir, scripted, collector):
 
 
 @pytest.mark.parametrize("answer", [
-    (429, [("Retry-After", "1")], b""), (503, [], b"later"), b"garbage\r\n\r\n", None,
+    (429, [("Retry-After", "1")], b""), (503, [], b"later"), (503, [], b"x" * 70000), b"garbage\r\n\r\n", None,
     b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort",
     b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
     b"HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"])
@@ -327,6 +327,18 @@ def test_refused_for_good(weir, scripted, collector, status):
     assert str(status) in counters(daemon)["error"] and len(spans.requests) == 1
     daemon.ask()
     spans.wait(2)
+
+
+def test_an_answer_that_is_too_long(weir, scripted, collector):
+    """Its status says that the spans are there: they are not sent again."""
+    backend, spans = scripted(), collector([(200, [], b" " * 70000)])
+    daemon = traced(weir, spans, [backend.address])
+    daemon.ask()
+    wait_for(lambda: counters(daemon)["spans_sent"] == 2, 20, "the count")
+    assert counters(daemon)["requests_failed"] == 0 and not counters(daemon)["error"]
+    daemon.ask()
+    wait_for(lambda: counters(daemon)["spans_sent"] == 4, 20, "the next ones")
+    assert len(spans.requests) == 2
 
 
 def test_partial_success(weir, scripted, collector):

@@ -11,11 +11,11 @@ from backends import binary, free_port
 from wire import wait_for
 
 
-def trial(path, text=None):
+def trial(path, text=None, wrapper=()):
     if text is not None:
         Path(path).write_text(text)
-    done = subprocess.run([binary("weir"), "-t", "-c", str(path)], capture_output=True, text=True,
-                          check=False)
+    done = subprocess.run([*wrapper, binary("weir"), "-t", "-c", str(path)], capture_output=True,
+                          text=True, check=False)
     return done.returncode, done.stdout + done.stderr
 
 
@@ -69,6 +69,17 @@ def test_ports_in_use(weir, app, tmp_path):
     assert f"{daemon.bind(0)} now: it is in use: process {daemon.pid} (weir)" in said, said
     code, said = trial(other, base(tmp_path, listeners="[{bind: 192.0.2.1:8080}]"))
     assert code == 0 and "cannot listen on 192.0.2.1:8080" in said, said
+
+
+@pytest.mark.parametrize("limits, descriptors, warned", [
+    ("{connections: 9000}", 8192, True), ("{}", 8192, False), ("{}", 500, True),
+    ("{connections: 300}", 500, False), ("{connections: 0}", 8192, True)])
+def test_limits_against_descriptors(tmp_path, limits, descriptors, warned):
+    """The default is for anybody and said only where few clients are possible at all."""
+    code, said = trial(tmp_path / "c.yaml", base(
+        tmp_path, listeners=f"[{{bind: 127.0.0.1:{free_port()}, limits: {limits}}}]"),
+        ["prlimit", f"--nofile={descriptors}:{descriptors}"])
+    assert code == 0 and (f"may open {descriptors} descriptors" in said) == warned, said
 
 
 def test_no_file(tmp_path):
@@ -125,3 +136,16 @@ def test_members_in_files_are_read(tmp_path):
     assert code == 1 and f"{members}:2:" in said and "wieght" in said, said
     members.write_text("- {address: 127.0.0.1:1}\n")
     assert trial(conf, text)[0] == 0
+
+
+@pytest.mark.parametrize("bind, backend, circle", [
+    ("127.0.0.1", "127.0.0.1", True), ("0.0.0.0", "127.0.0.3", True), ("*", "[::1]", True),
+    ('"[::]"', "localhost", True), ("127.0.0.1", "localhost", True),
+    ("127.0.0.1", "127.0.0.2", False), ("0.0.0.0", "[::1]", False), ("0.0.0.0", "10.254.253.252", False)])
+def test_a_backend_that_is_weir_itself(tmp_path, bind, backend, circle):
+    conf, port = tmp_path / "c.yaml", free_port()
+    bind = bind.strip('"')
+    code, said = trial(conf, base(
+        tmp_path, listeners=f'[{{name: web, bind: "{bind}:{port}"}}]',
+        pools=f'{{app: {{backends: ["127.0.0.1:1", "{backend}:{port}"]}}}}'))
+    assert code == 0 and ("is the listener 'web' of this weir" in said) == circle, said

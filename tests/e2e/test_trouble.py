@@ -65,6 +65,24 @@ def reader_of(fd):
     return seen
 
 
+def small_disk(folder, redirect=""):
+    """What starts a program where `folder` is a disk of 256 KiB."""
+    folder.mkdir()
+    mount = f'mount -t tmpfs -o size=256k none {folder} && exec "$@" {redirect}'
+    return ["unshare", "--mount", "--propagation", "private", "sh", "-c", mount, "sh"]
+
+
+def full_pipe():
+    """(reader, writer): whoever writes waits until somebody reads."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with pytest.raises(BlockingIOError):
+        while True:
+            os.write(writer, b"x" * 4096)
+    os.set_blocking(writer, True)
+    return reader, writer
+
+
 def test_an_unread_fifo(weir, app, tmp_path):
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
@@ -78,11 +96,8 @@ def test_an_unread_fifo(weir, app, tmp_path):
 def test_a_full_disk(weir, app, tmp_path):
     """256 KiB of tmpfs, in a mount namespace of the daemon's own."""
     disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = f'mount -t tmpfs -o size=256k none {disk} && exec "$@"'
     daemon = weir(app(2).addresses, log={"access": {"path": f"{disk}/access.log"}},
-                  wrapper=["unshare", "--mount", "--propagation", "private", "sh", "-c", mount,
-                           "sh"])
+                  wrapper=small_disk(disk))
     log = Path(f"/proc/{daemon.pid}/root{disk}/access.log")
     with trouble(daemon, "access log: its disk is full", "access"):
         os.truncate(log, 0)
@@ -92,12 +107,7 @@ def test_a_full_disk(weir, app, tmp_path):
 
 
 def test_a_full_stderr(weir, app, tmp_path):
-    reader, writer = os.pipe()
-    os.set_blocking(writer, False)
-    with pytest.raises(BlockingIOError):
-        while True:
-            os.write(writer, b"x" * 4096)
-    os.set_blocking(writer, True)
+    reader, writer = full_pipe()
     backends = app(2)
     daemon = weir(pools={"app": {"backends": backends.addresses},
                          "dead": {"backends": [f"127.0.0.1:{free_port()}"]}},

@@ -184,11 +184,10 @@ def test_half_close_lets_the_rest_through(one):
     client = one.connect()
     upgrade(client)
     data = os.urandom(500000)
-    import socket
 
     def push():
         client.send(data)
-        client.sock.shutdown(socket.SHUT_WR)
+        client.end_direction(whenever=True)  # of a tunnel
     thread = threading.Thread(target=push)
     thread.start()
     got = bytearray()

@@ -26,6 +26,8 @@ struct request {
 	uint32_t client;
 	unsigned status;
 	uint64_t bytes; /* of a sound answer */
+	uint8_t type;   /* the same */
+	bool coded;     /* the same */
 	struct lease lease;
 };
 
@@ -154,6 +156,7 @@ static unsigned sound_status(struct run *r, uint32_t client, uint32_t route)
 {
 	switch (r->what->who) {
 	case DEPLOY_ROUTES:
+	case DEPLOY_FAST:
 		/* from never to nearly always, and everything swings within minutes */
 		return uniform(r) < (double)route / ROUTES * (0.5 + 0.5 * sin(r->now / (60 * S)))
 			   ? 404
@@ -189,11 +192,32 @@ static uint32_t draw_route(struct run *r)
 	return route;
 }
 
+static bool has_routes(const struct run *r)
+{
+	return r->what->who == DEPLOY_ROUTES || r->what->who == DEPLOY_FAST;
+}
+
+/* Routes are of different types, some of what the client accepts, or as the moment has it; a
+ * client takes it encoded or not. */
+static void draw_form(struct run *r, struct request *q, uint32_t route)
+{
+	static const struct view types[] = {VIEW("application/json"), VIEW("text/html"),
+					    VIEW("image/png"), VIEW("text/css")};
+	struct view media = types[0];
+	if (has_routes(r)) {
+		media = types[route % ARRAY_LEN(types)];
+		if (uniform(r) < (double)(route % 3) / 3)
+			media = types[uniform(r) < 0.5 + 0.5 * sin(r->now / (90 * S))];
+		q->coded = uniform(r) < 0.4;
+	}
+	q->type = answer_type(media, q->coded);
+}
+
 static void begin(struct run *r, uint32_t client)
 {
 	struct request q = {.since = r->now, .client = client};
 	unsigned w = client % WORKERS;
-	uint32_t route = r->what->who == DEPLOY_ROUTES ? draw_route(r) : 0;
+	uint32_t route = has_routes(r) ? draw_route(r) : 0;
 	char path[16];
 	if (!take(r, client, w, &q.lease)) { /* nobody there: again soon */
 		q.at = r->now + SERVICE_US;
@@ -205,11 +229,13 @@ static void begin(struct run *r, uint32_t client)
 	if (r->gen.views[w].watched)
 		q.lease.stratum = 1 + odd_stratum(route, VIEW("GET"), view_str(path));
 	/* pages of a route differ, and routes more */
-	q.bytes = r->what->who == DEPLOY_ROUTES ? 1 + (uint64_t)exponential(r, 20u << 2 * route)
-						: SOUND_BYTES;
-	bool bad = is_bad_now(r, q.lease.index);
+	q.bytes = has_routes(r) ? 1 + (uint64_t)exponential(r, 20u << 2 * route) : SOUND_BYTES;
+	draw_form(r, &q, route);
+	bool bad = is_bad_now(r, q.lease.index),
+	     fast = r->what->who == DEPLOY_FAST && q.lease.index == BAD;
 	q.status = bad ? r->what->status : sound_status(r, client, route);
-	q.at = r->now + (bad ? (double)r->what->fails_us : exponential(r, SERVICE_US));
+	q.at = r->now + (bad ? (double)r->what->fails_us
+			     : exponential(r, fast ? SERVICE_US / 40 : SERVICE_US));
 	push(r, &q);
 }
 
@@ -239,6 +265,25 @@ static void watch(struct run *r, const struct request *q, bool bad)
 		r->out.back_s = (q->at - until) / S;
 }
 
+/* What the answer is. */
+static void note_answer(struct request *q)
+{
+	if ((q->lease.stratum || q->lease.is_try) && q->status / 100 == 2)
+		q->lease.type = q->status == DEPLOY_HTML    ? ANSWER_TYPE_html
+				: q->status == DEPLOY_CODED ? ANSWER_TYPE_coded_json
+							    : q->type;
+	if (q->status != DEPLOY_RESETS)
+		lease_answered(&q->lease, q->status / 100 == 2 ? 200 : q->status, false);
+	if (q->status == DEPLOY_UNASKED)
+		q->lease.answer = ANSWER_unasked;
+	else if (q->status == DEPLOY_CODED || (q->status == DEPLOY_SOUND && q->coded))
+		q->lease.answer = ANSWER_coded;
+	else if (q->status / 100 == 2)
+		q->lease.answer = answer_of_size(q->status == DEPLOY_EMPTY   ? 0
+						 : q->status == DEPLOY_SMALL ? SMALL_BYTES
+									     : q->bytes);
+}
+
 /* As proxy/attempt.c does. */
 static void end(struct run *r, struct request *q)
 {
@@ -247,12 +292,7 @@ static void end(struct run *r, struct request *q)
 	     fault = (q->status >= 500 && q->status != 501) || q->status == DEPLOY_RESETS;
 	uint64_t took = (uint64_t)(q->at - q->since) + 1;
 	watch(r, q, bad);
-	if (q->status != DEPLOY_RESETS)
-		lease_answered(&q->lease, q->status / 100 == 2 ? 200 : q->status, false);
-	if (q->status / 100 == 2)
-		q->lease.answer = answer_of_size(q->status == DEPLOY_EMPTY   ? 0
-						 : q->status == DEPLOY_SMALL ? SMALL_BYTES
-									     : q->bytes);
+	note_answer(q);
 	if (fault)
 		lease_fault(&q->lease, q->status ? NULL : "it was reset", (uint16_t)q->status);
 	q->lease.served = !fault;

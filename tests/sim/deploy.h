@@ -19,12 +19,16 @@ enum deploy_clients {
 	DEPLOY_KEYS,   /* a tenth of the clients, each with a key, is refused everything */
 	DEPLOY_PINS,   /* the same with pins */
 	DEPLOY_MANY,   /* all alike, and most are asked who they are first */
+	DEPLOY_FAST,   /* as DEPLOY_ROUTES; one backend is rightly the fastest by far */
 };
 
 #define DEPLOY_RESETS 0
 #define DEPLOY_NOTHING 1 /* none is bad */
 #define DEPLOY_EMPTY 200
 #define DEPLOY_SMALL 201 /* 2xx, and hardly a body */
+#define DEPLOY_UNASKED 206
+#define DEPLOY_HTML 297  /* 2xx of about the size, and of another type */
+#define DEPLOY_CODED 298 /* the same, encoded */
 #define DEPLOY_SOUND 299 /* as all answer */
 
 struct deploy {

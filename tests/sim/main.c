@@ -11,8 +11,11 @@
  *   weir-sim NAME       one situation
  *   weir-sim --odd      a bad deploy under each strategy that looks at no key, and a
  *                       hundred hours without one; --check has the same, shorter
- *   weir-sim --verdicts [SEEDS [WORLD]]   what is said of worlds whose truth is known
- *   weir-sim --forecasts [SEEDS [FAMILY]]   how often the intervals of forecasts held
+ *   weir-sim --verdicts [SEEDS [WORLD [FIRST]]]   what is said of worlds whose truth is known
+ *   weir-sim --forecasts [SEEDS [FAMILY [FIRST]]]   how often the intervals of
+ *                       forecasts held; "" is each of them, seeds begin with 1 or FIRST
+ *   weir-sim --nodes    p99 of several nodes by the age of what they know of each other
+ *   weir-sim --words    bytes that nodes tell each other by way of Redis
  *   weir-sim --cost     nanoseconds of a pick and its end, by size of the pool
  *
  * Where recovery is not the question, a run is the mean of three seeds.
@@ -22,8 +25,11 @@
 #include <string.h>
 
 #include "deploy.h"
+#include "nodes.h"
 #include "sim.h"
 #include "weir/base/defs.h"
+#include "weir/cluster/cluster.h"
+#include "words.h"
 #include "worlds.h"
 
 #define SEEDS 3
@@ -185,8 +191,9 @@ static bool run_scenario(const struct scenario *sc)
 
 /* ---- a bad deploy ---- */
 
-static const unsigned statuses[] = {400, 401, 403, 404, 410,          421,          429,
-				    500, 501, 502, 503, DEPLOY_EMPTY, DEPLOY_SMALL, DEPLOY_RESETS};
+static const unsigned statuses[] = {400, 401,          403,          404,           410,
+				    421, 429,          500,          501,           502,
+				    503, DEPLOY_EMPTY, DEPLOY_SMALL, DEPLOY_RESETS, DEPLOY_UNASKED};
 
 static const struct {
 	const char *name;
@@ -196,10 +203,12 @@ static const struct {
 
 static const char *kind_of(unsigned status)
 {
-	static char text[8];
+	static char text[12];
 	snprintf(text, sizeof(text), "%u", status);
 	return status == DEPLOY_EMPTY   ? "empty"
 	       : status == DEPLOY_SMALL ? "small"
+	       : status == DEPLOY_HTML  ? "HTML"
+	       : status == DEPLOY_CODED ? "coded"
 	       : status                 ? text
 					: "reset";
 }
@@ -243,22 +252,45 @@ static bool check_strategy(const char *balance, bool weighted, bool all)
 	return good;
 }
 
-static bool check_peace(const char *balance, enum deploy_clients who, double hours)
+static bool check_peace(const char *balance, enum deploy_clients who, double rate, double hours)
 {
 	static const char *const whos[] = {[DEPLOY_ANY] = "equal",
 					   [DEPLOY_ROUTES] = "uneven routes",
 					   [DEPLOY_KEYS] = "keys",
-					   [DEPLOY_PINS] = "pins"};
+					   [DEPLOY_PINS] = "pins",
+					   [DEPLOY_FAST] = "fast one"};
 	struct deploy d = {.balance = balance,
 			   .status = DEPLOY_NOTHING,
 			   .who = who,
-			   .rate = 30,
+			   .rate = rate,
 			   .end_s = hours * 3600,
 			   .seed = 5};
 	struct deployed o = deploy(&d);
-	printf("%-14s %-14s %6.1f hours, %9llu requests, false alarms: %u %s\n", balance, whos[who],
-	       hours, (unsigned long long)o.n, o.ejections, o.event);
+	printf("%-14s %-14s %3.0f/s %6.1f hours, %9llu requests, false alarms: %u %s\n", balance,
+	       whos[who], rate, hours, (unsigned long long)o.n, o.ejections, o.event);
 	return expect(o.ejections == 0, "false alarms", balance, o.ejections);
+}
+
+/* Few requests: it takes some twenty bad answers, and time until they have come. */
+static bool check_rare(double rate, bool shown)
+{
+	bool good = true;
+	for (unsigned k = 0; k < ARRAY_LEN(statuses); k++) {
+		struct deploy d = {.balance = "auto",
+				   .status = statuses[k],
+				   .rate = rate,
+				   .fails_us = 500,
+				   .from_s = 300,
+				   .until_s = 300 + 600 / rate,
+				   .seed = k + 1};
+		d.end_s = d.until_s + 60 / rate; /* somebody asks once more */
+		struct deployed o = deploy(&d);
+		if (shown)
+			printf("%-14s %-6s %7.1f/s left after %5.1f s  %s\n", d.balance,
+			       kind_of(d.status), rate, o.left_s, o.reason);
+		good &= expect(o.reason[0] != '\0', "named", kind_of(d.status), rate);
+	}
+	return good;
 }
 
 /* All are deployed so, one after the other: nobody is left out for it. */
@@ -299,10 +331,44 @@ static bool check_many_refused(bool shown)
 	return good;
 }
 
+/*
+ * At once, and otherwise, from its first answer on: it does not draw what the others are for.
+ * Of types two others must have a voice about the same request first, and few get there while it
+ * draws nearly all: mostly within a second, by chance after ten.
+ */
+static bool check_drawn(const char *balance, unsigned status, uint32_t clients)
+{
+	bool by_type = status == DEPLOY_HTML || status == DEPLOY_CODED;
+	const struct deploy d = {.balance = balance,
+				 .status = status,
+				 .clients = clients,
+				 .fails_us = 200,
+				 .until_s = 60,
+				 .end_s = 63,
+				 .seed = clients};
+	struct deployed o = deploy(&d);
+	printf("%-14s %-6s %3u clients, from the start: %5.2f%% after 5 s, left after %.1f s: %s\n",
+	       balance, kind_of(status), clients, o.share * 100, o.left_s, o.reason);
+	bool good =
+	    by_type
+		? expect(o.left_s < 50, "seconds until it is left", kind_of(status), o.left_s)
+		: expect(o.share <= 0.02, "share of others' requests", kind_of(status), o.share);
+	good &= expect(o.reason[0] != '\0', "named", kind_of(status), clients);
+	return good;
+}
+
 static bool run_deploys(bool all)
 {
 	bool good = check_together();
 	good &= check_many_refused(all);
+	static const unsigned drawing[] = {DEPLOY_HTML, DEPLOY_CODED, DEPLOY_UNASKED, 404};
+	for (size_t k = 0; k < ARRAY_LEN(drawing); k++)
+		for (uint32_t clients = 8; clients <= 64; clients *= 8) {
+			good &= check_drawn("auto", drawing[k], clients);
+			good &= check_drawn("peak-ewma", drawing[k], clients);
+		}
+	for (double rate = 2; rate <= 12; rate += 10)
+		good &= check_rare(rate, all);
 	double hours = all ? 15 : 0.2; /* a strategy: a hundred together */
 	printf("\n%-14s %-6s %-10s %8s %9s %9s  why\n", "strategy", "answer", "load", "after 5 s",
 	       "left", "back");
@@ -313,10 +379,13 @@ static bool run_deploys(bool all)
 	}
 	good &= check_strategy("round-robin", true, all);
 	for (size_t s = 0; strategies[s]; s++)
-		good &= check_peace(strategies[s]->keyword,
-				    strategies[s]->needs & NEEDS_KEY ? DEPLOY_KEYS : DEPLOY_ROUTES,
-				    hours);
-	good &= check_peace("auto", DEPLOY_PINS, hours);
+		for (double rate = 2; rate <= 30; rate += 28)
+			good &= check_peace(strategies[s]->keyword,
+					    strategies[s]->needs & NEEDS_KEY ? DEPLOY_KEYS
+									     : DEPLOY_ROUTES,
+					    rate, hours);
+	good &= check_peace("auto", DEPLOY_PINS, 30, hours);
+	good &= check_peace("auto", DEPLOY_FAST, 30, all ? 100 : hours);
 	return good;
 }
 
@@ -334,6 +403,74 @@ static void print_costs(void)
 	printf("\n");
 }
 
+static void print_ages(struct node_world w)
+{
+	static const double ages[] = {0, 0.1, 1, 5};
+	printf("%5u %4.0f %% %-6s %5.2f %-14s", w.n_nodes, 100 * w.load,
+	       w.uneven ? "uneven" : "even", w.part, w.strategy->keyword);
+	for (size_t a = 0; a < ARRAY_LEN(ages); a++) {
+		double sum = 0;
+		w.age_s = ages[a];
+		for (uint64_t seed = 1; seed <= SEEDS; seed++)
+			sum += nodes_p99_ms(&w, seed);
+		printf(" %8.1f", sum / SEEDS);
+	}
+	printf("\n");
+}
+
+/* As it is, an nth of what the others have counts; all of it shows why. */
+static void print_strategy(const struct strategy *strategy)
+{
+	for (uint32_t n = 2; n <= 8; n *= 2) {
+		struct node_world w = {.strategy = strategy, .n_nodes = n, .load = 0.9};
+		w.part = 1;
+		print_ages(w);
+		w.part = 1.0 / n;
+		print_ages(w);
+		w.load = 0.7;
+		w.uneven = true;
+		print_ages(w);
+	}
+}
+
+static void print_nodes(void)
+{
+	printf("%5s %6s %-6s %5s %-14s %8s %8s %8s %8s\n", "nodes", "load", "nodes", "part",
+	       "p99 ms", "off", "0.1 s", "1 s", "5 s");
+	for (size_t s = 0; strategies[s]; s++)
+		if (strcmp(strategies[s]->keyword, "least-request") == 0 ||
+		    strcmp(strategies[s]->keyword, "p2c") == 0)
+			print_strategy(strategies[s]);
+}
+
+static void print_words(void)
+{
+	static const struct {
+		uint32_t n_nodes, n_backends;
+	} fleets[] = {{3, 100}, {20, 500}, {40, 2000}, {100, 20}, {100, 1000}, {100, 10000}};
+	printf("%5s %8s %10s %10s %10s %10s  %s\n", "nodes", "backends", "words/s", "KB a word",
+	       "read MB/s", "moved MB/s", "all are read");
+	for (size_t i = 0; i < ARRAY_LEN(fleets); i++) {
+		double n = fleets[i].n_nodes, word = (double)words_bytes(fleets[i].n_backends);
+		double read = (n - 1) * word;
+		printf("%5.0f %8u %10.0f %10.1f %10.2f %10.1f  %s\n", n, fleets[i].n_backends, n,
+		       word / 1e3, read / 1e6, n * (read + word) / 1e6,
+		       read <= CLUSTER_WORDS_MAX ? "yes" : "no");
+	}
+}
+
+/* [SEEDS [NAME [FIRST]]] behind the command */
+static struct seeds seeds_of(int argc, char **argv, unsigned usual)
+{
+	return (struct seeds){.first = argc > 4 ? strtoull(argv[4], NULL, 10) : 1,
+			      .n = argc > 2 ? (unsigned)atoi(argv[2]) : usual};
+}
+
+static const char *name_of(int argc, char **argv)
+{
+	return argc > 3 && argv[3][0] ? argv[3] : NULL;
+}
+
 int main(int argc, char **argv)
 {
 	bool checking = argc > 1 && strcmp(argv[1], "--check") == 0, good = true;
@@ -341,12 +478,18 @@ int main(int argc, char **argv)
 		print_costs();
 		return 0;
 	}
+	if (argc > 1 && strcmp(argv[1], "--words") == 0) {
+		print_words();
+		return 0;
+	}
+	if (argc > 1 && strcmp(argv[1], "--nodes") == 0) {
+		print_nodes();
+		return 0;
+	}
 	if (argc > 1 && strcmp(argv[1], "--verdicts") == 0)
-		return world_verdicts(argc > 3 ? argv[3] : NULL,
-				      argc > 2 ? (unsigned)atoi(argv[2]) : 4) != 0;
+		return world_verdicts(name_of(argc, argv), seeds_of(argc, argv, 4)) != 0;
 	if (argc > 1 && strcmp(argv[1], "--forecasts") == 0)
-		return world_forecasts(argc > 3 ? argv[3] : NULL,
-				       argc > 2 ? (unsigned)atoi(argv[2]) : 20) != 0;
+		return world_forecasts(name_of(argc, argv), seeds_of(argc, argv, 20)) != 0;
 	if (argc > 1 && strcmp(argv[1], "--odd") == 0)
 		return !run_deploys(true);
 	const char *only = argc > 1 && !checking ? argv[1] : NULL;

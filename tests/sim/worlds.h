@@ -3,14 +3,16 @@
 #ifndef TESTS_SIM_WORLDS_H
 #define TESTS_SIM_WORLDS_H
 
+#include "../unit/stats/calibration.h"
+
 /* Prints what was said at the looks of each world (only one, with its sentences, when `only`
  * is not NULL); how many worlds had something wrong said of them. */
-int world_verdicts(const char *only, unsigned seeds);
+int world_verdicts(const char *only, struct seeds seeds);
 
 /*
  * How often what was forecast came true, by kind of load and of event, over so many seeds of
  * each; how many kinds are outside of what is promised.
  */
-int world_forecasts(const char *only, unsigned seeds);
+int world_forecasts(const char *only, struct seeds seeds);
 
 #endif

@@ -83,6 +83,11 @@ struct admin_status {
 	struct view users_error;    /* the same of files of users */
 	struct view handover_error; /* why the last one failed, until a reload; else empty */
 	bool draining;
+	struct {
+		uint64_t
+		    pid; /* of the process before this one, while it drains; 0: there is none */
+		uint64_t connections, exchanges; /* that it still has */
+	} before;
 	struct view sandbox; /* what confines the workers; empty: nothing */
 	struct admin_worker *workers;
 	size_t n_workers;
@@ -107,6 +112,7 @@ struct admin_status {
 		size_t n_limits;   /* keys of shared rate limits in use */
 		bool limits_alone; /* they go on with 1/n_parts */
 		unsigned n_parts;
+		uint64_t pins_told, pins_heard, pins_lost, pins_unread;
 		struct admin_node *nodes; /* the others */
 		size_t n_nodes;
 	} shared;
@@ -258,7 +264,10 @@ void admin_sockets(const struct admin *admin, int fds[2]);
  * know, and numbers must not fall when it answers.
  */
 void admin_pause(struct admin *admin, bool paused);
-/* Another process has the sockets now: accepts no more, and leaves the file. */
+/*
+ * Another process has the sockets now: accepts no more, and leaves the file.  Answers under way
+ * are the last of their connections; who is in the midst of asking is told to ask again.
+ */
 void admin_leave(struct admin *admin);
 /* Closes connections and sockets and removes the socket file. */
 void admin_free(struct admin *admin);

@@ -34,6 +34,8 @@ struct addr_packed {
 };
 
 struct addr_packed addr_pack(const struct addr *addr);
+/* Of the client, for shares: without a port, and whoever has one address of IPv6 has its /64. */
+struct addr_packed addr_pack_client(const struct addr *addr);
 void addr_unpack(const struct addr_packed *packed, struct addr *out);
 
 /* Longest text of addr_format, terminator included. */
@@ -50,6 +52,16 @@ size_t addr_format_ip(const struct addr *addr, char out[ADDR_IP_TEXT_MAX]);
 uint16_t addr_port(const struct addr *addr);
 /* Why nobody can be reached there by a connection, a sentence; NULL: that cannot be said. */
 const char *addr_unreachable(const struct addr *addr);
+
+/* This machine's interfaces: {0}, and asked once, when it is first needed. */
+struct addr_interfaces {
+	struct ifaddrs *all; /* owns */
+	bool asked;
+};
+void addr_interfaces_free(struct addr_interfaces *own);
+/* Whether it is an address of one of them, or of the loopback. */
+bool addr_is_here(struct addr_interfaces *own, const struct addr *addr);
+
 bool addr_eq(const struct addr *a, const struct addr *b);
 static inline bool addr_is_unix(const struct addr *a)
 {

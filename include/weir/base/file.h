@@ -28,6 +28,12 @@ enum err file_read(const char *path, size_t max, int wait_ms, struct str *out,
 enum err file_read_secret(const char *path, size_t max, struct str *out,
 			  struct str *reason) MUST_CHECK;
 
+/* ---- all of it ---- */
+
+/* `bytes`, or `n` of them, at an offset of a file; false with errno, EIO when it ends before. */
+bool file_write_at(int fd, struct view bytes, off_t at) MUST_CHECK;
+bool file_read_at(int fd, void *to, size_t n, off_t at) MUST_CHECK;
+
 /* ---- writing ---- */
 
 /*
@@ -35,6 +41,8 @@ enum err file_read_secret(const char *path, size_t max, struct str *out,
  * the disk, which may take a while.  0, or errno: then what was there is there still.
  */
 int file_replace(const char *directory, const char *name, struct view bytes);
+/* Nothing happens where it cannot be. */
+void file_remove(const char *path);
 
 /* ---- who files belong to ---- */
 

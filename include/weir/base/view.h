@@ -87,6 +87,11 @@ static inline struct view view_head(struct view v, size_t n)
  */
 bool view_next_token(struct view *rest, struct view *token);
 
+/* A copy on the heap with a NUL behind it, which the caller owns; there is memory for it. */
+struct view view_own(struct view v);
+/* Frees it, and leaves VIEW_NONE. */
+void view_disown(struct view *v);
+
 /* Order by bytes, shorter first on a tie; for sorting. */
 int view_cmp(struct view a, struct view b);
 

@@ -2,7 +2,8 @@
 /*
  * What nodes that share a pool tell each other, by way of Redis: presence.  Once a second a
  * node says what it has in flight at each backend and how many requests it sends there, and
- * reads the same of the others.  Who was not heard of for CLUSTER_TTL_US is gone.
+ * reads the same of the others.  Who was not heard of for CLUSTER_TTL_US is gone; who ends
+ * as planned says goodbye, an empty word.
  *
  * Nothing waits for it: no request, no reload, no end.  Without the server the others' loads
  * fade within CLUSTER_TTL_US, and cluster_why says what is wrong.
@@ -17,6 +18,7 @@
 #define WEIR_CLUSTER_CLUSTER_H
 
 #include "weir/base/err.h"
+#include "weir/base/pack.h"
 #include "weir/base/str.h"
 #include "weir/cluster/redis.h"
 #include "weir/conf/conf.h"
@@ -25,6 +27,9 @@
 #define CLUSTER_TTL_US UINT64_C(5000000)
 #define CLUSTER_NODES_MAX 256
 #define PRESENCE_MAX (1024 * 1024)
+/* Bytes of all words that are read at once, far below REDIS_ANSWER_MAX: a larger answer would end
+ * the connection, and with it what else is shared.  Who has no room is known not to be known. */
+#define CLUSTER_WORDS_MAX (4 * 1024 * 1024)
 
 struct cluster;
 
@@ -37,6 +42,11 @@ struct cluster_node {
 	double in_flight, rate; /* over all its pools; requests a second */
 };
 
+/* Learned pins; lost: they found no room to wait in.  Unread: entries that are none. */
+struct cluster_pins {
+	uint64_t told, heard, lost, unread;
+};
+
 struct cluster_state {
 	bool on;
 	bool connected;
@@ -47,6 +57,7 @@ struct cluster_state {
 	size_t n_limits;   /* keys of shared rate limits that are in use */
 	bool limits_alone; /* nobody answers in time: each goes on with 1/n_parts */
 	unsigned n_parts;
+	struct cluster_pins pins;
 };
 
 /* What a node wants of the others, where one at a time does something. */
@@ -83,8 +94,16 @@ void cluster_tick(struct cluster *cluster, uint64_t now_us);
 void cluster_take_turn(struct cluster *cluster, const struct cluster_wish *wish,
 		       struct cluster_turn *out);
 
+/* Another process goes on under this name: when this one ends, it says goodbye only if that one
+ * has spoken. */
+void cluster_followed(struct cluster *cluster);
+/* For the process that takes over: the name that `auto` stands for. */
+void cluster_pack(const struct cluster *cluster, struct str *out);
+void cluster_unpack(struct unpack *in, struct cluster *cluster);
+
 struct cluster_state cluster_state(const struct cluster *cluster);
-/* Those heard of lately, in the order of their names; memory of `arena`. */
+/* Those heard of lately, in the order of their names; two processes of a node (a hand-over) are
+ * one, and that of this one is none of them; memory of `arena`. */
 struct cluster_node *cluster_nodes(const struct cluster *cluster, struct arena *arena, size_t *n);
 
 #endif

@@ -45,6 +45,15 @@
 struct redis;
 struct redisReply;
 
+/* What commands are for: the server may take some and refuse others. */
+enum redis_topic {
+	REDIS_PRESENCE,
+	REDIS_LIMITS,
+	REDIS_PINS,
+	REDIS_TURNS,
+	REDIS_TOPICS,
+};
+
 /* Borrowed until the next redis_follow. */
 struct redis_server {
 	struct view host; /* a name or an address without brackets; empty: none is wanted */
@@ -56,8 +65,10 @@ struct redis_server {
 /* `reply` NULL: there will be none; else it is valid until the callback returns. */
 typedef void redis_done(void *arg, const struct redisReply *reply);
 
-/* NULL without memory. */
-struct redis *redis_new(struct loop *loop);
+typedef void redis_ready(void *arg);
+
+/* `ready` is called when commands go again.  NULL without memory. */
+struct redis *redis_new(struct loop *loop, redis_ready *ready, void *arg);
 void redis_free(struct redis *redis); /* NULL is fine; pending commands get their NULL */
 
 /* From now on this server; what is pending gets its NULL. */
@@ -70,11 +81,13 @@ void redis_move(struct redis *redis, const struct redis_server *server);
 bool redis_local(const struct redis *redis, struct addr *out);
 
 bool redis_is_ready(const struct redis *redis);
-/* Why there is no connection, for people; "" while there is one or none is wanted. */
+/* Why there is no connection, or what the server refuses, for people; "" while all is well or no
+ * connection is wanted. */
 const char *redis_why(const struct redis *redis);
 
-/* Sends a command; false: it cannot go now, and `done` is not called. */
-bool redis_ask(struct redis *redis, redis_done *done, void *arg, const struct view *words,
-	       size_t n);
+/* Sends a command; false: it cannot go now, and `done` is not called.  Errors in answers are
+ * logged here, once until the topic is answered well again. */
+bool redis_ask(struct redis *redis, enum redis_topic topic, redis_done *done, void *arg,
+	       const struct view *words, size_t n);
 
 #endif

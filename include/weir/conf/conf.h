@@ -260,12 +260,12 @@ struct conf_listener {
 		    keepalive_us, half_closed_us, max_age_us;
 	} timeouts;
 	struct {
-		uint32_t connections; /* 0: none */
-		bool connections_set;
+		uint32_t connections;            /* 0: none */
 		uint32_t connections_per_client; /* 0: none */
 		uint32_t header_bytes, header_count, line_bytes;
 		uint64_t body_bytes; /* 0: none */
 		uint64_t body_rate;  /* bytes a second, 0: none */
+		uint32_t hops;       /* 0: any */
 		uint32_t h2_streams;
 		uint64_t h2_head_bytes;   /* of a connection */
 		uint64_t h2_window_bytes; /* of a connection */
@@ -541,6 +541,7 @@ struct conf_pool {
 		enum conf_sticky_mode mode;
 		uint64_t wait_us, ttl_us;
 		enum conf_same_site same_site;
+		bool shared;      /* learned pins go to other nodes */
 		uint32_t entries; /* of the table of learned pins */
 		struct view key_file;
 		struct conf_views keys; /* its lines; the first signs */
@@ -738,6 +739,17 @@ bool conf_members_parse(struct view text, const char *name, struct conf_members 
 			struct conf_diags *diags);
 void conf_members_free(struct conf_members *members);
 
+/* Where connections to `to` come out again in this weir; NULL: elsewhere. */
+const struct conf_listener *conf_listener_at(const struct conf *conf, const struct addr *to,
+					     struct addr_interfaces *own);
+/* Whether loading has said so of the backend that the file calls `name`. */
+bool conf_warned_of_circle(const struct conf *conf, const struct conf_pool *pool, struct view name,
+			   struct addr_interfaces *own);
+#define CONF_CIRCLE                                                   \
+	"' is the listener '" VIEW_FMT                                \
+	"' of this weir: unless its routes lead elsewhere, requests " \
+	"go round until limits.hops ends them (508)"
+
 /* The command line's own mode: no file. */
 struct conf_args {
 	struct conf_views listen;
@@ -764,6 +776,8 @@ void conf_dump_json(const struct conf *conf, struct str *out);
 /* The same for whoever may look: what may be a secret is masked. */
 void conf_show_yaml(const struct conf *conf, struct str *out);
 void conf_show_json(const struct conf *conf, struct str *out);
+/* *** in place of its secrets, in a sentence about it. */
+void conf_hide(const struct conf *conf, struct str *text);
 /* A URL or a request's target without its query, and without who logs in. */
 struct view mask_query(struct arena *arena, struct view url);
 /* JSON Schema, draft-07. */

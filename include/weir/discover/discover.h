@@ -92,7 +92,7 @@ struct discover_source {
 	const char *kind;
 	struct view error;      /* of the last question; empty: it was answered well */
 	uint64_t answer_age_us; /* of the last good answer; UINT64_MAX: none yet */
-	uint64_t next_us;       /* until it is asked again; UINT64_MAX: it watches */
+	uint64_t next_us;       /* until it is asked again, 0: it is now; UINT64_MAX: it watches */
 	uint64_t n_answers, n_failures, n_changes;
 	const struct discover_member *members;
 	size_t n_members;

@@ -21,7 +21,8 @@
  *
  * Redirects are not followed, cookies not kept: who asks knows whom it trusts.  Names are
  * looked up by the system's resolver on a thread of its own; each of their addresses
- * is tried until one accepts.  "unix:/path" in `at` goes to a unix socket instead.
+ * is tried until one accepts.  "unix:/path" in `at` goes to a unix socket instead, whose
+ * certificate may have any name.
  *
  * A connection that was kept may have been closed by the peer meanwhile: a request that
  * fails on one without a byte of an answer is sent once more on a new one if its method
@@ -41,6 +42,12 @@
 #include "weir/net/tls.h"
 
 struct fetch;
+struct fetch_conn;
+
+/* A connection that is kept for one asker alone, for as long as it wants. */
+struct fetch_line {
+	struct fetch_conn *conn; /* NULL: none is */
+};
 
 /* Bytes that the head of an answer may have. */
 #define FETCH_HEAD_MAX (32 * 1024)
@@ -94,12 +101,16 @@ struct fetch_request {
 	struct view
 	    headers; /* whole lines, each with its CRLF; not Host, Content-Length, Connection */
 	struct view body;
-	struct tls_client *tls; /* of fetch_tls_new; needed for https */
-	uint64_t timeout_us;    /* for the whole answer; with `piece`: for its head */
-	uint64_t silence_us;    /* with `piece`: longest time without a byte of it; 0: any */
-	size_t body_max;        /* bytes of an answer that is gathered */
-	bool keep;              /* the connection, for the next one */
-	bool repeat;            /* it does no harm to be received twice */
+	struct tls_client *tls;  /* of fetch_tls_new; needed for https */
+	struct view tls_host;    /* whose certificate it is to be in place of the URL's host */
+	uint64_t timeout_us;     /* for the whole answer; with `piece`: for its head */
+	uint64_t connect_us;     /* for each address; 0: as long as all of it */
+	uint64_t silence_us;     /* with `piece`: longest time without a byte of it; 0: any */
+	size_t body_max;         /* bytes of an answer that is gathered */
+	bool keep;               /* the connection, for the next one */
+	struct fetch_line *line; /* where it is kept; NULL: with those of everybody */
+	unsigned send_proxy;     /* version of a PROXY header that names nobody; 0: none */
+	bool repeat;             /* it does no harm to be received twice */
 	/* The head, before the first piece; may be NULL. */
 	void (*head)(void *arg, struct message *msg);
 	/* Bytes of the body as they come; NULL: gather. */
@@ -120,6 +131,8 @@ struct tls_client *fetch_tls_new(struct fetcher *f, const struct fetch_tls_optio
 
 /* Never NULL: what cannot even begin comes to `done`, too. */
 struct fetch *fetch_begin(struct fetcher *f, const struct fetch_request *request);
+/* Closes what is kept there. */
+void fetch_line_drop(struct fetch_line *line);
 /* Neither `piece` nor `done` will be called; NULL is fine. */
 void fetch_cancel(struct fetch *fetch);
 

@@ -14,6 +14,7 @@
 #ifndef WEIR_FILTER_MIRROR_H
 #define WEIR_FILTER_MIRROR_H
 
+#include "weir/base/pack.h"
 #include "weir/filter/filter.h"
 #include "weir/stats/counter.h"
 
@@ -107,6 +108,10 @@ struct mirror_counts {
 	uint64_t counters[sizeof(struct mirror_counters) / sizeof(struct counter)];
 	uint32_t in_flight;
 };
+/* For the process that takes over, which has built the same mirrors; what was compared begins anew.
+ */
+void mirrors_pack(struct str *out);
+void mirrors_unpack(struct unpack *in);
 /* False: the route has no mirror. */
 bool mirror_count(const struct filter_set *set, const struct conf_route *route,
 		  struct mirror_counts *out);

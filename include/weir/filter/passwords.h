@@ -14,19 +14,28 @@
  * this process), over the hash of the file as well: who is taken out of the file, or gets
  * another password, is not remembered any more.
  *
- * Bounds: PASSWORDS_WAITING questions at a time, PASSWORDS_KEPT that are remembered.
+ * Who asks the same as another one of its thread waits for the same answer.
+ *
+ * Whose turn it is goes round the clients, and one of them has at most half of the line: who
+ * guesses makes himself wait.
+ *
+ * Bounds: PASSWORDS_WAITING questions at a time, of which one client has PASSWORDS_SHARE where
+ * half of the line is taken; PASSWORDS_KEPT that are remembered.
  */
 #ifndef WEIR_FILTER_PASSWORDS_H
 #define WEIR_FILTER_PASSWORDS_H
 
 #include <stdint.h>
 
+#include "weir/base/addr.h"
+#include "weir/base/list.h"
 #include "weir/filter/users.h"
 #include "weir/http/message.h"
 #include "weir/loop/loop.h"
 
 #define PASSWORD_MAX 255
-#define PASSWORDS_WAITING 64
+#define PASSWORDS_WAITING 128
+#define PASSWORDS_SHARE 8
 #define PASSWORDS_KEPT 16384
 #define PASSWORDS_KEPT_US UINT64_C(60000000)
 
@@ -43,13 +52,15 @@ enum password_verdict {
 	PASSWORD_RIGHT,
 	PASSWORD_WRONG,
 	PASSWORD_ASK,
-	PASSWORD_BUSY, /* too many wait */
+	PASSWORD_BUSY, /* too many wait, or too many of this client */
 };
 
 /* All of it belongs to the thread that asks. */
 struct password_wait {
 	void (*done)(struct password_wait *wait, bool right);
+	struct addr_packed client; /* addr_pack_client */
 	struct password_job *job;
+	struct list link; /* among those who wait for it */
 };
 
 /* Control thread: the thread is there from now on, for workers 0 to n - 1, and the control
@@ -73,6 +84,9 @@ enum password_verdict passwords_look(const struct users *users, const struct cre
 enum password_verdict passwords_ask(const struct users *users, const struct credentials *c,
 				    uint32_t who, struct loop *loop, struct password_wait *wait);
 void passwords_cancel(struct password_wait *wait);
+
+/* Clients are told apart by a keyed hash: those of one place are one.  Any thread. */
+size_t passwords_place(const struct addr_packed *client);
 
 /* Name and version of the library that hashes; NULL: weir was built without. */
 const char *passwords_library(void);

@@ -8,7 +8,8 @@
  * of what is left by charging 1/part intervals for a request; the parts of all
  * nodes add up to 1, so between two reports no more is let through than there is.  A
  * report says what was used and when it began; the answer is how far ahead the key is
- * over all nodes, and the demand of all, of which this node's is the part.  Whatever was let
+ * over all nodes, and the demand of all, of which this node's is the part; more than its fair one
+ * only when others have had the time to be heard.  Whatever was let
  * through is counted there in the end, so that an error of a part is paid back.
  *
  *   workers                 rate_limit.c, by the functions of filter/quotas.h
@@ -34,6 +35,7 @@ struct quota_report {
 	uint32_t slot;
 	uint64_t key;     /* it is still this one's when the answer comes */
 	uint64_t name;    /* of key and limit, the same at every node */
+	uint64_t at_us;   /* when it was made */
 	double used_us;   /* what was let through, in time of the whole rate */
 	double lag_us;    /* since the first of it */
 	double demand;    /* requests, let through or not */

@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "weir/base/pack.h"
 #include "weir/base/view.h"
 #include "weir/filter/filter.h"
 
@@ -21,7 +22,8 @@
 
 struct rate_offender {
 	uint64_t hash;
-	uint64_t refused;
+	uint64_t refused; /* since it is remembered: so often at least */
+	uint64_t rank;    /* and so often at most */
 	uint64_t last_us; /* monotonic */
 	uint8_t text_len;
 	char text[OFFENDER_TEXT_MAX];
@@ -38,6 +40,10 @@ struct rate_limit_view {
 /* Calls `each` for every limit of a route. */
 void rate_limits_of(const struct filter_set *set, const struct conf_route *route,
 		    void (*each)(const struct rate_limit_view *view, void *arg), void *arg);
+
+/* Counters, for the process that takes over, which has built the same limits. */
+void rate_limits_pack(struct str *out);
+void rate_limits_unpack(struct unpack *in);
 
 /* What the table of keys may take, in bytes; 0: no limit has been in force yet. */
 size_t rate_limits_bytes(void);

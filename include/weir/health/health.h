@@ -55,6 +55,12 @@ struct health_host {
 	 * may come together.
 	 */
 	void (*look)(void *ctx);
+	/*
+	 * Health thread: a number for what was said with `look` so far, and the number up to
+	 * which all workers have looked.  NULL: they are as quick as one may be.
+	 */
+	uint64_t (*said)(void *ctx);
+	uint64_t (*seen)(void *ctx);
 };
 
 /* `host` is copied. */

@@ -27,6 +27,12 @@ static inline unsigned field_traits(const struct header *field)
 	return field_traits_of((enum hdr_id)field->id, field->name);
 }
 
+/* Of a request's own body, connection or part of an answer, or what weir says of it: a
+ * question about the request (to an auth service) goes without it. */
+bool field_is_of_request(struct view name);
+/* Of such a service's answer: speaks to the client, not about a connection or a length. */
+bool field_is_for_client(const struct header *field);
+
 /* Equal without regard to case, '_' and '-': CGI makes the same variable of both. */
 bool field_same(struct view a, struct view b);
 

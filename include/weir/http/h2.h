@@ -20,6 +20,9 @@
 #include "weir/base/slab.h"
 #include "weir/http/h1.h"
 
+#define H2_FRAME_HEAD 9
+#define H2_FRAME_MAX 16384 /* of payload: SETTINGS_MAX_FRAME_SIZE is the default */
+
 /* ---- memory ---- */
 
 /* Blocks of 64 bytes to 8 KiB come from slabs, larger ones (tables, made once a
@@ -66,6 +69,7 @@ struct h2_head {
 	bool regular;    /* a field that is no pseudo field was seen */
 	bool trailers;
 	uint16_t n_cookies;
+	uint64_t never; /* see message.h; becomes that of msg */
 	struct view method, scheme, authority, path, protocol, status;
 	struct view host; /* of the Host field */
 	struct view length;
@@ -75,6 +79,8 @@ void h2_head_begin(struct h2_head *head, struct message *msg, char *lines,
 		   const struct h1_limits *limits, bool trailers);
 /* False: the list is so large that the peer means harm. */
 bool h2_head_add(struct h2_head *head, struct view name, struct view value);
+/* The peer has marked a field of this name as never to be indexed. */
+void h2_head_never(struct h2_head *head, struct view name);
 /*
  * Builds head->msg and its table again from lines that were kept elsewhere
  * because the block was not complete; begins with `lines` empty.

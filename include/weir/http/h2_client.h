@@ -44,12 +44,14 @@ struct h2_client;
 /* One request and its response; embedded in what the caller keeps about it. */
 struct h2_client_stream {
 	struct h2_window window;
+	uint64_t never; /* of the fields that came: see message.h */
 };
 
 /* What ended a stream. */
 enum h2_end {
 	H2_END_PLAIN,
 	H2_END_UNSEEN,    /* the backend says that it did nothing with it */
+	H2_END_UNSENT,    /* the connection ends, and not a byte of it went out */
 	H2_END_TOO_LARGE, /* its head or trailers pass H2_CLIENT_HEAD_MAX */
 	H2_END_RESET,     /* by the backend */
 };
@@ -125,6 +127,8 @@ void h2_client_let_go(struct h2_client *h2, int32_t id);
 void h2_client_ping(struct h2_client *h2);
 void h2_client_goaway(struct h2_client *h2, enum h2_code code);
 
+/* It takes requests: GOAWAY has not come, nor is it to be sent. */
+bool h2_client_is_open(const struct h2_client *h2);
 /* There is nothing more to read or to write. */
 bool h2_client_is_over(const struct h2_client *h2);
 /*

@@ -32,8 +32,9 @@
 #include "weir/http/h2_code.h"
 #include "weir/http/h2_window.h"
 
-/* Frames are gathered up to here before they have to be sent. */
-#define H2_GATHER_FULL (48 * 1024)
+/* Frames are gathered up to here before they have to be sent: one of payload and one of anything
+ * else may still come. */
+#define H2_GATHER_FULL (BUF_MAX - 2 * (H2_FRAME_HEAD + H2_FRAME_MAX))
 
 /* Seconds' worth of a kind that may come at once. */
 #define H2_FLOOD_BURST 10
@@ -67,11 +68,13 @@ struct h2_stream {
 	bool deferred;      /* nghttp2 waits for h2_server_data */
 	bool waits;         /* `drained` is to come */
 	bool reset;         /* we asked for RST_STREAM ourselves */
+	bool malformed;     /* with `closed`: HTTP/2 does not allow how the request went on */
 	bool request_ended; /* END_STREAM has come */
 	uint32_t now_len;
 	const char *now;      /* of the call under way; borrowed */
 	struct buf *out;      /* what could not go yet; owns */
 	struct buf *trailers; /* lines, sent behind `out`; owns */
+	uint64_t never;       /* of the trailers: see message.h */
 };
 
 /* A request and what of its body came right behind it. */
@@ -143,6 +146,7 @@ struct h2_server {
 	/* the head being read */
 	struct h2_head head;
 	int32_t head_id;  /* 0: none */
+	int32_t reset_id; /* the last stream that the client reset */
 	uint32_t block;   /* bytes of its frames so far */
 	struct buf *kept; /* its lines between two reads; owns */
 	/* a request that is not begun before the next frame is looked at */

@@ -119,6 +119,11 @@ struct message {
 	 * that is not known begins with an x, as those of families do (field.h).
 	 */
 	uint64_t ids;
+	/*
+	 * Ids of the fields that HTTP/2 must not index (RFC 7541 7.1.3), over all hops; HDR_OTHER
+	 * stands for all that have none.  More than were marked may be in it: that costs bytes.
+	 */
+	uint64_t never;
 	uint32_t n_headers;
 	struct header headers[HEADERS_ROOM];
 };

@@ -47,4 +47,8 @@ enum proxy_result proxy_parse(struct view bytes, struct proxy_header *out, const
  */
 size_t proxy_write(unsigned version, const struct proxy_header *header, char out[PROXY_WRITE_MAX]);
 
+struct stream;
+/* One that names nobody, as the first bytes.  Trouble with it shows in what comes next. */
+void proxy_send_local(struct stream *stream, unsigned version);
+
 #endif

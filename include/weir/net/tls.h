@@ -126,7 +126,8 @@ struct tls_files {
 
 /*
  * Every pair in a directory: NAME.pem, NAME.crt or NAME.cer with its key in NAME.key or
- * in the file itself, and NAME.ocsp.  In order of names.  ERR_IO with `why`.
+ * in the file itself, and NAME.ocsp; of certbot's live/NAME fullchain.pem with privkey.pem alone,
+ * and of lego's no NAME.issuer.crt.  In order of names.  ERR_IO with `why`.
  */
 enum err tls_directory(struct view path, struct arena *arena, struct tls_files **out, size_t *n,
 		       struct str *why);

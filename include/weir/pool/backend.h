@@ -58,7 +58,6 @@ struct backend_local {
 	struct list shared;            /* upconns that carry many exchanges, with room for more */
 	uint32_t h2_streams;           /* it allows on such a connection; 0: not known yet */
 	uint8_t speaks;                /* enum backend_speaks: what it chose the last time */
-	bool h2_tunnels;               /* and its HTTP/2 takes extended CONNECT (RFC 8441) */
 	uint32_t n_idle;               /* length of `idle` */
 	_Atomic uint32_t n_idle_shown; /* the same for readers of other threads */
 	/* Refused connections in a row make this worker leave the backend alone for a
@@ -75,8 +74,7 @@ struct backend_local {
 	struct hist_set ok;     /* phases of successful attempts */
 	struct hist_set failed; /* phases of failed ones */
 	/* made when first used; owns; the writer releases, readers acquire */
-	_Atomic(struct levels *) levels;  /* speed at each number in flight */
-	_Atomic(struct slow_ring *) slow; /* the slowest exchanges */
+	_Atomic(struct levels *) levels; /* speed at each number in flight */
 } CACHE_ALIGNED;
 
 #define BACKEND_REASON_MAX 120
@@ -100,10 +98,11 @@ struct backend {
 	unsigned n_workers;
 	uint32_t serial; /* from 1, never used again */
 	/* control thread only */
-	struct list registry_link;
+	struct list registry_link, key_link;
 	unsigned refs;
 	uint32_t weight;   /* in the newest generation */
 	uint8_t told;      /* enum backend_state, by operators and sources; up: nothing said */
+	bool is_circle;    /* a listener of this weir, boot/circles.c */
 	uint64_t since_us; /* wall clock of the last change of state, as health told it */
 	char reason[BACKEND_REASON_MAX];
 	struct windows *windows;      /* owns; latency of successes, folded once a second */
@@ -114,6 +113,10 @@ struct backend {
 	struct minute *minute;        /* owns; NULL: no history is kept, boot/keep.c */
 	uint64_t ticked_requests, ticked_errors; /* totals at its last row */
 	uint64_t ticked_area_us, ticked_us;
+	/* the question that tells the process before what state it is in here, 0: it knows; and
+	 * the last one whose answer had a row about it */
+	uint32_t before_untold, before_said;
+	bool before_news; /* it is told with the next one */
 	/* of other nodes; in flight fades as their words get older; see cluster/ */
 	double others_in_flight, others_rate; /* requests a second */
 	struct health_target *health;         /* of health/; NULL: nobody watches it */
@@ -135,10 +138,15 @@ struct backend {
 	/* any worker writes, rarely: static text, why the last TLS handshake failed; NULL:
 	 * none has, or one has succeeded since */
 	_Atomic(const char *) tls_error;
+	/* the slowest exchanges; made by the worker that has the first; owns */
+	_Atomic(struct slow_ring *) slow;
 	/* adaptive concurrency: the limit in force, 0: none; and what works it out, made
 	 * by the control thread when a pool asks for it; owns */
 	_Atomic uint32_t limit;
 	_Atomic(struct limiter *) limiter;
+	/* requests and streams that the process before this one still has there; control writes,
+	 * pool/before.c */
+	_Atomic uint32_t before;
 	/* any worker, while it is draining: when a pinned request came last; 0: never */
 	_Atomic uint64_t pinned_us;
 	struct fault_shared fault;
@@ -160,17 +168,30 @@ struct backend {
 };
 
 /* What other nodes have there.  Control thread. */
-static inline void backend_set_others(struct backend *b, double in_flight, double rate)
+static inline void backend_set_others(struct backend *b, double in_flight, double rate, double part)
 {
 	b->others_in_flight = in_flight;
 	b->others_rate = rate;
-	atomic_store_explicit(&b->others, (uint32_t)(in_flight + 0.5), memory_order_relaxed);
+	atomic_store_explicit(&b->others, (uint32_t)(in_flight * part + 0.5), memory_order_relaxed);
 }
 
-/* Requests and streams. */
-static inline uint32_t backend_in_flight(const struct backend *b)
+/* Requests and streams of this process. */
+static inline uint32_t backend_own_in_flight(const struct backend *b)
 {
 	return flight_all(atomic_load(&b->in_flight));
+}
+
+/* The same, and those that the process before this one still has. */
+static inline uint32_t backend_in_flight(const struct backend *b)
+{
+	return backend_own_in_flight(b) + atomic_load_explicit(&b->before, memory_order_relaxed);
+}
+
+/* Nothing is in flight there, and nothing can get there from a process that has not heard yet
+ * that it takes no more.  Control thread. */
+static inline bool backend_is_idle(const struct backend *b)
+{
+	return backend_in_flight(b) == 0 && !b->before_untold;
 }
 
 /* Streams of them. */

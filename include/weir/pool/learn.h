@@ -36,6 +36,20 @@ void learned_copy(struct learned *table, const struct learned *from, uint64_t no
 
 /* The key of a session id; never 0. */
 uint64_t learn_key(struct view session);
+/*
+ * Control thread: from now on keys are made with this, the same at all nodes that share pins;
+ * pins that were learned by another secret are not found any more.
+ */
+#define LEARN_SECRET_LEN 16
+void learn_secret_set(const uint8_t secret[LEARN_SECRET_LEN]);
+/* Whether what is learned goes to news.h: a new pin, another backend, and of one in use each
+ * quarter of its ttl. */
+void learned_share(struct learned *table, bool shared);
+/*
+ * What another node has learned, or this one before, at at_s: newer knowledge stays, of this
+ * session and of others that would make room for it.
+ */
+void learn_hear(struct learned *table, uint64_t key, uint32_t serial, uint64_t at_s);
 
 /*
  * The serial number of the backend that the session belongs to; 0: not known

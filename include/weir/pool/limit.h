@@ -64,7 +64,7 @@ uint32_t limit_now(const struct limit *limit);
 /* ---- of one backend ---- */
 
 struct limit_local {
-	struct hist all, low;
+	struct hist all, low; /* own what is in them */
 	struct counter drops;
 	_Atomic uint32_t peak; /* the worker raises it, the control thread takes it back to 0 */
 };

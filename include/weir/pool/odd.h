@@ -5,7 +5,8 @@
  *
  *   answers    always: one counter a kind
  *   strata     the same by what was asked, while somebody is suspected:
- *              ODD_STRATA * N_ANSWERS * 4 bytes a worker and backend, kept
+ *              ODD_STRATA * N_ANSWER_COLUMNS * 4 bytes a worker and backend, kept;
+ *              media types only here
  *
  * Requests that a key or a pin brought are not counted: unlike clients go to unlike
  * backends then.
@@ -29,7 +30,7 @@
 #define ODD_LOOK_US 10000
 
 struct odd_strata {
-	_Atomic uint32_t n[ODD_STRATA][N_ANSWERS];
+	_Atomic uint32_t n[ODD_STRATA][N_ANSWER_COLUMNS];
 };
 
 /* One worker's side of one backend. */

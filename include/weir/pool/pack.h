@@ -34,4 +34,11 @@ struct pool_inherited pool_registry_unpack(struct unpack *in, struct pool_regist
 void pool_secrets_pack(const struct pool_registry *reg, struct str *out);
 void pool_secrets_unpack(struct unpack *in, struct pool_registry *reg);
 
+/* What is in flight at backends here, for the process that has taken over; and there: the answer
+ * to its `question`, from 1 and always a later one.  Control thread. */
+void pool_registry_before_pack(const struct pool_registry *reg, struct str *out);
+void pool_registry_before_unpack(struct unpack *in, struct pool_registry *reg, uint32_t question);
+/* It has ended. */
+void pool_registry_before_gone(struct pool_registry *reg);
+
 #endif

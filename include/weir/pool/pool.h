@@ -89,9 +89,12 @@ struct pool_state {
 	struct pool_state_local *local[]; /* owns */
 };
 
+#define POOL_REGISTRY_KEYS 512 /* with ten thousand backends twenty are looked at */
+
 /* Backends and pool states by name; control thread. */
 struct pool_registry {
 	struct list backends;
+	struct list by_key[POOL_REGISTRY_KEYS]; /* struct backend, by key_hash */
 	struct list states;
 	unsigned n_workers;
 	struct pool_worker **workers; /* [n_workers], borrowed */
@@ -276,6 +279,7 @@ struct lease {
 	bool is_try;
 	bool bound;      /* a key or a pin brought it here */
 	uint8_t answer;  /* enum answer_kind; ANSWER_NONE: none so far */
+	uint8_t type;    /* enum answer_type; 0: nobody wants to know */
 	uint8_t stratum; /* of what is asked, from 1; 0: nobody wants to know */
 };
 
@@ -387,11 +391,16 @@ struct waiter {
 	void (*ready)(struct waiter *waiter, struct lease *lease);
 	/* no lease, because of overload; the waiter is out of the queue; NULL: never */
 	void (*shed)(struct waiter *waiter);
+	/* its pool has this view in a newer generation, too: `view`, `only` and what is tried may
+	 * be changed to what they are there; NULL: never */
+	void (*renew)(struct waiter *waiter, struct pool_view *view);
 };
 
 /* ERR_FULL when the queue is off, or has queue.length waiters and this one is not `crowded`. */
 enum err pool_queue_push(struct pool_view *view, struct waiter *waiter, uint64_t now_us);
 void pool_queue_remove(struct waiter *waiter);
+/* A new generation has this view: whoever waits may be served by it from now on. */
+void pool_queue_renew(struct pool_view *view);
 /* Something changed (a backend came up): serve whoever can be served. */
 void pool_queue_serve(struct pool_state_local *sl);
 

@@ -131,6 +131,7 @@ struct worker {
 	uint64_t accept_logged_us;  /* the last warning about it */
 	uint64_t proxy_logged_us;   /* the same about PROXY headers */
 	uint64_t regex_logged_us;   /* and about routes whose regex reached its limit */
+	uint64_t loop_logged_us;    /* and about requests that go round */
 	uint64_t accept_blocked_us; /* out of descriptors since; 0: no */
 	struct timer refresh_timer;
 	struct timer accept_timer;

@@ -12,8 +12,9 @@
 #include "weir/conf/conf.h"
 #include "weir/http/message.h"
 
-/* Longest host name that DNS allows, and some; any address fits, too. */
-#define SOURCE_ROOM 256
+/* Any host name and address, and what has to be decoded of paths and arguments; a longer one of
+ * these is taken for none. */
+#define SOURCE_ROOM 2048
 
 /*
  * Empty when the request has none, as a client without an address.  IPv4 as text, IPv6

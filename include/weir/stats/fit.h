@@ -28,6 +28,7 @@
 #define FIT_MIN_DONE 30
 #define FIT_MIN_BINS 6
 #define FIT_MIN_RANGE 8.0
+#define FIT_MIN_WAITING 4.0 /* or, of workers that are known, so many times as many */
 #define FIT_MAX_LOWEST 2.0
 /* Nothing is said about more than this multiple of the highest level seen. */
 #define FIT_REACH 1.5

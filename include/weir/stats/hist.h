@@ -7,10 +7,16 @@
  * in it.  704 buckets reach 2^26 us (67 s); what is longer counts in the last
  * bucket and in `overflow`.
  *
- * struct hist has one writer thread: relaxed loads and stores, no lock, nothing
+ * struct hist has one writer thread: loads and stores, no lock, nothing
  * is ever reset.  struct hist_total is what a reader sums several of them into;
  * totals add up exactly, so quantiles of a sum are quantiles of all its samples
  * (never average quantiles).
+ *
+ * 32 buckets share a cache line (stats/cell.h), which is taken when the first sample falls
+ * into them: a histogram costs what the range of its samples covers.  A counter there has 16
+ * bits.  Whenever it passes a multiple of 2^15 the writer counts that in a second line, so that
+ * the top bit of the one and the lowest of the other are equal but for the moment between the
+ * two: by them a reader knows which of the two he met.
  *
  *   hist_set_record(&set, PHASE_wait, us);                      // worker
  *
@@ -18,15 +24,18 @@
  *   hist_total_add_set(&t, &set, PHASE_wait);
  *   printf("p99 %" PRIu64 " us\n", hist_total_quantile(&t, 0.99));
  *
- * Memory: 2.8 KiB per struct hist, 5.6 KiB per struct hist_total.
+ * Memory: 128 bytes per struct hist and 64 for every power of two that its samples cover; where
+ * a counter has passed 2^15, as much again and 128 more.  5.6 KiB per struct hist_total.
  */
 #ifndef WEIR_STATS_HIST_H
 #define WEIR_STATS_HIST_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "weir/base/defs.h"
+#include "weir/stats/cell.h"
 #include "weir/stats/phase.h"
 
 #define HIST_SUB_BITS 5
@@ -73,32 +82,60 @@ static inline uint32_t hist_group(uint32_t i)
 
 /* ---- one writer ---- */
 
+/* Counts wrap modulo 2^31; readers allow for it. */
+#define HIST_COUNT_MASK ((UINT32_C(1) << 31) - 1)
+/* Where the writer goes on in the line of the high parts. */
+#define HIST_CARRY UINT32_C(0x7fff)
+
+struct hist_line {
+	_Atomic uint16_t n[HIST_SUB];
+};
+_Static_assert(sizeof(struct hist_line) == CELL_BYTES, "one line");
+
+/* Zeroed memory is an empty one. */
 struct hist {
-	/* with every sample, in one cache line; then the line of its bucket */
-	_Atomic uint64_t sum_us;
+	_Atomic uint64_t sum_us; /* released: who sees it sees the sample's count, too */
 	_Atomic uint64_t max_us;
-	_Atomic uint64_t overflow;
+	_Atomic uint32_t overflow;
 	/* a bit for each 32 buckets that were ever used: readers look at no others */
 	_Atomic uint32_t groups;
-	_Atomic uint32_t count[HIST_BUCKETS]; /* wraps modulo 2^32; readers allow for it */
-} CACHE_ALIGNED;
+	/* Cells; the writer releases them.  Those of the high parts are in the two of `high`. */
+	_Atomic uint32_t line[HIST_GROUPS]; /* owns; 0: none */
+	_Atomic uint32_t high;              /* owns; 0: nothing was ever carried */
+	uint32_t self;                      /* its own cells; 0: in the caller's storage */
+};
 
-/* Zeroed, or NULL without memory.  Freed by free(). */
+/* Empty, or NULL without memory. */
 struct hist *hist_new(void);
+void hist_free(struct hist *h); /* NULL is fine */
+/* Of the caller's storage: gives back what it has, when nobody records or reads any more. */
+void hist_fini(struct hist *h);
 
-/* Writer thread only. */
+/* Writer thread: forgets all samples. */
+void hist_clear(struct hist *h);
+
+/* Slow path of hist_record: the first sample of 32 buckets, or a count to be carried.  False
+ * without memory for it. */
+bool hist_count_rarely(struct hist *h, uint32_t i);
+
+/* Samples that were not counted for want of memory, of all histograms; any thread. */
+uint64_t hist_lost(void);
+
+/* Writer thread only.  Where there is no line yet the count is one to be carried: cell_at(0). */
 static inline void hist_record(struct hist *h, uint64_t us)
 {
-	uint32_t i = hist_index(us),
-		 groups = atomic_load_explicit(&h->groups, memory_order_relaxed);
-	if (unlikely(!(groups & hist_group(i))))
-		atomic_store_explicit(&h->groups, groups | hist_group(i), memory_order_relaxed);
-	_Atomic uint32_t *count = &h->count[i];
-	atomic_store_explicit(count, atomic_load_explicit(count, memory_order_relaxed) + 1,
-			      memory_order_relaxed);
+	uint32_t i = hist_index(us);
+	uint32_t id = atomic_load_explicit(&h->line[i >> HIST_SUB_BITS], memory_order_relaxed);
+	struct hist_line *line = (struct hist_line *)cell_at(id);
+	_Atomic uint16_t *count = &line->n[i & (HIST_SUB - 1)];
+	uint32_t n = atomic_load_explicit(count, memory_order_relaxed) + 1u;
+	if (likely(n & HIST_CARRY))
+		atomic_store_explicit(count, (uint16_t)n, memory_order_relaxed);
+	else if (!hist_count_rarely(h, i))
+		return;
 	atomic_store_explicit(&h->sum_us,
 			      atomic_load_explicit(&h->sum_us, memory_order_relaxed) + us,
-			      memory_order_relaxed);
+			      memory_order_release);
 	if (us > atomic_load_explicit(&h->max_us, memory_order_relaxed))
 		atomic_store_explicit(&h->max_us, us, memory_order_relaxed);
 	if (unlikely(us >= HIST_LIMIT_US))
@@ -106,6 +143,17 @@ static inline void hist_record(struct hist *h, uint64_t us)
 				      atomic_load_explicit(&h->overflow, memory_order_relaxed) + 1,
 				      memory_order_relaxed);
 }
+
+static inline void hist_prefetch_group(const struct hist *h, uint32_t group)
+{
+	__builtin_prefetch(cell_at(atomic_load_explicit(&h->line[group], memory_order_relaxed)));
+}
+
+/*
+ * Any thread: adds the counts of 32 buckets to `to`; what was counted before a sum_us that was
+ * read is in them.
+ */
+void hist_add_group(const struct hist *h, uint32_t group, uint32_t to[HIST_SUB]);
 
 /* ---- the phases of one backend on one worker ---- */
 
@@ -119,7 +167,6 @@ static inline void hist_record(struct hist *h, uint64_t us)
  */
 struct hist_set {
 	_Atomic(struct hist *) phase[N_PHASES]; /* owns; writer releases, readers acquire */
-	_Atomic uint64_t n_lost;                /* samples without memory for a histogram */
 	_Atomic uint32_t zeros[N_PHASES];       /* samples of 0 us; wraps modulo 2^32 */
 };
 
@@ -175,6 +222,9 @@ struct hist_total {
  * other way round.
  */
 void hist_total_add_hist(struct hist_total *total, const struct hist *h);
+/* The other way round, into one that is empty and that nobody reads: ends the process without
+ * memory. */
+void hist_seed(struct hist *h, const struct hist_total *total);
 /* Adds a phase of a set, its samples of 0 us too. */
 void hist_total_add_set(struct hist_total *total, const struct hist_set *set, enum phase phase);
 /* Adds another total; the longer of the two spans is kept. */

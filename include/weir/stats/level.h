@@ -15,7 +15,7 @@
  *   levels_served(lv, others, elsewhere, us);       // at a good end, with what it had met
  *
  * One writer thread per struct levels, any number of readers.  Nothing is allocated but a
- * histogram at the first sample of its class.
+ * histogram at the first sample of its class, and 400 bytes at the first of eight bins.
  */
 #ifndef WEIR_STATS_LEVEL_H
 #define WEIR_STATS_LEVEL_H
@@ -66,20 +66,35 @@ static inline uint32_t level_log(uint64_t us)
 	return e * 256 + (uint32_t)((f + bow) >> 8);
 }
 
+/* So many bins side by side, which appear at the first sample of one of them. */
+#define LEVEL_BLOCK 8u
+#define LEVEL_BLOCKS (LEVEL_BINS / LEVEL_BLOCK)
+
+struct level_bin {
+	struct counter n, us;
+};
+
+/* [0]: the others had no more than usual in flight, [1]: more; 32 bits wrap, the reader takes
+ * differences */
+struct level_split {
+	_Atomic uint32_t n[2], elsewhere[2], log[2];
+	struct counter log2; /* squares of logarithms, of both */
+};
+
+struct level_block {
+	struct level_bin
+	    bin[LEVEL_BLOCK]; /* by the level at arrival, the request itself included */
+	/* blocks above LEVEL_SPLIT end here */
+	struct level_split split[LEVEL_BLOCK];
+	uint16_t usual[LEVEL_BLOCK]; /* eighths; a running median, the writer's own */
+};
+
 struct levels {
 	struct counter area_us; /* sum of k times its time */
 	_Atomic uint32_t top;   /* bins above it were never used: readers skip them */
-	struct level_bin {
-		struct counter n, us;
-	} bin[LEVEL_BINS]; /* by the level at arrival, the request itself included */
-	/* [0]: the others had no more than usual in flight, [1]: more; 32 bits wrap, the
-	 * reader takes differences */
-	struct level_split {
-		_Atomic uint32_t n[2], elsewhere[2], log[2];
-		struct counter log2; /* squares of logarithms, of both */
-	} split[LEVEL_SPLIT];
-	uint16_t usual[LEVEL_SPLIT]; /* eighths; a running median, the writer's own */
-	_Atomic(struct hist *) served[LEVEL_CLASSES]; /* owns; made at the first sample */
+	/* owns; the writer releases, readers acquire */
+	_Atomic(struct level_block *) blocks[LEVEL_BLOCKS];
+	_Atomic(struct hist *) served[LEVEL_CLASSES]; /* the same */
 } CACHE_ALIGNED;
 
 /* Zeroed, or NULL without memory. */
@@ -92,8 +107,22 @@ static inline uint32_t levels_top(const struct levels *levels)
 	return atomic_load_explicit(&levels->top, memory_order_relaxed);
 }
 
-/* Slow path of levels_served. */
-void levels_served_first(struct levels *levels, unsigned c, uint64_t us);
+/* Any thread; NULL: there was never anything in it, or in its neighbours. */
+static inline const struct level_block *levels_block(const struct levels *levels, uint32_t bin)
+{
+	return atomic_load_explicit(&levels->blocks[bin / LEVEL_BLOCK], memory_order_acquire);
+}
+static inline const struct level_bin *levels_bin(const struct levels *levels, uint32_t bin)
+{
+	const struct level_block *block = levels_block(levels, bin);
+	return block ? &block->bin[bin % LEVEL_BLOCK] : NULL;
+}
+/* k < LEVEL_SPLIT */
+static inline const struct level_split *levels_split(const struct levels *levels, uint32_t k)
+{
+	const struct level_block *block = levels_block(levels, k);
+	return block ? &block->split[k % LEVEL_BLOCK] : NULL;
+}
 
 /* Writer thread: k were in flight for `us`, which may be "negative" by a little. */
 static inline void levels_pass(struct levels *levels, uint32_t k, uint64_t us)

@@ -12,6 +12,11 @@
  * requests are dealt out without regard to what they ask: those of a key or a pin
  * must not be counted.
  *
+ * Of media types none is worse than another.  One backend gives another than the others
+ * do where most of them agree, each with one voice, however few of its answers there are:
+ * so there must be three at least.  And only one that draws the requests of the others is
+ * asked: a new version may answer otherwise and be right, but is not to look fast for it.
+ *
  *   odd_fold(cases, counts, n, keep);    // once a look
  *   if (odd_judge(&cases[i], n, &finding)) ...
  *
@@ -34,11 +39,26 @@ enum answer_kind {
 	N_ANSWERS
 };
 
+/* Kinds go on with the types of what comes as a 2xx: it has one of either. */
+enum answer_type {
+	ANSWER_TYPES_BEGIN = N_ANSWERS - 1,
+#define TYPE(symbol, text) ANSWER_TYPE_##symbol,
+#include "weir/tbl/answer_types.def"
+#undef TYPE
+	N_ANSWER_COLUMNS
+};
+#define N_ANSWER_TYPES (N_ANSWER_COLUMNS - N_ANSWERS)
+_Static_assert(N_ANSWER_COLUMNS <= 32, "sets of answers are 32 bits");
+static inline bool answer_is_type(unsigned answer)
+{
+	return answer >= N_ANSWERS && answer < N_ANSWER_COLUMNS;
+}
+
 /* Says nothing about the backend: interim, or no status there is. */
 #define ANSWER_NONE UINT8_MAX /* and not in any set */
 
-/* Evidence is kept with two memories, a short and a long one. */
-#define ODD_SPANS 2
+/* Evidence is kept with several memories, from a short to a long one: few answers take long. */
+#define ODD_SPANS 3
 
 /* Sets of answers have bit 1 << answer. */
 #define ANSWER_BIT(answer) (UINT32_C(1) << (answer))
@@ -69,45 +89,57 @@ static inline uint8_t answer_of_size(uint64_t bytes)
 	unsigned bits = 64 - (unsigned)__builtin_clzll(bytes);
 	return (uint8_t)(bits < 4 ? ANSWER_16 : ANSWER_64k + (16 - bits) / 2);
 }
+/* By the value of Content-Type, empty: there is none; an enum answer_type. */
+uint8_t answer_type(struct view media, bool coded);
 bool answer_is_bad(enum answer_kind answer);
-const char *answer_text(enum answer_kind answer);
+const char *answer_text(unsigned answer);
 
 /* Requests that look alike; others may share their stratum, which costs power, not truth. */
 #define ODD_STRATA 16
 uint8_t odd_stratum(uint32_t route, struct view method, struct view path);
 
 /* What a backend gave in a look, by stratum. */
-typedef uint32_t odd_counts[ODD_STRATA][N_ANSWERS];
+typedef uint32_t odd_counts[ODD_STRATA][N_ANSWER_COLUMNS];
 
 /* All bad answers together are a kind, too. */
-#define ODD_ANY N_ANSWERS
+#define ODD_ANY N_ANSWER_COLUMNS
 
 /* A backend against the others. */
 struct odd_case {
 	double n;      /* answers of its own that could be compared */
 	double others; /* those of the others, where it has any */
-	double seen[N_ANSWERS + 1];
-	double expected[N_ANSWERS + 1]; /* had all been dealt the same */
-	double variance[N_ANSWERS + 1];
-	double elsewhere[N_ANSWERS + 1]; /* had its requests gone to the others */
+	double seen[ODD_ANY + 1];
+	double expected[ODD_ANY + 1]; /* had all been dealt the same */
+	double variance[ODD_ANY + 1];
+	double elsewhere[ODD_ANY + 1]; /* had its requests gone to the others */
+	double peers[N_ANSWER_TYPES];  /* the same where each of the others has one voice */
 };
 
 /* Takes in a look; `keep` is how much of what was known is kept. */
 void odd_fold(struct odd_case *cases, const odd_counts *counts, size_t n, double keep);
 
-/*
- * At a glance, from totals: worth a closer look?  `bad` of `n` answers, and the same
- * of all others.
- */
-bool odd_is_suspect(double n, double bad, double others, double others_bad);
+/* Answers of a backend, or of several, whatever was asked. */
+struct odd_recent {
+	double of[N_ANSWERS], n, bad; /* each kind, all, and the bad ones */
+};
+
+/* At a glance: worth a closer look?  `all` has its own, too. */
+bool odd_is_suspect(const struct odd_recent *own, const struct odd_recent *all);
+/* Does it draw the requests of the others?  It has far more than each of n - 1 others, of which
+ * there are two at least. */
+bool odd_is_ahead(double own, double others, size_t n);
+/* Those of this kind; of sizes also what is not far larger. */
+double odd_alike(const struct odd_recent *of, unsigned answer);
 
 struct odd_finding {
-	unsigned answer;        /* the kind that differs most, of sizes the largest; or ODD_ANY */
+	unsigned answer;        /* the kind or type that differs most, of sizes the largest; or
+				   ODD_ANY */
 	double share, others;   /* of the bad answers of this kind among its own, and elsewhere */
 	double bad, others_bad; /* the same of all bad answers */
 };
 
-/* Whether this one of n backends gives more bad answers than the others, or far smaller ones. */
+/* Whether this one of n backends gives more bad answers than the others, or far smaller ones, or
+ * draws their requests and gives something else. */
 bool odd_judge(const struct odd_case *of, size_t n, struct odd_finding *finding);
 
 /* The answers that count as bad of whoever stands out so, and those that do of the others. */

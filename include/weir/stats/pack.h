@@ -30,6 +30,9 @@ struct counter_field {
 /* The sum over `bases`. */
 void counters_pack(struct str *out, const struct counter_field *fields, size_t n_fields,
 		   const void *const *bases, size_t n_bases);
+/* The same over `n` rows, one every `stride` bytes. */
+void counters_pack_rows(struct str *out, const struct counter_field *fields, size_t n_fields,
+			const void *rows, size_t stride, size_t n);
 /* Adds to the counters of `base`; all of it has been read when it changes anything. */
 void counters_unpack(struct unpack *in, const struct counter_field *fields, size_t n_fields,
 		     void *base);
@@ -44,7 +47,7 @@ void windows_seed(const struct windows *windows, struct hist_set *set);
 /* ---- the rest ---- */
 
 void history_pack(const struct history *history, struct str *out);
-struct history *history_unpack(struct unpack *in, uint64_t now_us); /* freed by free() */
+struct history *history_unpack(struct unpack *in, uint64_t now_us);
 
 void rate_pack(const struct rate *rate, struct str *out);
 bool rate_unpack(struct unpack *in, struct rate *rate, uint64_t now_us);

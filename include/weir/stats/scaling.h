@@ -40,6 +40,7 @@
 #include "weir/stats/fit.h"
 #include "weir/stats/level.h"
 #include "weir/stats/queueing.h"
+#include "weir/stats/sparse.h"
 #include "weir/stats/window.h"
 
 struct scaling;
@@ -71,7 +72,7 @@ struct scaling_side {
 struct recent {
 	uint64_t since_us[2]; /* when they begin */
 	double n[2];
-	float weight[2][HIST_BUCKETS]; /* of this span and the one before */
+	struct sparse weight[2]; /* of this span and the one before; owns; 32 bits */
 };
 
 #define RECENT_NOW 3   /* 5 s, 30 s, 5 min */
@@ -111,12 +112,33 @@ struct scaling_company {
 	    beyond[LEVEL_BINS]; /* of the curve: how far the levels of a bin are off it, summed */
 };
 
+/* LEVEL_BLOCK levels side by side. */
+struct scaling_bin {
+	double n, us;             /* by level at arrival, with forgetting */
+	float usual_n, usual_log; /* logarithms of durations, with forgetting */
+	uint64_t last_n, last_us; /* of the last fold */
+	struct scaling_split {
+		uint32_t n[2], elsewhere[2], log[2];
+		uint64_t log2;
+	} last_split;
+};
+struct scaling_bins {
+	struct scaling_bin bin[LEVEL_BLOCK];
+};
+
+/* What it takes longer than the others at the same level: logarithms, weighted. */
+struct scaling_peer {
+	double apart, w;
+	float fresh_n[LEVEL_SPLIT], fresh_log[LEVEL_SPLIT]; /* not compared yet, by level */
+};
+
 struct scaling_part {
 	struct scaling_opinion opinion;
+	double slower;         /* a bad host: so many times as long as the others; 0: it is none */
 	char odd[SCALING_ODD]; /* why it is the odd one out; goes before the opinion */
 	char sentence[SCALING_SENTENCE];
-	double n[LEVEL_BINS], us[LEVEL_BINS]; /* by level at arrival, with forgetting */
-	struct scaling_side alone, now;       /* at the last look */
+	struct scaling_bins *bins[LEVEL_BLOCKS]; /* owns; NULL: there was never anything */
+	struct scaling_side alone, now;          /* at the last look */
 	double rate, weight;
 	double others_rate, others_sum, others_s; /* of other nodes: now; since the last look */
 	struct scaling_company *company;          /* owns; NULL: no other node sent anything */
@@ -125,21 +147,19 @@ struct scaling_part {
 	unsigned size_epoch;
 	struct scaling_waited full;
 	struct scaling_full cells[SCALING_FULL];
-	/* of the last fold */
-	struct scaling_last {
-		uint64_t n[LEVEL_BINS], us[LEVEL_BINS];
-		struct scaling_split {
-			uint32_t n[2], elsewhere[2], log[2];
-			uint64_t log2;
-		} split[LEVEL_SPLIT];
-		uint32_t *served[LEVEL_CLASSES]; /* [HIST_BUCKETS]; owns; NULL until the first */
-	} last;
-	/* what is usual at a level: logarithms of durations, with forgetting */
-	float usual_n[LEVEL_SPLIT], usual_log[LEVEL_SPLIT];
+	struct sparse served[LEVEL_CLASSES]; /* at the last look; owns; 32 bits */
+	struct scaling_peer peer;
 	struct scaling_recents {
 		struct recent now[RECENT_PART], alone[RECENT_PART];
 	} *recents; /* owns; NULL until the first sample */
 };
+
+/* NULL: there was never anything in it, or in its neighbours. */
+static inline struct scaling_bin *scaling_part_bin(const struct scaling_part *part, uint32_t level)
+{
+	struct scaling_bins *bins = part->bins[level / LEVEL_BLOCK];
+	return bins ? &bins->bin[level % LEVEL_BLOCK] : NULL;
+}
 
 /* What is said of it now; NULL is fine: nobody knows. */
 enum verdict scaling_part_verdict(const struct scaling_part *part);
@@ -200,6 +220,7 @@ struct scaling_change {
 	uint64_t at_us, at_wall_us; /* 0: none */
 	double factor;              /* of the durations */
 	bool of_kind;               /* other requests than before, not the same ones slower */
+	bool behind;                /* they do less than before; over with the waiting */
 };
 
 /* Five seconds of all backends: the strata of one block of time. */
@@ -208,6 +229,7 @@ struct scaling_block {
 	double reach;            /* what sharing everything would have made of it */
 	double drift, drift_w;   /* against what is usual at the level */
 	double spread, spread_n; /* squares within levels, and of how many */
+	double alone, alone_n;   /* the same of those who met nobody */
 	double rate, served;     /* per second: what came, what was done */
 	double others;           /* of what came, by other nodes */
 };
@@ -230,7 +252,7 @@ struct scaling_forecast {
 };
 
 /* Quantiles of simulated minutes. */
-#define SCALING_RUNS 40
+#define SCALING_RUNS 24
 struct scaling_runs {
 	double p50_us[SCALING_RUNS], p99_us[SCALING_RUNS];
 	unsigned n; /* ever */
@@ -275,6 +297,9 @@ struct scaling {
 	double waiting;     /* share of the mean spent in queue, connect, loop lag */
 	double queue_us, connect_us, self_us, total_us; /* means */
 	double cv2_arrivals, cv2_service;
+	double served_s;              /* in this second, here */
+	float grown[SCALING_SECONDS]; /* by so many more in flight here, each second */
+	bool closed;   /* about as many are in flight at all times: who asks waits for his answer */
 	double bursts; /* how much the rate of seconds varies: standard deviation by mean */
 	struct fit_point points[FIT_POINTS]; /* a typical backend's curve */
 	size_t n_points;
@@ -286,6 +311,8 @@ struct scaling {
 	double drifting;         /* factor of the last ten seconds at equal level; 1: none */
 	uint64_t drift_from_us;  /* it was none until then */
 	uint64_t fine_us;        /* the last look that saw no slowness */
+	uint64_t slowed_us;      /* the last that said load to be the cause */
+	double fine_rate;        /* what they did per second with none, at most; forgets */
 	const char *epoch_cause; /* what began it, static text; NULL: the start */
 	uint64_t epoch_us;
 	uint32_t n_backends;
@@ -302,6 +329,7 @@ struct scaling {
 	double met_n, met; /* of those filed as alone, who may have met another node's */
 	struct scaling_block blocks[SCALING_BLOCKS];
 	unsigned n_blocks, first_block; /* ever; the first of what is comparable */
+	unsigned peers_block;           /* that were there at the last comparison of backends */
 	unsigned member_block;          /* the first of these members, weights and limits */
 	struct scaling_size sizes[SCALING_SIZES];
 	unsigned size_epoch;
@@ -335,7 +363,8 @@ struct scaling_input {
 	uint64_t now_us, wall_us;
 };
 
-struct scaling *scaling_new(void); /* NULL without memory; freed by free() */
+struct scaling *scaling_new(void);          /* NULL without memory */
+void scaling_free(struct scaling *scaling); /* NULL is fine */
 /*
  * What other nodes send to the pool, per second; until it is called again.  Not known: what is
  * seen meanwhile is not learned from, and nothing is forecast.

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The slowest exchanges of one backend on one worker in the last five minutes:
- * a fixed set of slots.  A slower exchange takes the place of one that is too
- * old, else of the least slow one.
+ * The slowest exchanges of one backend in the last five minutes: a fixed set of
+ * slots.  A slower exchange takes the place of one that is too old, else of the
+ * least slow one.
  *
- * One writer thread; readers copy a slot under its sequence number (odd while it
- * is written) and leave out one that changes under their hands.  The writer
- * never waits.
+ * All workers write.  Whoever makes the sequence number of a slot odd has it until he
+ * makes it even again; the others take another slot meanwhile, and readers leave out
+ * one that changes under their hands.  Nobody waits.
  *
- *   if (slow_wants(ring, total_us, now_us)) slow_put(ring, &record);  // worker
+ *   if (slow_wants(ring, total_us, now_us)) slow_put(ring, &record);  // any worker
  *   n = slow_read(ring, now_us, out, SLOW_SLOTS);                     // any thread
  */
 #ifndef WEIR_STATS_SLOW_H
@@ -26,7 +26,7 @@
 #define SLOW_KEEP_US (UINT64_C(300) * 1000000)
 
 struct slow_record {
-	uint64_t ended_us; /* monotonic */
+	uint64_t ended_us, at_us; /* the same moment: monotonic, and of the wall */
 	uint64_t phase_us[N_PHASES];
 	const char *outcome;   /* static text */
 	uint32_t in_flight;    /* others at the backend when it got there */
@@ -42,10 +42,11 @@ struct slow_record {
 #define SLOW_WORDS (sizeof(struct slow_record) / sizeof(uint64_t))
 
 struct slow_ring {
-	uint64_t floor_us; /* writer: what is faster has no place ... */
-	uint64_t until_us; /* ... before this moment */
+	_Atomic uint64_t floor_us; /* what is faster has no place ... */
+	_Atomic uint64_t until_us; /* ... before this moment */
+	_Atomic uint32_t n_puts;
 	struct slow_slot {
-		_Atomic uint32_t seq; /* 0: never used */
+		_Atomic uint32_t seq; /* 0: never used; odd: somebody writes */
 		_Atomic uint64_t words[SLOW_WORDS];
 	} slot[SLOW_SLOTS];
 } CACHE_ALIGNED;
@@ -53,10 +54,11 @@ struct slow_ring {
 /* Zeroed, or NULL without memory.  Freed by free(). */
 struct slow_ring *slow_ring_new(void);
 
-/* Writer thread. */
+/* Any thread, both. */
 static inline bool slow_wants(const struct slow_ring *ring, uint64_t total_us, uint64_t now_us)
 {
-	return unlikely(total_us > ring->floor_us || now_us > ring->until_us);
+	return unlikely(total_us > atomic_load_explicit(&ring->floor_us, memory_order_relaxed) ||
+			now_us > atomic_load_explicit(&ring->until_us, memory_order_relaxed));
 }
 void slow_put(struct slow_ring *ring, const struct slow_record *record);
 

@@ -15,10 +15,10 @@
  * what came since (5 to 6 minutes).  span_us of the result says how long it
  * really is.  Nothing is ever averaged.
  *
- * Memory: a phase costs nothing until its first sample, then 5.8 KiB for the sum
- * since start.  A slot holds all phases: 112 bytes and 4 for each bucket in use,
- * at most 20 KiB (a bucket with more than 2^22 samples in one slot takes 4 bytes
- * more for each 2^22); without samples it costs nothing.  21 slots of a busy
+ * Memory: a phase costs nothing until its first sample, then 208 bytes for the sum
+ * since start and 256 for every power of two that its samples cover.  A slot holds all phases: 112
+ * bytes and 4 for each bucket in use, at most 20 KiB (a bucket with more than 2^22 samples in one
+ * slot takes 4 bytes more for each 2^22); without samples it costs nothing.  21 slots of a busy
  * backend have about 20 KiB, never above 420 KiB.
  */
 #ifndef WEIR_STATS_WINDOW_H
@@ -58,7 +58,7 @@ void windows_free(struct windows *windows); /* NULL is fine */
  * Takes in what the workers recorded since the last call; call it once a
  * second.  sets[i] is worker i's set of this backend or NULL.  A set that was
  * given once must be given ever after, with its histograms never reset: the
- * counts are compared with those of the last call modulo 2^32.
+ * counts are compared with those of the last call modulo 2^31.
  */
 void windows_fold(struct windows *windows, const struct hist_set *const *sets, size_t n_sets,
 		  uint64_t now_us);

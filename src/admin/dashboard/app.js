@@ -15,6 +15,8 @@ const all = new Set();            // pools that show all rows
 let snap = null, chosen = null, tab = "scaling", phase = "total", window_ = "1m", range_ = "15 min", token = "";
 let wish = null;                  // of the forecast: {pool, backends, load}; load as a share of now
 let sort = { key: "state", down: false }, lastEvent = 0, eventsSince = 0, previous = null;
+let fleet = new URLSearchParams(location.search).get("nodes") === "shared";   // all nodes as one
+let asking = false, anew = false, own = "", viewed = "";   // nodes are being asked; who this is; whose details are shown ("": this one's)
 
 // ---- text ----
 
@@ -169,12 +171,12 @@ function legend(...items) {
 const CHIP = { healthy: "good", steady: "good", not_enough_data: "", performance: "bad", scalability: "warn",
   scalability_shared: "bad", skewed: "warn", odd: "warn", balancer: "bad" };
 const WORDS = { performance: "slow on its own", scalability: "slow under load", scalability_shared: "slow under load, shared bottleneck",
-  skewed: "uneven", balancer: "weir itself", not_enough_data: "learning", odd: "one backend differs" };
+  skewed: "uneven", balancer: "weir itself", not_enough_data: "learning", odd: "one backend differs", differs: "unlike at nodes" };
 const verdictText = v => WORDS[v] || v.replace(/_/g, " ");
 
 // Only what is wrong stands out; all the rest is one line.
 function putVerdicts() {
-  const rows = snap.problems.filter(p => !snap.pools.some(x => x.problem && p === `pool ${x.name}: ${x.sentence}`))
+  const rows = snap.problems.filter(p => !ofPool(snap, p))
     .map(p => ["bad", "problem", p]);
   const quiet = [];
   for (const p of snap.pools) {
@@ -190,8 +192,91 @@ function putVerdicts() {
       ...quiet.map(([name, verdict, sentence]) => el("span", { title: sentence }, `${name}: ${verdict}`))));
 }
 
+// ---- all nodes as one: what they say is added up, quantiles are made of all buckets ----
+
+const SUMS = ["in_flight", "streams", "upconns", "rate", "requests", "errors", "queued", "n"];
+function addUp(rows, keys) {
+  const total = { ...rows[0] };
+  for (const key of keys) if (key in total) total[key] = sum(rows, r => r[key] || 0);
+  return total;
+}
+function addBuckets(rows) {
+  const counts = new Map();
+  for (const row of rows) for (const [lower, c] of row.buckets || []) counts.set(lower, (counts.get(lower) || 0) + c);
+  return [...counts].sort((a, b) => a[0] - b[0]);
+}
+function byName(rows) {
+  const names = new Map();
+  for (const row of rows) names.set(row.name, [...names.get(row.name) || [], row]);
+  return [...names.values()];
+}
+// What all agree on, or nothing: each node judges by what it sees.
+const agreed = (rows, key, otherwise) => rows.every(r => r[key] === rows[0][key]) ? rows[0][key] : otherwise;
+
+function mergeRows(rows) {
+  const total = addUp(rows, SUMS), buckets = addBuckets(rows), max = Math.max(...rows.map(r => r.max_us || 0));
+  for (const [key, q] of [["p50_us", .5], ["p90_us", .9], ["p99_us", .99]])
+    total[key] = buckets.length ? Math.min(max, Math.floor(quantile(buckets, sum(buckets, b => b[1]), q))) : undefined;
+  return total;
+}
+function mergeBackend(rows) {
+  const bad = rows.filter(r => r.state !== "up"), some = bad.length && bad.length < rows.length;
+  const shown = bad[0] || rows[0], reason = (some ? `at ${shown.node}${shown.reason ? ": " : ""}` : "") + shown.reason;
+  return { ...mergeRows(rows), state: shown.state, since_s: shown.since_s, reason, verdict: agreed(rows, "verdict", "differs") };
+}
+function mergePool(rows) {
+  const worst = rows.find(r => r.problem) || rows[0];
+  return { ...mergeRows(rows), verdict: agreed(rows, "verdict", "differs"), problem: worst.problem,
+    sentence: `at ${worst.node}: ${worst.sentence}`, nodes: rows,
+    backends: byName(rows.flatMap(r => r.backends.map(b => ({ ...b, node: r.node })))).map(mergeBackend) };
+}
+function mergeAll(parts) {
+  const there = parts.filter(p => p.snap), first = parts[0].snap;
+  const problems = there.flatMap(({ node, snap: s }) => s.problems.filter(p => !ofPool(s, p)).map(p => `${node}: ${p}`));
+  const missing = parts.filter(p => !p.snap).map(p => `${p.node} is not among these: ${p.why}`);
+  const pools = byName(there.flatMap(({ node, snap: s }) => s.pools.map(p => ({ ...p, node }))));
+  return { ...first, problems: [...missing, ...problems], workers: there.flatMap(p => p.snap.workers),
+    totals: addUp(there.map(p => p.snap.totals), Object.keys(first.totals)), pools: pools.map(mergePool),
+    fleet: { answered: there.map(p => p.node), of: parts.length } };
+}
+
+// The path of a question to a node, by way of this one.
+const via = (node, path) => !node || node === own ? `/v1${path}` : `/v1/nodes/${encodeURIComponent(node)}${path}`;
+async function askAll(path) {
+  const known = await get("/v1/nodes");
+  const names = [known.node, ...known.others.map(o => o.node)];
+  return Promise.all(names.map(node => get(via(node, path)).then(answer => ({ node, answer }), error => ({ node, why: String(error.message || error) }))));
+}
+async function askSnapshots() {
+  const parts = (await askAll("/snapshot?buckets=10s")).map(p => ({ ...p, snap: p.answer }));
+  if (!parts[0].snap) throw new Error(parts[0].why);
+  return mergeAll(parts);
+}
+function allNodes(on) {
+  fleet = on;
+  viewed = "";
+  anew = true;
+  window.history.replaceState(null, "", (on ? "?nodes=shared" : location.pathname) + location.hash);
+}
+function putSwitch(mine) {
+  own = mine.shared.node || "";
+  $("fleet").hidden = !mine.shared.on && !fleet;
+  $("fleet").setAttribute("aria-pressed", String(fleet));
+  setText($("fleet"), `All nodes${mine.shared.on ? ` (${mine.shared.others + 1})` : ""}`);
+  setText($("events-of"), fleet ? `Events of ${own}` : "Events");
+}
+
 // Errors come as counters: what is new since the last tick.
+const ofPool = (s, problem) => s.pools.some(x => x.problem && problem === `pool ${x.name}: ${x.sentence}`);
+function rememberNode(p, node) {
+  const old = previous && previous.pools.find(x => x.name === p.name);
+  const before = old && old.nodes && old.nodes.find(n => n.node === node.node);
+  const errors = n => sum(n.backends, b => b.errors);
+  node.lately = lately(remember(`${p.name}@${node.node}`, { rate: sum(node.backends, b => b.rate),
+    errors: before ? Math.max(0, errors(node) - errors(before)) : 0, p99: node.p99_us == null ? null : node.p99_us }).errors);
+}
 function rememberPool(p) {
+  for (const node of p.nodes || []) rememberNode(p, node);
   const old = previous && previous.pools.find(x => x.name === p.name);
   const before = new Map((old ? old.backends : []).map(b => [b.name, b.errors]));
   let errors = 0;
@@ -221,8 +306,13 @@ function putTiles() {
   const seconds = previous ? (Date.parse(snap.at) - Date.parse(previous.at)) / 1000 : 0;
   const rate = key => seconds > 0 ? Math.max(0, (snap.totals[key] - previous.totals[key]) / seconds) : null;
   const worst = Math.max(-1, ...snap.pools.map(p => p.p99_us == null ? -1 : p.p99_us));
-  const kept = remember("#total", { rate: rate("requests"), errors: rate("errors"), flight: snap.totals.in_flight,
+  remember("#total", { rate: rate("requests"), errors: rate("errors"), flight: snap.totals.in_flight,
     clients: snap.totals.connections, p99: worst < 0 ? null : worst, lag: Math.max(0, ...snap.workers.map(w => w.loop_lag_us)) });
+  drawTiles();
+}
+
+function drawTiles() {
+  const kept = series.get("#total");
   const last = key => kept[key][kept[key].length - 1], errors = lately(kept.errors);
   const tiles = [["requests", count(last("rate") || 0) + "/s", "rate"], ["errors, last minute", count(Math.round(errors)), "errors"],
     ["in flight", count(snap.totals.in_flight), "flight"], ["clients", count(snap.totals.connections), "clients"],
@@ -257,6 +347,7 @@ async function recall() {
     });
   }
   putBefore(series.get("#total"), total.reverse());
+  drawTiles();
   for (const [pool, backend] of snap.pools.flatMap(p => p.backends.map(b => [p.name, b.name])).slice(0, 50)) {
     const h = await get(`/v1/history?pool=${encodeURIComponent(pool)}&backend=${encodeURIComponent(backend)}&seconds=${KEPT}`);
     if (series.has(`${pool}/${backend}`)) putBefore(series.get(`${pool}/${backend}`), h.rows);
@@ -316,18 +407,29 @@ function heading(key, text, cls) {
     } }, text));
 }
 
-function poolRow(pool) {
+// The cells of a pool: of all of it, or as one node sees it.
+function poolCells(pool, kept, errors) {
   const up = pool.backends.filter(b => b.state === "up" || b.state === "unknown").length, n = pool.backends.length;
-  const kept = series.get(pool.name), mine = chosen && chosen.pool === pool.name && !chosen.backend;
-  const errors = sum(pool.backends, b => b.lately), queued = pool.queued ? el("span", { class: "sub" }, ` +${count(pool.queued)} queued`) : "";
-  const cells = [["l", el("button", { type: "button", class: "plain", "data-key": pool.name }, pool.name), el("span", { class: "sub" }, " " + pool.strategy)],
-    ["l", el("span", { class: "chip " + (up === n ? "good" : up ? "warn" : "bad") }, `${up} of ${n} up`)],
+  const queued = pool.queued ? el("span", { class: "sub" }, ` +${count(pool.queued)} queued`) : "";
+  const cells = [["l", el("span", { class: "chip " + (up === n ? "good" : up ? "warn" : "bad") }, `${up} of ${n} up`)],
     ["mid", count(sum(pool.backends, b => b.rate)) + "/s"], ["wide", spark(kept.rate, "lrate")],
     ["mid", count(sum(pool.backends, b => b.in_flight)), queued], ["wide" + (errors ? " num-bad" : ""), count(errors)],
     ["wide", duration(pool.p50_us)], ["wide", duration(pool.p90_us)], ["", duration(pool.p99_us)], ["wide", spark(kept.p99, "l99")],
     ["wide", ""], ["l why", el("span", { class: "chip " + (CHIP[pool.verdict] || ""), title: pool.sentence }, verdictText(pool.verdict))]];
+  return cells.map(([cls, ...inside]) => el("td", { class: cls }, ...inside));
+}
+
+function poolRow(pool) {
+  const mine = chosen && chosen.pool === pool.name && !chosen.backend;
   return el("tr", { class: "pool" + (mine ? " chosen" : ""), onclick: () => choose(pool.name, null) },
-    ...cells.map(([cls, ...inside], i) => el(i ? "td" : "th", { class: cls, scope: i ? null : "rowgroup" }, ...inside)));
+    el("th", { class: "l", scope: "rowgroup" }, el("button", { type: "button", class: "plain", "data-key": pool.name }, pool.name),
+      el("span", { class: "sub" }, " " + pool.strategy)),
+    ...poolCells(pool, series.get(pool.name), sum(pool.backends, b => b.lately)));
+}
+
+function nodeRow(pool, node) {
+  return el("tr", { class: "node", "data-node": node.node }, el("td", { class: "l" }, `at ${node.node}`),
+    ...poolCells(node, series.get(`${pool.name}@${node.node}`), node.lately));
 }
 
 function poolRows(pool) {
@@ -336,7 +438,8 @@ function poolRows(pool) {
   if (wanted && !rows.length) return null;
   rows.sort(order);
   const shown = all.has(pool.name) ? rows : rows.slice(0, ROWS);
-  return el("tbody", { "aria-label": "pool " + pool.name }, poolRow(pool), ...shown.map(b => backendRow(pool, b)),
+  return el("tbody", { "aria-label": "pool " + pool.name }, poolRow(pool),
+    ...(pool.nodes || []).map(node => nodeRow(pool, node)), ...shown.map(b => backendRow(pool, b)),
     rows.length > shown.length ? el("tr", {}, el("td", { class: "l", colspan: COLUMNS.length }, `${rows.length - shown.length} more `,
       el("button", { type: "button", onclick: () => { all.add(pool.name); putPools(); } }, "show all"))) : null);
 }
@@ -376,7 +479,7 @@ function show(pool, backend, name) {
   putDetail();
 }
 function note() {
-  if (location.hash !== wanted()) window.history.pushState(null, "", wanted() || location.pathname);
+  if (location.hash !== wanted()) window.history.pushState(null, "", wanted() || location.pathname + location.search);
 }
 function choose(pool, backend) {
   show(pool, backend, backend && tab === "scaling" ? "latency" : !backend && tab === "latency" ? "scaling" : tab);
@@ -407,9 +510,17 @@ function select(name, words, value, set) {
 
 function frame() {
   const title = chosen.pool + (chosen.backend ? "/" + chosen.backend : "");
-  return [el("div", { class: "head" }, el("h2", {}, title), changes(), el("button", { type: "button", onclick: close }, "Close")),
+  return [el("div", { class: "head" }, el("h2", {}, title), whose(), changes(), el("button", { type: "button", onclick: close }, "Close")),
     el("div", { class: "tabs", role: "tablist" }, ...TABS.map(name => el("button", { type: "button", role: "tab",
       "aria-selected": name === tab ? "true" : "false", onclick: () => { tab = name; putDetail(); note(); } }, name)))];
+}
+
+// Latency is that of all nodes; the rest each node tells by itself.
+function whose() {
+  if (!fleet) return null;
+  if (tab === "latency") return el("span", { class: "sub" }, "at all nodes");
+  const pool = snap.pools.find(p => p.name === chosen.pool), names = pool && pool.nodes ? pool.nodes.map(n => n.node) : [own];
+  return select("at", names, viewed || own, v => { viewed = v; });
 }
 
 let turn = 0;
@@ -430,7 +541,8 @@ async function putDetail() {
   if (focus >= 0) { const again = box.querySelectorAll("button,select,input")[focus]; if (again) again.focus(); }
 }
 
-const base = () => `/v1/pools/${encodeURIComponent(chosen.pool)}`;
+const poolPath = () => `/pools/${encodeURIComponent(chosen.pool)}`;
+const base = () => `/v1${poolPath()}`;
 const one = first => chosen.backend ? `${first}backend=${encodeURIComponent(chosen.backend)}` : "";
 
 function quantile(buckets, n, q) {
@@ -441,8 +553,15 @@ function quantile(buckets, n, q) {
   return 0;
 }
 
+async function histogram() {
+  const path = `${poolPath()}/histogram?phase=${phase}&window=${window_}${one("&")}`;
+  if (!fleet) return get(via("", path));
+  const there = (await askAll(path)).filter(p => p.answer).map(p => p.answer);
+  return { n: sum(there, h => h.n), buckets: addBuckets(there) };
+}
+
 async function latency() {
-  const h = await get(`${base()}/histogram?phase=${phase}&window=${window_}${one("&")}`);
+  const h = await histogram();
   const tools = el("div", { class: "bar" }, select("phase", PHASES, phase, v => { phase = v; }),
     select("window", WINDOWS, window_, v => { window_ = v; }), `${count(h.n)} samples`);
   if (!h.n) return [tools, el("p", { class: "empty" }, "No requests in this window.")];
@@ -482,10 +601,10 @@ const STEPS = { "1m": 60, "15m": 900, "6h": 21600 };
 // What is stored, and the hours of a week before it, moved to where they belong.
 async function stored() {
   const [span, step] = SPANS[range_], of = `pool=${encodeURIComponent(chosen.pool)}${one("&")}`;
-  const now = Math.floor(Date.now() / 1000), h = await get(`/v1/history?since=-${span}s&step=${step}&${of}`);
+  const now = Math.floor(Date.now() / 1000), h = await get(via(viewed, `/history?since=-${span}s&step=${step}&${of}`));
   let before = [];
   if (span <= 86400) {
-    const old = await get(`/v1/history?since=${now - WEEK_S - span}&until=${now - WEEK_S}&step=1h&${of}`);
+    const old = await get(via(viewed, `/history?since=${now - WEEK_S - span}&until=${now - WEEK_S}&step=1h&${of}`));
     before = old.rows.map(r => ({ ...r, at_s: r.at_s + WEEK_S, seconds_: 3600 })).filter(r => r.at_s + 3600 > now - span);
   }
   return { rows: h.rows, markers: h.markers, step: STEPS[step], before };
@@ -496,7 +615,7 @@ async function timeline() {
   if (range_ !== "15 min" && !snap.state.on)
     return [tools, el("p", { class: "empty" }, "Nothing is stored: add state: {directory: /var/lib/weir} to the configuration.")];
   const recent = range_ === "15 min";
-  const h = recent ? await get(`/v1/history?pool=${encodeURIComponent(chosen.pool)}&seconds=900${one("&")}`) : await stored();
+  const h = recent ? await get(via(viewed, `/history?pool=${encodeURIComponent(chosen.pool)}&seconds=900${one("&")}`)) : await stored();
   const step = h.step || 1, before = h.before || [];
   if (h.rows.length < 2) return [tools, el("p", { class: "empty" }, recent ? "The flight recorder has just begun." : "Too little is stored yet.")];
   const quiet = r => r.rate ? r : { ...r, p50_us: null, p99_us: null };   // nothing was measured without a request
@@ -597,7 +716,7 @@ function whatIf(s, box) {
 }
 
 async function scaling() {
-  const s = await get(`${base()}/scaling`), e = s.evidence || {}, m = s.model || {};
+  const s = await get(via(viewed, `${poolPath()}/scaling`)), e = s.evidence || {}, m = s.model || {};
   const parts = [el("p", { class: "verdict " + (CHIP[s.verdict] || "none") }, el("b", {}, verdictText(s.verdict)),
     el("span", {}, s.sentence || s.meaning || ""))];
   if (s.curve && s.curve.length)
@@ -624,7 +743,7 @@ function drawn(s) {
 }
 
 async function slow() {
-  const s = await get(`${base()}/slow?limit=30${one("&")}`);
+  const s = await get(via(viewed, `${poolPath()}/slow?limit=30${one("&")}`));
   if (!s.slow.length) return [el("p", { class: "empty" }, "No slow exchange in the last five minutes.")];
   return [el("h3", {}, "slowest exchanges of the last five minutes"), el("div", { class: "scroll" }, el("table", {},
     el("thead", {}, el("tr", {}, ...["request", "total", "wait", "queue", "connect", "transfer", "status"].map((t, i) => el("th", { class: i ? "" : "l", scope: "col" }, t)))),
@@ -637,6 +756,7 @@ async function slow() {
 // ---- changes: only with the token ----
 
 function changes() {
+  if (fleet) return el("span", { class: "sub" }, token && chosen.backend ? "changes: at one node, or by weirctl --all" : "");
   if (!token || !chosen.backend) return el("span", {});
   const act = (text, body, question) => el("button", { type: "button", onclick: () => confirm(question) && change(body) }, text);
   const name = `${chosen.pool}/${chosen.backend}`;
@@ -672,16 +792,31 @@ async function putEvents() {
 // ---- the stream ----
 
 function onTick(message) {
-  previous = snap;
-  snap = parse(message.data);
+  const mine = parse(message.data);
+  putSwitch(mine);
+  if (!fleet) { take(mine); return; }
+  if (asking) return;
+  asking = true;
+  askSnapshots().then(all => fleet && take(all), error => state(String(error.message || error), "off")).finally(() => { asking = false; });
+}
+
+// Counters grow between two snapshots of the same nodes, and no others.
+const answered = s => String(s && s.fleet ? s.fleet.answered : "");
+function take(next) {
+  if (anew) series.clear();
+  previous = anew || answered(snap) !== answered(next) ? null : snap;
+  anew = false;
+  snap = next;
   for (const p of snap.pools) rememberPool(p);
-  setText($("about"), `${snap.version}, up ${age(snap.uptime_s)}, generation ${snap.generation}${snap.draining ? ", draining" : ""}`);
+  if (snap.fleet) setText($("about"), `${snap.fleet.answered.length} of ${snap.fleet.of} nodes, asked by ${own}`);
+  else setText($("about"), `${snap.version}, up ${age(snap.uptime_s)}, generation ${snap.generation}${snap.draining ? ", draining" : ""}`);
   document.title = (snap.problems.length ? `(${snap.problems.length}) ` : "") + "weir";
   putVerdicts();
   putTiles();
   putPools();
   putEvents().catch(() => {});
-  if (!previous) { recall().catch(() => {}); follow(); }
+  if (!previous && !fleet) recall().catch(() => {});
+  if (!previous) follow();
   if (chosen && Math.floor(snap.uptime_s) % (tab === "latency" ? 2 : 5) === 0) putDetail();
 }
 
@@ -729,6 +864,7 @@ document.addEventListener("keydown", e => {
   act();
 });
 $("filter").addEventListener("input", () => snap && putPools());
+$("fleet").addEventListener("click", () => allNodes(!fleet));
 $("theme").addEventListener("click", nextTheme);
 $("help").addEventListener("click", e => toggle("keys", e.currentTarget));
 // Without a token to be had the form would lead nowhere: it says how there can be one.

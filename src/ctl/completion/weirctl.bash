@@ -12,7 +12,7 @@ _weirctl_names() {
 }
 
 _weirctl() {
-	local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command='' i
+	local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command='' i n=0
 	local socket=() words=''
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		case ${COMP_WORDS[i]} in
@@ -22,7 +22,10 @@ _weirctl() {
 			;;
 		--nodes | --token-file | --password-file) i=$((i + 1)) ;;
 		-*) ;;
-		*) command=${command:-${COMP_WORDS[i]}} ;;
+		*)
+			command=${command:-${COMP_WORDS[i]}}
+			n=$((n + 1))
+			;;
 		esac
 	done
 	case $before in
@@ -42,7 +45,8 @@ _weirctl() {
 			--nodes --all --token-file --password-file' ;;
 		*:) words=$(_weirctl_commands) ;;
 		*:drain | *:maintenance | *:enable | *:weight | *:remove) words=$(_weirctl_names backends) ;;
-		*:histogram | *:history) words="$(_weirctl_names pools) $(_weirctl_names backends)" ;;
+		*:histogram | *:history | *:reset) words="$(_weirctl_names pools) $(_weirctl_names backends)" ;;
+		*:mark) [ "$n" -eq 1 ] || words="$(_weirctl_names pools) $(_weirctl_names backends)" ;;
 		*:backends | *:scaling | *:slow | *:add) words=$(_weirctl_names pools) ;;
 		esac
 		;;

@@ -29,6 +29,12 @@ function __weirctl_needs_argument
     test (count $words) -eq 1; and contains -- $words[1] $argv
 end
 
+# Whether it is mark and has its name.
+function __weirctl_marks
+    set -l words (__weirctl_words)
+    test (count $words) -eq 2; and test $words[1] = mark
+end
+
 # The socket that the line names, if any.
 function __weirctl_socket
     set -l words (commandline -opc)
@@ -51,7 +57,8 @@ end
 complete -c weirctl -f
 complete -c weirctl -n __weirctl_needs_command -a '(__weirctl_commands)'
 complete -c weirctl -n '__weirctl_needs_argument drain maintenance enable weight remove' -a '(__weirctl_names backends)'
-complete -c weirctl -n '__weirctl_needs_argument histogram history' -a '(__weirctl_names pools; __weirctl_names backends)'
+complete -c weirctl -n '__weirctl_needs_argument histogram history reset' -a '(__weirctl_names pools; __weirctl_names backends)'
+complete -c weirctl -n __weirctl_marks -a '(__weirctl_names pools; __weirctl_names backends)'
 complete -c weirctl -n '__weirctl_needs_argument backends scaling slow add' -a '(__weirctl_names pools)'
 complete -c weirctl -s s -l socket -r -F -d 'status socket of weir'
 complete -c weirctl -l nodes -x -a shared -d 'ask all of these'

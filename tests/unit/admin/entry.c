@@ -58,7 +58,7 @@ static void teardown(void)
 	loop_read_mail(&f.loop);
 	passwords_fini();
 	str_fini(&out);
-	cr_assert_eq(f.api.n_passwords, 0);
+	cr_assert(list_is_empty(&f.api.passwords));
 	fixture_fini(&f);
 }
 
@@ -117,16 +117,16 @@ Test(admin_entry, who_says_nothing_is_asked_but_probes_are_answered)
 	answered(401, CHALLENGE);
 	put("GET /v1/status HTTP/1.1\r\nHost: evil.example\r\n\r\n");
 	answered(403, NULL);
-	cr_assert_eq(f.api.n_passwords, 0);
+	cr_assert(list_is_empty(&f.api.passwords));
 }
 
 Test(admin_entry, a_password_is_checked_and_then_remembered)
 {
 	put(GET("/v1/status", RIGHT) GET("/livez", ""));
-	cr_assert_eq(f.api.n_passwords, 1);
+	cr_assert(!list_is_empty(&f.api.passwords));
 	wait_for_answer();
 	cr_assert_eq(n_ready, 1);
-	cr_assert_eq(f.api.n_passwords, 0);
+	cr_assert(list_is_empty(&f.api.passwords));
 	answered(200, NULL);
 	put("");
 	answered(200, NULL); /* what was behind it */
@@ -174,12 +174,30 @@ Test(admin_entry, a_body_waits_with_its_head)
 
 Test(admin_entry, no_more_than_some_wait)
 {
-	f.api.n_passwords = PASSWORDS_ASKING;
+	struct entry_wait others[PASSWORDS_ASKING] = {0};
+	for (unsigned i = 0; i < PASSWORDS_ASKING; i++) {
+		others[i].peer.ip[0] = (uint8_t)(i / 4 + 1);
+		list_push_back(&f.api.passwords, &others[i].link);
+	}
 	put(GET("/v1/status", RIGHT));
 	answered(503, "\r\nRetry-After: 1\r\n");
 	put(GET("/v1/status", TOKEN));
 	answered(200, NULL);
-	f.api.n_passwords = 0;
+	list_init(&f.api.passwords);
+}
+
+Test(admin_entry, nor_more_than_a_quarter_of_one_client)
+{
+	struct entry_wait others[PASSWORDS_ASKING / 4] = {0};
+	for (unsigned i = 0; i < PASSWORDS_ASKING / 4; i++)
+		list_push_back(&f.api.passwords, &others[i].link);
+	put(GET("/v1/status", RIGHT));
+	answered(503, "\r\nRetry-After: 1\r\n");
+	others[0].peer.ip[0] = 1;
+	put(GET("/v1/status", RIGHT));
+	wait_for_answer();
+	answered(200, NULL);
+	list_init(&f.api.passwords);
 }
 
 Test(admin_entry, in_a_place_of_probes_nobody_waits)
@@ -193,14 +211,37 @@ Test(admin_entry, in_a_place_of_probes_nobody_waits)
 Test(admin_entry, who_leaves_meanwhile_is_forgotten)
 {
 	put(GET("/v1/status", RIGHT));
-	cr_assert_eq(f.api.n_passwords, 1);
+	cr_assert(!list_is_empty(&f.api.passwords));
 	session_fini(&s);
-	cr_assert_eq(f.api.n_passwords, 0);
+	cr_assert(list_is_empty(&f.api.passwords));
 	session_init(&s, &f.api, false);
 	put(GET("/v1/status", STRANGER)); /* behind the other one */
 	wait_for_answer();
 	answered(401, CHALLENGE);
 	cr_assert_eq(n_ready, 0);
+}
+
+Test(admin_entry, who_waits_while_another_process_takes_over_is_told)
+{
+	put(GET("/v1/status", RIGHT));
+	cr_assert(session_leave(&s));
+	cr_assert(list_is_empty(&f.api.passwords));
+	session_take(&s, &out);
+	answered(503, "\r\nRetry-After: 1\r\n");
+	cr_assert_eq(s.state, SESSION_CLOSING);
+	cr_assert(!session_leave(&s), "once");
+}
+
+Test(admin_entry, nor_does_it_hang_whose_password_is_known_by_then)
+{
+	put("HEAD /v1/status HTTP/1.1\r\nHost: w\r\n" RIGHT "\r\n");
+	while (s.state == SESSION_WAITING)
+		ev_run(f.loop.ev, EVRUN_ONCE);
+	cr_assert_eq(s.state, SESSION_KNOWN);
+	cr_assert(session_leave(&s));
+	session_take(&s, &out);
+	cr_assert(view_starts(str_as_view(&out), VIEW("HTTP/1.1 503 ")));
+	cr_assert(view_ends(str_as_view(&out), VIEW("\r\n\r\n")), "HEAD has no body");
 }
 
 Test(admin_entry, the_unix_socket_asks_nobody)

@@ -166,7 +166,7 @@ Test(file, a_directory_where_everybody_writes_is_made_for_us_alone)
 	cr_assert_eq(file_make_directory(path, &why), ERR_OK, "%s", why.ptr);
 	cr_assert(!stat("all/ours", &st) && (st.st_mode & 0777) == 0700);
 	cr_assert_eq(file_make_directory(path, &why), ERR_OK, "%s", why.ptr);
-	snprintf(path, sizeof(path), "%s/new/socket", folder);
+	snprintf(path, sizeof(path), "%s/new//socket", folder);
 	cr_assert_eq(file_make_directory(path, &why), ERR_OK, "%s", why.ptr);
 	cr_assert(!stat("new", &st) && (st.st_mode & 0777 & ~022) == 0755);
 	if (geteuid() == 0 && chown("all/his", 65534, 65534) == 0) {
@@ -175,4 +175,48 @@ Test(file, a_directory_where_everybody_writes_is_made_for_us_alone)
 		cr_assert(strstr(why.ptr, "belongs to somebody else"));
 	}
 	str_fini(&why);
+}
+
+/* The directory was the user's, and he has put a link in its place. */
+Test(file, root_writes_and_makes_nothing_behind_a_link_of_others)
+{
+	struct str why = STR_INIT;
+	struct stat st;
+	char path[128];
+	if (geteuid() != 0)
+		cr_skip_test("others follow their own links");
+	cr_assert(!mkdir("his", 0755) && !chown("his", 65534, 65534) && !mkdir("secret", 0700) &&
+		  !symlink("../secret", "his/state"));
+	put_file("secret/kept", "kept");
+	cr_assert_neq(file_replace("his/state", "new", VIEW("x")), 0);
+	cr_assert_neq(file_replace("his/state", "kept", VIEW("x")), 0);
+	file_remove("his/state/kept");
+	snprintf(path, sizeof(path), "%s/his/state/made/socket", folder);
+	cr_assert_neq(file_make_directory(path, &why), ERR_OK);
+	cr_assert(lstat("secret/new", &st) && lstat("secret/made", &st) &&
+		  !lstat("secret/kept", &st));
+	cr_assert_eq(st.st_size, 4);
+	cr_assert_eq(file_replace("his", "new", VIEW("x")), 0,
+		     "a directory of his is where it says");
+	cr_assert(!lstat("his/new", &st) && st.st_size == 1 && (st.st_mode & 0777) == 0600);
+	file_remove("his/new");
+	cr_assert(lstat("his/new", &st) != 0);
+	str_fini(&why);
+}
+
+/* As /var/run is one, with a directory of the user's behind it. */
+Test(file, root_goes_by_a_link_that_is_its_own)
+{
+	char path[128];
+	struct stat st;
+	if (geteuid() != 0)
+		cr_skip_test("others follow their own links");
+	cr_assert(!mkdir("run", 0755) && !symlink("run", "var") && !mkdir("run/his", 0755) &&
+		  !chown("run/his", 65534, 65534) && !symlink("../run", "run/his/link"));
+	cr_assert_eq(file_replace("var/his", "new", VIEW("x")), 0);
+	cr_assert(!lstat("run/his/new", &st));
+	snprintf(path, sizeof(path), "%s/var/his/new", folder);
+	file_remove(path);
+	cr_assert(lstat("run/his/new", &st) != 0);
+	cr_assert_neq(file_replace("var/his/link", "new", VIEW("x")), 0, "this one may change");
 }

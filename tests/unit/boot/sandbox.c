@@ -7,6 +7,7 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -14,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
@@ -191,6 +193,20 @@ static bool signals_a_thread_of_another(void)
 	return syscall(SYS_tgkill, getppid(), getppid(), 0) == 0;
 }
 
+/* A descriptor may send its owner any signal, KILL as well. */
+static bool has_a_descriptor_signal_another(void)
+{
+	return fcntl(listening, F_SETOWN, getppid()) == 0 ||
+	       fcntl(listening, F_SETSIG, SIGKILL) == 0;
+}
+
+static bool has_a_socket_signal_another(void)
+{
+	pid_t other = getppid();
+	int on = 1;
+	return ioctl(listening, FIOSETOWN, &other) == 0 || ioctl(listening, FIOASYNC, &on) == 0;
+}
+
 static bool has_io_uring(void)
 {
 	return syscall(SYS_io_uring_setup, 1, NULL) >= 0 || errno != EPERM;
@@ -232,6 +248,8 @@ static const struct trial hostile[] = {
     {"reads another", reads_another, SANDBOX_SECCOMP},
     {"kills another", kills_another, SANDBOX_SECCOMP},
     {"signals a thread of another", signals_a_thread_of_another, SANDBOX_SECCOMP},
+    {"has a descriptor signal another", has_a_descriptor_signal_another, SANDBOX_SECCOMP},
+    {"has a socket signal another", has_a_socket_signal_another, SANDBOX_SECCOMP},
     {"has io_uring", has_io_uring, SANDBOX_SECCOMP},
     {"leaves by namespace", leaves_by_namespace, SANDBOX_SECCOMP},
     {"changes its privileges", changes_its_privileges, SANDBOX_SECCOMP},
@@ -268,6 +286,17 @@ static bool waits(void)
 	int fd = epoll_create1(EPOLL_CLOEXEC);
 	bool ok = fd >= 0 && epoll_ctl(fd, EPOLL_CTL_ADD, listening, &event) == 0 &&
 		  epoll_wait(fd, &event, 1, 0) >= 0;
+	opened(fd);
+	return ok;
+}
+
+static bool handles_descriptors(void)
+{
+	int n, fd = fcntl(listening, F_DUPFD_CLOEXEC, 0);
+	bool ok = fd >= 0 && fcntl(fd, F_SETFL, fcntl(fd, F_GETFL)) == 0 &&
+		  fcntl(fd, F_SETFD, FD_CLOEXEC) == 0 &&
+		  (ioctl(fd, SIOCOUTQ, &n) == 0 || errno != EPERM) &&
+		  (ioctl(fd, FIONREAD, &n) == 0 || errno != EPERM);
 	opened(fd);
 	return ok;
 }
@@ -355,6 +384,7 @@ static const struct trial needed[] = {
     {"connects and accepts", connects_and_accepts, 0},
     {"has pipes", has_pipes, 0},
     {"waits", waits, 0},
+    {"handles descriptors", handles_descriptors, 0},
     {"has memory", has_memory, 0},
     {"has chance", has_chance, 0},
     {"reads authorities", reads_authorities, 0},

@@ -56,6 +56,8 @@ const struct mistake mistakes[] = {
     {BASE "worker: 1\n", 3, 1, "unknown key 'worker' did you mean 'workers'?", true},
     {BASE "owrkers: 1\n", 3, 1, "did you mean 'workers'?", true},
     {BASE "something: 1\n", 3, 1, "unknown key 'something'", true},
+    {BASE "redirect: {to: /}\n", 3, 1,
+     "unknown key 'redirect' it is written as 'routes[].redirect'", true},
     {BASE "log: {access: {formt: json}}\n", 3, 16,
      "unknown key 'formt' in log.access did you mean 'format'?", true},
     {BACKEND("{address: 10.0.0.1:80, wieght: 3}"), 5, 32,
@@ -343,10 +345,12 @@ const struct mistake mistakes[] = {
      "copy", false},
     {BASE "status: {bind: '127.0.0.1:1', auth: {forward: {pool: app, timeout: 1h}}}\n", 3, 68,
      "timeout", false},
-    {IN_POOL("tls: {}") "status: {bind: '127.0.0.1:1', auth: {forward: {pool: app}}}\n", 6, 54,
-     "is asked over plain HTTP/1.1", false},
+    {IN_POOL("protocol: h2") "status: {bind: '127.0.0.1:1', auth: {forward: {pool: app}}}\n", 6, 54,
+     "is asked over HTTP/1.1", false},
     {IN_POOL("send_proxy: v2") "status: {bind: '127.0.0.1:1', auth: {forward: {pool: app}}}\n", 6,
-     54, "is asked over plain HTTP/1.1", false},
+     54, "is asked over HTTP/1.1", false},
+    {"listeners: [{bind: '0.0.0.0:${WEIR_UNSET}'}]\npools: {app: {backends: [10.0.0.1:80]}}\n", 1,
+     29, "${WEIR_UNSET}: the environment has neither", false},
 };
 
 const size_t n_mistakes = sizeof(mistakes) / sizeof(mistakes[0]);

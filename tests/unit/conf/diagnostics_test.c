@@ -190,6 +190,57 @@ Test(conf_diagnostics, doubtful_values_are_warned_about)
 	conf_diags_fini(&diags);
 }
 
+/* Of a configuration whose routes or status are `what`, in lines from 7 on. */
+static void expect_misfit(const char *what, unsigned column, const char *fragment)
+{
+	struct conf_diags diags;
+	char yaml[512];
+	snprintf(yaml, sizeof(yaml),
+		 "listeners: [{bind: 0.0.0.0:80}]\n"
+		 "pools:\n"
+		 "  app: {backends: [10.0.0.1:80]}\n"
+		 "  next: {backends: [10.0.0.1:81]}\n"
+		 "  pins: {backends: [10.0.0.1:82], sticky: {learn: sid}}\n"
+		 "%s\n",
+		 what);
+	struct conf *conf = load(yaml, &diags);
+	cr_assert_not_null(conf, "%s", yaml);
+	cr_assert_eq(diags.n, fragment ? 1 : 0, "%zu diagnostics: %s", diags.n, yaml);
+	if (fragment) {
+		const struct conf_diag *d = &diags.rows[0];
+		cr_expect(d->severity == CONF_WARNING && d->line == 7 && d->column == column,
+			  "%u:%u: %s", d->line, d->column, yaml);
+		cr_expect(strstr(d->message, fragment) != NULL, "'%s'", d->message);
+	}
+	conf_free(conf);
+	conf_diags_fini(&diags);
+}
+
+Test(conf_diagnostics, what_does_not_go_together_is_warned_about)
+{
+	expect_misfit("routes:\n  - {pool: app, auth: {forward: {pool: pins}}}", 40,
+		      "without 'sticky'");
+	expect_misfit("status:\n  {bind: 127.0.0.1:9, auth: {forward: {pool: pins}}}\n"
+		      "routes: [{pool: app}]",
+		      46, "without 'sticky'");
+	expect_misfit("routes:\n  - {pool: app, mirror: {pool: app}}", 32,
+		      "another pool than 'app'");
+	expect_misfit("routes:\n  - {split: {app: 9, next: 1}, mirror: {pool: next}}", 47,
+		      "whose backends get such requests twice");
+	expect_misfit("routes:\n  - {pool: app, mirror: {pool: next, share: 0%}}", 45,
+		      "such as 1%");
+	expect_misfit("routes:\n  - {pool: app, auth: {forward: {pool: app}},"
+		      " mirror: {pool: next, share: 1%}}",
+		      0, NULL);
+	expect_misfit("routes:\n  - {pool: app, auth: {forward: {pool: next, copy: [X-U]}}, "
+		      "rate_limit: [{key: 'header:x-u', rate: 1/s}]}",
+		      74, "counted before the auth service");
+	expect_misfit("routes:\n  - {pool: app, auth: {forward: {pool: next, copy: [X-U]}}, "
+		      "match: {header: {x-u: a}}}",
+		      77, "chosen before the auth service");
+	expect_misfit("routes:\n  - {split: {app: 9, next: 0}, mirror: {pool: next}}", 0, NULL);
+}
+
 /* What is said about a route that answers 403 before one that leads to a pool. */
 static void expect_way(const char *listener, const char *match, const char *way)
 {

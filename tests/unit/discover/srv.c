@@ -6,6 +6,8 @@
 
 #include "discover/srv.h"
 
+#define ROWS 16
+
 /* One question for _http._tcp.a.b, a CNAME that is passed over, two SRV records: the first names
  * its target in full, the second points into the question. */
 static const unsigned char good[] = {
@@ -22,7 +24,7 @@ static const unsigned char good[] = {
 
 Test(srv, records)
 {
-	struct srv_record r[SRV_MAX];
+	struct srv_record r[ROWS];
 	uint32_t ttl;
 	cr_assert_eq(srv_parse(good, sizeof(good), r, &ttl), 2);
 	cr_expect_eq(ttl, 60);
@@ -34,7 +36,7 @@ Test(srv, records)
 
 Test(srv, cut_anywhere_is_malformed)
 {
-	struct srv_record r[SRV_MAX];
+	struct srv_record r[ROWS];
 	uint32_t ttl;
 	for (size_t len = 0; len < sizeof(good); len++) {
 		unsigned char *copy = malloc(len + 1); /* so that ASan sees a read too far */
@@ -46,13 +48,14 @@ Test(srv, cut_anywhere_is_malformed)
 
 Test(srv, every_byte_changed_ends)
 {
-	struct srv_record r[SRV_MAX];
+	struct srv_record r[ROWS];
 	unsigned char bad[sizeof(good)];
 	uint32_t ttl;
 	for (size_t i = 0; i < sizeof(good); i++)
 		for (unsigned b = 0; b < 256; b++) {
 			memcpy(bad, good, sizeof(good));
 			bad[i] = (unsigned char)b;
+			cr_assert(srv_most(bad, sizeof(bad)) <= ROWS);
 			int n = srv_parse(bad, sizeof(bad), r, &ttl);
 			cr_assert(n >= -1 && n <= 3);
 			for (int k = 0; k < n; k++)
@@ -82,18 +85,45 @@ Test(srv, names_that_point_at_each_other)
 				33,
 				0,
 				1};
-	struct srv_record r[SRV_MAX];
+	struct srv_record r[ROWS];
 	uint32_t ttl;
 	cr_expect_eq(srv_parse(loop, sizeof(loop), r, &ttl), -1);
 }
 
 Test(srv, a_target_that_is_no_host)
 {
-	struct srv_record r[SRV_MAX];
+	struct srv_record r[ROWS];
 	unsigned char bad[sizeof(good)];
 	uint32_t ttl;
 	memcpy(bad, good, sizeof(good));
 	unsigned char *w = memchr(bad + 40, 'w', sizeof(bad) - 40);
 	*w = '\n';
 	cr_expect_eq(srv_parse(bad, sizeof(bad), r, &ttl), -1);
+}
+
+/* As many as 64 KiB can have, and one that is cut: room is made for what fits, not for what is
+ * claimed. */
+Test(srv, a_whole_message_of_them)
+{
+	enum { HEAD = 12, RECORD = 18, N = (65535 - HEAD) / RECORD };
+	static const unsigned char record[RECORD] = {0, 0, 33, 0, 1, 0, 0, 0,  9,
+						     0, 7, 0,  1, 0, 2, 0, 80, 0};
+	size_t len = HEAD + N * RECORD;
+	unsigned char *msg = calloc(1, len);
+	uint32_t ttl;
+	for (size_t i = 0; i < N; i++)
+		memcpy(msg + HEAD + i * RECORD, record, RECORD);
+	msg[6] = N >> 8;
+	msg[7] = N & 0xff;
+	cr_assert_eq(srv_most(msg, len), N);
+	struct srv_record *r = calloc(N, sizeof(*r));
+	cr_assert_eq(srv_parse(msg, len, r, &ttl), N);
+	cr_expect(r[N - 1].port == 80 && r[N - 1].weight == 2 && !r[N - 1].target[0]);
+	free(r);
+	msg[6] = msg[7] = 0xff;
+	r = calloc(srv_most(msg, len), sizeof(*r));
+	cr_assert_eq(srv_parse(msg, len, r, &ttl), -1);
+	free(r);
+	cr_assert_eq(srv_most(msg, 11), 0);
+	free(msg);
 }

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* The client against a peer that the test plays byte by byte, on one loop. */
 #include <criterion/criterion.h>
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -22,7 +26,60 @@ static struct world {
 	char why[200], body[4096], etag[32];
 	struct fetch *cancel_in_piece;
 	bool begin_in_done;
+	unsigned n_addrs; /* that a name has; 0: as the system says */
 } w;
+
+/* Those of the system, but where a test says how often a name leads to the peer. */
+int getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
+		struct addrinfo **out)
+{
+	static struct sockaddr_in here = {.sin_family = AF_INET};
+	static struct addrinfo all[2];
+	int (*real)(const char *, const char *, const struct addrinfo *, struct addrinfo **) =
+	    dlsym(RTLD_NEXT, "getaddrinfo");
+	if (!w.n_addrs)
+		return real(name, service, hints, out);
+	here.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	for (unsigned i = 0; i < w.n_addrs; i++)
+		all[i] = (struct addrinfo){.ai_family = AF_INET,
+					   .ai_addr = (struct sockaddr *)&here,
+					   .ai_addrlen = sizeof(here),
+					   .ai_next = i + 1 < w.n_addrs ? &all[i + 1] : NULL};
+	*out = all;
+	return 0;
+}
+
+void freeaddrinfo(struct addrinfo *all)
+{
+	void (*real)(struct addrinfo *) = dlsym(RTLD_NEXT, "freeaddrinfo");
+	if (!w.n_addrs)
+		real(all);
+}
+
+#define FAR_MAX 200
+
+/* Other ends of connections that are not there before the test lets them. */
+static int far[FAR_MAX];
+static unsigned n_far;
+static bool is_far;
+
+int connect(int fd, const struct sockaddr *to, socklen_t len)
+{
+	static const char junk[4096];
+	int (*real)(int, const struct sockaddr *, socklen_t) = dlsym(RTLD_NEXT, "connect");
+	int pair[2], least = 1;
+	if (!is_far)
+		return real(fd, to, len);
+	cr_assert(n_far < FAR_MAX && socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
+	setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &least, sizeof(least));
+	while (send(pair[0], junk, sizeof(junk), MSG_DONTWAIT) > 0)
+		;
+	cr_assert(dup3(pair[0], fd, O_CLOEXEC) == fd && fcntl(fd, F_SETFL, O_NONBLOCK) == 0);
+	close(pair[0]);
+	far[n_far++] = pair[1];
+	errno = EINPROGRESS;
+	return -1;
+}
 
 static const struct fetch_request standard;
 
@@ -277,6 +334,36 @@ Test(fetch, a_connection_is_kept_and_used_again)
 	cr_expect_eq(w.f.n_kept, 0);
 }
 
+Test(fetch, a_line_is_kept_for_one_alone)
+{
+	struct fetch_line mine = {NULL};
+	struct fetch_request req = standard;
+	req.keep = true;
+	req.line = &mine;
+	req.send_proxy = 1;
+	for (int i = 0; i < 2; i++) {
+		begin(req);
+		const char *heard = hear(i == 0);
+		cr_expect_eq(strncmp(heard, "PROXY UNKNOWN\r\nGET ", 19) == 0, i == 0, "%s", heard);
+		say("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+		until(&w.n_done, (unsigned)i + 1);
+		cr_expect(mine.conn && w.f.n_kept == 0);
+	}
+	fetch_line_drop(&mine);
+	cr_expect_null(mine.conn);
+	begin(req);
+	hear(true);
+	say("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+	until(&w.n_done, 3);
+	/* the peer closes it */
+	shutdown(w.peer, SHUT_RDWR);
+	for (int i = 0; i < 1000 && mine.conn; i++) {
+		turn();
+		usleep(1000);
+	}
+	cr_expect_null(mine.conn);
+}
+
 Test(fetch, what_nobody_asked_closes_a_kept_connection)
 {
 	struct fetch_request req = standard;
@@ -329,6 +416,7 @@ Test(fetch, more_than_may_be_is_refused)
 	say(head);
 	until(&w.n_done, 3);
 	cr_expect_eq(w.end, FETCH_TOO_LONG);
+	cr_expect_str_eq(w.why, "the head of the answer is too long");
 	free(head);
 }
 
@@ -365,6 +453,52 @@ Test(fetch, deadlines)
 	until(&w.n_done, 2);
 	cr_expect_eq(w.end, FETCH_SILENCE);
 	cr_expect_str_eq(w.why, "nothing was heard for 20 ms");
+}
+
+/* A peer that takes connections and says nothing, at two addresses. */
+Test(fetch, no_address_has_longer_than_all_of_it)
+{
+	struct str why = STR_INIT;
+	struct fetch_request req = standard;
+	req.tls = fetch_tls_new(&w.f, &(struct fetch_tls_options){.trust_all = true}, &why);
+	cr_assert(req.tls);
+	w.n_addrs = 2;
+	snprintf(w.url, sizeof(w.url), "https://two.test:%u/", w.port);
+	/* the first address is given up */
+	req.connect_us = 20000;
+	begin(req);
+	until(&w.n_done, 1);
+	cr_expect_eq(w.end, FETCH_FAILED);
+	cr_expect_str_eq(w.why, "connect failed: no connection in time");
+	/* there is not so much time for the second */
+	req.connect_us = 60000;
+	req.timeout_us = 100000;
+	begin(req);
+	until(&w.n_done, 2);
+	cr_expect_eq(w.end, FETCH_TIMEOUT);
+	tls_client_put(req.tls);
+}
+
+/* Backends are asked for their load, however many of them do not answer. */
+Test(fetch, everybody_hears_a_proxy_header_first)
+{
+	struct fetch_request req = standard;
+	req.send_proxy = 1;
+	is_far = true;
+	for (int i = 0; i < FAR_MAX; i++)
+		begin(req);
+	until(&n_far, FAR_MAX);
+	for (int i = 0; i < FAR_MAX; i++) {
+		static char text[1 << 20];
+		size_t len = 0;
+		for (int k = 0; k < 2000 && !memmem(text, len, "\r\n\r\n", 4); k++) {
+			ssize_t n = recv(far[i], text + len, sizeof(text) - len, MSG_DONTWAIT);
+			len += n > 0 ? (size_t)n : 0;
+			turn();
+		}
+		cr_assert(memmem(text, len, "PROXY UNKNOWN\r\nGET ", 19), "%d", i);
+		close(far[i]);
+	}
 }
 
 Test(fetch, what_cannot_begin_comes_to_done)

@@ -23,6 +23,8 @@ Test(offenders, the_worst_come_first)
 	cr_expect_eq(rows[0].refused, 3000);
 	cr_expect(view_eq(view_of(rows[1].text, rows[1].text_len), VIEW("second")));
 	cr_expect_eq(rows[0].last_us, 2999);
+	for (size_t i = 2; i < n; i++)
+		cr_expect_eq(rows[i].refused, 1, "it took nothing over");
 }
 
 Test(offenders, long_texts_are_cut)

@@ -16,7 +16,7 @@ static struct mirror_view view;
 
 static void setup(void)
 {
-	pairs = aligned_alloc(WEIR_CACHE_LINE, sizeof(*pairs));
+	pairs = calloc(1, sizeof(*pairs));
 	pairs_clear(pairs, 1);
 }
 

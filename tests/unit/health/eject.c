@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Ejections, trials and what comes after, by a clock of the test's own. */
 #include <criterion/criterion.h>
+#include <string.h>
 
 #include "../pool/world.h"
 #include "health/target.h"
@@ -15,6 +16,7 @@ static struct loop watcher;
 static struct health *health;
 static unsigned n_changed, n_noted, n_looked;
 static bool broken; /* the faults are about connections */
+static bool asleep; /* a worker, which looks at nothing */
 
 static void on_changed(void *ctx, struct backend *b, const struct health_change *change)
 {
@@ -39,6 +41,18 @@ static void on_look(void *ctx)
 	n_looked++;
 }
 
+static uint64_t said(void *ctx)
+{
+	(void)ctx;
+	return n_looked;
+}
+
+static uint64_t seen(void *ctx)
+{
+	(void)ctx;
+	return asleep ? 0 : n_looked;
+}
+
 static void follow_pools(uint32_t n)
 {
 	struct health_clients *clients = health_clients_new(health, &gen.pool, n);
@@ -53,10 +67,14 @@ static void follow(void)
 
 static void begin(size_t n, double max_ejected)
 {
-	static const struct health_host host = {
-	    .changed = on_changed, .noted = on_noted, .look = on_look, .loop = &watcher};
+	static const struct health_host host = {.changed = on_changed,
+						.noted = on_noted,
+						.look = on_look,
+						.said = said,
+						.seen = seen,
+						.loop = &watcher};
 	n_changed = n_noted = n_looked = 0;
-	broken = false;
+	broken = asleep = false;
 	world_init(&world, 1, n);
 	world.conf.slow_start_us = 60 * S;
 	world.conf.outlier = (struct conf_outlier){
@@ -321,6 +339,25 @@ Test(eject, late_faults_do_not_open_the_gate_of_one_just_ejected)
 	end();
 }
 
+Test(eject, the_gate_is_shut_until_all_workers_pass_it_over)
+{
+	begin(4, 0.3);
+	asleep = true;
+	fail(0, 5, false);
+	read_mail();
+	pass(3 * S);
+	fail(0, 5, false);
+	read_mail();
+	cr_assert_eq(trial_of(0), TRIAL_CLOSED, "a worker would ask it still");
+	asleep = false;
+	pass(S);
+	cr_assert_eq(trial_of(0), TRIAL_OFF, "panic may want it");
+	asleep = true;
+	pass(30 * S + 5 * S);
+	cr_assert(!is_ejected(0), "its time is over whatever they know");
+	end();
+}
+
 /* A good row between the fifth fault and the letter: nothing is left of it. */
 Test(eject, a_success_before_the_letter_is_read)
 {
@@ -412,5 +449,68 @@ Test(eject, a_target_made_anew_answers_for_nothing_that_was_before)
 			      backend(0)->health->eject_reason);
 	}
 	cr_expect_not(atomic_load(&gen.pool.state->watched));
+	end();
+}
+
+/* What the other answered before it was there says nothing of it. */
+Test(eject, who_comes_is_compared_from_then_on)
+{
+	begin(2, 0.5);
+	world.conf.outlier.odd = true;
+	follow();
+	answer(0, ANSWER_404, 20);
+	answer(1, ANSWER_full, 1000);
+	pass(S);
+	health_set_admin(health, backend(1), BACKEND_maintenance, "by the test");
+	answer(0, ANSWER_full, 190);
+	pass(5 * S);
+	health_set_admin(health, backend(1), BACKEND_up, "by the test");
+	for (unsigned k = 0; k < 8; k++) {
+		answer(0, ANSWER_404, 4);
+		answer(1, ANSWER_404, 4);
+		pass(S / 10);
+		cr_assert_not(is_ejected(1), "after %u: %s", k, backend(1)->health->eject_reason);
+	}
+	cr_expect(atomic_load(&gen.pool.state->watched));
+	end();
+}
+
+/* Looks in which the first draws nearly all, and gives this type; the others another. */
+static void draw(enum answer_type first, enum answer_type others, unsigned looks)
+{
+	for (unsigned k = 0; k < looks && !is_ejected(0); k++) {
+		for (uint32_t i = 0; i < 4; i++) {
+			uint32_t n = i ? 2 : 500;
+			struct odd_strata *strata = atomic_load(&backend(i)->local[0]->odd.strata);
+			answer(i, ANSWER_1k, n);
+			if (strata)
+				atomic_fetch_add(&strata->n[0][i ? others : first], n);
+		}
+		pass(S / 10);
+	}
+}
+
+/* Another type for the same is known as soon as one draws the requests of the others for it. */
+Test(eject, out_for_a_type_and_back_when_the_others_come_to_give_it)
+{
+	begin(4, 0.4);
+	world.conf.outlier.odd = true;
+	follow();
+	draw(ANSWER_TYPE_json, ANSWER_TYPE_json, 100);
+	cr_assert_not(is_ejected(0), "it is only faster");
+	draw(ANSWER_TYPE_html, ANSWER_TYPE_json, 100);
+	cr_assert(is_ejected(0));
+	cr_assert(strstr(backend(0)->health->eject_reason, "answers 2xx of HTML to "));
+	for (unsigned k = 0; k < 200 && is_ejected(0); k++) {
+		for (uint32_t i = 1; i < 4; i++) {
+			struct odd_strata *strata = atomic_load(&backend(i)->local[0]->odd.strata);
+			answer(i, ANSWER_1k, 50);
+			atomic_fetch_add(
+			    &strata->n[0][k < 100 ? ANSWER_TYPE_json : ANSWER_TYPE_html], 50);
+		}
+		pass(S / 10);
+		cr_assert(k >= 100 || is_ejected(0), "they still give what they gave");
+	}
+	cr_expect_not(is_ejected(0), "it was what is asked");
 	end();
 }

@@ -37,3 +37,24 @@ Test(http_field, cgi_makes_the_same_variable)
 	cr_assert_not(field_same(VIEW("X-Real"), VIEW("X-Real-")));
 	cr_assert_not(field_same(VIEW("X+Real"), VIEW("X-Real")));
 }
+
+Test(http_field, what_an_auth_service_is_not_told)
+{
+	static const char *const not_told[] = {"content-length", "Content_Length", "If-Range",
+					       "UPGRADE", "x-forwarded-uri"};
+	static const char *const told[] = {"Cookie", "Host", "X-Forwarded-For", "If-Rangers", ""};
+	for (size_t i = 0; i < sizeof(not_told) / sizeof(*not_told); i++)
+		cr_expect(field_is_of_request(view_str(not_told[i])), "%s", not_told[i]);
+	for (size_t i = 0; i < sizeof(told) / sizeof(*told); i++)
+		cr_expect(!field_is_of_request(view_str(told[i])), "%s", told[i]);
+}
+
+Test(http_field, what_of_its_answer_is_for_clients)
+{
+	struct header h = {.name = VIEW("set-cookie")};
+	cr_expect(field_is_for_client(&h));
+	h.drop = true;
+	cr_expect(!field_is_for_client(&h));
+	h = (struct header){.name = VIEW("Content-Length")};
+	cr_expect(!field_is_for_client(&h));
+}

@@ -141,6 +141,25 @@ Test(http_message, reasons)
 	cr_assert_str_eq(status_reason(4000000000u), "");
 }
 
+/* The registry: whatever is in it has a phrase of its own, and nothing else has one. */
+Test(http_message, reasons_of_the_registry)
+{
+	static const struct {
+		unsigned first, last;
+	} registered[] = {{100, 103}, {200, 208}, {226, 226}, {300, 305}, {307, 308}, {400, 417},
+			  {421, 426}, {428, 429}, {431, 431}, {451, 451}, {500, 508}, {511, 511}};
+	size_t at = 0;
+	for (unsigned status = 0; status < 1000; status++) {
+		while (at < ARRAY_LEN(registered) && status > registered[at].last)
+			at++;
+		bool known = at < ARRAY_LEN(registered) && status >= registered[at].first;
+		cr_assert(known == (*status_reason(status) != '\0'), "%u: '%s'", status,
+			  status_reason(status));
+		for (unsigned other = 100; known && other < status; other++)
+			cr_assert_str_neq(status_reason(status), status_reason(other));
+	}
+}
+
 Test(http_message, rejects_have_a_name_a_status_and_a_sentence)
 {
 	for (unsigned why = REJECT_NONE + 1; why < REJECT_N; why++) {

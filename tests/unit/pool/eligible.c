@@ -170,6 +170,21 @@ Test(eligible, the_ejected_take_over_while_nobody_can_be_reached)
 	finish();
 }
 
+/* Both have refused a moment ago: the ejected one may be back, and is asked as often. */
+Test(eligible, the_ejected_help_while_nobody_at_all_can_be_reached)
+{
+	unsigned counts[2];
+	start(2);
+	world_build(&world, &gen);
+	for (unsigned i = 0; i < 2 * POOL_REFUSED_MAX; i++)
+		pool_note_refused(&gen.views[0], &world.pws[0], gen.pool.backends[i % 2]);
+	eject(0, true);
+	run(10, counts);
+	cr_expect_eq(counts[0], 5);
+	cr_expect_eq(counts[1], 5);
+	finish();
+}
+
 /* It refused connections a moment ago, and is back. */
 Test(eligible, who_has_tried_all_others_may_try_one_that_is_avoided)
 {

@@ -123,6 +123,40 @@ Test(pool_pack, garbled_bytes_do_no_harm)
 	str_fini(&whole);
 }
 
+/* As pool/before.c has it, whatever the order. */
+static void put_row(struct str *out, const struct backend *b, unsigned n)
+{
+	pack_view(out, b->key);
+	pack_u64(out, n);
+	pack_u64(out, 0);
+}
+
+Test(pool_pack, what_the_process_before_has)
+{
+	struct str s = STR_INIT;
+	const struct backend unknown = {.key = VIEW("app b9")};
+	set_up(&old, &old_gen, 1, 1);
+	set_up(&next, &next_gen, 1, 3);
+	struct backend **b = next_gen.pool.backends;
+	put_row(&s, b[2], 7);
+	put_row(&s, &unknown, 8);
+	put_row(&s, b[0], 9);
+	struct unpack in = unpack_of(str_as_view(&s));
+	pool_registry_before_unpack(&in, &next.reg, 1);
+	cr_expect(backend_in_flight(b[0]) == 9 && backend_in_flight(b[1]) == 0 &&
+		  backend_in_flight(b[2]) == 7);
+	str_reset(&s);
+	put_row(&s, b[1], 1);
+	in = unpack_of(str_as_view(&s));
+	pool_registry_before_unpack(&in, &next.reg, 2);
+	cr_expect(backend_in_flight(b[0]) == 0 && backend_in_flight(b[1]) == 1 &&
+		  backend_in_flight(b[2]) == 0);
+	pool_registry_before_gone(&next.reg);
+	cr_expect_eq(backend_in_flight(b[1]), 0);
+	str_fini(&s);
+	finish();
+}
+
 Test(pool_pack, secrets)
 {
 	struct str s = STR_INIT;

@@ -15,12 +15,14 @@
 #define STEP_US UINT64_C(2000000)
 #define REFRESH_US UINT64_C(100000)
 #define RATE 20000 /* a second */
-#define GAP_US (1000000 / RATE)
+#define STALL_US 50000
 #define IN_FLIGHT 4096
 
 static struct world world;
 static struct world_gen gen;
 static struct rng rng;
+static uint64_t gap_us = 1000000 / RATE;
+static uint32_t stall_one_in; /* answers; 0: none */
 
 /* Those under way, by when they end: a binary heap. */
 static struct flying {
@@ -84,12 +86,14 @@ static void end(void)
 static void run(uint64_t us, bool keyed, unsigned counts[])
 {
 	uint64_t *now = &world.loops[0].now_us, until = *now + us;
-	for (; *now < until; *now += GAP_US) {
-		if (*now / REFRESH_US != (*now - GAP_US) / REFRESH_US)
+	for (; *now < until; *now += gap_us) {
+		if (*now / REFRESH_US != (*now - gap_us) / REFRESH_US)
 			pool_view_refresh(&gen.views[0]);
 		while (n_flying && heap[0].end_us <= *now)
 			drop_first();
 		struct flying f = {.took_us = 500 + rng_below(&rng, 1000)};
+		if (stall_one_in && rng_below(&rng, stall_one_in) == 0)
+			f.took_us = STALL_US;
 		uint64_t key = keyed ? rng_next(&rng) | 1 : 0;
 		cr_assert_eq(pool_take(&gen.views[0], &world.pws[0], NULL, key, &f.lease),
 			     POOL_TAKEN);
@@ -144,6 +148,43 @@ Test(slow_start, every_strategy_keeps_to_the_curve, .timeout = 300)
 		one(strategies[i], 4, strategies[i]->needs & NEEDS_KEY);
 		one(strategies[i], 12, strategies[i]->needs & NEEDS_KEY);
 	}
+}
+
+/*
+ * Answers stall now and then, as on a machine that has too much to do.  A strategy that remembers
+ * latencies gives a backend that stalled little for a while, warm or not; what it gives one that
+ * warms up is at most what the curve says, and the picks that it has not had.
+ */
+static void stalled(const struct strategy *strategy, size_t seed)
+{
+	const size_t n = 12;
+	const double not_had = 16;
+	unsigned counts[WORLD_BACKENDS] = {0};
+	begin(strategy->keyword, n);
+	rng_init(&rng, seed);
+	run(STEP_US, false, counts);
+	gen.pool.backends[1]->memory = (struct strategy_memory){0};
+	atomic_store(&gen.pool.backends[1]->ramp_from_us, world.loops[0].now_us);
+	pool_view_refresh(&gen.views[0]);
+	for (uint64_t at = 0; at < WINDOW_US; at += STEP_US) {
+		memset(counts, 0, sizeof(counts));
+		run(STEP_US, false, counts);
+		double others = (double)(STEP_US / gap_us - counts[1]) / (double)(n - 1);
+		double load = load_of(counts, n, 1), due = curve(at, at + STEP_US);
+		cr_expect(load < due + 0.05 + not_had / others, "%s, %zu, %llu s: %.3f, not %.3f",
+			  strategy->keyword, seed, (unsigned long long)(at / 1000000), load, due);
+	}
+	end();
+}
+
+Test(slow_start, stalls_give_nobody_more_than_the_curve, .timeout = 300)
+{
+	gap_us = 2000;
+	stall_one_in = 300;
+	for (size_t i = 0; strategies[i]; i++)
+		for (size_t seed = 1; seed <= 5; seed++)
+			if (!(strategies[i]->needs & NEEDS_KEY))
+				stalled(strategies[i], seed);
 }
 
 /* The keys it has at first it keeps, and gets more. */

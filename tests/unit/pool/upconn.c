@@ -218,12 +218,14 @@ Test(upconn, keepalive_off)
 
 /* ---- bounds ---- */
 
+/* A wave is kept for two seconds, within bounds. */
 Test(upconn, max_idle_over_all_workers)
 {
-	enum { N = 6 };
+	enum { N = 20 };
 	struct user users[N];
 	begin(2);
 	for (uint32_t max = 0; max <= 4; max++) {
+		const uint32_t wave = max * 8 < N ? max * 8 : N;
 		world.conf.keepalive.max_idle = max;
 		for (unsigned i = 0; i < N; i++) {
 			users[i] = begin_user(i % 2);
@@ -231,6 +233,9 @@ Test(upconn, max_idle_over_all_workers)
 		}
 		for (unsigned i = 0; i < N; i++)
 			done(&users[i], true);
+		cr_expect_eq(n_idle(0) + n_idle(1), wave, "of %u %u", max, n_idle(0) + n_idle(1));
+		for (unsigned w = 0; w < 2; w++)
+			pass_time(w, 2 * SECOND + SECOND / 10);
 		cr_expect_eq(n_idle(0) + n_idle(1), max, "max_idle %u keeps %u", max,
 			     n_idle(0) + n_idle(1));
 	}
@@ -273,6 +278,25 @@ Test(upconn, limit_of_connections_leaves_room_for_other_workers)
 	cr_assert_eq(open_up(&a), ERR_OK);
 	cr_expect(a.reused);
 	done(&a, false);
+	finish();
+}
+
+/* So does a wave: what is kept of it is what others may not open. */
+Test(upconn, limit_of_connections_leaves_the_room_of_a_wave)
+{
+	enum { N = 8 };
+	struct user users[N];
+	begin(2);
+	world.conf.limits.connections = N;
+	world.conf.keepalive.max_idle = 1;
+	for (unsigned worker = 0; worker < 2; worker++) {
+		for (unsigned i = 0; i < N - worker; i++) {
+			users[i] = begin_user(worker);
+			cr_assert_eq(open_up(&users[i]), ERR_OK, "worker %u, %u", worker, i);
+		}
+		for (unsigned i = 0; i < N - worker; i++)
+			done(&users[i], true);
+	}
 	finish();
 }
 

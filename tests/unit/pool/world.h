@@ -49,7 +49,7 @@ static inline void world_init(struct world *w, unsigned n_workers, size_t n_back
 	}
 	pool_registry_init(&w->reg, n_workers, w->pw_list);
 	for (size_t i = 0; i < n_backends; i++) {
-		snprintf(w->names[i], sizeof(w->names[i]), "b%zu", i);
+		snprintf(w->names[i], sizeof(w->names[i]), "b%hu", (unsigned short)i);
 		w->backends[i] = (struct conf_backend){
 		    .name = view_str(w->names[i]),
 		    .address_text = view_str(w->names[i]),

@@ -27,6 +27,7 @@ static const struct {
     {OUTCOME_auth_timeout, OUTCOME_FAULT_NEVER, "the backend was not asked"},
     {OUTCOME_misdirected, OUTCOME_FAULT_NEVER, "yes"},
     {OUTCOME_bad_body, OUTCOME_FAULT_NEVER, "yes"},
+    {OUTCOME_loop, OUTCOME_FAULT_NEVER, "yes: by Via"},
     {OUTCOME_body_too_large, OUTCOME_FAULT_NEVER, "yes"},
     {OUTCOME_client_gone_request, OUTCOME_FAULT_NEVER, "yes: it leaves"},
     {OUTCOME_client_gone_auth, OUTCOME_FAULT_NEVER, "yes: it leaves"},

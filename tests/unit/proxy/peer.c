@@ -116,7 +116,7 @@ bool peer_pump(struct peer *peer)
 {
 	char bytes[65536];
 	bool sent = send_unsent(peer);
-	if (peer->fd < 0 || peer->at_end)
+	if (peer->fd < 0 || peer->at_end || peer->stalls)
 		return sent;
 	ssize_t n = recv(peer->fd, bytes, sizeof(bytes), MSG_DONTWAIT);
 	if (n < 0 && errno == EAGAIN)

@@ -24,8 +24,9 @@ struct peer_cut {
 
 /* What came last: a request or a response. */
 struct peer_message {
-	struct str start;  /* "GET /path" or "200" */
-	struct str fields; /* "name: value\n", names in lower case */
+	struct str start; /* "GET /path" or "200" */
+	/* "name: value\n", names in lower case; "!name" once more where HTTP/2 never indexes it */
+	struct str fields;
 	struct str body;
 	bool has_head, has_end;
 	bool is_broken; /* it will never be whole */
@@ -40,6 +41,7 @@ struct peer {
 	int fd;            /* -1: closed by us */
 	bool at_end;       /* weir ended its direction, or reset it */
 	bool gone_told;    /* the script has asked for that */
+	bool stalls;       /* HTTP/2: it reads no more */
 	struct str in;     /* received, not understood yet; of HTTP/1 */
 	struct str unsent; /* said, but the socket is full */
 	struct peer_message heard;
@@ -80,6 +82,8 @@ void peer_say_body(struct peer *peer, struct view body, bool end);
 /* Ends our direction; closes. */
 void peer_shut(struct peer *peer);
 void peer_close(struct peer *peer);
+/* HTTP/2: reads no more, but its windows are so wide that weir writes on. */
+void peer_stall(struct peer *peer);
 
 /* Value of a field of the message that was heard; ptr NULL: it has none. */
 struct view peer_field(const struct peer *peer, struct view name);

@@ -166,8 +166,11 @@ static void say_piece(struct peer *peer, struct str *out, struct view body, bool
 		str_view(out, body);
 		return;
 	}
-	if (body.len)
-		str_printf(out, "%zx\r\n" VIEW_FMT "\r\n", body.len, VIEW_ARG(body));
+	if (body.len) {
+		str_printf(out, "%zx\r\n", body.len);
+		str_view(out, body);
+		str_text(out, "\r\n");
+	}
 	if (end)
 		str_text(out, "0\r\n\r\n");
 }

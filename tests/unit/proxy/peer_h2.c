@@ -41,7 +41,7 @@ static int on_field(nghttp2_session *session, const nghttp2_frame *frame, const 
 	struct peer *peer = user;
 	struct view n = view_of((const char *)name, name_len);
 	struct view v = view_of((const char *)value, value_len);
-	(void)session, (void)flags;
+	(void)session;
 	if (frame->hd.stream_id != peer->stream)
 		return 0;
 	struct peer_message *m = &peer->heard;
@@ -53,6 +53,9 @@ static int on_field(nghttp2_session *session, const nghttp2_frame *frame, const 
 		str_printf(&m->fields, "host: " VIEW_FMT "\n", VIEW_ARG(v));
 	else if (*n.ptr != ':')
 		str_printf(&m->fields, "%s" VIEW_FMT ": " VIEW_FMT "\n",
+			   m->has_head ? "trailer-" : "", VIEW_ARG(n), VIEW_ARG(v));
+	if (flags & NGHTTP2_NV_FLAG_NO_INDEX)
+		str_printf(&m->fields, "!%s" VIEW_FMT ": " VIEW_FMT "\n",
 			   m->has_head ? "trailer-" : "", VIEW_ARG(n), VIEW_ARG(v));
 	return 0;
 }
@@ -133,9 +136,12 @@ static size_t say_fields(nghttp2_nv *out, struct view fields, char *lower)
 	size_t n = 0;
 	while (peer_next_field(&fields, &name, &value)) {
 		check(n < FIELDS_MAX - 4);
+		bool never = *name.ptr == '!';
+		name = view_skip(name, never);
 		for (size_t i = 0; i < name.len; i++)
 			lower[i] = (char)tolower((unsigned char)name.ptr[i]);
-		out[n++] = nv(view_of(lower, name.len), value);
+		out[n] = nv(view_of(lower, name.len), value);
+		out[n++].flags = never ? NGHTTP2_NV_FLAG_NO_INDEX : NGHTTP2_NV_FLAG_NONE;
 		lower += name.len;
 	}
 	return n;
@@ -194,6 +200,19 @@ void peer_h2_say_body(struct peer *peer, struct view body, bool end)
 }
 
 /* ---- life ---- */
+
+#define WIDE (16 * 1024 * 1024)
+
+void peer_stall(struct peer *peer)
+{
+	const int32_t streams[] = {0, peer->stream};
+	check(peer->session != NULL);
+	for (size_t i = 0; i < ARRAY_LEN(streams); i++)
+		nghttp2_session_set_local_window_size(peer->session, NGHTTP2_FLAG_NONE, streams[i],
+						      WIDE);
+	flush(peer);
+	peer->stalls = true;
+}
 
 void peer_h2_open(struct peer *peer)
 {

@@ -93,6 +93,7 @@ Test(memory, a_reload_is_done_or_refused_or_ends_with_a_sentence, .timeout = 600
 		}
 		cr_assert(pid > 0 && waitpid(pid, &status, 0) == pid);
 		int code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+		world_sweep(pid);
 		bool sentence = has_sentence(said);
 		fclose(said);
 		if (code == NOT_REACHED)

@@ -3,8 +3,6 @@
 
 #include "memory.h"
 
-#include "memory.h"
-
 #include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +21,8 @@
 /* Where longer things are cut in two: at the first places, then here and there. */
 #define CUT_ALL 160
 #define CUT_STEP 37
+/* of a body that is counted in bytes; whole turns of a to w */
+#define LETTERS ((size_t)23 * 64)
 
 struct place {
 	int listener; /* -1: refuses */
@@ -50,6 +50,7 @@ struct script {
 	struct str scratch[SCRATCHES];
 	unsigned n_scratch;
 	struct world *world;
+	const struct plan *plan;
 	struct peer *clients[CLIENTS_MAX];
 	struct place places[BACKENDS_MAX];
 	unsigned n_backends;
@@ -155,6 +156,16 @@ static uint64_t number(struct script *s, struct words *w)
 	return n;
 }
 
+/* Many at a time: bodies have megabytes of them, and scripts run thousands of times. */
+static struct view letters(void)
+{
+	static char text[LETTERS];
+	if (!*text)
+		for (size_t i = 0; i < LETTERS; i++)
+			text[i] = (char)('a' + i % 23);
+	return view_of(text, LETTERS);
+}
+
 /* "text" or `bytes N`, which are a pattern. */
 static void payload(struct script *s, struct words *w, struct str *out)
 {
@@ -162,8 +173,11 @@ static void payload(struct script *s, struct words *w, struct str *out)
 		quoted(s, w, out);
 		return;
 	}
-	for (uint64_t n = number(s, w), i = 0; i < n; i++)
-		str_char(out, (char)('a' + i % 23));
+	for (uint64_t n = number(s, w); n;) {
+		struct view piece = view_head(letters(), n < LETTERS ? (size_t)n : LETTERS);
+		str_view(out, piece);
+		n -= piece.len;
+	}
 }
 
 /* ---- peers ---- */
@@ -587,6 +601,8 @@ static void act(struct script *s, struct view name, struct words *w)
 		peer_say_body(peer, VIEW_NONE, true);
 	} else if (view_eq(verb, VIEW("shuts"))) {
 		peer_shut(peer);
+	} else if (place && view_eq(verb, VIEW("stalls"))) {
+		peer_stall(peer);
 	} else if (view_eq(verb, VIEW("closes"))) {
 		peer_close(peer);
 	} else if (view_eq(verb, VIEW(">"))) {
@@ -595,6 +611,8 @@ static void act(struct script *s, struct view name, struct words *w)
 		fail(s, "does what?");
 	}
 }
+
+static void reload(struct script *s, struct words *w);
 
 static void run_line(struct script *s, struct view line)
 {
@@ -606,6 +624,10 @@ static void run_line(struct script *s, struct view line)
 		expect(s, &w);
 	else if (view_eq(first, VIEW("at")) && skip_word(&w, "once"))
 		s->cut.still = true;
+	else if (view_eq(first, VIEW("one")) && skip_word(&w, "turn"))
+		world_turn(s->world);
+	else if (view_eq(first, VIEW("reload")))
+		reload(s, &w);
 	else
 		act(s, first, &w);
 }
@@ -616,6 +638,7 @@ struct plan {
 	unsigned n_backends;
 	bool allowed[2][2]; /* side, version */
 	bool uncut;
+	struct view name;   /* of the first pool */
 	struct view second; /* empty: there is one pool */
 	struct str listener, route, pool, second_pool;
 };
@@ -671,12 +694,13 @@ static void write_conf(struct script *s, const struct plan *plan, struct str *ya
 		   "listeners:\n"
 		   "  - name: web\n"
 		   "    bind: 'unix:$DIR/web'\n" VIEW_FMT "routes:\n"
-		   "  - pool: app\n" VIEW_FMT "pools:\n"
-		   "  app:\n"
+		   "  - pool: " VIEW_FMT "\n" VIEW_FMT "pools:\n"
+		   "  " VIEW_FMT ":\n"
 		   "    balance: round-robin\n"
 		   "    protocol: %s\n" VIEW_FMT "    backends:\n",
-		   VIEW_ARG(str_as_view(&plan->listener)), VIEW_ARG(str_as_view(&plan->route)),
-		   protocol, VIEW_ARG(str_as_view(&plan->pool)));
+		   VIEW_ARG(str_as_view(&plan->listener)), VIEW_ARG(plan->name),
+		   VIEW_ARG(str_as_view(&plan->route)), VIEW_ARG(plan->name), protocol,
+		   VIEW_ARG(str_as_view(&plan->pool)));
 	for (unsigned i = 1; i <= plan->n_backends; i++) {
 		if (plan->second.len && i == plan->n_backends)
 			str_printf(yaml,
@@ -685,6 +709,48 @@ static void write_conf(struct script *s, const struct plan *plan, struct str *ya
 				   VIEW_ARG(str_as_view(&plan->second_pool)));
 		str_printf(yaml, "      - {name: b%u, address: 'unix:$DIR/b%u'}\n", i, i);
 	}
+}
+
+/* Once there, a place stays until the end: a reload may leave it out. */
+static void build_places(struct script *s, unsigned n)
+{
+	for (; s->n_backends < n; s->n_backends++)
+		place_listen(s, s->n_backends);
+}
+
+/* The line of the plan's pool that has the key of `line` is replaced by it. */
+static void change_pool(struct str *out, struct view pool, struct view line)
+{
+	struct view key = view_head(line, (size_t)view_chr(line, ':') + 1);
+	while (pool.len) {
+		struct view old = view_head(pool, (size_t)view_chr(pool, '\n'));
+		if (!view_starts(trim(old), key))
+			plan_yaml(out, old);
+		pool = view_skip(pool, old.len + 1);
+	}
+	plan_yaml(out, line);
+}
+
+static void reload(struct script *s, struct words *w)
+{
+	struct plan plan = *s->plan;
+	struct str *yaml = scratch(s), *pool = scratch(s), *why = scratch(s);
+	settle(s);
+	if (skip_word(w, "backends")) {
+		plan.n_backends = (unsigned)number(s, w);
+	} else if (skip_word(w, "named")) {
+		plan.name = next_word(w);
+	} else if (skip_word(w, "pool")) {
+		change_pool(pool, str_as_view(&s->plan->pool), trim(w->rest));
+		plan.pool = *pool;
+	} else {
+		fail(s, "reload what?");
+	}
+	build_places(s, plan.n_backends);
+	write_conf(s, &plan, yaml);
+	if (world_reload(s->world, yaml->ptr, why))
+		fail(s, "the reload is refused: " VIEW_FMT, VIEW_ARG(str_as_view(why)));
+	settle(s);
 }
 
 /* ---- runs ---- */
@@ -714,9 +780,9 @@ static void begin(struct script *s, const struct plan *plan)
 	str_fini(&yaml);
 	if (!s->world)
 		fail(s, "the configuration is refused");
-	s->n_backends = plan->n_backends;
-	for (unsigned i = 0; i < s->n_backends; i++)
-		place_listen(s, i);
+	s->plan = plan;
+	s->n_backends = 0;
+	build_places(s, plan->n_backends);
 }
 
 static void end(struct script *s)
@@ -796,6 +862,7 @@ static void run_without_memory(struct script *s, const struct plan *plan)
 static struct plan read_plan(struct script *s)
 {
 	struct plan plan = {.n_backends = 1,
+			    .name = VIEW("app"),
 			    .allowed = {{true, true}, {true, true}},
 			    .listener = STR_INIT,
 			    .route = STR_INIT,

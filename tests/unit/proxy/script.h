@@ -26,11 +26,17 @@
  *   client is gone         b1 is gone            either, or a stream was reset
  *   client shuts           b1 shuts              ends its direction
  *   client closes          b1 closes             at once, read or not
+ *   b1 stalls                                    reads no more, with windows that are wide: h2 only
  *   b1 refuses             b1 listens            connections from now on
  *   at once                                      weir gets no turn until something is heard
+ *   one turn                                     or but this one
+ *   reload pool limits: {requests: 2}            the same configuration with this line of the pool,
+ *   reload backends 2                            with so many backends, which listen from then on,
+ *   reload named other                           with another name for the first pool
  *   client has 70000                             so many bytes of the body now
  *   after 500ms
  *   expect outcome.ok = 1                        see world_counter
+ *   ... with "!Name: value"                      HTTP/2: the field is never to be indexed
  *   client > GET / HTTP/1.1\r\n\r\n              bytes of HTTP/1 as they are
  *   client < HTTP/1.1 200                        the next bytes of a tunnel or head
  *

@@ -36,6 +36,8 @@ void world_pass(struct world *w, uint64_t us);
 /* What is left over, or NULL. */
 const char *world_leftover(struct world *w);
 void world_free(struct world *w);
+/* Removes the folder of a process that ended without world_free; there may be none. */
+void world_sweep(pid_t pid);
 
 /*
  * A counter by name: of the worker, outcome.NAME, pool.NAME, BACKEND.NAME, and BACKEND.streams

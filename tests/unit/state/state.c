@@ -224,7 +224,7 @@ Test(state, the_oldest_makes_room, .timeout = 120)
 	struct state_status status;
 	uint64_t at = some_hour() - 40 * 3600, limit = 1 << 20;
 	struct state *s = open_state(limit);
-	char name[16];
+	char name[24];
 	for (uint64_t i = 0; i < 40 * 60; i++) {
 		for (int b = 0; b < 40; b++) {
 			snprintf(name, sizeof(name), "backend-%d", b);

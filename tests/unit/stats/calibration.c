@@ -10,13 +10,13 @@
 #define FOUR 4
 #define SEEDS_MAX 1000
 
-#define BASE .interval = 2, .workers = 4, .service_us = 10000
+#define BASE .workers = 4, .service_us = 10000
 const struct calibration_family calibration_families[] = {
     {"exponential", {BASE}, 1600, LOAD_STEADY},
     {"fixed", {BASE, .times = SIM_FIXED}, 1600, LOAD_STEADY},
     {"Pareto", {BASE, .times = SIM_PARETO}, 1600, LOAD_STEADY},
     {"uneven routes", {BASE, .times = SIM_MIX, .mix = 0.2}, 1600, LOAD_STEADY},
-    {"one worker", {.interval = 2, .workers = 1, .service_us = 10000}, 400, LOAD_STEADY},
+    {"one worker", {.workers = 1, .service_us = 10000}, 400, LOAD_STEADY},
     {"at random", {BASE, .random = true}, 1600, LOAD_STEADY},
     {"bursts", {BASE}, 1600, LOAD_BURSTS},
     {"diurnal", {BASE}, 1600, LOAD_DAY},
@@ -24,22 +24,20 @@ const struct calibration_family calibration_families[] = {
     {"two nodes", {BASE, .other = 0.5}, 1600, LOAD_STEADY},
     {"the smaller", {BASE, .other = 0.75}, 1600, LOAD_STEADY},
     {"the larger", {BASE, .other = 0.25, .times = SIM_FIXED}, 1600, LOAD_STEADY},
-    {"two, one worker",
-     {.interval = 2, .workers = 1, .service_us = 10000, .other = 0.6},
-     400,
-     LOAD_STEADY},
+    {"two, one worker", {.workers = 1, .service_us = 10000, .other = 0.6}, 400, LOAD_STEADY},
 };
 const size_t n_calibration_families = ARRAY_LEN(calibration_families);
 
 static const struct {
 	const char *name;
 	double loads[3]; /* shares of the capacity of four, before */
-	double times;
-	unsigned forecast;
+	double times;    /* load then, of that before */
+	unsigned forecast, backends;
 } events[N_EVENTS] = {
-    [CALIBRATION_MORE] = {"n + 1", {0.5, 0.75, 0.9}, 1, FORECAST_MORE},
-    [CALIBRATION_HALF_MORE] = {"x 1.5", {0.4, 0.5, 0.6}, 1.5, FORECAST_HALF_MORE_LOAD},
-    [CALIBRATION_TWICE] = {"x 2", {0.3, 0.4, 0.45}, 2, FORECAST_TWICE_THE_LOAD},
+    [CALIBRATION_MORE] = {"n + 1", {0.5, 0.75, 0.9}, 1, FORECAST_MORE, FOUR + 1},
+    [CALIBRATION_LESS] = {"n - 1", {0.3, 0.5, 0.65}, 1, FORECAST_LESS, FOUR - 1},
+    [CALIBRATION_HALF_MORE] = {"x 1.5", {0.4, 0.5, 0.6}, 1.5, FORECAST_HALF_MORE_LOAD, FOUR},
+    [CALIBRATION_TWICE] = {"x 2", {0.3, 0.4, 0.45}, 2, FORECAST_TWICE_THE_LOAD, FOUR},
 };
 
 const char *calibration_event_name(enum calibration_event event)
@@ -77,12 +75,18 @@ static double outcome(struct sim *sim, const struct calibration_family *f,
 		      enum calibration_event event, double load, struct rng *rng)
 {
 	double rate = events[event].times * load * f->capacity;
-	if (event == CALIBRATION_MORE)
-		sim_set_backends(sim, FOUR + 1);
+	sim_stop_looking(sim);
+	sim_set_backends(sim, events[event].backends);
 	run(sim, f, rate, 20, rng);
 	sim_measure(sim);
 	run(sim, f, rate, 120, rng);
 	return sim_measured_us(sim, 0.99);
+}
+
+/* Of their capacity, how much there is then. */
+static double height(enum calibration_event event, double load)
+{
+	return events[event].times * load * FOUR / events[event].backends;
 }
 
 static double calibrate_once(const struct calibration_family *f, enum calibration_event event,
@@ -104,7 +108,7 @@ static double calibrate_once(const struct calibration_family *f, enum calibratio
 	if (said.refusal)
 		return 0;
 	c->full += said.saturated;
-	c->full_right += said.saturated && events[event].times * load >= 0.95;
+	c->full_right += said.saturated && height(event, load) >= 0.95;
 	if (said.saturated)
 		return 0;
 	c->stood++;
@@ -126,12 +130,12 @@ static double median(double *values, unsigned n)
 }
 
 struct calibration calibrate(const struct calibration_family *f, enum calibration_event event,
-			     unsigned seeds)
+			     struct seeds seeds)
 {
 	static double offs[SEEDS_MAX], widths[SEEDS_MAX];
 	struct calibration c = {0};
-	check(seeds <= SEEDS_MAX);
-	for (uint64_t seed = 1; seed <= seeds; seed++) {
+	check(seeds.n <= SEEDS_MAX);
+	for (uint64_t seed = seeds.first; seed < seeds.first + seeds.n; seed++) {
 		unsigned before = c.stood;
 		double width, off = calibrate_once(f, event, seed, &c, &width);
 		if (c.stood == before)

@@ -3,7 +3,8 @@
  * Forecasts against what then happened, in worlds of the simulation: the table of
  * weir-sim --forecasts, and a short one in unit_stats.
  *
- *   struct calibration c = calibrate(&calibration_families[0], CALIBRATION_MORE, 20);
+ *   struct calibration c = calibrate(&calibration_families[0], CALIBRATION_MORE,
+ *                                        (struct seeds){1, 20});
  *   c.held, c.stood ...
  */
 #ifndef TESTS_UNIT_STATS_CALIBRATION_H
@@ -14,7 +15,13 @@
 /* How the load moves while its mean stays. */
 enum calibration_load { LOAD_STEADY, LOAD_BURSTS, LOAD_DAY };
 
-enum calibration_event { CALIBRATION_MORE, CALIBRATION_HALF_MORE, CALIBRATION_TWICE, N_EVENTS };
+enum calibration_event {
+	CALIBRATION_MORE,
+	CALIBRATION_LESS,
+	CALIBRATION_HALF_MORE,
+	CALIBRATION_TWICE,
+	N_EVENTS
+};
 
 struct calibration_family {
 	const char *name;
@@ -34,8 +41,13 @@ extern const struct calibration_family calibration_families[];
 extern const size_t n_calibration_families;
 
 const char *calibration_event_name(enum calibration_event event);
-/* Seeds 1 to n, three loads by turns. */
+struct seeds {
+	uint64_t first;
+	unsigned n;
+};
+
+/* Three loads by turns. */
 struct calibration calibrate(const struct calibration_family *family, enum calibration_event event,
-			     unsigned seeds);
+			     struct seeds seeds);
 
 #endif

@@ -145,6 +145,24 @@ Test(fit, thin_data_are_refused)
 	}
 }
 
+/* Six levels of one worker say all, six of the universal law do not. */
+Test(fit, few_levels_are_enough_where_all_workers_were_seen)
+{
+	static const struct truth one = {.lam = 100, .c = 1},
+				  law = {.lam = 400, .sig = 0.03, .kap = 0.0005};
+	struct fit_point p[FIT_POINTS];
+	struct rng rng;
+	struct fit f;
+	for (uint64_t seed = 1; seed <= 10; seed++) {
+		rng_init(&rng, seed);
+		fit_curve(p, measure(&one, 1, 6, 1000, &rng, p), &f);
+		cr_expect(!f.refusal && f.model == FIT_WORKERS && f.workers.c == 1, "%lu: %s",
+			  (unsigned long)seed, f.refusal ? f.refusal : "fits");
+		fit_curve(p, measure(&law, 1, 6, 1000, &rng, p), &f);
+		cr_expect_not_null(f.refusal);
+	}
+}
+
 Test(fit, a_curve_of_another_shape_is_refused)
 {
 	struct fit_point p[20];

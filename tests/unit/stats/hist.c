@@ -8,6 +8,7 @@
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "weir/base/rng.h"
 
@@ -48,6 +49,97 @@ Test(hist, buckets_are_contiguous)
 	cr_assert_eq(hist_index(UINT64_MAX), HIST_BUCKETS - 1);
 }
 
+/* As it would be with a plain array of 64 bits. */
+struct dense {
+	uint64_t count[HIST_BUCKETS];
+};
+
+static void expect_dense(const struct hist *h, const struct dense *dense)
+{
+	struct hist_total t = {0};
+	uint64_t n = 0;
+	hist_total_add_hist(&t, h);
+	for (uint32_t i = 0; i < HIST_BUCKETS; i++) {
+		cr_assert_eq(t.count[i], dense->count[i], "bucket %u: %lu, not %lu", i,
+			     (unsigned long)t.count[i], (unsigned long)dense->count[i]);
+		n += dense->count[i];
+	}
+	cr_assert_eq(t.n, n);
+}
+
+/* Few buckets or many, each of them often enough to be carried several times, or seldom. */
+Test(hist, counts_are_those_of_a_plain_array)
+{
+	struct rng rng;
+	rng_init(&rng, 4);
+	for (int round = 0; round < 12; round++) {
+		struct hist in_place = {.sum_us = 0}, *h = round % 2 ? hist_new() : &in_place;
+		struct dense dense = {{0}};
+		unsigned spread = 1u << round;
+		for (size_t i = 0; i < SAMPLES / 4; i++) {
+			uint64_t us = (rng_below(&rng, spread) + 1) << rng_below(&rng, 3);
+			us = i % 1000 ? us : rng_next(&rng) >> rng_below(&rng, 60);
+			hist_record(h, us);
+			dense.count[hist_index(us)]++;
+			if (i % 10007 == 0)
+				expect_dense(h, &dense);
+		}
+		expect_dense(h, &dense);
+		hist_clear(h);
+		expect_dense(h, &(struct dense){{0}});
+		if (h == &in_place)
+			hist_fini(h);
+		else
+			hist_free(h);
+	}
+}
+
+/* A reader finds each count right, also the moment before and after it is carried. */
+Test(hist, every_count_up_to_the_third_carry)
+{
+	struct hist *h = hist_new();
+	for (uint64_t n = 1; n < 3 * 32768 + 10; n++) {
+		hist_record(h, 7);
+		uint32_t count[HIST_SUB] = {0};
+		hist_add_group(h, 0, count);
+		cr_assert_eq(count[7], n);
+	}
+	hist_free(h);
+}
+
+Test(hist, a_seed_is_what_it_was_made_of)
+{
+	struct rng rng;
+	rng_init(&rng, 5);
+	struct hist_total from = {.sum_us = 99, .max_us = 88, .overflow = 7}, back = {0};
+	for (uint32_t i = 0; i < HIST_BUCKETS; i += 3)
+		from.n += from.count[i] = rng_next(&rng) >> (33 + i % 31);
+	struct hist *h = hist_new();
+	hist_seed(h, &from);
+	hist_total_add_hist(&back, h);
+	cr_assert_eq(memcmp(&from, &back, sizeof(from)), 0);
+	hist_free(h);
+}
+
+/* Memory follows the range of the samples, and is used again. */
+Test(hist, a_narrow_one_is_small)
+{
+	enum { N = 4096 };
+	static struct hist *h[N];
+	size_t before = cell_bytes(), took;
+	for (int round = 0; round < 3; round++) {
+		for (size_t i = 0; i < N; i++) {
+			h[i] = hist_new();
+			for (uint64_t us = 1000; us < 4000; us += 7) /* three powers of two */
+				hist_record(h[i], us);
+		}
+		took = cell_bytes() - before;
+		cr_assert_leq(took, N * (2 + 3) * CELL_BYTES + CELL_SEGMENT * CELL_BYTES);
+		for (size_t i = 0; i < N; i++)
+			hist_free(h[i]);
+	}
+}
+
 Test(hist, quantiles_are_within_1_6_percent)
 {
 	static const double qs[] = {0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 0.9999, 1};
@@ -78,7 +170,7 @@ Test(hist, quantiles_are_within_1_6_percent)
 		above++;
 	cr_assert_eq(hist_total_count_above(&t, 32767), above); /* a bucket's last value: exact */
 	free(all);
-	free(h);
+	hist_free(h);
 }
 
 Test(hist, a_sum_equals_the_histogram_of_all_samples)
@@ -97,12 +189,12 @@ Test(hist, a_sum_equals_the_histogram_of_all_samples)
 		hist_total_add_hist(&one, part[i]);
 		hist_total_add(&of_totals, &one);
 		hist_total_add_hist(&sum, part[i]);
-		free(part[i]);
+		hist_free(part[i]);
 	}
 	hist_total_add_hist(&expected, whole);
 	cr_assert_eq(memcmp(&sum, &expected, sizeof(sum)), 0);
 	cr_assert_eq(memcmp(&of_totals, &expected, sizeof(sum)), 0);
-	free(whole);
+	hist_free(whole);
 }
 
 Test(hist, ranks_of_few_samples)
@@ -122,7 +214,7 @@ Test(hist, ranks_of_few_samples)
 	cr_assert_eq(hist_total_quantile(&t, 0.99), 10);
 	cr_assert_eq(hist_total_quantile(&t, 1), 10);
 	cr_assert_eq(hist_total_count_above(&t, 7), 3);
-	free(h);
+	hist_free(h);
 }
 
 Test(hist, ranks_are_not_rounded_up_by_binary_fractions)
@@ -135,7 +227,7 @@ Test(hist, ranks_are_not_rounded_up_by_binary_fractions)
 	cr_assert(0.55 * 100 > 55);
 	cr_assert_eq(hist_total_quantile(&t, 0.55), 1);
 	cr_assert_eq(hist_total_quantile(&t, 0.56), 2);
-	free(h);
+	hist_free(h);
 }
 
 Test(hist, a_quantile_never_exceeds_the_maximum)
@@ -147,7 +239,7 @@ Test(hist, a_quantile_never_exceeds_the_maximum)
 	cr_assert(hist_lower_us(hist_index(1000000)) + hist_width_us(hist_index(1000000)) / 2 >
 		  1000000);
 	cr_assert_eq(hist_total_quantile(&t, 0.5), 1000000);
-	free(h);
+	hist_free(h);
 }
 
 Test(hist, overflow_is_counted_and_reported_as_the_maximum)
@@ -164,7 +256,7 @@ Test(hist, overflow_is_counted_and_reported_as_the_maximum)
 	cr_assert(hist_total_quantile(&t, 0.3) < HIST_LIMIT_US);
 	cr_assert_eq(hist_total_quantile(&t, 0.99), UINT64_C(3600000000));
 	cr_assert_eq(hist_total_count_above(&t, HIST_LIMIT_US), 2);
-	free(h);
+	hist_free(h);
 }
 
 Test(hist, a_summary_holds_the_same_numbers)
@@ -183,7 +275,7 @@ Test(hist, a_summary_holds_the_same_numbers)
 	cr_assert_eq(s.p999_us, hist_total_quantile(&t, 0.999));
 	cr_assert_eq(s.max_us, 20000);
 	cr_assert_float_eq(s.mean_us, 10005, 1e-9);
-	free(h);
+	hist_free(h);
 }
 
 Test(hist, a_set_allocates_what_is_used)

@@ -63,17 +63,17 @@ Test(level, durations_are_filed_by_what_they_met)
 	levels_served(lv, 0, 0, 500);
 	levels_served(lv, 3, 1, 700);
 	levels_served(lv, 2, LEVEL_UNKNOWN, 701);
-	cr_assert_eq(counter_get(&lv->bin[1].n), 1);
-	cr_assert_eq(counter_get(&lv->bin[1].us), 500);
-	cr_assert_eq(counter_get(&lv->bin[4].us), 700);
-	cr_assert_eq(counter_get(&lv->bin[3].n), 1);
+	cr_assert_eq(counter_get(&levels_bin(lv, 1)->n), 1);
+	cr_assert_eq(counter_get(&levels_bin(lv, 1)->us), 500);
+	cr_assert_eq(counter_get(&levels_bin(lv, 4)->us), 700);
+	cr_assert_eq(counter_get(&levels_bin(lv, 3)->n), 1);
 	struct hist_total total = {0};
 	hist_total_add_hist(&total, atomic_load(&lv->served[LEVEL_COMPANY]));
 	cr_assert_eq(total.n, 2);
 	cr_assert_null(atomic_load(&lv->served[LEVEL_ALONE]));
 	/* what is elsewhere was not counted: no split */
-	cr_assert_eq(lv->split[3].n[0] + lv->split[3].n[1], 0);
-	cr_assert_eq(lv->split[4].n[0] + lv->split[4].n[1], 1);
+	cr_assert_eq(levels_split(lv, 3)->n[0] + levels_split(lv, 3)->n[1], 0);
+	cr_assert_eq(levels_split(lv, 4)->n[0] + levels_split(lv, 4)->n[1], 1);
 	levels_free(lv);
 }
 
@@ -87,14 +87,14 @@ Test(level, the_split_is_at_what_is_usual)
 		levels_served(lv, 1, elsewhere, elsewhere);
 		if (i == 2000 || i == 300)
 			for (int side = 0; side < 2; side++)
-				before[side] = lv->split[2].n[side];
+				before[side] = levels_split(lv, 2)->n[side];
 		if (i == 1999 || i == 3999) {
-			double low = lv->split[2].n[0] - before[0];
-			double high = lv->split[2].n[1] - before[1];
+			double low = levels_split(lv, 2)->n[0] - before[0];
+			double high = levels_split(lv, 2)->n[1] - before[1];
 			cr_assert(low / (low + high) > 0.35 && low / (low + high) < 0.65,
 				  "%f and %f", low, high);
-			cr_assert(lv->split[2].log[1] / lv->split[2].n[1] >
-				  lv->split[2].log[0] / lv->split[2].n[0]);
+			cr_assert(levels_split(lv, 2)->log[1] / levels_split(lv, 2)->n[1] >
+				  levels_split(lv, 2)->log[0] / levels_split(lv, 2)->n[0]);
 		}
 	}
 	levels_free(lv);

@@ -126,6 +126,127 @@ Test(odd, statuses)
 		cr_assert_eq(answer_of(nothing[i]), ANSWER_NONE, "%u", nothing[i]);
 }
 
+Test(odd, types)
+{
+	static const struct {
+		const char *media;
+		uint8_t is;
+	} rows[] = {{"", ANSWER_TYPE_data},
+		    {"text/html", ANSWER_TYPE_html},
+		    {"TEXT/HTML; charset=utf-8", ANSWER_TYPE_html},
+		    {"application/xhtml+xml", ANSWER_TYPE_html},
+		    {"application/json", ANSWER_TYPE_json},
+		    {"application/problem+json;charset=x", ANSWER_TYPE_json},
+		    {"text/xml", ANSWER_TYPE_text},
+		    {"application/xml", ANSWER_TYPE_text},
+		    {"text/plain", ANSWER_TYPE_text},
+		    {"text/javascript", ANSWER_TYPE_text},
+		    {"application/javascript", ANSWER_TYPE_text},
+		    {"image/svg+xml", ANSWER_TYPE_data},
+		    {"application/octet-stream", ANSWER_TYPE_data},
+		    {"application/notjson", ANSWER_TYPE_data},
+		    {"nonsense", ANSWER_TYPE_data},
+		    {"text/", ANSWER_TYPE_text},
+		    {"/", ANSWER_TYPE_data},
+		    {";", ANSWER_TYPE_data}};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		cr_expect_eq(answer_type(view_str(rows[i].media), false), rows[i].is, "%s",
+			     rows[i].media);
+	cr_expect_eq(answer_type(VIEW("text/html"), true), ANSWER_TYPE_coded_html);
+	cr_expect_eq(answer_type(VIEW("application/json"), true), ANSWER_TYPE_coded_json);
+	cr_expect_eq(answer_type(VIEW("text/css"), true), ANSWER_TYPE_coded);
+}
+
+static void give_typed(uint32_t i, unsigned stratum, unsigned type, uint32_t n)
+{
+	give(i, stratum, ANSWER_1k, n);
+	counts[i][stratum][type] += n;
+}
+
+/* Looks in which the first of n has drawn nearly all requests. */
+static void drawn_by_first(uint32_t n, unsigned own, unsigned others, unsigned looks)
+{
+	begin(1);
+	for (unsigned l = 0; l < looks; l++) {
+		give_typed(0, 3, own, 5000);
+		for (uint32_t i = 1; i < n; i++)
+			give_typed(i, 3, others, 2);
+		look(n, 0.9);
+	}
+}
+
+Test(odd, who_draws_the_requests_of_the_others_and_gives_another_type)
+{
+	struct odd_finding f;
+	char text[ODD_TEXT];
+	for (unsigned own = N_ANSWERS; own < N_ANSWER_COLUMNS; own++)
+		for (unsigned others = N_ANSWERS; others < N_ANSWER_COLUMNS; others++) {
+			drawn_by_first(4, own, others, 10);
+			cr_assert_eq(is_odd(0, 4, &f), own != others, "%u %u", own, others);
+			for (uint32_t i = 1; i < 4; i++)
+				cr_assert_not(is_odd(i, 4, &f), "the many are right");
+		}
+	drawn_by_first(4, ANSWER_TYPE_html, ANSWER_TYPE_json, 10);
+	cr_assert(is_odd(0, 4, &f));
+	odd_say(&f, text);
+	cr_assert_str_eq(text, "answers 2xx of HTML to 100 %, the others to 0 %");
+	cr_assert(odd_fails(f.answer) & ANSWER_BIT(ANSWER_TYPE_html));
+	cr_assert(odd_fails(f.answer) & ANSWER_BIT(ANSWER_404));
+	cr_assert_not(odd_fails(f.answer) & ANSWER_BIT(ANSWER_TYPE_json));
+	/* of two nobody can tell which is right */
+	drawn_by_first(2, ANSWER_TYPE_html, ANSWER_TYPE_json, 10);
+	cr_assert_not(is_odd(0, 2, &f) || is_odd(1, 2, &f));
+}
+
+Test(odd, another_type_at_its_fair_share_of_requests_is_a_new_version)
+{
+	struct odd_finding f;
+	begin(1);
+	for (uint32_t i = 0; i < 4; i++)
+		give_typed(i, 3, i ? ANSWER_TYPE_json : ANSWER_TYPE_html, 1000);
+	look(4, 1);
+	cr_assert_not(is_odd(0, 4, &f));
+}
+
+Test(odd, a_type_where_the_others_fail_may_be_the_only_one_that_is_right)
+{
+	struct odd_finding f;
+	begin(1);
+	give_typed(0, 3, ANSWER_TYPE_html, 5000);
+	for (uint32_t i = 1; i < 4; i++)
+		give(i, 3, ANSWER_404, 20);
+	look(4, 1);
+	cr_assert_not(is_odd(0, 4, &f));
+}
+
+/* Clients that accept one or the other, and one backend that is rightly the fastest. */
+Test(odd, types_that_clients_choose)
+{
+	struct odd_finding f;
+	begin(7);
+	for (unsigned l = 0; l < 20000; l++) {
+		for (uint32_t i = 0; i < 4; i++)
+			for (unsigned k = i ? rng_next(&rng) % 3 : 200; k > 0; k--) {
+				unsigned s = rng_next(&rng) % ODD_STRATA;
+				bool html = uniform() < s / 15.0;
+				give_typed(i, s, html ? ANSWER_TYPE_html : ANSWER_TYPE_json, 1);
+			}
+		look(4, 0.95);
+		for (uint32_t i = 0; i < 4; i++)
+			cr_assert_not(is_odd(i, 4, &f), "%u %u", l, i);
+	}
+}
+
+Test(odd, ahead)
+{
+	cr_assert(odd_is_ahead(1000, 10, 4));
+	cr_assert(odd_is_ahead(16, 0, 3));
+	cr_assert_not(odd_is_ahead(15, 0, 3), "too few");
+	cr_assert_not(odd_is_ahead(1000, 0, 2), "of two");
+	cr_assert_not(odd_is_ahead(100, 300, 4), "as all");
+	cr_assert(odd_is_ahead(300, 300, 4));
+}
+
 /* Any number of answers on either side, any share elsewhere: found as soon as it can be. */
 Test(odd, power)
 {
@@ -153,7 +274,7 @@ Test(odd, power)
 Test(odd, no_false_alarm)
 {
 	begin(7);
-	for (unsigned l = 0; l < 100000; l++) {
+	for (unsigned l = 0; l < 30000; l++) {
 		double swing = 0.5 + 0.5 * sin(l / 50.0);
 		unsigned n = 1 + rng_below(&rng, 200);
 		for (unsigned k = 0; k < n; k++) {
@@ -273,16 +394,23 @@ Test(odd, small_numbers)
 	cr_assert(!is_odd(0, 2, &f));
 }
 
+static bool suspect(double n, double bad, double others, double others_bad)
+{
+	const struct odd_recent own = {.n = n, .bad = bad};
+	const struct odd_recent all = {.n = n + others, .bad = bad + others_bad};
+	return odd_is_suspect(&own, &all);
+}
+
 Test(odd, a_suspicion_is_cheap_but_not_groundless)
 {
-	cr_assert(odd_is_suspect(5, 5, 15, 0));
-	cr_assert(odd_is_suspect(100, 40, 300, 30));
-	cr_assert(!odd_is_suspect(3, 3, 1000, 0), "too few");
-	cr_assert(!odd_is_suspect(1000, 1000, 3, 0), "too few others");
-	cr_assert(!odd_is_suspect(100, 100, 300, 300), "all alike");
-	cr_assert(!odd_is_suspect(1000, 60, 3000, 30), "clear, but nothing that matters");
-	cr_assert(!odd_is_suspect(10, 3, 300, 60), "noise");
-	cr_assert(!odd_is_suspect(100, 0, 300, 300), "the others are bad");
+	cr_assert(suspect(5, 5, 15, 0));
+	cr_assert(suspect(100, 40, 300, 30));
+	cr_assert(!suspect(3, 3, 1000, 0), "too few");
+	cr_assert(!suspect(1000, 1000, 3, 0), "too few others");
+	cr_assert(!suspect(100, 100, 300, 300), "all alike");
+	cr_assert(!suspect(1000, 60, 3000, 30), "clear, but nothing that matters");
+	cr_assert(!suspect(10, 3, 300, 60), "noise");
+	cr_assert(!suspect(100, 0, 300, 300), "the others are bad");
 }
 
 /* What a backend with `is` bad answers needs to come back; 0: it does not in `most` tries. */

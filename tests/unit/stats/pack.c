@@ -154,15 +154,16 @@ Test(stats_pack, history_and_rate)
 	struct history *back = history_unpack(&in, NOW + 2000 * SECOND);
 	cr_assert(back && rate_unpack(&in, &rate_back, NOW + 2000 * SECOND) && !in.left);
 	cr_assert_eq(back->n, HISTORY_ROWS);
-	for (uint32_t age = 0; age < HISTORY_ROWS; age++)
-		cr_assert_eq(
-		    memcmp(history_at(h, age), history_at(back, age), sizeof(struct history_row)),
-		    0);
+	for (uint32_t age = 0; age < HISTORY_ROWS; age++) {
+		struct history_row was, is;
+		cr_assert(history_at(h, age, &was) && history_at(back, age, &is));
+		cr_assert_eq(memcmp(&was, &is, sizeof(was)), 0);
+	}
 	cr_expect(rate_per_s(&rate) == rate_per_s(&rate_back));
 	in = unpack_of(str_as_view(&s));
 	cr_expect_null(history_unpack(&in, NOW), "from the future");
-	free(back);
-	free(h);
+	history_free(back);
+	history_free(h);
 	str_fini(&s);
 }
 
@@ -188,11 +189,14 @@ Test(stats_pack, curves_go_on)
 	scaling_part_fold(part, pool, both, 3);
 	part->opinion.verdict = VERDICT_scalability;
 	part->recents = calloc(1, sizeof(*part->recents));
-	part->recents->now[0].weight[1][77] = 5;
+	sparse32_make(&part->recents->now[0].weight[1], 77 / HIST_SUB)[77 % HIST_SUB] = 5;
 	strcpy(part->sentence, "slow in company");
 	part->size_epoch = 3;
 	part->cells[5] = (struct scaling_full){
 	    .backends = 4, .octave = 2, .n = 7, .log = 21.5F, .log2 = 66, .level = 9, .at_us = NOW};
+	part->peer.apart = 4.5;
+	part->peer.w = 11;
+	part->slower = 1.4;
 	levels_pack(both, 3, &s);
 	scaling_part_pack(part, &s);
 	struct unpack in = unpack_of(str_as_view(&s));
@@ -208,12 +212,17 @@ Test(stats_pack, curves_go_on)
 	cr_expect_str_eq(next->sentence, "slow in company");
 	cr_expect(next->recents->now[0].n[1] == 5);
 	cr_expect_eq(next->size_epoch, 3);
+	cr_expect(next->peer.apart == 4.5 && next->peer.w == 11 && next->slower == 1.4);
 	cr_expect_eq(memcmp(&next->cells[0], &part->cells[5], sizeof(part->cells[5])), 0);
 	/* the workers of the next process count from nothing: what they have is added */
 	scaling_part_fold(next, pool, one, 1);
 	for (uint32_t k = 1; k < LEVEL_BINS; k++) {
-		double n = (double)counter_get(&fresh->bin[k].n);
-		cr_assert(next->n[k] >= n && next->n[k] <= part->n[k] + n);
+		const struct level_bin *bin = levels_bin(fresh, k);
+		double n = bin ? (double)counter_get(&bin->n) : 0;
+		const struct scaling_bin *is = scaling_part_bin(next, k);
+		const struct scaling_bin *was = scaling_part_bin(part, k);
+		double now = is ? is->n : 0, then = was ? was->n : 0;
+		cr_assert(now >= n && now <= then + n);
 	}
 	levels_free(a);
 	levels_free(b);
@@ -221,7 +230,7 @@ Test(stats_pack, curves_go_on)
 	levels_free(fresh);
 	scaling_part_free(part);
 	scaling_part_free(next);
-	free(pool);
+	scaling_free(pool);
 	str_fini(&s);
 	str_fini(&again);
 }
@@ -234,7 +243,8 @@ static const char *known(struct view name)
 Test(stats_pack, the_slowest_and_scores)
 {
 	struct slow_ring *ring = slow_ring_new(), *next = slow_ring_new();
-	struct slow_record record = {.ended_us = NOW, .outcome = "ok", .path_len = 3}, back[2];
+	struct slow_record record = {.ended_us = NOW, .at_us = 99, .outcome = "ok", .path_len = 3},
+			   back[2];
 	struct scaling *scaling = scaling_new(), *scaling_next = scaling_new();
 	struct str s = STR_INIT;
 	record.phase_us[PHASE_total] = 4242;
@@ -256,6 +266,7 @@ Test(stats_pack, the_slowest_and_scores)
 	cr_assert(scaling_unpack(&in, scaling_next) && !in.left);
 	cr_assert_eq(slow_read(next, NOW + SECOND, back, 2), 1);
 	cr_expect_eq(back[0].phase_us[PHASE_total], 4242);
+	cr_expect_eq(back[0].at_us, 99);
 	cr_expect_eq(memcmp(back[0].path, "/a?", 3), 0);
 	cr_expect_str_eq(back[0].outcome, "ok");
 	cr_expect_eq(scaling_next->opinion.next, VERDICT_skewed);
@@ -265,8 +276,8 @@ Test(stats_pack, the_slowest_and_scores)
 	cr_expect(scaling_next->scores[0].actual_us == 12.5);
 	free(ring);
 	free(next);
-	free(scaling);
-	free(scaling_next);
+	scaling_free(scaling);
+	scaling_free(scaling_next);
 	str_fini(&s);
 }
 
@@ -295,13 +306,13 @@ Test(stats_pack, garbled_statistics_do_no_harm)
 		cr_expect(scaling_unpack(&in, scaling) == !in.bad);
 		levels_free(l);
 		scaling_part_free(p);
-		free(h);
+		history_free(h);
 		str_fini(&s);
 	}
 	levels_free(levels);
 	scaling_part_free(part);
-	free(scaling);
-	free(history);
+	scaling_free(scaling);
+	history_free(history);
 	str_fini(&whole);
 }
 

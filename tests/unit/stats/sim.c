@@ -46,8 +46,9 @@ struct sim {
 	struct windows *windows[SIM_BACKENDS];
 	struct scaling_part *parts[SIM_BACKENDS];
 	double factor, next_foreign_us;
-	bool unheard;
-	unsigned turn, asking; /* of the clients of a closed world */
+	bool unheard, blind;
+	unsigned turn;
+	unsigned asking, n_asked; /* clients of a closed world: without a request; all of them */
 	void (*on_look)(void *ctx, const struct scaling *s);
 	void *ctx;
 	struct scaling *scaling;
@@ -146,12 +147,28 @@ static double service(struct sim *s, double mean)
 	return sum;
 }
 
+/* When it is over what takes `us` and begins now, by a backend that stands still at times. */
+static double end_at(const struct sim *s, unsigned b, double us)
+{
+	double every = s->plan.pause_s * 1e6, end = s->now_us + us;
+	if (every <= 0)
+		return end;
+	double next = (floor(s->now_us / every) + b / 16.0) * every; /* not all at once */
+	for (; next <= end; next += every)
+		if (next + s->plan.pause_us > s->now_us)
+			end += next + s->plan.pause_us - fmax(next, s->now_us);
+	return end;
+}
+
 static void serve(struct sim *s, struct job *job, bool shared)
 {
 	double factor = s->plan.slow[job->backend] > 0 ? s->plan.slow[job->backend] : 1;
 	job->at_shared = shared;
 	double mean = shared ? s->plan.shared_us : s->plan.service_us * factor;
-	job->at_us = s->now_us + service(s, mean);
+	double us = service(s, mean);
+	if (s->plan.hangs > 0 && uniform(s) < s->plan.hangs)
+		us += s->plan.hang_us;
+	job->at_us = end_at(s, job->backend, us);
 	heap_push(s, job);
 }
 
@@ -196,7 +213,8 @@ static void finish(struct sim *s, struct job *job)
 	if (!job->is_foreign && !job->is_other) {
 		level(s, b, -1);
 		account(s, job);
-		s->asking += s->plan.clients > 0;
+		if (s->plan.clients) /* some may have gone */
+			s->asking += s->n_asked-- <= s->plan.clients;
 	}
 	put_back(s, job);
 	struct job *next = queue_next(&s->queue[b]);
@@ -393,7 +411,7 @@ static void second(struct sim *s)
 		scaling_part_fold(s->parts[b], s->scaling,
 				  (const struct levels *const *)&s->levels[b], 1);
 	s->arrivals = 0;
-	if (++s->seconds % (s->plan.interval ? s->plan.interval : 10) == 0)
+	if (++s->seconds % (s->plan.interval ? s->plan.interval : 10) == 0 && !s->blind)
 		look(s);
 }
 
@@ -437,7 +455,7 @@ void sim_run(struct sim *s, double rate, unsigned seconds)
 		unsigned b = next_at_once(s);
 		double next = fmin(fmin(arrival, event), fmin(s->next_us[b], s->next_second_us));
 		next = fmin(next, s->next_foreign_us);
-		for (; s->asking; s->asking--)
+		for (; s->asking; s->asking--, s->n_asked++)
 			arrive(s);
 		s->now_us = next;
 		if (next == s->next_second_us) {
@@ -462,6 +480,13 @@ void sim_set_speed(struct sim *s, double factor, double mix)
 	s->plan.mix = mix;
 }
 
+void sim_set_clients(struct sim *s, unsigned clients)
+{
+	if (clients > s->n_asked)
+		s->asking += clients - s->n_asked - s->asking;
+	s->plan.clients = clients;
+}
+
 void sim_set_other(struct sim *s, double share, bool heard)
 {
 	s->plan.other = share;
@@ -472,6 +497,11 @@ void sim_on_look(struct sim *s, void (*on_look)(void *ctx, const struct scaling 
 {
 	s->on_look = on_look;
 	s->ctx = ctx;
+}
+
+void sim_stop_looking(struct sim *s)
+{
+	s->blind = true;
 }
 
 void sim_set_backends(struct sim *s, unsigned n)
@@ -518,6 +548,6 @@ void sim_free(struct sim *s)
 		windows_free(s->windows[b]);
 		scaling_part_free(s->parts[b]);
 	}
-	free(s->scaling);
+	scaling_free(s->scaling);
 	free(s);
 }

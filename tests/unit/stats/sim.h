@@ -36,9 +36,11 @@ struct sim_plan {
 	double lam, sig, kap;    /* the universal law instead of workers, unless lam is 0 */
 	unsigned shared_workers; /* 0: no shared station */
 	double shared_us;
-	bool uneven;     /* picked at random, the first four times as often */
-	bool random;     /* picked at random, not by load */
-	double queue_us; /* every request waits for its slot in weir, so long on average */
+	bool uneven;              /* picked at random, the first four times as often */
+	bool random;              /* picked at random, not by load */
+	double queue_us;          /* every request waits for its slot in weir, so long on average */
+	double hangs, hang_us;    /* share of the requests that take so much longer */
+	double pause_s, pause_us; /* each backend stands still once in so many seconds, so long */
 	double slow[SIM_BACKENDS]; /* factor of the service time; 0: 1 */
 	uint64_t slo_p95_us;
 };
@@ -54,10 +56,14 @@ struct sim *sim_new(const struct sim_plan *plan, uint64_t seed);
 void sim_run(struct sim *sim, double rate, unsigned seconds);
 /* From now on service times are so many times the plan's, and that share of a mix is long. */
 void sim_set_speed(struct sim *sim, double factor, double mix);
+/* From now on so many clients ask, one request after the other. */
+void sim_set_clients(struct sim *sim, unsigned clients);
 /* From now on the other node has that share, and is heard or not. */
 void sim_set_other(struct sim *sim, double share, bool heard);
 /* After each look. */
 void sim_on_look(struct sim *sim, void (*on_look)(void *ctx, const struct scaling *s), void *ctx);
+/* What is to come is measured only, which takes less time. */
+void sim_stop_looking(struct sim *sim);
 /* From now on so many backends take requests. */
 void sim_set_backends(struct sim *sim, unsigned n);
 /* What was served since sim_measure was last called, whatever the statistics make of it. */

@@ -69,3 +69,19 @@ Test(slow, all_of_a_record_comes_back)
 	cr_assert_eq(memcmp(&r, &out, sizeof(r)), 0);
 	free(ring);
 }
+
+/* Clocks of workers are a moment apart, and exchanges are put in another order than they end in. */
+Test(slow, who_ended_a_moment_later_is_not_old)
+{
+	struct slow_ring *ring = slow_ring_new();
+	size_t n;
+	for (uint64_t i = 0; i < SLOW_SLOTS; i++)
+		offer(ring, 1000000 + i, 2000);
+	cr_assert(!slow_wants(ring, 10, 2000));
+	struct slow_record r = {.ended_us = 1999, .phase_us[PHASE_total] = 10};
+	slow_put(ring, &r);
+	cr_expect_eq(least(ring, 2000, &n), 1000000);
+	cr_expect_eq(n, SLOW_SLOTS);
+	cr_expect(!slow_wants(ring, 10, 2000), "there is no room that nobody has");
+	free(ring);
+}

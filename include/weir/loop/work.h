@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What takes its time, on a thread of its own: keys of RSA, disks.
+ * What takes its time, on a thread of its own: keys of RSA, disks, the system's resolver.
  *
  *   work = work_begin(&loop, &(struct work_job){.run = r, .done = d, .drop = x, .arg = mine});
  *   ... run(mine) there; then done(mine) here, once, or after work_cancel drop(mine), there or here
  *
  * Thread: that of the loop.
  */
-#ifndef WEIR_ACME_WORK_H
-#define WEIR_ACME_WORK_H
+#ifndef WEIR_LOOP_WORK_H
+#define WEIR_LOOP_WORK_H
 
 #include "weir/loop/loop.h"
 

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-#include "work.h"
+/* A job on a thread of its own, which comes back by the mailbox. */
+#include "weir/loop/work.h"
 
-#include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 
 #include "weir/base/check.h"
 #include "weir/base/defs.h"
+#include "weir/base/thread.h"
 
 struct work {
 	struct mail mail;
@@ -53,21 +53,6 @@ static void on_mail(struct loop *loop, struct mail *mail)
 	work_free(w);
 }
 
-/* Signals are the control thread's. */
-static int start(pthread_t *thread, struct work *w)
-{
-	pthread_attr_t attr;
-	sigset_t all, before;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	pthread_attr_init(&attr);
-	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	int error = pthread_create(thread, &attr, work_main, w);
-	pthread_attr_destroy(&attr);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return error;
-}
-
 struct work *work_begin(struct loop *loop, const struct work_job *job)
 {
 	struct work *w = calloc(1, sizeof(*w));
@@ -77,10 +62,12 @@ struct work *work_begin(struct loop *loop, const struct work_job *job)
 	w->loop = loop;
 	w->job = *job;
 	pthread_mutex_init(&w->lock, NULL);
-	if (start(&thread, w) == 0)
-		return w;
-	work_free(w);
-	return NULL;
+	if (!thread_start(&thread, work_main, w)) {
+		work_free(w);
+		return NULL;
+	}
+	pthread_detach(thread);
+	return w;
 }
 
 void work_cancel(struct work *w)
