@@ -247,7 +247,7 @@ def test_floods(served, row):
         assert client.closed
         wait_for(lambda: counter(served, f"h2_flood_{name}") == 1, what=name)
         assert neighbour.ask(3).status == 200
-    assert served.rss() - before < 8 << 20
+    assert served.grew_less(before, 8 << 20)
 
 
 def test_rates_are_settings(weir, app):
