@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from backends import (App, FileServer, Gunicorn, Nginx, Node, Scripted,  # noqa: E402
                       answer_all, pattern)
+from certs import Authority  # noqa: E402
 from daemon import Weir, make_conf  # noqa: E402
 from wire import PATIENCE, SLOW  # noqa: E402
 
@@ -54,6 +55,15 @@ def file_root(session_folder):
     for size in FILE_SIZES:
         (root / f"{size}.bin").write_bytes(pattern(size))
     return root
+
+
+@pytest.fixture(scope="session")
+def certified(tmp_path_factory):
+    """A certificate of a.example and 127.0.0.1, and its .ca"""
+    ca = Authority(tmp_path_factory.mktemp("ca"))
+    pair = ca.issue("site", ["a.example", "IP:127.0.0.1"])
+    pair.ca = ca.pem
+    return pair
 
 
 def _session_process(kind):
@@ -126,6 +136,33 @@ def weir(tmp_path, app, scripted):
         for each in started:
             each.child.kill()
             each.child.wait()
+
+
+@pytest.fixture
+def one(weir, app):
+    """weir in front of one weir-app, which is .app"""
+    backend = app()
+    daemon = weir(backend.addresses)
+    daemon.app = backend
+    return daemon
+
+
+@pytest.fixture
+def two(weir, app):
+    """weir in front of the backends a and b, of the app .app"""
+    backend = app(2)
+    daemon = weir([{"address": x, "name": n} for x, n in zip(backend.addresses, "ab")],
+                  pool={"balance": "round-robin"})
+    daemon.app = backend
+    return daemon
+
+
+@pytest.fixture
+def browser(tmp_path):
+    from browser import Browser  # only its tests need a library for it
+    page = Browser(tmp_path)
+    yield page
+    page.stop()
 
 
 @pytest.fixture(autouse=True)

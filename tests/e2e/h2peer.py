@@ -83,6 +83,13 @@ class H2Server:
             return None, None
         return found()[0], self.streams[found()[0]]
 
+    def requests(self):
+        """All whole requests as (id, Request), until the connection ends; each is forgotten
+        when the next one is asked for."""
+        while (found := self.request())[0] is not None:
+            yield found
+            self.streams.pop(found[0], None)
+
     def head(self, stream_id, status=200, headers=(), end=False):
         self.h2.send_headers(stream_id, [(":status", str(status)), *headers], end_stream=end)
         self.flush()
@@ -136,10 +143,7 @@ def answering(seen=None):
     """A handler that answers every request with its body's length."""
     def handler(peer):
         server = H2Server(peer)
-        while True:
-            stream_id, req = server.request()
-            if req is None:
-                return
+        for stream_id, req in server.requests():
             if seen is not None:
                 seen.append(req)
             server.answer(stream_id, str(len(req.body)).encode())

@@ -2,12 +2,13 @@
 """HTTP/2 on the wire: frames by hand (hyperframe, hpack), nothing automatic."""
 import socket
 import struct
+import subprocess
 
 from hpack import Decoder, Encoder
 from hyperframe.frame import (ContinuationFrame, DataFrame, Frame, GoAwayFrame, HeadersFrame,
                               PingFrame, RstStreamFrame, SettingsFrame, WindowUpdateFrame)
 
-from wire import TIMEOUT
+from wire import SLOW, TIMEOUT
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 GET = [(":method", "GET"), (":scheme", "http"), (":authority", "weir.test"), (":path", "/")]
@@ -23,6 +24,14 @@ def post(length=None, path="/"):
 def raw(kind, flags=0, stream=0, payload=b""):
     return struct.pack(">I", len(payload))[1:] + bytes([kind, flags]) + \
         struct.pack(">I", stream) + payload
+
+
+def curl(daemon, *args, path="/"):
+    done = subprocess.run(["curl", "-s", "--http2-prior-knowledge", "--max-time", "20", *args,
+                           f"http://127.0.0.1:{daemon.port}{path}"], capture_output=True,
+                          timeout=30 * SLOW, check=False)
+    assert done.returncode == 0, (done.returncode, done.stderr)
+    return done.stdout
 
 
 class Stream:

@@ -9,7 +9,7 @@ import pytest
 from backends import free_port
 from test_acme import Site, pebble  # noqa: F401
 from test_cluster import connected, redis  # noqa: F401
-from wire import wait_for
+from wire import relay, wait_for
 
 WITHIN = 60
 
@@ -38,16 +38,7 @@ class Spread:
                 client.close()
                 continue
             for a, b in ((client, node), (node, client)):
-                threading.Thread(target=self.pump, args=(a, b), daemon=True).start()
-
-    @staticmethod
-    def pump(a, b):
-        try:
-            while data := a.recv(65536):
-                b.sendall(data)
-            b.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass
+                threading.Thread(target=relay, args=(a, b), daemon=True).start()
 
     def close(self):
         self.listener.close()

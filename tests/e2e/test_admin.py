@@ -14,16 +14,6 @@ from daemon import Admin
 from wire import Client, chunked, request, wait_for
 
 
-@pytest.fixture
-def two(weir, app):
-    """Backends a and b."""
-    backend = app(2)
-    daemon = weir([{"address": x, "name": n} for x, n in zip(backend.addresses, "ab")],
-                  pool={"balance": "round-robin"})
-    daemon.app = backend
-    return daemon
-
-
 def test_status(two):
     client = two.connect()
     client.ask()

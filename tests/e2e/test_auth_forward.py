@@ -367,10 +367,7 @@ def test_only_a_whole_answer_counts_over_http2(start):
 
     def handler(peer):
         server = Liar(peer)
-        while True:
-            number, req = server.request()
-            if req is None:
-                return
+        for number, req in server.requests():
             H2_LIES[names[int(req.get("x-lie"))]](server, number)
     auth = Scripted(handler)
     daemon = start([auth.address], timeout="2s")

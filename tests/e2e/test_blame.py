@@ -119,9 +119,7 @@ def uncoded(server):
 
 def fields_h2(peer, n, size):
     server = uncoded(H2Server(peer))
-    while (found := server.request())[0]:
-        stream, _ = found
-        server.streams.pop(stream)
+    for stream, _ in server.requests():
         server.head(stream, headers=[(f"x-{i}", "v" * size) for i in range(n)], end=True)
 
 
@@ -279,9 +277,8 @@ def test_http10_without_host_to_http2(pair):
 def test_a_request_that_the_backend_hates(pair):
     def handler(peer):
         server = H2Server(peer)
-        while (found := server.request())[0]:
-            server.streams.pop(found[0])
-            server.reset(found[0], 1)
+        for stream, _ in server.requests():
+            server.reset(stream, 1)
     daemon = pair(handler, "h2", retry="off")
     for _ in range(8):
         assert daemon.ask().status == 502

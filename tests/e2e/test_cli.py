@@ -14,15 +14,6 @@ from daemon import tls_library
 from wire import Client, wait_for
 
 
-@pytest.fixture
-def two(weir, app):
-    backend = app(2)
-    daemon = weir([{"address": x, "name": n} for x, n in zip(backend.addresses, "ab")],
-                  pool={"balance": "round-robin"})
-    daemon.app = backend
-    return daemon
-
-
 READS = [("status",), ("pools",), ("backends",), ("backends", "app"), ("connections",),
          ("certificates",),
          ("config",), ("events",), ("histogram", "app"), ("scaling",), ("scaling", "app"),

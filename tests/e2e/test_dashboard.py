@@ -5,16 +5,8 @@ import json
 import pytest
 
 from backends import free_port
-from browser import Browser
 from daemon import Admin
 from wire import Client, request, wait_for
-
-
-@pytest.fixture
-def browser(tmp_path):
-    page = Browser(tmp_path)
-    yield page
-    page.stop()
 
 
 @pytest.fixture

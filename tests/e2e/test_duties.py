@@ -311,9 +311,9 @@ def test_options_of_the_whole_server_over_http2(weir, scripted, protocol):
 
     def h2_handler(peer):
         server = H2Server(peer)
-        while (found := server.request())[0]:
-            seen.append(found[1].get(":path"))
-            server.answer(found[0])
+        for stream, req in server.requests():
+            seen.append(req.get(":path"))
+            server.answer(stream)
 
     def h1_handler(peer):
         while req := peer.request():

@@ -87,14 +87,6 @@ BAD = [
 ]
 
 
-@pytest.fixture
-def one(weir, app):
-    backend = app()
-    daemon = weir(backend.addresses)
-    daemon.app = backend
-    return daemon
-
-
 def fits(status, expected):
     return status in expected if isinstance(expected, tuple) else status == expected
 

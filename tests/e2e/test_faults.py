@@ -371,10 +371,7 @@ def test_interim_responses_are_bounded(weir, scripted, status, protocol):
 
     def http2(peer):
         server = H2Server(peer)
-        while True:
-            stream, req = server.request()
-            if req is None:
-                return
+        for stream, req in server.requests():
             for _ in range(int(req.get(":path").strip("/"))):
                 server.head(stream, status)
             server.answer(stream, b"done")

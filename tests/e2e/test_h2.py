@@ -11,16 +11,8 @@ import threading
 import pytest
 
 from backends import pattern, pattern_sha256
-from h2wire import CANCEL, GET, H2, INTERNAL, NO_ERROR, PROTOCOL, REFUSED, post, raw
+from h2wire import CANCEL, GET, H2, INTERNAL, NO_ERROR, PROTOCOL, REFUSED, curl, post, raw
 from wire import SLOW, wait_for
-
-
-def curl(daemon, *args, path="/"):
-    done = subprocess.run(["curl", "-s", "--http2-prior-knowledge", "--max-time", "20", *args,
-                           f"http://127.0.0.1:{daemon.port}{path}"], capture_output=True,
-                          timeout=30 * SLOW, check=False)
-    assert done.returncode == 0, (done.returncode, done.stderr)
-    return done.stdout
 
 
 def test_curl(weir, app):

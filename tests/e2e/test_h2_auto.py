@@ -48,10 +48,7 @@ class Backend:
 
     def serve_h2(self, peer):
         server = H2Server(peer)
-        while True:
-            stream, req = server.request()
-            if req is None:
-                return
+        for stream, _ in server.requests():
             server.answer(stream, b"h2")
 
     def serve_http1(self, peer):

@@ -8,7 +8,7 @@ import pytest
 
 from backends import pattern, pattern_sha256
 from h2peer import H2Server, answering
-from h2wire import H2, post
+from h2wire import H2, curl, post
 from wire import SLOW, Closed, Truncated, chunked, request, wait_for
 
 POOL = {"protocol": "h2", "retry": {"on": ["connect", "reset", "refused-stream"]}}
@@ -86,13 +86,9 @@ def test_large_bodies_both_ways(serve):
 
     def handler(peer):
         server = H2Server(peer)
-        while True:
-            stream, req = server.request()
-            if req is None:
-                return
+        for stream, req in server.requests():
             server.head(stream, 200)
             server.data(stream, req.body, end=True)
-            server.streams.pop(stream)
     client = serve(handler).connect()
     for framing in ("length", "chunked"):
         if framing == "length":
@@ -108,10 +104,7 @@ def test_a_slow_client_stops_only_its_own_stream(serve):
 
     def handler(peer):
         server = H2Server(peer)
-        while True:
-            stream, req = server.request()
-            if req is None:
-                return
+        for stream, req in server.requests():
             path = req.get(":path")
             if path == "/slow":
                 server.head(stream, 200)
@@ -186,7 +179,7 @@ def no_streams(allow, first=0):
         server.h2.update_settings({3: 10})
         server.flush()
         peer.sock.settimeout(20)
-        while (stream := server.request()[0]) is not None:
+        for stream, _ in server.requests():
             server.answer(stream)
     return handler
 
@@ -234,7 +227,7 @@ def test_the_end_of_a_connection_without_streams_wakes_who_waits(serve):
                     pass
             return
         server = H2Server(peer)
-        while (stream := server.request()[0]) is not None:
+        for stream, _ in server.requests():
             server.answer(stream)
     daemon = serve(handler, queue={"timeout": "20s"})
     clients = [daemon.connect() for _ in range(3)]
@@ -301,13 +294,9 @@ def test_streams_share_connections_within_the_peers_limit(serve):
 def test_a_reset_stream_is_answered_502(serve):
     def handler(peer):
         server = H2Server(peer)
-        while True:
-            stream, req = server.request()
-            if req is None:
-                return
+        for stream, req in server.requests():
             if req.get(":path") == "/reset":
                 server.reset(stream, 2)
-                server.streams.pop(stream)
             else:
                 server.answer(stream)
     daemon = serve(handler)
@@ -360,13 +349,9 @@ def test_refused_streams_go_elsewhere_even_posts(serve):
 
     def refuse(peer):
         server = H2Server(peer)
-        while True:
-            stream, req = server.request()
-            if req is None:
-                return
+        for stream, req in server.requests():
             refused.append(req)
             server.reset(stream, 7)
-            server.streams.pop(stream)
     daemon = serve(refuse, answering())
     client = daemon.connect()
     for _ in range(20):
@@ -377,12 +362,8 @@ def test_refused_streams_go_elsewhere_even_posts(serve):
 def test_with_retry_off_a_refused_stream_is_not_sent_again(serve):
     def refuse(peer):
         server = H2Server(peer)
-        while True:
-            stream, req = server.request()
-            if req is None:
-                return
+        for stream, _ in server.requests():
             server.reset(stream, 7)
-            server.streams.pop(stream)
     daemon = serve(refuse, retry="off")
     client = daemon.connect()
     assert [client.ask().status for _ in range(3)] == [502] * 3
@@ -402,10 +383,7 @@ def test_goaway_moves_unseen_streams_to_a_new_connection(serve):
             server.close(0, last=stream)
             server.until_end()
             return
-        while True:
-            stream, req = server.request()
-            if req is None:
-                return
+        for stream, _ in server.requests():
             server.answer(stream)
     daemon = serve(handler)
     client = daemon.connect()
@@ -529,14 +507,6 @@ def test_many_streams_at_once(serve):
     assert "2000 succeeded" in done.stdout
     assert daemon.peers[0].connections <= 2
     daemon.assert_idle()
-
-
-def curl(daemon, *args, path="/"):
-    done = subprocess.run(["curl", "-s", "--http2-prior-knowledge", "--max-time", "20", *args,
-                           f"http://127.0.0.1:{daemon.port}{path}"], capture_output=True,
-                          timeout=30 * SLOW, check=False)
-    assert done.returncode == 0, (done.returncode, done.stderr)
-    return done.stdout
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 from backends import binary, can_connect, free_port
 from daemon import Admin, make_conf
 from test_cluster import node, others, redis, words  # noqa: F401, pylint: disable=unused-import
-from wire import Client, request, wait_for
+from wire import Client, relay, request, wait_for
 
 
 def status(daemon):
@@ -196,21 +196,12 @@ class Turnstile(threading.Thread):
     def carry(self, near):
         self.opened.wait(120)
         far = socket.create_connection(("127.0.0.1", self.server.port))
-        back = threading.Thread(target=self.pipe, args=(far, near), daemon=True)
+        back = threading.Thread(target=relay, args=(far, near), daemon=True)
         back.start()
-        self.pipe(near, far)
+        relay(near, far)
         back.join()
         near.close()
         far.close()
-
-    @staticmethod
-    def pipe(one, other):
-        try:
-            while data := one.recv(65536):
-                other.sendall(data)
-            other.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass
 
     def end(self):
         self.opened.set()

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from backends import free_port
-from wire import TIMEOUT, request, wait_for
+from wire import TIMEOUT, full_pipe, request, wait_for
 
 DROPPED = 'weir_log_dropped_total{log="access"}'
 
@@ -236,12 +236,7 @@ def ask_until(daemon, condition, target="/"):
 @pytest.fixture
 def stalled_pipe():
     """The end of a full pipe that nobody reads."""
-    reader, writer = os.pipe()
-    os.set_blocking(writer, False)
-    with pytest.raises(BlockingIOError):
-        while True:
-            os.write(writer, b"x" * 4096)
-    os.set_blocking(writer, True)
+    reader, writer = full_pipe()
     yield writer
     os.close(reader)
     os.close(writer)

@@ -8,21 +8,12 @@ from pathlib import Path
 import pytest
 
 from backends import answer_all
-from certs import Authority
 from daemon import SANITIZED
 from wire import TIMEOUT, request
 
 SOURCE = Path(__file__).resolve().parent / "preload" / "malloc_count.c"
 # growth of a slab or the like: not one for each of thousands of requests
 A_HANDFUL = 10
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    ca = Authority(tmp_path_factory.mktemp("ca"))
-    site = ca.issue("site", ["a.example", "IP:127.0.0.1"])
-    site.ca = ca.pem
-    return site
 
 
 @pytest.fixture
@@ -95,8 +86,8 @@ def test_access_log(counted, app, tmp_path):
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_tls(counted, app, site, version):
-    context = ssl.create_default_context(cafile=str(site.ca))
+def test_tls(counted, app, certified, version):
+    context = ssl.create_default_context(cafile=str(certified.ca))
     context.minimum_version = context.maximum_version = version
 
     def secure(client):
@@ -104,40 +95,40 @@ def test_tls(counted, app, site, version):
         return client
     library_stays = version == ssl.TLSVersion.TLSv1_2
     assert_steady(counted, app(1).addresses, lambda client: client.ask(), workers=1,
-                  listener={"tls": {"certificates": [site.conf]}}, prepare=secure,
+                  listener={"tls": {"certificates": [certified.conf]}}, prepare=secure,
                   per_request=library_records() if library_stays else 0)
 
 
-def test_tls_large(counted, file_server, site):
-    context = ssl.create_default_context(cafile=str(site.ca))
+def test_tls_large(counted, file_server, certified):
+    context = ssl.create_default_context(cafile=str(certified.ca))
 
     def secure(client):
         client.sock = context.wrap_socket(client.sock, server_hostname="a.example")
         return client
     assert_steady(counted, [file_server.address],
                   lambda client: client.ask(target="/100000.bin"), workers=1, rounds=30,
-                  listener={"tls": {"certificates": [site.conf]}}, prepare=secure)
+                  listener={"tls": {"certificates": [certified.conf]}}, prepare=secure)
 
 
-def test_tls_backend(counted, scripted, site):
+def test_tls_backend(counted, scripted, certified):
     """Weir as the client."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(site.pem, site.key)
+    context.load_cert_chain(certified.pem, certified.key)
 
     def answer(peer):
         peer.sock = context.wrap_socket(peer.sock, server_side=True)
         answer_all(peer)
     assert_steady(counted, [scripted(answer).address], lambda client: client.ask(), workers=1,
-                  rounds=50, pool={"tls": {"ca": str(site.ca), "sni": "a.example"}},
+                  rounds=50, pool={"tls": {"ca": str(certified.ca), "sni": "a.example"}},
                   per_request=library_records())
 
 
 @pytest.mark.parametrize("secure", [False, True])
-def test_h2(counted, app, site, tmp_path, secure):
+def test_h2(counted, app, certified, tmp_path, secure):
     """Ten streams at a time on four connections: h2load asks."""
     if not shutil.which("h2load"):
         pytest.skip("h2load is not installed")
-    listener = {"tls": {"certificates": [site.conf]}} if secure else {}
+    listener = {"tls": {"certificates": [certified.conf]}} if secure else {}
     daemon, calls = counted(app(2).addresses, workers=1, listener=listener)
     # the connections of a run cost memory, its requests do not: two runs that differ in those
 

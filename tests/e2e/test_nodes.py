@@ -6,7 +6,6 @@ import subprocess
 import pytest
 
 from backends import binary, free_port, refused_address
-from browser import Browser
 from terminal import Terminal
 from test_cluster import node, others, redis  # noqa: F401, pylint: disable=unused-import
 from wire import wait_for
@@ -182,13 +181,6 @@ def test_top_of_two(pair, tmp_path):
 
 
 # ---- by way of one node, and the dashboard ----
-
-@pytest.fixture
-def browser(tmp_path):
-    page = Browser(tmp_path)
-    yield page
-    page.stop()
-
 
 @pytest.fixture
 def trio(node, redis, app):  # noqa: F811

@@ -12,15 +12,6 @@ from wire import Truncated, chunked, request, wait_for
 MIB = 1 << 20
 
 
-@pytest.fixture
-def one(weir, app):
-    """weir in front of one weir-app; w.app is the app."""
-    backend = app()
-    daemon = weir(backend.addresses)
-    daemon.app = backend
-    return daemon
-
-
 # ---- downloads ----
 
 @pytest.mark.parametrize("kind", ["node", "gunicorn", "nginx", "file_server", "app"])

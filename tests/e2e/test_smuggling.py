@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from backends import Process, build_dir, can_connect, free_port
-from wire import TIMEOUT, Client, Closed, Peer, WireError, wait_for
+from wire import Closed, Peer, WireError, relay, wait_for
 
 REFUSED = []
 
@@ -284,13 +284,9 @@ class Tap:
 
     @staticmethod
     def copy(source, sink, log, i):
-        try:
-            while data := source.recv(65536):
-                log[i] += data
-                sink.sendall(data)
-            sink.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass
+        def keep(data):
+            log[i] += data
+        relay(source, sink, keep)
 
     def requests(self):
         """What a strict reader finds, of all connections; nothing may be left over."""

@@ -10,19 +10,10 @@ from collections import Counter
 
 import pytest
 
-from certs import Authority
 from daemon import SANITIZED
 from wire import TIMEOUT, Client, request, wait_for
 
 N = 200
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    ca = Authority(tmp_path_factory.mktemp("ca"))
-    site = ca.issue("site", ["a.example", "IP:127.0.0.1"])
-    site.ca = ca.pem
-    return site
 
 
 @pytest.fixture
@@ -125,10 +116,10 @@ def test_small_posts(weir, app, strace):
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_tls_costs_no_call_more(weir, app, strace, site, version):
-    daemon = weir(app().addresses, workers=1, listener={"tls": {"certificates": [site.conf]}})
+def test_tls_costs_no_call_more(weir, app, strace, certified, version):
+    daemon = weir(app().addresses, workers=1, listener={"tls": {"certificates": [certified.conf]}})
     client = daemon.connect()
-    context = ssl.create_default_context(cafile=str(site.ca))
+    context = ssl.create_default_context(cafile=str(certified.ca))
     context.minimum_version = context.maximum_version = version
     client.sock = context.wrap_socket(client.sock, server_hostname="a.example")
     for _ in range(20):
@@ -142,11 +133,11 @@ def test_tls_costs_no_call_more(weir, app, strace, site, version):
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_h2_gathers_what_streams_write(weir, app, strace, site, scheme):
+def test_h2_gathers_what_streams_write(weir, app, strace, certified, scheme):
     """Towards the client ten streams share their reads and writes."""
     if not shutil.which("h2load"):
         pytest.skip("h2load is not installed")
-    listener = {"tls": {"certificates": [site.conf]}} if scheme == "https" else {}
+    listener = {"tls": {"certificates": [certified.conf]}} if scheme == "https" else {}
     daemon = weir(app().addresses, workers=1, listener=listener)
 
     def load(n):
@@ -180,14 +171,14 @@ def test_no_memory_is_asked_for(weir, app, strace):
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_what_is_pipelined_is_answered_over_many_turns(weir, app, strace, site, scheme):
+def test_what_is_pipelined_is_answered_over_many_turns(weir, app, strace, certified, scheme):
     """Between two of them all other connections are looked at."""
-    listener = {"tls": {"certificates": [site.conf]}} if scheme == "https" else {}
+    listener = {"tls": {"certificates": [certified.conf]}} if scheme == "https" else {}
     daemon = weir(app().addresses, workers=1, listener=listener,
                   routes=[{"match": {"path": "/"}, "respond": {"body": "no\n"}}])
     client = daemon.connect()
     if scheme == "https":
-        context = ssl.create_default_context(cafile=str(site.ca))
+        context = ssl.create_default_context(cafile=str(certified.ca))
         client.sock = context.wrap_socket(client.sock, server_hostname="a.example")
     client.ask()
 

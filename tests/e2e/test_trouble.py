@@ -16,7 +16,7 @@ from openloop import Load
 from test_handover import PID_NAMESPACE, children
 from test_log import dropped
 from test_resilience import tell_load
-from wire import wait_for
+from wire import full_pipe, wait_for
 
 pytestmark = pytest.mark.slow
 RATE = 400
@@ -70,17 +70,6 @@ def small_disk(folder, redirect=""):
     folder.mkdir()
     mount = f'mount -t tmpfs -o size=256k none {folder} && exec "$@" {redirect}'
     return ["unshare", "--mount", "--propagation", "private", "sh", "-c", mount, "sh"]
-
-
-def full_pipe():
-    """(reader, writer): whoever writes waits until somebody reads."""
-    reader, writer = os.pipe()
-    os.set_blocking(writer, False)
-    with pytest.raises(BlockingIOError):
-        while True:
-            os.write(writer, b"x" * 4096)
-    os.set_blocking(writer, True)
-    return reader, writer
 
 
 def test_an_unread_fifo(weir, app, tmp_path):

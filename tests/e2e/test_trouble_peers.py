@@ -14,8 +14,8 @@ from openloop import Load
 from test_bad_deploy import haproxy, nginx
 from test_handover import PID_NAMESPACE, children
 from test_resilience import QUICK, streams_when, tell, tell_load
-from test_trouble import full_pipe, small_disk
-from wire import Client
+from test_trouble import small_disk
+from wire import Client, full_pipe
 
 pytestmark = pytest.mark.slow
 RATE = 400

@@ -416,6 +416,30 @@ class Peer(Wire):
             pass
 
 
+def full_pipe():
+    """(reader, writer): whoever writes waits until somebody reads."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    try:
+        while True:
+            os.write(writer, b"x" * 4096)
+    except BlockingIOError:
+        os.set_blocking(writer, True)
+    return reader, writer
+
+
+def relay(source, sink, keep=None):
+    """All that comes from one socket goes to the other, and so does the end; keep(data) sees it."""
+    try:
+        while data := source.recv(65536):
+            if keep:
+                keep(data)
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass
+
+
 def at_best(measure, most, tries=30):
     """The least of what measure() gives gets to `most`: a busy machine only ever adds to it."""
     seen = []
