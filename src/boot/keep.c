@@ -31,7 +31,6 @@
  * of that. */
 #define LEARNED_US UINT64_C(60000000)
 #define LEARNED_SHARE 1000
-#define WORKERS_MAX 256
 
 struct keep {
 	char *directory; /* owns */

@@ -10,9 +10,6 @@
 #include "weir/base/check.h"
 #include "weir/stats/pack.h"
 
-/* As many as there can be (workers in tbl/directives.def). */
-#define WORKERS_MAX 256
-
 /* A control thread's own: never touched by workers, who see the meter alone. */
 struct named_meter {
 	struct list link;
@@ -96,16 +93,17 @@ static const struct counter_field meter_fields[] = {
 
 static void put_meter(const struct named_meter *n, struct str *out)
 {
-	const struct meter *m = n->meter;
-	const void *bases[WORKERS_MAX];
-	for (unsigned i = 0; i < m->n_workers; i++)
-		bases[i] = &m->local[i];
+	struct meter *m = n->meter;
 	size_t at = pack_begin(out, BLOCK_METER);
 	pack_u64(out, (unsigned char)n->kind);
 	pack_view(out, n->name);
 	windows_pack(m->ok, out);
 	windows_pack(m->failed, out);
-	counters_pack(out, meter_fields, ARRAY_LEN(meter_fields), bases, m->n_workers);
+	counter_rows_pack(out, &(struct counter_rows){.fields = meter_fields,
+						      .n_fields = ARRAY_LEN(meter_fields),
+						      .first = m->local,
+						      .stride = sizeof(m->local[0]),
+						      .n = m->n_workers});
 	pack_end(out, at);
 }
 

@@ -362,7 +362,11 @@ static const struct counter_field fields[] = {
 
 void compress_pack(struct str *out)
 {
-	counters_pack_rows(out, fields, ARRAY_LEN(fields), locals, sizeof(*locals), n_locals);
+	counter_rows_pack(out, &(struct counter_rows){.fields = fields,
+						      .n_fields = ARRAY_LEN(fields),
+						      .first = locals,
+						      .stride = sizeof(*locals),
+						      .n = n_locals});
 }
 
 void compress_unpack(struct unpack *in)

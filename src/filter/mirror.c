@@ -192,39 +192,41 @@ bool mirror_count(const struct filter_set *set, const struct conf_route *route,
 	return true;
 }
 
-enum { BLOCK_MIRROR = 1 };
-
 static const struct counter_field mirror_fields[] = {
 #define COUNTER(name, sentence) {#name, offsetof(struct mirror_local, counters.name)},
 #include "weir/tbl/mirror_counters.def"
 #undef COUNTER
 };
 
+static struct counter_rows rows_of(struct mirror *mirror)
+{
+	return (struct counter_rows){.fields = mirror_fields,
+				     .n_fields = ARRAY_LEN(mirror_fields),
+				     .first = mirror->local,
+				     .stride = sizeof(mirror->local[0]),
+				     .n = mirror->n_workers};
+}
+
 void mirrors_pack(struct str *out)
 {
 	if (!mirrors.next)
 		return;
 	list_each (it, &mirrors) {
-		const struct mirror *mirror = list_entry(it, struct mirror, link);
-		size_t at = pack_begin(out, BLOCK_MIRROR);
-		pack_u64(out, mirror->id);
-		counters_pack_rows(out, mirror_fields, ARRAY_LEN(mirror_fields), mirror->local,
-				   sizeof(mirror->local[0]), mirror->n_workers);
-		pack_end(out, at);
+		struct mirror *mirror = list_entry(it, struct mirror, link);
+		struct counter_rows rows = rows_of(mirror);
+		counter_rows_pack_block(out, mirror->id, &rows);
 	}
+}
+
+static struct counter_rows find_rows(uint64_t id)
+{
+	struct mirror *mirror = find(id);
+	return mirror ? rows_of(mirror) : (struct counter_rows){0};
 }
 
 void mirrors_unpack(struct unpack *in)
 {
-	struct unpack block;
-	uint32_t kind;
-	while (unpack_block(in, &kind, &block)) {
-		struct mirror *mirror = find(unpack_u64(&block));
-		if (kind == BLOCK_MIRROR && mirror && !block.bad)
-			counters_unpack(&block, mirror_fields, ARRAY_LEN(mirror_fields),
-					&mirror->local[0]);
-		in->bad |= block.bad;
-	}
+	counter_rows_unpack_blocks(in, find_rows);
 }
 
 bool mirror_read(const struct filter_set *set, const struct conf_route *route,

@@ -175,38 +175,40 @@ void rate_limits_of(const struct filter_set *set, const struct conf_route *route
 	}
 }
 
-enum { BLOCK_RULE = 1 };
-
 static const struct counter_field rule_fields[] = {
     {"passed", offsetof(struct rule_local, passed)},
     {"refused", offsetof(struct rule_local, refused)},
 };
+
+static struct counter_rows rows_of(struct rule *rule)
+{
+	return (struct counter_rows){.fields = rule_fields,
+				     .n_fields = ARRAY_LEN(rule_fields),
+				     .first = rule->local,
+				     .stride = sizeof(rule->local[0]),
+				     .n = rule->n_workers};
+}
 
 void rate_limits_pack(struct str *out)
 {
 	if (!rules.next)
 		return;
 	list_each (it, &rules) {
-		const struct rule *rule = list_entry(it, struct rule, link);
-		size_t at = pack_begin(out, BLOCK_RULE);
-		pack_u64(out, rule->id);
-		counters_pack_rows(out, rule_fields, ARRAY_LEN(rule_fields), rule->local,
-				   sizeof(rule->local[0]), rule->n_workers);
-		pack_end(out, at);
+		struct rule *rule = list_entry(it, struct rule, link);
+		struct counter_rows rows = rows_of(rule);
+		counter_rows_pack_block(out, rule->id, &rows);
 	}
+}
+
+static struct counter_rows find_rows(uint64_t id)
+{
+	struct rule *rule = rule_find(id);
+	return rule ? rows_of(rule) : (struct counter_rows){0};
 }
 
 void rate_limits_unpack(struct unpack *in)
 {
-	struct unpack block;
-	uint32_t kind;
-	while (unpack_block(in, &kind, &block)) {
-		struct rule *rule = rule_find(unpack_u64(&block));
-		if (kind == BLOCK_RULE && rule && !block.bad)
-			counters_unpack(&block, rule_fields, ARRAY_LEN(rule_fields),
-					&rule->local[0]);
-		in->bad |= block.bad;
-	}
+	counter_rows_unpack_blocks(in, find_rows);
 }
 
 size_t rate_limits_bytes(void)
@@ -242,22 +244,35 @@ static void describe(struct filter_call *call, const struct conf_key_source *sou
 	}
 }
 
+typedef uint64_t hash_fn(const void *data, size_t len);
+
 /* `out` NULL: nobody will read who it is. */
-static uint64_t key_of(struct filter_call *call, const struct limit *limit, struct str *out)
+static inline uint64_t hash_key(struct filter_call *call, const struct conf_limit_key *key,
+				uint64_t salt, hash_fn *hash, struct str *out)
 {
-	const struct conf_limit_key *key = &limit->conf->key;
 	uint64_t parts[1 + CONF_LIMIT_KEY_MAX];
 	char room[SOURCE_ROOM];
-	parts[0] = limit->rule->salt;
+	parts[0] = salt;
 	for (size_t i = 0; i < key->n; i++) {
 		const struct conf_key_source *source = &key->rows[i];
 		struct view value =
 		    source_text(source->on, source->name, call->client, call->msg, room);
-		parts[1 + i] = value.len ? gcra_hash(value.ptr, value.len) : 0;
+		parts[1 + i] = value.len ? hash(value.ptr, value.len) : 0;
 		if (out)
 			describe(call, source, value, parts[1 + i], out);
 	}
-	return gcra_hash(parts, (1 + key->n) * sizeof(parts[0]));
+	return hash(parts, (1 + key->n) * sizeof(parts[0]));
+}
+
+static uint64_t key_of(struct filter_call *call, const struct limit *limit, struct str *out)
+{
+	return hash_key(call, &limit->conf->key, limit->rule->salt, gcra_hash, out);
+}
+
+static uint64_t known_hash(const void *data, size_t len)
+{
+	static const uint8_t known[SIPHASH_KEY_LEN] = "weir shared key";
+	return siphash64(known, data, len);
 }
 
 /*
@@ -266,18 +281,7 @@ static uint64_t key_of(struct filter_call *call, const struct limit *limit, stru
  */
 static uint64_t name_of(struct filter_call *call, const struct limit *limit)
 {
-	static const uint8_t known[SIPHASH_KEY_LEN] = "weir shared key";
-	const struct conf_limit_key *key = &limit->conf->key;
-	uint64_t parts[1 + CONF_LIMIT_KEY_MAX];
-	char room[SOURCE_ROOM];
-	parts[0] = limit->shared_id;
-	for (size_t i = 0; i < key->n; i++) {
-		const struct conf_key_source *source = &key->rows[i];
-		struct view value =
-		    source_text(source->on, source->name, call->client, call->msg, room);
-		parts[1 + i] = value.len ? siphash64(known, value.ptr, value.len) : 0;
-	}
-	return siphash64(known, parts, (1 + key->n) * sizeof(parts[0]));
+	return hash_key(call, &limit->conf->key, limit->shared_id, known_hash, NULL);
 }
 
 /* A part of the limit, which others have as well (weir/filter/quota.h). */

@@ -10,9 +10,6 @@
 #include "weir/base/check.h"
 #include "weir/base/clock.h"
 
-/* As many workers as there can be (workers in tbl/directives.def). */
-#define WORKERS_MAX 256
-
 /* ---- backends, once a second ---- */
 
 /* The workers' bins; how many. */

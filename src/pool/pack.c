@@ -8,7 +8,6 @@
 #include "weir/base/check.h"
 #include "weir/stats/pack.h"
 
-#define WORKERS_MAX 256
 /* Between two processes there is less time, unless one started long after the other ended. */
 #define STALE_US UINT64_C(5000000)
 

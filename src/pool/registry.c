@@ -313,7 +313,7 @@ static void fade_learned_idle(struct backend *b)
 static void backend_tick(struct backend *b, uint64_t now_us)
 {
 	fade_learned_idle(b);
-	const struct hist_set *sets[256], *failed[256];
+	const struct hist_set *sets[WORKERS_MAX], *failed[WORKERS_MAX];
 	uint64_t requests = 0, errors = 0;
 	size_t n = b->n_workers < ARRAY_LEN(sets) ? b->n_workers : ARRAY_LEN(sets);
 	for (size_t i = 0; i < n; i++) {

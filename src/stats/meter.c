@@ -5,8 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define WORKERS_MAX 256 /* workers in tbl/directives.def */
-
 struct meter *meter_new(unsigned n_workers, uint64_t now_us)
 {
 	size_t size = sizeof(struct meter) + n_workers * sizeof(struct meter_local);

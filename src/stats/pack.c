@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "weir/base/check.h"
 #include "weir/base/clock.h"
 #include "weir/base/defs.h"
 
@@ -17,14 +18,6 @@ static uint64_t field_get(const struct counter_field *field, const void *base)
 	return counter_get((const struct counter *)counter);
 }
 
-static void put_counter(struct str *out, const char *name, uint64_t sum)
-{
-	if (!sum)
-		return;
-	pack_view(out, view_str(name));
-	pack_u64(out, sum);
-}
-
 void counters_pack(struct str *out, const struct counter_field *fields, size_t n_fields,
 		   const void *const *bases, size_t n_bases)
 {
@@ -32,18 +25,10 @@ void counters_pack(struct str *out, const struct counter_field *fields, size_t n
 		uint64_t sum = 0;
 		for (size_t k = 0; k < n_bases; k++)
 			sum += field_get(&fields[i], bases[k]);
-		put_counter(out, fields[i].name, sum);
-	}
-}
-
-void counters_pack_rows(struct str *out, const struct counter_field *fields, size_t n_fields,
-			const void *rows, size_t stride, size_t n)
-{
-	for (size_t i = 0; i < n_fields; i++) {
-		uint64_t sum = 0;
-		for (size_t k = 0; k < n; k++)
-			sum += field_get(&fields[i], (const char *)rows + k * stride);
-		put_counter(out, fields[i].name, sum);
+		if (!sum)
+			continue;
+		pack_view(out, view_str(fields[i].name));
+		pack_u64(out, sum);
 	}
 }
 
@@ -61,6 +46,37 @@ void counters_unpack(struct unpack *in, const struct counter_field *fields, size
 			if (view_eq(name, view_str(fields[i].name)))
 				counter_add(
 				    (struct counter *)(void *)((char *)base + fields[i].offset), n);
+	}
+}
+
+void counter_rows_pack(struct str *out, const struct counter_rows *rows)
+{
+	const void *bases[WORKERS_MAX];
+	check(rows->n <= WORKERS_MAX);
+	for (size_t i = 0; i < rows->n; i++)
+		bases[i] = (const char *)rows->first + i * rows->stride;
+	counters_pack(out, rows->fields, rows->n_fields, bases, rows->n);
+}
+
+enum { BLOCK_ROWS = 1 };
+
+void counter_rows_pack_block(struct str *out, uint64_t id, const struct counter_rows *rows)
+{
+	size_t at = pack_begin(out, BLOCK_ROWS);
+	pack_u64(out, id);
+	counter_rows_pack(out, rows);
+	pack_end(out, at);
+}
+
+void counter_rows_unpack_blocks(struct unpack *in, struct counter_rows (*find)(uint64_t id))
+{
+	struct unpack block;
+	uint32_t kind;
+	while (unpack_block(in, &kind, &block)) {
+		struct counter_rows rows = find(unpack_u64(&block));
+		if (kind == BLOCK_ROWS && rows.first && !block.bad)
+			counters_unpack(&block, rows.fields, rows.n_fields, rows.first);
+		in->bad |= block.bad;
 	}
 }
 

@@ -19,9 +19,6 @@
 
 #include "weir/base/check.h"
 
-/* As many as there can be (workers in tbl/directives.def). */
-#define WORKERS_MAX 256
-
 static const char *const names[N_WINDOWS] = {
 #define WINDOW_TEXT(symbol, name) [WINDOW_##symbol] = (name),
     WINDOW_ROWS(WINDOW_TEXT)

@@ -9,6 +9,9 @@
 
 #define WEIR_CACHE_LINE 64
 
+/* As many as `workers` may say (tbl/directives.def): bounds of arrays on the stack. */
+#define WORKERS_MAX 256
+
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 

@@ -30,12 +30,23 @@ struct counter_field {
 /* The sum over `bases`. */
 void counters_pack(struct str *out, const struct counter_field *fields, size_t n_fields,
 		   const void *const *bases, size_t n_bases);
-/* The same over `n` rows, one every `stride` bytes. */
-void counters_pack_rows(struct str *out, const struct counter_field *fields, size_t n_fields,
-			const void *rows, size_t stride, size_t n);
 /* Adds to the counters of `base`; all of it has been read when it changes anything. */
 void counters_unpack(struct unpack *in, const struct counter_field *fields, size_t n_fields,
 		     void *base);
+
+/* A row for each worker, one every `stride` bytes: what is read goes to the first. */
+struct counter_rows {
+	const struct counter_field *fields;
+	size_t n_fields;
+	void *first; /* NULL: there are none */
+	size_t stride, n;
+};
+
+void counter_rows_pack(struct str *out, const struct counter_rows *rows);
+/* A block of their own, for one of many things that are known by an id. */
+void counter_rows_pack_block(struct str *out, uint64_t id, const struct counter_rows *rows);
+/* All such blocks; what `find` does not know is left out. */
+void counter_rows_unpack_blocks(struct unpack *in, struct counter_rows (*find)(uint64_t id));
 
 /* ---- windows ---- */
 

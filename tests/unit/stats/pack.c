@@ -343,3 +343,38 @@ Test(stats_pack, counters_by_name)
 	cr_expect(in.bad && counter_get(&c.one) == 1007, "all or nothing");
 	str_fini(&s);
 }
+
+static struct some_counters kept; /* the first row of the thing with the id 7 */
+static const struct counter_field some_fields[] = {{"one", offsetof(struct some_counters, one)},
+						   {"two", offsetof(struct some_counters, two)}};
+
+static struct counter_rows rows_of(struct some_counters *first, size_t n)
+{
+	return (struct counter_rows){some_fields, 2, first, sizeof(*first), n};
+}
+
+static struct counter_rows find_seven(uint64_t id)
+{
+	return id == 7 ? rows_of(&kept, 1) : (struct counter_rows){0};
+}
+
+Test(stats_pack, rows_of_counters_by_id)
+{
+	struct some_counters workers[3] = {0};
+	struct counter_rows rows = rows_of(workers, 3);
+	struct str s = STR_INIT;
+	for (int i = 0; i < 3; i++) {
+		counter_add(&workers[i].one, 10);
+		counter_add(&workers[i].two, (uint64_t)i);
+	}
+	counter_rows_pack_block(&s, 8, &rows); /* it is not there any more */
+	counter_rows_pack_block(&s, 7, &rows);
+	struct unpack in = unpack_of(str_as_view(&s));
+	counter_rows_unpack_blocks(&in, find_seven);
+	cr_expect(!in.bad && counter_get(&kept.one) == 30 && counter_get(&kept.two) == 3);
+	s.len--;
+	in = unpack_of(str_as_view(&s));
+	counter_rows_unpack_blocks(&in, find_seven);
+	cr_expect(in.bad && counter_get(&kept.one) == 30);
+	str_fini(&s);
+}
