@@ -350,12 +350,17 @@ bool upconn_is_surplus(const struct upconn *up, uint32_t max_idle)
 
 /*
  * Kept connections count against limits.connections, and other workers cannot
- * use ours: the last one to the limit is given up, so that there is always room
- * for theirs.
+ * use ours.
  */
+static bool takes_from_others(const struct backend *b, const struct conf_pool *conf)
+{
+	return conf->limits.connections && b->n_workers > 1;
+}
+
+/* The last one to the limit is given up, so that there is always room for theirs. */
 static bool locks_others_out(const struct backend *b, const struct conf_pool *conf)
 {
-	return conf->limits.connections && b->n_workers > 1 &&
+	return takes_from_others(b, conf) &&
 	       atomic_load_explicit(&b->n_upconns, memory_order_relaxed) >=
 		   conf->limits.connections;
 }
@@ -363,8 +368,7 @@ static bool locks_others_out(const struct backend *b, const struct conf_pool *co
 /* Nor is more than max_idle kept from them for a wave. */
 static uint32_t most_idle(const struct backend *b, const struct conf_pool *conf)
 {
-	bool scarce = conf->limits.connections && b->n_workers > 1;
-	return conf->keepalive.max_idle * (scarce ? 1 : BURST_TIMES);
+	return conf->keepalive.max_idle * (takes_from_others(b, conf) ? 1 : BURST_TIMES);
 }
 
 void upconn_release(struct upconn *up, const struct conf_pool *conf)
