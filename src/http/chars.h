@@ -154,6 +154,32 @@ static inline struct block block_of(UNUSED const char *base, const char *p, cons
 	return block;
 }
 
+#ifdef WEIR_VECTOR_SCAN
+/* One bit for each byte that is no letter, digit, '-' or '.': what nearly all hosts are made of. */
+static inline unsigned host_stops(__m128i v)
+{
+	return name_stops(v) & ~(unsigned)_mm_movemask_epi8(bytes_equal(v, '.'));
+}
+#endif
+
+/* How many bytes at the front are of CHAR_HOST: perhaps not all of them. */
+static inline size_t scan_host(UNUSED const char *p, UNUSED size_t len)
+{
+	size_t n = 0;
+#ifdef WEIR_VECTOR_SCAN
+	for (; n + 16 <= len; n += 16) {
+		unsigned stops = host_stops(load_bytes(p + n));
+		if (stops)
+			return n + (unsigned)__builtin_ctz(stops);
+	}
+	if (n + 8 <= len) {
+		unsigned stops = host_stops(_mm_loadl_epi64((const void *)(p + n))) & 0xff;
+		n += stops ? (unsigned)__builtin_ctz(stops) : 8;
+	}
+#endif
+	return n;
+}
+
 /* scan_X(base, p, end): the first byte in [p, end) that is not of the class, or end. */
 SCAN(name, CHAR_NAME)
 SCAN(value, CHAR_VALUE)

@@ -33,17 +33,6 @@ void h1_put(struct h1_out *out, struct view bytes)
 		append(p, bytes);
 }
 
-void h1_put_header(struct h1_out *out, struct view name, struct view value)
-{
-	char *p = take_room(out, name.len + 2 + value.len + 2);
-	if (!p)
-		return;
-	p = append(p, name);
-	p = append(p, VIEW(": "));
-	p = append(p, value);
-	append(p, VIEW("\r\n"));
-}
-
 /* Decimal digits into the end of `room`. */
 static struct view decimal(char room[20], uint64_t n)
 {
@@ -76,37 +65,78 @@ void h1_put_request_line(struct h1_out *out, struct view method, struct view tar
 void h1_put_status_line(struct h1_out *out, unsigned status, struct view reason)
 {
 	const struct view version = VIEW("HTTP/1.1 ");
-	char room[20];
-	struct view code = decimal(room, status);
 	if (view_is_empty(reason))
 		reason = view_str(status_reason(status));
-	char *p = take_room(out, version.len + code.len + 1 + reason.len + 2);
+	char *p = take_room(out, version.len + 3 + 1 + reason.len + 2);
 	if (!p)
 		return;
 	p = append(p, version);
-	p = append(p, code);
+	*p++ = (char)('0' + status / 100);
+	*p++ = (char)('0' + status / 10 % 10);
+	*p++ = (char)('0' + status % 10);
 	*p++ = ' ';
 	p = append(p, reason);
 	append(p, VIEW("\r\n"));
 }
 
+/* "name: value\r\n" at p, which has the room. */
+static inline char *append_field(char *p, struct view name, struct view value)
+{
+	memcpy(p, name.ptr, name.len);
+	p += name.len;
+	*p++ = ':';
+	*p++ = ' ';
+	p = append(p, value);
+	*p++ = '\r';
+	*p++ = '\n';
+	return p;
+}
+
+static inline size_t field_len(struct view name, struct view value)
+{
+	return name.len + 2 + value.len + 2;
+}
+
+void h1_put_header(struct h1_out *out, struct view name, struct view value)
+{
+	char *p = take_room(out, field_len(name, value));
+	if (p)
+		append_field(p, name, value);
+}
+
+/* Original lines that follow one another, from hdr on: their bytes; hdr moves behind them. */
+static inline struct view lines_from(const struct header **hdr, const struct header *end)
+{
+	struct view run = view_of((*hdr)->name.ptr, (*hdr)->line_len);
+	const struct header *h = *hdr + 1;
+	for (; h < end && h->name.ptr == run.ptr + run.len && h->line_len && !h->drop; h++)
+		run.len += h->line_len;
+	*hdr = h;
+	return run;
+}
+
 void h1_put_headers(struct h1_out *out, const struct message *msg)
 {
-	struct view run = VIEW_NONE; /* original lines that follow one another */
-	for (uint32_t i = 0; i < msg->n_headers; i++) {
-		const struct header *hdr = &msg->headers[i];
-		if (hdr->drop)
-			continue;
-		if (hdr->line_len && run.len && hdr->name.ptr == run.ptr + run.len) {
-			run.len += hdr->line_len;
+	const struct header *h = msg->headers, *end = h + msg->n_headers;
+	char *p = out->ptr + out->len;
+	size_t room = out->overflow ? 0 : out->cap - out->len;
+	while (h < end) {
+		bool line = h->line_len;
+		if (h->drop) {
+			h++;
 			continue;
 		}
-		h1_put(out, run);
-		run = view_of(hdr->name.ptr, hdr->line_len);
-		if (!hdr->line_len)
-			h1_put_header(out, hdr->name, hdr->value);
+		struct view run = line ? lines_from(&h, end) : VIEW_NONE;
+		size_t n = line ? run.len : field_len(h->name, h->value);
+		if (unlikely(n > room)) {
+			out->overflow = true;
+			return;
+		}
+		room -= n;
+		p = line ? append(p, run) : append_field(p, h->name, h->value);
+		h += !line;
 	}
-	h1_put(out, run);
+	out->len = (size_t)(p - out->ptr);
 }
 
 size_t h1_chunk_head(char out[H1_CHUNK_HEAD_MAX], uint64_t size)

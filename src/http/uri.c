@@ -39,7 +39,7 @@ static size_t ipv6_len(struct view v)
 
 static size_t reg_name_len(struct view v)
 {
-	size_t n = 0;
+	size_t n = scan_host(v.ptr, v.len);
 	while (n < v.len && char_is(v.ptr[n], CHAR_HOST))
 		n++;
 	return n;

@@ -126,12 +126,8 @@ struct exchange *exchange_new(struct worker *w, const struct exchange_request *r
 
 static struct route_request route_request(struct worker *w, const struct exchange_request *req)
 {
-	struct view host = VIEW_NONE;
-	uint16_t port;
-	if (w->req.authority.len && !authority_split(w->req.authority, &host, &port))
-		host = VIEW_NONE;
 	return (struct route_request){
-	    .host = host,
+	    .host = w->req.authority,
 	    .path = w->req.path,
 	    .method = w->req.method_text,
 	    .scheme = req->who.scheme,

@@ -2,6 +2,7 @@
 /* Paths and hosts in the one form in which they are compared. */
 #include "normalise.h"
 
+#include "weir/base/defs.h"
 #include "weir/base/hex.h"
 
 /* RFC 3986 2.3 */
@@ -143,6 +144,31 @@ static size_t before_port(struct view host)
 	return bracket || view_chr(before, ':') < 0 ? before.len : host.len;
 }
 
+/* Eight bytes: whether one of them is a capital letter. */
+static inline bool has_capital8(const char *p)
+{
+	const uint64_t ones = UINT64_C(0x0101010101010101), tops = ones << 7;
+	uint64_t x;
+	memcpy(&x, p, 8);
+	uint64_t low = x & ~tops; /* sums stay in their byte */
+	uint64_t from_a = low + ones * (0x80 - 'A'), behind_z = low + ones * (0x7f - 'Z');
+	return (from_a & ~behind_z & ~x & tops) != 0;
+}
+
+static bool has_capital(struct view v)
+{
+	size_t i = 0;
+	for (; i + 8 <= v.len; i += 8)
+		if (has_capital8(v.ptr + i))
+			return true;
+	if (v.len >= 8) /* some of them once more */
+		return has_capital8(v.ptr + v.len - 8);
+	for (; i < v.len; i++)
+		if (char_lower(v.ptr[i]) != v.ptr[i])
+			return true;
+	return false;
+}
+
 struct view host_normalise(struct view host, char room[HOST_MAX])
 {
 	host.len = before_port(host);
@@ -150,6 +176,8 @@ struct view host_normalise(struct view host, char room[HOST_MAX])
 		host.len--;
 	if (host.len > HOST_MAX)
 		return VIEW("");
+	if (likely(!has_capital(host)))
+		return host;
 	for (size_t i = 0; i < host.len; i++)
 		room[i] = char_lower(host.ptr[i]);
 	return view_of(room, host.len);

@@ -30,7 +30,10 @@ struct view argument_decode(struct view value, char *room);
 /* Names longer than this are no DNS names (RFC 1035 2.3.4) and match no host. */
 #define HOST_MAX 255
 
-/* Lower case, without port and trailing dot; empty when longer than HOST_MAX. */
+/*
+ * Lower case, without port and trailing dot; empty when longer than HOST_MAX.  A part of
+ * `host` where that is in lower case already, else in `room`.
+ */
 struct view host_normalise(struct view host, char room[HOST_MAX]);
 
 #endif

@@ -8,6 +8,9 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 /* Eight lower-case digits, the most significant first. */
 static inline void hex_u32(uint32_t v, char out[8])
@@ -25,8 +28,18 @@ static inline void hex_u32(uint32_t v, char out[8])
 
 static inline void hex_u64(uint64_t v, char out[16])
 {
+#ifdef __SSE2__
+	const __m128i low = _mm_set1_epi8(0x0f), nine = _mm_set1_epi8(9);
+	__m128i bytes = _mm_cvtsi64_si128((long long)htobe64(v));
+	__m128i x = _mm_unpacklo_epi8(_mm_and_si128(_mm_srli_epi64(bytes, 4), low),
+				      _mm_and_si128(bytes, low));
+	__m128i letters = _mm_and_si128(_mm_cmpgt_epi8(x, nine), _mm_set1_epi8('a' - '0' - 10));
+	x = _mm_add_epi8(_mm_add_epi8(x, _mm_set1_epi8('0')), letters);
+	_mm_storeu_si128((__m128i *)(void *)out, x);
+#else
 	hex_u32((uint32_t)(v >> 32), out);
 	hex_u32((uint32_t)v, out + 8);
+#endif
 }
 
 /* What a digit of either case stands for, or -1. */

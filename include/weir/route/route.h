@@ -49,7 +49,7 @@ struct route_scratch *route_scratch_new(void);
 void route_scratch_free(struct route_scratch *scratch);
 
 struct route_request {
-	struct view host; /* without port, any case */
+	struct view host; /* a port and case make no difference */
 	struct view path; /* with the query, as sent */
 	struct view method;
 	struct view scheme;        /* http or https */
