@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "weir/base/defs.h"
 #include "weir/base/text.h"
 
 void json_init(struct json *j, struct str *out, bool pretty)
@@ -81,27 +82,28 @@ void json_key_view(struct json *j, struct view key)
 	j->after_key = true;
 }
 
-/* "key": or "text", without another look at the room. */
-static void put_quoted(struct str *out, const char *ptr, size_t len, const char *after, size_t n)
+/* "key": or "text" in one look at the room; false: there is none without more of it. */
+static inline bool put_quoted(struct str *out, struct view v, struct view after)
 {
+	const size_t n = 1 + v.len + after.len;
+	if (unlikely(n >= out->cap - out->len))
+		return false;
 	char *at = out->ptr + out->len;
 	*at++ = '"';
-	memcpy(at, ptr, len);
-	memcpy(at + len, after, n);
-	at[len + n] = '\0';
-	out->len += 1 + len + n;
+	memcpy(at, v.ptr, v.len);
+	memcpy(at + v.len, after.ptr, after.len);
+	at[v.len + after.len] = '\0';
+	out->len += n;
+	return true;
 }
 
 /* Our own keys hold nothing to escape. */
 void json_key(struct json *j, const char *key)
 {
-	size_t len = strlen(key);
 	separate(j);
 	j->after_key = true;
-	if (!j->pretty && str_reserve(j->out, len + 3)) {
-		put_quoted(j->out, key, len, "\":", 2);
+	if (!j->pretty && put_quoted(j->out, view_str(key), VIEW("\":")))
 		return;
-	}
 	str_char(j->out, '"');
 	str_text(j->out, key);
 	str_text(j->out, j->pretty ? "\": " : "\":");
@@ -137,34 +139,45 @@ static inline bool is_plain(unsigned char c)
 	return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
 }
 
-/* Bytes at the front that need no escape, eight at a time: perhaps not all of them. */
-static size_t plain_prefix(const unsigned char *p, size_t n)
+/* Eight bytes: is one of them not plain? */
+static inline bool needs_look(uint64_t x)
 {
 	const uint64_t ones = UINT64_C(0x0101010101010101), tops = ones << 7;
+	uint64_t quote = x ^ ones * '"', slash = x ^ ones * '\\', del = x ^ ones * 0x7f;
+	uint64_t found = x | ((x - ones * 0x20) & ~x) | ((quote - ones) & ~quote) |
+			 ((slash - ones) & ~slash) | ((del - ones) & ~del);
+	return (found & tops) != 0;
+}
+
+static inline uint64_t load(const char *p, size_t n)
+{
+	uint64_t x = 0;
+	memcpy(&x, p, n);
+	return x;
+}
+
+/* The last bytes are looked at together with some before them, a second time. */
+static bool is_all_plain(struct view v)
+{
 	size_t i = 0;
-	for (; i + 8 <= n; i += 8) {
-		uint64_t x;
-		memcpy(&x, p + i, 8);
-		uint64_t quote = x ^ ones * '"', slash = x ^ ones * '\\', del = x ^ ones * 0x7f;
-		uint64_t found = x | ((x - ones * 0x20) & ~x) | ((quote - ones) & ~quote) |
-				 ((slash - ones) & ~slash) | ((del - ones) & ~del);
-		if (found & tops)
-			return i;
-	}
-	while (i < n && is_plain(p[i]))
+	for (; i + 8 <= v.len; i += 8)
+		if (needs_look(load(v.ptr + i, 8)))
+			return false;
+	if (v.len >= 8)
+		return !needs_look(load(v.ptr + v.len - 8, 8));
+	if (v.len >= 4)
+		return !needs_look(load(v.ptr, 4) | load(v.ptr + v.len - 4, 4) << 32);
+	while (i < v.len && is_plain((unsigned char)v.ptr[i]))
 		i++;
-	return i;
+	return i == v.len;
 }
 
 void json_quote(struct str *out, struct view v)
 {
 	const unsigned char *p = (const unsigned char *)v.ptr;
-	size_t i = plain_prefix(p, v.len);
-	size_t plain = 0; /* start of the run that needs no escape */
-	if (i == v.len && v.len && str_reserve(out, v.len + 2)) {
-		put_quoted(out, v.ptr, v.len, "\"", 1);
+	size_t i = 0, plain = 0; /* start of the run that needs no escape */
+	if (v.len && is_all_plain(v) && put_quoted(out, v, VIEW("\"")))
 		return;
-	}
 	str_char(out, '"');
 	while (i < v.len) {
 		unsigned char c = p[i];

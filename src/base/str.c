@@ -129,10 +129,12 @@ char *digits_u64(char *to, uint64_t n)
 
 char *digits_seconds(char *to, uint64_t us)
 {
-	char rest[DIGITS_U64], *dot = digits_u64(to, us / 1000000);
-	digits_u64(rest, 1000000 + us % 1000000); /* zeroes in front, and a 1 */
+	char *dot = digits_u64(to, us / 1000000);
+	unsigned rest = (unsigned)(us % 1000000);
 	*dot = '.';
-	memcpy(dot + 1, rest + 1, 6);
+	memcpy(dot + 1, pairs + rest / 10000 * 2, 2);
+	memcpy(dot + 3, pairs + rest / 100 % 100 * 2, 2);
+	memcpy(dot + 5, pairs + rest % 100 * 2, 2);
 	return dot + 7;
 }
 

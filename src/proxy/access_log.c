@@ -47,60 +47,95 @@ static struct facts facts_of(const struct exchange *ex)
 	return f;
 }
 
+/* The date of a line is put together once a second. */
+static void put_time(struct str *s, struct worker *w, uint64_t wall_us)
+{
+	unsigned ms = (unsigned)(wall_us / 1000 % 1000);
+	char *digits = w->stamp + CLOCK_RFC3339_LEN - 4;
+	if (unlikely(wall_us / 1000000 != w->stamp_s)) {
+		clock_rfc3339(w->stamp, wall_us);
+		w->stamp_s = wall_us / 1000000;
+	}
+	digits[0] = (char)('0' + ms / 100);
+	digits[1] = (char)('0' + ms / 10 % 10);
+	digits[2] = (char)('0' + ms % 10);
+	str_put(s, w->stamp, CLOCK_RFC3339_LEN);
+}
+
+/* Members whose keys are literals, with all that stands around them. */
+static inline void put_u64(struct str *s, struct view key, uint64_t n)
+{
+	str_view(s, key);
+	str_u64(s, n);
+}
+
+static inline void put_name(struct str *s, struct view key, struct view name)
+{
+	str_view(s, key);
+	json_quote(s, name);
+}
+
+static inline void put_span(struct str *s, struct view key, uint64_t us)
+{
+	char text[DIGITS_SECONDS + 7];
+	str_view(s, key);
+	str_put(s, text, (size_t)(digits_seconds(text, us) - text));
+}
+
+static void put_trace_id(struct str *s, const struct exchange *ex)
+{
+	char id[32];
+	hex_write(ex->trace->context.trace_id, 16, id);
+	put_name(s, VIEW(",\"trace_id\":"), view_of(id, sizeof(id)));
+}
+
+static void line_json(struct str *s, const struct exchange *ex, const struct facts *f)
+{
+	const struct outcome_row *row = outcome_row(ex->outcome);
+	str_view(s, VIEW("{\"ts\":\""));
+	put_time(s, ex->worker, f->wall_us);
+	str_view(s, VIEW("\","));
+	str_view(s, view_skip(f->part1, 1)); /* its opening brace */
+	put_u64(s, VIEW(",\"status\":"), ex->status);
+	put_u64(s, VIEW(",\"bytes_in\":"), ex->bytes_in);
+	put_u64(s, VIEW(",\"bytes_out\":"), ex->bytes_out);
+	if (ex->route)
+		put_name(s, VIEW(",\"route\":"), ex->route->name);
+	if (ex->view)
+		put_name(s, VIEW(",\"pool\":"), ex->view->pool->conf->name);
+	if (ex->backend)
+		put_name(s, VIEW(",\"backend\":"), ex->backend->name);
+	put_span(s, VIEW(",\"queue_s\":"), ex->queue_us);
+	put_span(s, VIEW(",\"connect_s\":"), ex->connect_us);
+	put_span(s, VIEW(",\"wait_s\":"), f->wait_us);
+	put_span(s, VIEW(",\"transfer_s\":"), f->transfer_us);
+	put_span(s, VIEW(",\"client_s\":"), ex->client_us + ex->upload_us);
+	put_span(s, VIEW(",\"total_s\":"), f->total_us);
+	put_u64(s, VIEW(",\"retries\":"), ex->n_retries);
+	if (unlikely(ex->n_replaced))
+		put_u64(s, VIEW(",\"replaced\":"), ex->n_replaced);
+	if (unlikely(ex->n_hedges))
+		put_u64(s, VIEW(",\"hedges\":"), ex->n_hedges);
+	const char term[] = {',', '"', 't', 'e', 'r', 'm', '"', ':', '"', row->who, row->when, '"', ','};
+	str_put(s, term, sizeof(term));
+	str_view(s, row->members);
+	/* nothing in an id is to be escaped: what a client sends in its place is replaced */
+	str_view(s, VIEW(",\"request_id\":\""));
+	str_put(s, ex->request_id, ex->request_id_len);
+	str_char(s, '"');
+	if (unlikely(ex->trace != NULL))
+		put_trace_id(s, ex);
+	str_char(s, '}');
+}
+
+/* ---- lines of log.access.fields ---- */
+
 static void put_seconds(struct json *j, const char *key, uint64_t us)
 {
 	char text[DIGITS_SECONDS];
 	json_key(j, key);
 	json_raw(j, view_of(text, (size_t)(digits_seconds(text, us) - text)));
 }
-
-static void line_json(struct str *s, const struct exchange *ex, const struct facts *f)
-{
-	const struct outcome_row *row = outcome_row(ex->outcome);
-	char stamp[CLOCK_RFC3339_LEN + 1];
-	clock_rfc3339(stamp, f->wall_us);
-	str_text(s, "{\"ts\":\"");
-	str_text(s, stamp);
-	str_text(s, "\",");
-	str_view(s, view_skip(f->part1, 1)); /* its opening brace */
-	struct json j;
-	json_init(&j, s, false);
-	j.depth = 1;
-	j.first = false;
-	json_member_u64(&j, "status", ex->status);
-	json_member_u64(&j, "bytes_in", ex->bytes_in);
-	json_member_u64(&j, "bytes_out", ex->bytes_out);
-	if (ex->route)
-		json_member_view(&j, "route", ex->route->name);
-	if (ex->view)
-		json_member_view(&j, "pool", ex->view->pool->conf->name);
-	if (ex->backend)
-		json_member_view(&j, "backend", ex->backend->name);
-	put_seconds(&j, "queue_s", ex->queue_us);
-	put_seconds(&j, "connect_s", ex->connect_us);
-	put_seconds(&j, "wait_s", f->wait_us);
-	put_seconds(&j, "transfer_s", f->transfer_us);
-	put_seconds(&j, "client_s", ex->client_us + ex->upload_us);
-	put_seconds(&j, "total_s", f->total_us);
-	json_member_u64(&j, "retries", ex->n_retries);
-	if (unlikely(ex->n_replaced))
-		json_member_u64(&j, "replaced", ex->n_replaced);
-	if (unlikely(ex->n_hedges))
-		json_member_u64(&j, "hedges", ex->n_hedges);
-	char term[3] = {row->who, row->when, '\0'};
-	json_member_text(&j, "term", term);
-	json_member_text(&j, "outcome", row->name);
-	json_member_text(&j, "end", row->sentence);
-	json_member_view(&j, "request_id", view_of(ex->request_id, ex->request_id_len));
-	if (unlikely(ex->trace != NULL)) {
-		char id[32];
-		hex_write(ex->trace->context.trace_id, 16, id);
-		json_member_view(&j, "trace_id", view_of(id, sizeof(id)));
-	}
-	json_object_end(&j);
-}
-
-/* ---- lines of log.access.fields ---- */
 
 static void put_proto(struct json *j, const char *key, const struct exchange *ex)
 {

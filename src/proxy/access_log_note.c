@@ -40,26 +40,42 @@ static void put_request_line(struct str *s, const struct message *msg)
 		str_printf(s, " HTTP/1.%u", msg->version_minor);
 }
 
+/* Of nearly all it stands with the connection: that of a peer that nothing is believed of. */
+static struct view client_ip(const struct exchange_request *req, char ip[ADDR_IP_TEXT_MAX])
+{
+	if (likely(!req->who.trusted))
+		return req->who.peer_ip;
+	return view_of(ip, addr_format_ip(req->peer, ip));
+}
+
+static void put_field(struct str *s, struct view key, struct view value)
+{
+	if (!value.len)
+		return;
+	str_view(s, key);
+	json_quote(s, value);
+}
+
 static void note_json(struct str *s, const struct exchange_request *req, const struct message *msg)
 {
 	char ip[ADDR_IP_TEXT_MAX];
-	struct json j;
-	json_init(&j, s, false);
-	json_object_begin(&j);
-	json_member_view(&j, "client", view_of(ip, addr_format_ip(req->peer, ip)));
-	json_member_view(&j, "listener", req->listener->name);
-	json_member_view(&j, "method", view_head(msg->method_text, 64));
-	json_member_view(&j, "host", view_head(msg->authority, 255));
-	json_member_view(&j, "path", view_head(msg->path, FIELD_MAX));
-	json_member_text(&j, "proto",
-			 msg->h2              ? "HTTP/2"
-			 : msg->version_minor ? "HTTP/1.1"
-					      : "HTTP/1.0");
-	struct view agent = value_of(msg, HDR_USER_AGENT), referer = value_of(msg, HDR_REFERER);
-	if (agent.len)
-		json_member_view(&j, "user_agent", agent);
-	if (referer.len)
-		json_member_view(&j, "referer", referer);
+	str_view(s, VIEW("{\"client\":\""));
+	str_view(s, client_ip(req, ip));
+	str_view(s, VIEW("\",\"listener\":"));
+	json_quote(s, req->listener->name);
+	str_view(s, VIEW(",\"method\":"));
+	json_quote(s, view_head(msg->method_text, 64));
+	str_view(s, VIEW(",\"host\":"));
+	json_quote(s, view_head(msg->authority, 255));
+	str_view(s, VIEW(",\"path\":"));
+	json_quote(s, view_head(msg->path, FIELD_MAX));
+	str_view(s, msg->h2              ? VIEW(",\"proto\":\"HTTP/2\"")
+		    : msg->version_minor ? VIEW(",\"proto\":\"HTTP/1.1\"")
+					 : VIEW(",\"proto\":\"HTTP/1.0\""));
+	if (msg->ids & HDR_BIT(USER_AGENT))
+		put_field(s, VIEW(",\"user_agent\":"), value_of(msg, HDR_USER_AGENT));
+	if (msg->ids & HDR_BIT(REFERER))
+		put_field(s, VIEW(",\"referer\":"), value_of(msg, HDR_REFERER));
 }
 
 static void note_combined(struct str *s, const struct exchange_request *req,
@@ -67,7 +83,7 @@ static void note_combined(struct str *s, const struct exchange_request *req,
 {
 	struct view agent = value_of(msg, HDR_USER_AGENT), referer = value_of(msg, HDR_REFERER);
 	char ip[ADDR_IP_TEXT_MAX];
-	str_view(s, view_of(ip, addr_format_ip(req->peer, ip)));
+	str_view(s, client_ip(req, ip));
 	str_char(s, '\n'); /* the time comes here */
 	put_request_line(s, msg);
 	*split = (uint16_t)s->len;

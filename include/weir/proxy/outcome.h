@@ -5,6 +5,8 @@
 
 #include <stdbool.h>
 
+#include "weir/base/view.h"
+
 enum outcome {
 #define OUTCOME(name, who, when, status, is_error, fault, sentence) OUTCOME_##name,
 #include "weir/tbl/outcomes.def"
@@ -27,6 +29,7 @@ struct outcome_row {
 	bool is_error;
 	enum outcome_fault fault;
 	const char *sentence;
+	struct view members; /* name and sentence as the access log has them: '"outcome":"ok",...' */
 };
 
 const struct outcome_row *outcome_row(enum outcome outcome);
