@@ -86,7 +86,14 @@ static HOT const char *walk_find(struct walk *walk, const char *p, bool specials
 	}
 }
 
-/* No name and a colon at `p`: the blank line, or something to refuse or to wait for. */
+static inline enum h1_result blank_line(struct h1_head *head, struct header *hdr, const char *line)
+{
+	hdr->name = VIEW_NONE;
+	head->pos = line + 2;
+	return H1_OK;
+}
+
+/* No name and a colon at `p`: something to refuse or to wait for. */
 static __attribute__((noinline)) enum h1_result no_field(struct h1_head *head, struct header *hdr,
 							 const char *line, const char *p)
 {
@@ -118,7 +125,8 @@ static HOT enum h1_result field_read(struct h1_head *head, struct walk *walk, st
 	const char *line = walk->pos;
 	const char *colon = walk_find(walk, line, true);
 	if (unlikely(colon == walk->end || *colon != ':' || colon == line))
-		return no_field(head, hdr, line, colon);
+		return colon == line && is_crlf(line, walk->end) ? blank_line(head, hdr, line)
+								  : no_field(head, hdr, line, colon);
 	enum hdr_id id = name_id(head, hdr, line, colon);
 	if (unlikely(id == HDR_N))
 		return no_field(head, hdr, line, colon);

@@ -123,7 +123,10 @@ static enum h1_result read_version(struct h1_head *head, struct message *msg, co
 	if (unlikely(head->end - p < 10 || memcmp(p, "HTTP/1.1\r\n", 10) != 0))
 		return version_verdict(head, msg, line);
 	msg->version_minor = 1;
-	return h1_line_end(head, line, p + 8, REJECT_BAD_VERSION);
+	if (unlikely((size_t)(p + 8 - line) > head->line_bytes))
+		return h1_line_end(head, line, p + 8, REJECT_BAD_VERSION);
+	head->pos = p + 10;
+	return H1_OK;
 }
 
 static enum h1_result read_request_line(struct h1_head *head, struct message *msg)

@@ -14,12 +14,18 @@ static unsigned digit(char c)
 	return (unsigned)(c - '0');
 }
 
+static bool are_digits(const char *p)
+{
+	return char_is_digit(p[0]) && char_is_digit(p[1]) && char_is_digit(p[2]);
+}
+
 /* Up to the status digits; a verdict as soon as a byte is wrong. */
 static enum h1_result read_status(struct h1_head *head, struct message *msg)
 {
 	const char *line = head->pos;
-	bool usual = head->end - line > STATUS_AT && memcmp(line, "HTTP/1.1 ", STATUS_AT) == 0;
-	for (size_t i = usual ? STATUS_AT : 0; i < FORM_LEN; i++) {
+	bool usual = head->end - line >= (ptrdiff_t)FORM_LEN &&
+		     memcmp(line, "HTTP/1.1 ", STATUS_AT) == 0 && are_digits(line + STATUS_AT);
+	for (size_t i = usual ? FORM_LEN : 0; i < FORM_LEN; i++) {
 		if (line + i == head->end)
 			return H1_MORE;
 		if (form[i] == 'd' ? !char_is_digit(line[i]) : line[i] != form[i])
@@ -44,8 +50,9 @@ static enum h1_result read_reason(struct h1_head *head, struct message *msg, con
 		return h1_line_end(head, line, p, REJECT_BAD_STATUS_LINE);
 	const char *stop = scan_value(head->base, p + 1, head->end);
 	enum h1_result result = h1_line_end(head, line, stop, REJECT_BAD_STATUS_LINE);
-	if (result == H1_OK)
-		msg->reason = view_trim(view_of(p + 1, (size_t)(stop - p - 1)));
+	msg->reason = view_of(p + 1, (size_t)(stop - p - 1));
+	if (unlikely(result == H1_OK && msg->reason.len && (p[1] <= ' ' || stop[-1] <= ' ')))
+		msg->reason = view_trim(msg->reason);
 	return result;
 }
 

@@ -26,13 +26,6 @@ static char *append(char *p, struct view v)
 	return p + v.len;
 }
 
-void h1_put(struct h1_out *out, struct view bytes)
-{
-	char *p = take_room(out, bytes.len);
-	if (p)
-		append(p, bytes);
-}
-
 /* Decimal digits into the end of `room`. */
 static struct view decimal(char room[20], uint64_t n)
 {

@@ -148,11 +148,8 @@ static void drop_connection(struct message *msg, struct view value)
 		drop_named(msg, token);
 }
 
-void message_drop_hop_by_hop(struct message *msg, bool keep_upgrade)
+static __attribute__((noinline)) void drop_hop(struct message *msg, uint64_t hop)
 {
-	uint64_t hop = hop_fields | (keep_upgrade ? 0 : HDR_BIT(UPGRADE));
-	if (!(msg->ids & hop))
-		return;
 	for (uint32_t i = 0; i < msg->n_headers; i++) {
 		struct header *hdr = &msg->headers[i];
 		if (!(hop >> hdr->id & 1))
@@ -161,4 +158,11 @@ void message_drop_hop_by_hop(struct message *msg, bool keep_upgrade)
 		if (hdr->id == HDR_CONNECTION)
 			drop_connection(msg, hdr->value);
 	}
+}
+
+void message_drop_hop_by_hop(struct message *msg, bool keep_upgrade)
+{
+	uint64_t hop = hop_fields | (keep_upgrade ? 0 : HDR_BIT(UPGRADE));
+	if (msg->ids & hop)
+		drop_hop(msg, hop);
 }

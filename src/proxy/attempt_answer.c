@@ -3,6 +3,8 @@
  * Attempts: what every version does with what comes back, from the request's last byte to the
  * answer's.
  */
+#include <stddef.h>
+
 #include "attempt.h"
 #include "exchange.h"
 #include "streaming.h"
@@ -92,6 +94,18 @@ static void note_type(struct attempt *at, unsigned status)
 				     (resp->ids & HDR_BIT(CONTENT_ENCODING)) != 0);
 }
 
+static inline struct counter *class_counter(struct backend_counters *counters, unsigned class)
+{
+	static const uint16_t at[] = {
+	    [1] = offsetof(struct backend_counters, responses_1xx),
+	    [2] = offsetof(struct backend_counters, responses_2xx),
+	    [3] = offsetof(struct backend_counters, responses_3xx),
+	    [4] = offsetof(struct backend_counters, responses_4xx),
+	    [5] = offsetof(struct backend_counters, responses_5xx),
+	};
+	return (void *)((char *)counters + at[class]);
+}
+
 static void count_status(struct attempt *at, unsigned status)
 {
 	if (unlikely(at->ex->trace != NULL))
@@ -107,10 +121,7 @@ static void count_status(struct attempt *at, unsigned status)
 		at->lease.answer = ANSWER_unasked;
 	if (unlikely(status >= 500 || status == 429 || status == 101 || at->lease.on_trial))
 		judge_status(at, status);
-	struct backend_counters *c = &at->local->counters;
-	struct counter *const classes[] = {&c->responses_1xx, &c->responses_2xx, &c->responses_3xx,
-					   &c->responses_4xx, &c->responses_5xx};
-	counter_add(classes[status / 100 - 1], 1);
+	counter_add(class_counter(&at->local->counters, status / 100), 1);
 }
 
 /* It wants to be left alone. */

@@ -229,8 +229,10 @@ static bool relay_body(struct attempt *at, struct message *resp, char *ptr, size
 
 static void note_keep_alive(struct attempt *at, struct message *resp)
 {
-	struct header *h = message_find(resp, HDR_KEEP_ALIVE);
 	at->resp_keep = resp->keep_alive && resp->body != BODY_CLOSE;
+	if (likely(!(resp->ids & HDR_BIT(KEEP_ALIVE))))
+		return;
+	struct header *h = message_find(resp, HDR_KEEP_ALIVE);
 	struct view rest = h ? h->value : VIEW_NONE, param;
 	while (view_next_token(&rest, &param)) {
 		uint64_t seconds;

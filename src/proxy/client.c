@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What all client connections have, whatever they speak: states, who is there, the end. */
+#include <string.h>
+
 #include "client_h1.h"
 #include "handshake.h"
 #include "reply.h"
@@ -62,28 +64,26 @@ static bool is_secure(const struct client *c)
 	return c->stream.transport != &transport_plain;
 }
 
-struct exchange_request client_request(struct client *c, const struct message *msg,
-				       struct addr *client)
+void client_request(struct client *c, const struct message *msg, struct addr *client,
+		    struct exchange_request *req)
 {
-	struct exchange_request req = {
-	    .client = c,
-	    .listener = c->conf,
-	    .peer = client,
-	    .who.peer_ip = view_of(c->ip, c->ip_len),
-	    .who.scheme = is_secure(c) || c->tls_before ? VIEW("https") : VIEW("http"),
-	    .who.trusted = c->trusted,
-	    .start_us = c->head_from_us,
-	    .bytes_in = msg->head_len,
-	};
+	memset(req, 0, sizeof(*req));
+	req->client = c;
+	req->listener = c->conf;
+	req->peer = client;
+	req->who.peer_ip = view_of(c->ip, c->ip_len);
+	req->who.scheme = is_secure(c) || c->tls_before ? VIEW("https") : VIEW("http");
+	req->who.trusted = c->trusted;
+	req->start_us = c->head_from_us;
+	req->bytes_in = msg->head_len;
 	if (is_secure(c)) {
-		req.tls = tls_info(c->stream.transport, c->stream.transport_state);
-		req.who.subject = req.tls->subject;
-		req.who.fingerprint = req.tls->fingerprint;
+		req->tls = tls_info(c->stream.transport, c->stream.transport_state);
+		req->who.subject = req->tls->subject;
+		req->who.fingerprint = req->tls->fingerprint;
 	}
 	addr_unpack(&c->peer, client);
 	if (unlikely(c->trusted))
-		identity_believe(&req.who, msg, &c->conf->trusted_proxies, client);
-	return req;
+		identity_believe(&req->who, msg, &c->conf->trusted_proxies, client);
 }
 
 void client_set_peer(struct client *c, const struct addr *peer)

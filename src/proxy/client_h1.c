@@ -145,7 +145,8 @@ static struct view begin_exchange(struct client *c, char *rest, size_t len)
 	struct addr client;
 	if (unlikely(!w->req.authority.len))
 		name_authority(c);
-	struct exchange_request req = client_request(c, &w->req, &client);
+	struct exchange_request req;
+	client_request(c, &w->req, &client, &req);
 	req.ops = &client_h1_ops;
 	req.ended = exchange_ended;
 	struct h1_piece piece;

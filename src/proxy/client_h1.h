@@ -33,11 +33,11 @@ void client_close(struct client *c);
  */
 void client_linger(struct client *c);
 /*
- * How a request on this connection presents itself, but for ops and ended; `client`:
- * room for an address.
+ * How a request on this connection presents itself, into `req`, but for ops and ended;
+ * `client`: room for an address.
  */
-struct exchange_request client_request(struct client *c, const struct message *msg,
-				       struct addr *client);
+void client_request(struct client *c, const struct message *msg, struct addr *client,
+		    struct exchange_request *req);
 
 /* Reads no more of the request until client_ops->resume. */
 void client_pause_body(struct client *c);

@@ -336,7 +336,8 @@ static void begin(struct client_stream *cs, const struct h2_request *req)
 	struct client_h2 *h2 = cs->h2;
 	struct worker *w = h2->worker;
 	struct addr client;
-	struct exchange_request er = client_request(h2->conn, req->msg, &client);
+	struct exchange_request er;
+	client_request(h2->conn, req->msg, &client, &er);
 	er.ops = &client_h2_ops;
 	er.ended = on_ended;
 	er.client = cs;

@@ -224,6 +224,11 @@ bool policy_is_for(const struct tls_info *tls, struct view authority)
 	       (authority_split(authority, &host, &port) && host_is_same(tls->sni, host));
 }
 
+static inline bool has_edits(const struct conf_header_edits *edits)
+{
+	return unlikely((edits->remove.n | edits->set.n | edits->add.n) != 0);
+}
+
 static void drop_edited(struct message *msg, const struct conf_header_edits *edits)
 {
 	for (size_t i = 0; i < edits->remove.n; i++)
@@ -293,8 +298,10 @@ static struct header *own_host(struct exchange *ex, struct message *msg, struct 
 bool policy_request(struct exchange *ex, struct h1_out *out)
 {
 	struct message *msg = &ex->worker->req;
-	const struct conf_route *route = ex->route;
-	drop_edited(msg, &route->request_headers);
+	const struct conf_header_edits *edits = &ex->route->request_headers;
+	const bool edited = has_edits(edits);
+	if (edited)
+		drop_edited(msg, edits);
 	if (!put_request_line(ex, msg, out))
 		return false;
 	char room[HOST_ROOM];
@@ -308,8 +315,10 @@ bool policy_request(struct exchange *ex, struct h1_out *out)
 	if (host)
 		host->drop = false; /* a head may be put together twice */
 	put_own_fields(ex, msg, out);
-	values_put_fields(ex, &route->request_headers.set, out);
-	values_put_fields(ex, &route->request_headers.add, out);
+	if (edited) {
+		values_put_fields(ex, &edits->set, out);
+		values_put_fields(ex, &edits->add, out);
+	}
 	h1_put(out, VIEW("\r\n"));
 	return !out->overflow;
 }
@@ -388,7 +397,7 @@ void policy_edit_response(struct exchange *ex, struct message *resp)
 	if (!ex->route)
 		return;
 	const struct conf_header_edits *edits = &ex->route->response_headers;
-	if (unlikely(edits->remove.n + edits->set.n + edits->add.n)) {
+	if (has_edits(edits)) {
 		drop_edited(resp, edits);
 		ex->worker->values = str_fixed(ex->worker->values.ptr, VALUES_ROOM);
 		append(ex, resp, &edits->set);

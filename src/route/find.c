@@ -76,6 +76,15 @@ static void walk_wildcards(struct find *f, struct view host)
 	}
 }
 
+static void walk_hosts(struct find *f, struct view host)
+{
+	uint32_t exact = node_follow(f->table, NODE_EXACT, host);
+	if (exact != NODE_NONE)
+		walk_path(f, exact);
+	if (f->table->nodes[NODE_WILD].n_edges)
+		walk_wildcards(f, host);
+}
+
 static bool take_groups_of(struct route_scratch *scratch, const pcre2_code *regex, unsigned n,
 			   struct view subject)
 {
@@ -101,8 +110,8 @@ static bool take_groups(struct find *f)
 }
 
 /* Prepares the request for matching; false without memory. */
-static bool lookup_init(struct lookup *l, struct route_scratch *scratch,
-			const struct route_request *req)
+static inline bool lookup_init(struct lookup *l, const struct route_table *table,
+			       struct route_scratch *scratch, const struct route_request *req)
 {
 	*l = (struct lookup){.req = req, .scratch = scratch};
 	target_split(req->path, &l->path, &l->query);
@@ -112,7 +121,8 @@ static bool lookup_init(struct lookup *l, struct route_scratch *scratch,
 			return false;
 		l->path = path_normalise(l->path, room);
 	}
-	l->host = host_normalise(req->host, scratch->host);
+	if (table->asks_hosts)
+		l->host = host_normalise(req->host, scratch->host);
 	return true;
 }
 
@@ -123,13 +133,10 @@ const struct conf_route *route_find(const struct route_table *table, struct rout
 	f.best = f.gave_up = (uint32_t)table->conf->n_routes;
 	scratch->gave_up = NULL;
 	scratch->n_groups = 0;
-	if (!lookup_init(&f.l, scratch, req))
+	if (!lookup_init(&f.l, table, scratch, req))
 		return NULL;
-	struct view host = f.l.host;
-	uint32_t exact = host.len ? node_follow(table, NODE_EXACT, host) : NODE_NONE;
-	if (exact != NODE_NONE)
-		walk_path(&f, exact);
-	walk_wildcards(&f, host);
+	if (f.l.host.len)
+		walk_hosts(&f, f.l.host);
 	walk_path(&f, NODE_ANY);
 	if (f.best == table->conf->n_routes)
 		return NULL;
@@ -145,7 +152,7 @@ bool route_find_groups(const struct route_table *table, struct route_scratch *sc
 {
 	struct find f = {.table = table, .best = (uint32_t)(route - table->conf->routes)};
 	scratch->n_groups = 0;
-	return lookup_init(&f.l, scratch, req) && take_groups(&f);
+	return lookup_init(&f.l, table, scratch, req) && take_groups(&f);
 }
 
 struct view route_group(const struct route_scratch *scratch, unsigned group)
@@ -208,7 +215,7 @@ bool route_why(const struct route_table *table, struct route_scratch *scratch,
 	const struct compiled *route = &table->routes[conf->index];
 	struct lookup l;
 	enum regex_result result;
-	if (!lookup_init(&l, scratch, req))
+	if (!lookup_init(&l, table, scratch, req))
 		return false;
 	enum match_key key = first_failing(&route->match, &l, &result);
 	if (key != N_MATCH_KEYS) {

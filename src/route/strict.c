@@ -66,9 +66,10 @@ enum reject strict_fields(enum conf_underscores underscores, struct message *msg
 
 enum reject strict_request(const struct conf_listener *conf, struct message *msg)
 {
-	struct view path, query;
-	target_split(msg->path, &path, &query);
-	if (unlikely(memchr(path.ptr, '%', path.len) || memchr(path.ptr, '\\', path.len))) {
+	const struct view all = msg->path;
+	if (unlikely(memchr(all.ptr, '%', all.len) || memchr(all.ptr, '\\', all.len))) {
+		struct view path, query;
+		target_split(all, &path, &query);
 		enum reject why = path_verdict(path, conf->encoded_slash == CONF_SLASH_REFUSE);
 		if (why != REJECT_NONE)
 			return why;

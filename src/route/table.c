@@ -303,6 +303,7 @@ struct route_table *route_table_new(const struct conf *conf, struct str *error)
 			return NULL;
 		}
 		enter_route(table, i);
+		table->asks_hosts |= conf->routes[i].match.host.n > 0 || !is_plain(table, i);
 	}
 	return table;
 }

@@ -88,6 +88,7 @@ struct route_table {
 	struct edge *edges; /* owns; open addressing, a power of two */
 	uint32_t n_edges, edges_cap;
 	struct compiled *routes; /* [conf->n_routes] */
+	bool asks_hosts;         /* false: no route looks at the host */
 };
 
 /* {1} .. {9} */

@@ -16,6 +16,9 @@
 #ifndef WEIR_HTTP_H1_H
 #define WEIR_HTTP_H1_H
 
+#include <string.h>
+
+#include "weir/base/defs.h"
 #include "weir/http/message.h"
 
 enum h1_result { H1_OK, H1_MORE, H1_BAD };
@@ -165,7 +168,16 @@ static inline struct h1_out h1_out_init(char *ptr, size_t cap)
 	return (struct h1_out){ptr, 0, cap, false};
 }
 
-void h1_put(struct h1_out *out, struct view bytes);
+static inline void h1_put(struct h1_out *out, struct view bytes)
+{
+	if (unlikely(out->overflow || bytes.len > out->cap - out->len)) {
+		out->overflow = true;
+		return;
+	}
+	if (bytes.len)
+		memcpy(out->ptr + out->len, bytes.ptr, bytes.len);
+	out->len += bytes.len;
+}
 /* "name: value\r\n" */
 void h1_put_header(struct h1_out *out, struct view name, struct view value);
 void h1_put_header_u64(struct h1_out *out, struct view name, uint64_t value);
