@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Rate limits of all nodes, by way of Redis: ten times a second what keys used here goes
- * there, and comes back as how far ahead each key is over all nodes and how much all want
- * (weir/filter/quota.h says what becomes of it).  A key of Redis is {PREFIX}:limit:NAME and
- * expires when it says nothing any more.
+ * Rate limits of all nodes, by way of Redis: fifty times a second what keys used here goes
+ * there, and comes back as how far ahead each key is over all nodes, how much all want and what
+ * this node may use (weir/filter/quota.h says what becomes of it).  A key of Redis is
+ * {PREFIX}:limit:NAME and expires when it says nothing any more.
  *
  * Who does not answer within LIMITS_LATE_US is not waited for: each key goes on with a
  * fair part.
@@ -17,7 +17,9 @@
 #include "weir/cluster/redis.h"
 #include "weir/filter/quota.h"
 
-#define LIMITS_EVERY_US 100000
+/* Between two tellings; with many keys or nodes up to LIMITS_SELDOM_US. */
+#define LIMITS_EVERY_US 20000
+#define LIMITS_SELDOM_US 100000
 #define LIMITS_LATE_US 400000
 /* Keys in one command, and commands at a time. */
 #define LIMITS_BATCH 128
@@ -36,8 +38,9 @@ struct limits {
 	struct view prefix; /* borrows; empty: off */
 	struct timer timer;
 	struct rng rng;
-	unsigned n_nodes; /* that share, this one included */
-	bool alone;       /* nobody answers in time */
+	unsigned n_nodes;  /* that share, this one included */
+	bool alone;        /* nobody answers in time */
+	struct mail knock; /* a key that was silent is used */
 	struct limits_batch batches[LIMITS_BATCHES];
 };
 

@@ -23,6 +23,8 @@ struct quota *quota_claim(uint64_t key, uint64_t name, const struct gcra_limit *
 uint32_t quota_part(const struct quota *quota);
 /* Control thread: of one key what quota_collect takes of all; false: there is nothing. */
 bool quota_collect_one(struct quota *quota, struct quota_report *out, uint64_t now_us);
+/* Whether anybody who knows the others has told what it may use. */
+bool quota_is_awake(const struct quota *quota);
 void quota_note(struct quota *quota, bool taken, uint64_t now_us);
 
 /* The limit as this node may use a part of it. */

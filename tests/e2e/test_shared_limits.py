@@ -25,16 +25,17 @@ def one_count(moments):
 
 
 class Load:
-    """Threads that ask in turn until stopped; counts 200s by node."""
+    """Threads that ask in turn until stopped, or 0.2 s in each second where there are bursts,
+    each node's so much later than that of the one before; counts 200s by node."""
 
-    def __init__(self, daemons, rates):
+    def __init__(self, daemons, rates, bursts=False, apart=0.0):
+        self.bursts, self.apart = bursts, apart
         self.passed, self.asked = [0] * len(daemons), [0] * len(daemons)
         self.moments = []  # of all requests, so that a busy machine is none of the limit's business
         self.statuses = set()
-        self.done = threading.Event()
+        self.done, self.begun = threading.Event(), time.monotonic()
         self.threads = [threading.Thread(target=self.run, args=(i, d, r))
                         for i, (d, r) in enumerate(zip(daemons, rates)) if r]
-        self.begun = time.monotonic()
         for thread in self.threads:
             thread.start()
 
@@ -48,8 +49,12 @@ class Load:
                 self.statuses.add(status)
                 self.asked[i] += 1
                 self.passed[i] += status == 200
-                due += 1 / rate
-                time.sleep(max(0, due - time.monotonic()))
+                due = self.after_pause(due + 1 / rate, i)
+                self.done.wait(max(0, due - time.monotonic()))
+
+    def after_pause(self, due, i):
+        of_second = (due - self.begun - i * self.apart) % 1
+        return due + 1 - of_second if self.bursts and of_second >= 0.2 else due
 
     def stop(self):
         self.done.set()
@@ -77,8 +82,8 @@ def three(node, redis, scripted):  # noqa: F811
     return server, daemons
 
 
-def run(daemons, rates, seconds):
-    load = Load(daemons, rates)
+def run(daemons, rates, seconds, **bursts):
+    load = Load(daemons, rates, **bursts)
     time.sleep(seconds)
     load.stop()
     assert load.statuses <= {200, 429}, load.statuses
@@ -100,6 +105,17 @@ def test_the_sum_is_the_limit(three, rates):
     at_best(off, 0.05)
     assert daemons[0].admin.get("/v1/status")["shared"]["rate_limit_keys"] == 1
     assert daemons[0].admin.get("/v1/limits")["limits"][0]["shared"] is True
+
+
+@pytest.mark.parametrize("apart", [0, 0.2, 0.33])
+def test_the_sum_is_the_limit_of_bursts(three, apart):
+    """Of 0.2 s, at all nodes at once and at one after the other."""
+    _, daemons = three
+
+    def off():
+        time.sleep(2 * BURST / RATE)  # none of the last time
+        return abs(run(daemons, (300, 300, 300), 4, bursts=True, apart=apart).off())
+    at_best(off, 0.05)
 
 
 def test_below_the_limit_nobody_is_refused(three):
