@@ -32,7 +32,7 @@ void session_fini(struct session *s)
 	if (s->later)
 		s->later->session = NULL;
 	entry_cancel(&s->entry);
-	s->api->n_streams -= s->state == SESSION_STREAM;
+	session_set_state(s, SESSION_CLOSING);
 	s->api->backlog -= s->out.len - s->sent;
 	str_fini(&s->in);
 	str_fini(&s->content);
@@ -132,7 +132,7 @@ static void on_entry(struct entry_wait *wait)
 	if (s->state == SESSION_STREAM)
 		look(s);
 	else
-		s->state = SESSION_KNOWN;
+		session_set_state(s, SESSION_KNOWN);
 	if (s->ready)
 		s->ready(s);
 }
@@ -142,7 +142,7 @@ static bool may_enter(struct session *s, struct call *call)
 {
 	enum entry entry = entry_ask(call, &s->entry);
 	if (entry == ENTRY_ASKING)
-		s->state = SESSION_WAITING;
+		session_set_state(s, SESSION_WAITING);
 	return entry == ENTRY_OPEN;
 }
 
@@ -152,10 +152,8 @@ static void look(struct session *s)
 	enum reject why;
 	struct call call = call_of(s);
 	bool read = h1_parse_request(str_as_view(&s->in), &limits, call.msg, &why) == H1_OK;
-	if (!read || entry_ask(&call, &s->entry) == ENTRY_REFUSED) {
-		s->state = SESSION_CLOSING;
-		s->api->n_streams--;
-	}
+	if (!read || entry_ask(&call, &s->entry) == ENTRY_REFUSED)
+		session_set_state(s, SESSION_CLOSING);
 	str_fini(&call.answer.body);
 	arena_free(call.arena);
 }
@@ -206,7 +204,7 @@ static void answer_request(struct session *s)
 		make_answer(s, &call, n_before);
 	bool parked = s->state == SESSION_WAITING; /* with its head and its body */
 	if (s->later)
-		s->state = SESSION_WAITING;
+		session_set_state(s, SESSION_WAITING);
 	else if (s->n_requests == n_before && !parked)
 		session_answer(s, &call.answer);
 	arena_free(call.arena);
@@ -230,7 +228,7 @@ static bool read_line(struct session *s)
 	if (end < 0 && in.len <= limits.line_bytes)
 		return false;
 	if (end < 0) {
-		s->state = SESSION_CLOSING;
+		session_set_state(s, SESSION_CLOSING);
 		return true;
 	}
 	struct view line = view_trim(view_head(in, (size_t)end));
@@ -239,7 +237,7 @@ static bool read_line(struct session *s)
 	s->n_requests++;
 	cut(&s->in, 0, (size_t)end + 1);
 	if (!stays || s->out.overflow)
-		s->state = SESSION_CLOSING;
+		session_set_state(s, SESSION_CLOSING);
 	return true;
 }
 
@@ -267,7 +265,7 @@ static bool read_head(struct session *s)
 	s->wants_continue = s->api->msg.expect_continue;
 	h1_body_init(&s->body, &s->api->msg, &limits, API_BODY_MAX);
 	str_reset(&s->content);
-	s->state = SESSION_BODY;
+	session_set_state(s, SESSION_BODY);
 	return true;
 }
 
@@ -325,8 +323,7 @@ bool session_leave(struct session *s)
 		return true;
 	entry_cancel(&s->entry);
 	if (!is_asking(s) || needs_no_word(s)) {
-		s->api->n_streams -= s->state == SESSION_STREAM;
-		s->state = SESSION_CLOSING;
+		session_set_state(s, SESSION_CLOSING);
 		return session_out(s).len > 0;
 	}
 	s->head_only &= s->state == SESSION_WAITING || s->state == SESSION_KNOWN;

@@ -10,6 +10,14 @@
 /* Room for the head of an answer. */
 #define HEAD_BYTES 1024
 
+void session_set_state(struct session *s, enum session_state state)
+{
+	check_slow(s->state != SESSION_CLOSING || state == SESSION_CLOSING);
+	s->api->n_streams -= s->state == SESSION_STREAM;
+	s->api->n_streams += state == SESSION_STREAM;
+	s->state = state;
+}
+
 /* A text counts once, however many send it. */
 static void take_rest(struct session *s, struct text *text)
 {
@@ -129,11 +137,11 @@ void session_answer(struct session *s, struct answer *answer)
 	/* cut short, it cannot be told from a whole answer: end without it */
 	if (s->out.overflow)
 		s->keep_alive = false;
-	s->state = s->keep_alive ? SESSION_HEAD : SESSION_CLOSING;
 	if (answer->goes_on && !s->head_only && !s->out.overflow) {
-		s->state = SESSION_STREAM;
+		session_set_state(s, SESSION_STREAM);
 		s->look_us = clock_us() + SESSION_LOOK_US;
-		s->api->n_streams++;
+	} else {
+		session_set_state(s, s->keep_alive ? SESSION_HEAD : SESSION_CLOSING);
 	}
 }
 
@@ -147,7 +155,7 @@ void session_answer_cached(struct session *s, const struct cached *made)
 	s->n_requests++;
 	if (s->out.overflow)
 		s->keep_alive = false;
-	s->state = s->keep_alive ? SESSION_HEAD : SESSION_CLOSING;
+	session_set_state(s, s->keep_alive ? SESSION_HEAD : SESSION_CLOSING);
 }
 
 void session_push(struct session *s, struct view bytes)

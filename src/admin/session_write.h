@@ -10,6 +10,8 @@
 /* How long a stream may go on after its reader may no longer. */
 #define SESSION_LOOK_US 10000000
 
+/* The only way to change its state; counts who listens to a stream. */
+void session_set_state(struct session *s, enum session_state state);
 /* Takes the answer's body. */
 void session_answer(struct session *s, struct answer *answer);
 /* With a key, for whoever asks for the same in a moment, if it is worth it. */

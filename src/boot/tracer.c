@@ -25,6 +25,16 @@
 #define BACKOFF_MAX_US UINT64_C(30000000)
 #define RETRY_AFTER_MAX_US UINT64_C(300000000)
 
+/*
+ *          the interval, or more than one batch         no answer, or one that may change
+ *   IDLE ---------------------------------> ASKING ---------------------------------------> BACKOFF
+ *    ^                                       |  ^                                            |
+ *    +------- answered, refused, or given up +  +--------------- backoff_us later -----------+
+ *
+ *   IDLE     spans gather in the rings; also after a reload   tracing.interval, or none when off
+ *   ASKING   `batch` is with the collector                    the request's own
+ *   BACKOFF  `batch` waits for another try                    backoff_us
+ */
 enum tracer_state { TRACER_IDLE, TRACER_ASKING, TRACER_BACKOFF };
 
 /* What of the configuration it needs, its own copy: it outlives generations. */
