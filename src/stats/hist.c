@@ -254,7 +254,7 @@ void hist_set_fini(struct hist_set *set)
 
 void hist_total_add_set(struct hist_total *total, const struct hist_set *set, enum phase phase)
 {
-	uint32_t zeros = atomic_load_explicit(&set->zeros[phase], memory_order_relaxed);
+	uint32_t zeros = hist_set_zeros(set, phase);
 	total->count[0] += zeros;
 	total->n += zeros;
 	hist_total_add_hist(total, hist_set_get(set, phase));

@@ -218,7 +218,7 @@ static void find_source(const struct hist_set *const *sets, size_t n_sets, enum 
 		if (!sets[i])
 			continue;
 		const struct hist *h = hist_set_get(sets[i], phase);
-		src->zeros += atomic_load_explicit(&sets[i]->zeros[phase], memory_order_relaxed);
+		src->zeros += hist_set_zeros(sets[i], phase);
 		if (!h)
 			continue;
 		src->hists[src->n++] = h;

@@ -314,6 +314,30 @@ Test(hist, nothing_is_counted_beside_the_histograms)
 	hist_set_fini(&set);
 }
 
+/* All together or one by one: readers see the same. */
+Test(hist, phases_count_the_same_together_and_one_by_one)
+{
+	struct hist_set together = {.phase = {NULL}}, alone = {.phase = {NULL}};
+	for (uint32_t zero = 0; zero < 1u << N_PHASES; zero++) {
+		uint64_t us[N_PHASES];
+		for (int p = 0; p < N_PHASES; p++)
+			us[p] = zero >> p & 1 ? 0 : 10 + zero * 7 + (uint64_t)p;
+		hist_set_record_all(&together, us);
+		for (int p = 0; p < N_PHASES; p++)
+			hist_set_record(&alone, (enum phase)p, us[p]);
+	}
+	for (int p = 0; p < N_PHASES; p++) {
+		struct hist_total got = {0}, want = {0};
+		hist_total_add_set(&got, &together, (enum phase)p);
+		hist_total_add_set(&want, &alone, (enum phase)p);
+		cr_assert_eq(want.count[0], 1u << (N_PHASES - 1));
+		cr_assert_arr_eq(&got, &want, sizeof(want), "%s", phase_name((enum phase)p));
+		cr_assert_eq(hist_set_zeros(&together, (enum phase)p), want.count[0]);
+	}
+	hist_set_fini(&together);
+	hist_set_fini(&alone);
+}
+
 Test(phase, names_go_both_ways)
 {
 	for (int p = 0; p < N_PHASES; p++) {
