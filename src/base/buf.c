@@ -68,24 +68,35 @@ void buf_take(struct buf *buf, size_t n)
 		buf->start = 0;
 }
 
-bool buf_append(struct buf_pool *pool, struct buf **bufp, const void *ptr, size_t len)
+/* Not where there is room as it is: that is nearly always, and takes no registers to be saved. */
+static __attribute__((noinline)) bool make_room(struct buf_pool *pool, struct buf **bufp,
+						size_t len)
 {
 	struct buf *buf = *bufp;
 	size_t have = buf ? buf->len : 0;
-	if (!buf || buf_room(buf) < len) {
-		if (have + len > BUF_MAX)
-			return false;
-		struct buf *bigger = buf_get(pool, have + len);
-		if (!bigger)
-			return false;
-		if (have)
-			memcpy(bigger->data, buf->data + buf->start, have);
-		bigger->len = (uint32_t)have;
-		buf_put(pool, buf);
-		*bufp = buf = bigger;
-	} else if (buf->start + buf->len + len > buf->cap) {
+	if (buf && buf_room(buf) >= len) {
 		memmove(buf->data, buf->data + buf->start, have);
 		buf->start = 0;
+		return true;
+	}
+	struct buf *bigger = have + len > BUF_MAX ? NULL : buf_get(pool, have + len);
+	if (!bigger)
+		return false;
+	if (have)
+		memcpy(bigger->data, buf->data + buf->start, have);
+	bigger->len = (uint32_t)have;
+	buf_put(pool, buf);
+	*bufp = bigger;
+	return true;
+}
+
+bool buf_append(struct buf_pool *pool, struct buf **bufp, const void *ptr, size_t len)
+{
+	struct buf *buf = *bufp;
+	if (!buf || buf->start + buf->len + len > buf->cap) {
+		if (!make_room(pool, bufp, len))
+			return false;
+		buf = *bufp;
 	}
 	if (len)
 		memcpy(buf->data + buf->start + buf->len, ptr, len);

@@ -132,15 +132,20 @@ static inline struct block block_of(UNUSED const char *base, const char *p, cons
 	size_t i = 0;
 #ifdef WEIR_VECTOR_SCAN
 	if (n == BLOCK) {
-		/* the usual case, without a loop's counting */
+		/* without a loop's counting, so that shifts are constants */
 		block_add(&block, load_bytes(p), 0, 0);
 		block_add(&block, load_bytes(p + 16), 0, 16);
 		block_add(&block, load_bytes(p + 32), 0, 32);
 		block_add(&block, load_bytes(p + 48), 0, 48);
 		i = n;
+	} else if (n >= 16) {
+		block_add(&block, load_bytes(p), 0, 0);
+		if (n >= 32)
+			block_add(&block, load_bytes(p + 16), 0, 16);
+		if (n >= 48)
+			block_add(&block, load_bytes(p + 32), 0, 32);
+		i = n & ~(size_t)15;
 	}
-	for (; i + 16 <= n; i += 16)
-		block_add(&block, load_bytes(p + i), 0, i);
 	if (i < n && end - base >= 16) {
 		block_add(&block, load_bytes(end - 16), (unsigned)(16 - (n - i)), i);
 		i = n;

@@ -9,11 +9,6 @@
 
 /* ---- lines ---- */
 
-static inline bool is_crlf(const char *p, const char *end)
-{
-	return end - p >= 2 && memcmp(p, "\r\n", 2) == 0;
-}
-
 enum h1_result h1_line_end(struct h1_head *head, const char *line, const char *p,
 			   enum reject control)
 {

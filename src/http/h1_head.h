@@ -60,6 +60,11 @@ static inline enum h1_result h1_head_bad(struct h1_head *head, enum reject why)
 	return H1_BAD;
 }
 
+static inline bool is_crlf(const char *p, const char *end)
+{
+	return end - p >= 2 && memcmp(p, "\r\n", 2) == 0;
+}
+
 /*
  * The line that began at `line` has content up to `p`, where something else
  * than content stands: moves on when that is CRLF; `control` is the verdict

@@ -49,7 +49,11 @@ static enum h1_result read_reason(struct h1_head *head, struct message *msg, con
 	if (p == head->end || *p != ' ')
 		return h1_line_end(head, line, p, REJECT_BAD_STATUS_LINE);
 	const char *stop = scan_value(head->base, p + 1, head->end);
-	enum h1_result result = h1_line_end(head, line, stop, REJECT_BAD_STATUS_LINE);
+	enum h1_result result = H1_OK;
+	if (likely(is_crlf(stop, head->end) && (size_t)(stop - line) <= head->line_bytes))
+		head->pos = stop + 2;
+	else
+		result = h1_line_end(head, line, stop, REJECT_BAD_STATUS_LINE);
 	msg->reason = view_of(p + 1, (size_t)(stop - p - 1));
 	if (unlikely(result == H1_OK && msg->reason.len && (p[1] <= ' ' || stop[-1] <= ' ')))
 		msg->reason = view_trim(msg->reason);

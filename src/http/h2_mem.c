@@ -38,20 +38,27 @@ void h2_mem_watch(struct h2_mem *mem, struct slab_watch *watch, unsigned kind)
 		slab_watch_add(watch, &mem->classes[i], kind);
 }
 
+/* The smallest class that is large enough; there may be none such. */
+static inline unsigned class_of(size_t whole)
+{
+	size_t more = (whole - 1) / SMALLEST;
+	return more ? 64 - (unsigned)__builtin_clzll(more) : 0;
+}
+
 void *h2_mem_alloc(size_t size, void *arg)
 {
 	struct h2_mem *mem = arg;
 	size_t whole = size + sizeof(struct block);
-	unsigned class = 0;
 	if (size > UINT32_MAX / 2)
 		return NULL;
-	while (class < H2_MEM_CLASSES && (size_t)SMALLEST << class < whole)
-		class ++;
+	unsigned class = class_of(whole);
 	struct block *b = class < H2_MEM_CLASSES ? slab_get(&mem->classes[class]) : malloc(whole);
 	if (!b)
 		return NULL;
 	if (class < H2_MEM_CLASSES)
 		whole = (size_t)SMALLEST << class;
+	else
+		class = HEAP;
 	b->class = class;
 	b->size = (uint32_t)(whole - sizeof(*b));
 	return b + 1;

@@ -34,6 +34,12 @@ void h2_stream_fini(struct h2_server *s, struct h2_stream *st)
 /* ---- heads ---- */
 
 /* The request that was held back begins now, with the payload at hand. */
+/* For a WebSocket that may be asked for. */
+static struct view key_of(struct h2_server *s)
+{
+	return view_eq(s->head.method, VIEW("CONNECT")) ? s->on->key(s) : VIEW_NONE;
+}
+
 static void begin_held(struct h2_server *s, bool end, char *ptr, size_t len)
 {
 	int32_t id = s->held_id;
@@ -46,7 +52,7 @@ static void begin_held(struct h2_server *s, bool end, char *ptr, size_t len)
 	}
 	struct h2_request req = {
 	    .msg = s->head.msg,
-	    .why = h2_head_request(&s->head, end && !ptr, s->on->key(s)),
+	    .why = h2_head_request(&s->head, end && !ptr, key_of(s)),
 	    .end = end,
 	    .weight = h2_head_weight(&s->head, s->block),
 	    .ptr = ptr,
