@@ -25,6 +25,7 @@ import threading
 from collections import Counter
 from pathlib import Path
 
+import h2wire
 import pytest
 
 from backends import binary, build_dir
@@ -119,8 +120,10 @@ def plain(n_backends=1, n_routes=0, **conf):
 # name: configuration, request, how many before and how many that count.  Many backends need many
 # before, until their rings of the slowest exchanges seldom take one more.
 GET = request("GET", "/")
+GET_H2 = h2wire.GET  # fields: over HTTP/2, nghttp2 apart
 SCENARIOS = {
     "get": (plain(), GET, 200, 1000),
+    "get_h2": (plain(), GET_H2, 200, 1000),
     "get_browser": (plain(), request("GET", "/a/page?with=query", BROWSER), 200, 1000),
     "post_16k": (plain(), request("POST", "/", body=b"x" * 16384), 100, 500),
     "access_log": (plain(log=True), GET, 200, 1000),
@@ -169,6 +172,32 @@ def exchange(client, req, end=ANSWER[-5:]):
         got += more
 
 
+class Asker:
+    """Asks over one connection: bytes over HTTP/1, fields over HTTP/2."""
+
+    def __init__(self, daemon, req):
+        self.h2 = h2wire.H2(daemon.port) if isinstance(req, list) else None
+        self.client = self.h2 or daemon.connect()
+        self.req = req
+        self.stream = 1
+
+    def ask(self):
+        if self.h2:
+            self.ask_h2(self.req, 200)
+        else:
+            exchange(self.client, self.req)
+
+    def mark(self):
+        if self.h2:
+            self.ask_h2([*self.req[:3], (":path", "/mark")], 204)
+        else:
+            exchange(self.client, request("GET", "/mark"), b"\r\n\r\n")
+
+    def ask_h2(self, fields, status):
+        assert self.h2.ask(self.stream, fields).status == status
+        self.stream += 2
+
+
 def read_all(daemon):
     """What monitoring reads."""
     for path in ("/v1/pools", "/metrics"):
@@ -193,24 +222,25 @@ def measure(weir, tmp_path):
         # what is answered by a route zeroes the counts: a mark between warm-up and measurement
         wrapper = ["valgrind", "--tool=callgrind", "-q", "--zero-before=reply_route",
                    f"--callgrind-out-file={out}", "--compress-strings=no", "--compress-pos=no"]
+        turn = ["on_io", "exchange_turn_end"] + isinstance(req, list) * ["client_h2_turn_end"]
         wrapper += [f"--toggle-collect={f}" for f in
-                    (("api_pools", "api_metrics") if reads else ("on_io", "exchange_turn_end"))]
+                    (["api_pools", "api_metrics"] if reads else turn)]
         daemon = weir(ready=False, wrapper=wrapper, program=program,
                       env={} if reads else {"LD_PRELOAD": str(clock)},
                       **make(backends, tmp_path))
         daemon.wait_ready(daemon.answers, 100)
-        client = daemon.connect()
+        asker = Asker(daemon, req)
         for _ in range(before):
-            exchange(client, req)
+            asker.ask()
         if reads:  # all that was sent is in the windows
             daemon.wait_ready(lambda: before <= daemon.admin.get("/v1/pools/app")["latency"]
                               ["start"]["total"]["n"], 100)
-        exchange(client, request("GET", "/mark"), b"\r\n\r\n")
+        asker.mark()
         for _ in range(reads):
             read_all(daemon)
         for _ in range(n):
-            exchange(client, req)
-        client.close()
+            asker.ask()
+        asker.client.close()
         daemon.checked = True  # what finish() asks for takes too long under valgrind
         daemon.kill(signal.SIGTERM)
         daemon.wait(60)
