@@ -6,15 +6,15 @@
 #include <stdbool.h>
 #include <sys/mman.h>
 
-#define SIZES 2 /* cells side by side, at most */
+#define SIZES 3 /* 1, 2 and 4 cells side by side */
+#define SEGMENT_BYTES ((size_t)CELL_SEGMENT * CELL_BYTES)
 
 /* Counters that are full: who has no cell of his own meets them, and looks for one. */
-#define FULL_4 0xff, 0x7f, 0xff, 0x7f, 0xff, 0x7f, 0xff, 0x7f
-#define FULL_16 FULL_4, FULL_4, FULL_4, FULL_4
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "0x7fff has its low byte first");
-static struct cell nobodys CACHE_ALIGNED = {{FULL_16, FULL_16}};
+#define FULL_8 0x7f, 0x7f, 0x7f, 0x7f, 0x7f, 0x7f, 0x7f, 0x7f
+#define FULL_32 FULL_8, FULL_8, FULL_8, FULL_8
+static struct cell nobodys CACHE_ALIGNED = {{FULL_32, FULL_32}};
 
-struct cell *cell_segments[CELL_SEGMENTS] = {&nobodys};
+struct cell *cell_segments[CELL_TAGS * CELL_SEGMENTS] = {&nobodys};
 
 static _Atomic uint32_t n_segments = 1;
 /* Heads of stacks by size: a number of its own for every change above, a cell below. */
@@ -27,7 +27,20 @@ static _Thread_local struct {
 size_t cell_bytes(void)
 {
 	uint32_t n = atomic_load_explicit(&n_segments, memory_order_relaxed);
-	return (size_t)((n < CELL_SEGMENTS ? n : CELL_SEGMENTS) - 1) * CELL_SEGMENT * CELL_BYTES;
+	return (size_t)((n < CELL_SEGMENTS ? n : CELL_SEGMENTS) - 1) * SEGMENT_BYTES;
+}
+
+/* A segment lies at a multiple of its size; its first cell says which one it is. */
+uint32_t cell_id(const void *at)
+{
+	size_t offset = (uintptr_t)at % SEGMENT_BYTES;
+	const uint32_t *number = (const void *)((const char *)at - offset);
+	return *number << CELL_SEGMENT_BITS | (uint32_t)(offset / CELL_BYTES);
+}
+
+static _Atomic uint64_t *freed_of(unsigned n)
+{
+	return &freed[n / 2];
 }
 
 /* The first word of a free cell: the next one. */
@@ -55,22 +68,37 @@ static uint32_t pop(_Atomic uint64_t *stack)
 	return 0;
 }
 
+/* NULL without memory. */
+static void *map_aligned(void)
+{
+	size_t room = 2 * SEGMENT_BYTES;
+	char *at = mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (at == MAP_FAILED)
+		return NULL;
+	size_t before = (SEGMENT_BYTES - (uintptr_t)at % SEGMENT_BYTES) % SEGMENT_BYTES;
+	if (before)
+		munmap(at, before);
+	munmap(at + before + SEGMENT_BYTES, SEGMENT_BYTES - before);
+	return at + before;
+}
+
 static bool map_segment(void)
 {
-	size_t bytes = (size_t)CELL_SEGMENT * CELL_BYTES;
-	void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (at == MAP_FAILED)
+	uint32_t *at = map_aligned();
+	if (!at)
 		return false;
 	uint32_t i = atomic_load_explicit(&n_segments, memory_order_relaxed);
 	while (i < CELL_SEGMENTS && !atomic_compare_exchange_weak(&n_segments, &i, i + 1))
 		;
 	if (i >= CELL_SEGMENTS) {
-		munmap(at, bytes);
+		munmap(at, SEGMENT_BYTES);
 		return false;
 	}
-	cell_segments[i] = at;
-	fresh.next = i << CELL_SEGMENT_BITS;
-	fresh.end = fresh.next + CELL_SEGMENT;
+	*at = i;
+	for (unsigned tag = 0; tag < CELL_TAGS; tag++)
+		cell_segments[tag * CELL_SEGMENTS + i] = (struct cell *)at;
+	fresh.next = (i << CELL_SEGMENT_BITS) + 1;
+	fresh.end = (i + 1) << CELL_SEGMENT_BITS;
 	return true;
 }
 
@@ -92,7 +120,7 @@ static void zero(_Atomic uint64_t *word, size_t n)
 
 uint32_t cell_take(unsigned n)
 {
-	uint32_t id = pop(&freed[n - 1]);
+	uint32_t id = pop(freed_of(n));
 	if (!id)
 		return carve(n);
 	zero(cell_at(id), n * CELL_BYTES / sizeof(uint64_t));
@@ -101,8 +129,9 @@ uint32_t cell_take(unsigned n)
 
 void cell_put(uint32_t id, unsigned n)
 {
-	_Atomic uint64_t *stack = &freed[n - 1];
+	_Atomic uint64_t *stack = freed_of(n);
 	uint64_t head = atomic_load_explicit(stack, memory_order_relaxed);
+	id &= (UINT32_C(1) << CELL_ID_BITS) - 1;
 	if (!id)
 		return;
 	do

@@ -12,17 +12,12 @@
 
 _Static_assert(HIST_BUCKETS / HIST_SUB <= 32, "a bit for each group");
 _Static_assert(HIST_BUCKETS == 704, "the size that the documentation promises");
+_Static_assert(HIST_BUCKETS % HIST_LINE == 0 && HIST_LINE == 2 * HIST_SUB, "two groups a line");
 
-/* As many cells side by side as one has. */
-#define HEAD_CELLS 2
-#define HIGH_CELLS 2
-_Static_assert(sizeof(struct hist) <= HEAD_CELLS * CELL_BYTES, "a histogram without its lines");
-
-/* The cells of the high parts. */
-struct high_lines {
-	_Atomic uint32_t line[HIST_GROUPS];
-};
-_Static_assert(sizeof(struct high_lines) <= HIGH_CELLS * CELL_BYTES, "a number for each group");
+/* What a line has: the tag of its number. */
+enum { LINE_LOW, LINE_MID, LINE_TOP, N_LINE_WIDTHS };
+_Static_assert(N_LINE_WIDTHS <= CELL_TAGS, "a tag for each");
+static const unsigned line_cells[N_LINE_WIDTHS] = {1, 2, 4};
 
 static _Atomic uint64_t n_lost;
 
@@ -39,36 +34,19 @@ static bool lose(void)
 
 struct hist *hist_new(void)
 {
-	uint32_t id = cell_take(HEAD_CELLS);
-	if (!id)
-		return NULL;
-	struct hist *h = (struct hist *)cell_at(id);
-	h->self = id;
-	return h;
-}
-
-static void put_lines(_Atomic uint32_t line[HIST_GROUPS])
-{
-	for (uint32_t group = 0; group < HIST_GROUPS; group++)
-		cell_put(atomic_load_explicit(&line[group], memory_order_acquire), 1);
-}
-
-static struct high_lines *high_lines(const struct hist *h)
-{
-	uint32_t id = atomic_load_explicit(&h->high, memory_order_acquire);
-	return id ? (struct high_lines *)cell_at(id) : NULL;
+	uint32_t id = cell_take(1);
+	return id ? (struct hist *)cell_at(id) : NULL;
 }
 
 void hist_fini(struct hist *h)
 {
-	struct high_lines *high = high_lines(h);
-	put_lines(h->line);
-	if (high)
-		put_lines(high->line);
-	cell_put(atomic_load_explicit(&h->high, memory_order_relaxed), HIGH_CELLS);
+	for (uint32_t i = 0; i < HIST_LINES; i++) {
+		uint32_t id = atomic_load_explicit(&h->line[i], memory_order_acquire);
+		cell_put(id, line_cells[cell_tag(id)]);
+	}
 	/* who comes too late for a free cell may still look at its first word (cell.c) */
 	atomic_store_explicit(&h->sum_us, 0, memory_order_relaxed);
-	memset((char *)h + sizeof(h->sum_us), 0, offsetof(struct hist, self) - sizeof(h->sum_us));
+	memset((char *)h + sizeof(h->sum_us), 0, sizeof(*h) - sizeof(h->sum_us));
 }
 
 void hist_free(struct hist *h)
@@ -76,93 +54,113 @@ void hist_free(struct hist *h)
 	if (!h)
 		return;
 	hist_fini(h);
-	cell_put(h->self, HEAD_CELLS);
-}
-
-static struct hist_line *line_at(const _Atomic uint32_t *id)
-{
-	uint32_t at = atomic_load_explicit(id, memory_order_acquire);
-	return at ? (struct hist_line *)cell_at(at) : NULL;
+	cell_put(cell_id(h), 1);
 }
 
 /* ---- the writer, rarely ---- */
 
-/* Release: whoever sees the number sees the zeroes behind it. */
-static struct hist_line *line_made(_Atomic uint32_t *id)
+static void copy_line(struct hist_line *to, const struct hist_line *from, unsigned width)
 {
-	uint32_t at = atomic_load_explicit(id, memory_order_relaxed);
-	if (!at) {
-		at = cell_take(1);
-		atomic_store_explicit(id, at, memory_order_release);
+	for (uint32_t i = 0; i < HIST_LINE; i++) {
+		atomic_store_explicit(&to->low[i], from->low[i], memory_order_relaxed);
+		if (width >= LINE_MID)
+			atomic_store_explicit(&to->mid[i], from->mid[i], memory_order_relaxed);
 	}
-	return at ? (struct hist_line *)cell_at(at) : NULL;
 }
 
-static struct hist_line *high_made(struct hist *h, uint32_t group)
+/*
+ * The line with what this width has, NULL without memory.  Release: whoever sees the number sees
+ * what is behind it.  A reader may be at the narrower one: he looks at the number again when he is
+ * through, see hist_add_line; the fence keeps what others write there behind the new number.
+ */
+static struct hist_line *line_made(_Atomic uint32_t *id, unsigned width)
 {
-	if (!high_lines(h))
-		atomic_store_explicit(&h->high, cell_take(HIGH_CELLS), memory_order_release);
-	struct high_lines *high = high_lines(h);
-	return high ? line_made(&high->line[group]) : NULL;
+	uint32_t had = atomic_load_explicit(id, memory_order_relaxed);
+	if (had && cell_tag(had) >= width)
+		return (struct hist_line *)cell_at(had);
+	uint32_t has = cell_take(line_cells[width]);
+	if (!has)
+		return NULL;
+	struct hist_line *line = (struct hist_line *)cell_at(has);
+	if (had)
+		copy_line(line, (const struct hist_line *)cell_at(had), cell_tag(had));
+	atomic_store_explicit(id, cell_tagged(has, width), memory_order_release);
+	atomic_thread_fence(memory_order_release);
+	cell_put(had, line_cells[cell_tag(had)]);
+	return line;
+}
+
+/* In this order: a reader who sees one sees those before it. */
+static bool carry(struct hist *h, uint32_t i)
+{
+	_Atomic uint32_t *id = &h->line[i >> HIST_LINE_BITS];
+	uint32_t sub = i & (HIST_LINE - 1);
+	struct hist_line *line = line_made(id, LINE_MID);
+	if (!line)
+		return lose();
+	uint32_t mid = atomic_load_explicit(&line->mid[sub], memory_order_relaxed) + 1u;
+	bool on = !(mid & HIST_CARRY);
+	if (on && !(line = line_made(id, LINE_TOP)))
+		return lose();
+	uint32_t low = atomic_load_explicit(&line->low[sub], memory_order_relaxed) + 1u;
+	atomic_store_explicit(&line->low[sub], (uint8_t)low, memory_order_release);
+	atomic_store_explicit(&line->mid[sub], (uint8_t)mid, memory_order_release);
+	if (on) {
+		uint32_t top = atomic_load_explicit(&line->top[sub], memory_order_relaxed) + 1u;
+		atomic_store_explicit(&line->top[sub], (uint16_t)top, memory_order_release);
+	}
+	return true;
 }
 
 bool hist_count_rarely(struct hist *h, uint32_t i)
 {
-	uint32_t group = i >> HIST_SUB_BITS, sub = i & (HIST_SUB - 1);
-	struct hist_line *low = line_made(&h->line[group]);
-	if (!low)
+	struct hist_line *line = line_made(&h->line[i >> HIST_LINE_BITS], LINE_LOW);
+	if (!line)
 		return lose();
-	atomic_fetch_or_explicit(&h->groups, hist_group(i), memory_order_release);
-	uint32_t n = atomic_load_explicit(&low->n[sub], memory_order_relaxed) + 1u;
-	if (n & HIST_CARRY) {
-		atomic_store_explicit(&low->n[sub], (uint16_t)n, memory_order_relaxed);
-		return true;
-	}
-	struct hist_line *high = high_made(h, group);
-	if (!high)
-		return lose();
-	/* in this order: a reader who sees the second sees the first */
-	atomic_store_explicit(&low->n[sub], (uint16_t)n, memory_order_release);
-	uint16_t carried = atomic_load_explicit(&high->n[sub], memory_order_relaxed);
-	atomic_store_explicit(&high->n[sub], (uint16_t)(carried + 1), memory_order_release);
+	_Atomic uint8_t *count = &line->low[i & (HIST_LINE - 1)];
+	uint32_t n = atomic_load_explicit(count, memory_order_relaxed) + 1u;
+	if (!(n & HIST_CARRY))
+		return carry(h, i);
+	atomic_store_explicit(count, (uint8_t)n, memory_order_relaxed);
 	return true;
 }
 
-static void clear_lines(_Atomic uint32_t line[HIST_GROUPS])
+static void put_count(struct hist_line *line, unsigned width, uint32_t sub, uint32_t n)
 {
-	for (uint32_t group = 0; group < HIST_GROUPS; group++) {
-		struct hist_line *at = line_at(&line[group]);
-		for (uint32_t i = 0; at && i < HIST_SUB; i++)
-			atomic_store_explicit(&at->n[i], 0, memory_order_relaxed);
-	}
+	atomic_store_explicit(&line->low[sub], (uint8_t)n, memory_order_relaxed);
+	if (width >= LINE_MID)
+		atomic_store_explicit(&line->mid[sub], (uint8_t)(n >> HIST_CARRY_BITS),
+				      memory_order_relaxed);
+	if (width >= LINE_TOP)
+		atomic_store_explicit(&line->top[sub], (uint16_t)(n >> 2 * HIST_CARRY_BITS),
+				      memory_order_relaxed);
 }
 
 void hist_clear(struct hist *h)
 {
-	struct high_lines *high = high_lines(h);
 	atomic_store_explicit(&h->sum_us, 0, memory_order_relaxed);
 	atomic_store_explicit(&h->max_us, 0, memory_order_relaxed);
 	atomic_store_explicit(&h->overflow, 0, memory_order_relaxed);
-	clear_lines(h->line);
-	if (high)
-		clear_lines(high->line);
+	for (uint32_t i = 0; i < HIST_LINES; i++) {
+		uint32_t id = atomic_load_explicit(&h->line[i], memory_order_relaxed);
+		for (uint32_t sub = 0; id && sub < HIST_LINE; sub++)
+			put_count((struct hist_line *)cell_at(id), cell_tag(id), sub, 0);
+	}
 }
 
 void hist_seed(struct hist *h, const struct hist_total *total)
 {
 	for (uint32_t i = 0; i < HIST_BUCKETS; i++) {
-		uint32_t n = (uint32_t)total->count[i] & HIST_COUNT_MASK,
-			 group = i >> HIST_SUB_BITS;
-		struct hist_line *low = n ? line_made(&h->line[group]) : NULL;
-		struct hist_line *high = n > HIST_CARRY ? high_made(h, group) : NULL;
-		if (n)
-			check(low && (high || n <= HIST_CARRY));
-		if (low)
-			atomic_store(&low->n[i & (HIST_SUB - 1)], (uint16_t)n);
-		if (high)
-			atomic_store(&high->n[i & (HIST_SUB - 1)], (uint16_t)(n >> 15));
-		if (low)
-			atomic_fetch_or(&h->groups, hist_group(i));
+		uint32_t n = (uint32_t)total->count[i] & HIST_COUNT_MASK;
+		unsigned width = n >> 2 * HIST_CARRY_BITS ? LINE_TOP
+				 : n >> HIST_CARRY_BITS   ? LINE_MID
+							  : LINE_LOW;
+		_Atomic uint32_t *id = &h->line[i >> HIST_LINE_BITS];
+		if (!n)
+			continue;
+		struct hist_line *line = line_made(id, width);
+		check(line != NULL);
+		put_count(line, cell_tag(atomic_load(id)), i & (HIST_LINE - 1), n);
 	}
 	atomic_store(&h->max_us, total->max_us);
 	atomic_store(&h->overflow, (uint32_t)total->overflow);
@@ -171,53 +169,66 @@ void hist_seed(struct hist *h, const struct hist_total *total)
 
 /* ---- readers ---- */
 
+/* What was carried at all; the same as below, one line further on. */
+static uint32_t carried(const struct hist_line *line, unsigned width, uint32_t sub)
+{
+	if (width < LINE_TOP)
+		return atomic_load_explicit(&line->mid[sub], memory_order_acquire);
+	uint32_t t = atomic_load_explicit(&line->top[sub], memory_order_acquire), m, again;
+	for (;; t = again) {
+		m = atomic_load_explicit(&line->mid[sub], memory_order_acquire);
+		again = atomic_load_explicit(&line->top[sub], memory_order_acquire);
+		if (likely(again == t))
+			break;
+	}
+	t += (t ^ m >> HIST_CARRY_BITS) & 1;
+	return t << HIST_CARRY_BITS | (m & HIST_CARRY);
+}
+
 /*
  * A count and what was carried of it.  The writer may be between the two, and go on meanwhile:
  * when the second is what it was before, the first is at most one ahead of it.
  */
-static uint32_t whole(const _Atomic uint16_t *low, const _Atomic uint16_t *high)
+static uint32_t whole(const struct hist_line *line, unsigned width, uint32_t sub)
 {
-	uint32_t h = atomic_load_explicit(high, memory_order_acquire), n, again;
-	for (;; h = again) {
-		n = atomic_load_explicit(low, memory_order_acquire);
-		again = atomic_load_explicit(high, memory_order_acquire);
-		if (likely(again == h))
+	if (width < LINE_MID)
+		return atomic_load_explicit(&line->low[sub], memory_order_acquire);
+	uint32_t c = carried(line, width, sub), n, again;
+	for (;; c = again) {
+		n = atomic_load_explicit(&line->low[sub], memory_order_acquire);
+		again = carried(line, width, sub);
+		if (likely(again == c))
 			break;
 	}
-	h += (h ^ n >> 15) & 1;
-	return (h << 15 | (n & HIST_CARRY)) & HIST_COUNT_MASK;
+	c += (c ^ n >> HIST_CARRY_BITS) & 1;
+	return (c << HIST_CARRY_BITS | (n & HIST_CARRY)) & HIST_COUNT_MASK;
 }
 
-static struct hist_line *high_line(const struct hist *h, uint32_t group)
+void hist_add_line(const struct hist *h, uint32_t line, uint32_t to[HIST_LINE])
 {
-	const struct high_lines *high = high_lines(h);
-	return high ? line_at(&high->line[group]) : NULL;
-}
-
-void hist_add_group(const struct hist *h, uint32_t group, uint32_t to[HIST_SUB])
-{
-	const struct hist_line *low = line_at(&h->line[group]);
-	uint16_t n[HIST_SUB];
-	if (!low)
-		return;
-	for (uint32_t i = 0; i < HIST_SUB; i++)
-		n[i] = atomic_load_explicit(&low->n[i], memory_order_acquire);
-	/* looked for after them: without it they were whole when they were read */
-	const struct hist_line *high = high_line(h, group);
-	for (uint32_t i = 0; i < HIST_SUB; i++)
-		to[i] += likely(!high) ? n[i] : whole(&low->n[i], &high->n[i]);
+	uint32_t n[HIST_LINE], again = atomic_load_explicit(&h->line[line], memory_order_acquire),
+			       id;
+	do { /* a line that was given back meanwhile has anything in it */
+		id = again;
+		if (!id)
+			return;
+		for (uint32_t i = 0; i < HIST_LINE; i++)
+			n[i] = whole((const struct hist_line *)cell_at(id), cell_tag(id), i);
+		again = atomic_load_explicit(&h->line[line], memory_order_acquire);
+	} while (unlikely(again != id));
+	for (uint32_t i = 0; i < HIST_LINE; i++)
+		to[i] += n[i];
 }
 
 void hist_total_add_hist(struct hist_total *total, const struct hist *h)
 {
 	if (!h)
 		return;
-	uint32_t groups = atomic_load_explicit(&h->groups, memory_order_acquire);
-	for (; groups; groups &= groups - 1) {
-		uint32_t group = (uint32_t)__builtin_ctz(groups), count[HIST_SUB] = {0};
-		hist_add_group(h, group, count);
-		for (uint32_t i = 0; i < HIST_SUB; i++) {
-			total->count[(group << HIST_SUB_BITS) + i] += count[i];
+	for (uint32_t lines = hist_lines(h); lines; lines &= lines - 1) {
+		uint32_t line = (uint32_t)__builtin_ctz(lines), count[HIST_LINE] = {0};
+		hist_add_line(h, line, count);
+		for (uint32_t i = 0; i < HIST_LINE; i++) {
+			total->count[(line << HIST_LINE_BITS) + i] += count[i];
 			total->n += count[i];
 		}
 	}

@@ -75,44 +75,39 @@ uint64_t windows_lost(const struct windows *w)
 struct part {
 	uint32_t count[HIST_BUCKETS];
 	uint32_t groups;
-	uint32_t n_entries; /* it needs */
-	uint32_t zeros;     /* see struct series */
+	uint32_t n_words; /* it needs */
+	uint32_t zeros;   /* see struct series */
 	uint64_t sum_us, max_us, overflow;
 };
 
 /* A sample's time may be seen a fold after its count; what is found is kept where it is found. */
 static inline bool part_is_empty(const struct part *part)
 {
-	return !part->n_entries && !part->sum_us && !part->overflow;
+	return !part->n_words && !part->sum_us && !part->overflow;
 }
 
 static inline void part_set(struct part *part, uint32_t bucket, uint32_t n)
 {
 	part->count[bucket] = n;
-	if (n)
-		part->n_entries += (n - 1) / ENTRY_COUNT_MAX + 1;
+	part->n_words += entry_words(n);
 }
 
 static void put_part(struct slot *slot, enum phase phase, const struct part *part)
 {
-	uint32_t *entry = slot->entries + (phase ? slot->end[phase - 1] : 0);
+	uint16_t *word = slot->words + (phase ? slot->end[phase - 1] : 0);
 	for (uint32_t left = part->groups; left; left &= left - 1) {
 		uint32_t from = (uint32_t)__builtin_ctz(left) << HIST_SUB_BITS;
-		for (uint32_t i = from; i < from + HIST_SUB; i++) {
-			for (uint32_t n = part->count[i], some; n; n -= some) {
-				some = n < ENTRY_COUNT_MAX ? n : ENTRY_COUNT_MAX;
-				*entry++ = i << ENTRY_COUNT_BITS | some;
-			}
-		}
+		for (uint32_t i = from; i < from + HIST_SUB; i++)
+			word = entry_put(word, i, part->count[i]);
 	}
-	slot->end[phase] = (uint32_t)(entry - slot->entries);
+	slot->end[phase] = (uint32_t)(word - slot->words);
 	slot->sum_us[phase] = part->sum_us;
 	slot->overflow[phase] = (uint32_t)part->overflow;
 }
 
 static inline void part_clear(struct part *part)
 {
-	part->groups = part->n_entries = part->zeros = 0;
+	part->groups = part->n_words = part->zeros = 0;
 	part->sum_us = part->max_us = part->overflow = 0;
 }
 
@@ -124,14 +119,14 @@ static bool slot_store(struct windows *w, unsigned level, uint32_t i,
 	size_t n = 0;
 	bool empty = true;
 	for (int p = 0; p < N_PHASES; p++) {
-		n += parts[p].n_entries;
+		n += parts[p].n_words;
 		empty = empty && part_is_empty(&parts[p]);
 	}
 	free(*at);
 	*at = NULL;
 	if (empty)
 		return true;
-	size_t size = sizeof(struct slot) + n * sizeof(uint32_t);
+	size_t size = sizeof(struct slot) + n * sizeof(uint16_t);
 	struct slot *slot = malloc(size);
 	if (!slot)
 		return false;
@@ -160,13 +155,13 @@ static uint32_t ring_advance(struct windows *w, unsigned level, uint64_t span_us
 static void part_add_slot(struct part *part, const struct slot *slot, enum phase phase)
 {
 	struct slot_span span = window_slot_span(slot, phase);
-	for (const uint32_t *e = span.from; e < span.to; e++) {
-		uint32_t i = *e >> ENTRY_COUNT_BITS;
-		if (!(part->groups & hist_group(i)))
-			window_clear(&part->count[i & ~(HIST_SUB - 1)],
+	while (span.from < span.to) {
+		struct entry e = entry_next(&span.from);
+		if (!(part->groups & hist_group(e.bucket)))
+			window_clear(&part->count[e.bucket & ~(HIST_SUB - 1)],
 				     HIST_SUB * sizeof(part->count[0]));
-		part->groups |= hist_group(i);
-		part->count[i] += *e & ENTRY_COUNT_MAX;
+		part->groups |= hist_group(e.bucket);
+		part->count[e.bucket] += e.n;
 	}
 	part->sum_us += slot ? slot->sum_us[phase] : 0;
 	part->overflow += slot ? slot->overflow[phase] : 0;
@@ -227,26 +222,27 @@ static void find_source(const struct hist_set *const *sets, size_t n_sets, enum 
 	}
 }
 
-static void sum_bounds(const struct source *src, struct part *part)
+/* Lines that one of them has. */
+static uint32_t sum_bounds(const struct source *src, struct part *part)
 {
+	uint32_t lines = src->zeros ? 1 : 0;
 	for (size_t i = 0; i < src->n; i++) {
 		const struct hist *h = src->hists[i];
 		uint64_t max = atomic_load_explicit(&h->max_us, memory_order_relaxed);
-		part->groups |= atomic_load_explicit(&h->groups, memory_order_relaxed);
+		lines |= hist_lines(h);
 		part->overflow += atomic_load_explicit(&h->overflow, memory_order_relaxed);
 		if (max > part->max_us)
 			part->max_us = max;
 	}
+	return lines;
 }
 
 /* A thousand backends' counts are in no cache: wait for all lines at once, not one by one. */
-static void ask_for(const struct source *src, uint32_t groups)
+static void ask_for(const struct source *src, uint32_t lines)
 {
-	for (uint32_t left = groups; left; left &= left - 1) {
-		uint32_t group = (uint32_t)__builtin_ctz(left);
+	for (uint32_t left = lines; left; left &= left - 1)
 		for (size_t k = 0; k < src->n; k++)
-			hist_prefetch_group(src->hists[k], group);
-	}
+			hist_prefetch_line(src->hists[k], (uint32_t)__builtin_ctz(left));
 }
 
 /* Room for what comes; false without memory. */
@@ -258,29 +254,44 @@ static bool start_make(struct sparse *start, uint32_t groups)
 	return true;
 }
 
+/* What 32 buckets have now; false without memory. */
+static bool take_group(struct sparse *start, uint32_t group, const uint32_t now[HIST_SUB],
+		       struct part *part)
+{
+	uint32_t any = 0;
+	for (uint32_t i = 0; i < HIST_SUB; i++)
+		any |= now[i];
+	if (!any && !sparse_has(start, group))
+		return true; /* never used, as its neighbour is */
+	const uint64_t *before = sparse64_make(start, group);
+	if (!before)
+		return false;
+	part->groups |= UINT32_C(1) << group;
+	for (uint32_t i = 0; i < HIST_SUB; i++)
+		part_set(part, (group << HIST_SUB_BITS) + i,
+			 (now[i] - (uint32_t)before[i]) & HIST_COUNT_MASK);
+	return true;
+}
+
 /* What the workers have now minus what there is since start: nothing of it without memory. */
 static void take_difference(const struct series *series, struct sparse *start,
 			    const struct source *src, struct part *part)
 {
-	sum_bounds(src, part);
+	uint32_t lines = sum_bounds(src, part);
 	part->zeros = src->zeros;
 	part->sum_us = src->sum_us - series->sum_us;
 	part->overflow = (uint32_t)(part->overflow - series->overflow);
-	if (src->zeros)
-		part->groups |= hist_group(0);
-	ask_for(src, part->groups);
-	if (!start_make(start, part->groups)) {
-		part_clear(part);
-		return;
-	}
-	for (uint32_t left = part->groups; left; left &= left - 1) {
-		uint32_t group = (uint32_t)__builtin_ctz(left), from = group << HIST_SUB_BITS;
-		uint32_t now[HIST_SUB] = {group ? 0 : src->zeros};
-		const uint64_t *before = sparse64_find(start, group);
+	ask_for(src, lines);
+	for (uint32_t left = lines; left; left &= left - 1) {
+		uint32_t line = (uint32_t)__builtin_ctz(left);
+		uint32_t now[HIST_LINE] = {line ? 0 : src->zeros};
 		for (size_t k = 0; k < src->n; k++)
-			hist_add_group(src->hists[k], group, now);
-		for (uint32_t i = 0; i < HIST_SUB; i++)
-			part_set(part, from + i, (now[i] - (uint32_t)before[i]) & HIST_COUNT_MASK);
+			hist_add_line(src->hists[k], line, now);
+		if (!take_group(start, 2 * line, now, part) ||
+		    !take_group(start, 2 * line + 1, now + HIST_SUB, part)) {
+			part_clear(part);
+			return;
+		}
 	}
 }
 

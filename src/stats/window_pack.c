@@ -7,6 +7,10 @@
 #include "weir/base/check.h"
 #include "weir/stats/pack.h"
 
+/* An entry's form, with more room than one has here. */
+#define PACKED_COUNT_BITS 22
+#define PACKED_COUNT_MAX ((UINT32_C(1) << PACKED_COUNT_BITS) - 1)
+
 /* ---- out ---- */
 
 static void put_series(const struct series *s, const struct sparse *start, struct str *out)
@@ -22,18 +26,31 @@ static void put_series(const struct series *s, const struct sparse *start, struc
 	pack_u64(out, s->overflow);
 }
 
+static uint32_t count_entries(const struct slot *slot, enum phase phase)
+{
+	struct slot_span span = window_slot_span(slot, phase);
+	uint32_t n = 0;
+	for (; span.from < span.to; n++)
+		entry_next(&span.from);
+	return n;
+}
+
 static void put_slot(const struct slot *slot, struct str *out)
 {
+	uint32_t end = 0;
 	pack_u64(out, slot != NULL);
 	if (!slot)
 		return;
 	for (int p = 0; p < N_PHASES; p++) {
+		end += count_entries(slot, (enum phase)p);
 		pack_u64(out, slot->sum_us[p]);
 		pack_u64(out, slot->overflow[p]);
-		pack_u64(out, slot->end[p]);
+		pack_u64(out, end);
 	}
-	for (uint32_t i = 0; i < slot->end[N_PHASES - 1]; i++)
-		pack_u64(out, slot->entries[i]);
+	for (const uint16_t *at = slot->words; at < slot->words + slot->end[N_PHASES - 1];) {
+		struct entry e = entry_next(&at);
+		pack_u64(out, e.bucket << PACKED_COUNT_BITS | e.n);
+	}
 }
 
 void windows_pack(const struct windows *w, struct str *out)
@@ -79,16 +96,28 @@ static struct series *take_series(struct unpack *in, struct sparse *start)
 	return s;
 }
 
-/* Of a phase, in the order of their buckets. */
-static void take_entries(struct unpack *in, uint32_t *entries, uint32_t n)
+/* Of a phase, in the order of their buckets; where the next phase begins. */
+static uint16_t *take_entries(struct unpack *in, uint16_t *words, uint32_t n)
 {
 	uint32_t last = 0;
 	for (uint32_t i = 0; i < n && !in->bad; i++) {
-		entries[i] = (uint32_t)unpack_max(in, UINT32_MAX);
-		uint32_t bucket = entries[i] >> ENTRY_COUNT_BITS;
+		uint32_t entry = (uint32_t)unpack_max(in, UINT32_MAX);
+		uint32_t bucket = entry >> PACKED_COUNT_BITS;
 		in->bad |= bucket >= HIST_BUCKETS || bucket < last;
+		if (!in->bad)
+			words = entry_put(words, bucket, entry & PACKED_COUNT_MAX);
 		last = bucket;
 	}
+	return words;
+}
+
+/* Words of n entries that come next. */
+static size_t words_ahead(struct unpack in, uint32_t n)
+{
+	size_t words = 0;
+	while (n-- && !in.bad)
+		words += entry_words((uint32_t)unpack_u64(&in) & PACKED_COUNT_MAX);
+	return words;
 }
 
 static struct slot *take_slot(struct unpack *in, uint16_t *lines)
@@ -104,17 +133,18 @@ static struct slot *take_slot(struct unpack *in, uint16_t *lines)
 	}
 	if (in->bad)
 		return NULL;
-	uint32_t n = head.end[N_PHASES - 1];
-	size_t size = sizeof(head) + n * sizeof(uint32_t);
+	size_t size =
+	    sizeof(head) + words_ahead(*in, head.end[N_PHASES - 1]) * sizeof(head.words[0]);
 	struct slot *slot = malloc(size);
 	in->bad |= !slot;
 	if (!slot)
 		return NULL;
 	*slot = head;
 	*lines = (uint16_t)(size / WEIR_CACHE_LINE + 1);
+	uint16_t *at = slot->words;
 	for (int p = 0; p < N_PHASES; p++) {
-		uint32_t from = p ? head.end[p - 1] : 0;
-		take_entries(in, slot->entries + from, head.end[p] - from);
+		at = take_entries(in, at, head.end[p] - (p ? head.end[p - 1] : 0));
+		slot->end[p] = (uint32_t)(at - slot->words);
 	}
 	return slot;
 }

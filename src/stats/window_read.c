@@ -75,8 +75,9 @@ static void extract_slot(const struct slot *slot, enum phase phase, struct extra
 	struct slot_span span = window_slot_span(slot, phase);
 	uint32_t group = 0;
 	uint64_t in_group = 0;
-	for (const uint32_t *e = span.from; e < span.to; e++) {
-		uint32_t n = *e & ENTRY_COUNT_MAX, i = *e >> ENTRY_COUNT_BITS;
+	while (span.from < span.to) {
+		struct entry e = entry_next(&span.from);
+		uint32_t n = e.n, i = e.bucket;
 		if (in_group == 0 || group != i >> HIST_SUB_BITS) {
 			extract_group(x, group, in_group);
 			in_group = 0;
@@ -236,11 +237,11 @@ void windows_summary(const struct windows *w, enum phase phase, enum window wind
 static uint64_t span_rank_us(struct slot_span span, uint64_t rank)
 {
 	uint64_t seen = 0;
-	for (const uint32_t *e = span.from; e < span.to; e++) {
-		uint32_t bucket = *e >> ENTRY_COUNT_BITS;
-		seen += *e & ENTRY_COUNT_MAX;
+	while (span.from < span.to) {
+		struct entry e = entry_next(&span.from);
+		seen += e.n;
 		if (seen >= rank)
-			return hist_lower_us(bucket) + hist_width_us(bucket) / 2;
+			return hist_lower_us(e.bucket) + hist_width_us(e.bucket) / 2;
 	}
 	return 0;
 }
@@ -253,10 +254,10 @@ static struct slot_span newest_span(const struct windows *w, enum phase phase)
 void windows_newest_add(const struct windows *w, enum phase phase, struct hist_total *total)
 {
 	struct slot_span span = newest_span(w, phase);
-	for (const uint32_t *e = span.from; e < span.to; e++) {
-		uint32_t n = *e & ENTRY_COUNT_MAX;
-		total->count[*e >> ENTRY_COUNT_BITS] += n;
-		total->n += n;
+	while (span.from < span.to) {
+		struct entry e = entry_next(&span.from);
+		total->count[e.bucket] += e.n;
+		total->n += e.n;
 	}
 	total->max_us = UINT64_MAX; /* not known: nothing is cut */
 }
@@ -265,8 +266,10 @@ void windows_newest_each(const struct windows *w, enum phase phase,
 			 void (*fn)(void *arg, uint32_t bucket, uint32_t n), void *arg)
 {
 	struct slot_span span = newest_span(w, phase);
-	for (const uint32_t *e = span.from; e < span.to; e++)
-		fn(arg, *e >> ENTRY_COUNT_BITS, *e & ENTRY_COUNT_MAX);
+	while (span.from < span.to) {
+		struct entry e = entry_next(&span.from);
+		fn(arg, e.bucket, e.n);
+	}
 }
 
 void windows_newest(const struct windows *w, enum phase phase, const double *q, size_t n,
@@ -274,8 +277,8 @@ void windows_newest(const struct windows *w, enum phase phase, const double *q, 
 {
 	struct slot_span span = newest_span(w, phase);
 	uint64_t total = 0;
-	for (const uint32_t *e = span.from; e < span.to; e++)
-		total += *e & ENTRY_COUNT_MAX;
+	for (const uint16_t *at = span.from; at < span.to;)
+		total += entry_next(&at).n;
 	for (size_t k = 0; k < n; k++) {
 		double wanted = ceil(q[k] * (double)total - 1e-6);
 		us[k] = total ? span_rank_us(span, wanted < 1 ? 1 : (uint64_t)wanted) : 0;

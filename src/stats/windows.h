@@ -8,10 +8,50 @@
 #include "weir/stats/sparse.h"
 #include "weir/stats/window.h"
 
-/* One u32 an entry: bucket above, count below; large counts take several entries. */
-#define ENTRY_COUNT_BITS 22
-#define ENTRY_COUNT_MAX ((UINT32_C(1) << ENTRY_COUNT_BITS) - 1)
-_Static_assert(HIST_BUCKETS <= 1u << (32 - ENTRY_COUNT_BITS), "a bucket fits an entry");
+/*
+ * An entry is a word, bucket above and count below; where the count does not fit it is 0, and the
+ * word behind it is the count.  What does not fit there takes several.
+ */
+#define ENTRY_SHORT_BITS 6
+#define ENTRY_SHORT_MAX ((1u << ENTRY_SHORT_BITS) - 1)
+#define ENTRY_COUNT_MAX UINT16_MAX
+_Static_assert(HIST_BUCKETS <= 1u << (16 - ENTRY_SHORT_BITS), "a bucket fits an entry");
+
+static inline uint32_t entry_words(uint32_t n)
+{
+	return likely(n <= ENTRY_SHORT_MAX) ? n != 0 : 2 * ((n - 1) / ENTRY_COUNT_MAX + 1);
+}
+
+/* Where the next one belongs. */
+static inline uint16_t *entry_put(uint16_t *at, uint32_t bucket, uint32_t n)
+{
+	for (; n > ENTRY_SHORT_MAX; at += 2) {
+		uint32_t some = n < ENTRY_COUNT_MAX ? n : ENTRY_COUNT_MAX;
+		at[0] = (uint16_t)(bucket << ENTRY_SHORT_BITS);
+		at[1] = (uint16_t)some;
+		n -= some;
+	}
+	if (n)
+		*at++ = (uint16_t)(bucket << ENTRY_SHORT_BITS | n);
+	return at;
+}
+
+struct entry {
+	uint32_t bucket, n;
+};
+
+/* Takes the one at *at, which is the next one then. */
+static inline struct entry entry_next(const uint16_t **at)
+{
+	const uint16_t *e = *at;
+	uint32_t bucket = *e >> ENTRY_SHORT_BITS, n = *e & ENTRY_SHORT_MAX;
+	*at = e + 1;
+	if (unlikely(!n)) {
+		n = e[1];
+		*at = e + 2;
+	}
+	return (struct entry){bucket, n};
+}
 
 /*
  * The samples of some time, of all phases in one block: a reader of a thousand
@@ -20,8 +60,8 @@ _Static_assert(HIST_BUCKETS <= 1u << (32 - ENTRY_COUNT_BITS), "a bucket fits an 
 struct slot {
 	uint64_t sum_us[N_PHASES];
 	uint32_t overflow[N_PHASES];
-	uint32_t end[N_PHASES]; /* entries of a phase: from the end of the one before to here */
-	uint32_t entries[];
+	uint32_t end[N_PHASES]; /* words of a phase: from the end of the one before to here */
+	uint16_t words[];
 };
 
 /* How slots are kept: level 0 a second each, level 1 ten seconds, level 2 a minute. */
@@ -76,15 +116,15 @@ _Static_assert(HIST_GROUPS % 2 == 0, "sizes are multiples of a part");
 
 /* The entries of a phase: in the order of their buckets. */
 struct slot_span {
-	const uint32_t *from, *to;
+	const uint16_t *from, *to;
 };
 
 static inline struct slot_span window_slot_span(const struct slot *slot, enum phase phase)
 {
 	if (!slot)
 		return (struct slot_span){NULL, NULL};
-	return (struct slot_span){slot->entries + (phase ? slot->end[phase - 1] : 0),
-				  slot->entries + slot->end[phase]};
+	return (struct slot_span){slot->words + (phase ? slot->end[phase - 1] : 0),
+				  slot->words + slot->end[phase]};
 }
 
 /* Index of the slot that was closed `age` slots ago; 0 is the newest. */

@@ -12,11 +12,11 @@
  * totals add up exactly, so quantiles of a sum are quantiles of all its samples
  * (never average quantiles).
  *
- * 32 buckets share a cache line (stats/cell.h), which is taken when the first sample falls
- * into them: a histogram costs what the range of its samples covers.  A counter there has 16
- * bits.  Whenever it passes a multiple of 2^15 the writer counts that in a second line, so that
- * the top bit of the one and the lowest of the other are equal but for the moment between the
- * two: by them a reader knows which of the two he met.
+ * 64 buckets share a cache line (stats/cell.h), which is taken when the first sample falls
+ * into them: a histogram costs what the range of its samples covers.  A counter there has 8
+ * bits.  Whenever it passes a multiple of 2^7 the writer counts that in a second line, of which
+ * multiples of 2^7 are counted in a third: so the top bit of the one and the lowest of the next
+ * are equal but for the moment between the two, by which a reader knows which of the two he met.
  *
  *   hist_set_record(&set, PHASE_wait, us);                      // worker
  *
@@ -24,8 +24,9 @@
  *   hist_total_add_set(&t, &set, PHASE_wait);
  *   printf("p99 %" PRIu64 " us\n", hist_total_quantile(&t, 0.99));
  *
- * Memory: 128 bytes per struct hist and 64 for every power of two that its samples cover; where
- * a counter has passed 2^15, as much again and 128 more.  5.6 KiB per struct hist_total.
+ * Memory: 64 bytes per struct hist and 64 for every two powers of two that its samples cover; where
+ * a counter has passed 2^7, 128, and where one has passed 2^14, 256.  5.6 KiB per struct
+ * hist_total.
  */
 #ifndef WEIR_STATS_HIST_H
 #define WEIR_STATS_HIST_H
@@ -82,28 +83,33 @@ static inline uint32_t hist_group(uint32_t i)
 
 /* ---- one writer ---- */
 
-/* Counts wrap modulo 2^31; readers allow for it. */
-#define HIST_COUNT_MASK ((UINT32_C(1) << 31) - 1)
-/* Where the writer goes on in the line of the high parts. */
-#define HIST_CARRY UINT32_C(0x7fff)
+#define HIST_LINE_BITS 6
+#define HIST_LINE (1u << HIST_LINE_BITS) /* buckets that come and go together */
+#define HIST_LINES (HIST_BUCKETS / HIST_LINE)
 
+/* Counts wrap modulo 2^30; readers allow for it. */
+#define HIST_COUNT_MASK ((UINT32_C(1) << 30) - 1)
+/* Where the writer goes on in the next line. */
+#define HIST_CARRY_BITS 7
+#define HIST_CARRY ((1u << HIST_CARRY_BITS) - 1)
+
+/* How many of them there are is the tag of the line's number. */
 struct hist_line {
-	_Atomic uint16_t n[HIST_SUB];
+	_Atomic uint8_t low[HIST_LINE];
+	_Atomic uint8_t mid[HIST_LINE];
+	_Atomic uint16_t top[HIST_LINE];
 };
-_Static_assert(sizeof(struct hist_line) == CELL_BYTES, "one line");
+_Static_assert(sizeof(struct hist_line) == 4 * CELL_BYTES, "one cell, two, or four");
 
 /* Zeroed memory is an empty one. */
 struct hist {
 	_Atomic uint64_t sum_us; /* released: who sees it sees the sample's count, too */
 	_Atomic uint64_t max_us;
 	_Atomic uint32_t overflow;
-	/* a bit for each 32 buckets that were ever used: readers look at no others */
-	_Atomic uint32_t groups;
-	/* Cells; the writer releases them.  Those of the high parts are in the two of `high`. */
-	_Atomic uint32_t line[HIST_GROUPS]; /* owns; 0: none */
-	_Atomic uint32_t high;              /* owns; 0: nothing was ever carried */
-	uint32_t self;                      /* its own cells; 0: in the caller's storage */
+	/* owns cells; 0: none; the writer releases.  A wider one takes its place. */
+	_Atomic uint32_t line[HIST_LINES];
 };
+_Static_assert(sizeof(struct hist) == CELL_BYTES, "a cell, too");
 
 /* Empty, or NULL without memory. */
 struct hist *hist_new(void);
@@ -114,7 +120,7 @@ void hist_fini(struct hist *h);
 /* Writer thread: forgets all samples. */
 void hist_clear(struct hist *h);
 
-/* Slow path of hist_record: the first sample of 32 buckets, or a count to be carried.  False
+/* Slow path of hist_record: the first sample of 64 buckets, or a count to be carried.  False
  * without memory for it. */
 bool hist_count_rarely(struct hist *h, uint32_t i);
 
@@ -125,12 +131,12 @@ uint64_t hist_lost(void);
 static inline void hist_record(struct hist *h, uint64_t us)
 {
 	uint32_t i = hist_index(us);
-	uint32_t id = atomic_load_explicit(&h->line[i >> HIST_SUB_BITS], memory_order_relaxed);
+	uint32_t id = atomic_load_explicit(&h->line[i >> HIST_LINE_BITS], memory_order_relaxed);
 	struct hist_line *line = (struct hist_line *)cell_at(id);
-	_Atomic uint16_t *count = &line->n[i & (HIST_SUB - 1)];
+	_Atomic uint8_t *count = &line->low[i & (HIST_LINE - 1)];
 	uint32_t n = atomic_load_explicit(count, memory_order_relaxed) + 1u;
 	if (likely(n & HIST_CARRY))
-		atomic_store_explicit(count, (uint16_t)n, memory_order_relaxed);
+		atomic_store_explicit(count, (uint8_t)n, memory_order_relaxed);
 	else if (!hist_count_rarely(h, i))
 		return;
 	atomic_store_explicit(&h->sum_us,
@@ -144,16 +150,26 @@ static inline void hist_record(struct hist *h, uint64_t us)
 				      memory_order_relaxed);
 }
 
-static inline void hist_prefetch_group(const struct hist *h, uint32_t group)
+/* Any thread: a bit for each line that was ever used. */
+static inline uint32_t hist_lines(const struct hist *h)
 {
-	__builtin_prefetch(cell_at(atomic_load_explicit(&h->line[group], memory_order_relaxed)));
+	uint32_t lines = 0;
+	for (uint32_t i = 0; i < HIST_LINES; i++)
+		if (atomic_load_explicit(&h->line[i], memory_order_relaxed))
+			lines |= UINT32_C(1) << i;
+	return lines;
+}
+
+static inline void hist_prefetch_line(const struct hist *h, uint32_t line)
+{
+	__builtin_prefetch(cell_at(atomic_load_explicit(&h->line[line], memory_order_relaxed)));
 }
 
 /*
- * Any thread: adds the counts of 32 buckets to `to`; what was counted before a sum_us that was
+ * Any thread: adds the counts of 64 buckets to `to`; what was counted before a sum_us that was
  * read is in them.
  */
-void hist_add_group(const struct hist *h, uint32_t group, uint32_t to[HIST_SUB]);
+void hist_add_line(const struct hist *h, uint32_t line, uint32_t to[HIST_LINE]);
 
 /* ---- the phases of one backend on one worker ---- */
 

@@ -10,6 +10,7 @@
 
 #include "weir/base/rng.h"
 #include "weir/stats/counter.h"
+#include "weir/stats/pack.h"
 #include "weir/stats/rate.h"
 
 #define SECOND UINT64_C(1000000)
@@ -95,7 +96,7 @@ Test(window, worker_counts_may_wrap)
 	hist_set_record(&set, PHASE_wait, 100);
 	windows_fold(w, sets, 1, SECOND);
 	struct hist *h = atomic_load(&set.phase[PHASE_wait]);
-	/* two billion and 9 samples later its count stands at 10 again */
+	/* a billion and 9 samples later its count stands at 10 again */
 	struct hist_total full = {.sum_us = atomic_load(&h->sum_us) + 100, .max_us = 100};
 	full.count[hist_index(100)] = HIST_COUNT_MASK;
 	hist_seed(h, &full);
@@ -105,10 +106,45 @@ Test(window, worker_counts_may_wrap)
 	windows_fold(w, sets, 1, 3 * SECOND);
 	struct hist_total t;
 	windows_read(w, PHASE_wait, WINDOW_START, &t);
-	cr_assert_eq(t.n, UINT64_C(0x8000000a));
+	cr_assert_eq(t.n, UINT64_C(0x4000000a));
 	windows_read(w, PHASE_wait, WINDOW_10S, &t);
-	cr_assert_eq(t.count[hist_index(100)], UINT64_C(0x8000000a));
+	cr_assert_eq(t.count[hist_index(100)], UINT64_C(0x4000000a));
 	cr_assert_eq(t.span_us, 3 * SECOND);
+	windows_free(w);
+	hist_set_fini(&set);
+}
+
+/* Few are kept in one word, more in two, very many in several. */
+Test(window, a_second_may_have_any_number_of_equal_samples)
+{
+	static const uint32_t counts[] = {1, 63, 64, 65535, 65536, 65598, 65599, 200000};
+	struct hist_set set = {.phase = {NULL}};
+	const struct hist_set *sets[] = {&set};
+	struct windows *w = windows_new(0);
+	struct hist_total expected = {0}, got = {0}, again = {0};
+	hist_set_record(&set, PHASE_wait, 1);
+	hist_set_record(&set, PHASE_total, 1);
+	windows_fold(w, sets, 1, SECOND);
+	for (uint32_t i = 0; i < ARRAY_LEN(counts); i++) {
+		for (uint32_t n = 0; n < counts[i]; n++)
+			hist_record(atomic_load(&set.phase[PHASE_wait]), 50 + 37 * i);
+		hist_set_record(&set, PHASE_total, 9); /* behind the words of the phase before */
+		expected.count[hist_index(50 + 37 * i)] = counts[i];
+	}
+	windows_fold(w, sets, 1, 2 * SECOND);
+	windows_newest_add(w, PHASE_wait, &got);
+	cr_assert_eq(memcmp(got.count, expected.count, sizeof(got.count)), 0);
+	struct str packed = STR_INIT;
+	windows_pack(w, &packed);
+	struct unpack in = unpack_of(str_as_view(&packed));
+	struct windows *back = windows_unpack(&in, 2 * SECOND);
+	cr_assert(back && !in.bad);
+	windows_newest_add(back, PHASE_wait, &again);
+	cr_assert_eq(memcmp(again.count, expected.count, sizeof(again.count)), 0);
+	windows_read(back, PHASE_total, WINDOW_10S, &got);
+	cr_assert_eq(got.count[9], ARRAY_LEN(counts));
+	str_fini(&packed);
+	windows_free(back);
 	windows_free(w);
 	hist_set_fini(&set);
 }
