@@ -194,6 +194,34 @@ def test_the_verdict_stays_in_sight(site, browser, width):
     assert browser.js(heads) == 1, "one grid for all pools"
 
 
+@pytest.mark.parametrize("width", [1400, 390])
+def test_the_head_of_a_long_table_stays_in_sight(weir, app, browser, tmp_path, width):
+    backend, port = app(), free_port()
+    names = [f"web{i}" for i in range(80)]
+    weir(conf={"workers": 1, "status": {"socket": str(tmp_path / "weir-0.sock"), "bind": f"127.0.0.1:{port}"},
+               "listeners": [{"bind": f"127.0.0.1:{free_port()}"}],
+               "pools": {"app": {"backends": [{"address": backend.addresses[0], "name": n} for n in names]}}})
+    browser.resize(width, 700, width < 600)
+    browser.open(f"http://127.0.0.1:{port}/")
+    more = "[...document.querySelectorAll('#pools button')].find(b => b.textContent == 'show all')"
+    browser.until(f"{more} != null")
+    browser.js(f"{more}.click()")
+    browser.until("document.querySelectorAll('tr.row').length == 80")
+    last = "[...document.querySelectorAll('tr.row')].at(-1)"
+    browser.js(f"{last}.scrollIntoView({{block: 'end'}})")
+
+    def at(selector):
+        """The middle of it is what is seen there."""
+        return (f"(e => {{ const r = e.getBoundingClientRect(); return e.contains(document.elementFromPoint("
+                f"r.left + r.width / 2, r.top + r.height / 2)); }})({selector})")
+    for _ in range(3):  # it stays there when the table is written again
+        assert browser.js(at(last)) and browser.js(at("document.querySelector('#pools thead th')"))
+        assert browser.js(at("document.querySelector('#pools thead th:last-child')"))
+        old = browser.js("window.marked = document.querySelector('#pools table'); 1")
+        assert old and browser.until("window.marked != document.querySelector('#pools table')")
+    assert browser.js(f"document.documentElement.scrollWidth <= {width}")
+
+
 def test_errors_are_those_of_the_last_minute(weir, app, browser, tmp_path):
     port = free_port()
     daemon = weir([{"address": app(1).addresses[0], "name": "web1"}],

@@ -449,11 +449,11 @@ function putPools() {
   const focus = document.activeElement, key = focus && focus.dataset && (focus.dataset.key || focus.dataset.sort);
   const field = focus && focus.dataset && focus.dataset.key ? "key" : "sort";
   const bodies = snap.pools.map(poolRows).filter(Boolean), before = $("pools").querySelector(".scroll");
-  const left = before ? before.scrollLeft : 0;
+  const at = before ? [before.scrollLeft, before.scrollTop] : [0, 0];
   $("pools").replaceChildren(bodies.length ? el("div", { class: "scroll" }, el("table", {},
     el("thead", {}, el("tr", {}, ...COLUMNS.map(([k, t, c]) => heading(k, t, c)))), ...bodies)) :
     el("p", { class: "empty" }, "Nothing matches the filter."));
-  if (left) $("pools").querySelector(".scroll").scrollLeft = left;
+  if (before && bodies.length) $("pools").querySelector(".scroll").scrollTo(...at);
   if (key && !document.body.contains(focus)) {
     const again = $("pools").querySelector(`[data-${field}="${CSS.escape(key)}"]`);
     if (again) again.focus({ preventScroll: true });
