@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <criterion/criterion.h>
+#include <string.h>
 
 #include "weir/base/defs.h"
 #include "weir/http/message.h"
@@ -51,6 +52,31 @@ Test(http_uri, authorities_that_are_not)
 		cr_assert_not(authority_split(view_str(rows[i]), &host, &port), "\"%s\"", rows[i]);
 	cr_assert_not(authority_split(VIEW("[::1\0]"), &host, &port));
 	cr_assert_not(authority_split(VIEW("a\0b"), &host, &port));
+}
+
+/* Hosts are looked at sixteen and eight bytes at a time: any byte anywhere in one. */
+Test(http_uri, a_host_has_no_other_byte_wherever_it_stands)
+{
+	static const char marks[] = "-._~!$&'()*+;=";
+	for (int byte = 0; byte < 256; byte++) {
+		const char c = (char)byte;
+		bool good = char_is_digit(c) || (char_lower(c) >= 'a' && char_lower(c) <= 'z') ||
+			    (c && strchr(marks, c));
+		for (size_t len = 1; len < 40; len++)
+			for (size_t at = 0; at < len; at++) {
+				char text[40];
+				struct view host;
+				uint16_t port;
+				memset(text, 'x', len);
+				text[at] = c;
+				/* what may be a port */
+				bool is_good = good || (c == ':' && at > 0 && at == len - 1);
+				cr_assert_eq(authority_split(view_of(text, len), &host, &port),
+					     is_good, "byte %d at %zu of %zu", byte, at, len);
+				if (good)
+					cr_assert_eq(host.len, len);
+			}
+	}
 }
 
 Test(http_uri, path_and_query)

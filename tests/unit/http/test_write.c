@@ -67,6 +67,36 @@ Test(http_write, all_dropped_is_nothing)
 	expect(&out, VIEW_NONE);
 }
 
+/* Lines as they came, fields of ours, and lines again: all of them or none. */
+Test(http_write, headers_that_do_not_fit_are_left_out_together)
+{
+	const struct view want = VIEW("Host: a\r\nC: d\r\nE: changed\r\nG: h\r\nI: j\r\nK: l\r\n");
+	char room[64];
+	parse(VIEW("GET / HTTP/1.1\r\nHost: a\r\nA: b\r\nC: d\r\nE: f\r\nG: h\r\nI: j\r\n\r\n"));
+	msg.headers[1].drop = true;
+	msg.headers[3].value = VIEW("changed");
+	msg.headers[3].line_len = 0;
+	msg.headers[msg.n_headers++] = header_of_line(HDR_OTHER, VIEW("K: l\r\n"), 1);
+	for (size_t cap = 1; cap < sizeof(room); cap++) {
+		memset(room, '#', sizeof(room));
+		struct h1_out out = h1_out_init(room, cap);
+		h1_put(&out, VIEW("+"));
+		h1_put_headers(&out, &msg);
+		bool fits = cap > want.len;
+		cr_assert_eq(out.overflow, !fits);
+		cr_assert_eq(out.len, fits ? 1 + want.len : 1);
+		cr_assert_eq(room[0], '+');
+		if (fits)
+			cr_assert(view_eq(view_of(room + 1, want.len), want));
+		for (size_t i = cap; i < sizeof(room); i++)
+			cr_assert_eq(room[i], '#');
+		size_t len = out.len;
+		h1_put_headers(&out, &msg); /* after that nothing more, even where there is room */
+		cr_assert(out.overflow);
+		cr_assert_eq(out.len, len);
+	}
+}
+
 /* Room for n bytes gives the first calls that fit, whole, and then none. */
 Test(http_write, what_does_not_fit_is_left_out_whole)
 {

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "weir/base/defs.h"
+#include "weir/base/json.h"
 #include "weir/http/h1.h"
 #include "weir/proxy/outcome.h"
 
@@ -116,4 +117,22 @@ Test(outcome, a_refused_field_is_told_from_refused_framing)
 		cr_expect_not(reject_is_of_field(framing[i]), "%s", reject_name(framing[i]));
 	for (size_t i = 0; i < ARRAY_LEN(field); i++)
 		cr_expect(reject_is_of_field(field[i]), "%s", reject_name(field[i]));
+}
+
+/* They are put together by the compiler: nothing in them may need an escape. */
+Test(outcome, words_for_the_log_are_json)
+{
+	for (unsigned i = 0; i < N_OUTCOMES; i++) {
+		const struct outcome_row *row = outcome_row((enum outcome)i);
+		struct str want = STR_INIT;
+		struct json j;
+		json_init(&j, &want, false);
+		json_object_begin(&j);
+		json_member_text(&j, "outcome", row->name);
+		json_member_text(&j, "end", row->sentence);
+		json_object_end(&j);
+		cr_assert(view_eq(row->members, view_of(want.ptr + 1, want.len - 2)), "%s",
+			  row->name);
+		str_fini(&want);
+	}
 }

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+#include "route/normalise.h"
+
+#include <criterion/criterion.h>
+#include <string.h>
+
+#include "weir/base/defs.h"
+
+/* Hosts are looked at eight bytes at a time: any byte anywhere in one. */
+Test(normalise, hosts_are_in_lower_case_whatever_stands_where)
+{
+	for (int byte = 0; byte < 256; byte++)
+		for (size_t len = 1; len < 20; len++)
+			for (size_t at = 0; at < len; at++) {
+				char text[20], want[20], room[HOST_MAX];
+				memset(text, 'x', len);
+				text[at] = (char)byte;
+				memcpy(want, text, len);
+				want[at] = char_lower(want[at]);
+				/* a colon before no digits is where a port was left out */
+				size_t n = len - (at == len - 1 && (byte == '.' || byte == ':'));
+				struct view got = host_normalise(view_of(text, len), room);
+				cr_assert(view_eq(got, view_of(want, n)), "byte %d at %zu of %zu",
+					  byte, at, len);
+				if (got.len)
+					cr_assert_eq(got.ptr == text, want[at] == text[at]);
+			}
+}
+
+Test(normalise, ports_and_dots_are_no_part_of_a_host)
+{
+	static const struct {
+		const char *host, *want;
+	} rows[] = {
+	    {"a.example", "a.example"},
+	    {"A.Example:80", "a.example"},
+	    {"a.example.:8080", "a.example"},
+	    {"a.example:", "a.example"},
+	    {"127.0.0.1", "127.0.0.1"},
+	    {"127.0.0.1:1", "127.0.0.1"},
+	    {"[::1]", "[::1]"},
+	    {"[2001:DB8::1]:443", "[2001:db8::1]"},
+	    {"::1", "::1"},
+	    {"", ""},
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		char room[HOST_MAX];
+		struct view got = host_normalise(view_str(rows[i].host), room);
+		cr_assert(view_eq(got, view_str(rows[i].want)), "%s", rows[i].host);
+	}
+}
+
+Test(normalise, a_host_that_is_too_long_is_none)
+{
+	char text[HOST_MAX + 1], room[HOST_MAX];
+	memset(text, 'X', sizeof(text));
+	cr_assert_eq(host_normalise(view_of(text, HOST_MAX), room).len, HOST_MAX);
+	cr_assert_eq(host_normalise(view_of(text, HOST_MAX + 1), room).len, 0);
+}
