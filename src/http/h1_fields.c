@@ -121,7 +121,7 @@ static HOT enum h1_result field_read(struct h1_head *head, struct walk *walk, st
 	const char *colon = walk_find(walk, line, true);
 	if (unlikely(colon == walk->end || *colon != ':' || colon == line))
 		return colon == line && is_crlf(line, walk->end) ? blank_line(head, hdr, line)
-								  : no_field(head, hdr, line, colon);
+								 : no_field(head, hdr, line, colon);
 	enum hdr_id id = name_id(head, hdr, line, colon);
 	if (unlikely(id == HDR_N))
 		return no_field(head, hdr, line, colon);

@@ -50,10 +50,10 @@ enum method method_of(struct view v)
 		struct view name;
 		enum method method;
 	} methods[] = {
-	    {VIEW("POST"), METHOD_POST},   {VIEW("HEAD"), METHOD_HEAD},
-	    {VIEW("PUT"), METHOD_PUT},     {VIEW("DELETE"), METHOD_DELETE},
+	    {VIEW("POST"), METHOD_POST},       {VIEW("HEAD"), METHOD_HEAD},
+	    {VIEW("PUT"), METHOD_PUT},         {VIEW("DELETE"), METHOD_DELETE},
 	    {VIEW("OPTIONS"), METHOD_OPTIONS}, {VIEW("PATCH"), METHOD_PATCH},
-	    {VIEW("TRACE"), METHOD_TRACE}, {VIEW("CONNECT"), METHOD_CONNECT},
+	    {VIEW("TRACE"), METHOD_TRACE},     {VIEW("CONNECT"), METHOD_CONNECT},
 	};
 	if (likely(view_eq(v, VIEW("GET"))))
 		return METHOD_GET;

@@ -116,7 +116,8 @@ static void line_json(struct str *s, const struct exchange *ex, const struct fac
 		put_u64(s, VIEW(",\"replaced\":"), ex->n_replaced);
 	if (unlikely(ex->n_hedges))
 		put_u64(s, VIEW(",\"hedges\":"), ex->n_hedges);
-	const char term[] = {',', '"', 't', 'e', 'r', 'm', '"', ':', '"', row->who, row->when, '"', ','};
+	const char term[] = {',', '"', 't',      'e',       'r', 'm', '"',
+			     ':', '"', row->who, row->when, '"', ','};
 	str_put(s, term, sizeof(term));
 	str_view(s, row->members);
 	/* nothing in an id is to be escaped: what a client sends in its place is replaced */

@@ -9,9 +9,11 @@
 
 static const struct outcome_row rows[N_OUTCOMES] = {
 #define OUTCOME(name, who, when, status, is_error, fault, sentence) \
-	[OUTCOME_##name] = {                                                \
-	    #name, who, when, status, is_error, OUTCOME_FAULT_##fault, sentence, \
-	    VIEW_ROW("\"outcome\":\"" #name "\",\"end\":\"" sentence "\"")},
+	[OUTCOME_##                                                 \
+	    name] = {#name,    who,                                 \
+		     when,     status,                              \
+		     is_error, OUTCOME_FAULT_##fault,               \
+		     sentence, VIEW_ROW("\"outcome\":\"" #name "\",\"end\":\"" sentence "\"")},
 #include "weir/tbl/outcomes.def"
 #undef OUTCOME
 };

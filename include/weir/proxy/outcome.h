@@ -29,7 +29,8 @@ struct outcome_row {
 	bool is_error;
 	enum outcome_fault fault;
 	const char *sentence;
-	struct view members; /* name and sentence as the access log has them: '"outcome":"ok",...' */
+	struct view
+	    members; /* name and sentence as the access log has them: '"outcome":"ok",...' */
 };
 
 const struct outcome_row *outcome_row(enum outcome outcome);

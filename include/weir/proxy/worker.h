@@ -105,7 +105,7 @@ struct worker {
 	uint64_t date_until_us;
 	char stamp[CLOCK_RFC3339_LEN + 1]; /* the time of the last line of the access log */
 	uint64_t stamp_s;                  /* its second */
-	char set_cookie[256];                       /* the pin of the response head at hand */
+	char set_cookie[256];              /* the pin of the response head at hand */
 	char server_timing[160], proxy_status[256]; /* diagnose.c, of the same head */
 	struct route_scratch *routes;
 	struct slab conns, exchanges;
