@@ -54,6 +54,7 @@ struct names {
 	size_t n_rows, cap;
 	struct question *open; /* singly linked */
 	uint32_t ttl_s;
+	bool crowded;           /* the service has more priorities than a pool */
 	uint64_t gone_since_us; /* it has not existed since then; 0: it has */
 	char why[120];          /* of the last failure in this round */
 };
@@ -221,14 +222,14 @@ static void take_records(struct names *n, struct srv_record *records, size_t cou
 	n->n_parts = 0;
 	for (size_t i = 0; i < count; i++) {
 		const struct srv_record *r = &records[i];
-		if (i && r->priority != records[i - 1].priority && rank < UINT8_MAX)
-			rank++;
+		rank += i && r->priority != records[i - 1].priority;
+		n->crowded |= rank > UINT8_MAX;
 		if (!r->target[0] || !r->port)
 			continue;
 		struct part *part = &n->parts[n->n_parts++];
 		*part = (struct part){.port = r->port,
 				      .weight = r->weight ? r->weight : 1,
-				      .priority = (uint8_t)rank};
+				      .priority = (uint8_t)(rank < UINT8_MAX ? rank : UINT8_MAX)};
 		memcpy(part->host, r->target, sizeof(part->host));
 		part->cause = view_str(arena_printf(n->arena, "SRV %s:%u", r->target, r->port));
 	}
@@ -398,6 +399,8 @@ static void conclude(struct names *n)
 		source_answer(s, n->rows, n->n_rows);
 		if (count[DNS_FAILED])
 			source_warn(s, "%s", n->why);
+		else if (n->crowded)
+			source_warn(s, "more than 256 priorities: the last ones are one");
 		source_again(s, until_next_us(n));
 	}
 	arena_free(n->arena);
@@ -451,7 +454,7 @@ static void ask(struct source *s)
 	n->arena = arena_new();
 	n->rows = NULL;
 	n->n_rows = n->cap = n->n_parts = n->n_asked = 0;
-	n->ends = false;
+	n->ends = n->crowded = false;
 	n->ttl_s = UINT32_MAX;
 	if (s->conf->entry->srv.ptr) {
 		struct question *q = question_new(n, 0, 0);

@@ -104,6 +104,24 @@ def test_a_large_service_is_whole_and_stays(serve, dns):
         assert members(daemon)[name] == ("here", 1 + i % 3, i % 2)
 
 
+def test_more_priorities_than_a_pool_has(serve, dns):
+    """The last ones are one, and it is said as long as it is so."""
+    records = [f"srv-host=_http._tcp.app.test,t.test,{9000 + i},{7 * i},1" for i in range(260)]
+    dns.again(*records)
+    dns.say({"t.test": ["127.0.0.1"]})
+    daemon = serve({"app": {"backends": [{"srv": "_http._tcp.app.test"}], "outlier": "off"}},
+                   dns={"servers": dns.address})
+    wait_for(lambda: len(members(daemon)) == 260, what="all of them")
+    ranks = {name: m[2] for name, m in members(daemon).items()}
+    assert ranks == {f"127.0.0.1:{9000 + i}": min(i, 255) for i in range(260)}
+    assert "256 priorities" in source(daemon)["error"]
+    assert any("256 priorities" in p for p in daemon.admin.get("/v1/status")["problems"])
+    dns.again(*records[:256])
+    dns.say({"t.test": ["127.0.0.1"]})
+    wait_for(lambda: not source(daemon)["error"], what="it is over")
+    assert len({m[2] for m in members(daemon).values() if m[0] != "gone"}) == 256
+
+
 def test_a_name_of_many_addresses_is_whole_and_stays(serve, dns):
     names = [f"127.0.{i // 200}.{1 + i % 200}" for i in range(600)]
     dns.say({"app.test": names})
