@@ -5,7 +5,8 @@
  *   list (page by page) at resourceVersion R --> watch from R --> events, bookmarks ...
  *         ^                                          |
  *         +---- 410 Gone ----------------------------+
- *                 watch ended in order: from the last resourceVersion seen
+ *                 watch ended in order, or cut: from the last resourceVersion seen,
+ *                 later each time while it says nothing before it ends
  *
  * A service has several slices; its members are those of all. An endpoint that is ready, or of
  * which nobody says (nil), takes traffic; one that still serves while it terminates drains;
@@ -17,6 +18,7 @@
 #include "ask.h"
 
 #include "weir/base/check.h"
+#include "weir/base/clock.h"
 #include "weir/base/parse.h"
 
 #define PAGE 500
@@ -24,6 +26,10 @@
 /* How long the API server goes on with a watch; then it ends in order. */
 #define WATCH_S 300
 #define SILENCE_US ((WATCH_S + 30) * UINT64_C(1000000))
+/* A watch of which nothing came before it ended was no good, unless it went on for so long. */
+#define GOOD_US UINT64_C(10000000)
+#define PAUSE_US UINT64_C(500000)
+#define PAUSE_MAX_US UINT64_C(30000000)
 
 struct slice {
 	char *name;
@@ -40,8 +46,10 @@ struct kubernetes {
 	struct lines lines;
 	struct slice *slices; /* owns */
 	size_t n;
-	char version[64]; /* resourceVersion; "": list first */
-	char page[1024];  /* `continue` of a list; "": its first page */
+	char version[64];     /* resourceVersion; "": list first */
+	char page[1024];      /* `continue` of a list; "": its first page */
+	uint64_t watching_us; /* since when; monotonic */
+	unsigned n_useless;   /* watches one after the other that were no good */
 	char trouble[120];
 };
 
@@ -261,14 +269,37 @@ static void forget(struct kubernetes *k)
 
 /* ---- the watch ---- */
 
+/* A new one, from where the last one was; later each time when they are no good. */
+static void watch_again(struct kubernetes *k)
+{
+	bool good = clock_us() - k->watching_us > GOOD_US;
+	k->n_useless = good ? 0 : k->n_useless + 1;
+	uint64_t us = PAUSE_US << (k->n_useless < 6 ? k->n_useless : 6);
+	source_again(k->source, us < PAUSE_MAX_US ? us : PAUSE_MAX_US);
+}
+
+/* That it is too old is said by 410 in place of a watch, or by the watch. */
+static void list_again(struct kubernetes *k)
+{
+	fetch_cancel(k->fetch);
+	k->fetch = NULL;
+	forget(k);
+	watch_again(k);
+}
+
 static bool take_event(struct kubernetes *k, const json_t *event)
 {
 	const char *type = json_text_of(event, "type");
 	const json_t *object = json_object_get(event, "object");
 	const char *name = json_text_of(json_object_get(object, "metadata"), "name");
 	struct slice *slice;
-	if (strcmp(type, "ERROR") == 0)
-		return false; /* 410: the version is too old */
+	if (strcmp(type, "ERROR") == 0) {
+		list_again(k);
+		if (json_u64_of(object, "code") != 410)
+			source_warn(k->source, "watch: %.100s", json_text_of(object, "message"));
+		return false;
+	}
+	k->n_useless = 0;
 	note_version(k, object);
 	if (strcmp(type, "ADDED") == 0 || strcmp(type, "MODIFIED") == 0)
 		take_slice(k, object);
@@ -284,15 +315,13 @@ static bool on_line(void *arg, struct view line)
 {
 	struct kubernetes *k = arg;
 	json_t *event = json_loadb(line.ptr, line.len, 0, NULL);
-	bool ok = event && take_event(k, event);
+	bool goes_on = event && take_event(k, event);
+	if (!event) {
+		list_again(k);
+		source_warn(k->source, "watch: a line is no JSON");
+	}
 	json_decref(event);
-	if (ok)
-		return true;
-	fetch_cancel(k->fetch);
-	k->fetch = NULL;
-	forget(k);
-	source_again(k->source, 1000000);
-	return false;
+	return goes_on;
 }
 
 static void on_piece(void *arg, struct view bytes)
@@ -312,14 +341,13 @@ static void on_watch_over(void *arg, const struct fetch_answer *a)
 	struct kubernetes *k = arg;
 	k->fetch = NULL;
 	if (a->status == 200) {
-		source_again(k->source, 1000000);
-		return;
-	}
-	forget(k);
-	if (a->end == FETCH_OK && a->status == 410)
-		source_again(k->source, 100000);
-	else
+		watch_again(k);
+	} else if (a->end == FETCH_OK && a->status == 410) {
+		list_again(k);
+	} else {
+		forget(k);
 		ask_fail(k->source, "watch", a);
+	}
 }
 
 static void watch(struct kubernetes *k)
@@ -329,6 +357,7 @@ static void watch(struct kubernetes *k)
 		 "&watch=1&allowWatchBookmarks=true&timeoutSeconds=%d&resourceVersion=%s", WATCH_S,
 		 k->version);
 	str_reset(&k->lines.text);
+	k->watching_us = clock_us();
 	get(k, query,
 	    &(struct fetch_request){
 		.silence_us = SILENCE_US, .piece = on_piece, .done = on_watch_over});
@@ -336,7 +365,8 @@ static void watch(struct kubernetes *k)
 
 /* ---- the list ---- */
 
-/* The token for the next page goes back as it came; it is base64, made safe for a URL. */
+/* The token for the next page goes back as it came; it is base64, made safe for a URL.  False:
+ * it is longer than any. */
 static bool take_page(struct kubernetes *k, const json_t *root)
 {
 	struct str page = str_fixed(k->page, sizeof(k->page));
@@ -349,9 +379,7 @@ static bool take_page(struct kubernetes *k, const json_t *root)
 		else
 			str_printf(&page, "%%%02X", (unsigned char)*token);
 	}
-	if (page.overflow)
-		k->page[0] = '\0';
-	return k->page[0];
+	return !page.overflow;
 }
 
 static void list(struct kubernetes *k, void (*done)(void *arg, const struct fetch_answer *a))
@@ -382,23 +410,22 @@ static void on_list(void *arg, const struct fetch_answer *a)
 			   ? json_loadb(a->body.ptr, a->body.len, 0, NULL)
 			   : NULL;
 	const json_t *items = json_object_get(root, "items"), *item;
+	bool stale = a->end == FETCH_OK && a->status == 410 && k->page[0];
 	size_t i;
-	if (!json_is_array(items)) {
-		bool stale = a->end == FETCH_OK && a->status == 410 && k->page[0];
+	if (!json_is_array(items) || !take_page(k, root)) {
 		json_decref(root);
 		forget(k);
 		if (stale) /* the pages took too long */
-			source_again(k->source, 100000);
+			source_again(k->source, PAUSE_US);
 		else
 			ask_fail(k->source, "list", a);
 		return;
 	}
 	json_array_foreach(items, i, item) take_slice(k, item);
-	bool more = take_page(k, root);
-	if (!more)
+	if (!k->page[0])
 		note_version(k, root);
 	json_decref(root);
-	if (more) {
+	if (k->page[0]) {
 		list(k, on_list);
 		return;
 	}

@@ -181,6 +181,7 @@ static void connect_next(struct fetch *x, const char *why)
 		const struct addr *addr = &x->addrs[x->next_addr++];
 		enum err err = socket_connect(addr, &fd, &connected);
 		if (!err) {
+			socket_set_keepalive(fd, addr); /* a watch may hear nothing for minutes */
 			open_stream(x, addr, fd, connected);
 			return;
 		}

@@ -6,6 +6,8 @@
 #include <netinet/tcp.h>
 #include <unistd.h>
 
+#include "weir/base/defs.h"
+
 /* Connections that died before they were accepted, in a row. */
 #define ABORTED_MAX 16
 #define SOCK_FLAGS (SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC)
@@ -15,6 +17,20 @@ void socket_set_no_delay(int fd, const struct addr *addr)
 	int one = 1;
 	if (!addr_is_unix(addr))
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+}
+
+void socket_set_keepalive(int fd, const struct addr *addr)
+{
+	static const struct {
+		int level, option, value;
+	} options[] = {
+	    {IPPROTO_TCP, TCP_KEEPIDLE, 30}, /* seconds */
+	    {IPPROTO_TCP, TCP_KEEPINTVL, 10},
+	    {IPPROTO_TCP, TCP_KEEPCNT, 3},
+	    {SOL_SOCKET, SO_KEEPALIVE, 1},
+	};
+	for (size_t i = 0; !addr_is_unix(addr) && i < ARRAY_LEN(options); i++)
+		setsockopt(fd, options[i].level, options[i].option, &options[i].value, sizeof(int));
 }
 
 bool socket_local_addr(int fd, struct addr *out)

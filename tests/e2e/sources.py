@@ -5,6 +5,8 @@ import json
 import queue
 import shutil
 import signal
+import socket
+import struct
 import subprocess
 import threading
 import urllib.parse
@@ -39,7 +41,6 @@ class Dnsmasq(Process):
         self.wait_ready(self.answers)
 
     def answers(self):
-        import socket
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
             return sock.connect_ex(("127.0.0.1", self.port)) == 0
 
@@ -149,11 +150,29 @@ class Fake:
         self.server.server_close()
 
 
+def chunk(handler, data):
+    handler.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
+
+
+def begin_chunks(handler):
+    handler.send_response(200)
+    handler.send_header("Transfer-Encoding", "chunked")
+    handler.end_headers()
+
+
+def reset(handler):
+    """The connection ends by RST."""
+    handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    handler.connection.close()
+    raise ConnectionResetError
+
+
 class Consul(Fake):
     """Blocking queries as Consul has them: an index, a wait, an answer when it moves."""
 
     def __init__(self, tls=None):
         self.instances, self.index, self.fails = [], 10, False
+        self.hook = None  # hook(handler, query): it answers itself, and returns true
         self.changed = threading.Condition()
         super().__init__(tls)
 
@@ -166,6 +185,8 @@ class Consul(Fake):
 
     def get(self, handler, path, query):
         assert path.startswith("/v1/health/service/"), path
+        if self.hook and self.hook(handler, query):
+            return
         with self.changed:
             seen = int(query.get("index", 0))
             self.changed.wait_for(lambda: self.index != seen or self.fails, timeout=20)
@@ -187,6 +208,8 @@ class Kubernetes(Fake):
         self.slices, self.version, self.oldest, self.token = {}, 100, 0, token
         self.history = []  # (version, event)
         self.watches, self.lock = [], threading.Lock()
+        self.page = 1  # slices in a page of a list
+        self.hook = None  # hook(handler, query): it answers itself, and returns true
         super().__init__(tls)
 
     @staticmethod
@@ -240,6 +263,8 @@ class Kubernetes(Fake):
     def get(self, handler, path, query):
         if handler.headers.get("Authorization") != f"Bearer {self.token}":
             handler.json({"kind": "Status", "code": 401, "message": "Unauthorized"}, 401)
+        elif self.hook and self.hook(handler, query):
+            pass
         elif query.get("watch"):
             self.watch(handler, int(query["resourceVersion"]))
         else:
@@ -249,11 +274,11 @@ class Kubernetes(Fake):
         with self.lock:
             names = sorted(self.slices)
             at = int(query.get("continue", "0"))
-            more = at + 1 < len(names)  # one slice a page
-            items = [self.slices[name] for name in names[at:at + 1]]
+            more = at + self.page < len(names)
+            items = [self.slices[name] for name in names[at:at + self.page]]
             meta = {"resourceVersion": str(self.version)}
             if more:
-                meta["continue"] = str(at + 1)
+                meta["continue"] = str(at + self.page)
         handler.json({"kind": "EndpointSliceList", "metadata": meta, "items": items})
 
     def watch(self, handler, since):
@@ -264,16 +289,13 @@ class Kubernetes(Fake):
                 if version > since:
                     mine.put(event)
             self.watches.append(mine)
-        handler.send_response(200)
-        handler.send_header("Transfer-Encoding", "chunked")
-        handler.end_headers()
+        begin_chunks(handler)
         if stale:
             mine.put({"type": "ERROR", "object": {"kind": "Status", "code": 410, "reason": "Gone"}})
         while (event := mine.get()) is not None:
             line = json.dumps(event).encode() + b"\n"
             for half in (line[:len(line) // 2], line[len(line) // 2:]):  # a line in two chunks
-                handler.wfile.write(f"{len(half):x}\r\n".encode() + half + b"\r\n")
-                handler.wfile.flush()
+                chunk(handler, half)
         with self.lock:
             self.watches.remove(mine)
         handler.wfile.write(b"0\r\n\r\n")

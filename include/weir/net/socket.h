@@ -28,6 +28,9 @@ int socket_try(const struct addr *addr);
 bool socket_local_addr(int fd, struct addr *out);
 /* What is accepted from a socket inherits it on Linux: nothing to do for each. */
 void socket_set_no_delay(int fd, const struct addr *addr);
+/* A peer that is gone without a word is known to be after a minute, though nothing is sent to it.
+ */
+void socket_set_keepalive(int fd, const struct addr *addr);
 
 /*
  * ERR_OK and a descriptor; *out_fd is -1 when nobody waits.  ERR_FDS when the
