@@ -35,11 +35,11 @@
 
 /* ---- reading ---- */
 
-static uint64_t sum_answers(const struct backend *b, unsigned kind)
+static uint32_t sum_answers(const struct backend *b, unsigned kind)
 {
-	uint64_t sum = 0;
+	uint32_t sum = 0;
 	for (unsigned i = 0; i < b->n_workers; i++)
-		sum += counter_get(&b->local[i]->odd.answers[kind]);
+		sum += atomic_load_explicit(&b->local[i]->odd.answers[kind], memory_order_relaxed);
 	return sum;
 }
 
@@ -60,7 +60,7 @@ static void read_totals(struct health_target *t, double passed_us)
 	double came[N_ANSWERS];
 	odd->latest *= odd_kept(passed_us, LATEST_US);
 	for (unsigned a = 0; a < N_ANSWERS; a++) {
-		uint64_t now = sum_answers(t->backend, a);
+		uint32_t now = sum_answers(t->backend, a);
 		came[a] = (double)(now - odd->totals[a]);
 		odd->latest += came[a];
 		odd->totals[a] = now;

@@ -42,7 +42,7 @@ struct odd_evidence {
 
 /* What odd.c and its parts know of a backend. */
 struct odd_target {
-	uint64_t totals[N_ANSWERS];          /* at the last look */
+	uint32_t totals[N_ANSWERS];          /* at the last look */
 	double latest;                       /* answers of the last moments, fading */
 	struct odd_recent recent[ODD_SPANS]; /* fading */
 	struct odd_evidence *evidence;       /* owns; NULL: never watched */

@@ -127,7 +127,7 @@ static inline uint64_t learn_from(struct lease *lease, bool error, uint64_t dura
 	if (unlikely(unusual | lease->stratum | lease->bound | lease->is_try | error |
 		     !duration_us))
 		return odd_note(lease, error, duration_us);
-	counter_add(&backend->local[sl->pw->id]->odd.answers[lease->answer], 1);
+	odd_count(&backend->local[sl->pw->id]->odd.answers[lease->answer]);
 	odd_learn(sl, duration_us);
 	return duration_us;
 }

@@ -88,24 +88,18 @@ void lease_try_answered(struct lease *lease, bool goes_on)
 
 /* ---- answers ---- */
 
-static void count_stratum(_Atomic uint32_t *n)
-{
-	atomic_store_explicit(n, atomic_load_explicit(n, memory_order_relaxed) + 1,
-			      memory_order_relaxed);
-}
-
 static void count(const struct lease *lease, uint8_t answer)
 {
 	struct odd_local *odd = &lease->backend->local[lease->view->sl->pw->id]->odd;
-	counter_add(&odd->answers[answer], 1);
+	odd_count(&odd->answers[answer]);
 	if (likely(!lease->stratum))
 		return;
 	struct odd_strata *strata = atomic_load_explicit(&odd->strata, memory_order_acquire);
 	if (!strata)
 		return;
-	count_stratum(&strata->n[lease->stratum - 1][answer]);
+	odd_count(&strata->n[lease->stratum - 1][answer]);
 	if (lease->type && (answer < ANSWER_empty || answer == ANSWER_coded))
-		count_stratum(&strata->n[lease->stratum - 1][lease->type]);
+		odd_count(&strata->n[lease->stratum - 1][lease->type]);
 }
 
 uint64_t odd_note(struct lease *lease, bool error, uint64_t duration_us)

@@ -72,8 +72,9 @@ static struct backend *backend_new(struct pool_registry *reg, struct view pool,
 	atomic_store(&b->learned_idle_us, UINT64_MAX);
 	atomic_store(&b->state, BACKEND_up);
 	atomic_store(&b->health_share, SHARE_FULL);
+	struct backend_local *locals = must_alloc(reg->n_workers * sizeof(*locals));
 	for (unsigned i = 0; i < reg->n_workers; i++) {
-		b->local[i] = must_alloc(sizeof(*b->local[i]));
+		b->local[i] = &locals[i];
 		list_init(&b->local[i]->idle);
 		b->local[i]->fault.backend = b;
 		list_init(&b->local[i]->shared);
@@ -145,8 +146,8 @@ static void backend_free(struct backend *b)
 		hist_set_fini(&b->local[i]->failed);
 		levels_free(atomic_load(&b->local[i]->levels));
 		free(atomic_load(&b->local[i]->odd.strata));
-		free(b->local[i]);
 	}
+	free(b->local[0]);
 	free((char *)b->key.ptr);
 	free(b);
 }

@@ -163,7 +163,7 @@ struct backend {
 	/* what the last connects came to: CONNECT_ROW_*, and above it one for each that
 	 * failed since one succeeded */
 	_Atomic uint32_t connect_row;
-	/* per worker; owns */
+	/* per worker, side by side; owns */
 	struct backend_local *local[];
 };
 

@@ -21,7 +21,6 @@
 #include <stdatomic.h>
 
 #include "weir/base/defs.h"
-#include "weir/stats/counter.h"
 #include "weir/stats/odd.h"
 
 /* A try that nobody has heard of again is made up for. */
@@ -35,10 +34,17 @@ struct odd_strata {
 
 /* One worker's side of one backend. */
 struct odd_local {
-	struct counter answers[N_ANSWERS];
+	_Atomic uint32_t answers[N_ANSWERS]; /* these wrap, the reader takes differences */
 	/* owns; the control thread makes it (release), the worker counts */
 	_Atomic(struct odd_strata *) strata;
 };
+
+/* Its worker. */
+static inline void odd_count(_Atomic uint32_t *n)
+{
+	atomic_store_explicit(n, atomic_load_explicit(n, memory_order_relaxed) + 1,
+			      memory_order_relaxed);
+}
 
 /* All workers' side. */
 struct odd_shared {

@@ -415,7 +415,7 @@ static void answer(uint32_t i, enum answer_kind kind, uint64_t n)
 {
 	struct odd_local *odd = &backend(i)->local[0]->odd;
 	struct odd_strata *strata = atomic_load(&odd->strata);
-	counter_add(&odd->answers[kind], n);
+	atomic_fetch_add(&odd->answers[kind], (uint32_t)n);
 	if (strata)
 		atomic_fetch_add(&strata->n[0][kind], (uint32_t)n);
 }
