@@ -365,6 +365,18 @@ static void put_wrapped(const struct top *top, struct str *text, enum colour col
 	put_cell(top, LINES - 2, 0, -COLS, text, colour);
 }
 
+/* What can be done, as far as there is room for whole words. */
+static void put_keys(const struct top *top, struct str *text)
+{
+	static const char *const changes[] = {"d drain", "m maintenance", "e enable", "w weight"};
+	str_text(text, "q quit  ? keys  Enter details  / filter  s sort");
+	if (top->filter.len)
+		str_printf(text, "  [filter: %s]", top->filter.ptr);
+	for (size_t i = 0; !top->read_only && i < ARRAY_LEN(changes); i++)
+		if (text->len + 2 + strlen(changes[i]) <= (size_t)COLS)
+			str_printf(text, "  %s", changes[i]);
+}
+
 static void draw_bottom(const struct top *top, struct str *text)
 {
 	if (top->shown != SHOWN_ROWS) {
@@ -386,11 +398,7 @@ static void draw_bottom(const struct top *top, struct str *text)
 		put_cell(top, LINES - 1, 0, -COLS, text, PLAIN);
 		return;
 	}
-	str_text(text, "q quit  ? keys  Enter details  / filter  s sort");
-	if (!top->read_only)
-		str_text(text, "  d drain  m maintenance  e enable  w weight");
-	if (top->filter.len)
-		str_printf(text, "  [filter: %s]", top->filter.ptr);
+	put_keys(top, text);
 	put_cell(top, LINES - 1, 0, -COLS, text, PLAIN);
 }
 

@@ -178,6 +178,7 @@ def test_little_room_keeps_latency_and_verdict(site, top):
     assert not any(c in "▁▂▃▄▅▆▇█" for c in screen), screen
     assert site.pools()[0]["verdict"] in ("not_enough_data", "healthy", "steady")
     assert line(screen, "app").split()[-1] not in ("ms", "us"), "the verdict is there"
+    assert line(screen, "q quit").split("  ")[-1] in ("d drain", "m maintenance", "e enable"), "whole words"
     term.resize(150, 24)
     term.until(lambda s: any(c in "▁▂▃▄▅▆▇█" for c in s))
 
