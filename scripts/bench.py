@@ -21,7 +21,7 @@ the large ones, or handshakes, went on meanwhile.
 Row `limit`: all three count the requests of each address, and the limit is never reached.  Row `auth`:
 the backends are asked about each request (nginx: auth_request), so a request is two for them.  Row
 `gzip`: both at level 5 of zlib; "left" is what is left of a body, and at an equal share the ratio is
-that of the CPU time per KiB.
+that of the CPU time per KiB.  Row `h2toh2`: the backend is an nginx; as a proxy it cannot do it.
 
 Limits: loopback says nothing about network cards.  The client's core is often the first to be
 full: "cores" below 1 means that the proxy had time to spare, and a proxy that sleeps and wakes
@@ -33,13 +33,12 @@ import argparse
 import json
 import os
 import platform
-import statistics
 import sys
 import tempfile
 import threading
 import time
 
-from bench_lib import clients, draw, procs
+from bench_lib import clients, draw, procs, report
 from bench_lib.peers import PEERS, setup
 
 OUT = os.path.join(procs.ROOT, 'build', 'bench')
@@ -47,12 +46,13 @@ OTHERS_MAX, ATTEMPTS = 0.15, 3
 IDLE_LOW, IDLE_HIGH = 1000, 8000
 CONNECTIONS = 10500  # that every proxy is set up for
 H1, H2 = ('weir', 'nginx', 'haproxy'), ('weir', 'nginx', 'haproxy', 'nghttpx')
+H2_BEHIND = ('weir', 'haproxy', 'nghttpx')  # whose backends may speak HTTP/2
 
 
 def row(title, **changed):
     base = dict(title=title, load='wrk', conns=64, path='/bytes/100', size=100, post=0, close=False,
                 backends=4, routes=0, tls=False, resume=False, streams=0, rate=0, beside='', workers=1,
-                log=False, idle=0, does='', peers=H1, unit='request')
+                log=False, idle=0, does='', h2_behind=False, peers=H1, unit='request')
     assert set(changed) <= set(base), changed
     return base | changed
 
@@ -96,6 +96,8 @@ ROWS = {
                  streams=10, peers=H2),
     'h2m32': row('HTTP/2, 16 connections x 32 streams', tls=True, load='h2load', conns=16,
                  streams=32, peers=H2),
+    'h2toh2': row('HTTP/2 to HTTP/2, 16 connections x 10 streams', tls=True, load='h2load', conns=16,
+                  streams=10, h2_behind=True, peers=H2_BEHIND),
     'downloads': beside_row('downloads'),
     'tlsdownloads': beside_row('tls downloads'),
     'h2downloads': beside_row('h2 downloads'),
@@ -122,13 +124,13 @@ CURVES = {
     'backends': ('backends', 'backends', (1, 10, 100, 1000)),
     'routes': ('routes', 'routes', (1, 10, 100, 1000, 10000)),
 }
-METRICS = ('cpu_us', 'large', 'rps', 'cores', 'others', 'p50_us', 'p99_us', 'p999_us', 'rss_bytes',
-           'left')
 
 
 def backends_of(r, core):
     if r['does'] == 'gzip':
         return procs.Documents(r['size'], core)
+    if r['h2_behind']:
+        return procs.Http2(r['size'], core)
     return procs.Apps(r['backends'], core=core) if r['backends'] else procs.Echo(core)
 
 
@@ -215,7 +217,7 @@ class Bench:
     def start(self, name, r, apps, cores):
         # generous: haproxy gives up idle backend connections when a quarter of its limit is in use
         what = setup(apps.ports, routes=r['routes'], workers=r['workers'], log=r['log'], does=r['does'],
-                     tls=self.tls if r['tls'] else None, both=bool(r['beside']),
+                     h2_behind=r['h2_behind'], tls=self.tls if r['tls'] else None, both=bool(r['beside']),
                      connections=min(CONNECTIONS, self.idle_most() + 300))
         return procs.Proxy(name, PEERS[name], what, cores[1])
 
@@ -285,98 +287,6 @@ class Bench:
         return table
 
 
-# ---- what comes out ----
-
-def main_metric(r):
-    if r['beside']:
-        return 'p99_us'
-    return 'rss_bytes' if r['load'] == 'idle' else 'cpu_us'
-
-
-def head_of(r):
-    return 'p99 us' if r['beside'] else 'CPU us/' + r['unit']
-
-
-def summary(r, table):
-    """Per proxy: medians, spread, and the ratio weir / peer by rounds."""
-    key, rows = main_metric(r), {}
-    for name, rounds in table.items():
-        values = [x[key] for x in rounds]
-        s = {m: statistics.median(x[m] for x in rounds) for m in METRICS if m in rounds[0]}
-        s |= dict(low=min(values), high=max(values), bad=sum(x['bad'] for x in rounds),
-                  requests=sum(x['n'] for x in rounds))
-        pairs = zip(table.get('weir', []), rounds)
-        ratios = [w[key] / x[key] for w, x in pairs if x[key] > 0]
-        if ratios:
-            s |= dict(ratio=statistics.median(ratios), ratio_low=min(ratios), ratio_high=max(ratios))
-        rows[name] = s
-    return rows
-
-
-def spread(value, low, high, digits):
-    if low == high:
-        return f'{value:.{digits}f}'
-    return f'{value:.{digits}f} ({low:.{digits}f}..{high:.{digits}f})'
-
-
-def ms(s, key):
-    return f'{s[key] / 1e3:.2f}' if key in s else '-'
-
-
-def print_row(r, rows):
-    print(f'\n{r["title"]}')
-    if r['load'] == 'idle':
-        print(f'  {"":8} {"bytes/connection":>22} {"weir/peer":>20} {"bad":>6}')
-    else:
-        print(f'  {"":8} {head_of(r):>22} {"weir/peer":>20} {r["unit"] + "s/s":>12}'
-              f' {"p50 ms":>7} {"p99 ms":>7} {"p99.9":>7} {"cores":>6} {"others":>6} {"bad":>6}'
-              + (f' {"beside/s":>9}' if r['beside'] else '')
-              + (f' {"left":>7}' if r['does'] == 'gzip' else ''))
-    for name, s in rows.items():
-        value = spread(s[main_metric(r)], s['low'], s['high'], 0 if r['load'] == 'idle' else 2)
-        ratio = spread(s['ratio'], s['ratio_low'], s['ratio_high'], 2) \
-            if 'ratio' in s and name != 'weir' else ''
-        line = f'  {name:8} {value:>22} {ratio:>20}'
-        if r['load'] != 'idle':
-            line += (f' {s["rps"]:12.0f} {ms(s, "p50_us"):>7} {ms(s, "p99_us"):>7}'
-                     f' {ms(s, "p999_us"):>7} {s["cores"]:6.2f} {s["others"]:6.2f}')
-        print(f'{line} {s["bad"]:>6}' + (f' {s["large"]:9.0f}' if r['beside'] else '')
-              + (f' {100 * s["left"]:6.1f}%' if r['does'] == 'gzip' else ''))
-    sys.stdout.flush()
-
-
-def print_table(rows, results, peers):
-    """One line a row, as Markdown: what the README shows."""
-    others = [p for p in peers if p != 'weir' and any(p in x for x in results.values())]
-    print('\n| CPU us, p99 us, or bytes | weir | ' + ' | '.join(others) + ' |')
-    print('|---|---:|' + '---:|' * len(others))
-    for name, found in results.items():
-        key = main_metric(rows[name])
-        digits = 0 if key == 'rss_bytes' else 1
-        cells = [f'{found["weir"][key]:.{digits}f}' if 'weir' in found else '-']
-        for p in others:
-            s = found.get(p)
-            ratio = f' ({s["ratio"]:.2f})' if s and 'ratio' in s else ''
-            cells.append(f'{s[key]:.{digits}f}{ratio}' if s else '')
-        print(f'| {rows[name]["title"]} | ' + ' | '.join(cells) + ' |')
-    print('\nin brackets: weir / peer, median over the rounds')
-
-
-def bar_groups(rows, results):
-    groups = []
-    for name, found in results.items():
-        key = main_metric(rows[name])
-        unit = 'B' if key == 'rss_bytes' else 'us'
-        base = found.get('weir', {}).get(key)
-        if not base:
-            continue
-        bars = [(p, s[key] / base, s['low'] / base, s['high'] / base,
-                 f'{s[key] / base:.2f}  ({s[key]:.{0 if unit == "B" else 1}f} {unit})')
-                for p, s in found.items()]
-        groups.append((rows[name]['title'], bars))
-    return groups
-
-
 def names_from(words, known, what):
     names = list(known) if words == 'all' else [w for w in words.split(',') if w]
     for name in names:
@@ -428,8 +338,8 @@ def run_rows(bench, names, raw, results):
         except (procs.Failure, OSError) as why:
             bench.fail(name, why)
             continue
-        results[name] = summary(ROWS[name], raw[name])
-        print_row(ROWS[name], results[name])
+        results[name] = report.summary(ROWS[name], raw[name])
+        report.print_row(ROWS[name], results[name])
 
 
 def run_curves(bench, names, found):
@@ -442,8 +352,8 @@ def run_curves(bench, names, found):
                 value = min(value, bench.idle_most())
             r = row(f'{value} {title}', **{key: value},
                     path='/r%d/x?body=100' if key == 'routes' else '/bytes/100')
-            rows = summary(r, bench.run(f'{name} {value}', r))
-            print_row(r, rows)
+            rows = report.summary(r, bench.run(f'{name} {value}', r))
+            report.print_row(r, rows)
             for p, s in rows.items():
                 lines.setdefault(p, []).append([value, s['cpu_us']])
 
@@ -453,7 +363,7 @@ def write(options, head, results, raw, found):
     with open(os.path.join(options.out, 'bench.json'), 'w', encoding='utf-8') as out:
         json.dump(head | dict(summary=results, rounds=raw, curves=found), out, indent=1)
     names = ', '.join(f'{p} {v}' for p, v in head['versions'].items())
-    groups = bar_groups(ROWS, results)
+    groups = report.bar_groups(ROWS, results)
     if groups:
         with open(os.path.join(options.out, 'bench.svg'), 'w', encoding='utf-8') as out:
             out.write(draw.bars('CPU time per request, or memory, weir = 1 (less is better)',
@@ -490,7 +400,7 @@ def main():
         except SystemExit as interrupt:  # what was measured until then is kept
             ended = interrupt.code
     if results:
-        print_table(ROWS, results, options.peers)
+        report.print_table(ROWS, results, options.peers)
     write(options, head, results, raw, found)
     bad = [n for n, found in results.items() if any(s['bad'] for s in found.values())]
     if bad:

@@ -25,7 +25,8 @@ import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 APPS = os.path.join(ROOT, 'tests', 'apps')
-BIN = os.path.join(os.environ.get('WEIR_BUILD', os.path.join(ROOT, 'build', 'release')), 'bin')
+BIN = os.path.join(os.path.abspath(os.environ.get('WEIR_BUILD', os.path.join(ROOT, 'build', 'release'))),
+                   'bin')
 OUT = os.path.join(ROOT, 'build', 'demo')
 WINDOW_STEP = 1.2  # weir moves its windows of rates and latencies once a second
 SOCKET_PATH_MAX = 100  # the kernel's limit is 107

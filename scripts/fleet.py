@@ -19,7 +19,8 @@ import tempfile
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-BIN = os.path.join(os.environ.get('WEIR_BUILD', os.path.join(ROOT, 'build', 'release')), 'bin')
+BIN = os.path.join(os.path.abspath(os.environ.get('WEIR_BUILD', os.path.join(ROOT, 'build', 'release'))),
+                   'bin')
 NET = '10.99.0.'
 NODES = {'a': NET + '11', 'b': NET + '12', 'c': NET + '13'}
 REDIS, APP, CLIENT, SHARED = NET + '20', NET + '30', NET + '40', NET + '100'

@@ -30,7 +30,8 @@ import threading
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-BIN = os.path.join(os.environ.get('WEIR_BUILD', os.path.join(ROOT, 'build', 'release')), 'bin')
+BIN = os.path.join(os.path.abspath(os.environ.get('WEIR_BUILD', os.path.join(ROOT, 'build', 'release'))),
+                   'bin')
 OUT = os.path.join(ROOT, 'build', 'scale-out')
 PHASES = ('queue', 'connect', 'wait', 'transfer', 'client', 'self')
 WORKERS = 4

@@ -15,7 +15,7 @@ def setup(ports, **changed):
     """What a proxy is to do; `ports` are the backends'.  `both`: plain HTTP, TLS one port above.
     `does`: what it does beside proxying, a key of WEIR_DOES."""
     base = dict(ports=ports, routes=0, workers=1, tls=None, both=False, log=False, connections=4096,
-                strategy=None, pool_size=4096, does='')
+                strategy=None, pool_size=4096, does='', h2_behind=False)
     assert set(changed) <= set(base), changed
     return base | changed
 
@@ -44,6 +44,7 @@ def weir(s, port, scratch):
             + f'listeners:\n  - bind: 127.0.0.1:{port}\n{limits}{tls}'
             + (f'routes:\n{routes}' if routes else '')
             + f'pools:\n  app:\n    keepalive: {{idle: {KEEP}s, max_idle: {s["pool_size"]}}}\n'
+            + ('    protocol: h2\n' if s['h2_behind'] else '')
             + (f'    balance: {s["strategy"]}\n' if s['strategy'] else '')
             + '    backends:\n' + ''.join(f'      - 127.0.0.1:{p}\n' for p in s['ports']))
     return [program('weir'), '-c', f'{scratch}/weir.yaml'], {'weir.yaml': text}
@@ -133,7 +134,8 @@ def haproxy(s, port, scratch):
         bind += f' ciphersuites {CIPHER}'
     log = '    log stdout format raw local0 info\n    option httplog' if s['log'] else ''
     limit = HAPROXY_LIMIT if s['does'] == 'limit' else ''
-    servers = ''.join(f'    server s{i} 127.0.0.1:{p}\n' for i, p in enumerate(s['ports']))
+    proto = ' proto h2' if s['h2_behind'] else ''
+    servers = ''.join(f'    server s{i} 127.0.0.1:{p}{proto}\n' for i, p in enumerate(s['ports']))
     files['haproxy.cfg'] = f'''global
     nbthread {s["workers"]}
     maxconn {s["connections"]}
@@ -167,7 +169,8 @@ def nghttpx(s, port, scratch):
             f'--tls13-ciphers={CIPHER}', '--tls-min-proto-version=TLSv1.3',
             '--accesslog-file=/dev/null', '--errorlog-file=/dev/stderr',
             f'--backend-keep-alive-timeout={KEEP}s']
-    argv += [f'--backend=127.0.0.1,{p};;proto=http/1.1' for p in s['ports']]
+    proto = 'h2' if s['h2_behind'] else 'http/1.1'
+    argv += [f'--backend=127.0.0.1,{p};;proto={proto}' for p in s['ports']]
     return [*argv, s['tls']['key'], s['tls']['pem']], {'nghttpx.conf': ''}
 
 

@@ -16,7 +16,8 @@ import time
 from . import tunnels
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-BIN = os.path.join(os.environ.get('WEIR_BUILD', os.path.join(ROOT, 'build', 'release')), 'bin')
+BIN = os.path.join(os.path.abspath(os.environ.get('WEIR_BUILD', os.path.join(ROOT, 'build', 'release'))),
+                   'bin')
 TICK = os.sysconf('SC_CLK_TCK')
 START_SECONDS = 20
 
@@ -254,6 +255,24 @@ class Documents(Proxy):
 
     def __init__(self, size, core=None):
         super().__init__('documents', serve_json, size, core)
+        self.ports = [self.port]
+
+
+def serve_http2(size, port, scratch):
+    text = f'''daemon off; master_process off; pid {scratch}/nginx.pid; error_log stderr warn;
+events {{ worker_connections 1000; }}
+http {{ access_log off; server_tokens off; keepalive_requests 1000000000;
+server {{ listen 127.0.0.1:{port} http2 backlog=4096; return 200 "{'x' * size}"; }} }}
+'''
+    argv = [program('nginx'), '-p', scratch, '-e', 'stderr', '-c', f'{scratch}/nginx.conf']
+    return argv, {'nginx.conf': text}
+
+
+class Http2(Proxy):
+    """An nginx that answers by itself over HTTP/2 without TLS, in the place of Apps."""
+
+    def __init__(self, size, core=None):
+        super().__init__('http2', serve_http2, size, core)
         self.ports = [self.port]
 
 
