@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from backends import Process, binary, free_port
-from wire import HALF_CLOSED, PATIENCE, SLOW, Client, wait_for
+from wire import PATIENCE, SLOW, Client, wait_for
 
 BAD_LINES = re.compile(r"Sanitizer|runtime error:|internal error|check failed|assert", re.I)
 
@@ -142,8 +142,6 @@ class Weir(Process):
 
     def connect(self, address=None, **kwargs):
         client = Client(self.port if address is None else address, **kwargs)
-        if isinstance(self.conf, dict) and self.conf.get("listeners"):
-            client.half_closed = self.conf["listeners"][0].get("timeouts", {}).get("half_closed")
         self.clients.append(client)
         return client
 
@@ -286,12 +284,10 @@ class Weir(Process):
 def make_conf(folder, backends=(), pool=None, listener=None, n=0, **top):
     """A configuration of one listener and the pool `app`, changed by keywords."""
     listener = listener or {}
-    timeouts = {"half_closed": HALF_CLOSED, **listener.get("timeouts", {})}
     conf = {
         "workers": 2,
         "status": {"socket": str(Path(folder) / f"weir-{n}.sock")},
-        "listeners": [{"name": "web", "bind": f"127.0.0.1:{free_port()}", **listener,
-                       "timeouts": timeouts}],
+        "listeners": [{"name": "web", "bind": f"127.0.0.1:{free_port()}", **listener}],
     }
     if os.geteuid() != 0:  # who is not root could not count descriptors
         conf["sandbox"] = "off"

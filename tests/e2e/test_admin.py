@@ -375,6 +375,7 @@ def test_nobody_without_the_token_sees_a_secret(weir, app, tmp_path):
         assert secret.encode() not in stream.buf
     with_token = [("Authorization", "Bearer t0ken")]
     assert secret in remote.call("GET", "/v1/pools/app/slow", headers=with_token).body.decode()
+    waiting.reset()
 
 
 def test_bind_with_a_token(weir, app, tmp_path):

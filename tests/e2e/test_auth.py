@@ -212,9 +212,10 @@ def test_who_leaves_while_it_waits_is_forgotten_and_so_is_a_reload(weir, app, us
             daemon.reload(daemon.conf)
         assert client.response().status == 200
     with nobody_answers(daemon):
-        with daemon.connect() as client:
-            client.send(request("GET", "/", [basic("ann", "else")]))
-            wait_for(lambda: is_asking(daemon))
+        client = daemon.connect()
+        client.send(request("GET", "/", [basic("ann", "else")]))
+        wait_for(lambda: is_asking(daemon))
+        client.reset()
         wait_for(lambda: outcomes(daemon, "client_gone_auth") == 1)
     with daemon.connect() as client:
         with nobody_answers(daemon):

@@ -436,7 +436,7 @@ def test_a_body_waits_and_who_leaves_is_forgotten(start):
     gone = daemon.connect()
     gone.send(request("GET", "/"))
     wait_for(lambda: len(held) == 2)
-    gone.close()
+    gone.reset()
     wait_for(lambda: count(daemon, "client_gone_auth") == 1)
     client.sock.settimeout(0.2)
     with pytest.raises((TimeoutError, socket.timeout)):

@@ -263,7 +263,7 @@ def test_a_client_that_leaves_the_queue_is_forgotten(narrow):
     wait_for(lambda: pool_queued(daemon) == 1)
     parallel.start()
     wait_for(lambda: pool_queued(daemon) == 2)
-    leaver.close()
+    leaver.reset()
     wait_for(lambda: pool_queued(daemon) == 1)
     daemon.let_go.set()
     assert parallel.join() == [200, 200]

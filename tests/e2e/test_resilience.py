@@ -589,7 +589,7 @@ def test_a_client_may_leave_during_the_backoff(weir, scripted):
     client = daemon.connect()
     client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
     wait_for(lambda: len(seen) == 2)
-    client.close()
+    client.reset()
 
 
 def test_an_attempt_timeout_moves_on(weir, app):

@@ -93,7 +93,7 @@ def test_a_removal_is_called_off(three):
     assert runtime(three)["web1"]["leaving"]
     three.ctl("enable", "app/web1", check=0)
     assert "web1" not in runtime(three)
-    client.close()
+    client.reset()
     three.ctl("reset", check=0)
     assert len(states(three)) == 3
 
@@ -108,7 +108,7 @@ def test_what_was_added_drains_before_it_goes(three, app):
     wait_for(lambda: three.backends()["new"]["in_flight"] == 1)
     three.ctl("reset", "app/new", check=0)
     assert states(three)["new"] == "draining" and runtime(three)["new"]["leaving"]
-    client.close()
+    client.reset()
     wait_for(lambda: "new" not in states(three), what="it is gone")
     assert set(runtime(three)) == {"web1", "web2", "web3"}
 

@@ -187,7 +187,7 @@ def test_half_close_lets_the_rest_through(one):
 
     def push():
         client.send(data)
-        client.end_direction(whenever=True)  # of a tunnel
+        client.end_direction()  # of a tunnel
     thread = threading.Thread(target=push)
     thread.start()
     got = bytearray()

@@ -291,25 +291,14 @@ class Wire:
         self.sock.close()
 
 
-# What the tests' listeners have unless they say otherwise: whether a client has left or only ended
-# its direction is known after so long.
-HALF_CLOSED = "50ms"
-
-
 class Client(Wire):
     """The client's side of a connection."""
 
     def __init__(self, address, timeout=TIMEOUT, rcvbuf=None):
         super().__init__(connect_socket(address, timeout, rcvbuf))
 
-        self.half_closed = None  # of the listener; unknown: nobody's concern
-
-    def end_direction(self, whenever=False):
-        """shutdown(SHUT_WR).  weir waits half_closed for what it still owes, and where a test
-        says nothing that is too short for an answer: such a test has to say what it needs, or
-        that it does not matter."""
-        assert whenever or self.half_closed != HALF_CLOSED, \
-            "give the listener a half_closed that is long enough for the answer"
+    def end_direction(self):
+        """shutdown(SHUT_WR): weir waits half_closed for what it still owes."""
         self.sock.shutdown(socket.SHUT_WR)
 
     def response_head(self):
