@@ -15,17 +15,27 @@
  *
  * Any ejected backend is tried, unless requests go by keys: whose try would it be?
  * For those, and without traffic, an ejection ends by time (eject.c).
- *
- * Here are the looks: who is suspected, what is usual.  Proof is in odd_proof.c, the way
- * back in odd_back.c.
  */
-#include "odd_parts.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "target.h"
+
+#include "weir/base/check.h"
 
 #define LOOK_US 250000
 #define WATCHED_LOOK_US 100000
+/* A period has as many answers, but lasts so long at least, and at most. */
+#define PERIOD_US 1000000
+#define PERIOD_MOST_US 60000000
+#define PERIOD_ANSWERS (16 * ODD_STRATA)
 /* Watched for so long after the last suspicion. */
 #define WATCH_US 15000000
-/* Memory of `latest`. */
+
+/* Memories of what was known; the last is that of `latest`. */
+static const double memories_us[ODD_SPANS] = {2e6, 20e6, 200e6};
 #define LATEST_US 0.5e6
 
 /* Answers that make a share; the share from which on they are usual, and are no longer. */
@@ -33,7 +43,38 @@
 #define USUAL_FROM 0.05
 #define USUAL_UNTIL 0.02
 
+/* A suspect that its strategy avoids so well that nothing proves or acquits it: it failed not
+ * long ago, and has less than a quarter of what the others have on average, if that is
+ * enough to tell. */
+#define SUSPECT_US 10000000
+#define STARVED_PART 4
+#define STARVED_OTHERS 16
+/* It is tried more often for a while. */
+#define SUSPECT_TRY_US 250000
+#define SUSPECT_TRIES 16
+
+/* One that took long is made up for by as many times its time. */
+#define TRY_TIMES 20
+/* How often over a backend must have shown that it is right again, at most. */
+#define TIMES_MAX 8
+/* Answers of the others that say how they are and may acquit it, and how long it is left in
+ * peace then. */
+#define OTHERS_LEAST 50
+#define PEACE_US 60000000
+#define PEACE_DOUBLED_MAX 6
+
+static void look_again(const struct health *h)
+{
+	h->host.look(h->host.ctx);
+}
+
 /* ---- reading ---- */
+
+/* What is kept of what was known `us` ago. */
+static double keep(double us, double memory_us)
+{
+	return exp(-us / memory_us);
+}
 
 static uint32_t sum_answers(const struct backend *b, unsigned kind)
 {
@@ -58,7 +99,7 @@ static void read_totals(struct health_target *t, double passed_us)
 {
 	struct odd_target *odd = &t->odd;
 	double came[N_ANSWERS];
-	odd->latest *= odd_kept(passed_us, LATEST_US);
+	odd->latest *= keep(passed_us, LATEST_US);
 	for (unsigned a = 0; a < N_ANSWERS; a++) {
 		uint32_t now = sum_answers(t->backend, a);
 		came[a] = (double)(now - odd->totals[a]);
@@ -66,18 +107,97 @@ static void read_totals(struct health_target *t, double passed_us)
 		odd->totals[a] = now;
 	}
 	for (unsigned s = 0; s < ODD_SPANS; s++)
-		take_in(&odd->recent[s], came, odd_kept(passed_us, odd_memories_us[s]));
+		take_in(&odd->recent[s], came, keep(passed_us, memories_us[s]));
+}
+
+static void sum_strata(const struct backend *b, odd_counts out)
+{
+	memset(out, 0, sizeof(odd_counts));
+	for (unsigned i = 0; i < b->n_workers; i++) {
+		struct odd_strata *strata =
+		    atomic_load_explicit(&b->local[i]->odd.strata, memory_order_relaxed);
+		for (unsigned s = 0; strata && s < ODD_STRATA; s++)
+			for (unsigned a = 0; a < N_ANSWER_COLUMNS; a++)
+				out[s][a] +=
+				    atomic_load_explicit(&strata->n[s][a], memory_order_relaxed);
+	}
+}
+
+static void subtract(const odd_counts now, const odd_counts then, odd_counts out)
+{
+	for (unsigned s = 0; s < ODD_STRATA; s++)
+		for (unsigned a = 0; a < N_ANSWER_COLUMNS; a++)
+			out[s][a] = now[s][a] - then[s][a];
 }
 
 /* ---- watching ---- */
+
+/* Takes the traffic that is to be compared. */
+static bool takes_part(const struct health_target *t)
+{
+	return t->weighted && !t->ejected && backend_state(t->backend) == BACKEND_up;
+}
+
+/* From now on it is compared; what came before, under another target perhaps, is not. */
+static bool make_strata(struct health_target *t)
+{
+	struct backend *b = t->backend;
+	if (t->odd.evidence)
+		return true;
+	for (unsigned i = 0; i < b->n_workers; i++)
+		if (!atomic_load_explicit(&b->local[i]->odd.strata, memory_order_relaxed))
+			/* release: whoever sees the pointer sees the zeroes behind it */
+			atomic_store_explicit(&b->local[i]->odd.strata,
+					      calloc(1, sizeof(struct odd_strata)),
+					      memory_order_release);
+	t->odd.evidence = calloc(1, sizeof(*t->odd.evidence));
+	if (t->odd.evidence)
+		sum_strata(b, t->odd.evidence->counted);
+	return t->odd.evidence != NULL;
+}
+
+/* What it answered before it went says nothing of it when it is back. */
+static void drop_evidence(struct health_target *t)
+{
+	free(t->odd.evidence);
+	t->odd.evidence = NULL;
+}
+
+/* What was known is of other times: somebody is left alone, tried and found well again, or
+ * suspected anew. */
+static void begin_anew(struct health_pool *hp)
+{
+	if (!atomic_load_explicit(&hp->state->watched, memory_order_relaxed))
+		return;
+	hp->period_us = hp->health->loop->now_us;
+	list_each (it, &hp->targets) {
+		struct health_target *t = list_entry(it, struct health_target, link);
+		if (!takes_part(t)) {
+			drop_evidence(t);
+			continue;
+		}
+		if (!make_strata(t))
+			continue;
+		memset(t->odd.evidence->proof, 0, sizeof(t->odd.evidence->proof));
+		sum_strata(t->backend, t->odd.evidence->counted);
+	}
+}
 
 static void set_watched(struct health_pool *hp, bool watched)
 {
 	if (atomic_load_explicit(&hp->state->watched, memory_order_relaxed) == watched)
 		return;
 	atomic_store_explicit(&hp->state->watched, watched, memory_order_relaxed);
-	odd_begin_anew(hp);
-	hp->health->host.look(hp->health->host.ctx);
+	begin_anew(hp);
+	look_again(hp->health);
+}
+
+static void add_recent(struct odd_recent *all, const struct odd_recent *own)
+{
+	for (unsigned a = 0; a < N_ANSWERS; a++)
+		all->of[a] += own->of[a];
+	all->n += own->n;
+	all->bad += own->bad;
 }
 
 /* Worth a closer look: it seems worse than the others, or draws their requests. */
@@ -96,14 +216,14 @@ static bool anybody_suspect(const struct health_pool *hp)
 		size_t n = 0;
 		list_each (it, &hp->targets) {
 			const struct health_target *t = list_entry(it, struct health_target, link);
-			if (!odd_takes_part(t))
+			if (!takes_part(t))
 				continue;
-			odd_recent_add(&all, &t->odd.recent[s]);
+			add_recent(&all, &t->odd.recent[s]);
 			n++;
 		}
 		list_each (it, &hp->targets) {
 			const struct health_target *t = list_entry(it, struct health_target, link);
-			if (odd_takes_part(t) && is_suspect(&t->odd.recent[s], &all, n))
+			if (takes_part(t) && is_suspect(&t->odd.recent[s], &all, n))
 				return true;
 		}
 	}
@@ -120,7 +240,7 @@ static void find_usual(struct health_pool *hp)
 	list_each (it, &hp->targets) {
 		struct health_target *t = list_entry(it, struct health_target, link);
 		const struct odd_recent *own = &t->odd.recent[0];
-		if (!odd_takes_part(t) || own->n < USUAL_LEAST)
+		if (!takes_part(t) || own->n < USUAL_LEAST)
 			continue;
 		voters++;
 		for (unsigned a = 0; a < N_ANSWERS; a++)
@@ -132,7 +252,289 @@ static void find_usual(struct health_pool *hp)
 	if (!voters || usual == was)
 		return;
 	atomic_store_explicit(&hp->state->usual, usual, memory_order_relaxed);
-	hp->health->host.look(hp->health->host.ctx);
+	look_again(hp->health);
+}
+
+/* ---- proof ---- */
+
+static void name(struct health_target *t, const char *finding)
+{
+	bool known = *t->odd.why != '\0';
+	snprintf(t->odd.why, sizeof(t->odd.why),
+		 "%.67s: outlier.max_ejected does not let it be left alone", finding);
+	t->odd.named_us = t->health->loop->now_us;
+	target_settle(t, t->odd.why);
+	if (!known)
+		target_note(t, t->odd.why);
+}
+
+static void unname(struct health_target *t)
+{
+	if (!*t->odd.why)
+		return;
+	*t->odd.why = '\0';
+	target_settle(t, "");
+}
+
+static void convict(struct health_target *t, const struct odd_finding *f)
+{
+	char finding[ODD_TEXT];
+	odd_say(f, finding);
+	if (!target_may_eject(t)) {
+		name(t, finding);
+		return;
+	}
+	snprintf(t->eject_reason, sizeof(t->eject_reason), "%.67s: left alone, tried once a second",
+		 finding);
+	t->odd.bad = f->bad;
+	t->odd.others = f->others_bad;
+	t->odd.is_cause = true;
+	odd_blame(t, f->answer);
+	target_eject(t, EJECTION_odd);
+	begin_anew(t->pool);
+}
+
+/* Those that are compared at a look. */
+struct jury {
+	size_t n;
+	struct health_target **of;
+	odd_counts *now;                   /* all that was counted so far */
+	odd_counts *counts;                /* of this period */
+	struct odd_case *cases[ODD_SPANS]; /* with what was known before it */
+	bool grew;                         /* somebody came, or came back */
+};
+
+static struct jury gather(struct health_pool *hp, struct arena *arena)
+{
+	struct jury j = {
+	    .of = arena_array(arena, hp->n_targets, sizeof(struct health_target *)),
+	    .now = arena_array(arena, hp->n_targets, sizeof(odd_counts)),
+	    .counts = arena_array(arena, hp->n_targets, sizeof(odd_counts)),
+	};
+	double passed_us = (double)(hp->health->loop->now_us - hp->period_us);
+	list_each (it, &hp->targets) {
+		struct health_target *t = list_entry(it, struct health_target, link);
+		if (!takes_part(t)) {
+			drop_evidence(t);
+			continue;
+		}
+		j.grew |= !t->odd.evidence;
+		if (j.n == hp->n_targets || !make_strata(t))
+			continue;
+		sum_strata(t->backend, j.now[j.n]);
+		subtract(j.now[j.n], t->odd.evidence->counted, j.counts[j.n]);
+		j.of[j.n++] = t;
+	}
+	for (unsigned s = 0; s < ODD_SPANS; s++) {
+		j.cases[s] = arena_array(arena, j.n, sizeof(struct odd_case));
+		for (size_t i = 0; i < j.n; i++)
+			j.cases[s][i] = j.of[i]->odd.evidence->proof[s];
+		odd_fold(j.cases[s], (const odd_counts *)j.counts, j.n,
+			 keep(passed_us, memories_us[s]));
+	}
+	return j;
+}
+
+/* The worst of those there is proof against; one a look, what is left is seen at the next. */
+static struct health_target *find_worst(const struct jury *j, struct odd_finding *worst)
+{
+	struct health_target *found = NULL;
+	for (size_t k = 0; k < j->n * ODD_SPANS; k++) {
+		struct health_target *t = j->of[k % j->n];
+		struct odd_finding f;
+		if (t->health->loop->now_us < t->odd.peace_until_us ||
+		    !odd_judge(&j->cases[k / j->n][k % j->n], j->n, &f) ||
+		    (found && f.bad - f.others_bad <= worst->bad - worst->others_bad))
+			continue;
+		found = t;
+		*worst = f;
+	}
+	return found;
+}
+
+/*
+ * Answers are compared within a period: in shorter ones too few meet others of their
+ * kind.  There are looks before it is over, since bad answers may come by the thousand.  Who
+ * comes within it was not asked when the others were: it ends, and the next is of all.
+ */
+static void end_period(struct health_pool *hp, const struct jury *j)
+{
+	hp->period_us = hp->health->loop->now_us;
+	for (size_t i = 0; i < j->n; i++) {
+		struct odd_evidence *evidence = j->of[i]->odd.evidence;
+		for (unsigned s = 0; s < ODD_SPANS; s++)
+			evidence->proof[s] = j->cases[s][i];
+		memcpy(evidence->counted, j->now[i], sizeof(odd_counts));
+	}
+}
+
+static bool is_over(const struct health_pool *hp, const struct jury *j)
+{
+	uint64_t passed_us = hp->health->loop->now_us - hp->period_us, answers = 0;
+	for (size_t i = 0; i < j->n; i++)
+		for (unsigned s = 0; s < ODD_STRATA; s++)
+			for (unsigned a = 0; a < N_ANSWERS; a++)
+				answers += j->counts[i][s][a];
+	return j->grew || passed_us >= (answers >= PERIOD_ANSWERS ? PERIOD_US : PERIOD_MOST_US);
+}
+
+static void weigh(struct health_pool *hp, struct arena *arena)
+{
+	struct odd_finding f;
+	struct jury j = gather(hp, arena);
+	struct health_target *worst = find_worst(&j, &f);
+	if (is_over(hp, &j))
+		end_period(hp, &j);
+	if (worst)
+		convict(worst, &f);
+}
+
+/* ---- the way back ---- */
+
+/* Answers of those that take part lately, itself left out. */
+static struct odd_recent of_others(const struct health_target *t, unsigned span)
+{
+	struct odd_recent all = {0};
+	list_each (it, &t->pool->targets) {
+		const struct health_target *other = list_entry(it, struct health_target, link);
+		if (other != t && takes_part(other))
+			add_recent(&all, &other->odd.recent[span]);
+	}
+	return all;
+}
+
+/* Types are only counted while the pool is watched: so it is as long as somebody is out for one. */
+static bool is_out_for_type(const struct health_pool *hp)
+{
+	list_each (it, &hp->targets) {
+		const struct health_target *t = list_entry(it, struct health_target, link);
+		if (t->ejected && t->odd.is_cause && answer_is_type(t->odd.answer))
+			return true;
+	}
+	return false;
+}
+
+/* Their share of answers of its type since it was left alone, of `n`. */
+static double others_type(const struct health_target *t, double *n)
+{
+	double alike = 0;
+	*n = 0;
+	list_each (it, &t->pool->targets) {
+		const struct health_target *other = list_entry(it, struct health_target, link);
+		if (other == t || !takes_part(other) || !other->odd.evidence)
+			continue;
+		const struct odd_case *proof = &other->odd.evidence->proof[1];
+		*n += proof->n;
+		alike += proof->seen[t->odd.answer];
+	}
+	return *n > 0 ? alike / *n : t->odd.others;
+}
+
+/* Their share of answers that are as bad, of the `n` of the shortest memory that has enough. */
+static double others_bad(const struct health_target *t, double *n)
+{
+	double bad = 0;
+	if (answer_is_type(t->odd.answer))
+		return others_type(t, n);
+	const uint32_t fails = odd_fails_others(t->odd.answer);
+	struct odd_recent all = of_others(t, 0);
+	for (unsigned s = 1; s < ODD_SPANS && all.n < OTHERS_LEAST; s++)
+		all = of_others(t, s);
+	for (unsigned a = 0; a < N_ANSWERS; a++)
+		bad += fails & ANSWER_BIT(a) ? all.of[a] : 0;
+	*n = all.n;
+	return all.n > 0 ? bad / all.n : 0;
+}
+
+/*
+ * The others answer so as well, now that they have its requests: then it was these.  They
+ * must have become worse: a pool may give many answers of these kinds in its ordinary life.
+ */
+static void acquit(struct health_target *t)
+{
+	double n, enough = (t->odd.bad + t->odd.others) / 2;
+	uint64_t now = t->health->loop->now_us;
+	if (!t->ejected || !t->odd.is_cause || others_bad(t, &n) < enough || n < OTHERS_LEAST)
+		return;
+	t->odd.peace_until_us = now + ((uint64_t)PEACE_US << t->odd.n_peace);
+	t->odd.n_peace += t->odd.n_peace < PEACE_DOUBLED_MAX;
+	target_bring_back(t, TRIAL_OFF, "the others answer so, too: it is what they are asked");
+	begin_anew(t->pool);
+}
+
+/* One that is often right is asked on; one that let a request wait long is not, for long. */
+static void try_after(struct health_target *t, bool failed, uint64_t least_us)
+{
+	uint64_t took = atomic_load_explicit(&t->backend->odd.took_us, memory_order_relaxed);
+	uint64_t most = t->pool->outlier.max_eject_us, gap = least_us;
+	if (took > ODD_TRY_US)
+		gap = took * TRY_TIMES < most ? took * TRY_TIMES : most;
+	odd_try_in(t, !failed || t->odd.trial.score > 0 ? 0 : gap);
+}
+
+static bool is_starved(const struct health_target *t)
+{
+	double others = 0;
+	unsigned n = 0;
+	list_each (it, &t->pool->targets) {
+		const struct health_target *other = list_entry(it, struct health_target, link);
+		if (other == t || !takes_part(other))
+			continue;
+		others += other->odd.latest;
+		n++;
+	}
+	return others >= STARVED_OTHERS && t->odd.latest * STARVED_PART * n < others;
+}
+
+/* So that it is known what it answers, and not only what it answered. */
+static void follow_suspect(struct health_target *t)
+{
+	uint64_t now = t->health->loop->now_us,
+		 at = atomic_load_explicit(&t->backend->odd.error_us, memory_order_relaxed);
+	bool failed = at > t->odd.cleared_us && now < at + SUSPECT_US;
+	bool suspect =
+	    failed && t->pool->tries && takes_part(t) && (t->odd.is_suspect || is_starved(t));
+	if (suspect == t->odd.is_suspect || t->ejected)
+		return;
+	t->odd.is_suspect = suspect;
+	t->odd.trial = (struct odd_trial){0};
+	t->odd.n_tries = 0;
+	if (suspect)
+		odd_try_in(t, 0);
+	else
+		atomic_store_explicit(&t->backend->odd.try_us, 0, memory_order_relaxed);
+	look_again(t->health);
+}
+
+static void note_suspect(struct health_target *t, bool failed)
+{
+	double n, now = others_bad(t, &n);
+	if (odd_trial_note(&t->odd.trial, failed, 1, now, 1)) {
+		t->odd.is_suspect = false;
+		t->odd.cleared_us = t->health->loop->now_us;
+		strategy_forgive(&t->backend->memory);
+		atomic_store_explicit(&t->backend->odd.try_us, 0, memory_order_relaxed);
+		return;
+	}
+	bool often = t->odd.n_tries++ < SUSPECT_TRIES;
+	try_after(t, failed, often ? SUSPECT_TRY_US : ODD_TRY_US);
+}
+
+void odd_note_try(struct health_target *t, bool failed)
+{
+	double n, now = others_bad(t, &n);
+	unsigned times = t->n_ejected < TIMES_MAX ? t->n_ejected : TIMES_MAX;
+	if (!t->ejected && t->odd.is_suspect)
+		note_suspect(t, failed);
+	if (!t->ejected || !t->pool->tries)
+		return;
+	t->odd.tried_us = t->health->loop->now_us;
+	if (odd_trial_note(&t->odd.trial, failed, t->odd.bad, now, times ? times : 1)) {
+		target_bring_back(t, TRIAL_OFF, "it answers as the others do: in service again");
+		begin_anew(t->pool);
+	} else {
+		try_after(t, failed, ODD_TRY_US);
+	}
 }
 
 /* ---- looks ---- */
@@ -145,18 +547,21 @@ static void look(struct health_pool *hp)
 	list_each (it, &hp->targets)
 		read_totals(list_entry(it, struct health_target, link), passed_us);
 	find_usual(hp);
-	if (anybody_suspect(hp) || odd_is_out_for_type(hp))
+	if (anybody_suspect(hp) || is_out_for_type(hp))
 		hp->watched_until_us = now + WATCH_US;
 	bool was = atomic_load_explicit(&hp->state->watched, memory_order_relaxed);
 	set_watched(hp, now < hp->watched_until_us);
-	if (was && now < hp->watched_until_us)
-		odd_weigh(hp);
+	if (was && now < hp->watched_until_us) {
+		struct arena *arena = arena_new();
+		weigh(hp, arena);
+		arena_free(arena);
+	}
 	list_each (it, &hp->targets) {
 		struct health_target *t = list_entry(it, struct health_target, link);
-		odd_acquit(t);
-		odd_follow_suspect(t);
+		acquit(t);
+		follow_suspect(t);
 		if (now - t->odd.named_us > WATCH_US)
-			odd_unname(t);
+			unname(t);
 	}
 }
 
@@ -176,7 +581,7 @@ static void stop(struct health_pool *hp)
 	list_each (it, &hp->targets) {
 		struct health_target *t = list_entry(it, struct health_target, link);
 		atomic_store_explicit(&t->backend->odd.try_us, 0, memory_order_relaxed);
-		odd_unname(t);
+		unname(t);
 		if (t->ejected && t->odd.is_cause)
 			target_bring_back(t, TRIAL_OFF, "outlier.odd was switched off");
 	}
@@ -205,5 +610,5 @@ void target_begin_odd(struct health_target *t)
 void target_free_odd(struct health_target *t)
 {
 	atomic_store_explicit(&t->backend->odd.try_us, 0, memory_order_relaxed);
-	odd_drop_evidence(t);
+	drop_evidence(t);
 }

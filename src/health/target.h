@@ -40,7 +40,7 @@ struct odd_evidence {
 	struct odd_case proof[ODD_SPANS];
 };
 
-/* What odd.c and its parts know of a backend. */
+/* What odd.c knows of a backend. */
 struct odd_target {
 	uint32_t totals[N_ANSWERS];          /* at the last look */
 	double latest;                       /* answers of the last moments, fading */
@@ -167,9 +167,6 @@ void pool_follow_odd(struct health_pool *hp, const struct pool *pool);
 /* A new one: what its backend was counted before is not evidence. */
 void target_begin_odd(struct health_target *t);
 void target_free_odd(struct health_target *t);
-
-/* odd_back.c */
-
 /* A request that tried it has told. */
 void odd_note_try(struct health_target *t, bool failed);
 

@@ -260,14 +260,6 @@ bool odd_is_suspect(const struct odd_recent *own, const struct odd_recent *all)
 	return false;
 }
 
-void odd_recent_add(struct odd_recent *all, const struct odd_recent *own)
-{
-	for (unsigned a = 0; a < N_ANSWERS; a++)
-		all->of[a] += own->of[a];
-	all->n += own->n;
-	all->bad += own->bad;
-}
-
 double odd_alike(const struct odd_recent *of, unsigned answer)
 {
 	if (answer >= ANSWER_empty)

@@ -123,8 +123,6 @@ struct odd_recent {
 	double of[N_ANSWERS], n, bad; /* each kind, all, and the bad ones */
 };
 
-/* The answers of one more are in `all`. */
-void odd_recent_add(struct odd_recent *all, const struct odd_recent *own);
 /* At a glance: worth a closer look?  `all` has its own, too. */
 bool odd_is_suspect(const struct odd_recent *own, const struct odd_recent *all);
 /* Does it draw the requests of the others?  It has far more than each of n - 1 others, of which
