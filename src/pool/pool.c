@@ -13,6 +13,8 @@
 
 /* Picks a backend that warms up may have in hand: a strategy that draws is late now and then. */
 #define CREDITS_MAX (16 * CREDIT_ONE)
+/* From then on it is not left to the strategy. */
+#define CREDITS_OWED (2 * CREDIT_ONE)
 
 /*
  * Counts one in; false when the backend is at its limit.  Never counts past the
@@ -203,6 +205,40 @@ static void use_credit(struct pool_view *view, uint32_t i, uint64_t key)
 	view->credits[i] = credit < CREDIT_ONE ? 0 : credit - CREDIT_ONE;
 }
 
+/* It has no more in flight than the others of its tier on average: it is not slow itself. */
+static bool is_quiet(const struct pool_view *view, uint32_t tier, uint32_t own)
+{
+	const uint64_t *members = view->pool->tiers[tier].members;
+	uint64_t sum = 0, n = 0;
+	for (uint32_t i = bitset_next(members, view->pool->n, 0); i < view->pool->n;
+	     i = bitset_next(members, view->pool->n, i + 1)) {
+		if (i == own || !bitset_has(view->eligible, i))
+			continue;
+		sum += backend_in_flight(view->pool->backends[i]);
+		n++;
+	}
+	return backend_in_flight(view->pool->backends[own]) * n <= sum;
+}
+
+/*
+ * One that warms up and that the strategy has left out for a while: it remembers one slow answer
+ * for long, and what is still cold gives some.  STRATEGY_NONE: there is none.
+ */
+static uint32_t owed(const struct pool_view *view, uint32_t tier, uint64_t key,
+		     const uint64_t *mask)
+{
+	const struct pool_way way = pool_way_of(view, tier, falls_back(view->pool, key));
+	for (uint32_t k = 0; k < view->n_sharing && way.strategy->needs & NEEDS_WARMTH; k++) {
+		uint32_t i = view->sharing[k];
+		bool warms_up = atomic_load_explicit(&view->pool->backends[i]->health_share,
+						     memory_order_relaxed) == SHARE_FULL;
+		if (warms_up && bitset_has(mask, i) && view->credits[i] >= CREDITS_OWED &&
+		    is_quiet(view, tier, i))
+			return i;
+	}
+	return STRATEGY_NONE;
+}
+
 /* A backend that warms up has that share of its limit, too; at least one.  Streams come on top of
  * what was adapted. */
 static uint32_t limit_of(const struct pool_view *view, uint32_t i, bool by_share)
@@ -216,10 +252,6 @@ static uint32_t limit_of(const struct pool_view *view, uint32_t i, bool by_share
 	return (part ? part : 1) + streams;
 }
 
-/*
- * One of `mask`, which is used up.  Whoever turns out to be at its limit is taken
- * out and the strategy is asked again.
- */
 struct wish {
 	const struct pool_tried *tried;
 	uint64_t key;
@@ -227,12 +259,22 @@ struct wish {
 	bool crowded; /* somebody was POOL_CROWDED */
 };
 
+static uint32_t next_of(struct pool_view *view, struct pool_worker *pw, const struct wish *wish,
+			const uint64_t *mask, bool by_share)
+{
+	uint32_t i = by_share ? owed(view, wish->tier, wish->key, mask) : STRATEGY_NONE;
+	return i != STRATEGY_NONE ? i : pick(view, pw, wish->tier, wish->key, wish->tried, mask);
+}
+
+/*
+ * One of `mask`, which is used up.  Whoever turns out to be at its limit is taken
+ * out and the strategy is asked again.
+ */
 static uint32_t pick_of(struct pool_view *view, struct pool_worker *pw, struct wish *wish,
 			uint64_t *mask, bool by_share)
 {
-	uint64_t key = wish->key;
 	uint32_t i;
-	while ((i = pick(view, pw, wish->tier, key, wish->tried, mask)) != STRATEGY_NONE) {
+	while ((i = next_of(view, pw, wish, mask, by_share)) != STRATEGY_NONE) {
 		enum pool_verdict verdict = claim(view->pool, pw, i, limit_of(view, i, by_share));
 		if (verdict == POOL_TAKEN)
 			break;

@@ -35,10 +35,12 @@
 
 enum strategy_needs {
 	NEEDS_NOTHING = 0,
-	NEEDS_RANDOM = 1 << 0,  /* input.random is 64 fresh random bits */
-	NEEDS_LOADS = 1 << 1,   /* loads is valid */
-	NEEDS_KEY = 1 << 2,     /* input.key is the hash of the request's key */
-	NEEDS_NOW = 1 << 3,     /* input.now_us is set */
+	NEEDS_RANDOM = 1 << 0, /* input.random is 64 fresh random bits */
+	NEEDS_LOADS = 1 << 1,  /* loads is valid */
+	NEEDS_KEY = 1 << 2,    /* input.key is the hash of the request's key */
+	NEEDS_NOW = 1 << 3,    /* input.now_us is set */
+	NEEDS_WARMTH = 1 << 6, /* one slow answer is remembered: who warms up gets its share all the
+				  same */
 	NEEDS_REPORTS = 1 << 5, /* load reports of backends go to memory->report */
 	NEEDS_CRC = 1 << 4,     /* with NEEDS_KEY: the key is made by strategy_key as a CRC-32 */
 };

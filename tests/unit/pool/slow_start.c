@@ -152,13 +152,13 @@ Test(slow_start, every_strategy_keeps_to_the_curve, .timeout = 300)
 
 /*
  * Answers stall now and then, as on a machine that has too much to do.  A strategy that remembers
- * latencies gives a backend that stalled little for a while, warm or not; what it gives one that
- * warms up is at most what the curve says, and the picks that it has not had.
+ * latencies gives a backend that stalled little for a while; what one that warms up gets is at most
+ * what the curve says, and the picks that it has not had, and hardly less.
  */
 static void stalled(const struct strategy *strategy, size_t seed)
 {
 	const size_t n = 12;
-	const double not_had = 16;
+	const double not_had = 16, late = 4;
 	unsigned counts[WORLD_BACKENDS] = {0};
 	begin(strategy->keyword, n);
 	rng_init(&rng, seed);
@@ -171,13 +171,14 @@ static void stalled(const struct strategy *strategy, size_t seed)
 		run(STEP_US, false, counts);
 		double others = (double)(STEP_US / gap_us - counts[1]) / (double)(n - 1);
 		double load = load_of(counts, n, 1), due = curve(at, at + STEP_US);
-		cr_expect(load < due + 0.05 + not_had / others, "%s, %zu, %llu s: %.3f, not %.3f",
-			  strategy->keyword, seed, (unsigned long long)(at / 1000000), load, due);
+		cr_expect(load < due + 0.05 + not_had / others && load > due - 0.05 - late / others,
+			  "%s, %zu, %llu s: %.3f, not %.3f", strategy->keyword, seed,
+			  (unsigned long long)(at / 1000000), load, due);
 	}
 	end();
 }
 
-Test(slow_start, stalls_give_nobody_more_than_the_curve, .timeout = 300)
+Test(slow_start, stalls_change_nothing, .timeout = 300)
 {
 	gap_us = 2000;
 	stall_one_in = 300;
