@@ -27,9 +27,9 @@ struct exchange *exchange_make(struct worker *w, const struct exchange_request *
 	ex->bytes_in = req->bytes_in;
 	ex->method = w->req.method;
 	ex->never = w->req.never;
-	ex->asks_less =
-	    (w->req.ids & (HDR_BIT(RANGE) | HDR_BIT(IF_NONE_MATCH) | HDR_BIT(IF_MODIFIED_SINCE))) !=
-	    0;
+	if (unlikely(w->req.ids &
+		     (HDR_BIT(RANGE) | HDR_BIT(IF_NONE_MATCH) | HDR_BIT(IF_MODIFIED_SINCE))))
+		ex->asks_less = true;
 	ex->tried.wary = !method_is_idempotent(ex->method);
 	ex->client_minor = w->req.version_minor;
 	ex->wants_upgrade = w->req.upgrade && w->req.body == BODY_NONE;
