@@ -36,7 +36,7 @@ bool target_may_eject(const struct health_target *t)
 	list_each (it, &hp->targets) {
 		const struct health_target *other = list_entry(it, struct health_target, link);
 		n_out += other->ejected;
-		n_left += other != t && other->weighted && !other->on_trial &&
+		n_left += other != t && other->weight > 0 && !other->on_trial &&
 			  backend_state(other->backend) == BACKEND_up;
 	}
 	if (n_left == 0 || hp->outlier.max_ejected <= 0)

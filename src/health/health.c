@@ -330,7 +330,7 @@ static void follow_pool(struct health *h, const struct pool *pool, struct pool_c
 		struct health_target *t = b->health ? b->health : target_new(hp, b);
 		t->seen = true;
 		t->index = i;
-		t->weighted = pool->weights[i] > 0;
+		t->weight = pool->weights[i];
 		t->facts.checked = hp->settings != NULL;
 		if (hp->settings && !t->running && !timer_is_set(&t->due) &&
 		    !list_is_linked(&t->waiting))

@@ -21,7 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "target.h"
+#include "odd.h"
 
 #include "weir/base/check.h"
 
@@ -42,31 +42,6 @@ static const double memories_us[ODD_SPANS] = {2e6, 20e6, 200e6};
 #define USUAL_LEAST 8
 #define USUAL_FROM 0.05
 #define USUAL_UNTIL 0.02
-
-/* A suspect that its strategy avoids so well that nothing proves or acquits it: it failed not
- * long ago, and has less than a quarter of what the others have on average, if that is
- * enough to tell. */
-#define SUSPECT_US 10000000
-#define STARVED_PART 4
-#define STARVED_OTHERS 16
-/* It is tried more often for a while. */
-#define SUSPECT_TRY_US 250000
-#define SUSPECT_TRIES 16
-
-/* One that took long is made up for by as many times its time. */
-#define TRY_TIMES 20
-/* How often over a backend must have shown that it is right again, at most. */
-#define TIMES_MAX 8
-/* Answers of the others that say how they are and may acquit it, and how long it is left in
- * peace then. */
-#define OTHERS_LEAST 50
-#define PEACE_US 60000000
-#define PEACE_DOUBLED_MAX 6
-
-static void look_again(const struct health *h)
-{
-	h->host.look(h->host.ctx);
-}
 
 /* ---- reading ---- */
 
@@ -100,27 +75,16 @@ static void read_totals(struct health_target *t, double passed_us)
 	struct odd_target *odd = &t->odd;
 	double came[N_ANSWERS];
 	odd->latest *= keep(passed_us, LATEST_US);
+	odd->came = 0;
 	for (unsigned a = 0; a < N_ANSWERS; a++) {
 		uint32_t now = sum_answers(t->backend, a);
 		came[a] = (double)(now - odd->totals[a]);
-		odd->latest += came[a];
+		odd->came += came[a];
 		odd->totals[a] = now;
 	}
+	odd->latest += odd->came;
 	for (unsigned s = 0; s < ODD_SPANS; s++)
 		take_in(&odd->recent[s], came, keep(passed_us, memories_us[s]));
-}
-
-static void sum_strata(const struct backend *b, odd_counts out)
-{
-	memset(out, 0, sizeof(odd_counts));
-	for (unsigned i = 0; i < b->n_workers; i++) {
-		struct odd_strata *strata =
-		    atomic_load_explicit(&b->local[i]->odd.strata, memory_order_relaxed);
-		for (unsigned s = 0; strata && s < ODD_STRATA; s++)
-			for (unsigned a = 0; a < N_ANSWER_COLUMNS; a++)
-				out[s][a] +=
-				    atomic_load_explicit(&strata->n[s][a], memory_order_relaxed);
-	}
 }
 
 static void subtract(const odd_counts now, const odd_counts then, odd_counts out)
@@ -132,80 +96,7 @@ static void subtract(const odd_counts now, const odd_counts then, odd_counts out
 
 /* ---- watching ---- */
 
-/* Takes the traffic that is to be compared. */
-static bool takes_part(const struct health_target *t)
-{
-	return t->weighted && !t->ejected && backend_state(t->backend) == BACKEND_up;
-}
-
-/* From now on it is compared; what came before, under another target perhaps, is not. */
-static bool make_strata(struct health_target *t)
-{
-	struct backend *b = t->backend;
-	if (t->odd.evidence)
-		return true;
-	for (unsigned i = 0; i < b->n_workers; i++)
-		if (!atomic_load_explicit(&b->local[i]->odd.strata, memory_order_relaxed))
-			/* release: whoever sees the pointer sees the zeroes behind it */
-			atomic_store_explicit(&b->local[i]->odd.strata,
-					      calloc(1, sizeof(struct odd_strata)),
-					      memory_order_release);
-	t->odd.evidence = calloc(1, sizeof(*t->odd.evidence));
-	if (t->odd.evidence)
-		sum_strata(b, t->odd.evidence->counted);
-	return t->odd.evidence != NULL;
-}
-
-/* What it answered before it went says nothing of it when it is back. */
-static void drop_evidence(struct health_target *t)
-{
-	free(t->odd.evidence);
-	t->odd.evidence = NULL;
-}
-
-/* What was known is of other times: somebody is left alone, tried and found well again, or
- * suspected anew. */
-static void begin_anew(struct health_pool *hp)
-{
-	if (!atomic_load_explicit(&hp->state->watched, memory_order_relaxed))
-		return;
-	hp->period_us = hp->health->loop->now_us;
-	list_each (it, &hp->targets) {
-		struct health_target *t = list_entry(it, struct health_target, link);
-		if (!takes_part(t)) {
-			drop_evidence(t);
-			continue;
-		}
-		if (!make_strata(t))
-			continue;
-		memset(t->odd.evidence->proof, 0, sizeof(t->odd.evidence->proof));
-		sum_strata(t->backend, t->odd.evidence->counted);
-	}
-}
-
-static void set_watched(struct health_pool *hp, bool watched)
-{
-	if (atomic_load_explicit(&hp->state->watched, memory_order_relaxed) == watched)
-		return;
-	atomic_store_explicit(&hp->state->watched, watched, memory_order_relaxed);
-	begin_anew(hp);
-	look_again(hp->health);
-}
-
-static void add_recent(struct odd_recent *all, const struct odd_recent *own)
-{
-	for (unsigned a = 0; a < N_ANSWERS; a++)
-		all->of[a] += own->of[a];
-	all->n += own->n;
-	all->bad += own->bad;
-}
-
-/* Worth a closer look: it seems worse than the others, or draws their requests. */
-static bool is_suspect(const struct odd_recent *own, const struct odd_recent *all, size_t n)
-{
-	return odd_is_suspect(own, all) || odd_is_ahead(own->n, all->n - own->n, n);
-}
-
+/* Seems worse than the others. */
 static bool anybody_suspect(const struct health_pool *hp)
 {
 	list_each (it, &hp->targets)
@@ -213,17 +104,14 @@ static bool anybody_suspect(const struct health_pool *hp)
 			return true;
 	for (unsigned s = 0; s < ODD_SPANS; s++) {
 		struct odd_recent all = {0};
-		size_t n = 0;
 		list_each (it, &hp->targets) {
 			const struct health_target *t = list_entry(it, struct health_target, link);
-			if (!takes_part(t))
-				continue;
-			add_recent(&all, &t->odd.recent[s]);
-			n++;
+			if (odd_takes_part(t))
+				odd_add_recent(&all, &t->odd.recent[s]);
 		}
 		list_each (it, &hp->targets) {
 			const struct health_target *t = list_entry(it, struct health_target, link);
-			if (takes_part(t) && is_suspect(&t->odd.recent[s], &all, n))
+			if (odd_takes_part(t) && odd_is_suspect(&t->odd.recent[s], &all))
 				return true;
 		}
 	}
@@ -240,7 +128,7 @@ static void find_usual(struct health_pool *hp)
 	list_each (it, &hp->targets) {
 		struct health_target *t = list_entry(it, struct health_target, link);
 		const struct odd_recent *own = &t->odd.recent[0];
-		if (!takes_part(t) || own->n < USUAL_LEAST)
+		if (!odd_takes_part(t) || own->n < USUAL_LEAST)
 			continue;
 		voters++;
 		for (unsigned a = 0; a < N_ANSWERS; a++)
@@ -252,7 +140,7 @@ static void find_usual(struct health_pool *hp)
 	if (!voters || usual == was)
 		return;
 	atomic_store_explicit(&hp->state->usual, usual, memory_order_relaxed);
-	look_again(hp->health);
+	odd_look_again(hp->health);
 }
 
 /* ---- proof ---- */
@@ -291,7 +179,7 @@ static void convict(struct health_target *t, const struct odd_finding *f)
 	t->odd.is_cause = true;
 	odd_blame(t, f->answer);
 	target_eject(t, EJECTION_odd);
-	begin_anew(t->pool);
+	odd_begin_anew(t->pool);
 }
 
 /* Those that are compared at a look. */
@@ -314,14 +202,14 @@ static struct jury gather(struct health_pool *hp, struct arena *arena)
 	double passed_us = (double)(hp->health->loop->now_us - hp->period_us);
 	list_each (it, &hp->targets) {
 		struct health_target *t = list_entry(it, struct health_target, link);
-		if (!takes_part(t)) {
-			drop_evidence(t);
+		if (!odd_takes_part(t)) {
+			odd_drop_evidence(t);
 			continue;
 		}
 		j.grew |= !t->odd.evidence;
-		if (j.n == hp->n_targets || !make_strata(t))
+		if (j.n == hp->n_targets || !odd_make_evidence(t))
 			continue;
-		sum_strata(t->backend, j.now[j.n]);
+		odd_sum_strata(t->backend, j.now[j.n]);
 		subtract(j.now[j.n], t->odd.evidence->counted, j.counts[j.n]);
 		j.of[j.n++] = t;
 	}
@@ -343,7 +231,7 @@ static struct health_target *find_worst(const struct jury *j, struct odd_finding
 		struct health_target *t = j->of[k % j->n];
 		struct odd_finding f;
 		if (t->health->loop->now_us < t->odd.peace_until_us ||
-		    !odd_judge(&j->cases[k / j->n][k % j->n], j->n, &f) ||
+		    !odd_judge(&j->cases[k / j->n][k % j->n], j->n, t->odd.leads, &f) ||
 		    (found && f.bad - f.others_bad <= worst->bad - worst->others_bad))
 			continue;
 		found = t;
@@ -389,154 +277,6 @@ static void weigh(struct health_pool *hp, struct arena *arena)
 		convict(worst, &f);
 }
 
-/* ---- the way back ---- */
-
-/* Answers of those that take part lately, itself left out. */
-static struct odd_recent of_others(const struct health_target *t, unsigned span)
-{
-	struct odd_recent all = {0};
-	list_each (it, &t->pool->targets) {
-		const struct health_target *other = list_entry(it, struct health_target, link);
-		if (other != t && takes_part(other))
-			add_recent(&all, &other->odd.recent[span]);
-	}
-	return all;
-}
-
-/* Types are only counted while the pool is watched: so it is as long as somebody is out for one. */
-static bool is_out_for_type(const struct health_pool *hp)
-{
-	list_each (it, &hp->targets) {
-		const struct health_target *t = list_entry(it, struct health_target, link);
-		if (t->ejected && t->odd.is_cause && answer_is_type(t->odd.answer))
-			return true;
-	}
-	return false;
-}
-
-/* Their share of answers of its type since it was left alone, of `n`. */
-static double others_type(const struct health_target *t, double *n)
-{
-	double alike = 0;
-	*n = 0;
-	list_each (it, &t->pool->targets) {
-		const struct health_target *other = list_entry(it, struct health_target, link);
-		if (other == t || !takes_part(other) || !other->odd.evidence)
-			continue;
-		const struct odd_case *proof = &other->odd.evidence->proof[1];
-		*n += proof->n;
-		alike += proof->seen[t->odd.answer];
-	}
-	return *n > 0 ? alike / *n : t->odd.others;
-}
-
-/* Their share of answers that are as bad, of the `n` of the shortest memory that has enough. */
-static double others_bad(const struct health_target *t, double *n)
-{
-	double bad = 0;
-	if (answer_is_type(t->odd.answer))
-		return others_type(t, n);
-	const uint32_t fails = odd_fails_others(t->odd.answer);
-	struct odd_recent all = of_others(t, 0);
-	for (unsigned s = 1; s < ODD_SPANS && all.n < OTHERS_LEAST; s++)
-		all = of_others(t, s);
-	for (unsigned a = 0; a < N_ANSWERS; a++)
-		bad += fails & ANSWER_BIT(a) ? all.of[a] : 0;
-	*n = all.n;
-	return all.n > 0 ? bad / all.n : 0;
-}
-
-/*
- * The others answer so as well, now that they have its requests: then it was these.  They
- * must have become worse: a pool may give many answers of these kinds in its ordinary life.
- */
-static void acquit(struct health_target *t)
-{
-	double n, enough = (t->odd.bad + t->odd.others) / 2;
-	uint64_t now = t->health->loop->now_us;
-	if (!t->ejected || !t->odd.is_cause || others_bad(t, &n) < enough || n < OTHERS_LEAST)
-		return;
-	t->odd.peace_until_us = now + ((uint64_t)PEACE_US << t->odd.n_peace);
-	t->odd.n_peace += t->odd.n_peace < PEACE_DOUBLED_MAX;
-	target_bring_back(t, TRIAL_OFF, "the others answer so, too: it is what they are asked");
-	begin_anew(t->pool);
-}
-
-/* One that is often right is asked on; one that let a request wait long is not, for long. */
-static void try_after(struct health_target *t, bool failed, uint64_t least_us)
-{
-	uint64_t took = atomic_load_explicit(&t->backend->odd.took_us, memory_order_relaxed);
-	uint64_t most = t->pool->outlier.max_eject_us, gap = least_us;
-	if (took > ODD_TRY_US)
-		gap = took * TRY_TIMES < most ? took * TRY_TIMES : most;
-	odd_try_in(t, !failed || t->odd.trial.score > 0 ? 0 : gap);
-}
-
-static bool is_starved(const struct health_target *t)
-{
-	double others = 0;
-	unsigned n = 0;
-	list_each (it, &t->pool->targets) {
-		const struct health_target *other = list_entry(it, struct health_target, link);
-		if (other == t || !takes_part(other))
-			continue;
-		others += other->odd.latest;
-		n++;
-	}
-	return others >= STARVED_OTHERS && t->odd.latest * STARVED_PART * n < others;
-}
-
-/* So that it is known what it answers, and not only what it answered. */
-static void follow_suspect(struct health_target *t)
-{
-	uint64_t now = t->health->loop->now_us,
-		 at = atomic_load_explicit(&t->backend->odd.error_us, memory_order_relaxed);
-	bool failed = at > t->odd.cleared_us && now < at + SUSPECT_US;
-	bool suspect =
-	    failed && t->pool->tries && takes_part(t) && (t->odd.is_suspect || is_starved(t));
-	if (suspect == t->odd.is_suspect || t->ejected)
-		return;
-	t->odd.is_suspect = suspect;
-	t->odd.trial = (struct odd_trial){0};
-	t->odd.n_tries = 0;
-	if (suspect)
-		odd_try_in(t, 0);
-	else
-		atomic_store_explicit(&t->backend->odd.try_us, 0, memory_order_relaxed);
-	look_again(t->health);
-}
-
-static void note_suspect(struct health_target *t, bool failed)
-{
-	double n, now = others_bad(t, &n);
-	if (odd_trial_note(&t->odd.trial, failed, 1, now, 1)) {
-		t->odd.is_suspect = false;
-		t->odd.cleared_us = t->health->loop->now_us;
-		strategy_forgive(&t->backend->memory);
-		atomic_store_explicit(&t->backend->odd.try_us, 0, memory_order_relaxed);
-		return;
-	}
-	bool often = t->odd.n_tries++ < SUSPECT_TRIES;
-	try_after(t, failed, often ? SUSPECT_TRY_US : ODD_TRY_US);
-}
-
-void odd_note_try(struct health_target *t, bool failed)
-{
-	double n, now = others_bad(t, &n);
-	unsigned times = t->n_ejected < TIMES_MAX ? t->n_ejected : TIMES_MAX;
-	if (!t->ejected && t->odd.is_suspect)
-		note_suspect(t, failed);
-	if (!t->ejected || !t->pool->tries)
-		return;
-	t->odd.tried_us = t->health->loop->now_us;
-	if (odd_trial_note(&t->odd.trial, failed, t->odd.bad, now, times ? times : 1)) {
-		target_bring_back(t, TRIAL_OFF, "it answers as the others do: in service again");
-		begin_anew(t->pool);
-	} else {
-		try_after(t, failed, ODD_TRY_US);
-	}
-}
-
 /* ---- looks ---- */
 
 static void look(struct health_pool *hp)
@@ -547,10 +287,10 @@ static void look(struct health_pool *hp)
 	list_each (it, &hp->targets)
 		read_totals(list_entry(it, struct health_target, link), passed_us);
 	find_usual(hp);
-	if (anybody_suspect(hp) || is_out_for_type(hp))
+	if (odd_find_leaders(hp) | anybody_suspect(hp) | odd_is_out_for_type(hp))
 		hp->watched_until_us = now + WATCH_US;
 	bool was = atomic_load_explicit(&hp->state->watched, memory_order_relaxed);
-	set_watched(hp, now < hp->watched_until_us);
+	odd_set_watched(hp, now < hp->watched_until_us);
 	if (was && now < hp->watched_until_us) {
 		struct arena *arena = arena_new();
 		weigh(hp, arena);
@@ -558,11 +298,12 @@ static void look(struct health_pool *hp)
 	}
 	list_each (it, &hp->targets) {
 		struct health_target *t = list_entry(it, struct health_target, link);
-		acquit(t);
-		follow_suspect(t);
+		odd_acquit(t);
+		odd_follow_suspect(t);
 		if (now - t->odd.named_us > WATCH_US)
 			unname(t);
 	}
+	odd_ask_others(hp);
 }
 
 static void on_look(struct timer *timer)
@@ -577,10 +318,11 @@ static void stop(struct health_pool *hp)
 {
 	timer_clear(&hp->odd_look);
 	hp->watched_until_us = 0;
-	set_watched(hp, false);
+	odd_set_watched(hp, false);
 	list_each (it, &hp->targets) {
 		struct health_target *t = list_entry(it, struct health_target, link);
 		atomic_store_explicit(&t->backend->odd.try_us, 0, memory_order_relaxed);
+		odd_stop_asking(t);
 		unname(t);
 		if (t->ejected && t->odd.is_cause)
 			target_bring_back(t, TRIAL_OFF, "outlier.odd was switched off");
@@ -610,5 +352,5 @@ void target_begin_odd(struct health_target *t)
 void target_free_odd(struct health_target *t)
 {
 	atomic_store_explicit(&t->backend->odd.try_us, 0, memory_order_relaxed);
-	drop_evidence(t);
+	odd_drop_evidence(t);
 }

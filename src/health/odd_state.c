@@ -42,6 +42,7 @@ void odd_blame(struct health_target *t, unsigned answer)
 void odd_back(struct health_target *t)
 {
 	t->odd.is_cause = false;
+	t->odd.ask_again_us = 0;
 	odd_blame(t, ODD_ANY);
 	forget(t);
 }

@@ -42,8 +42,8 @@ struct odd_evidence {
 
 /* What odd.c knows of a backend. */
 struct odd_target {
-	uint32_t totals[N_ANSWERS];          /* at the last look */
-	double latest;                       /* answers of the last moments, fading */
+	uint32_t totals[N_ANSWERS]; /* at the last look */
+	double came, latest;        /* answers since the look before; of the last moments, fading */
 	struct odd_recent recent[ODD_SPANS]; /* fading */
 	struct odd_evidence *evidence;       /* owns; NULL: never watched */
 	bool is_cause;                       /* ejected for it */
@@ -53,6 +53,9 @@ struct odd_target {
 	unsigned n_tries;
 	uint64_t cleared_us; /* when tries have last shown that it is well */
 	struct odd_trial trial;
+	bool leads; /* see odd_lead.c */
+	uint64_t ask_until_us, ask_again_us;
+	bool is_voice;     /* it is asked, to be compared to somebody who leads */
 	uint64_t tried_us; /* the last try that came to something; 0: none */
 	uint64_t peace_until_us;
 	unsigned n_peace;
@@ -90,7 +93,7 @@ struct health_target {
 	struct health_pool *pool;
 	struct backend *backend; /* lives as long as a generation names it; see health_follow */
 	uint32_t index;          /* in its pool */
-	bool weighted;           /* its weight is not 0: it gets new exchanges */
+	uint32_t weight;         /* 0: it gets no new exchanges */
 	bool seen;
 	enum backend_state admin; /* draining, maintenance, gone, or up: nothing said */
 	const char *admin_why;    /* static */

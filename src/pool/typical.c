@@ -3,7 +3,8 @@
  * How long an answer of the pool takes: the medians of its backends, each for
  * its part of the traffic.  Good enough to see that a deadline cannot be met.
  * And when an answer is late: the quantile that hedging goes by, exact for the
- * last second, smoothed over some.  And how long backends take beside each other.
+ * last second, smoothed over some.  And how long backends take beside each other, which says who
+ * is slow, or faster than is right.
  */
 #include "weir/pool/pool.h"
 
@@ -53,12 +54,14 @@ void pool_typical(struct pool *pool)
 	static const double half[] = {0.5};
 	double rate = 0, sum = 0;
 	for (uint32_t i = 0; i < pool->n; i++) {
-		const struct backend *b = pool->backends[i];
+		struct backend *b = pool->backends[i];
 		uint64_t us = 0;
 		double part = rate_per_s(&b->rate);
-		if (part <= 0 || !b->windows)
-			continue;
-		windows_newest(b->windows, PHASE_wait, half, 1, &us);
+		if (part > 0 && b->windows)
+			windows_newest(b->windows, PHASE_wait, half, 1, &us);
+		/* of a few it is an accident */
+		atomic_store_explicit(&b->newest_us, part >= RATE_MIN ? us : 0,
+				      memory_order_relaxed);
 		if (!us)
 			continue;
 		rate += part;

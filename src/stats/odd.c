@@ -136,8 +136,11 @@ static void forget(struct odd_case *c, double keep)
 		c->variance[a] *= keep;
 		c->elsewhere[a] *= keep;
 	}
-	for (unsigned t = 0; t < N_ANSWER_TYPES; t++)
+	c->voiced *= keep;
+	for (unsigned t = 0; t < N_ANSWER_TYPES; t++) {
+		c->given[t] *= keep;
 		c->peers[t] *= keep;
+	}
 }
 
 /* All backends' answers in one stratum. */
@@ -170,12 +173,16 @@ static void add_stratum(struct stratum *all, const struct stratum *own)
 		all->shares[t] += own->shares[t];
 }
 
-/* Where fewer than two others have a voice it is as good as they. */
-static double peers_of(const struct stratum *own, const struct stratum *all, unsigned type)
+/* Types are compared where two others have a voice at least. */
+static void add_types(struct odd_case *c, const struct stratum *own, const struct stratum *all)
 {
-	return all->voices > 2
-		   ? own->n * (all->shares[type] - own->shares[type]) / (all->voices - 1)
-		   : own->of[N_ANSWERS + type];
+	if (all->voices <= 2)
+		return;
+	c->voiced += own->n;
+	for (unsigned t = 0; t < N_ANSWER_TYPES; t++) {
+		c->given[t] += own->of[N_ANSWERS + t];
+		c->peers[t] += own->n * (all->shares[t] - own->shares[t]) / (all->voices - 1);
+	}
 }
 
 /* One without company, or without answers of its own, compares to nothing. */
@@ -193,8 +200,7 @@ static void add(struct odd_case *c, const struct stratum *own, const struct stra
 		c->variance[a] += own->n * others * share * (1 - share) / (all->n - 1);
 		c->elsewhere[a] += own->n * (k - own->of[a]) / others;
 	}
-	for (unsigned t = 0; t < N_ANSWER_TYPES; t++)
-		c->peers[t] += peers_of(own, all, t);
+	add_types(c, own, all);
 }
 
 void odd_fold(struct odd_case *cases, const odd_counts *counts, size_t n, double keep)
@@ -358,12 +364,14 @@ static bool find_small(const struct odd_case *of, double chances, struct odd_fin
 
 /* ---- something else ---- */
 
-#define AHEAD 3 /* times what each of the others has */
+#define AHEAD 3 /* times what it should have beside the others */
 #define AHEAD_LEAST 16
+/* Part of its answers that others must have a voice about. */
+#define VOICED 0.25
 
-bool odd_is_ahead(double own, double others, size_t n)
+bool odd_is_ahead(double own, double others, double part)
 {
-	return n > 2 && own >= AHEAD_LEAST && own * (double)(n - 1) >= AHEAD * others;
+	return own >= AHEAD_LEAST && own >= AHEAD * others * part;
 }
 
 /* Whether it gives this type where the others give another: not where they fail. */
@@ -371,20 +379,20 @@ static bool is_other(const struct odd_case *of, unsigned type, double chances,
 		     struct odd_finding *f)
 {
 	unsigned a = N_ANSWERS + type;
-	double own = of->seen[a], peers = of->peers[type], typed = 0;
+	double own = of->given[type], peers = of->peers[type], typed = 0;
 	for (unsigned t = 0; t < N_ANSWER_TYPES; t++)
-		typed += t == type ? 0 : of->peers[t] - of->seen[N_ANSWERS + t];
-	double others = of->elsewhere[a] / of->n;
-	*f = (struct odd_finding){a, own / of->n, others, own / of->n, others};
-	return own - peers >= EFFECT * of->n && peers <= own / 4 && typed >= EFFECT * of->n &&
-	       unlikely_by(own - of->expected[a], of->variance[a]) > log(chances);
+		typed += t == type ? 0 : of->peers[t] - of->given[t];
+	double share = of->seen[a] / of->n, others = of->elsewhere[a] / of->n;
+	*f = (struct odd_finding){a, share, others, share, others};
+	return of->voiced >= VOICED * of->n && own - peers >= EFFECT * of->voiced &&
+	       peers <= own / 4 && typed >= EFFECT * of->voiced &&
+	       unlikely_by(of->seen[a] - of->expected[a], of->variance[a]) > log(chances);
 }
 
-static bool find_other(const struct odd_case *of, size_t n, double chances,
-		       struct odd_finding *most)
+static bool find_other(const struct odd_case *of, double chances, struct odd_finding *most)
 {
 	bool found = false;
-	for (unsigned t = 0; t < N_ANSWER_TYPES && odd_is_ahead(of->n, of->others, n); t++) {
+	for (unsigned t = 0; t < N_ANSWER_TYPES; t++) {
 		struct odd_finding f;
 		if (!is_other(of, t, chances, &f) || (found && f.share <= most->share))
 			continue;
@@ -394,7 +402,7 @@ static bool find_other(const struct odd_case *of, size_t n, double chances,
 	return found;
 }
 
-bool odd_judge(const struct odd_case *of, size_t n, struct odd_finding *finding)
+bool odd_judge(const struct odd_case *of, size_t n, bool leads, struct odd_finding *finding)
 {
 	/* as many questions are asked in a look: all backends, all kinds, sizes and types */
 	double chances = CHANCES * (double)n * (ODD_ANY + 1);
@@ -405,7 +413,7 @@ bool odd_judge(const struct odd_case *of, size_t n, struct odd_finding *finding)
 		*finding = bad_finding(of, bad);
 		return true;
 	}
-	return find_small(of, chances, finding) || find_other(of, n, chances, finding);
+	return find_small(of, chances, finding) || (leads && find_other(of, chances, finding));
 }
 
 /* ---- what follows from it ---- */

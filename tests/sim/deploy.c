@@ -31,8 +31,17 @@ struct request {
 	struct lease lease;
 };
 
+/* Answers of a backend in a second of which the median is told. */
+#define TAKEN_MAX 1024
+#define TAKEN_LEAST 5
+
+struct taken {
+	uint32_t n, us[TAKEN_MAX];
+};
+
 struct run {
 	const struct deploy *what;
+	struct taken taken[DEPLOY_BACKENDS];
 	struct world world;
 	struct world_gen gen;
 	struct loop watcher;
@@ -124,6 +133,31 @@ static void refresh(struct run *r)
 		pool_view_refresh(&r->gen.views[w]);
 }
 
+static int by_value(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+	return (x > y) - (x < y);
+}
+
+/* As the control thread does once a second. */
+static void tell_medians(struct run *r)
+{
+	for (unsigned i = 0; i < DEPLOY_BACKENDS; i++) {
+		struct taken *t = &r->taken[i];
+		qsort(t->us, t->n, sizeof(t->us[0]), by_value);
+		atomic_store(&r->gen.pool.backends[i]->newest_us,
+			     t->n >= TAKEN_LEAST ? t->us[t->n / 2] : 0);
+		t->n = 0;
+	}
+}
+
+static void note_taken(struct run *r, uint32_t i, uint64_t us)
+{
+	struct taken *t = &r->taken[i];
+	if (t->n < TAKEN_MAX)
+		t->us[t->n++] = (uint32_t)us;
+}
+
 /* Other threads do what is due up to now. */
 static void advance(struct run *r, double now)
 {
@@ -133,6 +167,8 @@ static void advance(struct run *r, double now)
 		timer_wheel_run(&r->watcher.timers, r->watcher.now_us);
 		while (loop_read_mail(&r->watcher))
 			;
+		if (fmod(r->looked, S) < STEP_US)
+			tell_medians(r);
 		if (r->look || fmod(r->looked, 100000) < STEP_US)
 			refresh(r);
 	}
@@ -292,6 +328,7 @@ static void end(struct run *r, struct request *q)
 	     fault = (q->status >= 500 && q->status != 501) || q->status == DEPLOY_RESETS;
 	uint64_t took = (uint64_t)(q->at - q->since) + 1;
 	watch(r, q, bad);
+	note_taken(r, q->lease.index, took);
 	note_answer(q);
 	if (fault)
 		lease_fault(&q->lease, q->status ? NULL : "it was reset", (uint16_t)q->status);

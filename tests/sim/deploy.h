@@ -56,4 +56,9 @@ struct deployed {
 
 struct deployed deploy(const struct deploy *what);
 
+/* Each kind under every strategy, and none of it; `all`: longer, and shown.  deploys.c */
+bool deploy_check(bool all);
+/* Every way to look fast by giving something else. */
+bool deploy_check_drawn(unsigned n_seeds, bool all);
+
 #endif

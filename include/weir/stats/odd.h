@@ -14,11 +14,12 @@
  *
  * Of media types none is worse than another.  One backend gives another than the others
  * do where most of them agree, each with one voice, however few of its answers there are:
- * so there must be three at least.  And only one that draws the requests of the others is
- * asked: a new version may answer otherwise and be right, but is not to look fast for it.
+ * so there must be three at least.  And only one that leads is asked, by drawing the requests of
+ * the others or by its speed: a new version may answer otherwise and be right, but is not to look
+ * fast for it.
  *
  *   odd_fold(cases, counts, n, keep);    // once a look
- *   if (odd_judge(&cases[i], n, &finding)) ...
+ *   if (odd_judge(&cases[i], n, leads, &finding)) ...
  *
  * Pure arithmetic; any thread.
  */
@@ -112,7 +113,9 @@ struct odd_case {
 	double expected[ODD_ANY + 1]; /* had all been dealt the same */
 	double variance[ODD_ANY + 1];
 	double elsewhere[ODD_ANY + 1]; /* had its requests gone to the others */
-	double peers[N_ANSWER_TYPES];  /* the same where each of the others has one voice */
+	/* where two others have a voice: its answers, those of each type, and what they had been if
+	 * each of the others had one voice */
+	double voiced, given[N_ANSWER_TYPES], peers[N_ANSWER_TYPES];
 };
 
 /* Takes in a look; `keep` is how much of what was known is kept. */
@@ -125,9 +128,8 @@ struct odd_recent {
 
 /* At a glance: worth a closer look?  `all` has its own, too. */
 bool odd_is_suspect(const struct odd_recent *own, const struct odd_recent *all);
-/* Does it draw the requests of the others?  It has far more than each of n - 1 others, of which
- * there are two at least. */
-bool odd_is_ahead(double own, double others, size_t n);
+/* Does it draw the requests of the others?  It has far more than `part` for each of theirs. */
+bool odd_is_ahead(double own, double others, double part);
 /* Those of this kind; of sizes also what is not far larger. */
 double odd_alike(const struct odd_recent *of, unsigned answer);
 
@@ -139,8 +141,8 @@ struct odd_finding {
 };
 
 /* Whether this one of n backends gives more bad answers than the others, or far smaller ones, or
- * draws their requests and gives something else. */
-bool odd_judge(const struct odd_case *of, size_t n, struct odd_finding *finding);
+ * leads and gives something else. */
+bool odd_judge(const struct odd_case *of, size_t n, bool leads, struct odd_finding *finding);
 
 /* The answers that count as bad of whoever stands out so, and those that do of the others. */
 uint32_t odd_fails(unsigned answer);

@@ -40,7 +40,8 @@ static void give(uint32_t i, unsigned stratum, enum answer_kind answer, uint32_t
 
 static bool is_odd(uint32_t i, size_t n, struct odd_finding *f)
 {
-	return odd_judge(&cases[i], n, f);
+	return odd_judge(&cases[i], n,
+			 odd_is_ahead(cases[i].n, cases[i].others, 1.0 / (double)(n - 1)), f);
 }
 
 Test(odd, each_kind_of_failure_is_found_and_named)
@@ -239,12 +240,13 @@ Test(odd, types_that_clients_choose)
 
 Test(odd, ahead)
 {
-	cr_assert(odd_is_ahead(1000, 10, 4));
-	cr_assert(odd_is_ahead(16, 0, 3));
-	cr_assert_not(odd_is_ahead(15, 0, 3), "too few");
-	cr_assert_not(odd_is_ahead(1000, 0, 2), "of two");
-	cr_assert_not(odd_is_ahead(100, 300, 4), "as all");
-	cr_assert(odd_is_ahead(300, 300, 4));
+	cr_assert(odd_is_ahead(1000, 10, 1.0 / 3));
+	cr_assert(odd_is_ahead(16, 0, 0.5));
+	cr_assert_not(odd_is_ahead(15, 0, 0.5), "too few");
+	cr_assert_not(odd_is_ahead(100, 300, 1.0 / 3), "as all");
+	cr_assert(odd_is_ahead(300, 300, 1.0 / 3));
+	cr_assert_not(odd_is_ahead(300, 200, 3.0 / 2), "it has three times the weight of each");
+	cr_assert(odd_is_ahead(300, 200, 1.0 / 2));
 }
 
 /* Any number of answers on either side, any share elsewhere: found as soon as it can be. */

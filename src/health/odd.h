@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/* Parts of the search for the odd one: odd.c looks, by what is in the others.  Health thread. */
+#ifndef WEIR_HEALTH_ODD_H
+#define WEIR_HEALTH_ODD_H
+
+#include "target.h"
+
+/* ---- odd_evidence.c ---- */
+
+/* Workers are to look again. */
+void odd_look_again(const struct health *h);
+void odd_add_recent(struct odd_recent *all, const struct odd_recent *own);
+/* All that workers have counted of it while its pool was watched. */
+void odd_sum_strata(const struct backend *b, odd_counts out);
+/* It takes the traffic that is to be compared. */
+bool odd_takes_part(const struct health_target *t);
+/* From now on it is compared; what came before, under another target perhaps, is not. */
+bool odd_make_evidence(struct health_target *t);
+/* What it answered before it went says nothing of it when it is back. */
+void odd_drop_evidence(struct health_target *t);
+/* What was known is of other times: somebody is left alone, tried and found well again, or
+ * suspected anew. */
+void odd_begin_anew(struct health_pool *hp);
+/* The same of one: what it answered before does not hide what it answers now. */
+void odd_begin_anew_of(struct health_target *t);
+void odd_set_watched(struct health_pool *hp, bool watched);
+
+/* ---- odd_lead.c ---- */
+
+/* Finds who leads; true when anybody does. */
+bool odd_find_leaders(struct health_pool *hp);
+/* The others are asked enough to be compared to. */
+void odd_ask_others(struct health_pool *hp);
+void odd_stop_asking(struct health_target *t);
+
+/* ---- odd_back.c ---- */
+
+/* Types are only counted while the pool is watched: so it is as long as somebody is out for one. */
+bool odd_is_out_for_type(const struct health_pool *hp);
+/* The others answer so as well, now that they have its requests: then it was these. */
+void odd_acquit(struct health_target *t);
+/* So that it is known what it answers, and not only what it answered. */
+void odd_follow_suspect(struct health_target *t);
+
+#endif

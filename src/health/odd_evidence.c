@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT */
+/* What is held against backends while their pool is watched: whose answers are compared, and
+ * since when. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "odd.h"
+
+void odd_look_again(const struct health *h)
+{
+	h->host.look(h->host.ctx);
+}
+
+void odd_add_recent(struct odd_recent *all, const struct odd_recent *own)
+{
+	for (unsigned a = 0; a < N_ANSWERS; a++)
+		all->of[a] += own->of[a];
+	all->n += own->n;
+	all->bad += own->bad;
+}
+
+void odd_sum_strata(const struct backend *b, odd_counts out)
+{
+	memset(out, 0, sizeof(odd_counts));
+	for (unsigned i = 0; i < b->n_workers; i++) {
+		struct odd_strata *strata =
+		    atomic_load_explicit(&b->local[i]->odd.strata, memory_order_relaxed);
+		for (unsigned s = 0; strata && s < ODD_STRATA; s++)
+			for (unsigned a = 0; a < N_ANSWER_COLUMNS; a++)
+				out[s][a] +=
+				    atomic_load_explicit(&strata->n[s][a], memory_order_relaxed);
+	}
+}
+
+/* Takes the traffic that is to be compared. */
+bool odd_takes_part(const struct health_target *t)
+{
+	return t->weight > 0 && !t->ejected && backend_state(t->backend) == BACKEND_up;
+}
+
+/* From now on it is compared; what came before, under another target perhaps, is not. */
+bool odd_make_evidence(struct health_target *t)
+{
+	struct backend *b = t->backend;
+	if (t->odd.evidence)
+		return true;
+	for (unsigned i = 0; i < b->n_workers; i++)
+		if (!atomic_load_explicit(&b->local[i]->odd.strata, memory_order_relaxed))
+			/* release: whoever sees the pointer sees the zeroes behind it */
+			atomic_store_explicit(&b->local[i]->odd.strata,
+					      calloc(1, sizeof(struct odd_strata)),
+					      memory_order_release);
+	t->odd.evidence = calloc(1, sizeof(*t->odd.evidence));
+	if (t->odd.evidence)
+		odd_sum_strata(b, t->odd.evidence->counted);
+	return t->odd.evidence != NULL;
+}
+
+/* What it answered before it went says nothing of it when it is back. */
+void odd_drop_evidence(struct health_target *t)
+{
+	free(t->odd.evidence);
+	t->odd.evidence = NULL;
+}
+
+/* What was known is of other times: somebody is left alone, tried and found well again, or
+ * suspected anew. */
+void odd_begin_anew(struct health_pool *hp)
+{
+	if (!atomic_load_explicit(&hp->state->watched, memory_order_relaxed))
+		return;
+	hp->period_us = hp->health->loop->now_us;
+	list_each (it, &hp->targets) {
+		struct health_target *t = list_entry(it, struct health_target, link);
+		if (!odd_takes_part(t)) {
+			odd_drop_evidence(t);
+			continue;
+		}
+		if (!odd_make_evidence(t))
+			continue;
+		memset(t->odd.evidence->proof, 0, sizeof(t->odd.evidence->proof));
+		odd_sum_strata(t->backend, t->odd.evidence->counted);
+	}
+}
+
+void odd_begin_anew_of(struct health_target *t)
+{
+	struct health_pool *hp = t->pool;
+	hp->period_us = hp->health->loop->now_us;
+	list_each (it, &hp->targets) {
+		struct health_target *other = list_entry(it, struct health_target, link);
+		if (other->odd.evidence)
+			odd_sum_strata(other->backend, other->odd.evidence->counted);
+	}
+	if (t->odd.evidence)
+		memset(t->odd.evidence->proof, 0, sizeof(t->odd.evidence->proof));
+}
+
+void odd_set_watched(struct health_pool *hp, bool watched)
+{
+	if (atomic_load_explicit(&hp->state->watched, memory_order_relaxed) == watched)
+		return;
+	atomic_store_explicit(&hp->state->watched, watched, memory_order_relaxed);
+	odd_begin_anew(hp);
+	odd_look_again(hp->health);
+}

@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: MIT */
+/* Bad deploys of each kind under every strategy, and none at all for a hundred hours. */
+#include <stdio.h>
+#include <string.h>
+
+#include "checks.h"
+#include "deploy.h"
+#include "weir/balance/strategy.h"
+#include "weir/base/defs.h"
+
+static const unsigned statuses[] = {400, 401,          403,          404,           410,
+				    421, 429,          500,          501,           502,
+				    503, DEPLOY_EMPTY, DEPLOY_SMALL, DEPLOY_RESETS, DEPLOY_UNASKED};
+
+static const struct {
+	const char *name;
+	uint32_t clients;
+	double rate;
+} loads[] = {{"16 clients", 16, 0}, {"64 clients", 64, 0}, {"200/s", 0, 200}};
+
+static const char *kind_of(unsigned status)
+{
+	static char text[12];
+	snprintf(text, sizeof(text), "%u", status);
+	return status == DEPLOY_EMPTY   ? "empty"
+	       : status == DEPLOY_SMALL ? "small"
+	       : status == DEPLOY_HTML  ? "HTML"
+	       : status == DEPLOY_CODED ? "coded"
+	       : status                 ? text
+					: "reset";
+}
+
+/* At most 2 % of the answers after 5 s, named, and its share back within 2 s. */
+static bool check_deploy(const struct deploy *d, const char *load, bool shown)
+{
+	struct deployed o = deploy(d);
+	char where[64];
+	const char *name = d->weighted ? "weighted" : d->balance;
+	snprintf(where, sizeof(where), "%s, %s, %s", name, kind_of(d->status), load);
+	if (shown)
+		printf("%-14s %-6s %-10s %7.2f%% %7.2f s %7.2f s  %s\n", name, kind_of(d->status),
+		       load, o.share * 100, o.left_s, o.back_s, o.reason);
+	bool good = expect(o.share <= 0.02, "share of bad answers", where, o.share);
+	good &= expect(o.back_s >= 0 && o.back_s < 2, "seconds until it is back", where, o.back_s);
+	good &= expect(o.reason[0] != '\0', "named", where, 0);
+	return good;
+}
+
+static bool check_strategy(const char *balance, bool weighted, bool all)
+{
+	bool good = true;
+	for (size_t k = 0; k < ARRAY_LEN(statuses); k++)
+		for (size_t l = 0; l < ARRAY_LEN(loads); l++) {
+			/* in short one load each, by turns */
+			if (!all && l != k % ARRAY_LEN(loads))
+				continue;
+			struct deploy d = {.balance = balance,
+					   .weighted = weighted,
+					   .status = statuses[k],
+					   .clients = loads[l].clients,
+					   .rate = loads[l].rate,
+					   .fails_us = 500,
+					   .from_s = 3,
+					   .until_s = 11,
+					   .end_s = 14,
+					   .seed = k + 1};
+			good &= check_deploy(&d, loads[l].name, all);
+		}
+	return good;
+}
+
+static bool check_peace(const char *balance, enum deploy_clients who, double rate, double hours)
+{
+	static const char *const whos[] = {[DEPLOY_ANY] = "equal",
+					   [DEPLOY_ROUTES] = "uneven routes",
+					   [DEPLOY_KEYS] = "keys",
+					   [DEPLOY_PINS] = "pins",
+					   [DEPLOY_FAST] = "fast one"};
+	struct deploy d = {.balance = balance,
+			   .status = DEPLOY_NOTHING,
+			   .who = who,
+			   .rate = rate,
+			   .end_s = hours * 3600,
+			   .seed = 5};
+	struct deployed o = deploy(&d);
+	printf("%-14s %-14s %3.0f/s %6.1f hours, %9llu requests, false alarms: %u %s\n", balance,
+	       whos[who], rate, hours, (unsigned long long)o.n, o.ejections, o.event);
+	return expect(o.ejections == 0, "false alarms", balance, o.ejections);
+}
+
+/* Few requests: it takes some twenty bad answers, and time until they have come. */
+static bool check_rare(double rate, bool shown)
+{
+	bool good = true;
+	for (unsigned k = 0; k < ARRAY_LEN(statuses); k++) {
+		struct deploy d = {.balance = "auto",
+				   .status = statuses[k],
+				   .rate = rate,
+				   .fails_us = 500,
+				   .from_s = 300,
+				   .until_s = 300 + 600 / rate,
+				   .seed = k + 1};
+		d.end_s = d.until_s + 60 / rate; /* somebody asks once more */
+		struct deployed o = deploy(&d);
+		if (shown)
+			printf("%-14s %-6s %7.1f/s left after %5.1f s  %s\n", d.balance,
+			       kind_of(d.status), rate, o.left_s, o.reason);
+		good &= expect(o.reason[0] != '\0', "named", kind_of(d.status), rate);
+	}
+	return good;
+}
+
+/* All are deployed so, one after the other: nobody is left out for it. */
+static bool check_together(void)
+{
+	struct deploy d = {.balance = "round-robin",
+			   .status = 404,
+			   .clients = 16,
+			   .fails_us = 500,
+			   .all = true,
+			   .from_s = 3,
+			   .until_s = 20,
+			   .end_s = 20};
+	struct deployed o = deploy(&d);
+	printf("%-14s all within a second: ejected %u times; in the end: '%s'\n", d.balance,
+	       o.ejections, o.reason);
+	return expect(o.ejections <= 1 && !o.reason[0], "ejections", "all together", o.ejections);
+}
+
+/* Most answers are of a bad kind anyway: a bad deploy stands out all the same, and stays out. */
+static bool check_many_refused(bool shown)
+{
+	const struct deploy d = {.balance = "auto",
+				 .status = 404,
+				 .who = DEPLOY_MANY,
+				 .clients = 16,
+				 .fails_us = 500,
+				 .from_s = 3,
+				 .until_s = 11,
+				 .end_s = 14,
+				 .seed = 1};
+	struct deployed o = deploy(&d);
+	if (shown)
+		printf("%-14s %s\n", "many 401", o.reason);
+	/* to tell that it is well again takes more tries than elsewhere */
+	bool good = expect(o.share <= 0.02, "share of bad answers", "many 401", o.share);
+	good &= expect(o.reason[0] != '\0', "named", "many 401", 0);
+	return good;
+}
+
+/* At once, and otherwise, from its first answer on or in the midst of work: it does not draw what
+ * the others are for. */
+static bool check_drawn(const struct deploy *base, unsigned n_seeds, bool shown)
+{
+	struct deploy d = *base;
+	double most = 0, left = 0;
+	bool good = true;
+	for (d.seed = 1; d.seed <= n_seeds; d.seed++) {
+		struct deployed o = deploy(&d);
+		good &= expect(o.share <= 0.02, "share of others' requests", kind_of(d.status),
+			       o.share);
+		good &= expect(o.reason[0] != '\0', "named", kind_of(d.status), d.clients);
+		most = o.share > most ? o.share : most;
+		left = o.left_s > left ? o.left_s : left;
+	}
+	if (shown || !good)
+		printf("%-14s %-6s %2u clients %4.0f/s, from %.0f s on: %5.2f%% after 5 s, left "
+		       "after %.1f s, of %u the worst\n",
+		       d.balance, kind_of(d.status), d.clients, d.rate, d.from_s, most * 100, left,
+		       n_seeds);
+	return good;
+}
+
+bool deploy_check_drawn(unsigned n_seeds, bool all)
+{
+	static const unsigned drawing[] = {DEPLOY_HTML, DEPLOY_CODED, DEPLOY_UNASKED, 404};
+	static const struct {
+		uint32_t clients;
+		double rate;
+	} loads_of[] = {{8, 0}, {16, 0}, {64, 0}, {0, 200}, {0, 1000}};
+	bool good = true;
+	unsigned turn = 0;
+	for (size_t s = 0; strategies[s]; s++)
+		for (size_t k = 0; k < ARRAY_LEN(drawing); k++)
+			for (size_t l = 0; l < 2 * ARRAY_LEN(loads_of); l++) {
+				/* in short one in three, by turns */
+				if (strategies[s]->needs & NEEDS_KEY || (!all && turn++ % 3))
+					continue;
+				const struct deploy d = {.balance = strategies[s]->keyword,
+							 .status = drawing[k],
+							 .clients = loads_of[l / 2].clients,
+							 .rate = loads_of[l / 2].rate,
+							 .fails_us = 200,
+							 .from_s = l % 2 ? 3 : 0,
+							 .until_s = 15,
+							 .end_s = 18};
+				good &= check_drawn(&d, n_seeds, all);
+			}
+	return good;
+}
+
+bool deploy_check(bool all)
+{
+	bool good = check_together();
+	good &= check_many_refused(all);
+	good &= deploy_check_drawn(all ? 5 : 1, all);
+	for (double rate = 2; rate <= 12; rate += 10)
+		good &= check_rare(rate, all);
+	double hours = all ? 15 : 0.2; /* a strategy: a hundred together */
+	printf("\n%-14s %-6s %-10s %8s %9s %9s  why\n", "strategy", "answer", "load", "after 5 s",
+	       "left", "back");
+	for (size_t s = 0; strategies[s]; s++) {
+		if (strategies[s]->needs & NEEDS_KEY)
+			continue;
+		good &= check_strategy(strategies[s]->keyword, false, all);
+	}
+	good &= check_strategy("round-robin", true, all);
+	for (size_t s = 0; strategies[s]; s++)
+		for (double rate = 2; rate <= 30; rate += 28)
+			good &= check_peace(strategies[s]->keyword,
+					    strategies[s]->needs & NEEDS_KEY ? DEPLOY_KEYS
+									     : DEPLOY_ROUTES,
+					    rate, hours);
+	good &= check_peace("auto", DEPLOY_PINS, 30, hours);
+	good &= check_peace("auto", DEPLOY_FAST, 30, all ? 100 : hours);
+	good &= check_peace("round-robin", DEPLOY_FAST, 30, hours);
+	good &= check_peace("p2c", DEPLOY_FAST, 30, hours);
+	return good;
+}
