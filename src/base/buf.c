@@ -3,6 +3,7 @@
 #include "weir/base/buf.h"
 
 #include "weir/base/check.h"
+#include "weir/base/defs.h"
 
 /* Whole objects, so many of which fill a page of a slab; the largest besides its head. */
 #define WHOLE(size) ((size) - sizeof(struct buf))
@@ -69,8 +70,7 @@ void buf_take(struct buf *buf, size_t n)
 }
 
 /* Not where there is room as it is: that is nearly always, and takes no registers to be saved. */
-static __attribute__((noinline)) bool make_room(struct buf_pool *pool, struct buf **bufp,
-						size_t len)
+static NOINLINE bool make_room(struct buf_pool *pool, struct buf **bufp, size_t len)
 {
 	struct buf *buf = *bufp;
 	size_t have = buf ? buf->len : 0;

@@ -246,6 +246,15 @@ static void describe(struct filter_call *call, const struct conf_key_source *sou
 
 typedef uint64_t hash_fn(const void *data, size_t len);
 
+/* What it is to this limit, in whatever way it is written. */
+static struct view text_of(struct filter_call *call, const struct conf_key_source *source,
+			   char room[SOURCE_ROOM])
+{
+	return source->on == CONF_HASH_URI
+		   ? source_uri(call->msg, room)
+		   : source_text(source->on, source->name, call->client, call->msg, room);
+}
+
 /* `out` NULL: nobody will read who it is. */
 static inline uint64_t hash_key(struct filter_call *call, const struct conf_limit_key *key,
 				uint64_t salt, hash_fn *hash, struct str *out)
@@ -255,8 +264,7 @@ static inline uint64_t hash_key(struct filter_call *call, const struct conf_limi
 	parts[0] = salt;
 	for (size_t i = 0; i < key->n; i++) {
 		const struct conf_key_source *source = &key->rows[i];
-		struct view value =
-		    source_text(source->on, source->name, call->client, call->msg, room);
+		struct view value = text_of(call, source, room);
 		parts[1 + i] = value.len ? hash(value.ptr, value.len) : 0;
 		if (out)
 			describe(call, source, value, parts[1 + i], out);

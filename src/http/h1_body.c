@@ -10,6 +10,7 @@
  */
 #include "h1_head.h"
 
+#include "weir/base/defs.h"
 #include "weir/base/hex.h"
 
 /* h1_body.sub inside a size line: 0 to 16 is the number of digits so far. */
@@ -242,8 +243,8 @@ static enum h1_result read_endless(struct h1_body *body, const char *in, size_t 
 }
 
 /* Not in its caller, which saves no registers then where there is little to do. */
-static __attribute__((noinline)) enum h1_result
-read_pieces(struct h1_body *body, char *in, size_t len, struct h1_piece *piece, enum reject *why)
+static NOINLINE enum h1_result read_pieces(struct h1_body *body, char *in, size_t len,
+					   struct h1_piece *piece, enum reject *why)
 {
 	struct cursor cur = {.pos = in, .end = in + len, .data_end = in};
 	enum h1_result result = read_chunked(body, &cur, &piece->trailers, why);

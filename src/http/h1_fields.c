@@ -5,6 +5,7 @@
  */
 #include "h1_head.h"
 
+#include "weir/base/defs.h"
 #include "weir/base/parse.h"
 
 /* ---- lines ---- */
@@ -28,8 +29,7 @@ enum h1_result h1_line_end(struct h1_head *head, const char *line, const char *p
 }
 
 /* The token that began at `line` ended at `p`, but not with a colon. */
-static __attribute__((noinline, cold)) enum h1_result name_verdict(struct h1_head *head,
-								   const char *line, const char *p)
+static COLD enum h1_result name_verdict(struct h1_head *head, const char *line, const char *p)
 {
 	if (p < head->end && (*p == ' ' || *p == '\t') && (size_t)(p - line) <= head->line_bytes)
 		return h1_head_bad(head, p == line ? REJECT_OBS_FOLD : REJECT_SPACE_BEFORE_COLON);
@@ -89,8 +89,8 @@ static inline enum h1_result blank_line(struct h1_head *head, struct header *hdr
 }
 
 /* No name and a colon at `p`: something to refuse or to wait for. */
-static __attribute__((noinline)) enum h1_result no_field(struct h1_head *head, struct header *hdr,
-							 const char *line, const char *p)
+static NOINLINE enum h1_result no_field(struct h1_head *head, struct header *hdr, const char *line,
+					const char *p)
 {
 	hdr->name = VIEW_NONE;
 	if (p == line && p < head->end && *p == '\r')

@@ -149,7 +149,7 @@ static void drop_connection(struct message *msg, struct view value)
 		drop_named(msg, token);
 }
 
-static __attribute__((noinline)) void drop_hop(struct message *msg, uint64_t hop)
+static NOINLINE void drop_hop(struct message *msg, uint64_t hop)
 {
 	for (uint32_t i = 0; i < msg->n_headers; i++) {
 		struct header *hdr = &msg->headers[i];

@@ -7,6 +7,7 @@
 #include "reply.h"
 #include "values.h"
 
+#include "weir/base/defs.h"
 #include "weir/base/log.h"
 
 static const enum outcome outcomes[] = {
@@ -71,10 +72,8 @@ static enum filter_verdict ask(struct exchange *ex, unsigned id, struct filter_c
 }
 
 /* Apart from the usual way: the head has to be copied. */
-static __attribute__((noinline)) void wait_for(struct exchange *ex,
-					       const struct exchange_request *req, unsigned id,
-					       struct filter_call *call, struct span body,
-					       enum filter_verdict how)
+static NOINLINE void wait_for(struct exchange *ex, const struct exchange_request *req, unsigned id,
+			      struct filter_call *call, struct span body, enum filter_verdict how)
 {
 	enum err err = asking_hold(ex, req, body);
 	if (err)

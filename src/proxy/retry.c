@@ -13,6 +13,7 @@
 #include "trace.h"
 
 #include "weir/base/clock.h"
+#include "weir/base/defs.h"
 
 /* ---- the table ---- */
 
@@ -255,7 +256,7 @@ static void second_failed(struct exchange *ex, enum outcome outcome)
 }
 
 /* Apart from the usual end, which is short. */
-static __attribute__((noinline)) void failed(struct attempt *at, enum outcome outcome)
+static NOINLINE void failed(struct attempt *at, enum outcome outcome)
 {
 	struct exchange *ex = at->ex;
 	enum kind kind = kind_of(outcome);

@@ -92,3 +92,19 @@ struct view source_text(enum conf_hash_on on, struct view name, const struct add
 	}
 	return VIEW_NONE;
 }
+
+struct view source_uri(const struct message *msg, char room[SOURCE_ROOM])
+{
+	struct view path, query;
+	target_split(msg->path, &path, &query);
+	if (path_is_normal(path) && view_chr(query, '%') < 0 && view_chr(query, '+') < 0)
+		return query.len ? msg->path : path;
+	if (msg->path.len > SOURCE_ROOM)
+		return VIEW_NONE;
+	struct view normal = path_normalise(path, room);
+	if (!query.len || normal.ptr != room)
+		return normal;
+	size_t len = normal.len;
+	room[len++] = '?';
+	return view_of(room, len + argument_decode(query, room + len).len);
+}

@@ -93,6 +93,9 @@ def test_keys_are_counted_apart(weir, app, key, same, other):
     ("path", ["/login", "//login", "/x/../login", "/%6cogin", "/./login"]),
     ("query:user", ["/?user=a b".replace(" ", "+"), "/?user=a%20b", "/?us%65r=%61%20b",
                     "/?x=1&user=a+b", "/?user=%61+b"]),
+    ("uri", ["/login?a=b c".replace(" ", "+"), "//login?a=b%20c", "/%6cogin?%61=b+c",
+             "/x/../login?a=%62+c", "/login?a=b%20c"]),
+    ("uri", ["/login", "/login?", "/logi%6e", "/./login?", "//login"]),
     ("path", ["/login" + "/." * n for n in (1100, 1200, 1300, 1400, 1500)]),
 ])
 def test_another_spelling_is_not_another_client(weir, app, key, targets):

@@ -19,6 +19,8 @@
 #define PRINTF_LIKE(fmt_idx, first_idx) __attribute__((format(printf, fmt_idx, first_idx)))
 #define CACHE_ALIGNED __attribute__((aligned(WEIR_CACHE_LINE)))
 #define UNUSED __attribute__((unused))
+#define NOINLINE __attribute__((noinline))   /* what is rare keeps its registers to itself */
+#define COLD __attribute__((noinline, cold)) /* an error's way */
 
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 

@@ -24,4 +24,8 @@
 struct view source_text(enum conf_hash_on on, struct view name, const struct addr *peer,
 			struct message *msg, char room[SOURCE_ROOM]);
 
+/* Path and query where another spelling is to be the same: decoded, as query and path are.  A
+ * strategy hashes them as they were sent, as other balancers do. */
+struct view source_uri(const struct message *msg, char room[SOURCE_ROOM]);
+
 #endif
