@@ -75,12 +75,19 @@ static void set_alone(struct limits *l, bool alone)
 	l->alone = alone;
 }
 
-static bool take_one(const struct quota_report *report, redisReply *const *numbers, bool late,
+static bool is_answer(const redisReply *reply, size_t n)
+{
+	if (!reply || reply->type != REDIS_REPLY_ARRAY || reply->elements != n)
+		return false;
+	for (size_t i = 0; i < n; i++)
+		if (reply->element[i]->type != REDIS_REPLY_INTEGER)
+			return false;
+	return true;
+}
+
+static void take_one(const struct quota_report *report, redisReply *const *numbers, bool late,
 		     uint64_t now_us)
 {
-	for (int i = 0; i < NUMBERS_BACK; i++)
-		if (numbers[i]->type != REDIS_REPLY_INTEGER)
-			return false;
 	struct quota_answer answer = {.ahead_us = (double)numbers[0]->integer,
 				      .demand = (double)numbers[1]->integer / 1000,
 				      .lease_us = (double)numbers[2]->integer};
@@ -88,7 +95,6 @@ static bool take_one(const struct quota_report *report, redisReply *const *numbe
 		quota_answer_late(report, &answer);
 	else
 		quota_answer(report, &answer, now_us);
-	return true;
 }
 
 static void on_answer(void *arg, const redisReply *reply)
@@ -97,7 +103,7 @@ static void on_answer(void *arg, const redisReply *reply)
 	size_t n = batch->n;
 	uint64_t now_us = clock_us();
 	batch->n = 0;
-	if (!reply || reply->type != REDIS_REPLY_ARRAY || reply->elements != NUMBERS_BACK * n) {
+	if (!is_answer(reply, NUMBERS_BACK * n)) {
 		set_alone(batch->of, true);
 		quota_alone(batch->of->n_nodes, now_us);
 		return;
@@ -107,8 +113,7 @@ static void on_answer(void *arg, const redisReply *reply)
 	if (!late)
 		set_alone(batch->of, false);
 	for (size_t i = 0; i < n; i++)
-		if (!take_one(&batch->rows[i], &reply->element[NUMBERS_BACK * i], late, now_us))
-			return;
+		take_one(&batch->rows[i], &reply->element[NUMBERS_BACK * i], late, now_us);
 }
 
 /* ---- questions ---- */
@@ -212,6 +217,7 @@ static size_t tell_all(struct limits *l, uint64_t now_us)
 		go_alone(l, now_us);
 		return 0;
 	}
+	quota_together();
 	for (size_t i = 0; i < LIMITS_BATCHES; i++) {
 		if (l->batches[i].n)
 			continue;

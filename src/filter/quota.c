@@ -49,6 +49,7 @@ struct quota {
 	double lease_us;  /* what others leave to it */
 	uint64_t woke_us; /* used again after a silence */
 	double took_us;   /* from its use to an answer; high ones are remembered for a while */
+	bool asked;       /* a report waits for its answer */
 	bool awake;       /* used since it was silent */
 	bool alone;       /* nobody has answered since */
 } CACHE_ALIGNED;
@@ -192,7 +193,7 @@ static void give_back(size_t at)
 	atomic_store_explicit(&quota->part, 0, memory_order_relaxed);
 	quota->heard_us = quota->busy_us = quota->took_us = 0;
 	quota->ahead_us = quota->demand = quota->lease_us = 0;
-	quota->alone = quota->awake = false;
+	quota->alone = quota->awake = quota->asked = false;
 	atomic_fetch_and_explicit(&table.used[at / 64], ~(UINT64_C(1) << at % 64),
 				  memory_order_relaxed);
 	atomic_store_explicit(&quota->key, 0, memory_order_release);
@@ -271,6 +272,7 @@ static struct quota_report report_of(struct quota *quota, uint64_t now_us)
 		r.ahead_us = (double)ahead / GCRA_UNITS_PER_US;
 		r.used_us = r.lag_us = 0; /* it is in ahead_us */
 	}
+	quota->asked = true;
 	quota->lease_us = 0;
 	remember_demand(quota, r.demand, now_us);
 	r.all_us = quota->demand;
@@ -304,7 +306,8 @@ static bool is_busy(size_t at, uint64_t now_us)
 
 bool quota_collect_one(struct quota *quota, struct quota_report *out, uint64_t now_us)
 {
-	if (!is_busy((size_t)(quota - table.slots), now_us))
+	/* what is let through meanwhile would be in the next report and not in the answer */
+	if (quota->asked || !is_busy((size_t)(quota - table.slots), now_us))
 		return false;
 	*out = report_of(quota, now_us);
 	return true;
@@ -375,8 +378,10 @@ static double lease_of(const struct quota_report *report, const struct quota_ans
 void quota_answer_late(const struct quota_report *report, const struct quota_answer *answer)
 {
 	struct quota *quota = quota_of(report);
-	if (quota)
-		quota->lease_us += lease_of(report, answer);
+	if (!quota)
+		return;
+	quota->asked = false;
+	quota->lease_us += lease_of(report, answer);
 }
 
 /* The node's own count, so that it lets through what it was lent, less what came meanwhile. */
@@ -395,7 +400,6 @@ void quota_answer(const struct quota_report *report, const struct quota_answer *
 		  uint64_t now_us)
 {
 	struct quota *quota = quota_of(report);
-	atomic_store_explicit(&table.alone, false, memory_order_relaxed);
 	if (!quota)
 		return;
 	note_delay(quota, report, now_us);
@@ -420,11 +424,16 @@ void quota_alone(unsigned n_nodes, uint64_t now_us)
 				(void)report_of(quota, now_us);
 			}
 			quota->alone = true;
-			quota->awake = false;
+			quota->awake = quota->asked = false;
 			quota->lease_us = 0;
 			atomic_store_explicit(&quota->part, 0, memory_order_relaxed);
 		}
 	}
+}
+
+void quota_together(void)
+{
+	atomic_store_explicit(&table.alone, false, memory_order_relaxed);
 }
 
 void quota_set_nodes(unsigned n_nodes)

@@ -77,7 +77,9 @@ void quota_answer_late(const struct quota_report *report, const struct quota_ans
 /* Nobody answers, or for the first time: a part of 1/n of everything, and what was used is
  * paid for by the time that passes. */
 void quota_alone(unsigned n_nodes, uint64_t now_us);
-/* The part of what is asked for the first time. */
+/* There is somebody who answers: a key that wakes has little until he does. */
+void quota_together(void);
+/* What 1/n is. */
 void quota_set_nodes(unsigned n_nodes);
 /* The mail is sent there when a key that was silent is used, once until quota_collect.  Before
  * there are workers, or by the thread of this loop. */

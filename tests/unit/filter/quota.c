@@ -146,6 +146,7 @@ static struct sums run(const struct world *w)
 	cr_assert(gcra_table_ready(1000) && quota_table_ready());
 	rng_init(&rng, w->seed);
 	quota_set_nodes(NODES);
+	quota_together();
 	for (int i = 0; i < NODES; i++) {
 		uint64_t name[2] = {++n_worlds, (uint64_t)i};
 		keys[i] = gcra_hash(name, sizeof(name));
@@ -177,6 +178,7 @@ static struct sums run(const struct world *w)
 			struct quota *quota = quota_find(keys[i]);
 			hear(&talks[i], now);
 			if (!away) {
+				quota_together();
 				tell(&talks[i], &server, quota, w, &rng, now);
 			} else if (now >= talks[i].next) {
 				talks[i].next = now + 80 * MS + rng_below(&rng, 40000);
