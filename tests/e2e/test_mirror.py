@@ -391,14 +391,16 @@ def test_latency_is_compared_at_equal_level_and_not_before_there_is_enough(weir,
     assert latency["verdict"] == "not_enough_data" and latency["ratio"] is None
     assert "not said yet" in daemon.ctl("mirror", check=0).stdout
     with daemon.connect() as client:
-        def enough():
+        def told():
+            """On a busy machine 150 may leave it unclear: then more are asked."""
             assert client.ask().status == 200
             settled(daemon)
-            return mirror(daemon)["latency"]["verdict"] != "not_enough_data"
-        wait_for(enough, timeout=60)
+            latency = mirror(daemon)["latency"]
+            assert latency["verdict"] == "not_enough_data" or \
+                latency["equal"] >= latency["needed"] == 150
+            return latency["verdict"] == "slower"
+        wait_for(told, timeout=120)
     latency = mirror(daemon)["latency"]
-    assert latency["equal"] >= latency["needed"] == 150
-    assert latency["verdict"] == "slower", latency
     ratio = latency["ratio"]
     assert 1.05 < ratio["low"] <= ratio["value"] <= ratio["high"]
     for side in ("original", "copy"):
