@@ -37,7 +37,8 @@ const char *attempt_state_name(enum attempt_state state)
 /* Moves that make sense, as bits of the next state. */
 static const uint8_t moves[] = {
 #define TO(state) (1u << ATTEMPT_##state)
-    [ATTEMPT_IDLE] = TO(CONNECTING) | TO(SENDING) | TO(WAITING) | TO(OVER),
+    /* to itself: a kept connection refused what was to be sent at once */
+    [ATTEMPT_IDLE] = TO(IDLE) | TO(CONNECTING) | TO(SENDING) | TO(WAITING) | TO(OVER),
     [ATTEMPT_CONNECTING] = TO(IDLE) | TO(SENDING) | TO(WAITING) | TO(OVER),
     [ATTEMPT_SENDING] = TO(IDLE) | TO(WAITING) | TO(RECEIVING) | TO(OVER),
     [ATTEMPT_WAITING] = TO(IDLE) | TO(RECEIVING) | TO(OVER),

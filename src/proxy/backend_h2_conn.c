@@ -90,6 +90,14 @@ bool h2_conn_is_barren(const struct h2_conn *conn)
 	return conn->state == H2_CONN_OPEN && h2_client_max_streams(conn->session) == 0;
 }
 
+/* The kernel refused what was to be written last, as it does after a reset: who is in it has not
+ * left.  Of records of TLS the first ones may have. */
+static void took_nothing(struct h2_conn *conn)
+{
+	if (conn->up->stream.transport == &transport_plain)
+		conn->queued_id = conn->gone_id;
+}
+
 /* What the session has to say goes to the kernel, as far as that takes it. */
 void h2_conn_flush(struct h2_conn *conn)
 {
@@ -102,6 +110,7 @@ void h2_conn_flush(struct h2_conn *conn)
 		conn->queued_id = conn->asked_id;
 		conn->queued = (size_t)n;
 		if (n < 0 || stream_write(&conn->up->stream, h2->out, (size_t)n) == IO_ERR) {
+			took_nothing(conn);
 			h2_conn_kill(conn);
 			return;
 		}

@@ -138,6 +138,18 @@ void peer_shut(struct peer *peer)
 		shutdown(peer->fd, SHUT_WR);
 }
 
+void peer_deafen(struct peer *peer)
+{
+	struct sockaddr_storage own = {0}, other = {0};
+	socklen_t len = sizeof(own), other_len = sizeof(other);
+	check(getsockname(peer->fd, (struct sockaddr *)&own, &len) == 0);
+	/* weir's side of it is one of ours */
+	for (int fd = 0; fd < 4096; fd++, other_len = sizeof(other))
+		if (getpeername(fd, (struct sockaddr *)&other, &other_len) == 0 &&
+		    other_len == len && memcmp(&own, &other, len) == 0)
+			shutdown(fd, SHUT_WR);
+}
+
 void peer_close(struct peer *peer)
 {
 	if (peer->fd >= 0)

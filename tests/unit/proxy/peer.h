@@ -82,6 +82,8 @@ void peer_say_body(struct peer *peer, struct view body, bool end);
 /* Ends our direction; closes. */
 void peer_shut(struct peer *peer);
 void peer_close(struct peer *peer);
+/* What weir sends next fails, and nothing is there to be read: as where a reset came just now. */
+void peer_deafen(struct peer *peer);
 /* HTTP/2: reads no more, but its windows are so wide that weir writes on. */
 void peer_stall(struct peer *peer);
 

@@ -75,6 +75,8 @@ static void act(struct script *s, struct view name, struct words *w)
 		peer_shut(peer);
 	} else if (place && view_eq(verb, VIEW("stalls"))) {
 		peer_stall(peer);
+	} else if (place && view_eq(verb, VIEW("deafens"))) {
+		peer_deafen(peer);
 	} else if (view_eq(verb, VIEW("closes"))) {
 		peer_close(peer);
 	} else if (view_eq(verb, VIEW(">"))) {

@@ -26,6 +26,7 @@
  *   client is gone         b1 is gone            either, or a stream was reset
  *   client shuts           b1 shuts              ends its direction
  *   client closes          b1 closes             at once, read or not
+ *   b1 deafens                                   what is sent to it next fails, as after a reset
  *   b1 stalls                                    reads no more, with windows that are wide: h2 only
  *   b1 refuses             b1 listens            connections from now on
  *   at once                                      weir gets no turn until something is heard
