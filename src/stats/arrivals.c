@@ -8,7 +8,7 @@
 #define CV2_MAX 4    /* of few that come, more is chance */
 #define CLOSED_S 40  /* it takes so many seconds to tell that clients wait */
 #define CLOSED_MIN 3 /* in flight */
-#define CLOSED_LESS 0.4
+#define CLOSED_LESS 0.3
 
 static void open_block(struct scaling *s)
 {
@@ -96,26 +96,33 @@ static double cv2_of_arrivals(const struct steps *steps)
 }
 
 /*
- * Standard deviation of the rate of seconds by its mean, beyond what is chance; the largest
- * tenth of the squares may be jumps of the load.  What is left of chi-squared with one
- * degree has a mean of 0.623.
+ * The variance of seconds by their mean; the largest tenth of the squares may be jumps of the
+ * load.  What is left of chi-squared with one degree has a mean of 0.623.
  */
-static double bursts_of(const struct steps *steps)
+static double dispersion_of(const struct steps *steps)
 {
 	unsigned kept = steps->n * 9 / 10;
 	double sum = 0;
 	for (unsigned i = 0; i < kept; i++)
 		sum += steps->squares[i];
-	double dispersion = kept ? sum / kept / 0.623 : 0;
+	return kept ? sum / kept / 0.623 : 0;
+}
+
+/* Standard deviation of the rate of seconds by its mean, beyond what is chance. */
+static double bursts_of(const struct steps *steps)
+{
+	double dispersion = dispersion_of(steps);
 	return dispersion > 1.5 ? sqrt((dispersion - 1) / steps->rate) : 0;
 }
 
 /*
  * Does who asks wait for the answer before he asks again?  Then as many are in flight at all
- * times, while with any other arrivals the number of a second later differs by chance: by a
- * variance of twice the mean, or less where requests outlive the second.
+ * times, although arrivals vary, which follow what is done; while with any other arrivals the
+ * number of a second later differs by chance: by a variance of twice the mean, or less where
+ * requests outlive the second, and less the more evenly they come.  What is paced has about as
+ * many in flight, too, but then arrivals do not vary either.
  */
-static bool is_closed(const struct scaling *s)
+static bool is_closed(const struct scaling *s, const struct steps *steps)
 {
 	unsigned n = s->n_counts < SCALING_SECONDS ? s->n_counts : SCALING_SECONDS;
 	double sum = 0, squares = 0, came = 0;
@@ -130,7 +137,7 @@ static bool is_closed(const struct scaling *s)
 	double seconds = s->total_us / 1e6, in_flight = n ? came / n * seconds : 0;
 	if (n < CLOSED_S || in_flight < CLOSED_MIN)
 		return false;
-	double chance = 2 * in_flight * (1 - exp(-1 / seconds));
+	double chance = 2 * in_flight * (1 - exp(-1 / seconds)) * fmin(dispersion_of(steps), 1);
 	return (squares - sum * sum / n) / (n - 1) < CLOSED_LESS * chance;
 }
 
@@ -139,5 +146,5 @@ void scaling_look_arrivals(struct scaling *s)
 	struct steps steps = steps_of(s);
 	s->cv2_arrivals = cv2_of_arrivals(&steps);
 	s->bursts = bursts_of(&steps);
-	s->closed = is_closed(s);
+	s->closed = is_closed(s, &steps);
 }

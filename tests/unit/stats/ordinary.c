@@ -131,6 +131,43 @@ Test(ordinary, clients_that_wait_are_told_from_others)
 		}
 }
 
+/* What comes by the clock leaves as many in flight as clients that wait do. */
+Test(ordinary, what_is_paced_is_no_client_that_waits)
+{
+	static const enum sim_times times[] = {SIM_FIXED, SIM_BY_CV2, SIM_PARETO};
+	static const unsigned paced[] = {4, 16, 400};
+	for (uint64_t seed = SEEDS_FROM; seed <= SEEDS_TO; seed++)
+		for (unsigned i = 0; i < 9; i++) {
+			const struct sim_plan plan = {.backends = 4,
+						      .workers = 4,
+						      .service_us = 10000,
+						      .times = times[i % 3],
+						      .paced = paced[i / 3]};
+			struct sim *sim = sim_new(&plan, seed);
+			cr_assert(!after_minutes(sim, 800)->closed, "%u of %u", i, paced[i / 3]);
+			sim_free(sim);
+		}
+}
+
+/* Whatever their requests take. */
+Test(ordinary, clients_wait_for_what_takes_any_time)
+{
+	static const double cv2[] = {0.01, 0.1, 4};
+	static const unsigned clients[] = {5, 12, 40};
+	for (uint64_t seed = SEEDS_FROM; seed <= SEEDS_TO; seed++)
+		for (unsigned i = 0; i < 9; i++) {
+			const struct sim_plan plan = {.backends = 4,
+						      .workers = 4,
+						      .service_us = 10000,
+						      .cv2 = cv2[i % 3],
+						      .clients = clients[i / 3]};
+			struct sim *sim = sim_new(&plan, seed);
+			cr_assert(after_minutes(sim, 800)->closed, "%u clients, %u", clients[i / 3],
+				  i);
+			sim_free(sim);
+		}
+}
+
 Test(ordinary, more_clients_that_wait_are_no_open_load)
 {
 	static const unsigned clients[] = {2, 5, 8, 12, 20, 30, 25, 16, 10, 5, 14};

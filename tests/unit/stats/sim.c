@@ -326,6 +326,16 @@ static unsigned elsewhere(const struct sim *s, unsigned b)
 	return sum;
 }
 
+/* Until the next one: more even the more it is made of. */
+static double between(struct sim *s, double mean)
+{
+	unsigned parts = s->plan.paced ? s->plan.paced : 1;
+	double sum = 0;
+	for (unsigned i = 0; i < parts; i++)
+		sum += exponential(s, mean / parts);
+	return sum;
+}
+
 static void arrive_by_other(struct sim *s)
 {
 	struct job *job = take(s);
@@ -449,7 +459,7 @@ void sim_run(struct sim *s, double rate, unsigned seconds)
 {
 	double end = s->now_us + seconds * 1e6;
 	bool open = !s->plan.clients;
-	double arrival = open ? s->now_us + exponential(s, 1e6 / rate) : NEVER;
+	double arrival = open ? s->now_us + between(s, 1e6 / rate) : NEVER;
 	while (s->now_us < end) {
 		double event = s->n_heap ? s->heap[0]->at_us : NEVER;
 		unsigned b = next_at_once(s);
@@ -465,7 +475,7 @@ void sim_run(struct sim *s, double rate, unsigned seconds)
 			arrive_foreign(s);
 		} else if (next == arrival) {
 			arrive(s);
-			arrival += exponential(s, 1e6 / rate);
+			arrival += between(s, 1e6 / rate);
 		} else if (next == s->next_us[b]) {
 			finish_one_of(s, b);
 		} else {

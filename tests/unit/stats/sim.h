@@ -30,9 +30,10 @@ struct sim_plan {
 	double foreign; /* requests per second and backend of somebody else */
 	double
 	    other; /* so many of all come by another node, which says once a second what it sends */
-	unsigned clients;        /* closed: so many ask, one after the other; 0: open */
-	unsigned interval;       /* seconds between looks; 0: 10 */
-	double cv2;              /* squared coefficient of variation of the service time; 0: 1 */
+	unsigned paced;    /* times between arrivals are of so many exponential ones; 0: of one */
+	unsigned clients;  /* closed: so many ask, one after the other; 0: open */
+	unsigned interval; /* seconds between looks; 0: 10 */
+	double cv2;        /* squared coefficient of variation of the service time; 0: 1 */
 	double lam, sig, kap;    /* the universal law instead of workers, unless lam is 0 */
 	unsigned shared_workers; /* 0: no shared station */
 	double shared_us;
