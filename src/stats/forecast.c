@@ -25,21 +25,24 @@
 #define RUNS 8        /* at the first look; then some more at each, the oldest make room */
 #define RUNS_MORE 3
 #define EIGHT_OF_TEN 1.28   /* standard deviations */
-#define OF_RUNS 0.25        /* a run is shorter than the minutes that are meant, and varies more */
+#define OF_RUNS 0.2         /* a run is shorter than the minutes that are meant, and varies more */
 #define OF_APART 0.4        /* queues of their own are remembered longer than one of all together */
 #define RUN_REQUESTS 3000.0 /* of a run, about: what is seen today may be of more */
-#define OFF_MIN 0.03        /* no quantile of service times is surer */
-#define BUCKET 0.01         /* half of what a quantile of a histogram can be told apart by */
+#define OFF_MIN 0.014       /* no quantile of service times is surer */
+#define BUCKET 0.015        /* half of what a quantile of a histogram can be told apart by */
+#define LOAD_S 60.0         /* so long a load is known, and as long it is meant */
 #define MARGIN_LAW 0.25
-#define OFF_OTHERS 0.16 /* their levels are estimated: the model may be off by so much */
-#define OTHERS 0.05     /* share of what comes: fewer are not noticed */
-#define BURSTS 0.15     /* of the rate of seconds: less is carried by queues of a second */
-#define UNEVEN 4        /* squared variation of service times */
-#define UNEVEN_BUSY 1.7 /* where queues make more of it */
+#define OFF_OTHERS 0.06 /* their levels are estimated: the model may be off by so much */
+#define OFF_CAPACITY 0.03
+#define OTHERS_CURVE 0.8 /* then the curve counts for so much, and who was alone for the rest */
+#define OTHERS 0.05      /* share of what comes: fewer are not noticed */
+#define BURSTS 0.15      /* of the rate of seconds: less is carried by queues of a second */
+#define UNEVEN 1.7       /* squared variation of service times: queues make more of it */
 #define BUSY 0.8
-#define MUCH_MORE 1.2 /* load than was seen with them */
+#define MUCH_MORE 1.2 /* of what they take than was seen */
 #define ALIKE 0.2     /* loads that differ by less are one that swings */
-#define SWING_S 10    /* what is slower than that is no burst */
+#define SWING_SURE 2.5
+#define SWING_S 10 /* what is slower than that is no burst */
 
 struct answer {
 	double p50_us, p99_us;
@@ -102,11 +105,12 @@ static double rate_before(const struct scaling *s, unsigned age_s)
 static struct demand demand_of(const struct scaling *s)
 {
 	double sum = 0, squares = 0, n = 0;
-	double alike = fmax(ALIKE, 2.5 * s->bursts / sqrt(SWING_S)); /* of chance, with bursts */
+	double alike =
+	    fmax(ALIKE, 3 * s->bursts * sqrt(2.0 / SWING_S)); /* of chance, with bursts */
 	unsigned known = s->n_counts < SCALING_SECONDS ? s->n_counts : SCALING_SECONDS;
 	for (unsigned age = 0; age + SWING_S <= known; age += SWING_S) {
-		double rate = rate_before(s, age);
-		if (fabs(rate - s->rate) > alike * s->rate)
+		double rate = rate_before(s, age), mean = n > 0 ? sum / n : s->rate;
+		if (fabs(rate - mean) > alike * mean)
 			break;
 		sum += rate;
 		squares += rate * rate;
@@ -116,18 +120,11 @@ static struct demand demand_of(const struct scaling *s)
 		return (struct demand){s->rate, 0};
 	double mean = sum / n, variance = (squares - sum * mean) / (n - 1);
 	double chance = s->cv2_arrivals * mean / SWING_S;
-	return (struct demand){mean, sqrt(fmax(0, variance - chance)) / mean};
+	bool swings = variance > SWING_SURE * chance; /* six that lie apart by chance do not */
+	return (struct demand){mean, swings ? sqrt(variance - chance) / mean : 0};
 }
 
 /* ---- c workers ---- */
-
-static double gauss(struct rng *rng)
-{
-	double sum = -6;
-	for (int i = 0; i < 12; i++)
-		sum += (double)(rng_next(rng) >> 11) / 9007199254740992.0;
-	return sum;
-}
 
 /* Of the numbers of workers that fit, one. */
 static double draw_workers(struct scaling *s)
@@ -136,36 +133,47 @@ static double draw_workers(struct scaling *s)
 	return high > low ? low + rng_below(&s->rng, high - low + 1) : s->fit.workers.c;
 }
 
-static double capacity_of_one(const struct scaling *s)
+static bool has_others(const struct scaling *s)
 {
-	return s->fit.workers.c * s->fit.workers.per_worker;
+	return s->others_rate > OTHERS * s->rate;
 }
 
-/* The mean of few who were alone is less certain than what the whole curve says. */
+/*
+ * The mean of few who were alone is less certain than what the whole curve says.  With other
+ * nodes both are off, by opposite signs: some who seem to be alone met one of theirs, and the
+ * levels of the curve are estimated.  The truth is between them.
+ */
 static double stretch_of(const struct scaling *s)
 {
 	double mean = spread_mean(&s->service) / 1e6 * s->fit.workers.per_worker;
-	return mean > 0 ? fmin(fmax(1 / mean, 0.8), 1.25) : 1;
+	double stretch = mean > 0 ? fmin(fmax(1 / mean, 0.8), 1.25) : 1;
+	return has_others(s) ? pow(stretch, OTHERS_CURVE) : stretch;
+}
+
+static double capacity_of_one(const struct scaling *s)
+{
+	double each = s->fit.workers.per_worker, mean = spread_mean(&s->service);
+	if (has_others(s) && mean > 0)
+		each = 1e6 / (mean * stretch_of(s));
+	return s->fit.workers.c * each;
 }
 
 static void run_once(struct scaling *s, const struct scaling_input *in,
 		     const struct replay_times *times, const struct scaling_forecast *f,
 		     struct scaling_runs *runs)
 {
-	double unsure = fmin(sqrt(fmax(s->cv2_arrivals, 1) / fmax(s->rate * 30, 1)), 0.1);
 	struct replay_plan plan = {
 	    .backends = f->backends,
 	    .workers = draw_workers(s),
 	    .pooled = in->pooled,
 	    .elsewhere = s->rate > 0 ? fmin(s->others_rate / s->rate, 1) : 0,
-	    .rate = f->rate / 1e6 * (1 + unsure * gauss(&s->rng)),
-	    .cv2_arrivals = s->cv2_arrivals,
+	    .rate = f->rate / 1e6,
+	    .bursts = 0.9 * s->bursts, /* of two rates that take turns it says too much */
 	    .swing = demand_of(s).swing,
 	};
-	double off = sqrt(fmin(s->cv2_service, 20) / fmax(s->service.n, 1)) / 2;
-	double stretch = stretch_of(s) * exp(fmin(off, 0.2) * gauss(&s->rng));
-	struct replay_result r = replay(&plan, times, stretch, &s->rng);
+	struct replay_result r = replay(&plan, times, stretch_of(s), &s->rng);
 	runs->p50_us[runs->n % SCALING_RUNS] = r.p50_us;
+	runs->fall_us[runs->n % SCALING_RUNS] = r.fall_us;
 	runs->p99_us[runs->n++ % SCALING_RUNS] = r.p99_us;
 }
 
@@ -188,6 +196,18 @@ static struct spread_of_runs spread_of(const double *values, unsigned n)
 	return (struct spread_of_runs){sum / n, sqrt(fmax(squares / n - mean * mean, 0))};
 }
 
+/*
+ * The p99 of all runs together: tails of queues are exponential, and what is slow comes from
+ * few of the runs, so that the mean of what each says is too little.  About half of what they
+ * differ by is the load, which looks know a little differently.
+ */
+static double p99_of_all(const struct scaling_runs *runs)
+{
+	struct spread_of_runs p99 = spread_of(runs->p99_us, runs->n);
+	double sd = p99.mean * p99.sd, fall = spread_of(runs->fall_us, runs->n).mean;
+	return sd > 0 && isfinite(sd) ? p99.mean + sd * sd / 4 / fmax(fall, sd / 2) : p99.mean;
+}
+
 /* ---- intervals ---- */
 
 static double clamp(double x, double low, double high)
@@ -202,10 +222,27 @@ static struct scaling_range range_about(double mid, double sd, double margin)
 	return (struct scaling_range){mid / times, mid, mid * times};
 }
 
+/*
+ * What comes is known from a minute of it, and will differ in those that are meant; how much of
+ * it they can take is about as certain.  The logarithm of what that makes of a duration, of
+ * which `alone` would be without a queue: queues grow as 1 / (1 - utilisation) does.
+ */
+static double unsure_of_load(const struct scaling *s, const struct scaling_forecast *f,
+			     double alone, double us)
+{
+	double by_chance = fmax(s->cv2_arrivals, 1) / fmax(f->rate * LOAD_S, 1);
+	double load = hypot(sqrt(by_chance), s->bursts / sqrt(LOAD_S));
+	load = hypot(load, has_others(s) ? OFF_CAPACITY : 0);
+	double left = fmax(1 - f->utilisation, 1 - OVERLOAD), queued = clamp(1 - alone / us, 0, 1);
+	return queued * load * f->utilisation / left;
+}
+
 /* One quantile: what is seen of it now, and what was said that it would be. */
 struct seen {
 	double q, now_us, unsure, of_runs;
 	const double *today, *runs;
+	const struct scaling_runs *all;
+	const struct scaling_forecast *of;
 };
 
 /*
@@ -218,6 +255,10 @@ static struct scaling_range range_of_runs(const struct scaling *s, const struct 
 	double low, high, share = 0, by = 0;
 	struct spread_of_runs then = spread_of(seen->runs, n);
 	struct spread_of_runs today = spread_of(seen->today, s->runs_today.n);
+	if (seen->q > 0.9) {
+		then.mean = p99_of_all(seen->all);
+		today.mean = p99_of_all(&s->runs_today);
+	}
 	spread_interval(&s->service, seen->q, &low, &high);
 	double off = fmax(low > 0 ? log(high / low) / 4 : 0, seen->unsure);
 	today.sd *= sqrt(RUN_REQUESTS / fmax(s->now.n, RUN_REQUESTS));
@@ -225,7 +266,8 @@ static struct scaling_range range_of_runs(const struct scaling *s, const struct 
 		share = off * off / (off * off + today.sd * today.sd);
 		by = share * clamp(log(seen->now_us / today.mean), -M_LN2, M_LN2);
 	}
-	double sd = hypot(seen->of_runs * then.sd, sqrt(1 - share) * off);
+	double load = unsure_of_load(s, seen->of, spread_quantile(&s->service, seen->q), then.mean);
+	double sd = hypot(hypot(seen->of_runs * then.sd, load), sqrt(1 - share) * off);
 	if (seen->unsure > OFF_MIN) /* what is not known of others differs by what they do */
 		sd = hypot(sd, by / 2);
 	return range_about(then.mean * exp(by), sd, margin);
@@ -252,6 +294,9 @@ static const char *refusal_of(const struct scaling *s, const struct scaling_inpu
 		       "before he asks again, and what he would ask of others is not known";
 	if (s->fit.refusal)
 		return s->fit.refusal;
+	if (s->fit.model == FIT_USL && has_others(s))
+		return "what other nodes have in flight is estimated, and no number of workers "
+		       "explains what is seen";
 	if (s->alone.n < SCALING_SAMPLES || s->now.n < SCALING_SAMPLES)
 		return "too few requests";
 	if (scaling_is_shared(s))
@@ -292,8 +337,8 @@ static const char *refusal_of_worlds(const struct scaling *s, const struct scali
 	if (s->bursts > BURSTS && f->utilisation * (1 + s->bursts) > OVERLOAD)
 		return "the load comes in bursts that are more than they would take, and how long "
 		       "these last is not known";
-	double uneven = f->utilisation > BUSY ? UNEVEN_BUSY : UNEVEN;
-	if (s->cv2_service > uneven && f->rate > MUCH_MORE * s->rate)
+	if (s->cv2_service > UNEVEN && f->utilisation > BUSY &&
+	    f->utilisation > MUCH_MORE * s->today.utilisation)
 		return "some requests take so much longer than most that what more load does to "
 		       "the others is not known";
 	return NULL;
@@ -363,14 +408,15 @@ static void give_intervals(const struct scaling *s, bool pooled, struct scaling_
 			   const struct scaling_runs *runs)
 {
 	const struct scaling_forecast *now = &s->today;
-	bool bursts = s->bursts > BURSTS, others = s->others_rate > OTHERS * s->rate;
+	bool bursts = s->bursts > BURSTS, others = has_others(s);
 	/* what bursts do today more or fewer backends would not do as much */
 	bool known = !now->saturated && !bursts && s->now.n >= FORECAST_P99_SAMPLES;
-	double margin = fmax(f->utilisation - HEAVY, 0) + (bursts ? s->bursts / 4 : 0);
+	double margin = fmax(f->utilisation - HEAVY, 0) + (bursts ? s->bursts / 2 : 0);
 	double unsure = others ? OFF_OTHERS : OFF_MIN, of_runs = pooled ? OF_RUNS : OF_APART;
-	struct seen p50 = {0.5, s->now.p50_us, unsure, of_runs, s->runs_today.p50_us, runs->p50_us};
-	struct seen p99 = {0.99,    s->now_p99_us,        unsure,
-			   of_runs, s->runs_today.p99_us, runs->p99_us};
+	struct seen p50 = {0.5,          s->now.p50_us, unsure, of_runs, s->runs_today.p50_us,
+			   runs->p50_us, runs,          f};
+	struct seen p99 = {0.99,         s->now_p99_us, unsure, of_runs, s->runs_today.p99_us,
+			   runs->p99_us, runs,          f};
 	if (s->fit.model == FIT_WORKERS) {
 		f->p50_us = range_of_runs(s, &p50, runs->n, known, margin);
 		f->p99_us = range_of_runs(s, &p99, runs->n, known, margin);

@@ -5,7 +5,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#define REQUESTS_MIN 1500
+#define REQUESTS_MIN 3000
 #define REQUESTS_MAX 4500
 #define MEMORIES 12     /* a run is so many times as long as a queue is remembered */
 #define BACKENDS_MAX 16 /* more behave as so many do at the same load of each */
@@ -118,20 +118,17 @@ static double serve(struct pool_run *p, unsigned b, unsigned node, double now_us
 	return end;
 }
 
-/* Bursts: the rate of each second is drawn, so that counts vary as they were seen to. */
+/* Bursts: each second is busy or quiet by chance, so that counts vary as they were seen to. */
 struct arrivals {
-	double rate, vary, now_us, until_us, factor;
+	double rate, bursts, now_us, until_us, factor;
 	double swing, angle, step; /* once up and down in a run */
 };
 
 static double next_arrival(struct arrivals *a, struct rng *rng)
 {
-	if (a->vary > 0 && a->now_us >= a->until_us) {
-		/* uneven halves with that variance: few busy seconds, many quiet ones */
-		double p = 1 / (1 + a->vary);
-		a->factor = uniform(rng) < 0.5 ? 1 - sqrt(fmin(a->vary, 0.8))
-					       : 1 + sqrt(fmin(a->vary, 0.8));
-		a->until_us = a->now_us + 1e6 * (0.5 + p);
+	if (a->bursts > 0 && a->now_us >= a->until_us) {
+		a->factor = uniform(rng) < 0.5 ? 1 - a->bursts : 1 + a->bursts;
+		a->until_us = a->now_us + 1e6;
 	}
 	double rate = a->rate * a->factor;
 	if (a->swing > 0) {
@@ -175,14 +172,13 @@ static unsigned requests_of(const struct replay_plan *plan, const struct replay_
 struct replay_result replay(const struct replay_plan *plan, const struct replay_times *times,
 			    double stretch, struct rng *rng)
 {
-	static const struct replay_result none = {INFINITY, INFINITY};
+	static const struct replay_result none = {INFINITY, INFINITY, INFINITY};
 	double n = plan->pooled ? fmin(plan->backends, BACKENDS_MAX) : 1;
 	struct took took = {.all = requests_of(plan, times, stretch)};
 	unsigned warm_up = took.all / 3;
 	struct arrivals arrivals = {.rate = plan->rate * n / plan->backends, .factor = 1};
 	struct pool_run run = {.n = (unsigned)n, .c = (unsigned)fmin(plan->workers, 1024)};
-	double per_second = arrivals.rate * 1e6;
-	arrivals.vary = plan->cv2_arrivals > 1.3 ? (plan->cv2_arrivals - 1) / per_second : 0;
+	arrivals.bursts = fmin(plan->bursts, 0.9);
 	arrivals.swing = fmin(M_SQRT2 * plan->swing, 0.9);
 	arrivals.step = 2 * M_PI / took.all;
 	arrivals.angle = 2 * M_PI * uniform(rng);
@@ -204,5 +200,7 @@ struct replay_result replay(const struct replay_plan *plan, const struct replay_
 			took.n[hist_index((uint64_t)(end - now))]++;
 	}
 	free(run.free_us);
-	return (struct replay_result){quantile(&took, 0.5), quantile(&took, 0.99)};
+	double p99 = quantile(&took, 0.99);
+	return (struct replay_result){quantile(&took, 0.5), p99,
+				      (p99 - quantile(&took, 0.97)) / log(3)};
 }

@@ -18,11 +18,12 @@ struct replay_plan {
 	double elsewhere;         /* so many come by another node, which sees its own only */
 	double rate;              /* per microsecond, of the pool */
 	double swing;             /* of the rate, slowly: standard deviation by mean */
-	double cv2_arrivals;      /* of counts a second; 1: Poisson */
+	double bursts;            /* of the rate of seconds: the same, beyond chance */
 };
 
 struct replay_result {
 	double p50_us, p99_us;
+	double fall_us; /* of the tail there: what is rarer by a factor e takes so much longer */
 };
 
 /* Service times to draw from. */

@@ -11,6 +11,7 @@
 #define CURVE_MEMORY_S 600.0
 #define WANTED 400 /* samples of S: a shorter span with so many is preferred */
 #define WANTED_P99 1000
+#define WANTED_AHEAD 4000 /* for forecasts: a p99 of fewer is off by more than what is forecast */
 #define MET_MEMORY_S 300.0
 #define ONE_MORE_MIN 100
 #define ONE_MORE_COSTS 1.3
@@ -329,7 +330,6 @@ static void look_alone(struct scaling *s, const struct scaling_input *in)
 	double met = doubtful_share(s);
 	side_of_spread(&s->service, &s->alone);
 	doubt(&s->alone, &s->service, met);
-	s->cv2_service = spread_cv2(&s->service);
 	s->alone_us = s->service.n >= SCALING_SAMPLES / 4 ? spread_mean(&s->service) : 0;
 	for (size_t i = 0; i < in->n; i++) {
 		struct scaling_part *part = in->members[i].part;
@@ -340,6 +340,9 @@ static void look_alone(struct scaling *s, const struct scaling_input *in)
 		side_of_spread(&own, &part->alone);
 		doubt(&part->alone, &own, met);
 	}
+	/* where something is shared nothing is forecast */
+	recents_pick(s->recent_alone, RECENT_ALONE, WANTED_AHEAD, &s->service);
+	s->cv2_service = spread_cv2(&s->service);
 }
 
 /* ---- latency now ---- */

@@ -254,7 +254,7 @@ struct scaling_forecast {
 /* Quantiles of simulated minutes. */
 #define SCALING_RUNS 24
 struct scaling_runs {
-	double p50_us[SCALING_RUNS], p99_us[SCALING_RUNS];
+	double p50_us[SCALING_RUNS], p99_us[SCALING_RUNS], fall_us[SCALING_RUNS];
 	unsigned n; /* ever */
 };
 
