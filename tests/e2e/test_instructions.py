@@ -176,7 +176,7 @@ class Asker:
     """Asks over one connection: bytes over HTTP/1, fields over HTTP/2."""
 
     def __init__(self, daemon, req):
-        self.h2 = h2wire.H2(daemon.port) if isinstance(req, list) else None
+        self.h2 = h2wire.H2(daemon.port, windows=False) if isinstance(req, list) else None
         self.client = self.h2 or daemon.connect()
         self.req = req
         self.stream = 1
