@@ -29,7 +29,8 @@ collect_ignore = [] if os.environ.get("WEIR_CHAOS") else CHAOS
 
 # files that take a minute or more: they begin first, for a worker has a file to itself
 LONG = ("acme", "instructions", "acme_nodes", "acme_restarts", "verdict_nodes", "fleet", "acme_peers",
-        "proxy_basic", "health", "acme_faults", "status_auth", "resilience", "odd", "scale_out", "state")
+        "proxy_basic", "health", "acme_faults", "status_auth", "resilience", "odd", "scale_out", "state",
+        "hostile_sources", "shared_limits")
 FILE_SIZES = (0, 1, 1000, 65535, 65536, 65537, 1 << 20, 64 << 20)
 
 
