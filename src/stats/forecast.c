@@ -32,12 +32,12 @@
 #define BUCKET 0.015        /* half of what a quantile of a histogram can be told apart by */
 #define LOAD_S 60.0         /* so long a load is known, and as long it is meant */
 #define MARGIN_LAW 0.25
-#define OFF_OTHERS 0.06 /* their levels are estimated: the model may be off by so much */
-#define OFF_CAPACITY 0.03
-#define OTHERS_CURVE 0.8 /* then the curve counts for so much, and who was alone for the rest */
-#define OTHERS 0.05      /* share of what comes: fewer are not noticed */
-#define BURSTS 0.15      /* of the rate of seconds: less is carried by queues of a second */
-#define UNEVEN 1.7       /* squared variation of service times: queues make more of it */
+#define OFF_OTHERS 0.06   /* their levels are estimated: the model may be off by so much */
+#define OFF_CAPACITY 0.05 /* and what they can take by so much */
+#define OTHERS_CURVE 0.8  /* then the curve counts for so much, and who was alone for the rest */
+#define OTHERS 0.05       /* share of what comes: fewer are not noticed */
+#define BURSTS 0.15       /* of the rate of seconds: less is carried by queues of a second */
+#define UNEVEN 1.7        /* squared variation of service times: queues make more of it */
 #define BUSY 0.8
 #define MUCH_MORE 1.2 /* of what they take than was seen */
 #define ALIKE 0.2     /* loads that differ by less are one that swings */
@@ -218,7 +218,7 @@ static double clamp(double x, double low, double high)
 /* Eight of ten are in it that differ by so much. */
 static struct scaling_range range_about(double mid, double sd, double margin)
 {
-	double times = exp(EIGHT_OF_TEN * sd) * (1 + BUCKET + margin);
+	double times = exp(EIGHT_OF_TEN * hypot(sd, BUCKET)) * (1 + margin);
 	return (struct scaling_range){mid / times, mid, mid * times};
 }
 
