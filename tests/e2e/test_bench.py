@@ -31,13 +31,13 @@ def tables_of(text):
 @pytest.mark.slow
 def test_bench_compares_prints_and_draws(tmp_path):
     out = tmp_path / "out"
-    done = run_script("bench.py", "--quick", "--rows", "small64,auth,gzip,resumed,h2m10,h2toh2,idle",
+    done = run_script("bench.py", "--quick", "--rows", "small64,auth,gzip,resumed,h2m10,idle",
                       "--peers", "weir,nginx,nghttpx", "--curves", "routes", "--out", str(out))
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads((out / "bench.json").read_text())
     assert set(found["versions"]) == {"weir", "nginx", "nghttpx"}
     peers = dict.fromkeys(("small64", "auth", "gzip", "resumed", "idle"), {"weir", "nginx"})
-    peers |= {"h2m10": {"weir", "nginx", "nghttpx"}, "h2toh2": {"weir", "nghttpx"}}
+    peers["h2m10"] = {"weir", "nginx", "nghttpx"}
     assert {name: set(row) for name, row in found["summary"].items()} == peers
     for name, row in found["summary"].items():
         key = "rss_bytes" if name == "idle" else "cpu_us"
@@ -45,7 +45,7 @@ def test_bench_compares_prints_and_draws(tmp_path):
             assert seen["bad"] == 0 and seen["requests"] > 0, (name, peer, seen)
             assert seen["low"] <= seen[key] <= seen["high"], (name, peer, seen)
             assert name == "idle" or seen["cpu_us"] > 0
-        if name not in ("idle", "h2toh2"):
+        if name != "idle":
             assert row["nginx"]["ratio"] == pytest.approx(row["weir"]["cpu_us"] / row["nginx"]["cpu_us"])
     left = {peer: seen["left"] for peer, seen in found["summary"]["gzip"].items()}
     assert left["weir"] == pytest.approx(left["nginx"], rel=0.01), "else it compares nothing"
@@ -53,7 +53,7 @@ def test_bench_compares_prints_and_draws(tmp_path):
         "weir": [1, 10], "nginx": [1, 10]}
     table = tables_of(done.stdout)
     assert table["CPU us, p99 us, or bytes"] == ["weir", "nginx", "nghttpx"]
-    assert len(table) == 8 and all(len(cells) == 3 for cells in table.values())
+    assert len(table) == 7 and all(len(cells) == 3 for cells in table.values())
     for name in ("bench", "curves"):
         root = ElementTree.parse(out / f"{name}.svg").getroot()
         assert root.findall(".//{http://www.w3.org/2000/svg}text")

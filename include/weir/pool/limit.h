@@ -27,6 +27,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "weir/base/defs.h"
 #include "weir/base/pack.h"
 #include "weir/stats/counter.h"
 #include "weir/stats/hist.h"
@@ -67,7 +68,7 @@ struct limit_local {
 	struct hist all, low; /* own what is in them */
 	struct counter drops;
 	_Atomic uint32_t peak; /* the worker raises it, the control thread takes it back to 0 */
-};
+} CACHE_ALIGNED;
 
 struct limiter;
 
