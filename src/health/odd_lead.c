@@ -8,6 +8,8 @@
  * a few times a second, for a while, and again from time to time: a good backend may lead
  * for ever.
  */
+#include <stdlib.h>
+
 #include "odd.h"
 
 /* As fast as this, at a difference that is one. */
@@ -23,57 +25,80 @@
 
 /* ---- who leads ---- */
 
-static bool is_ahead(const struct health_target *t, unsigned span)
-{
-	struct odd_recent all = {0};
-	double weights = 0;
-	unsigned n = 0;
-	list_each (it, &t->pool->targets) {
-		const struct health_target *other = list_entry(it, struct health_target, link);
-		if (other == t || !odd_takes_part(other))
-			continue;
-		odd_add_recent(&all, &other->odd.recent[span]);
-		weights += other->weight;
-		n++;
-	}
-	return n > 1 && odd_is_ahead(t->odd.recent[span].n, all.n, t->weight / weights);
-}
+/* All that take part, looked at once: of each one all others would be too many looks. */
+struct crowd {
+	unsigned n;
+	double answers[ODD_SPANS], weights;
+	/* of whoever is faster more than half of the others take so long, two at least; 0: too few
+	 */
+	uint64_t most_us;
+};
 
 static uint64_t took_us(const struct health_target *t)
 {
 	return atomic_load_explicit(&t->backend->newest_us, memory_order_relaxed);
 }
 
-/* Most of those of whom it is known take several times as long. */
-static bool is_faster(const struct health_target *t)
+static int by_time(const void *a, const void *b)
 {
-	const uint64_t own = took_us(t);
-	unsigned n = 0, slower = 0;
-	list_each (it, &t->pool->targets) {
-		const struct health_target *other = list_entry(it, struct health_target, link);
-		uint64_t us = took_us(other);
-		if (other == t || !odd_takes_part(other) || !us)
-			continue;
-		slower += us >= FASTER * own && us >= own + FASTER_US;
-		n++;
-	}
-	return own && slower > 1 && slower * 2 > n;
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+	return x < y ? -1 : x > y;
 }
 
-static bool leads(const struct health_target *t)
+static uint64_t median_of(uint64_t *times, size_t n)
+{
+	qsort(times, n, sizeof(*times), by_time);
+	return n > 2 ? times[n / 2] : 0;
+}
+
+static struct crowd crowd_of(const struct health_pool *hp)
+{
+	struct crowd crowd = {0};
+	struct arena *arena = arena_new();
+	uint64_t *times = arena_array(arena, hp->n_targets, sizeof(*times));
+	size_t n_times = 0;
+	list_each (it, &hp->targets) {
+		const struct health_target *t = list_entry(it, struct health_target, link);
+		uint64_t us = took_us(t);
+		if (!odd_takes_part(t))
+			continue;
+		for (unsigned s = 0; s < ODD_SPANS; s++)
+			crowd.answers[s] += t->odd.recent[s].n;
+		crowd.weights += t->weight;
+		crowd.n++;
+		if (us && n_times < hp->n_targets)
+			times[n_times++] = us;
+	}
+	crowd.most_us = median_of(times, n_times);
+	arena_free(arena);
+	return crowd;
+}
+
+static bool is_ahead(const struct health_target *t, const struct crowd *crowd)
 {
 	bool ahead = false;
-	for (unsigned s = 0; s < ODD_SPANS && !ahead; s++)
-		ahead = is_ahead(t, s);
-	return ahead || is_faster(t);
+	for (unsigned s = 0; s < ODD_SPANS && crowd->n > 2; s++) {
+		double own = t->odd.recent[s].n;
+		ahead |= odd_is_ahead(own, crowd->answers[s] - own,
+				      t->weight / (crowd->weights - t->weight));
+	}
+	return ahead;
+}
+
+/* Most of those of whom it is known take several times as long. */
+static bool is_faster(const struct health_target *t, const struct crowd *crowd)
+{
+	uint64_t own = took_us(t);
+	return own && crowd->most_us >= FASTER * own && crowd->most_us >= own + FASTER_US;
 }
 
 bool odd_find_leaders(struct health_pool *hp)
 {
+	const struct crowd crowd = crowd_of(hp);
 	bool any = false;
 	list_each (it, &hp->targets) {
 		struct health_target *t = list_entry(it, struct health_target, link);
-		t->odd.leads = odd_takes_part(t) && leads(t);
+		t->odd.leads = odd_takes_part(t) && (is_ahead(t, &crowd) || is_faster(t, &crowd));
 		any |= t->odd.leads;
 	}
 	return any;
