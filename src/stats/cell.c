@@ -123,6 +123,9 @@ uint32_t cell_take(unsigned n)
 	uint32_t id = pop(freed_of(n));
 	if (!id)
 		return carve(n);
+	/* who still reads it as what it was, and meets the zeroes or what follows, also sees that
+	 * it was given back (hist_add_line) */
+	atomic_thread_fence(memory_order_release);
 	zero(cell_at(id), n * CELL_BYTES / sizeof(uint64_t));
 	return id;
 }

@@ -7,7 +7,7 @@
  * or of a minute, and only its buckets in use: a second of a backend touches a
  * few dozen of the 704, so slots cost a tenth of full snapshots.
  *
- * The sum of the workers' counts is right modulo 2^31 although each of them
+ * The sum of the workers' counts is right modulo 2^30 although each of them
  * wraps, and so is our own u64 sum; their difference is what
  * came since the last fold.  No copy of the workers' last counts is needed.
  */

@@ -160,9 +160,10 @@ static inline uint32_t hist_lines(const struct hist *h)
 	return lines;
 }
 
+/* Acquire: where the cell of that number lies may be as new as the number. */
 static inline void hist_prefetch_line(const struct hist *h, uint32_t line)
 {
-	__builtin_prefetch(cell_at(atomic_load_explicit(&h->line[line], memory_order_relaxed)));
+	__builtin_prefetch(cell_at(atomic_load_explicit(&h->line[line], memory_order_acquire)));
 }
 
 /*

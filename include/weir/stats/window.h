@@ -58,7 +58,7 @@ void windows_free(struct windows *windows); /* NULL is fine */
  * Takes in what the workers recorded since the last call; call it once a
  * second.  sets[i] is worker i's set of this backend or NULL.  A set that was
  * given once must be given ever after, with its histograms never reset: the
- * counts are compared with those of the last call modulo 2^31.
+ * counts are compared with those of the last call modulo 2^30.
  */
 void windows_fold(struct windows *windows, const struct hist_set *const *sets, size_t n_sets,
 		  uint64_t now_us);
