@@ -12,18 +12,21 @@
 #define LARGE 60000
 #define ROUNDS 20000
 
+static struct loop loop = {.now_us = UINT64_C(1000000000)};
+static struct health health = {.loop = &loop};
 static struct health_pool hp;
 static struct backend backends[SMALL]; /* in a large pool they all are the first of them */
 
 static void begin(struct health_target *targets, uint32_t n)
 {
-	hp = (struct health_pool){.n_targets = n};
+	hp = (struct health_pool){.health = &health, .n_targets = n};
 	list_init(&hp.targets);
 	memset(targets, 0, n * sizeof(*targets));
 	memset(backends, 0, sizeof(backends));
 	for (uint32_t i = 0; i < n; i++) {
 		struct backend *b = &backends[n > SMALL ? 0 : i];
-		targets[i] = (struct health_target){.pool = &hp, .backend = b, .weight = 1};
+		targets[i] = (struct health_target){
+		    .health = &health, .pool = &hp, .backend = b, .weight = 1};
 		atomic_store(&b->state, BACKEND_up);
 		list_push_back(&hp.targets, &targets[i].link);
 	}
