@@ -287,7 +287,7 @@ static void look(struct health_pool *hp)
 	list_each (it, &hp->targets)
 		read_totals(list_entry(it, struct health_target, link), passed_us);
 	find_usual(hp);
-	if (odd_find_leaders(hp) | anybody_suspect(hp) | odd_is_out_for_type(hp))
+	if (odd_find_leaders(hp) || anybody_suspect(hp) || odd_is_out_for_type(hp))
 		hp->watched_until_us = now + WATCH_US;
 	bool was = atomic_load_explicit(&hp->state->watched, memory_order_relaxed);
 	odd_set_watched(hp, now < hp->watched_until_us);
