@@ -51,6 +51,7 @@ struct limit {
 	struct gcra_limit gcra;
 	struct rule *rule;
 	uint64_t shared_id; /* the same at every node that has this limit */
+	uint64_t salt;      /* of what is hashed here */
 };
 
 struct limits {
@@ -148,13 +149,16 @@ static void *build(const struct conf *conf, const struct conf_route *route, unsi
 	for (size_t i = 0; i < n; i++) {
 		const struct conf_rate_limit *cl = &route->rate_limits.rows[i];
 		uint64_t interval = cl->rate.per_us * GCRA_UNITS_PER_US / cl->rate.n;
-		limits->rows[i] = (struct limit){
+		struct limit *limit = &limits->rows[i];
+		*limit = (struct limit){
 		    .conf = cl,
 		    .gcra = {.interval = interval, .burst = interval * cl->burst},
 		    .shared_id =
 			hash_bytes(&cl->rate, sizeof(cl->rate), id_of(route, i) ^ cl->burst),
 		    .rule = rule_get(route, i, n_workers),
 		};
+		/* to others one that is changed is another: what is known of a key is of one */
+		limit->salt = limit->rule->salt ^ (cl->shared ? limit->shared_id : 0);
 	}
 	return limits;
 }
@@ -274,7 +278,7 @@ static inline uint64_t hash_key(struct filter_call *call, const struct conf_limi
 
 static uint64_t key_of(struct filter_call *call, const struct limit *limit, struct str *out)
 {
-	return hash_key(call, &limit->conf->key, limit->rule->salt, gcra_hash, out);
+	return hash_key(call, &limit->conf->key, limit->salt, gcra_hash, out);
 }
 
 static uint64_t known_hash(const void *data, size_t len)

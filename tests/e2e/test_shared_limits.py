@@ -194,6 +194,22 @@ def test_flushed_it_is_not_a_new_burst(three):
     at_best(off, 1)
 
 
+def test_a_limit_that_a_reload_changes_is_another(node, redis, scripted):  # noqa: F811
+    """Also for a key that was never silent meanwhile."""
+    def routes(rate, burst):
+        return [{"name": "api", "pool": "app",
+                 "rate_limit": [{"rate": rate, "burst": burst, "shared": True}]}]
+    daemon = node("a", redis(), [scripted().address], routes=routes("100000/s", 100000))
+    with daemon.connect() as client:
+        wait_for(lambda: client.ask().status == 200
+                 and daemon.admin.get("/v1/status")["shared"]["rate_limit_keys"] == 1, 15,
+                 "the key is in use")
+        daemon.reload({**daemon.conf, "routes": routes("1/h", 5)})
+        statuses = [client.ask().status for _ in range(500)]
+    assert 1 <= statuses.count(200) <= 5, statuses.count(200)
+    assert set(statuses) == {200, 429}
+
+
 @pytest.mark.parametrize("expected", [1, 4])
 def test_who_starts_without_redis_keeps_its_part(weir, scripted, expected):
     """1/n of the burst and the rate, with n of shared.nodes, until the server has answered."""
