@@ -3,6 +3,7 @@
  * One HTTP/2 connection to a backend: bytes to and from its session, deadlines,
  * what was put off to the end of the turn, and its end.
  */
+#include <errno.h>
 #include <stddef.h>
 
 #include "backend_h2_conn.h"
@@ -91,11 +92,12 @@ bool h2_conn_is_barren(const struct h2_conn *conn)
 }
 
 /* The kernel refused what was to be written last, as it does after a reset: who is in it has not
- * left.  Of records of TLS the first ones may have. */
-static void took_nothing(struct h2_conn *conn)
+ * left.  Of records of TLS the first ones may have, and what there is no memory to keep has begun
+ * to. */
+static bool took_nothing(const struct h2_conn *conn)
 {
-	if (conn->up->stream.transport == &transport_plain)
-		conn->queued_id = conn->gone_id;
+	return conn->up->stream.transport == &transport_plain &&
+	       (errno == EPIPE || errno == ECONNRESET);
 }
 
 /* What the session has to say goes to the kernel, as far as that takes it. */
@@ -110,7 +112,8 @@ void h2_conn_flush(struct h2_conn *conn)
 		conn->queued_id = conn->asked_id;
 		conn->queued = (size_t)n;
 		if (n < 0 || stream_write(&conn->up->stream, h2->out, (size_t)n) == IO_ERR) {
-			took_nothing(conn);
+			if (n < 0 || took_nothing(conn))
+				conn->queued_id = conn->gone_id;
 			h2_conn_kill(conn);
 			return;
 		}
