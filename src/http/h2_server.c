@@ -33,13 +33,13 @@ void h2_stream_fini(struct h2_server *s, struct h2_stream *st)
 
 /* ---- heads ---- */
 
-/* The request that was held back begins now, with the payload at hand. */
 /* For a WebSocket that may be asked for. */
 static struct view key_of(struct h2_server *s)
 {
 	return view_eq(s->head.method, VIEW("CONNECT")) ? s->on->key(s) : VIEW_NONE;
 }
 
+/* The request that was held back begins now, with the payload at hand. */
 static void begin_held(struct h2_server *s, bool end, char *ptr, size_t len)
 {
 	int32_t id = s->held_id;
