@@ -419,13 +419,13 @@ void quota_alone(unsigned n_nodes, uint64_t now_us)
 		for (uint64_t bits = bits_at(word); bits; bits &= bits - 1) {
 			size_t at = word * 64 + (size_t)__builtin_ctzll(bits);
 			struct quota *quota = &table.slots[at];
-			if (is_busy(at, now_us)) {
-				quota->alone = true;
-				(void)report_of(quota, now_us);
-			}
+			bool busy = is_busy(at, now_us);
+			double lease_us = quota->lease_us;
 			quota->alone = true;
+			if (busy)
+				(void)report_of(quota, now_us);
 			quota->awake = quota->asked = false;
-			quota->lease_us = 0;
+			quota->lease_us = lease_us; /* to be given back to who may be there again */
 			atomic_store_explicit(&quota->part, 0, memory_order_relaxed);
 		}
 	}

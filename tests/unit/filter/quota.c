@@ -309,6 +309,41 @@ Test(quota, alone_each_keeps_a_fair_part)
 			  sums.of[i], sums.taken);
 }
 
+/* The connection broke, and the server counts what it has lent as used. */
+Test(quota, what_was_lent_is_given_back_after_a_time_alone)
+{
+	static const bool used_alone[] = {false, true};
+	const struct gcra_limit limit = {8000000, 60 * UINT64_C(8000000)};
+	struct gcra_result result;
+	cr_assert(gcra_table_ready(1000) && quota_table_ready());
+	quota_set_nodes(1);
+	quota_together();
+	for (size_t i = 0; i < ARRAY_LEN(used_alone); i++) {
+		uint64_t key = gcra_hash(&i, sizeof(i)), now = (uint64_t)START;
+		struct server server = {.has = false};
+		struct quota_report report;
+		struct quota_answer answer;
+		struct quota *quota = quota_claim(key, key, &limit);
+		quota_note(quota, gcra_take(key, &limit, now, &result), now);
+		cr_assert(quota_collect_one(quota, &report, now + 1000));
+		answer = server_take(&server, &report, (double)now + 1000);
+		cr_assert_gt(answer.lease_us, 50e6);
+		quota_answer(&report, &answer, now + 1001);
+		for (unsigned ms = 20; ms < 90; ms += 20) {
+			if (used_alone[i])
+				quota_note(quota, gcra_take(key, &limit, now + ms * 1000, &result),
+					   now + ms * 1000);
+			quota_alone(1, now + ms * 1000);
+		}
+		quota_together();
+		now += 95000;
+		quota_note(quota, gcra_take(key, &limit, now, &result), now);
+		cr_assert(quota_collect_one(quota, &report, now));
+		answer = server_take(&server, &report, (double)now);
+		cr_expect_gt(answer.lease_us, 50e6, "%.0f us are lent", answer.lease_us);
+	}
+}
+
 Test(quota, unlike_demand_gets_unlike_parts)
 {
 	const struct world w = {13, 100, 100, {800, 100, 100}, 0, 0, 0, 0, 30, NONE, 0};
