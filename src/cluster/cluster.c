@@ -458,6 +458,7 @@ void cluster_free(struct cluster *c)
 	if (!c)
 		return;
 	say_goodbye(c);
+	limits_give_back(&c->limits);
 	redis_free(c->redis);
 	limits_fini(&c->limits);
 	turns_fini(&c->turns);

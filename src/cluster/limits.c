@@ -150,7 +150,7 @@ static void add_numbers(struct words *w, const struct quota_report *r)
 	add_word(w, "%.3f", r->one_us);
 }
 
-static bool ask(struct limits *l, struct limits_batch *batch, uint64_t now_us)
+static bool ask(struct limits *l, struct limits_batch *batch, redis_done *done, uint64_t now_us)
 {
 	/* of the control thread alone; a command is copied when it is asked */
 	static char room[LIMITS_BATCH * (KEY_MAX + NUMBERS * 24)];
@@ -166,14 +166,14 @@ static bool ask(struct limits *l, struct limits_batch *batch, uint64_t now_us)
 	for (size_t i = 0; i < batch->n; i++)
 		add_numbers(&w, &batch->rows[i]);
 	batch->asked_us = now_us;
-	return !w.room.overflow && redis_ask(l->redis, REDIS_LIMITS, on_answer, batch, w.at, w.n);
+	return !w.room.overflow && redis_ask(l->redis, REDIS_LIMITS, done, batch, w.at, w.n);
 }
 
 /* False: nobody takes it. */
 static bool ask_one(struct limits *l, struct limits_batch *batch, uint64_t now_us)
 {
 	batch->n = quota_collect(batch->rows, LIMITS_BATCH, now_us);
-	if (!batch->n || ask(l, batch, now_us))
+	if (!batch->n || ask(l, batch, on_answer, now_us))
 		return true;
 	batch->n = 0;
 	return false;
@@ -249,6 +249,23 @@ static void on_knock(struct loop *loop, struct mail *mail)
 }
 
 /* ---- life ---- */
+
+static void on_given_back(void *arg, const redisReply *reply)
+{
+	(void)arg;
+	(void)reply;
+}
+
+void limits_give_back(struct limits *l)
+{
+	static struct limits_batch batch;
+	uint64_t now_us = clock_us();
+	l->alone = true; /* that a question is never answered now is no news */
+	quota_end();
+	do
+		batch.n = quota_collect(batch.rows, LIMITS_BATCH, now_us);
+	while (batch.n && ask(l, &batch, on_given_back, now_us));
+}
 
 void limits_init(struct limits *l, struct redis *redis, struct loop *loop)
 {

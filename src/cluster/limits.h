@@ -45,6 +45,9 @@ struct limits {
 };
 
 void limits_init(struct limits *limits, struct redis *redis, struct loop *loop);
+/* The last word, when the process ends: what is not told here is missed by all until it would have
+ * been used.  Waits for nobody. */
+void limits_give_back(struct limits *limits);
 void limits_fini(struct limits *limits);
 /* Borrowed until the next call; empty: nothing is shared. */
 void limits_follow(struct limits *limits, struct view prefix);

@@ -62,6 +62,7 @@ static struct {
 	_Atomic bool knocked;                   /* the mail is under way */
 	struct loop *loop;                      /* who wants to know; NULL: nobody */
 	struct mail *mail;
+	bool ends;   /* control: nothing is to be lent any more */
 	size_t next; /* control: where the next collection begins */
 } table = {.fair = QUOTA_WHOLE, .alone = true};
 
@@ -262,7 +263,7 @@ static struct quota_report report_of(struct quota *quota, uint64_t now_us)
 	    .one_us = interval_us(quota),
 	    .most_part = most_part(quota, now_us),
 	    .lag_us = lag_us,
-	    .demand = (double)used + refused,
+	    .demand = table.ends ? 0 : (double)used + refused,
 	    .ahead_us = known_ahead(quota, now_us),
 	    .most_us = 2 * burst_us(quota) + STALE_US,
 	};
@@ -295,6 +296,8 @@ static bool is_busy(size_t at, uint64_t now_us)
 		return false;
 	bool busy = atomic_load_explicit(&quota->used, memory_order_relaxed) ||
 		    atomic_load_explicit(&quota->refused, memory_order_relaxed);
+	if (table.ends)
+		return busy || quota->lease_us > 0;
 	if (busy || !quota->busy_us)
 		quota->busy_us = now_us;
 	else if (now_us - quota->busy_us > IDLE_US)
@@ -434,6 +437,11 @@ void quota_alone(unsigned n_nodes, uint64_t now_us)
 void quota_together(void)
 {
 	atomic_store_explicit(&table.alone, false, memory_order_relaxed);
+}
+
+void quota_end(void)
+{
+	table.ends = true;
 }
 
 void quota_set_nodes(unsigned n_nodes)

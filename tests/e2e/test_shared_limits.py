@@ -210,6 +210,26 @@ def test_a_limit_that_a_reload_changes_is_another(node, redis, scripted):  # noq
     assert set(statuses) == {200, 429}
 
 
+def test_who_ends_gives_back_what_it_was_lent(node, redis, scripted):  # noqa: F811
+    server, backend = redis(), scripted()
+    limit = [{"rate": "1/h", "burst": 100, "shared": True}]
+
+    def start():
+        return node("a", server, [backend.address],
+                    routes=[{"name": "api", "pool": "app", "rate_limit": limit}])
+    first = start()
+    wait_for(lambda: first.admin.get("/v1/status")["shared"]["connected"], 15, "a connection")
+    assert first.ask().status == 200
+    wait_for(lambda: "limit" in server.cli("KEYS", "*"), 15, "something is lent")
+    first.stop()
+    second = start()
+    wait_for(lambda: second.admin.get("/v1/status")["shared"]["connected"], 15, "a connection")
+    passed = []
+    with second.connect() as client:
+        wait_for(lambda: passed.append(client.ask().status == 200) or sum(passed) == 80, 15,
+                 "most of the burst, when it is told of it")
+
+
 @pytest.mark.parametrize("expected", [1, 4])
 def test_who_starts_without_redis_keeps_its_part(weir, scripted, expected):
     """1/n of the burst and the rate, with n of shared.nodes, until the server has answered."""

@@ -79,6 +79,8 @@ void quota_answer_late(const struct quota_report *report, const struct quota_ans
 void quota_alone(unsigned n_nodes, uint64_t now_us);
 /* There is somebody who answers: a key that wakes has little until he does. */
 void quota_together(void);
+/* The process ends: what is collected from now on gives back what was lent and asks for nothing. */
+void quota_end(void);
 /* What 1/n is. */
 void quota_set_nodes(unsigned n_nodes);
 /* The mail is sent there when a key that was silent is used, once until quota_collect.  Before
