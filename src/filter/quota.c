@@ -107,8 +107,8 @@ static void set_least(struct quota *quota)
 {
 	double part = WAKE_REQUESTS * (double)quota->interval / (double)quota->burst;
 	bool late = quota->took_us > PROMPT_US;
-	atomic_store_explicit(&quota->least, (uint32_t)((late ? 1 : fmin(part, 1)) * QUOTA_WHOLE),
-			      memory_order_relaxed);
+	double least = (late ? 1 : fmin(part, 1)) * QUOTA_WHOLE;
+	atomic_store_explicit(&quota->least, (uint32_t)fmax(least, 1), memory_order_relaxed);
 }
 
 struct quota *quota_claim(uint64_t key, uint64_t name, const struct gcra_limit *limit)
@@ -446,8 +446,8 @@ void quota_end(void)
 
 void quota_set_nodes(unsigned n_nodes)
 {
-	atomic_store_explicit(&table.fair, QUOTA_WHOLE / (n_nodes ? n_nodes : 1),
-			      memory_order_relaxed);
+	uint32_t n = n_nodes < 1 ? 1 : n_nodes > QUOTA_WHOLE ? QUOTA_WHOLE : n_nodes;
+	atomic_store_explicit(&table.fair, QUOTA_WHOLE / n, memory_order_relaxed);
 }
 
 size_t quota_count(void)

@@ -344,6 +344,21 @@ Test(quota, what_was_lent_is_given_back_after_a_time_alone)
 	}
 }
 
+/* How many others there are is what a server says. */
+Test(quota, a_part_is_never_nothing)
+{
+	static const unsigned nodes[] = {0, 1, 256, 8192, 10000, 65536, 100000, 4000000000};
+	const struct gcra_limit limit = {8, 8 * UINT64_C(1000000000)};
+	cr_assert(gcra_table_ready(1000) && quota_table_ready());
+	quota_together();
+	struct quota *quota = quota_claim(gcra_hash("a", 1), 7, &limit);
+	for (size_t i = 0; i < ARRAY_LEN(nodes); i++) {
+		quota_set_nodes(nodes[i]);
+		cr_expect_gt(quota_part(NULL), 0, "%u nodes", nodes[i]);
+		cr_expect_gt(quota_part(quota), 0, "%u nodes", nodes[i]);
+	}
+}
+
 Test(quota, unlike_demand_gets_unlike_parts)
 {
 	const struct world w = {13, 100, 100, {800, 100, 100}, 0, 0, 0, 0, 30, NONE, 0};
