@@ -33,6 +33,7 @@
  * used until it is given back.  Who has a part of the demand has it of what nobody has yet.
  *
  * What stands there and was not written by this is nothing, and written over.
+ * A clock that stands before what was written last was set back, and so is what was written.
  *
  * A key that began to be used lag ago is charged from then on: the time that
  * passed meanwhile was its own.
@@ -47,7 +48,8 @@ static const char script[] = "local numbers,memory=" DIGITS(NUMBERS) "," DIGITS(
 		     "local g,e,lease=now-lag,0,0 local s=redis.pcall('GET',k) local a,b,c "
 		     "if type(s)=='string' then a,b,c=string.match(s,'^(%d+) (%d+%.%d+) (%d+)$') "
 		     "end "
-		     "if a then g=math.max(g,tonumber(a)-lent) "
+		     "if a then local back=math.max(0,tonumber(c)-now) "
+		     "g=math.max(g,tonumber(a)-lent-back) "
 		     "e=tonumber(b)*math.exp(math.min(0,tonumber(c)-now)/memory)+demand "
 		     "else e=all if ahead>0 then g=now+ahead end end "
 		     "if most<0 then g=math.max(g,now+ahead) end "

@@ -230,6 +230,25 @@ def test_who_ends_gives_back_what_it_was_lent(node, redis, scripted):  # noqa: F
                  "most of the burst, when it is told of it")
 
 
+def test_a_clock_that_is_set_back_uses_up_nothing(node, redis, scripted):  # noqa: F811
+    """That of the server, or of the one that follows it."""
+    server, hour = redis(), 3600 * 10**6
+    limit = [{"rate": "1/h", "burst": 100, "shared": True}]
+    daemon = node("a", server, [scripted().address],
+                  routes=[{"name": "api", "pool": "app", "rate_limit": limit}])
+    wait_for(lambda: daemon.admin.get("/v1/status")["shared"]["connected"], 15, "a connection")
+    assert daemon.ask().status == 200
+    key = wait_for(lambda: server.cli("KEYS", "*:limit:*"), 15, "something is lent")
+    now = int(server.cli("TIME").split()[0]) * 10**6
+    wait_for(lambda: int(server.cli("GET", key).split()[0]) < now + 3 * hour, 15, "given back")
+    later = now + 150 * hour
+    server.cli("SET", key, f"{later} 1.000 {later}")
+    passed = []
+    with daemon.connect() as client:
+        wait_for(lambda: passed.append(client.ask().status == 200) or sum(passed) == 80, 15,
+                 "most of the burst")
+
+
 @pytest.mark.parametrize("expected", [1, 4])
 def test_who_starts_without_redis_keeps_its_part(weir, scripted, expected):
     """1/n of the burst and the rate, with n of shared.nodes, until the server has answered."""
