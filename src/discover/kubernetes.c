@@ -30,6 +30,8 @@
 #define GOOD_US UINT64_C(10000000)
 #define PAUSE_US UINT64_C(500000)
 #define PAUSE_MAX_US UINT64_C(30000000)
+/* So long a watch was worth having. */
+#define LASTED_US UINT64_C(1000000)
 
 struct slice {
 	char *name;
@@ -269,13 +271,18 @@ static void forget(struct kubernetes *k)
 
 /* ---- the watch ---- */
 
-/* A new one, from where the last one was; later each time when they are no good. */
+/*
+ * A new one, from where the last one was; later each time when they are no good.  One that
+ * somebody between cuts after a second or more is no burden: it is waited for no longer than it
+ * lasted, so that what changes meanwhile is not late by more.
+ */
 static void watch_again(struct kubernetes *k)
 {
-	bool good = clock_us() - k->watching_us > GOOD_US;
-	k->n_useless = good ? 0 : k->n_useless + 1;
-	uint64_t us = PAUSE_US << (k->n_useless < 6 ? k->n_useless : 6);
-	source_again(k->source, us < PAUSE_MAX_US ? us : PAUSE_MAX_US);
+	uint64_t lasted = clock_us() - k->watching_us, us = PAUSE_US;
+	k->n_useless = lasted > GOOD_US ? 0 : k->n_useless + 1;
+	us <<= k->n_useless < 6 ? k->n_useless : 6;
+	us = us < PAUSE_MAX_US ? us : PAUSE_MAX_US;
+	source_again(k->source, lasted >= LASTED_US && lasted < us ? lasted : us);
 }
 
 /* That it is too old is said by 410 in place of a watch, or by the watch. */
