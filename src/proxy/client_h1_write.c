@@ -27,6 +27,13 @@ static enum client_framing framing_of(const struct exchange *ex, const struct me
 	return ex->client_minor >= 1 ? FRAMING_CHUNKED : FRAMING_CLOSE;
 }
 
+/* Not a byte of it has gone to the client, who is still there. */
+static enum io too_large(struct exchange *ex)
+{
+	ex->not_given = OUTCOME_response_too_large;
+	return IO_ERR;
+}
+
 /* The head in worker->head, which it takes. */
 static struct h1_out put_head(struct exchange *ex, const struct message *resp)
 {
@@ -56,14 +63,13 @@ static enum io op_head(struct exchange *ex, struct message *resp, struct span bo
 	c->framing = (uint8_t)framing_of(ex, resp);
 	if (c->framing == FRAMING_CLOSE || !may_keep(c, ex))
 		c->keep = false;
-	ex->head_relayed = true;
-	ex->body_out += body.len;
 	struct h1_out head = put_head(ex, resp);
 	if (unlikely(head.overflow)) {
 		scratch_drop(c->worker, SCRATCH_HEAD);
-		c->keep = false;
-		return IO_ERR;
+		return too_large(ex);
 	}
+	ex->head_relayed = true;
+	ex->body_out += body.len;
 	body = frame(c, body, end);
 	body.ptr -= head.len;
 	memcpy(body.ptr, head.ptr, head.len);
@@ -95,7 +101,7 @@ static enum io op_piped(struct exchange *ex, struct pipe *pipe)
 /* What was put together in worker->head; lets go of that. */
 static enum io put_small(struct exchange *ex, const struct h1_out *out)
 {
-	enum io io = out->overflow ? IO_ERR : put(ex, out->ptr, out->len);
+	enum io io = out->overflow ? too_large(ex) : put(ex, out->ptr, out->len);
 	scratch_drop(ex->worker, SCRATCH_HEAD);
 	return io;
 }
@@ -140,7 +146,7 @@ static enum io op_upgrade(struct exchange *ex, struct message *resp, struct span
 		memcpy(bytes.ptr -= out.len, out.ptr, out.len);
 	scratch_drop(w, SCRATCH_HEAD);
 	if (out.overflow)
-		return IO_ERR;
+		return too_large(ex);
 	enum io io = put(ex, bytes.ptr, bytes.len + out.len);
 	if (unlikely(c->half_closed)) /* reads the end once more, as the tunnel's */
 		stream_resume(&c->stream);

@@ -193,6 +193,7 @@ struct exchange {
 	bool resp_complete;      /* and all of the response */
 	bool ends_resp_trailers; /* as ends_trailers */
 	uint8_t filter_mark;     /* for the filter of the response */
+	uint8_t not_given;       /* why, where it was not the client who left; else OUTCOME_ok */
 	bool write_blocked;      /* the client is slow: reading from the backend is paused */
 	size_t unsent_mark;      /* bytes the slow side had not taken at the last look */
 

@@ -127,6 +127,8 @@ bool exchange_client_progress(struct exchange *ex)
 
 enum outcome exchange_outcome_gone(const struct exchange *ex)
 {
+	if (ex->not_given)
+		return (enum outcome)ex->not_given;
 	if (ex->state == EXCHANGE_QUEUED)
 		return OUTCOME_client_gone_queue;
 	if (ex->state == EXCHANGE_ASKING)

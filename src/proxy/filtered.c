@@ -54,8 +54,10 @@ static enum io pass(struct exchange *ex, struct message *resp, struct span body,
 	do {
 		piece.out = ex->worker->filtered.data;
 		step = filter->transform(ex->filter_stream, &piece);
-		if (step == FILTER_BROKEN)
+		if (step == FILTER_BROKEN) {
+			ex->not_given = OUTCOME_no_memory;
 			return IO_ERR;
+		}
 		last = end && step == FILTER_DONE && !more_follows;
 		struct span out = {piece.out, piece.len};
 		if (resp)
@@ -86,6 +88,7 @@ static enum io op_head(struct exchange *ex, struct message *resp, struct span bo
 	    .len = body.len,
 	};
 	tell(ex, body);
+	filtered_end(ex); /* of a head that was too large */
 	if (ex->route->filters & 1u << FILTER_compress)
 		ex->filter_stream = filter_of(ex)->response(&r);
 	if (ex->filter_stream)

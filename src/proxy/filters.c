@@ -117,6 +117,13 @@ bool filters_pass(struct exchange *ex, const struct exchange_request *req, struc
 	return pass(ex, req, 0, &call, body);
 }
 
+static void answer_heard(struct exchange *ex, enum outcome outcome,
+			 const struct filter_heard *heard)
+{
+	enum io io = reply_heard(ex, &outcome, heard);
+	exchange_answered(ex, io, outcome);
+}
+
 bool filters_again(struct exchange *ex, struct asking *asking, struct span body, bool late)
 {
 	const struct filter *filter = filter_at((enum filter_id)asking->id);
@@ -129,8 +136,7 @@ bool filters_again(struct exchange *ex, struct asking *asking, struct span body,
 	if (verdict == FILTER_GO_ON)
 		return pass(ex, &asking->req, asking->id + 1u, &call, body);
 	if (verdict == FILTER_RELAY)
-		exchange_answered(ex, reply_heard(ex, outcomes[asking->id], call.heard),
-				  outcomes[asking->id]);
+		answer_heard(ex, outcomes[asking->id], call.heard);
 	else
 		answer(ex, asking->id, &call);
 	return false;

@@ -252,8 +252,18 @@ static enum io reply_outcome(struct exchange *ex, enum outcome outcome,
 		w->resp.headers[w->resp.n_headers++] = extra->fields[i];
 	add_refusal(ex, row);
 	diagnose_error(ex, outcome);
-	policy_edit_response(ex, &w->resp);
+	if (!ex->not_given) /* else they may be why */
+		policy_edit_response(ex, &w->resp);
 	return send_page(ex, body);
+}
+
+/* With what the route adds it was too large: once more without. */
+static enum io reply_bare(struct exchange *ex, enum outcome outcome,
+			  const struct reply_extra *extra)
+{
+	bool before = ex->not_given;
+	enum io io = reply_outcome(ex, outcome, extra);
+	return io == IO_ERR && ex->not_given && !before ? reply_outcome(ex, outcome, extra) : io;
 }
 
 enum io reply_error(struct exchange *ex, enum outcome outcome, const char *detail)
@@ -263,33 +273,42 @@ enum io reply_error(struct exchange *ex, enum outcome outcome, const char *detai
 	const struct outcome_row *row = outcome_row(outcome);
 	if (row->status == 400 || row->status == 408 || row->status == 413)
 		ex->close_client = true;
-	return reply_outcome(ex, outcome,
-			     &(struct reply_extra){
-				 .status = row->status,
-				 .sentence = detail ? detail : row->sentence,
-				 .fields = &later,
-				 .n_fields = row->status == 503,
-			     });
+	return reply_bare(ex, outcome,
+			  &(struct reply_extra){
+			      .status = row->status,
+			      .sentence = detail ? detail : row->sentence,
+			      .fields = &later,
+			      .n_fields = row->status == 503,
+			  });
 }
 
 enum io reply_filter(struct exchange *ex, enum outcome outcome, const struct filter_answer *answer)
 {
 	const char *sentence = answer->sentence ? answer->sentence : outcome_row(outcome)->sentence;
-	return reply_outcome(ex, outcome,
-			     &(struct reply_extra){
-				 .status = answer->status,
-				 .sentence = sentence,
-				 .fields = answer->fields,
-				 .n_fields = answer->n_fields,
-			     });
+	return reply_bare(ex, outcome,
+			  &(struct reply_extra){
+			      .status = answer->status,
+			      .sentence = sentence,
+			      .fields = answer->fields,
+			      .n_fields = answer->n_fields,
+			  });
 }
 
-enum io reply_heard(struct exchange *ex, enum outcome outcome, const struct filter_heard *heard)
+/* The head of an answer was too large for the client, who is told so. */
+static enum io or_told(struct exchange *ex, enum io io, enum outcome *outcome, enum outcome why)
+{
+	if (likely(io != IO_ERR || !ex->not_given))
+		return io;
+	*outcome = why;
+	return reply_error(ex, why, NULL);
+}
+
+enum io reply_heard(struct exchange *ex, enum outcome *outcome, const struct filter_heard *heard)
 {
 	struct message *resp = &ex->worker->resp;
 	if (unlikely(ex->grpc))
-		return reply_grpc(ex, outcome, outcome_row(outcome)->sentence);
-	ex->outcome = outcome;
+		return reply_grpc(ex, *outcome, outcome_row(*outcome)->sentence);
+	ex->outcome = *outcome;
 	begin_response(ex->worker, heard->head->status, heard->body.len);
 	for (uint32_t i = 0; i < heard->head->n_headers; i++) {
 		const struct header *h = &heard->head->headers[i];
@@ -298,9 +317,9 @@ enum io reply_heard(struct exchange *ex, enum outcome outcome, const struct filt
 	}
 	add_field(resp, HDR_X_REQUEST_ID, VIEW("X-Request-ID"),
 		  view_of(ex->request_id, ex->request_id_len));
-	add_refusal(ex, outcome_row(outcome));
+	add_refusal(ex, outcome_row(*outcome));
 	policy_edit_response(ex, resp);
-	return send_page(ex, heard->body);
+	return or_told(ex, send_page(ex, heard->body), outcome, OUTCOME_response_too_large);
 }
 
 static enum io reply_redirect(struct exchange *ex, enum outcome *outcome)
@@ -312,7 +331,7 @@ static enum io reply_redirect(struct exchange *ex, enum outcome *outcome)
 	route_redirect_to(ex->route, &values.source, &to);
 	if (to.overflow) {
 		scratch_drop(w, SCRATCH_FRONT);
-		*outcome = OUTCOME_head_too_large;
+		*outcome = OUTCOME_answer_too_large;
 		return reply_error(ex, *outcome, NULL);
 	}
 	begin_response(w, ex->route->redirect.status, 0);
@@ -339,7 +358,7 @@ static enum io reply_respond(struct exchange *ex, enum outcome *outcome)
 		body = str_as_view(&room);
 	}
 	if (room.overflow) {
-		*outcome = OUTCOME_head_too_large;
+		*outcome = OUTCOME_answer_too_large;
 		return reply_error(ex, *outcome, NULL);
 	}
 	begin_response(w, ex->route->respond.status, body.len);
@@ -374,7 +393,7 @@ enum io reply_challenge(struct exchange *ex)
 enum io reply_route(struct exchange *ex, enum outcome *outcome)
 {
 	*outcome = OUTCOME_local;
-	if (ex->route->action == CONF_ACTION_REDIRECT)
-		return reply_redirect(ex, outcome);
-	return reply_respond(ex, outcome);
+	enum io io = ex->route->action == CONF_ACTION_REDIRECT ? reply_redirect(ex, outcome)
+							       : reply_respond(ex, outcome);
+	return or_told(ex, io, outcome, OUTCOME_answer_too_large);
 }

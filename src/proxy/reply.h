@@ -37,7 +37,7 @@ enum io reply_error(struct exchange *ex, enum outcome outcome, const char *detai
 /* The same in the words of a filter, with its status and fields. */
 enum io reply_filter(struct exchange *ex, enum outcome outcome, const struct filter_answer *answer);
 /* What somebody else answered whom a filter asked, as far as it is for clients. */
-enum io reply_heard(struct exchange *ex, enum outcome outcome, const struct filter_heard *heard);
+enum io reply_heard(struct exchange *ex, enum outcome *outcome, const struct filter_heard *heard);
 /* FLUSH: as much of ex->rest as the client takes at once. */
 enum io reply_rest(struct exchange *ex);
 /* TRACE or OPTIONS that goes no further: Max-Forwards was 0. */

@@ -110,6 +110,19 @@ def test_a_large_head_passes(pair, n, size):
     nobody_is_blamed(daemon)
 
 
+def test_a_head_that_has_no_room_once_weir_has_said_its_own(pair):
+    """Not a byte has gone to the client, who is told so, and has not left."""
+    daemon = pair(lambda peer: fields(peer, 1, 65536 - 50))
+    client = daemon.connect()
+    for _ in range(4):
+        response = daemon.ask()
+        assert response.status == 502 and b"response head is too large" in response.body, response
+    assert client.ask("HEAD").status == 502
+    name = 'weir_exchanges_total{outcome="response_too_large"}'
+    wait_for(lambda: daemon.admin.metrics()[name] == 5)
+    nobody_is_blamed(daemon)
+
+
 def uncoded(server):
     """Its strings go as they are: to code much of them takes python seconds."""
     encode = server.h2.encoder.encode

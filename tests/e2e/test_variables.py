@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 import certs
-from wire import Headers
+from wire import Headers, wait_for
 
 
 @pytest.fixture
@@ -129,6 +129,24 @@ def test_a_field_too_large_for_the_head(routed):
     assert daemon.ask(target="/many", headers=limits[:1]).status == 431
     assert daemon.ask(target="/kept?" + big[:10000], headers=limits).status == 431
     assert daemon.ask(target="/echo?" + big[:10000], headers=limits).status == 200
+
+
+LONG = "{header:X-A}{header:X-B}{header:X-C}"
+
+
+@pytest.mark.parametrize("route", [
+    {"respond": {"body": LONG * 2}},
+    {"redirect": {"to": "/x?" + LONG * 2}},
+    {"redirect": {"to": "/x?" + LONG}, "response_headers": {"set": {"X-1": LONG}}},
+], ids=["body", "redirect", "head"])
+def test_an_answer_of_weir_that_is_too_large(routed, route):
+    daemon = routed([{"match": {"path": "/own"}, **route}, {"pool": "app"}],
+                    listener={"limits": {"header_bytes": "48KiB", "line_bytes": "48KiB"}})
+    big = [(f"X-{c}", "a" * 12000) for c in "ABC"]
+    response = daemon.ask(target="/own", headers=big)
+    assert response.status == 500 and b"answer of weir itself is too large" in response.body
+    wait_for(lambda: daemon.admin.metrics()['weir_exchanges_total{outcome="answer_too_large"}'] == 1)
+    assert daemon.ask(target="/echo").status == 200
 
 
 def test_explain_says_where_a_redirect_leads(routed):

@@ -70,6 +70,7 @@ static const struct {
     {OUTCOME_deadline_short, OUTCOME_FAULT_NEVER, "yes: it sets a short one"},
     {OUTCOME_head_too_large, OUTCOME_FAULT_NEVER, "yes"},
     {OUTCOME_response_too_large, OUTCOME_FAULT_NEVER, "yes: by a long redirect"},
+    {OUTCOME_answer_too_large, OUTCOME_FAULT_NEVER, "yes: by what the answer repeats"},
     {OUTCOME_no_memory, OUTCOME_FAULT_NEVER, "it is weir's own"},
     {OUTCOME_stopped, OUTCOME_FAULT_NEVER, "it is weir's own"},
 };
