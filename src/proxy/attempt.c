@@ -5,6 +5,7 @@
  */
 #include "attempt.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "dawdle.h"
@@ -305,6 +306,11 @@ void attempt_connected(struct attempt *at, enum err err)
 	pool_note_connected(at->local);
 	upconn_opened(at->up);
 	at->ops->send(at);
+}
+
+bool attempt_lacks_room(void)
+{
+	return errno == ENOBUFS || errno == ENOMEM;
 }
 
 void attempt_moved(struct attempt *at)

@@ -236,6 +236,9 @@ bool attempt_head(struct attempt *at);
  * too many, or the client is gone: the attempt is over.
  */
 bool attempt_interim(struct attempt *at);
+/* Why bytes could not be sent, as errno has it: weir or the kernel has no room, and the backend,
+ * which waits for them, does nothing wrong. */
+bool attempt_lacks_room(void);
 /*
  * After bytes were given to the client.  True when reading may go on; false
  * when it is over, or has to wait for the client.

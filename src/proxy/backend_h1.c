@@ -3,7 +3,6 @@
  * The backend's side over HTTP/1: events of the upstream connection become
  * events of the exchange it serves.
  */
-#include <errno.h>
 #include <string.h>
 
 #include "bulk.h"
@@ -53,9 +52,9 @@ void backend_h1_send(struct attempt *at)
 	struct exchange *ex = at->ex;
 	enum io io = write_request(at);
 	if (unlikely(io == IO_ERR)) {
-		bool closed = errno == EPIPE || errno == ECONNRESET;
+		bool lacks = attempt_lacks_room();
 		ex->replayable = exchange_keep_request(ex);
-		attempt_over(at, closed ? OUTCOME_backend_reset : OUTCOME_no_memory);
+		attempt_over(at, lacks ? OUTCOME_no_memory : OUTCOME_backend_reset);
 		return;
 	}
 	attempt_count(at);
@@ -448,6 +447,10 @@ static void on_broken(struct stream *stream)
 	struct exchange *ex = at->ex;
 	if (ex->state == EXCHANGE_TUNNEL) {
 		attempt_over(at, OUTCOME_tunnel);
+		return;
+	}
+	if (attempt_lacks_room()) {
+		attempt_over(at, OUTCOME_no_memory);
 		return;
 	}
 	/* it may have answered before it stopped reading: the answer is read first */

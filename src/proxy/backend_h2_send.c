@@ -3,6 +3,7 @@
  * Requests to a backend over HTTP/2: the head that an exchange keeps, as HTTP/1,
  * becomes a stream; its body waits here until the session asks for it.
  */
+#include <errno.h>
 #include <string.h>
 
 #include "backend_h2_conn.h"
@@ -128,8 +129,10 @@ void backend_h2_send(struct attempt *at)
 enum io backend_h2_body(struct attempt *at, const struct request_part *part)
 {
 	struct backend_stream *s = at->h2;
+	errno = EPIPE;
 	if (s->closed || s->conn->state == H2_CONN_DEAD)
 		return IO_ERR;
+	errno = ENOBUFS;
 	if (part->data.len &&
 	    !buf_append(backend_stream_bufs(s), &s->out, part->data.ptr, part->data.len))
 		return IO_ERR;

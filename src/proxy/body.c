@@ -34,6 +34,7 @@ static enum io keep_body(struct exchange *ex, struct span body)
 	return request_room(ex) ? IO_OK : IO_WAIT;
 }
 
+/* IO_ERR: no room, see taken. */
 static enum io send_body(struct exchange *ex, const struct request_part *part)
 {
 	struct attempt *at = ex->at;
@@ -42,6 +43,8 @@ static enum io send_body(struct exchange *ex, const struct request_part *part)
 	if (ex->replayable)
 		request_keep_for_replay(ex, part->wire);
 	enum io io = at->ops->body(at, part);
+	if (io == IO_ERR && attempt_lacks_room())
+		return IO_ERR;
 	if (io == IO_ERR) {
 		/* it may have answered before it stopped reading; and a body that did
 		 * not get there whole must not be followed by another request */
