@@ -28,3 +28,9 @@ Test(flow, without_memory)
 {
 	script_run_without_memory(WEIR_SOURCE_DIR "/tests/unit/proxy/cases/memory.txt");
 }
+
+Test(flow, with_faults)
+{
+	script_run_with_faults(WEIR_SOURCE_DIR "/tests/unit/proxy/cases/memory.txt");
+	script_run_with_faults(WEIR_SOURCE_DIR "/tests/unit/proxy/cases/faults.txt");
+}

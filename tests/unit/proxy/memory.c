@@ -70,3 +70,8 @@ void memory_watch(bool on)
 {
 	watching = on;
 }
+
+bool memory_is_watched(void)
+{
+	return watching;
+}

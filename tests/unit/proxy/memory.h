@@ -15,5 +15,6 @@ void memory_refuse(size_t n);
 bool memory_has_refused(void);
 /* Only what is asked for between these is counted. */
 void memory_watch(bool on);
+bool memory_is_watched(void);
 
 #endif

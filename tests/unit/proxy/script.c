@@ -149,17 +149,35 @@ static void run_lines(struct script *s)
 			run_line(s, line);
 }
 
+/* Whoever has been left alone is not for ever: one of the deadlines comes. */
+static void expect_end(struct script *s)
+{
+	const struct slab *exchanges = &s->world->worker->exchanges;
+	script_settle(s);
+	for (unsigned i = 0; i < 40 && exchanges->n_live; i++) {
+		world_pass(s->world, 5000000);
+		script_settle(s);
+	}
+	if (exchanges->n_live)
+		script_fail(s, "an exchange hangs");
+}
+
 static void run_once(struct script *s, const struct plan *plan)
 {
 	s->line = s->first_line;
 	begin(s, plan);
-	memory_refuse(s->refuse_at);
-	s->lenient = s->refuse_at > 0;
-	if (!setjmp(s->early))
+	memory_refuse(s->fault ? 0 : s->refuse_at);
+	kernel_refuse(s->fault, s->refuse_at);
+	s->lenient = s->refuse_at > 0 && !(s->fault && s->fault->harmless);
+	bool early = setjmp(s->early);
+	if (!early)
 		run_lines(s);
 	s->lenient = false;
-	s->has_refused = memory_has_refused();
+	s->has_refused = memory_has_refused() || kernel_has_refused();
 	memory_refuse(0);
+	kernel_refuse(NULL, 0);
+	if (early && s->fault)
+		expect_end(s);
 	end(s);
 }
 
@@ -180,8 +198,8 @@ static void run_cuts(struct script *s, const struct plan *plan)
 	}
 }
 
-/* The n-th allocation fails: n = 1, 2, ... until there are not so many. */
-static void run_without_memory(struct script *s, const struct plan *plan)
+/* The n-th call fails: n = 1, 2, ... until there are not so many. */
+static void run_refused(struct script *s, const struct plan *plan)
 {
 	s->cut = (struct peer_cut){.mode = CUT_NOWHERE};
 	for (s->refuse_at = 1;; s->refuse_at++) {
@@ -190,6 +208,15 @@ static void run_without_memory(struct script *s, const struct plan *plan)
 			break;
 	}
 	s->refuse_at = 0;
+}
+
+static void run_with_faults(struct script *s, const struct plan *plan)
+{
+	for (size_t i = 0; i < n_kernel_faults; i++) {
+		s->fault = &kernel_faults[i];
+		run_refused(s, plan);
+	}
+	s->fault = NULL;
 }
 
 static void run_script(struct script *s)
@@ -257,5 +284,10 @@ void script_run_file(const char *path)
 
 void script_run_without_memory(const char *path)
 {
-	run_file(path, run_without_memory);
+	run_file(path, run_refused);
+}
+
+void script_run_with_faults(const char *path)
+{
+	run_file(path, run_with_faults);
 }

@@ -57,5 +57,7 @@ void script_run_file(const char *path);
  * script may then end early, but nothing may be left over, broken or wrongly called whole.
  */
 void script_run_without_memory(const char *path);
+/* And once for each system call and way for it to fail: see kernel.h. */
+void script_run_with_faults(const char *path);
 
 #endif

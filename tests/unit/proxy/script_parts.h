@@ -5,6 +5,7 @@
 
 #include <setjmp.h>
 
+#include "kernel.h"
 #include "peer.h"
 
 #define CLIENTS_MAX 8
@@ -39,8 +40,9 @@ struct script {
 	struct peer_cut cut;
 	void (*run)(struct script *s, const struct plan *plan);
 	bool has_refused;
-	size_t refuse_at; /* the allocation that fails, 0: none */
-	bool lenient;     /* memory runs out: a script may end early, but not in a lie */
+	size_t refuse_at;                 /* what fails, the so many-th, 0: nothing */
+	const struct kernel_fault *fault; /* of a system call; NULL: an allocation */
+	bool lenient;                     /* it matters: a script may end early, but not in a lie */
 	jmp_buf early;
 	struct str scratch[SCRATCHES];
 	unsigned n_scratch;

@@ -17,13 +17,16 @@
 void script_fail(struct script *s, const char *fmt, ...)
 {
 	va_list ap;
-	if (s->lenient && memory_has_refused())
+	if (s->lenient && (memory_has_refused() || kernel_has_refused()))
 		longjmp(s->early, 1);
 	fflush(stdout);
 	fprintf(stderr, "%s:%u: " VIEW_FMT " (client h%d, backend h%d, ", s->path, s->line,
 		VIEW_ARG(s->title), s->versions[0] + 1, s->versions[1] + 1);
 	if (s->cut.mode == CUT_AT)
 		fprintf(stderr, "cut behind %zu bytes): ", s->cut.at);
+	else if (s->fault)
+		fprintf(stderr, "%s %zu: %s): ", s->fault->call, s->refuse_at,
+			s->fault->error ? strerror(s->fault->error) : "one byte");
 	else if (s->refuse_at)
 		fprintf(stderr, "allocation %zu fails): ", s->refuse_at);
 	else

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: MIT */
+/* The linker leads weir's system calls here (--wrap). */
+#include "kernel.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "memory.h"
+
+#include "weir/base/defs.h"
+
+const struct kernel_fault kernel_faults[] = {
+    {"send", 0, true},
+    {"send", EAGAIN, true},
+    {"send", EINTR, true},
+    {"send", EPIPE, false},
+    {"send", ECONNRESET, false},
+    {"send", ENOBUFS, false},
+    {"send", EHOSTUNREACH, false},
+    {"recv", 0, true},
+    {"recv", EAGAIN, true},
+    {"recv", EINTR, true},
+    {"recv", ECONNRESET, false},
+    {"recv", ETIMEDOUT, false},
+    {"recv", ENOMEM, false},
+    {"splice", 0, true},
+    {"splice", EAGAIN, true},
+    {"splice", EINTR, true},
+    {"splice", EPIPE, false},
+    {"splice", ECONNRESET, false},
+    {"splice", ENOMEM, false},
+    {"connect", EINPROGRESS, true},
+    {"connect", ECONNREFUSED, false},
+    {"connect", EADDRNOTAVAIL, false},
+    {"connect", ENETUNREACH, false},
+    {"connect", EAGAIN, false},
+    {"connect", EPERM, false},
+    {"socket", EMFILE, false},
+    {"socket", ENOBUFS, false},
+    {"accept4", EAGAIN, true},
+    {"accept4", ECONNABORTED, true},
+    {"accept4", EMFILE, false},
+    {"accept4", ENOBUFS, false},
+    {"accept4", EPERM, false},
+    {"pipe2", EMFILE, true},
+    {"getsockopt", ECONNRESET, false},
+    {"getsockopt", ENOBUFS, false},
+    {"getsockname", ENOBUFS, true},
+    {"shutdown", ENOTCONN, true},
+    {"ioctl", EINVAL, true},
+    {"poll", EINTR, true},
+};
+const size_t n_kernel_faults = ARRAY_LEN(kernel_faults);
+
+static const struct kernel_fault *fault;
+static size_t left;
+static bool refused;
+
+void kernel_refuse(const struct kernel_fault *f, size_t n)
+{
+	fault = f;
+	left = n;
+	refused = false;
+}
+
+bool kernel_has_refused(void)
+{
+	return refused;
+}
+
+static bool refuses(const char *call)
+{
+	if (!fault || left == 0 || !memory_is_watched() || strcmp(call, fault->call) != 0 ||
+	    --left > 0)
+		return false;
+	refused = true;
+	errno = fault->error;
+	return true;
+}
+
+int __real_shutdown(int fd, int how);
+
+/* What is true of a connection after such an error. */
+static void break_it(int fd, int error)
+{
+	if (error == EPIPE)
+		__real_shutdown(fd, SHUT_WR);
+	else if (error == ECONNRESET || error == ETIMEDOUT || error == EHOSTUNREACH)
+		__real_shutdown(fd, SHUT_RDWR);
+	errno = error;
+}
+
+/* How many of n bytes may be moved; -1: none, with errno. */
+static ssize_t moves(const char *call, int fd, size_t n)
+{
+	if (!refuses(call))
+		return (ssize_t)n;
+	if (fault->error == 0)
+		return n > 0;
+	break_it(fd, fault->error);
+	return -1;
+}
+
+ssize_t __real_send(int fd, const void *ptr, size_t n, int flags);
+ssize_t __wrap_send(int fd, const void *ptr, size_t n, int flags)
+{
+	ssize_t most = moves("send", fd, n);
+	return most < 0 ? -1 : __real_send(fd, ptr, (size_t)most, flags);
+}
+
+ssize_t __real_recv(int fd, void *ptr, size_t n, int flags);
+ssize_t __wrap_recv(int fd, void *ptr, size_t n, int flags)
+{
+	ssize_t most = moves("recv", fd, n);
+	return most < 0 ? -1 : __real_recv(fd, ptr, (size_t)most, flags);
+}
+
+ssize_t __real_splice(int in, off64_t *in_at, int out, off64_t *out_at, size_t n, unsigned flags);
+ssize_t __wrap_splice(int in, off64_t *in_at, int out, off64_t *out_at, size_t n, unsigned flags)
+{
+	ssize_t most = moves("splice", in, n);
+	if (most < 0 && fault->error != EAGAIN && fault->error != EINTR)
+		break_it(out, fault->error);
+	return most < 0 ? -1 : __real_splice(in, in_at, out, out_at, (size_t)most, flags);
+}
+
+int __real_connect(int fd, const struct sockaddr *to, socklen_t len);
+int __wrap_connect(int fd, const struct sockaddr *to, socklen_t len)
+{
+	if (!refuses("connect"))
+		return __real_connect(fd, to, len);
+	if (fault->error == EINPROGRESS && __real_connect(fd, to, len))
+		return -1;
+	errno = fault->error;
+	return -1;
+}
+
+int __real_socket(int family, int type, int protocol);
+int __wrap_socket(int family, int type, int protocol)
+{
+	return refuses("socket") ? -1 : __real_socket(family, type, protocol);
+}
+
+int __real_accept4(int fd, struct sockaddr *from, socklen_t *len, int flags);
+int __wrap_accept4(int fd, struct sockaddr *from, socklen_t *len, int flags)
+{
+	return refuses("accept4") ? -1 : __real_accept4(fd, from, len, flags);
+}
+
+int __real_pipe2(int fds[2], int flags);
+int __wrap_pipe2(int fds[2], int flags)
+{
+	return refuses("pipe2") ? -1 : __real_pipe2(fds, flags);
+}
+
+int __real_getsockopt(int fd, int level, int option, void *value, socklen_t *len);
+int __wrap_getsockopt(int fd, int level, int option, void *value, socklen_t *len)
+{
+	if (!refuses("getsockopt"))
+		return __real_getsockopt(fd, level, option, value, len);
+	break_it(fd, fault->error);
+	return -1;
+}
+
+int __real_getsockname(int fd, struct sockaddr *name, socklen_t *len);
+int __wrap_getsockname(int fd, struct sockaddr *name, socklen_t *len)
+{
+	return refuses("getsockname") ? -1 : __real_getsockname(fd, name, len);
+}
+
+int __wrap_shutdown(int fd, int how)
+{
+	if (!refuses("shutdown"))
+		return __real_shutdown(fd, how);
+	__real_shutdown(fd, SHUT_RDWR);
+	errno = fault->error;
+	return -1;
+}
+
+int __real_ioctl(int fd, unsigned long what, void *arg);
+int __wrap_ioctl(int fd, unsigned long what, void *arg)
+{
+	return refuses("ioctl") ? -1 : __real_ioctl(fd, what, arg);
+}
+
+int __real_poll(struct pollfd *fds, nfds_t n, int ms);
+int __wrap_poll(struct pollfd *fds, nfds_t n, int ms)
+{
+	return refuses("poll") ? -1 : __real_poll(fds, n, ms);
+}

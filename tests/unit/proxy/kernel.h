@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * System calls that fail: of those that weir makes in its own turns, the n-th of a kind, once.
+ * What such an error says of the connection is true from then on.
+ */
+#ifndef TESTS_UNIT_PROXY_KERNEL_H
+#define TESTS_UNIT_PROXY_KERNEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct kernel_fault {
+	const char *call;
+	int error;     /* 0: it moves one byte */
+	bool harmless; /* who asks once more hears no more of it */
+};
+
+extern const struct kernel_fault kernel_faults[];
+extern const size_t n_kernel_faults;
+
+/* NULL: never. */
+void kernel_refuse(const struct kernel_fault *fault, size_t n);
+/* Whether that has happened. */
+bool kernel_has_refused(void);
+
+#endif
