@@ -257,3 +257,15 @@ def test_large_bodies_and_slow_clients(weir, scripted):
                                "-H", f"Accept-Encoding: {coding}",
                                f"http://127.0.0.1:{daemon.port}/"], capture_output=True, check=True)
         assert done.stdout == noise
+
+
+def test_a_head_that_becomes_too_large_for_the_client(weir, scripted):
+    """The error is a second answer of the same exchange: coded by itself, and nothing is left over."""
+    def large(peer):
+        while peer.request():
+            peer.respond(TEXT, headers=[("Content-Type", "text/plain"), ("X-A", "a" * 65400)])
+    daemon = start(weir, scripted, large, {"min_bytes": "1B"})
+    for _ in range(3):
+        assert get(daemon).status == 502
+    name = 'weir_exchanges_total{outcome="response_too_large"}'
+    wait_for(lambda: daemon.admin.metrics()[name] == 3)

@@ -19,7 +19,7 @@ enum { SEND = 1, RECV, SPLICE, CONNECT, ACCEPT, SOCKET, GETSOCKOPT };
 
 static struct {
 	_Atomic int call, error, left;
-} * wanted;
+} *wanted;
 
 __attribute__((constructor)) static void begin(void)
 {
