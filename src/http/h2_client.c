@@ -251,6 +251,11 @@ int32_t h2_client_broke_at(const struct h2_client *h2)
 	return h2->head_len >= TOO_LARGE_LEAST ? h2->head_of : 0;
 }
 
+bool h2_client_is_held_up(const struct h2_client *h2)
+{
+	return h2->block.too_large;
+}
+
 uint32_t h2_client_max_streams(const struct h2_client *h2)
 {
 	return nghttp2_session_get_remote_settings(h2->session,

@@ -99,6 +99,8 @@ static enum err new_conn(struct backend_h2 *h2, struct attempt *at, struct h2_co
 static bool has_room(const struct h2_conn *conn)
 {
 	uint32_t known = conn->up->local->h2_streams, max = known ? known : STREAMS_FIRST;
+	if (unlikely(h2_client_is_held_up(conn->session)))
+		return false;
 	if (conn->state == H2_CONN_OPEN)
 		max = h2_client_max_streams(conn->session);
 	return conn->n_streams + conn->n_waiting <
@@ -146,6 +148,16 @@ static struct h2_conn *find_conn(const struct attempt *at, bool may_reuse)
 	return NULL;
 }
 
+/* Another one is opened in place of those that only a head without end is left on. */
+static void leave_held_up(const struct backend_local *local)
+{
+	list_each_safe (it, next, &local->shared) {
+		struct h2_conn *conn = list_entry(it, struct upconn, idle_link)->owner;
+		if (h2_client_is_held_up(conn->session) && h2_conn_is_unused(conn))
+			h2_conn_stop(conn);
+	}
+}
+
 /* The stream waits for its turn, or for the connect. */
 static void join(struct h2_conn *conn, struct backend_stream *s, struct attempt *at)
 {
@@ -173,6 +185,7 @@ enum err backend_h2_take(struct attempt *at, bool may_reuse, bool *connected)
 	if (!s)
 		return ERR_NOMEM;
 	if (!conn) {
+		leave_held_up(at->local);
 		enum err err = new_conn(h2, at, &conn);
 		if (err) {
 			slab_put(&h2->streams, s);

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What clients can bring about at will is not held against a backend."""
+import threading
+
 import hpack
 import pytest
 
@@ -196,18 +198,20 @@ def test_a_head_that_is_too_large_ends_its_stream_alone(weir, scripted, large, k
             server.head(stream, headers=[*fields], **more)
             return stream
         slow = head("/slow", KNOWN)
+        server.until(lambda: len(server.streams) == 3)
         head("/bad", KNOWN, *[kind(*field) for field in LARGE[large]], AFTER, end=True)
         head("/good", KNOWN, AFTER, end=True)
         server.data(slow, b"whole", end=True)
         server.until_end()
     daemon = weir([{"address": scripted(handler).address, "name": "b0"}],
                   pool={"protocol": "h2", "retry": "off"}, workers=1)
-    slow = daemon.connect()
+    slow, other = daemon.connect(), daemon.connect()
     slow.send(request(target="/slow"))
     wait_for(lambda: connections)
+    other.send(request(target="/good"))
     response = daemon.ask(target="/bad")
     assert response.status == 502 and b"response_header" in response.body, response
-    good = daemon.ask(target="/good")
+    good = other.response()
     assert good.status == 200
     assert (good.headers.get("x-known"), good.headers.get("x-after")) == (KNOWN[1], AFTER[1])
     assert slow.response().body == b"whole"
@@ -222,6 +226,7 @@ def test_trailers_that_are_too_large_end_their_stream_alone(weir, scripted):
         connections.append(peer)
         server = uncoded(H2Server(peer))
         stream, _ = server.request()
+        server.until(lambda: len(server.streams) == 2)
         server.head(stream, headers=[KNOWN])
         server.data(stream, b"some")
         server.h2.send_headers(stream, [KNOWN, *LARGE["ten frames of small fields"], AFTER],
@@ -232,11 +237,13 @@ def test_trailers_that_are_too_large_end_their_stream_alone(weir, scripted):
         server.answer(stream, b"good", headers=[KNOWN, AFTER])
         server.until_end()
     daemon = weir([scripted(handler).address], pool={"protocol": "h2", "retry": "off"}, workers=1)
-    client = daemon.connect()
+    client, other = daemon.connect(), daemon.connect()
     client.send(request())
+    wait_for(lambda: connections)
+    other.send(request())
     with pytest.raises((Truncated, Closed, ConnectionResetError)):
         client.response()
-    good = daemon.ask()
+    good = other.response()
     assert (good.body, good.headers.get("x-known"), good.headers.get("x-after")) == \
         (b"good", KNOWN[1], AFTER[1])
     assert len(connections) == 1
@@ -260,6 +267,64 @@ def test_a_flood_of_continuations_ends_the_connection(weir, scripted):
         response = daemon.ask()
         assert response.status == 502, response
         assert (b"response_header_bytes" in response.body) == (payload != b"")
+
+
+BLOCK = (b"\x00\x01x\x7e" + b"v" * 126) * 124  # fields for a frame
+
+
+def begin_block(server, stream, frames=10):
+    """Of a head that is too large, and no flood yet."""
+    server.peer.send(raw(1, 0, stream, b"\x88"))
+    for _ in range(frames):
+        server.peer.send(raw(9, 0, stream, BLOCK))
+
+
+def test_while_a_head_that_is_too_large_comes_others_go_elsewhere(weir, scripted):
+    """Nothing else can come on its connection, and nobody knows for how long, or whether it ends."""
+    connections, go = [], threading.Event()
+
+    def handler(peer):
+        connections.append(peer)
+        server = H2Server(peer)
+        if len(connections) > 1:
+            for stream, _ in server.requests():
+                server.answer(stream)
+            return
+        server.until(lambda: len(server.streams) == 2)
+        first, second = sorted(server.streams)
+        begin_block(server, second)
+        go.wait(60)
+        peer.send(raw(9, 4, second, b""))
+        server.answer(first, b"first")
+        server.until_end()
+    daemon = weir([scripted(handler).address], pool={"protocol": "h2", "retry": "off"}, workers=1)
+    slow = daemon.connect()
+    slow.send(request())
+    wait_for(lambda: connections)
+    response = daemon.ask()
+    assert response.status == 502 and b"response_header_bytes" in response.body, response
+    assert [daemon.ask("POST", body=b"x").status for _ in range(5)] == [200] * 5
+    assert len(connections) == 2
+    go.set()
+    assert slow.response().body == b"first"
+
+
+def test_heads_without_end_cost_one_connection_at_a_time(weir, scripted):
+    ends = []
+
+    def handler(peer):
+        server = H2Server(peer)
+        stream, _ = server.request()
+        begin_block(server, stream)
+        server.until_end()
+        ends.append(peer)
+    backend = scripted(handler)
+    daemon = weir([backend.address], pool={"protocol": "h2", "retry": "off", "outlier": "off"}, workers=1)
+    for _ in range(10):
+        response = daemon.ask()
+        assert response.status == 502 and b"response_header_bytes" in response.body, response
+    assert backend.connections == 10
+    wait_for(lambda: len(ends) == 9)
 
 
 def test_the_limits_are_settings(pair):
