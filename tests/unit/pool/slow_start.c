@@ -122,6 +122,21 @@ static double curve(uint64_t from_us, uint64_t to_us)
 	return sum / 100;
 }
 
+/* `own`: its part of the keys. */
+static void follow_curve(const char *what, size_t n, size_t who, double own)
+{
+	unsigned counts[WORLD_BACKENDS];
+	bool keyed = gen.pool.strategy->needs & NEEDS_KEY;
+	for (uint64_t at = 0; at < WINDOW_US + STEP_US; at += STEP_US) {
+		memset(counts, 0, sizeof(counts));
+		run(STEP_US, keyed, counts);
+		double load = load_of(counts, n, who) / own, due = curve(at, at + STEP_US);
+		cr_expect(fabs(load - due) < 0.05, "%s, %s, %zu backends, %llu s: %.3f, not %.3f",
+			  gen.pool.strategy->keyword, what, n, (unsigned long long)(at / 1000000),
+			  load, due);
+	}
+}
+
 static void one(const struct strategy *strategy, size_t n, bool keyed)
 {
 	unsigned counts[WORLD_BACKENDS] = {0};
@@ -131,14 +146,7 @@ static void one(const struct strategy *strategy, size_t n, bool keyed)
 	double own = keyed ? load_of(counts, n, 1) : 1;
 	atomic_store(&gen.pool.backends[1]->ramp_from_us, world.loops[0].now_us);
 	pool_view_refresh(&gen.views[0]);
-	for (uint64_t at = 0; at < WINDOW_US + STEP_US; at += STEP_US) {
-		memset(counts, 0, sizeof(counts));
-		run(STEP_US, keyed, counts);
-		double load = load_of(counts, n, 1) / own, due = curve(at, at + STEP_US);
-		cr_expect(fabs(load - due) < 0.05, "%s%s, %zu backends, %llu s: %.3f, not %.3f",
-			  strategy->keyword, keyed ? " with keys" : "", n,
-			  (unsigned long long)(at / 1000000), load, due);
-	}
+	follow_curve("back", n, 1, own);
 	end();
 }
 
@@ -148,6 +156,70 @@ Test(slow_start, every_strategy_keeps_to_the_curve, .timeout = 300)
 		one(strategies[i], 4, strategies[i]->needs & NEEDS_KEY);
 		one(strategies[i], 12, strategies[i]->needs & NEEDS_KEY);
 	}
+}
+
+/* A generation in place of the last, while requests of that are under way. */
+static void renew(struct world_gen *before)
+{
+	*before = gen;
+	world_build(&world, &gen);
+	pool_view_refresh(&gen.views[0]);
+}
+
+/* What the pool does once the newcomer has all of its share: how unevenly a hash deals. */
+static double part_of(size_t n, size_t who)
+{
+	unsigned counts[WORLD_BACKENDS] = {0};
+	uint64_t *now = &world.loops[0].now_us, from = *now;
+	if (!(gen.pool.strategy->needs & NEEDS_KEY))
+		return 1;
+	*now += 2 * WINDOW_US;
+	pool_view_refresh(&gen.views[0]);
+	run(10 * STEP_US, true, counts);
+	while (n_flying)
+		drop_first();
+	*now = from;
+	pool_view_refresh(&gen.views[0]);
+	return load_of(counts, n, who);
+}
+
+/* The last of n, by a reload or at run time. */
+static void added(const struct strategy *strategy, size_t n, bool by_reload)
+{
+	unsigned counts[WORLD_BACKENDS] = {0};
+	struct world_gen before;
+	struct pool_override override = {.pool = VIEW("app"), .backend = VIEW("late"), .add = true};
+	begin(strategy->keyword, n - 1);
+	run(STEP_US, strategy->needs & NEEDS_KEY, counts);
+	struct conf_backend late = {
+	    .name = VIEW("late"), .address_text = VIEW("late"), .weight = 1};
+	if (by_reload) {
+		world.backends[n - 1] = late;
+		world.conf.n_backends = n;
+	} else {
+		override.added = late;
+		list_push_back(&world.overrides, &override.link);
+	}
+	renew(&before);
+	cr_assert_eq(gen.pool.n, n);
+	_Atomic uint64_t *from = &gen.pool.backends[n - 1]->ramp_from_us;
+	cr_assert_neq(atomic_load(from), 0);
+	atomic_store(from, world.loops[0].now_us); /* it has the time from the system */
+	pool_view_refresh(&gen.views[0]);
+	follow_curve(by_reload ? "by a reload" : "at run time", n, n - 1, part_of(n, n - 1));
+	while (n_flying)
+		drop_first();
+	world_release(&world, &before);
+	end();
+}
+
+Test(slow_start, who_is_added_keeps_to_the_curve, .timeout = 300)
+{
+	for (size_t i = 0; strategies[i]; i++)
+		for (size_t n = 4; n <= 12; n += 8) {
+			added(strategies[i], n, true);
+			added(strategies[i], n, false);
+		}
 }
 
 /*
