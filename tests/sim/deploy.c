@@ -58,6 +58,14 @@ struct run {
 
 /* ---- random ---- */
 
+/* What weir asks the system for: a seed decides all of a run. */
+static struct rng entropy = {{1, 2, 3, 4}};
+uint64_t __wrap_rng_entropy(void);
+uint64_t __wrap_rng_entropy(void)
+{
+	return rng_next(&entropy);
+}
+
 static double uniform(struct run *r)
 {
 	return ((double)(rng_next(&r->rng) >> 11) + 0.5) / 9007199254740992.0;
@@ -347,6 +355,7 @@ static void set_up(struct run *r, const struct deploy *what)
 					 .loop = &r->watcher};
 	*r = (struct run){.what = what, .out.back_s = -1};
 	rng_init(&r->rng, what->seed);
+	rng_init(&entropy, what->seed + 1);
 	world_init(&r->world, WORKERS, DEPLOY_BACKENDS);
 	r->world.conf.balance = view_str(what->balance);
 	r->world.conf.hash.fallback = VIEW("least-request");
