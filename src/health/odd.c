@@ -9,6 +9,8 @@
  *    +------ nobody for WATCH_US -----------+   tried once a second: as good    |
  *    +----------------------------------------- as the others, or they as bad --+
  *
+ * Who leads has the pool watched as well, from time to time (odd_lead.c).
+ *
  * In calm only totals are read, a cache line or two a worker and backend; workers
  * count by what was asked while the pool is watched.  Nobody is compared to what others
  * answered while it was not there.
@@ -279,6 +281,19 @@ static void weigh(struct health_pool *hp, struct arena *arena)
 
 /* ---- looks ---- */
 
+/* Of who leads it is seen from time to time, too short each for few requests: that adds up.
+ * What is older than a period or two is of other times. */
+static bool watch(struct health_pool *hp, bool asks)
+{
+	uint64_t now = hp->health->loop->now_us;
+	bool suspect = anybody_suspect(hp) | odd_is_out_for_type(hp);
+	if (suspect)
+		hp->watched_until_us = now + WATCH_US;
+	bool watched = asks || now < hp->watched_until_us;
+	odd_set_watched(hp, watched, suspect || now - hp->period_us > 2 * PERIOD_MOST_US);
+	return watched;
+}
+
 static void look(struct health_pool *hp)
 {
 	uint64_t now = hp->health->loop->now_us;
@@ -287,11 +302,9 @@ static void look(struct health_pool *hp)
 	list_each (it, &hp->targets)
 		read_totals(list_entry(it, struct health_target, link), passed_us);
 	find_usual(hp);
-	if (odd_find_leaders(hp) || anybody_suspect(hp) || odd_is_out_for_type(hp))
-		hp->watched_until_us = now + WATCH_US;
 	bool was = atomic_load_explicit(&hp->state->watched, memory_order_relaxed);
-	odd_set_watched(hp, now < hp->watched_until_us);
-	if (was && now < hp->watched_until_us) {
+	bool asks = odd_find_leaders(hp);
+	if (watch(hp, asks) && was) {
 		struct arena *arena = arena_new();
 		weigh(hp, arena);
 		arena_free(arena);
@@ -303,7 +316,7 @@ static void look(struct health_pool *hp)
 		if (now - t->odd.named_us > WATCH_US)
 			unname(t);
 	}
-	odd_ask_others(hp);
+	odd_ask_others(hp, asks);
 }
 
 static void on_look(struct timer *timer)
@@ -318,7 +331,7 @@ static void stop(struct health_pool *hp)
 {
 	timer_clear(&hp->odd_look);
 	hp->watched_until_us = 0;
-	odd_set_watched(hp, false);
+	odd_set_watched(hp, false, false);
 	list_each (it, &hp->targets) {
 		struct health_target *t = list_entry(it, struct health_target, link);
 		atomic_store_explicit(&t->backend->odd.try_us, 0, memory_order_relaxed);

@@ -23,14 +23,15 @@ void odd_drop_evidence(struct health_target *t);
 void odd_begin_anew(struct health_pool *hp);
 /* The same of one: what it answered before does not hide what it answers now. */
 void odd_begin_anew_of(struct health_target *t);
-void odd_set_watched(struct health_pool *hp, bool watched);
+/* `anew`: for a new reason; else what was known the last time counts on. */
+void odd_set_watched(struct health_pool *hp, bool watched, bool anew);
 
 /* ---- odd_lead.c ---- */
 
-/* Finds who leads; true when anybody does. */
+/* Finds who leads; true while somebody who does is to be compared. */
 bool odd_find_leaders(struct health_pool *hp);
-/* The others are asked enough to be compared to. */
-void odd_ask_others(struct health_pool *hp);
+/* The others are asked enough for that, or no more. */
+void odd_ask_others(struct health_pool *hp, bool asks);
 void odd_stop_asking(struct health_target *t);
 
 /* ---- odd_back.c ---- */

@@ -96,11 +96,12 @@ void odd_begin_anew_of(struct health_target *t)
 		memset(t->odd.evidence->proof, 0, sizeof(t->odd.evidence->proof));
 }
 
-void odd_set_watched(struct health_pool *hp, bool watched)
+void odd_set_watched(struct health_pool *hp, bool watched, bool anew)
 {
 	if (atomic_load_explicit(&hp->state->watched, memory_order_relaxed) == watched)
 		return;
 	atomic_store_explicit(&hp->state->watched, watched, memory_order_relaxed);
-	odd_begin_anew(hp);
+	if (anew)
+		odd_begin_anew(hp);
 	odd_look_again(hp->health);
 }

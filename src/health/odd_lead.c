@@ -4,9 +4,9 @@
  * fraction of their time.  It may be so by giving something else, so types of answers
  * are compared for these only (stats/odd.h).
  *
- * One that draws nearly all leaves nothing to compare to.  So some of the others are asked
- * a few times a second, for a while, and again from time to time: a good backend may lead
- * for ever.
+ * A good backend may lead for ever, and to compare costs each request something.  So its pool is
+ * watched for a while, and again from time to time.  One that draws nearly all leaves nothing
+ * to compare to: meanwhile some of the others are asked a few times a second.
  */
 #include <stdlib.h>
 
@@ -15,13 +15,17 @@
 /* As fast as this, at a difference that is one. */
 #define FASTER 3
 #define FASTER_US 1000
+/* Speeds are told once a second, of the second before: so long after it is back that of a backend
+ * may be that of tries that failed. */
+#define STALE_US 2500000
 
 /* Others that are asked, at each look that finds so few new answers of theirs. */
 #define VOICES 8
 #define VOICE_FEW 1
-/* So long, and again after that. */
+/* So long, and again after that; sooner when one begins to lead, so often in a row. */
 #define ASK_US 4000000
 #define ASK_AGAIN_US 12000000
+#define ASK_AHEAD 2
 
 /* ---- who leads ---- */
 
@@ -89,31 +93,55 @@ static bool is_ahead(const struct health_target *t, const struct crowd *crowd)
 static bool is_faster(const struct health_target *t, const struct crowd *crowd)
 {
 	uint64_t own = took_us(t);
+	if (t->health->loop->now_us < t->odd.back_us + STALE_US)
+		return false;
 	return own && crowd->most_us >= FASTER * own && crowd->most_us >= own + FASTER_US;
+}
+
+static bool is_asked_about(const struct health_target *t, uint64_t now)
+{
+	return t->odd.leads && now < t->odd.ask_until_us;
+}
+
+/* About all of them at the same time. */
+static void ask_about_leaders(struct health_pool *hp, uint64_t now)
+{
+	list_each (it, &hp->targets) {
+		struct odd_target *odd = &list_entry(it, struct health_target, link)->odd;
+		if (!odd->leads)
+			continue;
+		odd->ask_until_us = now + ASK_US;
+		odd->ask_again_us =
+		    (odd->ask_again_us > now ? odd->ask_again_us : now) + ASK_AGAIN_US;
+	}
+}
+
+/* Who led by accident a moment ago may do so for a reason now. */
+static bool is_due(const struct odd_target *odd, bool led, uint64_t now)
+{
+	uint64_t ahead = led ? 0 : (uint64_t)ASK_AHEAD * ASK_AGAIN_US;
+	return odd->leads && now >= odd->ask_until_us && now + ahead >= odd->ask_again_us;
 }
 
 bool odd_find_leaders(struct health_pool *hp)
 {
 	const struct crowd crowd = crowd_of(hp);
-	bool any = false;
+	uint64_t now = hp->health->loop->now_us;
+	bool due = false, asks = false;
 	list_each (it, &hp->targets) {
 		struct health_target *t = list_entry(it, struct health_target, link);
+		bool led = t->odd.leads;
 		t->odd.leads = odd_takes_part(t) && (is_ahead(t, &crowd) || is_faster(t, &crowd));
-		any |= t->odd.leads;
+		due |= is_due(&t->odd, led, now);
 	}
-	return any;
+	if (due)
+		ask_about_leaders(hp, now);
+	list_each (it, &hp->targets)
+		asks |= is_asked_about(list_entry(it, struct health_target, link), now);
+	return asks;
 }
 
 /* ---- voices ---- */
-
-static bool is_asked_about(struct odd_target *odd, uint64_t now)
-{
-	if (odd->leads && now >= odd->ask_again_us) {
-		odd->ask_until_us = now + ASK_US;
-		odd->ask_again_us = now + ASK_AGAIN_US;
-	}
-	return odd->leads && now < odd->ask_until_us;
-}
 
 /* The next request is for it, even one that cannot be repeated: nothing speaks against it. */
 static void ask(struct health_target *t)
@@ -133,13 +161,9 @@ void odd_stop_asking(struct health_target *t)
 	t->odd.is_voice = false;
 }
 
-void odd_ask_others(struct health_pool *hp)
+void odd_ask_others(struct health_pool *hp, bool asks)
 {
-	bool asks = false;
 	unsigned voices = 0;
-	list_each (it, &hp->targets)
-		asks |= is_asked_about(&list_entry(it, struct health_target, link)->odd,
-				       hp->health->loop->now_us);
 	list_each (it, &hp->targets) {
 		struct health_target *t = list_entry(it, struct health_target, link);
 		bool may = hp->tries && asks && voices < VOICES && odd_takes_part(t) &&

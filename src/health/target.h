@@ -53,7 +53,8 @@ struct odd_target {
 	unsigned n_tries;
 	uint64_t cleared_us; /* when tries have last shown that it is well */
 	struct odd_trial trial;
-	bool leads; /* see odd_lead.c */
+	bool leads;       /* see odd_lead.c */
+	uint64_t back_us; /* since it was ejected last; 0: never */
 	uint64_t ask_until_us, ask_again_us;
 	bool is_voice;     /* it is asked, to be compared to somebody who leads */
 	uint64_t tried_us; /* the last try that came to something; 0: none */
