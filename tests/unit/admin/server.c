@@ -215,7 +215,9 @@ Test(admin_server, a_socket_in_use_is_refused)
 	start("");
 	cr_assert(!admin_new(&f.loop, conf, &f.host, &why));
 	cr_assert(strstr(why.ptr, "it is in use"), "%s", why.ptr);
-	cr_assert_eq(get_once(dial_unix(), GET("/livez")), 200, "the first one goes on");
+	int fd = dial_unix();
+	cr_assert_eq(get_once(fd, GET("/livez")), 200, "the first one goes on");
+	close(fd);
 	str_fini(&why);
 }
 

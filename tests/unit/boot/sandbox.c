@@ -437,5 +437,6 @@ Test(sandbox, a_hijacked_worker_gets_nowhere, .timeout = 60)
 	cr_assert(reads_the_key() && forks() && runs_a_program() && binds());
 	sandbox_free(sandbox);
 	remove_roots();
+	close(listening);
 	unlink(key);
 }

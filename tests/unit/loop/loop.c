@@ -187,9 +187,10 @@ static void on_next_io(struct ev_loop *ev, ev_io *io, int revents)
 	loop_next_turn(&loop, &next.other);
 }
 
+static int pipe_fds[2];
+
 static void next_begin(void)
 {
-	static int pipe_fds[2];
 	memset(&next, 0, sizeof(next));
 	cr_assert_eq(loop_init(&loop, "test"), ERR_OK);
 	cr_assert_eq(pipe(pipe_fds), 0);
@@ -197,6 +198,13 @@ static void next_begin(void)
 	deferred_init(&next.again, on_next_again);
 	deferred_init(&next.other, on_next_other);
 	ev_io_init(&next.io, on_next_io, pipe_fds[0], EV_READ);
+}
+
+static void next_end(void)
+{
+	loop_fini(&loop);
+	close(pipe_fds[0]);
+	close(pipe_fds[1]);
 }
 
 static void one_turn(void)
@@ -219,7 +227,7 @@ Test(loop, what_is_put_off_comes_once_a_turn_and_after_what_arrived)
 	for (int i = 0; i < 3; i++)
 		one_turn();
 	cr_expect_eq(next.n, 8, "what was taken back does not come: %s", next.order);
-	loop_fini(&loop);
+	next_end();
 }
 
 static void on_next_stop(struct deferred *d)
@@ -262,7 +270,7 @@ Test(loop, what_takes_long_leaves_a_turn_to_others)
 		one_turn();
 	cr_expect_str_eq(next.order, "isisisi");
 	deferred_clear(&next.other);
-	loop_fini(&loop);
+	next_end();
 }
 
 static void on_late(struct timer *timer)
@@ -286,7 +294,7 @@ Test(loop, timers_come_after_what_has_arrived)
 	next.order[next.n] = '\0';
 	cr_expect_str_eq(next.order, "it");
 	deferred_clear(&next.other);
-	loop_fini(&loop);
+	next_end();
 }
 
 /* ---- the rest ---- */
