@@ -384,6 +384,7 @@ void fixture_fini(struct fixture *f)
 	check(f->api.backlog == 0);
 	api_fini(&f->api);
 	users_put(f->users);
+	filter_set_release(&f->filters);
 	release_pools(f);
 	arena_free(f->arena);
 	pool_registry_fini(&f->reg);

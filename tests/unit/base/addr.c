@@ -2,6 +2,7 @@
 #include "weir/base/addr.h"
 
 #include <criterion/criterion.h>
+#include <ifaddrs.h>
 #include <stdio.h>
 
 #include "weir/base/defs.h"
@@ -253,4 +254,55 @@ Test(addr, nobody_can_be_reached_there)
 		cr_expect_eq(addr_unreachable(&addr) != NULL, rows[i].unreachable, "%s",
 			     rows[i].text);
 	}
+}
+
+/* ---- interfaces, of which the test says which there are ---- */
+
+static struct ifaddrs *interfaces;
+static unsigned n_asked;
+
+int getifaddrs(struct ifaddrs **out)
+{
+	n_asked++;
+	*out = interfaces;
+	return interfaces ? 0 : -1;
+}
+
+void freeifaddrs(struct ifaddrs *all)
+{
+	cr_assert_eq(all, interfaces);
+}
+
+Test(addr, what_is_of_an_interface_is_here)
+{
+	static const struct {
+		const char *text;
+		bool here;
+	} rows[] = {
+	    {"127.0.0.1:1", true},      {"127.255.0.9:1", true},        {"[::1]:1", true},
+	    {"192.0.2.7:1", true},      {"192.0.2.8:1", false},         {"[2001:db8::7]:1", true},
+	    {"[2001:db8::8]:1", false}, {"[::ffff:192.0.2.7]:1", true}, {"128.0.0.1:1", false},
+	    {"unix:/run/x", false},
+	};
+	struct addr v4 = addr_of("192.0.2.7:9"), v6 = addr_of("[2001:db8::7]:9");
+	struct sockaddr link = {.sa_family = AF_PACKET};
+	struct ifaddrs all[] = {{.ifa_next = &all[1]}, /* one without an address */
+				{.ifa_next = &all[2], .ifa_addr = &link},
+				{.ifa_next = &all[3], .ifa_addr = &v4.sa},
+				{.ifa_addr = &v6.sa}};
+	struct addr_interfaces own = {0};
+	interfaces = all;
+	n_asked = 0;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct addr addr = addr_of(rows[i].text);
+		cr_expect_eq(addr_is_here(&own, &addr), rows[i].here, "%s", rows[i].text);
+	}
+	cr_expect_eq(n_asked, 1, "once for all");
+	addr_interfaces_free(&own);
+	interfaces = NULL;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct addr addr = addr_of(rows[i].text);
+		cr_expect_eq(addr_is_here(&own, &addr), i < 3, "%s: nobody knows", rows[i].text);
+	}
+	addr_interfaces_free(&own);
 }
