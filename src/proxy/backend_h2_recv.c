@@ -67,8 +67,7 @@ static void final_head(struct backend_stream *s, char *body, size_t len, bool en
 					    : UINT64_MAX;
 	if (resp->body == BODY_CLOSE) /* its end is marked, unlike that of HTTP/1 */
 		resp->body = BODY_CHUNKED;
-	bool cut = resp->body == BODY_LENGTH && end && len == 0 && resp->content_length;
-	if (cut || !fits(s, len, end)) {
+	if (!fits(s, len, end)) {
 		let_go(s);
 		refuse(s);
 		return;
