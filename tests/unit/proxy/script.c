@@ -94,6 +94,8 @@ static void run_line(struct script *s, struct view line)
 		pass(s, &w);
 	else if (view_eq(first, VIEW("expect")))
 		expect(s, &w);
+	else if (view_eq(first, VIEW("logged")))
+		script_logged(s, &w);
 	else if (view_eq(first, VIEW("at")) && script_skip(&w, "once"))
 		s->cut.still = true;
 	else if (view_eq(first, VIEW("one")) && script_skip(&w, "turn"))

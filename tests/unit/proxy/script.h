@@ -7,6 +7,7 @@
  *   second auth retry: off                       the last of them is of a pool of this name, that
  *                                                may have a line in YAML
  *   pool retry: {attempts: 1}                    a line of the pool (listener, route) in YAML
+ *   log format: combined                         there is an access log, of these settings
  *   only h1 any                                  versions of client and backends; any any
  *   uncut                                        depends on how bytes are cut: run whole only
  *
@@ -37,6 +38,8 @@
  *   client has 70000                             so many bytes of the body now
  *   after 500ms
  *   expect outcome.ok = 1                        see world_counter
+ *   logged {*,"status":200,*}                         the next line of the log; * is anything
+ *   logged nothing                               there is none
  *   ... with "!Name: value"                      HTTP/2: the field is never to be indexed
  *   client > GET / HTTP/1.1\r\n\r\n              bytes of HTTP/1 as they are
  *   client < HTTP/1.1 200                        the next bytes of a tunnel or head

@@ -19,6 +19,7 @@ struct plan {
 	bool uncut;
 	struct view name;   /* of the first pool */
 	struct view second; /* empty: there is one pool */
+	struct view log;    /* log.access, without the path; empty: there is none */
 	struct str listener, route, pool, second_pool;
 };
 
@@ -91,6 +92,10 @@ void script_be(struct script *s, struct peer *peer, struct place *place, struct 
 void script_have(struct script *s, const struct peer *peer, struct words *w);
 void script_raw_in(struct script *s, struct peer *peer, struct place *place, struct view text);
 void script_raw_out(struct script *s, struct peer *peer, struct view text);
+
+/* script_log.c */
+
+void script_logged(struct script *s, struct words *w);
 
 /* script_plan.c */
 

@@ -35,6 +35,8 @@ static bool plan_line(struct script *s, struct plan *plan, struct view line)
 		plan_yaml(&plan->route, w.rest);
 	else if (view_eq(first, VIEW("pool")))
 		plan_yaml(&plan->pool, w.rest);
+	else if (view_eq(first, VIEW("log")))
+		plan->log = script_trim(w.rest);
 	else if (view_eq(first, VIEW("uncut")))
 		plan->uncut = true;
 	else if (view_eq(first, VIEW("only"))) {
@@ -50,6 +52,9 @@ static bool plan_line(struct script *s, struct plan *plan, struct view line)
 void plan_write(struct script *s, const struct plan *plan, struct str *yaml)
 {
 	const char *protocol = s->versions[1] == PEER_HTTP2 ? "h2" : "http1";
+	if (plan->log.len)
+		str_printf(yaml, "log: {access: {path: stdout, " VIEW_FMT "}}\n",
+			   VIEW_ARG(plan->log));
 	str_printf(yaml,
 		   "workers: 1\n"
 		   "listeners:\n"
