@@ -474,6 +474,7 @@ void scaling_look(struct scaling *s, const struct scaling_input *in)
 	s->rate = rate_of(s);
 	scaling_look_peers(s, in);
 	scaling_look_shift(s, in->pooled);
+	scaling_look_slope(s);
 	scaling_look_change(s, in); /* what it forgets is not read below */
 	scaling_look_sizes(s, in);
 	look_curve(s, in);

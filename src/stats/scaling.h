@@ -20,6 +20,15 @@ void scaling_part_block(struct scaling_part *part, struct scaling *scaling,
 			const struct levels *const *levels, size_t n, uint32_t top);
 void scaling_look_shift(struct scaling *scaling, bool pooled);
 
+/* slope.c: some that met this level; those of split levels, then the block of the part is full. */
+void scaling_slope_add(struct scaling_slope *sums, double level, double n, double log_sum);
+void scaling_slope_block(struct scaling_block *block, struct scaling_part *part, uint32_t top,
+			 const struct scaling_slope *split);
+void scaling_look_slope(struct scaling *scaling);
+/* That is why p95 has grown so; or it is known not to be.  Neither: it is not known. */
+bool scaling_load_slows(const struct scaling *scaling, double growth);
+bool scaling_load_is_innocent(const struct scaling *scaling, double growth);
+
 /* The variance of the logarithms of durations at equal level and backend. */
 double scaling_spread(const struct scaling *scaling);
 

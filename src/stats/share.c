@@ -36,9 +36,14 @@
 #define CHANGE_MIN 0.26  /* log 1.3 */
 #define CHANGE_Z 5.0
 #define SERVED_MIN 0.9
-#define BEHIND_MIN 1.25  /* times what they do now they did before */
-#define BEHIND_RATE 1.1  /* of that, at most so much comes, */
-#define BEHIND_BLOCKS 6  /* in half a minute */
+#define BEHIND_MIN 1.25    /* times what they do now they did before */
+#define BEHIND_RATE 1.1    /* of that, at most so much comes, */
+#define BEHIND_BLOCKS 6    /* in half a minute */
+#define SPREAD_LEAST 0.001 /* of a variance: below it all take as long */
+#define KIND_GROWTH 2.0    /* times what it is alone */
+#define KIND_NONE 1.5
+#define KIND_AFTER_US (UINT64_C(20) * 1000000)
+#define KIND_SURE_US (UINT64_C(12) * 1000000) /* two blocks are of that time */
 #define SPREAD_RATIO 1.2 /* of standard deviations: other requests, not slower ones */
 
 /* ---- a block of one backend ---- */
@@ -118,6 +123,7 @@ void scaling_part_block(struct scaling_part *part, struct scaling *s,
 			const struct levels *const *levels, size_t n, uint32_t top)
 {
 	struct scaling_block *block = &s->blocks[(s->n_blocks - 1) % SCALING_BLOCKS];
+	struct scaling_slope slope = {0};
 	uint64_t served = 0;
 	for (uint32_t k = 1; k <= top; k++) {
 		const struct scaling_bin *bin = scaling_part_bin(part, k);
@@ -142,7 +148,11 @@ void scaling_part_block(struct scaling_part *part, struct scaling *s,
 		if ((bin = scaling_part_bin_make(part, level)))
 			add_drift(block, bin, &news, level);
 		add_peer(part, &news, level);
+		scaling_slope_add(&slope, scaling_part_level(part, k),
+				  (double)news.n[0] + news.n[1],
+				  ((double)news.log[0] + news.log[1]) * LOG_UNIT);
 	}
+	scaling_slope_block(block, part, top, &slope);
 }
 
 /* ---- blocks ---- */
@@ -349,13 +359,21 @@ static double variance_alone(const struct scaling *s, unsigned from, unsigned to
 	return *n > 0 ? sum / *n : 0;
 }
 
+typedef double (*variance_fn)(const struct scaling *s, unsigned from, unsigned to, double *n);
+
+/* The last blocks vary otherwise than those before: these are not the same requests, slower. */
+static bool varies_otherwise(const struct scaling *s, unsigned n, variance_fn variance)
+{
+	double n_last, n_was;
+	double last = variance(s, 0, n, &n_last), was = variance(s, n, n + 24, &n_was);
+	double ratio = sqrt((last + SPREAD_LEAST) / (was + SPREAD_LEAST));
+	return n_last >= 100 && n_was >= 100 && (ratio > SPREAD_RATIO || ratio < 1 / SPREAD_RATIO);
+}
+
 /* Of those who met nobody: who waits for others varies less the more they are. */
 static bool is_of_kind(const struct scaling *s, unsigned n)
 {
-	double n_last, n_was;
-	double last = variance_alone(s, 0, n, &n_last), was = variance_alone(s, n, n + 24, &n_was);
-	double ratio = was > 0 ? sqrt(last / was) : 1;
-	return n_last >= 100 && n_was >= 100 && (ratio > SPREAD_RATIO || ratio < 1 / SPREAD_RATIO);
+	return varies_otherwise(s, n, variance_alone);
 }
 
 static void drift_now(struct scaling *s, uint64_t now_us)
@@ -400,6 +418,33 @@ static double fell_behind(const struct scaling *s)
 	return factor > BEHIND_MIN + chance ? factor : 0;
 }
 
+/* ---- requests of another kind, while the load is another, too ---- */
+
+/* At least two; more than there are count as all. */
+static unsigned blocks_since(uint64_t now_us, uint64_t at_us)
+{
+	uint64_t blocks = (now_us - at_us) / (SCALING_BLOCK_S * UINT64_C(1000000));
+	return blocks < 2 ? 2 : blocks < SCALING_BLOCKS ? (unsigned)blocks : SCALING_BLOCKS;
+}
+
+/* What takes longer at whatever level it met is no load; of nobody's objective it is no news. */
+static bool is_another_kind(const struct scaling *s, const struct scaling_input *in)
+{
+	bool minds = in->slo_p95_us == 0 || s->seen_p95_us > (double)in->slo_p95_us;
+	bool shared = s->shift.measured && s->shift.z > 2 && s->shift.change > NO_SHARE;
+	bool heard = s->others_rate > OTHERS_FEW * s->rate; /* their levels are estimated */
+	return minds && !shared && !heard && s->alike_us &&
+	       in->now_us > s->grown_us + KIND_SURE_US &&
+	       in->now_us > s->alike_us + KIND_AFTER_US && scaling_load_is_innocent(s, s->growth);
+}
+
+/* The mean of all, without what load may have added, by that of those who were alone. */
+static double apart_by(const struct scaling *s)
+{
+	double load = exp(fmax(0, s->load.explains + 2 * s->load.se));
+	return s->alone_us > 0 ? fmax(s->total_us / s->alone_us / load, 1.1) : 1.1;
+}
+
 static void set_change(struct scaling *s, const struct scaling_input *in, unsigned blocks,
 		       struct scaling_change change)
 {
@@ -416,6 +461,10 @@ void scaling_look_change(struct scaling *s, const struct scaling_input *in)
 {
 	static const unsigned spans[] = {3, 6, 12};
 	drift_now(s, in->now_us);
+	if (s->growth <= KIND_NONE)
+		s->alike_us = in->now_us;
+	if (s->growth <= KIND_GROWTH)
+		s->grown_us = in->now_us;
 	if (scaling_is_shared(s))
 		return;
 	for (size_t i = 0; i < ARRAY_LEN(spans); i++) {
@@ -425,6 +474,15 @@ void scaling_look_change(struct scaling *s, const struct scaling_input *in)
 		set_change(s, in, spans[i],
 			   (struct scaling_change){.factor = exp(change),
 						   .of_kind = is_of_kind(s, spans[i])});
+		return;
+	}
+	if (is_another_kind(s, in)) {
+		unsigned blocks = blocks_since(in->now_us, s->alike_us);
+		set_change(
+		    s, in, blocks,
+		    (struct scaling_change){.factor = apart_by(s),
+					    .of_kind = is_of_kind(s, blocks) ||
+						       varies_otherwise(s, blocks, variance_of)});
 		return;
 	}
 	double behind = fell_behind(s);

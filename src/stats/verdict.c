@@ -416,15 +416,22 @@ static bool is_unsettled(const struct case_file *c)
 static enum verdict judge_slowed(const struct case_file *c, double growth)
 {
 	char *say = c->say, change[160], times[48] = "";
-	if (!is_unsettled(c))
+	bool unsettled = is_unsettled(c);
+	if (!unsettled && (scaling_is_shared(c->s) || scaling_load_slows(c->s, growth)))
 		return say_scalability(c, growth);
 	say_change(c, change, sizeof(change));
 	double much = fmax(c->s->drifting, c->s->change.at_us ? c->s->change.factor : 1);
 	if (much > GROWTH_SOME)
 		snprintf(times, sizeof(times), " (%.1f times at equal load)", much);
-	SAY("%slearning: requests have become slower%s; whether that is load or a change is known "
-	    "in half a minute",
-	    change, times);
+	if (unsettled)
+		SAY("%slearning: requests have become slower%s; whether that is load or a change "
+		    "is known in half a minute",
+		    change, times);
+	else
+		SAY("%slearning: p95 is %s %s and %s now, but who meets more others does not take "
+		    "as much longer in the same seconds: whether that is load or other requests "
+		    "is not known",
+		    change, us(c->alone->p95_us).at, alone_where(c), us(c->now->p95_us).at);
 	return VERDICT_not_enough_data;
 }
 

@@ -22,17 +22,18 @@ struct world {
 	struct sim_plan plan;
 	double capacity, low, high, last;
 	enum truth truth;
-	double factor;    /* of the speed from the middle on; 0: none */
-	double mix_then;  /* that there are from the middle on */
-	unsigned passes;  /* after so many times five seconds it is as it was; 0: stays */
-	enum told told;   /* what has to be said of it */
-	double mix_end;   /* share of long ones that a mix drifts to; 0: stays */
-	unsigned remove;  /* so many go in the middle */
-	enum verdict end; /* what is to be said in the end, unless not_enough_data */
-	double other_end; /* the other node's share from the middle on; 0: stays */
-	bool night;       /* half a minute of low load comes first */
-	bool deaf;        /* it is not heard in the second half */
-	double unrest;    /* how much a busy host makes speed vary, a logarithm */
+	double factor;             /* of the speed from the middle on; 0: none */
+	double mix_then;           /* that there are from the middle on */
+	unsigned passes;           /* after so many times five seconds it is as it was; 0: stays */
+	enum told told;            /* what has to be said of it */
+	double mix_end;            /* share of long ones that a mix drifts to; 0: stays */
+	unsigned remove;           /* so many go in the middle */
+	enum verdict end;          /* what is to be said in the end, unless not_enough_data */
+	double other_end;          /* the other node's share from the middle on; 0: stays */
+	double reports, report_us; /* of another kind, that share from the middle on */
+	bool night;                /* half a minute of low load comes first */
+	bool deaf;                 /* it is not heard in the second half */
+	double unrest;             /* how much a busy host makes speed vary, a logarithm */
 };
 
 #define BASE .interval = 2, .slo_p95_us = 60000
@@ -109,6 +110,35 @@ static const struct world worlds[] = {
      .last = 0.4,
      .factor = 1,
      .mix_then = 0.5,
+     .told = TOLD_KIND},
+/* nothing ever queues there */
+#define NO_QUEUES .interval = 2, .workers = 10000
+    {.name = "reports come",
+     .plan = {NO_QUEUES, .backends = 2, .service_us = 5000, .slo_p95_us = 100000},
+     .capacity = 100,
+     .low = 0.4,
+     .high = 0.7,
+     .last = 0.9,
+     .reports = 0.3,
+     .report_us = 150000,
+     .told = TOLD_KIND},
+    {.name = "few reports, no objective",
+     .plan = {NO_QUEUES, .backends = 3, .service_us = 4000, .times = SIM_FIXED},
+     .capacity = 200,
+     .low = 0.4,
+     .high = 0.7,
+     .last = 0.6,
+     .reports = 0.1,
+     .report_us = 300000,
+     .told = TOLD_KIND},
+    {.name = "many reports, at random",
+     .plan = {NO_QUEUES, .backends = 4, .service_us = 3000, .random = true, .slo_p95_us = 50000},
+     .capacity = 300,
+     .low = 0.4,
+     .high = 1,
+     .last = 1,
+     .reports = 0.4,
+     .report_us = 400000,
      .told = TOLD_KIND},
     {.name = "deploy x2",
      .plan = {BASE, .backends = 3, .workers = 4, .service_us = 10000},
@@ -423,6 +453,8 @@ static void run_world(const struct world *w, uint64_t seed, struct tally *t)
 		double share = i < 24 ? middle - swing * cos(2 * M_PI * i / 12) : w->last;
 		if (i == 16 && w->factor > 0)
 			sim_set_speed(sim, w->factor, w->mix_then > 0 ? w->mix_then : w->plan.mix);
+		if (i == 16 && w->reports > 0)
+			sim_set_reports(sim, w->reports, w->report_us);
 		if (w->passes && i == 16 + w->passes)
 			sim_set_speed(sim, 1, w->plan.mix);
 		if (w->mix_end > 0)
@@ -442,7 +474,8 @@ static void run_world(const struct world *w, uint64_t seed, struct tally *t)
 /* With two nodes: nobody may say that more would not help where it does, or forecast deaf. */
 static bool is_wrong_end(const struct world *w, const struct tally *t)
 {
-	if (t->told != w->told && (w->told || w->unrest > 0))
+	bool load_only = !w->mix_end && !w->remove && w->plan.slow[2] <= 0 && w->plan.other <= 0;
+	if (t->told != w->told && (w->told || load_only))
 		return true;
 	/* nothing changes but the load, which swings once a minute: verdicts follow that at most */
 	if (t->flaps > FLAPS_MAX && w->plan.slow[2] > 0)
@@ -450,7 +483,8 @@ static bool is_wrong_end(const struct world *w, const struct tally *t)
 	if (w->deaf)
 		return t->forecast ||
 		       (t->end != VERDICT_not_enough_data && t->end != VERDICT_healthy);
-	if (w->factor > 0 && (t->said[VERDICT_scalability] || t->said[VERDICT_scalability_shared]))
+	if ((w->factor > 0 || w->reports > 0) &&
+	    (t->said[VERDICT_scalability] || t->said[VERDICT_scalability_shared]))
 		return true;
 	bool wrongly = t->said[VERDICT_performance] && w->end != VERDICT_performance;
 	return w->end && (t->end != w->end || wrongly);
@@ -478,7 +512,7 @@ static enum kind kind_of(const struct world *w)
 		return BOTTLENECK;
 	if (w->unrest > 0)
 		return BUSY_HOST;
-	if (w->factor > 0 || w->mix_end > 0)
+	if (w->factor > 0 || w->mix_end > 0 || w->reports > 0)
 		return CHANGE;
 	if (w->plan.slow[2] > 0)
 		return ONE_DIFFERS;

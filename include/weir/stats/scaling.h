@@ -223,15 +223,28 @@ struct scaling_change {
 	bool behind;                /* they do less than before; over with the waiting */
 };
 
+/* Sums over requests: x is the logarithm of the level that was met, y that of the duration. */
+struct scaling_slope {
+	double n, x, y, xx, xy;
+};
+
+/* The logarithm of what the levels of now make of durations, in the same seconds. */
+struct scaling_load {
+	bool varies; /* the levels differ: else nothing is known */
+	double n;    /* requests of now */
+	double explains, se;
+};
+
 /* Five seconds of all backends: the strata of one block of time. */
 struct scaling_block {
-	double share, share_w;   /* the others' load: weighted differences and weights */
-	double reach;            /* what sharing everything would have made of it */
-	double drift, drift_w;   /* against what is usual at the level */
-	double spread, spread_n; /* squares within levels, and of how many */
-	double alone, alone_n;   /* the same of those who met nobody */
-	double rate, served;     /* per second: what came, what was done */
-	double others;           /* of what came, by other nodes */
+	double share, share_w;      /* the others' load: weighted differences and weights */
+	double reach;               /* what sharing everything would have made of it */
+	double drift, drift_w;      /* against what is usual at the level */
+	double spread, spread_n;    /* squares within levels, and of how many */
+	double alone, alone_n;      /* the same of those who met nobody */
+	double rate, served;        /* per second: what came, what was done */
+	double others;              /* of what came, by other nodes */
+	struct scaling_slope slope; /* xx and xy: about the means of strata */
 };
 #define SCALING_BLOCK_S 5
 #define SCALING_BLOCKS 120
@@ -307,10 +320,13 @@ struct scaling {
 	struct scaling_range at_n_max; /* the model's rate there */
 	struct scaling_shift shift;
 	struct scaling_fall fall;
+	struct scaling_load load;
 	struct scaling_change change;
 	double drifting;         /* factor of the last ten seconds at equal level; 1: none */
 	uint64_t drift_from_us;  /* it was none until then */
 	uint64_t fine_us;        /* the last look that saw no slowness */
+	uint64_t alike_us;       /* the last that saw p95 about as it is alone */
+	uint64_t grown_us;       /* the last that saw it less than twice as that */
 	uint64_t slowed_us;      /* the last that said load to be the cause */
 	double fine_rate;        /* what they did per second with none, at most; forgets */
 	const char *epoch_cause; /* what began it, static text; NULL: the start */

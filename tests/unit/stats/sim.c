@@ -46,6 +46,7 @@ struct sim {
 	struct windows *windows[SIM_BACKENDS];
 	struct scaling_part *parts[SIM_BACKENDS];
 	double factor, next_foreign_us;
+	double reports, report_us; /* share of another kind, and what it takes */
 	bool unheard, blind;
 	unsigned turn;
 	unsigned asking, n_asked; /* clients of a closed world: without a request; all of them */
@@ -165,7 +166,8 @@ static void serve(struct sim *s, struct job *job, bool shared)
 	double factor = s->plan.slow[job->backend] > 0 ? s->plan.slow[job->backend] : 1;
 	job->at_shared = shared;
 	double mean = shared ? s->plan.shared_us : s->plan.service_us * factor;
-	double us = service(s, mean);
+	bool report = s->reports > 0 && !shared && uniform(s) < s->reports;
+	double us = report ? exponential(s, s->report_us) : service(s, mean);
 	if (s->plan.hangs > 0 && uniform(s) < s->plan.hangs)
 		us += s->plan.hang_us;
 	job->at_us = end_at(s, job->backend, us);
@@ -488,6 +490,12 @@ void sim_set_speed(struct sim *s, double factor, double mix)
 {
 	s->factor = factor;
 	s->plan.mix = mix;
+}
+
+void sim_set_reports(struct sim *s, double share, double us)
+{
+	s->reports = share;
+	s->report_us = us;
 }
 
 void sim_set_clients(struct sim *s, unsigned clients)

@@ -57,6 +57,8 @@ struct sim *sim_new(const struct sim_plan *plan, uint64_t seed);
 void sim_run(struct sim *sim, double rate, unsigned seconds);
 /* From now on service times are so many times the plan's, and that share of a mix is long. */
 void sim_set_speed(struct sim *sim, double factor, double mix);
+/* From now on so many of all are of another kind, which takes about so long, exponential. */
+void sim_set_reports(struct sim *sim, double share, double us);
 /* From now on so many clients ask, one request after the other. */
 void sim_set_clients(struct sim *sim, unsigned clients);
 /* From now on the other node has that share, and is heard or not. */

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Do requests take the longer the more others they meet?  Load slows those who meet many, in the
+ * same seconds in which those who meet few are quick; requests of another kind, or a deploy, are
+ * as slow whatever they meet.  A line through logarithms of durations by logarithms of levels,
+ * within strata of five seconds and a backend, says how much of what is slower than alone is
+ * explained by the levels of now.
+ */
+#include <math.h>
+
+#include "scaling.h"
+
+#define BLOCKS 6
+#define NOW 2          /* of them: their levels are those of now */
+#define NOW_LEAST 100  /* requests in these: what is slow may be of the time before */
+#define EXCESS 1.5     /* neighbours are alike: theory is too sure */
+#define VARIED 0.003   /* variance of logarithms of levels: with less there is no line */
+#define EXPLAINED 0.25 /* of the logarithm of the growth: p95 grows by more than the mean does */
+#define SLOWS_Z 3.0
+#define NOT_Z 2.0
+#define SPREAD_UNKNOWN 1.6 /* of logarithms of exponential times */
+
+void scaling_slope_add(struct scaling_slope *sums, double level, double n, double log_sum)
+{
+	double x = log(fmax(level, 1));
+	sums->n += n;
+	sums->x += n * x;
+	sums->xx += n * x * x;
+	sums->y += log_sum;
+	sums->xy += x * log_sum;
+}
+
+/* About their own means: what differs between strata says nothing. */
+static void close_stratum(struct scaling_slope *block, const struct scaling_slope *sums)
+{
+	if (sums->n <= 0)
+		return;
+	block->n += sums->n;
+	block->x += sums->x;
+	block->xx += sums->xx - sums->x * sums->x / sums->n;
+	block->xy += sums->xy - sums->x * sums->y / sums->n;
+}
+
+/* Of levels that are not split only means are known: a stratum of their own. */
+static void add_high_levels(struct scaling_part *part, uint32_t top, struct scaling_slope *sums)
+{
+	for (uint32_t k = LEVEL_SPLIT; k <= top; k++) {
+		struct scaling_bin *bin = scaling_part_bin(part, k);
+		if (!bin)
+			continue;
+		uint32_t n = (uint32_t)bin->last_n - bin->last_split.n[0];
+		uint64_t us = bin->last_us - bin->last_split.log2;
+		bin->last_split.n[0] = (uint32_t)bin->last_n;
+		bin->last_split.log2 = bin->last_us;
+		if (n && us)
+			scaling_slope_add(sums, scaling_part_level(part, k), n,
+					  n * log((double)us / n));
+	}
+}
+
+void scaling_slope_block(struct scaling_block *block, struct scaling_part *part, uint32_t top,
+			 const struct scaling_slope *split)
+{
+	struct scaling_slope high = {0};
+	add_high_levels(part, top, &high);
+	close_stratum(&block->slope, split);
+	close_stratum(&block->slope, &high);
+}
+
+void scaling_look_slope(struct scaling *s)
+{
+	struct scaling_slope all = {0};
+	double spread = 0, spread_n = 0, n = 0;
+	unsigned known = s->n_blocks - s->member_block;
+	known = known < s->n_blocks - s->first_block ? known : s->n_blocks - s->first_block;
+	for (unsigned age = 0; age < BLOCKS && age < known; age++) {
+		const struct scaling_block *b =
+		    &s->blocks[(s->n_blocks - 1 - age) % SCALING_BLOCKS];
+		if (age < NOW) {
+			all.n += b->slope.n;
+			all.x += b->slope.x;
+		}
+		n += b->slope.n;
+		all.xx += b->slope.xx;
+		all.xy += b->slope.xy;
+		spread += b->spread;
+		spread_n += b->spread_n;
+	}
+	double variance = spread_n > 0 ? spread / spread_n : SPREAD_UNKNOWN;
+	s->load = (struct scaling_load){.n = all.n, .varies = all.n > 0 && all.xx > VARIED * n};
+	if (!s->load.varies)
+		return;
+	s->load.explains = all.x / all.n * all.xy / all.xx;
+	s->load.se = all.x / all.n * EXCESS * sqrt(variance / all.xx);
+}
+
+bool scaling_load_slows(const struct scaling *s, double growth)
+{
+	const struct scaling_load *l = &s->load;
+	return !l->varies || l->explains > fmax(SLOWS_Z * l->se, EXPLAINED * log(growth));
+}
+
+bool scaling_load_is_innocent(const struct scaling *s, double growth)
+{
+	const struct scaling_load *l = &s->load;
+	return l->varies && l->n >= NOW_LEAST &&
+	       l->explains + NOT_Z * l->se < EXPLAINED * log(growth);
+}

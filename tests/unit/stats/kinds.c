@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+/* Requests of another kind come beside the usual ones: no lack of backends, whatever they take. */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "sim.h"
+#include "weir/base/defs.h"
+
+struct kinds {
+	const char *name;
+	struct sim_plan plan;
+	double rate, service_us;   /* of what always comes */
+	double reports, report_us; /* per second; what each takes */
+};
+
+struct diary {
+	unsigned looks[N_VERDICTS], found, of_kind;
+	char wrong[SCALING_SENTENCE], last[SCALING_SENTENCE];
+};
+
+static void on_look(void *ctx, const struct scaling *s)
+{
+	struct diary *d = ctx;
+	enum verdict v = s->opinion.verdict;
+	d->looks[v]++;
+	d->found += scaling_is_shared(s);
+	d->of_kind += strstr(s->sentence, "the kind of requests changed at ") != NULL;
+	if (v == VERDICT_scalability || v == VERDICT_scalability_shared)
+		snprintf(d->wrong, sizeof(d->wrong), "%s", s->sentence);
+	snprintf(d->last, sizeof(d->last), "%s", s->sentence);
+}
+
+#define MANY .workers = 10000, .interval = 2
+static const struct kinds kinds[] = {
+    {"a third is slow", {MANY, .backends = 2, .slo_p95_us = 100000}, 60, 5000, 30, 150000},
+    {"one in thirteen", {MANY, .backends = 2, .slo_p95_us = 100000}, 60, 5000, 5, 500000},
+    {"alone is seldom", {MANY, .backends = 2, .slo_p95_us = 200000}, 60, 5000, 30, 500000},
+    {"one backend", {MANY, .backends = 1, .slo_p95_us = 100000}, 60, 5000, 20, 300000},
+    {"four, at random",
+     {MANY, .backends = 4, .random = true, .slo_p95_us = 50000},
+     300,
+     3000,
+     40,
+     200000},
+    {"fixed, no objective", {MANY, .backends = 3, .times = SIM_FIXED}, 100, 4000, 25, 200000},
+};
+
+/* Twenty-five seconds of the one, sixty of both, and it is over. */
+static struct diary live(const struct kinds *k, uint64_t seed)
+{
+	struct diary d = {.found = 0};
+	struct sim_plan plan = k->plan;
+	plan.service_us = k->service_us;
+	struct sim *sim = sim_new(&plan, seed);
+	sim_on_look(sim, on_look, &d);
+	sim_run(sim, k->rate, 25);
+	sim_set_reports(sim, k->reports / (k->rate + k->reports), k->report_us);
+	sim_run(sim, k->rate + k->reports, 60);
+	sim_set_reports(sim, 0, 0);
+	sim_run(sim, k->rate, 30);
+	sim_free(sim);
+	return d;
+}
+
+Test(kinds, another_kind_is_no_lack_of_backends)
+{
+	for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
+		for (uint64_t seed = 1; seed <= 3; seed++) {
+			struct diary d = live(&kinds[i], seed);
+			cr_expect(d.wrong[0] == 0, "%s, seed %u: %s", kinds[i].name, (unsigned)seed,
+				  d.wrong);
+			cr_expect(d.of_kind > 0, "%s, seed %u: %s", kinds[i].name, (unsigned)seed,
+				  d.last);
+			cr_expect_eq(d.found, 0, "%s", kinds[i].name);
+		}
+}
