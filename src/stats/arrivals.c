@@ -9,6 +9,10 @@
 #define CLOSED_S 40  /* it takes so many seconds to tell that clients wait */
 #define CLOSED_MIN 3 /* in flight */
 #define CLOSED_LESS 0.3
+#define RATE_SURE 1000 /* of so many ten seconds are enough */
+#define ALIKE 0.2      /* loads that differ by less are one that swings */
+#define SWING_SURE 2.5
+#define SWING_S 10 /* what is slower than that is no burst */
 
 static void open_block(struct scaling *s)
 {
@@ -147,4 +151,65 @@ void scaling_look_arrivals(struct scaling *s)
 	s->cv2_arrivals = cv2_of_arrivals(&steps);
 	s->bursts = bursts_of(&steps);
 	s->closed = is_closed(s, &steps);
+}
+
+/* ---- the load that is meant ---- */
+
+static double rate_before(const struct scaling *s, unsigned age_s, unsigned seconds)
+{
+	double sum = 0;
+	for (unsigned i = 0; i < seconds; i++)
+		sum += s->counts[(s->n_counts - 1 - age_s - i) % SCALING_SECONDS];
+	return sum / seconds;
+}
+
+/* Rates of so many seconds each: by chance, with bursts, they differ by no more than that. */
+static bool are_alike(const struct scaling *s, double rate, double mean, unsigned seconds)
+{
+	double chance = mean > 0 ? fmax(s->cv2_arrivals, 1) / mean : 0;
+	double sure = 3 * sqrt((chance + s->bursts * s->bursts) * 2 / seconds);
+	return fabs(rate - mean) <= mean * fmax(ALIKE, sure);
+}
+
+/* In the midst of ten seconds; what came before them is of another load. */
+static bool has_just_changed(const struct scaling *s)
+{
+	double late = rate_before(s, 0, SWING_S / 2);
+	double early = rate_before(s, SWING_S / 2, SWING_S / 2);
+	return !are_alike(s, late, early, SWING_S / 2);
+}
+
+/*
+ * Of the last minute, as long as it was like now: its mean, and how it swings about that.  What
+ * came before a change of the load is of another one.  The rate of now is of ten seconds, as what
+ * is seen now is, where enough come in them.
+ */
+void scaling_look_rate(struct scaling *s)
+{
+	double sum = 0, squares = 0, n = 0;
+	unsigned known = s->n_counts < SCALING_SECONDS ? s->n_counts : SCALING_SECONDS;
+	s->swing = 0;
+	s->rate_changes = false;
+	s->rate_s = known < SWING_S ? known : SWING_S;
+	s->rate = s->demand = known ? rate_before(s, 0, s->rate_s) : 0;
+	for (unsigned age = 0; age + SWING_S <= known; age += SWING_S) {
+		double rate = rate_before(s, age, SWING_S), mean = n > 0 ? sum / n : rate;
+		if (!are_alike(s, rate, mean, SWING_S)) {
+			s->rate_changes = n < 2 && has_just_changed(s);
+			break;
+		}
+		sum += rate;
+		squares += rate * rate;
+		n++;
+	}
+	if (n < 2)
+		return;
+	double mean = sum / n, variance = (squares - sum * mean) / (n - 1);
+	double chance = s->cv2_arrivals * mean / SWING_S;
+	s->demand = mean;
+	if (s->rate * SWING_S < RATE_SURE)
+		s->rate = mean;
+	s->rate_s = (unsigned)n * SWING_S;
+	if (variance > SWING_SURE * chance) /* six that lie apart by chance do not */
+		s->swing = sqrt(variance - chance) / mean;
 }

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* An epoch: the time since a change in which evidence is comparable. */
+#include <math.h>
+
 #include "weir/base/hash.h"
 
 #include "recent.h"
 #include "scaling.h"
+
+#define DRAINED_MAX_US 10e6
 
 /* R is of who serves now, with what limits. */
 static void forget_now(struct scaling *s, const char *cause, uint64_t now_us)
@@ -65,8 +69,10 @@ static uint64_t rules_of(const struct scaling_input *in)
 void scaling_look_epoch(struct scaling *s, const struct scaling_input *in)
 {
 	uint64_t signature = signature_of(in);
-	if (s->signature && signature != s->signature)
+	if (s->signature && signature != s->signature) {
+		s->drained_us = in->now_us + (uint64_t)fmin(s->now_p99_us, DRAINED_MAX_US);
 		forget_now(s, "members, weights or limits changed", in->now_us);
+	}
 	s->signature = signature;
 	uint64_t rules = rules_of(in);
 	if (rules != s->rules)

@@ -30,7 +30,7 @@
 #define RUN_REQUESTS 3000.0 /* of a run, about: what is seen today may be of more */
 #define OFF_MIN 0.014       /* no quantile of service times is surer */
 #define BUCKET 0.015        /* half of what a quantile of a histogram can be told apart by */
-#define LOAD_S 60.0         /* so long a load is known, and as long it is meant */
+#define LOAD_S 60           /* of a full pool the load must be known for so long */
 #define MARGIN_LAW 0.25
 #define OFF_OTHERS 0.06   /* their levels are estimated: the model may be off by so much */
 #define OFF_CAPACITY 0.05 /* and what they can take by so much */
@@ -40,9 +40,6 @@
 #define UNEVEN 1.7        /* squared variation of service times: queues make more of it */
 #define BUSY 0.8
 #define MUCH_MORE 1.2 /* of what they take than was seen */
-#define ALIKE 0.2     /* loads that differ by less are one that swings */
-#define SWING_SURE 2.5
-#define SWING_S 10 /* what is slower than that is no burst */
 
 struct answer {
 	double p50_us, p99_us;
@@ -85,43 +82,6 @@ static void predict_usl(const struct scaling *s, bool pooled, double n, double r
 		p[i] /= sum;
 	out->p50_us = stretch_quantile(&s->service, p, stretch, states, 0.5);
 	out->p99_us = stretch_quantile(&s->service, p, stretch, states, 0.99);
-}
-
-/* ---- the load that is meant ---- */
-
-/* Of the last minute, as long as it was like now: its mean, and how it swings about that. */
-struct demand {
-	double rate, swing; /* swing: standard deviation by mean, beyond chance */
-};
-
-static double rate_before(const struct scaling *s, unsigned age_s)
-{
-	double sum = 0;
-	for (unsigned i = 0; i < SWING_S; i++)
-		sum += s->counts[(s->n_counts - 1 - age_s - i) % SCALING_SECONDS];
-	return sum / SWING_S;
-}
-
-static struct demand demand_of(const struct scaling *s)
-{
-	double sum = 0, squares = 0, n = 0;
-	double alike =
-	    fmax(ALIKE, 3 * s->bursts * sqrt(2.0 / SWING_S)); /* of chance, with bursts */
-	unsigned known = s->n_counts < SCALING_SECONDS ? s->n_counts : SCALING_SECONDS;
-	for (unsigned age = 0; age + SWING_S <= known; age += SWING_S) {
-		double rate = rate_before(s, age), mean = n > 0 ? sum / n : s->rate;
-		if (fabs(rate - mean) > alike * mean)
-			break;
-		sum += rate;
-		squares += rate * rate;
-		n++;
-	}
-	if (n < 2)
-		return (struct demand){s->rate, 0};
-	double mean = sum / n, variance = (squares - sum * mean) / (n - 1);
-	double chance = s->cv2_arrivals * mean / SWING_S;
-	bool swings = variance > SWING_SURE * chance; /* six that lie apart by chance do not */
-	return (struct demand){mean, swings ? sqrt(variance - chance) / mean : 0};
 }
 
 /* ---- c workers ---- */
@@ -169,7 +129,7 @@ static void run_once(struct scaling *s, const struct scaling_input *in,
 	    .elsewhere = s->rate > 0 ? fmin(s->others_rate / s->rate, 1) : 0,
 	    .rate = f->rate / 1e6,
 	    .bursts = 0.9 * s->bursts, /* of two rates that take turns it says too much */
-	    .swing = demand_of(s).swing,
+	    .swing = s->swing,
 	};
 	struct replay_result r = replay(&plan, times, stretch_of(s), &s->rng);
 	runs->p50_us[runs->n % SCALING_RUNS] = r.p50_us;
@@ -223,15 +183,15 @@ static struct scaling_range range_about(double mid, double sd, double margin)
 }
 
 /*
- * What comes is known from a minute of it, and will differ in those that are meant; how much of
- * it they can take is about as certain.  The logarithm of what that makes of a duration, of
- * which `alone` would be without a queue: queues grow as 1 / (1 - utilisation) does.
+ * What comes is known from some of it, a minute at most, and will differ in those that are meant;
+ * how much of it they can take is about as certain.  The logarithm of what that makes of a
+ * duration, of which `alone` would be without a queue: queues grow as 1 / (1 - utilisation) does.
  */
 static double unsure_of_load(const struct scaling *s, const struct scaling_forecast *f,
 			     double alone, double us)
 {
-	double by_chance = fmax(s->cv2_arrivals, 1) / fmax(f->rate * LOAD_S, 1);
-	double load = hypot(sqrt(by_chance), s->bursts / sqrt(LOAD_S));
+	double by_chance = fmax(s->cv2_arrivals, 1) / fmax(f->rate * s->rate_s, 1);
+	double load = hypot(sqrt(by_chance), s->bursts / sqrt(s->rate_s));
 	load = hypot(load, has_others(s) ? OFF_CAPACITY : 0);
 	double left = fmax(1 - f->utilisation, 1 - OVERLOAD), queued = clamp(1 - alone / us, 0, 1);
 	return queued * load * f->utilisation / left;
@@ -318,7 +278,10 @@ static const char *refusal_of(const struct scaling *s, const struct scaling_inpu
  */
 static const char *refusal_of_demand(const struct scaling *s, double utilisation)
 {
-	if (utilisation < OVERLOAD || s->n_counts < SCALING_SECONDS)
+	if (s->rate_changes)
+		return "the load is another than before, and what comes now is known in some "
+		       "seconds";
+	if (utilisation < OVERLOAD || s->rate_s < LOAD_S)
 		return utilisation < OVERLOAD ? NULL
 					      : "they are full, and what would come is not "
 						"known before a minute";
@@ -330,7 +293,7 @@ static const char *refusal_of_demand(const struct scaling *s, double utilisation
 /* What calibration has shown that the models do not know: weir-sim --forecasts. */
 static const char *refusal_of_worlds(const struct scaling *s, const struct scaling_forecast *f)
 {
-	double height = f->utilisation * (1 + M_SQRT2 * demand_of(s).swing);
+	double height = f->utilisation * (1 + M_SQRT2 * s->swing);
 	if (height > OVERLOAD)
 		return "where the load swings highest it is about as much as they would take, and "
 		       "how long that lasts is not known";
@@ -479,7 +442,7 @@ static void predict_today(struct scaling *s, const struct scaling_input *in,
 void scaling_predict(struct scaling *s, const struct scaling_input *in)
 {
 	struct replay_times times;
-	double n = 0, rate = demand_of(s).rate;
+	double n = 0, rate = s->demand;
 	for (size_t i = 0; i < in->n; i++)
 		n += in->members[i].usable;
 	if (s->n_backends && n != s->n_backends)

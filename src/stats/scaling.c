@@ -247,6 +247,15 @@ static void fold_served(struct scaling *s, const struct scaling_member *m, uint6
 	}
 }
 
+/* They came before the members were these. */
+static void forget_now(struct scaling *s, const struct scaling_input *in)
+{
+	recents_forget(s->recent_now, RECENT_NOW);
+	for (size_t i = 0; i < in->n; i++)
+		if (in->members[i].part && in->members[i].part->recents)
+			recents_forget(in->members[i].part->recents->now, RECENT_PART);
+}
+
 static void look_served(struct scaling *s, const struct scaling_input *in, uint64_t last_us)
 {
 	double met = 0, keep = exp(-(double)(in->now_us - last_us) / 1e6 / MET_MEMORY_S);
@@ -270,6 +279,8 @@ static void look_served(struct scaling *s, const struct scaling_input *in, uint6
 		fold_served(s, &in->members[i], last_us, met);
 		part->others_sum = part->others_s = 0;
 	}
+	if (in->now_us <= s->drained_us)
+		forget_now(s, in);
 }
 
 static void side_of_spread(const struct spread *s, struct scaling_side *out)
@@ -375,26 +386,25 @@ static void look_phases(struct scaling *s, const struct scaling_input *in)
 	s->seen_p95_high_us = s->now.p95_high_us + 2 * own;
 }
 
-/* Arrivals per second: of the last ten, or of a minute where few come. */
-static double rate_of(const struct scaling *s)
+/*
+ * A p99 needs more than what now is of; but what is older counts only where it is alike: after a
+ * change it is of another time.
+ */
+static double p99_of_now(struct scaling *s, const struct spread *now)
 {
-	double sum = 0;
-	unsigned n = s->n_counts < SCALING_SECONDS - 4 ? s->n_counts : SCALING_SECONDS - 4;
-	for (unsigned i = 0; i < n; i++) {
-		sum += s->counts[(s->n_counts - 1 - i) % SCALING_SECONDS];
-		if (i == 9 && sum >= WANTED_P99)
-			return sum / 10;
-	}
-	return n ? sum / n : 0;
+	struct spread longer;
+	recents_pick(s->recent_now, RECENT_NOW, WANTED_P99, &longer);
+	double p95 = spread_quantile(&longer, 0.95);
+	bool alike = p95 >= s->now.p95_low_us && p95 <= s->now.p95_high_us;
+	return spread_quantile(alike ? &longer : now, 0.99);
 }
 
 static void look_now(struct scaling *s, const struct scaling_input *in)
 {
 	struct spread now;
-	size_t at = recents_pick(s->recent_now, RECENT_NOW, WANTED_P99, &now);
-	s->now_p99_us = spread_quantile(&now, 0.99);
-	at = recents_pick(s->recent_now, RECENT_NOW, SCALING_SAMPLES, &now);
+	size_t at = recents_pick(s->recent_now, RECENT_NOW, SCALING_SAMPLES, &now);
 	side_of_spread(&now, &s->now);
+	s->now_p99_us = p99_of_now(s, &now);
 	s->window_s = now_spans_s[at];
 	look_phases(s, in);
 	for (size_t i = 0; i < in->n; i++) {
@@ -471,7 +481,7 @@ void scaling_look(struct scaling *s, const struct scaling_input *in)
 	s->looked_us = in->now_us;
 	scaling_look_epoch(s, in);
 	look_served(s, in, last_us);
-	s->rate = rate_of(s);
+	scaling_look_rate(s);
 	scaling_look_peers(s, in);
 	scaling_look_shift(s, in->pooled);
 	scaling_look_slope(s);

@@ -55,7 +55,8 @@ void scaling_size_quiet(struct scaling *scaling, const struct scaling_split *met
 /* May begin a new epoch. */
 void scaling_look_change(struct scaling *scaling, const struct scaling_input *input);
 
-/* arrivals.c: how evenly requests come. */
+/* arrivals.c: how many requests come, and how evenly. */
+void scaling_look_rate(struct scaling *scaling);
 void scaling_look_arrivals(struct scaling *scaling);
 
 /* verdict.c: from the evidence to opinions and sentences. */

@@ -589,6 +589,10 @@ static void settle(struct scaling_opinion *o, char *sentence, enum verdict verdi
 		snprintf(sentence, SCALING_SENTENCE,
 			 "%u of the %d looks that must agree say %s: %s", o->agreed, SCALING_HOLD,
 			 verdict_name(verdict), said);
+	else /* figures of earlier looks are no longer so */
+		snprintf(sentence, SCALING_SENTENCE,
+			 "so far: %s; %u of the %d looks that must agree to change that: %s",
+			 verdict_sentence(o->verdict), o->agreed, SCALING_HOLD, said);
 }
 
 /* What was found of the backends. */

@@ -305,6 +305,10 @@ struct scaling {
 	double growth;                        /* p95 / p95; 0: not known */
 	double now_p99_us;
 	double rate;        /* requests per second now, of all nodes */
+	double demand;      /* of a minute at most: what is forecast is meant for it */
+	unsigned rate_s;    /* of so many seconds, in which the load was like now */
+	bool rate_changes;  /* in the last seconds: there is no telling where to */
+	double swing;       /* of the rate in them: standard deviation by mean, beyond chance */
 	double others_rate; /* of them, by other nodes, as they last said */
 	bool deaf;          /* what other nodes send is not known */
 	double waiting;     /* share of the mean spent in queue, connect, loop lag */
@@ -331,6 +335,7 @@ struct scaling {
 	double fine_rate;        /* what they did per second with none, at most; forgets */
 	const char *epoch_cause; /* what began it, static text; NULL: the start */
 	uint64_t epoch_us;
+	uint64_t drained_us; /* until then some are served that came before the members changed */
 	uint32_t n_backends;
 	struct scaling_forecast forecasts[N_FORECASTS], today;
 	struct scaling_score scores[SCALING_SCORES];
