@@ -211,7 +211,7 @@ static void put_others(struct json *j, const struct pool *pool, const struct sca
 	}
 	json_key(j, "other_nodes");
 	json_object_begin(j);
-	json_member_bool(j, "known", !s->deaf);
+	json_member_bool(j, "known", !s->deaf && !s->looked_deaf); /* as what is said beside it */
 	json_member_double(j, "in_flight", in_flight);
 	json_member_double(j, "rate", rate);
 	json_object_end(j);
@@ -311,17 +311,19 @@ static struct capacity capacity_of(const struct scaling_forecast *f)
 }
 
 static void put_forecast_sentence(struct json *j, const struct scaling *s,
-				  const struct scaling_forecast *f)
+				  const struct scaling_forecast *f, double load)
 {
-	char text[400];
+	char text[400], times[40] = "";
 	struct capacity capacity = capacity_of(f);
 	int change = (int)f->backends - (int)s->n_backends;
 	const char *shared = scaling_is_shared(s) ? "something behind them is shared"
 			     : s->shift.known     ? "no shared bottleneck (as measured)"
 						  : "no shared bottleneck";
+	if (load != 1)
+		snprintf(times, sizeof(times), " and %.3g times the load", load);
 	if (f->refusal)
-		snprintf(text, sizeof(text), "no forecast for %u backend%s: %s", f->backends,
-			 f->backends == 1 ? "" : "s", f->refusal);
+		snprintf(text, sizeof(text), "no forecast for %u backend%s%s: %s", f->backends,
+			 f->backends == 1 ? "" : "s", times, f->refusal);
 	else if (f->saturated)
 		snprintf(text, sizeof(text),
 			 "%u backend%s cannot take this load of %.0f requests/s: %s at %s%s",
@@ -330,12 +332,12 @@ static void put_forecast_sentence(struct json *j, const struct scaling *s,
 			 f->capacity_at_least ? "no less than " : "", capacity.at);
 	else
 		snprintf(text, sizeof(text),
-			 "with %u backend%s (%+d): p99 %.1f - %.1f ms (now %.1f) at %.0f "
+			 "with %u backend%s (%+d)%s: p99 %.1f - %.1f ms (now %.1f) at %.0f "
 			 "requests/s; assumes the same mix and %s; based on 1 to %.0f in flight at "
 			 "each, not valid above %.0f",
-			 f->backends, f->backends == 1 ? "" : "s", change, f->p99_us.low / 1e3,
-			 f->p99_us.high / 1e3, s->now_p99_us / 1e3, f->rate, shared, s->fit.n_max,
-			 s->fit.n_max * FIT_REACH);
+			 f->backends, f->backends == 1 ? "" : "s", change, times,
+			 f->p99_us.low / 1e3, f->p99_us.high / 1e3, s->now_p99_us / 1e3, f->rate,
+			 shared, s->fit.n_max, s->fit.n_max * FIT_REACH);
 	json_member_text(j, "sentence", text);
 }
 
@@ -371,7 +373,7 @@ static void put_forecast(struct json *j, const struct scaling *s, const struct s
 	} else {
 		json_null(j);
 	}
-	put_forecast_sentence(j, s, f);
+	put_forecast_sentence(j, s, f, load);
 	json_object_end(j);
 }
 

@@ -479,6 +479,7 @@ void scaling_look(struct scaling *s, const struct scaling_input *in)
 {
 	uint64_t last_us = s->looked_us ? s->looked_us : in->now_us;
 	s->looked_us = in->now_us;
+	s->looked_deaf = s->deaf;
 	scaling_look_epoch(s, in);
 	look_served(s, in, last_us);
 	scaling_look_rate(s);

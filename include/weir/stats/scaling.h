@@ -311,6 +311,7 @@ struct scaling {
 	double swing;       /* of the rate in them: standard deviation by mean, beyond chance */
 	double others_rate; /* of them, by other nodes, as they last said */
 	bool deaf;          /* what other nodes send is not known */
+	bool looked_deaf;   /* nor was it at the last look */
 	double waiting;     /* share of the mean spent in queue, connect, loop lag */
 	double queue_us, connect_us, self_us, total_us; /* means */
 	double cv2_arrivals, cv2_service;
