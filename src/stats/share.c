@@ -427,6 +427,13 @@ static unsigned blocks_since(uint64_t now_us, uint64_t at_us)
 	return blocks < 2 ? 2 : blocks < SCALING_BLOCKS ? (unsigned)blocks : SCALING_BLOCKS;
 }
 
+/* The mean of all, without what load has added, by that of those who were alone. */
+static double apart_by(const struct scaling *s)
+{
+	double load = exp(fmax(0, s->load.explains));
+	return s->alone_us > 0 ? s->total_us / s->alone_us / load : 1;
+}
+
 /* What takes longer at whatever level it met is no load; of nobody's objective it is no news. */
 static bool is_another_kind(const struct scaling *s, const struct scaling_input *in)
 {
@@ -435,14 +442,9 @@ static bool is_another_kind(const struct scaling *s, const struct scaling_input 
 	bool heard = s->others_rate > OTHERS_FEW * s->rate; /* their levels are estimated */
 	return minds && !shared && !heard && s->alike_us &&
 	       in->now_us > s->grown_us + KIND_SURE_US &&
-	       in->now_us > s->alike_us + KIND_AFTER_US && scaling_load_is_innocent(s, s->growth);
-}
-
-/* The mean of all, without what load may have added, by that of those who were alone. */
-static double apart_by(const struct scaling *s)
-{
-	double load = exp(fmax(0, s->load.explains + 2 * s->load.se));
-	return s->alone_us > 0 ? fmax(s->total_us / s->alone_us / load, 1.1) : 1.1;
+	       in->now_us > s->alike_us + KIND_AFTER_US &&
+	       s->now.p95_low_us > KIND_GROWTH * s->alone.p95_high_us &&
+	       log(apart_by(s)) > CHANGE_MIN && scaling_load_is_innocent(s, s->growth);
 }
 
 static void set_change(struct scaling *s, const struct scaling_input *in, unsigned blocks,
@@ -450,6 +452,7 @@ static void set_change(struct scaling *s, const struct scaling_input *in, unsign
 {
 	uint64_t ago_us = (uint64_t)blocks * SCALING_BLOCK_S * 1000000;
 	s->change = change;
+	s->alike_us = 0; /* to be seen anew */
 	s->change.at_us = in->now_us > ago_us ? in->now_us - ago_us : 1;
 	s->change.at_wall_us = in->wall_us > ago_us ? in->wall_us - ago_us : 1;
 	scaling_begin_epoch(
@@ -461,7 +464,8 @@ void scaling_look_change(struct scaling *s, const struct scaling_input *in)
 {
 	static const unsigned spans[] = {3, 6, 12};
 	drift_now(s, in->now_us);
-	if (s->growth <= KIND_NONE)
+	bool known = s->alone.n >= SCALING_SAMPLES && s->now.n >= SCALING_SAMPLES;
+	if (known && s->growth <= KIND_NONE)
 		s->alike_us = in->now_us;
 	if (s->growth <= KIND_GROWTH)
 		s->grown_us = in->now_us;

@@ -75,3 +75,23 @@ Test(kinds, another_kind_is_no_lack_of_backends)
 			cr_expect_eq(d.found, 0, "%s", kinds[i].name);
 		}
 }
+
+/* It stands still now and then, at little load: that is not another kind, nor a deploy. */
+Test(kinds, a_host_that_stands_still_is_none)
+{
+	for (uint64_t seed = 1; seed <= 5; seed++) {
+		const struct sim_plan plan = {.backends = 1,
+					      .workers = 1,
+					      .interval = 2,
+					      .service_us = 10000,
+					      .times = SIM_FIXED,
+					      .pause_s = 6,
+					      .pause_us = 350000,
+					      .slo_p95_us = 40000};
+		struct sim *sim = sim_new(&plan, seed);
+		sim_run(sim, 20, 90);
+		const struct scaling *s = sim_result(sim).scaling;
+		cr_expect_eq(s->change.at_us, 0, "seed %u: %s", (unsigned)seed, s->sentence);
+		sim_free(sim);
+	}
+}
