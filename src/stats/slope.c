@@ -18,7 +18,7 @@
 #define EXPLAINED 0.25 /* of the logarithm of the growth: p95 grows by more than the mean does */
 #define SLOWS_Z 3.0
 #define NOT_Z 2.0
-#define SPREAD_UNKNOWN 1.6 /* of logarithms of exponential times */
+#define SEEN 0.25 /* of requests, below LEVEL_SPLIT */
 
 void scaling_slope_add(struct scaling_slope *sums, double level, double n, double log_sum)
 {
@@ -86,8 +86,11 @@ void scaling_look_slope(struct scaling *s)
 		spread += b->spread;
 		spread_n += b->spread_n;
 	}
-	double variance = spread_n > 0 ? spread / spread_n : SPREAD_UNKNOWN;
-	s->load = (struct scaling_load){.n = all.n, .varies = all.n > 0 && all.xx > VARIED * n};
+	/* deep in a queue levels change too slowly, and their spread is not known */
+	bool seen = spread_n > SEEN * n;
+	double variance = seen ? spread / spread_n : 0;
+	s->load =
+	    (struct scaling_load){.n = all.n, .varies = seen && all.n > 0 && all.xx > VARIED * n};
 	if (!s->load.varies)
 		return;
 	s->load.explains = all.x / all.n * all.xy / all.xx;

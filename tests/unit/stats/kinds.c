@@ -95,3 +95,21 @@ Test(kinds, a_host_that_stands_still_is_none)
 		sim_free(sim);
 	}
 }
+
+/* A queue of hundreds is load, though all of its seconds are alike. */
+Test(kinds, a_deep_queue_is_load)
+{
+	const struct sim_plan plan = {.backends = 1,
+				      .workers = 1,
+				      .interval = 2,
+				      .service_us = 10000,
+				      .times = SIM_FIXED,
+				      .slo_p95_us = 40000};
+	struct sim *sim = sim_new(&plan, 1);
+	sim_run(sim, 20, 40);
+	sim_run(sim, 120, 15);
+	sim_run(sim, 98, 45);
+	const struct scaling *s = sim_result(sim).scaling;
+	cr_assert_eq(s->opinion.verdict, VERDICT_scalability, "%s", s->sentence);
+	sim_free(sim);
+}
