@@ -110,9 +110,10 @@ static void ask_about_leaders(struct health_pool *hp, uint64_t now)
 		struct odd_target *odd = &list_entry(it, struct health_target, link)->odd;
 		if (!odd->leads)
 			continue;
+		uint64_t from = odd->ask_until_us > now ? odd->ask_until_us : now;
+		uint64_t again = odd->ask_again_us > now ? odd->ask_again_us : now;
 		odd->ask_until_us = now + ASK_US;
-		odd->ask_again_us =
-		    (odd->ask_again_us > now ? odd->ask_again_us : now) + ASK_AGAIN_US;
+		odd->ask_again_us = again + (odd->ask_until_us - from) * (ASK_AGAIN_US / ASK_US);
 	}
 }
 
@@ -120,7 +121,7 @@ static void ask_about_leaders(struct health_pool *hp, uint64_t now)
 static bool is_due(const struct odd_target *odd, bool led, uint64_t now)
 {
 	uint64_t ahead = led ? 0 : (uint64_t)ASK_AHEAD * ASK_AGAIN_US;
-	return odd->leads && now >= odd->ask_until_us && now + ahead >= odd->ask_again_us;
+	return odd->leads && now + ahead >= odd->ask_again_us;
 }
 
 bool odd_find_leaders(struct health_pool *hp)
