@@ -19,6 +19,9 @@
  * may be that of tries that failed. */
 #define STALE_US 2500000
 
+/* Of up to so many the time of most is that of all, of more that of every second, third ... */
+#define TIMES 256
+
 /* Others that are asked, at each look that finds so few new answers of theirs. */
 #define VOICES 8
 #define VOICE_FEW 1
@@ -58,8 +61,8 @@ static uint64_t median_of(uint64_t *times, size_t n)
 static struct crowd crowd_of(const struct health_pool *hp)
 {
 	struct crowd crowd = {0};
-	struct arena *arena = arena_new();
-	uint64_t *times = arena_array(arena, hp->n_targets, sizeof(*times));
+	uint64_t times[TIMES];
+	const unsigned each = hp->n_targets / TIMES + 1;
 	size_t n_times = 0;
 	list_each (it, &hp->targets) {
 		const struct health_target *t = list_entry(it, struct health_target, link);
@@ -69,12 +72,11 @@ static struct crowd crowd_of(const struct health_pool *hp)
 		for (unsigned s = 0; s < ODD_SPANS; s++)
 			crowd.answers[s] += t->odd.recent[s].n;
 		crowd.weights += t->weight;
-		crowd.n++;
-		if (us && n_times < hp->n_targets)
+		if (us && crowd.n % each == 0 && n_times < TIMES)
 			times[n_times++] = us;
+		crowd.n++;
 	}
 	crowd.most_us = median_of(times, n_times);
-	arena_free(arena);
 	return crowd;
 }
 
