@@ -24,7 +24,7 @@
 #define REDIS_MAGIC 0x52454449
 #define PAUSE_US UINT64_C(100000)
 #define PAUSE_MAX_US UINT64_C(5000000)
-#define WORDS_MAX 1024
+#define WORDS_MAX 2048
 /* Longer than anybody waits before he asks again: after that nobody wants it any more. */
 #define REFUSED_LASTS_US UINT64_C(10000000)
 

@@ -276,13 +276,13 @@ static void forget(struct kubernetes *k)
  * somebody between cuts after a second or more is no burden: it is waited for no longer than it
  * lasted, so that what changes meanwhile is not late by more.
  */
-static void watch_again(struct kubernetes *k)
+static void watch_again(struct kubernetes *k, bool cut)
 {
 	uint64_t lasted = clock_us() - k->watching_us, us = PAUSE_US;
 	k->n_useless = lasted > GOOD_US ? 0 : k->n_useless + 1;
 	us <<= k->n_useless < 6 ? k->n_useless : 6;
 	us = us < PAUSE_MAX_US ? us : PAUSE_MAX_US;
-	source_again(k->source, lasted >= LASTED_US && lasted < us ? lasted : us);
+	source_again(k->source, cut && lasted >= LASTED_US && lasted < us ? lasted : us);
 }
 
 /* That it is too old is said by 410 in place of a watch, or by the watch. */
@@ -291,7 +291,7 @@ static void list_again(struct kubernetes *k)
 	fetch_cancel(k->fetch);
 	k->fetch = NULL;
 	forget(k);
-	watch_again(k);
+	watch_again(k, false);
 }
 
 static bool take_event(struct kubernetes *k, const json_t *event)
@@ -348,7 +348,7 @@ static void on_watch_over(void *arg, const struct fetch_answer *a)
 	struct kubernetes *k = arg;
 	k->fetch = NULL;
 	if (a->status == 200) {
-		watch_again(k);
+		watch_again(k, true);
 	} else if (a->end == FETCH_OK && a->status == 410) {
 		list_again(k);
 	} else {

@@ -251,6 +251,7 @@ static enum io tls_write(int fd, void *state, const void *ptr, size_t len, size_
 	*n = 0;
 	enter(c, fd, 0);
 	tls_release_held(c);
+	errno = EPIPE;
 	enum io io = c->sending >= TLS_LEFT ? IO_ERR : tls_flush_kept(c);
 	if (io != IO_OK)
 		return io;

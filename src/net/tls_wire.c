@@ -3,6 +3,7 @@
  * One connection of TLS whoever makes its records: what it may do next in each direction, the
  * bytes that wait, and what one call of the transport sends.
  */
+#include <errno.h>
 #include <string.h>
 
 #include "tls.h"
@@ -121,7 +122,10 @@ enum io tls_flush(struct tls_conn *c)
 	if (io == IO_OK)
 		io = put(c, l->out, len, &n);
 	l->out_len = 0;
-	if (io == IO_ERR || !tls_keep(c, &c->out, l->out + n, len - n)) {
+	bool kept = io != IO_ERR && tls_keep(c, &c->out, l->out + n, len - n);
+	if (io != IO_ERR && !kept)
+		errno = ENOBUFS;
+	if (!kept) {
 		tls_set_sending(c, TLS_BROKEN);
 		return IO_ERR;
 	}

@@ -135,6 +135,8 @@ static enum io send_page(struct exchange *ex, struct view page)
 	enum io io =
 	    ex->client_ops->head(ex, &ex->worker->resp, (struct span){at, AREA_DATA}, false);
 	scratch_drop(ex->worker, SCRATCH_RESP);
+	if (io == IO_ERR) /* another answer may follow */
+		ex->rest = VIEW_NONE;
 	return io == IO_OK ? reply_rest(ex) : io;
 }
 
@@ -263,7 +265,8 @@ static enum io reply_bare(struct exchange *ex, enum outcome outcome,
 {
 	bool before = ex->not_given;
 	enum io io = reply_outcome(ex, outcome, extra);
-	return io == IO_ERR && ex->not_given && !before ? reply_outcome(ex, outcome, extra) : io;
+	bool again = io == IO_ERR && ex->not_given && !before && !ex->head_relayed;
+	return again ? reply_outcome(ex, outcome, extra) : io;
 }
 
 enum io reply_error(struct exchange *ex, enum outcome outcome, const char *detail)
@@ -299,8 +302,8 @@ static enum io or_told(struct exchange *ex, enum io io, enum outcome *outcome, e
 {
 	if (likely(io != IO_ERR || !ex->not_given))
 		return io;
-	*outcome = why;
-	return reply_error(ex, why, NULL);
+	*outcome = ex->not_given == OUTCOME_no_memory ? OUTCOME_no_memory : why;
+	return ex->head_relayed ? io : reply_error(ex, *outcome, NULL);
 }
 
 enum io reply_heard(struct exchange *ex, enum outcome *outcome, const struct filter_heard *heard)

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 import certs
-from wire import Headers, wait_for
+from wire import Headers, request, wait_for
 
 
 @pytest.fixture
@@ -147,6 +147,26 @@ def test_an_answer_of_weir_that_is_too_large(routed, route):
     assert response.status == 500 and b"answer of weir itself is too large" in response.body
     wait_for(lambda: daemon.admin.metrics()['weir_exchanges_total{outcome="answer_too_large"}'] == 1)
     assert daemon.ask(target="/echo").status == 200
+
+
+def test_a_long_page_that_is_too_large_leaves_nothing_behind(routed, tmp_path):
+    """To a client that does not read yet: the page's own bytes must not follow the answer in its place."""
+    page, sorry = tmp_path / "page.html", tmp_path / "sorry.html"
+    page.write_bytes(b"Q" * 1000000)
+    sorry.write_bytes(b"s" * 60000)
+    daemon = routed([{"match": {"path": "/own"}, "respond": {"file": str(page)},
+                      "response_headers": {"set": {"X-1": LONG, "X-2": LONG[:24], "X-3": "x" * 6000}},
+                      "errors": {"500": {"file": str(sorry)}}}, {"pool": "app"}],
+                    listener={"limits": {"header_bytes": "48KiB", "line_bytes": "48KiB"}})
+    big = [(f"X-{c}", "a" * 12000) for c in "ABC"]
+    with daemon.connect(rcvbuf=4096) as client:
+        client.send(*(request(target="/own") for _ in range(8)), request(target="/own", headers=big),
+                    request(target="/echo"))
+        for _ in range(8):
+            assert client.response().body == page.read_bytes()
+        told = client.response()
+        assert (told.status, told.body) == (500, sorry.read_bytes())
+        assert client.response().json()["target"] == "/echo"
 
 
 def test_explain_says_where_a_redirect_leads(routed):
