@@ -88,6 +88,8 @@ static void watch_signals(struct control *control)
 	reap_orphans(); /* who ended before: what a shell left that became this process */
 }
 
+#define LOOK_US 200000
+
 /* A verdict that has changed is an event, with the sentence that says why. */
 static void tell_verdict(const struct pool *pool)
 {
@@ -111,19 +113,23 @@ static void look_at_pools(struct control *control)
 	const struct generation *gen = control->current;
 	uint64_t now = clock_us(), lag = 0;
 	/* ticks come late by a little: half a second less makes no difference but that */
-	if (now + 500000 < control->looked_us + gen->conf->insight.interval_us)
+	if (!control->look_at && now + 500000 < control->looked_us + gen->conf->insight.interval_us)
 		return;
-	control->looked_us = now;
+	if (!control->look_at)
+		control->looked_us = now;
 	for (unsigned i = 0; i < control->n_workers; i++) {
 		uint64_t of = atomic_load_explicit(&control->workers[i]->loop.lag_max_us,
 						   memory_order_relaxed);
 		if (of > lag)
 			lag = of;
 	}
-	for (uint32_t i = 0; i < gen->n_pools; i++) {
-		pool_look(&gen->pools[i], lag, now);
-		tell_verdict(&gen->pools[i]);
+	/* some milliseconds each: of a thousand the rest is for the next tick */
+	while (control->look_at < gen->n_pools && clock_us() < now + LOOK_US) {
+		pool_look(&gen->pools[control->look_at], lag, now);
+		tell_verdict(&gen->pools[control->look_at++]);
 	}
+	if (control->look_at >= gen->n_pools)
+		control->look_at = 0;
 }
 
 static void on_limits_tick(struct ev_loop *ev, ev_timer *w, int revents)

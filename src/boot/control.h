@@ -131,6 +131,7 @@ struct control {
 	ev_signal signals[7];
 	ev_timer tick, drain_timer;
 	uint64_t looked_us;   /* when pools were judged */
+	uint32_t look_at;     /* the next of them, while this goes on; 0: it does not */
 	ev_timer limits_tick; /* runs while some backend has an adaptive limit */
 	struct handover handover;
 	struct before before;

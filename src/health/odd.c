@@ -286,7 +286,7 @@ static void weigh(struct health_pool *hp, struct arena *arena)
 static bool watch(struct health_pool *hp, bool asks)
 {
 	uint64_t now = hp->health->loop->now_us;
-	bool suspect = anybody_suspect(hp) | odd_is_out_for_type(hp);
+	bool suspect = anybody_suspect(hp) || odd_is_out_for_type(hp);
 	if (suspect)
 		hp->watched_until_us = now + WATCH_US;
 	bool watched = asks || now < hp->watched_until_us;

@@ -134,6 +134,10 @@ static bool is_closed(const struct scaling *s, const struct steps *steps)
 	for (unsigned i = 0; i < n; i++) {
 		unsigned at = (s->n_counts - 2 - i) % SCALING_SECONDS;
 		double grown = (double)s->grown[at];
+		if (isnan(grown)) { /* of the process before */
+			n = i;
+			break;
+		}
 		sum += grown;
 		squares += grown * grown;
 		came += (double)s->counts[at] - s->others[at];

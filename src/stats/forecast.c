@@ -247,6 +247,8 @@ static const char *refusal_of(const struct scaling *s, const struct scaling_inpu
 {
 	if (n < 1)
 		return "no backend would be left";
+	if (rate <= 0)
+		return "nothing comes";
 	if (s->deaf)
 		return "what other nodes send is not known";
 	if (s->closed)
@@ -428,6 +430,15 @@ static void plan(struct scaling *s, int at, double backends, double rate)
 	*f = (struct scaling_forecast){.backends = (uint32_t)fmax(backends, 0), .rate = rate};
 }
 
+/* How full they are is known where no forecast is. */
+static double utilisation_of(const struct scaling *s, const struct scaling_forecast *f)
+{
+	bool at_least;
+	double each =
+	    s->fit.model == FIT_WORKERS ? capacity_of_one(s) : fit_capacity(&s->fit, &at_least);
+	return each > 0 ? f->rate / (f->backends * each) : 0;
+}
+
 static void predict_today(struct scaling *s, const struct scaling_input *in,
 			  const struct replay_times *times)
 {
@@ -437,6 +448,8 @@ static void predict_today(struct scaling *s, const struct scaling_input *in,
 	*now = (struct scaling_forecast){.backends = s->n_backends, .rate = s->rate};
 	if (!refusal_of(s, in, now->backends, now->rate))
 		look_ahead(s, in, times, now, &s->runs_today);
+	else if (now->backends && !s->deaf && !s->fit.refusal)
+		now->utilisation = utilisation_of(s, now);
 }
 
 void scaling_predict(struct scaling *s, const struct scaling_input *in)

@@ -5,6 +5,17 @@
 
 #include "weir/stats/scaling.h"
 
+/* By what was learned before: from here on load explains that all wait. */
+#define FULL_FROM 0.85
+
+/* Requests of other nodes, beside those from here: with more of them levels are estimated. */
+#define OTHERS_FEW 0.05
+
+static inline bool scaling_hears(const struct scaling *scaling)
+{
+	return scaling->others_rate > OTHERS_FEW * scaling->rate;
+}
+
 /* epoch.c: notices changes of members, weights and limits. */
 void scaling_look_epoch(struct scaling *scaling, const struct scaling_input *input);
 

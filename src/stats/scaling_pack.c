@@ -412,8 +412,11 @@ static void take_pool(struct unpack *in, struct scaling *s)
 {
 	take_opinion(in, &s->opinion, s->sentence);
 	s->n_counts = (unsigned)unpack_max(in, UINT32_MAX);
-	for (unsigned i = 0; i < SCALING_SECONDS; i++)
+	for (unsigned i = 0; i < SCALING_SECONDS; i++) {
 		s->counts[i] = (uint32_t)unpack_max(in, UINT32_MAX);
+		s->grown[i] = NAN; /* that is not told */
+	}
+	s->served_s = NAN;
 	s->n_scores = (unsigned)unpack_max(in, UINT32_MAX);
 	for (unsigned i = 0; i < SCALING_SCORES; i++)
 		take_score(in, &s->scores[i]);

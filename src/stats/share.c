@@ -27,8 +27,6 @@
 #define REACH_MIN 0.3    /* the others' load must have varied by so much */
 #define PRIOR_BLOCKS 10  /* what the error of theory weighs beside the jackknife */
 #define PRIOR_EXCESS 1.5 /* neighbours are alike: theory is too sure */
-/* With more of them somewhere else one backend has more of them, too, when others are busier. */
-#define OTHERS_FEW 0.05
 #define LOG_UNIT (M_LN2 / 256)
 #define USUAL_MEMORY_S 300.0
 #define USUAL_MIN 30
@@ -400,7 +398,7 @@ static double fell_behind(const struct scaling *s)
 	const struct scaling_block *b;
 	double served = 0, rate = 0;
 	/* what others do is not seen */
-	if (s->fine_rate <= 0 || s->others_rate > OTHERS_FEW * s->rate)
+	if (s->fine_rate <= 0 || scaling_hears(s))
 		return 0;
 	for (unsigned age = 0; age < BEHIND_BLOCKS; age++) {
 		b = block_at(s, age);
@@ -439,8 +437,8 @@ static bool is_another_kind(const struct scaling *s, const struct scaling_input 
 {
 	bool minds = in->slo_p95_us == 0 || s->seen_p95_us > (double)in->slo_p95_us;
 	bool shared = s->shift.measured && s->shift.z > 2 && s->shift.change > NO_SHARE;
-	bool heard = s->others_rate > OTHERS_FEW * s->rate; /* their levels are estimated */
-	return minds && !shared && !heard && s->alike_us &&
+	bool full = s->today.utilisation > FULL_FROM; /* neighbours wait alike: too sure */
+	return minds && !shared && !scaling_hears(s) && !full && s->alike_us &&
 	       in->now_us > s->grown_us + KIND_SURE_US &&
 	       in->now_us > s->alike_us + KIND_AFTER_US &&
 	       s->now.p95_low_us > KIND_GROWTH * s->alone.p95_high_us &&

@@ -34,7 +34,6 @@
 #define QUIET_LEVEL 1.0 /* of the others: as many in flight at each, at most */
 #define FLOOR 0.05      /* of the logarithm of a rate: no sample is surer */
 #define EXCESS 1.5
-#define OTHERS_FEW 0.05 /* requests of other nodes, beside those from here */
 #define Z_MIN 4.0
 #define FALL_MIN 0.14 /* log 1.15 */
 

@@ -86,8 +86,9 @@ void scaling_look_slope(struct scaling *s)
 		spread += b->spread;
 		spread_n += b->spread_n;
 	}
-	/* deep in a queue levels change too slowly, and their spread is not known */
-	bool seen = spread_n > SEEN * n;
+	/* deep in a queue levels change too slowly, and their spread is not known; nor are levels
+	 * known where others send as well */
+	bool seen = spread_n > SEEN * n && !scaling_hears(s);
 	double variance = seen ? spread / spread_n : 0;
 	s->load =
 	    (struct scaling_load){.n = all.n, .varies = seen && all.n > 0 && all.xx > VARIED * n};

@@ -14,7 +14,6 @@
 #define TIGHT 0.67      /* of the objective, alone */
 #define CHANGE_SAID_US (UINT64_C(900) * 1000000)
 #define UNSETTLED_S 30
-#define FULL 0.85 /* by what was learned before: from here on load explains that all wait */
 #define SLOWED_US (UINT64_C(300) * 1000000) /* load that slows is no news for so long */
 #define BLOCKS_US (UINT64_C(1000000) * (2 * SCALING_BLOCK_S + 1))
 #define HOT_AFTER_US (UINT64_C(60) * 1000000) /* after a change a backend has its share */
@@ -337,7 +336,7 @@ static enum verdict say_shared_by_size(const struct case_file *c, double growth)
 static enum verdict say_scalability(const struct case_file *c, double growth)
 {
 	const struct scaling_shift *shift = &c->s->shift;
-	char *say = c->say, forecast[160], tight[96];
+	char *say = c->say, forecast[200], tight[96];
 	if (shift->found)
 		return say_shared(c, growth);
 	if (c->s->fall.found)
@@ -405,7 +404,7 @@ static bool is_unsettled(const struct case_file *c)
 	if (scaling_is_shared(s))
 		return false;
 	bool known = (s->slowed_us && c->in->now_us < s->slowed_us + SLOWED_US) ||
-		     (s->today.utilisation > FULL && s->drifting <= 1.2);
+		     (s->today.utilisation > FULL_FROM && s->drifting <= 1.2);
 	if (!known && c->in->now_us < s->fine_us + BLOCKS_US) /* the first seconds of a change? */
 		return true;
 	if (s->change.at_us && age_s < UNSETTLED_S + 15)
@@ -417,7 +416,8 @@ static enum verdict judge_slowed(const struct case_file *c, double growth)
 {
 	char *say = c->say, change[160], times[48] = "";
 	bool unsettled = is_unsettled(c);
-	if (!unsettled && (scaling_is_shared(c->s) || scaling_load_slows(c->s, growth)))
+	bool load = c->s->today.utilisation > FULL_FROM || scaling_load_slows(c->s, growth);
+	if (!unsettled && (scaling_is_shared(c->s) || load))
 		return say_scalability(c, growth);
 	say_change(c, change, sizeof(change));
 	double much = fmax(c->s->drifting, c->s->change.at_us ? c->s->change.factor : 1);

@@ -56,7 +56,7 @@ const char *verdict_name(enum verdict verdict);
 const char *verdict_sentence(enum verdict verdict);
 bool verdict_is_problem(enum verdict verdict);
 
-#define SCALING_SENTENCE 480
+#define SCALING_SENTENCE 640
 #define SCALING_HOLD 3      /* looks that must agree before a verdict changes */
 #define SCALING_SAMPLES 200 /* a side needs as many */
 

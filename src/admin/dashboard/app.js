@@ -730,7 +730,7 @@ async function scaling() {
   const range = r => r && r.low != null ? `${duration(r.low)} – ${duration(r.high)}` : "–";
   if (s.forecast && s.forecast.length)
     parts.push(el("h3", {}, "forecast"), el("div", { class: "scroll" }, el("table", {}, el("thead", {}, el("tr", {}, ...["backends", "p50", "p99", "utilisation"].map((t, i) => el("th", { class: i ? "" : "l", scope: "col" }, t)))),
-      el("tbody", {}, ...s.forecast.map(f => el("tr", { title: f.sentence || "" }, el("td", { class: "l" }, `${f.backends} (${f.change > 0 ? "+" : ""}${f.change})`),
+      el("tbody", {}, ...s.forecast.map(f => el("tr", { title: f.sentence || "" }, el("td", { class: "l" }, `${f.backends} (${f.change > 0 ? "+" : ""}${f.change})${f.load === 1 ? "" : `, ${f.load} x the load`}`),
         ...(f.refusal ? [el("td", { class: "l why", colspan: 3 }, f.refusal)] : f.saturated ? [el("td", { class: "l why", colspan: 3 }, "saturated: the queue grows without end")] :
           [el("td", {}, range(f.p50_us)), el("td", {}, range(f.p99_us)), el("td", {}, f.utilisation == null ? "–" : Math.round(100 * f.utilisation) + " %")])))))));
   return parts;
