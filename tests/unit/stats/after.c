@@ -97,3 +97,37 @@ Test(after, an_addition_nothing_is_of_the_time_before)
 		cr_expect_eq(d.old_news, 0, "seed %u: %u", (unsigned)seed, d.old_news);
 	}
 }
+
+/* ---- nothing comes any more ---- */
+
+struct silence {
+	bool begun;
+	unsigned stood, before;
+};
+
+static void on_silent_look(void *ctx, const struct scaling *s)
+{
+	struct silence *silence = ctx;
+	for (int i = 0; i < N_FORECASTS; i++)
+		if (!s->forecasts[i].refusal)
+			*(silence->begun ? &silence->stood : &silence->before) += 1;
+}
+
+Test(after, the_last_request_nothing_is_forecast)
+{
+	const struct sim_plan plan = {
+	    .backends = 2, .workers = 1, .interval = 2, .service_us = 10000, .slo_p95_us = 90000};
+	for (uint64_t seed = 1; seed <= 3; seed++) {
+		struct silence silence = {0};
+		struct sim *sim = sim_new(&plan, seed);
+		sim_on_look(sim, on_silent_look, &silence);
+		sim_run(sim, 40, 60);
+		sim_run(sim, 150, 60);
+		sim_run(sim, 0.001, 12); /* the seconds that forecasts are of */
+		silence.begun = true;
+		sim_run(sim, 0.001, 40);
+		cr_expect_gt(silence.before, 0, "seed %u", (unsigned)seed);
+		cr_expect_eq(silence.stood, 0, "seed %u: %u", (unsigned)seed, silence.stood);
+		sim_free(sim);
+	}
+}
