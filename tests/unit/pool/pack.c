@@ -102,13 +102,13 @@ Test(pool_pack, every_learned_pin_finds_its_backend_again)
 	set_up(&old, &old_gen, 1, 9);
 	set_up(&next, &next_gen, 1, 9);
 	for (uint32_t i = 0; i < 9; i++)
-		learn_put(old_gen.pool.learned, learn_key(view_of("abcdefghi" + i, 1)),
+		learn_put(old_gen.pool.learned, learn_key(view_of(&"abcdefghi"[i], 1)),
 			  old_gen.pool.backends[i]->serial, now / SECOND, 100);
 	pool_registry_pack(&old.reg, now, POOL_PACK_ALL, &s);
 	cr_expect_eq(take_over(str_as_view(&s), now).n_lost, 0);
 	for (uint32_t i = 0; i < 9; i++)
 		cr_expect_eq(learn_get(next_gen.pool.learned,
-				       learn_key(view_of("abcdefghi" + i, 1)), now / SECOND, 100),
+				       learn_key(view_of(&"abcdefghi"[i], 1)), now / SECOND, 100),
 			     next_gen.pool.backends[i]->serial, "%u", i);
 	str_fini(&s);
 	finish();
