@@ -11,6 +11,7 @@ doubles all waits, for sanitizer builds.
 import os
 import signal
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -36,11 +37,26 @@ FILE_SIZES = (0, 1, 1000, 65535, 65536, 65537, 1 << 20, 64 << 20)
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "slow: takes seconds; left out on sanitizer builds")
+    config.addinivalue_line("markers", "other_user: weir becomes somebody else; needs root")
 
 
 def pytest_collection_modifyitems(items):
     order = {f"test_{name}": i for i, name in enumerate(LONG)}
     items.sort(key=lambda item: order.get(item.path.stem, len(order)))
+
+
+@pytest.fixture
+def tmp_path(request, tmp_path):
+    """Marked other_user: a folder that anybody may enter.  Those of pytest are closed to others
+    whenever a session begins, be it another one on this machine."""
+    if not request.node.get_closest_marker("other_user"):
+        yield tmp_path
+        return
+    if os.geteuid() != 0:
+        pytest.skip("only root becomes somebody else")
+    with tempfile.TemporaryDirectory(prefix="weir-e2e-") as folder:
+        os.chmod(folder, 0o755)
+        yield Path(folder)
 
 
 @pytest.fixture(scope="session")
