@@ -236,7 +236,7 @@ static void describe(struct filter_call *call, const struct conf_key_source *sou
 	if (out->len)
 		str_char(out, '+');
 	if (!value.len) {
-		str_text(out, "none");
+		str_text(out, "(no value)"); /* a host may be called "none" */
 	} else if (source->on == CONF_HASH_CLIENT_IP) {
 		str_view(out, view_of(text, addr_format_ip(call->client, text)));
 	} else if (source->on == CONF_HASH_PATH || source->on == CONF_HASH_HOST) {
@@ -332,7 +332,8 @@ static void note(struct filter_call *call, const struct limit *limit)
 	if ((last && call->now_us - last < DRY_LOG_US) ||
 	    !atomic_compare_exchange_strong(&rule->logged_us, &last, call->now_us))
 		return;
-	log_warn("route " VIEW_FMT ": rate_limit " VIEW_FMT " (dry run) would refuse " VIEW_FMT,
+	log_warn("route " VIEW_FMT ": rate_limit " VIEW_FMT
+		 " (dry run) would refuse requests of " VIEW_FMT,
 		 VIEW_ARG(call->route->name), VIEW_ARG(limit->conf->key.text),
 		 VIEW_ARG(str_as_view(&who)));
 }

@@ -62,6 +62,15 @@ static void put_slash(struct out *out)
 	out->segment = out->len;
 }
 
+static size_t put_escape(char *room, int byte)
+{
+	static const char digits[] = "0123456789ABCDEF";
+	room[0] = '%';
+	room[1] = digits[byte >> 4];
+	room[2] = digits[byte & 15];
+	return 3;
+}
+
 /* "%XX" at p: decoded or in upper case. */
 static void put_encoded(struct out *out, const char *p)
 {
@@ -70,10 +79,7 @@ static void put_encoded(struct out *out, const char *p)
 		out->room[out->len++] = (char)byte;
 		return;
 	}
-	static const char digits[] = "0123456789ABCDEF";
-	out->room[out->len++] = '%';
-	out->room[out->len++] = digits[byte >> 4];
-	out->room[out->len++] = digits[byte & 15];
+	out->len += put_escape(out->room + out->len, byte);
 }
 
 struct view path_normalise(struct view path, char *room)
@@ -127,6 +133,25 @@ struct view argument_decode(struct view value, char *room)
 		bool plus = value.ptr[0] == '+';
 		int byte = decoded_byte(&value);
 		room[n++] = plus ? ' ' : (char)byte;
+	}
+	return view_of(room, n);
+}
+
+struct view query_normalise(struct view query, char *room)
+{
+	size_t n = 0;
+	bool in_name = true;
+	while (query.len) {
+		char sent = query.ptr[0];
+		size_t before = query.len;
+		int byte = decoded_byte(&query);
+		bool escaped = before - query.len > 1;
+		if (sent == '&' || sent == '=')
+			in_name = sent == '&';
+		if (escaped && (byte == '&' || byte == '%' || (byte == '=' && in_name)))
+			n += put_escape(room + n, byte);
+		else
+			room[n++] = sent == '+' ? ' ' : (char)byte;
 	}
 	return view_of(room, n);
 }

@@ -26,6 +26,9 @@ struct view path_normalise(struct view path, char *room);
 bool argument_eq(struct view sent, struct view wanted);
 /* An argument's value as servers read it, '+' as a blank; `room` as above. */
 struct view argument_decode(struct view value, char *room);
+/* A whole query in one form for all its spellings; what an argument has encoded because it would
+ * end there else ('&', '%', and '=' of a name) stays so.  `room` as above. */
+struct view query_normalise(struct view query, char *room);
 
 /* Names longer than this are no DNS names (RFC 1035 2.3.4) and match no host. */
 #define HOST_MAX 255

@@ -106,5 +106,5 @@ struct view source_uri(const struct message *msg, char room[SOURCE_ROOM])
 		return normal;
 	size_t len = normal.len;
 	room[len++] = '?';
-	return view_of(room, len + argument_decode(query, room + len).len);
+	return view_of(room, len + query_normalise(query, room + len).len);
 }

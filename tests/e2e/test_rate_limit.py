@@ -95,6 +95,8 @@ def test_keys_are_counted_apart(weir, app, key, same, other):
                     "/?x=1&user=a+b", "/?user=%61+b"]),
     ("uri", ["/login?a=b c".replace(" ", "+"), "//login?a=b%20c", "/%6cogin?%61=b+c",
              "/x/../login?a=%62+c", "/login?a=b%20c"]),
+    ("uri", ["/?a=b=c&d=%26", "/?a=b%3Dc&d=%26", "/?a=b%3dc&%64=%26", "//?a=b=%63&d=%26",
+             "/?%61=b=c&d=%26"]),
     ("uri", ["/login", "/login?", "/logi%6e", "/./login?", "//login"]),
     ("path", ["/login" + "/." * n for n in (1100, 1200, 1300, 1400, 1500)]),
 ])
@@ -102,6 +104,15 @@ def test_another_spelling_is_not_another_client(weir, app, key, targets):
     daemon = weir(app().addresses, **route({**ONE, "key": key}))
     got = [statuses(daemon, 1, target=target)[0] for target in targets]
     assert got == [200] * 3 + [429] * 2
+
+
+@pytest.mark.parametrize("one,other", [
+    ("/?a=1&b=2", "/?a=1%26b=2"), ("/?a=b", "/?a%3Db"), ("/?a=%26", "/?a=%2526"),
+    ("/?a=%2B", "/?a=+")])
+def test_what_a_server_tells_apart_is_counted_apart(weir, app, one, other):
+    daemon = weir(app().addresses, **route({**ONE, "key": "uri"}))
+    assert statuses(daemon, 4, target=one) == [200] * 3 + [429]
+    assert statuses(daemon, 4, target=other) == [200] * 3 + [429]
 
 
 def test_who_is_not_trusted_cannot_be_somebody_else(weir, app):
@@ -121,7 +132,16 @@ def test_a_dry_run_only_counts_and_says_so(weir, app):
     assert statuses(daemon, 9) == [200] * 9
     assert limits(daemon)[0]["refused"] == 6
     assert limits(daemon)[0]["dry_run"] is True
-    wait_for(lambda: "dry run) would refuse 127.0.0.1" in daemon.stderr, what="a line in the log")
+    wait_for(lambda: "dry run) would refuse requests of 127.0.0.1\n" in daemon.stderr,
+             what="a line in the log")
+
+
+def test_who_has_no_value_is_said_as_such(weir, app):
+    """Not as a word that may be a value: a host may be called none."""
+    daemon = weir(app().addresses, **route({**ONE, "key": "header:X-Key", "dry_run": True}))
+    assert statuses(daemon, 4) == [200] * 4
+    wait_for(lambda: "would refuse requests of (no value)\n" in daemon.stderr)
+    assert [o["key"] for o in limits(daemon)[0]["offenders"]] == ["(no value)"]
 
 
 def test_hostile_values_are_bounded_and_shown_safely(weir, app):

@@ -57,3 +57,24 @@ Test(normalise, a_host_that_is_too_long_is_none)
 	cr_assert_eq(host_normalise(view_of(text, HOST_MAX), room).len, HOST_MAX);
 	cr_assert_eq(host_normalise(view_of(text, HOST_MAX + 1), room).len, 0);
 }
+
+Test(normalise, a_query_has_one_form_and_others_another)
+{
+	static const struct {
+		const char *query, *want;
+	} rows[] = {
+	    {"", ""},
+	    {"a=b&c=d", "a=b&c=d"},
+	    {"%61=%62+c%20d", "a=b c d"},
+	    {"a=1%26b=2", "a=1%26b=2"},
+	    {"a%3db=c%3dd&e%3Df", "a%3Db=c=d&e%3Df"},
+	    {"a=%2526&b=%25", "a=%2526&b=%25"},
+	    {"a=%2B%zz%", "a=+%zz%"},
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		char room[64];
+		struct view got = query_normalise(view_str(rows[i].query), room);
+		cr_assert(view_eq(got, view_str(rows[i].want)), "%s: " VIEW_FMT, rows[i].query,
+			  VIEW_ARG(got));
+	}
+}
