@@ -8,6 +8,7 @@
  * An index that goes back, or is 0, means that the server's state is another one: the next
  * question does not wait (https://developer.hashicorp.com/consul/api-docs/features/blocking).
  */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "ask.h"
@@ -58,6 +59,7 @@ static bool take_all(struct consul *c, const json_t *root)
 	struct arena *arena = arena_new();
 	const json_t *instance;
 	size_t i, n = 0, n_bad = 0;
+	char bad[80];
 	struct found *rows = arena_array(arena, json_array_size(root), sizeof(*rows));
 	json_array_foreach(root, i, instance)
 	{
@@ -65,9 +67,8 @@ static bool take_all(struct consul *c, const json_t *root)
 		n += ok;
 		n_bad += !ok;
 	}
-	source_answer(c->source, rows, n);
-	if (n_bad)
-		source_warn(c->source, "%zu instances have no IP address and port", n_bad);
+	snprintf(bad, sizeof(bad), "%zu instances have no IP address and port", n_bad);
+	source_answer(c->source, rows, n, n_bad ? bad : NULL);
 	arena_free(arena);
 	return true;
 }

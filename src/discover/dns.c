@@ -396,11 +396,10 @@ static void conclude(struct names *n)
 		drop_unreachable(n);
 		if (n->n_rows)
 			qsort(n->rows, n->n_rows, sizeof(*n->rows), by_row);
-		source_answer(s, n->rows, n->n_rows);
-		if (count[DNS_FAILED])
-			source_warn(s, "%s", n->why);
-		else if (n->crowded)
-			source_warn(s, "more than 256 priorities: the last ones are one");
+		source_answer(s, n->rows, n->n_rows,
+			      count[DNS_FAILED] ? n->why
+			      : n->crowded      ? "more than 256 priorities: the last ones are one"
+						: NULL);
 		source_again(s, until_next_us(n));
 	}
 	arena_free(n->arena);

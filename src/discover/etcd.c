@@ -177,9 +177,7 @@ static void answer(struct etcd *e, const struct str *why)
 		for (size_t k = 0; k < e->entries[i].members.n; k++)
 			rows[n++] = (struct found){.backend = e->entries[i].members.rows[k],
 						   .cause = view_str(e->entries[i].key)};
-	source_answer(e->source, rows, n);
-	if (why->len)
-		source_warn(e->source, "%s", why->ptr);
+	source_answer(e->source, rows, n, why->len ? why->ptr : NULL);
 	arena_free(arena);
 }
 

@@ -90,7 +90,7 @@ static void answer(struct source *s, const struct conf_members *members)
 	struct found *rows = arena_array(members->arena, members->n, sizeof(*rows));
 	for (size_t i = 0; i < members->n; i++)
 		rows[i] = (struct found){.backend = members->rows[i], .cause = VIEW("listed")};
-	source_answer(s, rows, members->n);
+	source_answer(s, rows, members->n, NULL);
 }
 
 static void understand(struct source *s, struct view text)

@@ -188,9 +188,7 @@ static void answer(struct kubernetes *k)
 			rows[n++] = k->slices[i].rows[j];
 	if (n)
 		qsort(rows, n, sizeof(*rows), by_state);
-	source_answer(k->source, rows, n);
-	if (k->trouble[0])
-		source_warn(k->source, "%s", k->trouble);
+	source_answer(k->source, rows, n, k->trouble[0] ? k->trouble : NULL);
 	k->trouble[0] = '\0';
 	arena_free(arena);
 }

@@ -2,6 +2,8 @@
 /* What a source found, or why it did not; and when it is asked again. */
 #include "source.h"
 
+#include <stdio.h>
+
 #include "weir/base/clock.h"
 
 #define BACKOFF_US UINT64_C(500000)
@@ -117,19 +119,26 @@ static void tell_change(struct source *s, const struct change *change, bool reco
 			});
 }
 
-void source_answer(struct source *s, const struct found *rows, size_t n)
+void source_answer(struct source *s, const struct found *rows, size_t n, const char *missing)
 {
+	char many[80];
 	size_t most = n < SOURCE_MEMBERS_MAX ? n : SOURCE_MEMBERS_MAX;
-	bool recovered = s->error[0];
-	s->error[0] = '\0';
+	bool recovered = s->error[0] && !missing && n == most;
+	if (n > most) {
+		snprintf(many, sizeof(many), "%zu members are named; the first %zu count", n, most);
+		missing = many;
+	}
+	/* what is missing since the answer before is not said again */
+	if (!missing || s->failed_row)
+		s->error[0] = '\0';
 	s->failed_row = 0;
 	s->answered_us = clock_us();
 	s->n_answers++;
 	s->settled = true;
 	struct change change = take_all(s, rows, most);
 	tell_change(s, &change, recovered);
-	if (n > most)
-		source_warn(s, "%zu members are named; the first %zu count", n, most);
+	if (missing)
+		source_warn(s, "%s", missing);
 }
 
 void source_empty(struct source *s)

@@ -77,13 +77,14 @@ struct found {
 	struct view cause;
 };
 
-/* All members there are.  Of two of one name the first counts. */
-void source_answer(struct source *s, const struct found *rows, size_t n);
+/* All members there are.  Of two of one name the first counts.  `missing`: why a part of the
+ * answer is, which is told once and stays a problem though the rest counts; NULL: nothing is. */
+void source_answer(struct source *s, const struct found *rows, size_t n, const char *missing);
 /* None, after failures that mean so. */
 void source_empty(struct source *s);
 /* Members stay.  It is asked again, unless it has been stopped. */
 void source_fail(struct source *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
-/* Part of the answer is missing: said, though the rest counts.  After source_answer. */
+/* Something is wrong, and members stay.  The next good answer ends it. */
 void source_warn(struct source *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Up to a tenth later, so that many do not fall into step. */
 void source_again(struct source *s, uint64_t after_us);

@@ -116,9 +116,13 @@ def test_more_priorities_than_a_pool_has(serve, dns):
     assert ranks == {f"127.0.0.1:{9000 + i}": min(i, 255) for i in range(260)}
     assert "256 priorities" in source(daemon)["error"]
     assert any("256 priorities" in p for p in daemon.admin.get("/v1/status")["problems"])
+    wait_for(lambda: source(daemon)["answers"] >= 3, what="the same question again")
+    assert "256 priorities" in source(daemon)["error"]
+    assert daemon.stderr.count("256 priorities") == 1 and "answers again" not in daemon.stderr
     dns.again(*records[:256])
     dns.say({"t.test": ["127.0.0.1"]})
     wait_for(lambda: not source(daemon)["error"], what="it is over")
+    assert daemon.stderr.count("answers again") == 1
     assert len({m[2] for m in members(daemon).values() if m[0] != "gone"}) == 256
 
 
