@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "weir/base/file.h"
+#include "weir/net/holder.h"
 #include "weir/net/inherit.h"
 #include "weir/net/socket.h"
 
@@ -48,9 +49,12 @@ static enum err refuse(const struct endpoint *end, enum err err, struct str *why
 	int error = errno;
 	char text[ADDR_TEXT_MAX];
 	addr_format(&end->addr, text);
-	str_printf(why, "cannot listen on %s for %s: %s", text,
-		   addr_is_unix(&end->addr) ? "status.socket" : "status.bind",
-		   err == ERR_EXISTS ? "it is in use" : strerror(error));
+	str_printf(why, "cannot listen on %s for %s: ", text,
+		   addr_is_unix(&end->addr) ? "status.socket" : "status.bind");
+	if (err == ERR_EXISTS)
+		holder_say(&end->addr, why);
+	else
+		str_text(why, strerror(error));
 	return err;
 }
 

@@ -174,8 +174,6 @@ void meters_unpack(struct unpack *in, struct control *control);
 struct listener *listener_get(struct control *control, const struct addr *addr, struct view text,
 			      struct str *why);
 void listener_put(struct listener *listener);
-/* Who listens at an address, as far as that can be known. */
-void listener_say_in_use(const struct addr *addr, struct str *why);
 /* Every worker has moved on: closes the sockets the current generation does not
  * name, although exchanges of older ones still run. */
 void listeners_prune(struct control *control);

@@ -90,17 +90,6 @@ static bool is_taken(const struct control *control, const struct addr *addr)
 	return !addr_is_unix(addr) && !is_ours(control, addr) && socket_try(addr) == EADDRINUSE;
 }
 
-void listener_say_in_use(const struct addr *addr, struct str *why)
-{
-	struct holder holder;
-	str_text(why, "it is in use");
-	if (!holder_find(addr, &holder))
-		return;
-	str_printf(why, ": process %d (%s) listens there", (int)holder.pid, holder.name);
-	if (strcmp(holder.name, "weir") == 0)
-		str_text(why, "; a second weir cannot share the port, SIGUSR2 hands it over");
-}
-
 struct listener *listener_get(struct control *control, const struct addr *addr, struct view text,
 			      struct str *why)
 {
@@ -118,7 +107,7 @@ struct listener *listener_get(struct control *control, const struct addr *addr, 
 		int number = taken ? EADDRINUSE : errno;
 		str_printf(why, "cannot listen on " VIEW_FMT ": ", VIEW_ARG(text));
 		if (number == EADDRINUSE)
-			listener_say_in_use(addr, why);
+			holder_say(addr, why);
 		else
 			str_text(why, number ? strerror(number) : "unknown error");
 		str_char(why, '\n');

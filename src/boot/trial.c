@@ -306,14 +306,11 @@ static void try_address(struct rehearsal *t, const char *key, const struct addr 
 	struct str why = STR_INIT;
 	if (!addr->len)
 		return;
-	if (addr_is_unix(addr)) {
-		if (!is_beside_status(t, addr->un.sun_path))
-			try_to_make(t, key, addr->un.sun_path, true);
-		return;
-	}
+	if (addr_is_unix(addr) && !is_beside_status(t, addr->un.sun_path))
+		try_to_make(t, key, addr->un.sun_path, true);
 	int error = socket_try(addr);
 	if (error == EADDRINUSE) {
-		listener_say_in_use(addr, &why);
+		holder_say(addr, &why);
 		if (!is_this(t, addr))
 			say(t, false, "%s: nobody can listen on " VIEW_FMT " now: %s", key,
 			    VIEW_ARG(text), why.ptr);
@@ -327,6 +324,12 @@ static void try_address(struct rehearsal *t, const char *key, const struct addr 
 static void try_addresses(struct rehearsal *t)
 {
 	const struct conf *conf = t->conf;
+	struct addr socket = {.len = 0};
+	struct str path = STR_INIT;
+	str_printf(&path, "unix:" VIEW_FMT, VIEW_ARG(conf->status.socket));
+	if (conf->status.socket.len && addr_parse(str_as_view(&path), &socket))
+		try_address(t, "status.socket", &socket, str_as_view(&path));
+	str_fini(&path);
 	for (size_t i = 0; i < conf->n_listeners; i++)
 		for (size_t k = 0; k < conf->listeners[i].n_binds; k++)
 			try_address(t, "bind", &conf->listeners[i].binds[k],

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * /proc/net/tcp says which socket listens at an address, by its inode; the descriptors
- * of processes say whose it is.
+ * of processes say whose it is.  Of a unix socket the kernel tells who connects to it.
  */
 #include "weir/net/holder.h"
 
@@ -11,7 +11,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+#include "weir/net/socket.h"
 
 #define STATE_LISTEN 0x0a
 /* Where there are more processes, or one has more descriptors, the rest is not asked. */
@@ -81,14 +84,48 @@ static bool find_process(unsigned long inode, struct holder *holder)
 	return holder->pid != 0;
 }
 
+/* Whoever called listen(2); none of another PID namespace. */
+static bool find_peer(const struct addr *addr, struct holder *out)
+{
+	struct ucred peer = {.pid = 0};
+	socklen_t len = sizeof(peer);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd >= 0 && connect(fd, &addr->sa, addr->len) == 0 &&
+	    getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0)
+		out->pid = peer.pid;
+	socket_close(fd);
+	if (out->pid)
+		read_name(out);
+	return out->pid != 0;
+}
+
 bool holder_find(const struct addr *addr, struct holder *out)
 {
 	unsigned long inode;
 	*out = (struct holder){.pid = 0};
-	if (addr_is_unix(addr) || !addr->len)
+	if (!addr->len)
 		return false;
+	if (addr_is_unix(addr))
+		return find_peer(addr, out);
 	uint16_t port = addr_port(addr);
 	return (find_inode("/proc/net/tcp", port, &inode) ||
 		find_inode("/proc/net/tcp6", port, &inode)) &&
 	       find_process(inode, out);
+}
+
+void holder_say(const struct addr *addr, struct str *why)
+{
+	struct holder holder;
+	struct stat st;
+	if (addr_is_unix(addr) && stat(addr->un.sun_path, &st) == 0 && !S_ISSOCK(st.st_mode)) {
+		str_text(why, "what is there is no socket");
+		return;
+	}
+	str_text(why, "it is in use");
+	if (!holder_find(addr, &holder))
+		return;
+	str_printf(why, ": process %d (%s) listens there", (int)holder.pid, holder.name);
+	if (strcmp(holder.name, "weir") == 0)
+		str_printf(why, "; a second weir cannot share the %s, SIGUSR2 hands it over",
+			   addr_is_unix(addr) ? "socket" : "port");
 }

@@ -153,8 +153,17 @@ fail:;
 	return why == EADDRINUSE ? ERR_EXISTS : err_from_errno(why);
 }
 
+static int try_unix(const struct addr *addr)
+{
+	struct stat st;
+	bool free = lstat(addr->un.sun_path, &st) != 0 || unix_is_stale(addr);
+	return free ? 0 : EADDRINUSE;
+}
+
 int socket_try(const struct addr *addr)
 {
+	if (addr_is_unix(addr))
+		return try_unix(addr);
 	int fd = socket(addr->sa.sa_family, SOCK_FLAGS, 0);
 	if (fd < 0)
 		return errno;

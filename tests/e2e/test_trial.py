@@ -41,12 +41,10 @@ def test_paths_and_users(tmp_path):
         assert code == 1 and "is ok" not in said or "user" in changes and os.getuid(), said
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root becomes somebody else")
+@pytest.mark.other_user
 def test_files_are_tried_as_the_user_who_reads_them(tmp_path):
     conf, token = tmp_path / "c.yaml", tmp_path / "token"
     token.write_text("secret")
-    for path in (tmp_path, *tmp_path.parents[:-2]):
-        os.chmod(path, 0o755)
     text = base(tmp_path, user="nobody",
                 status=f"{{socket: {tmp_path}/run/s.sock, token_file: {token}}}")
     (tmp_path / "run").mkdir()
@@ -69,6 +67,31 @@ def test_ports_in_use(weir, app, tmp_path):
     assert f"{daemon.bind(0)} now: it is in use: process {daemon.pid} (weir)" in said, said
     code, said = trial(other, base(tmp_path, listeners="[{bind: 192.0.2.1:8080}]"))
     assert code == 0 and "cannot listen on 192.0.2.1:8080" in said, said
+
+
+def test_unix_sockets_in_use(weir, app, tmp_path):
+    """As ports: of another weir, of another program; not one that nobody listens on."""
+    daemon = weir(app().addresses, listener={"bind": f"unix:{tmp_path}/web"})
+    assert "in use" not in trial(daemon.conf_path)[1]
+    other, sock = tmp_path / "other.yaml", tmp_path / "s"
+    code, said = trial(other, daemon.conf_path.read_text())
+    assert code == 0, said
+    for key, path in (("bind", f"{tmp_path}/web"), ("status.socket", daemon.sock)):
+        assert (f"{key}: nobody can listen on unix:{path} now: it is in use: process {daemon.pid} "
+                "(weir)") in said, said
+    done = subprocess.run([binary("weir"), "-c", str(other)], capture_output=True, text=True,
+                          check=False)
+    assert done.returncode == 1 and f"in use: process {daemon.pid} (weir)" in done.stderr, done
+    text = base(tmp_path, listeners=f'[{{bind: "unix:{sock}"}}]')
+    with socket.socket(socket.AF_UNIX) as program:
+        program.bind(str(sock))
+        assert "in use" not in trial(other, text)[1], "nobody listens yet"
+        program.listen()
+        said = trial(other, text)[1]
+        assert f"unix:{sock} now: it is in use: process {os.getpid()} (" in said, said
+    sock.unlink()
+    sock.write_text("")
+    assert "what is there is no socket" in trial(other, text)[1]
 
 
 @pytest.mark.parametrize("limits, descriptors, warned", [

@@ -7,6 +7,7 @@
 #include <sys/types.h>
 
 #include "weir/base/addr.h"
+#include "weir/base/str.h"
 
 struct holder {
 	pid_t pid;
@@ -14,9 +15,13 @@ struct holder {
 };
 
 /*
- * A process that listens at the port of this TCP address; false when it cannot be
- * known, as of other users' processes.  Reads /proc: not where somebody waits.
+ * A process that listens at the port of this TCP address, or at this unix socket, which it
+ * connects to; false when it cannot be known, as of other users' processes.  Reads /proc: not
+ * where somebody waits.
  */
 bool holder_find(const struct addr *addr, struct holder *out);
+
+/* "it is in use", and by whom where that can be known: why bind(2) said EADDRINUSE. */
+void holder_say(const struct addr *addr, struct str *why);
 
 #endif

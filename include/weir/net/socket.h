@@ -20,7 +20,8 @@ enum err socket_listen(const struct addr *addr, bool share, unsigned mode, int *
 
 /* The address a socket is bound to (a port 0 is filled in). */
 /*
- * Why nobody could listen at this TCP address alone, as in errno; 0: somebody could.
+ * Why nobody could listen at this address alone, as in errno; 0: somebody could.  A unix socket
+ * is connected to, and its directory is not tried.
  * Those who share it (socket_listen) find a place beside anybody of the same user who
  * does, too: they ask first.
  */
