@@ -255,9 +255,7 @@ static bool upgraded(struct attempt *at, struct message *resp, char *rest, size_
 		return false;
 	}
 	ex->status = 101;
-	ex->head_relayed = true;
 	policy_response(ex, resp);
-	exchange_set_state(ex, EXCHANGE_TUNNEL);
 	enum io io = ex->client_ops->upgrade(ex, resp, (struct span){rest, len});
 	let_go(at, resp);
 	return attempt_relayed(at, io, false);

@@ -147,6 +147,7 @@ static enum io op_upgrade(struct exchange *ex, struct message *resp, struct span
 	scratch_drop(w, SCRATCH_HEAD);
 	if (out.overflow)
 		return too_large(ex);
+	exchange_tunnel(ex);
 	enum io io = put(ex, bytes.ptr, bytes.len + out.len);
 	if (unlikely(c->half_closed)) /* reads the end once more, as the tunnel's */
 		stream_resume(&c->stream);

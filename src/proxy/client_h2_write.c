@@ -62,6 +62,7 @@ static enum io op_upgrade(struct exchange *ex, struct message *resp, struct span
 	ex->bytes_out += resp->head_len + bytes.len + 9;
 	ex->body_out += bytes.len;
 	ex->status = 200;
+	exchange_tunnel(ex);
 	cs->open = true;
 	if (cs->in.len || cs->ended)
 		list_push_back(&cs->h2->todo, &cs->todo);

@@ -88,7 +88,7 @@ struct client_ops {
 	bool (*takes)(const struct exchange *ex, struct message *resp);
 	/* 1xx other than 101. */
 	enum io (*interim)(struct exchange *ex, struct message *resp);
-	/* 101: raw bytes from now on. */
+	/* 101: raw bytes from now on, after exchange_tunnel; not given, it is no tunnel. */
 	enum io (*upgrade)(struct exchange *ex, struct message *resp, struct span bytes);
 	enum io (*raw)(struct exchange *ex, struct span bytes);
 	void (*raw_end)(struct exchange *ex); /* no more raw bytes from the backend */
@@ -361,6 +361,12 @@ static inline uint64_t body_least(const struct message *msg, uint64_t announced)
 }
 /* The only way to change its state; sets the deadline that fits. */
 void exchange_set_state(struct exchange *ex, enum exchange_state state);
+/* The client has the head of 101: what comes from now on goes through. */
+static inline void exchange_tunnel(struct exchange *ex)
+{
+	ex->head_relayed = true;
+	exchange_set_state(ex, EXCHANGE_TUNNEL);
+}
 void exchange_arm(struct exchange *ex);
 /* Bytes moved: the deadline begins anew, that of the attempt while it is RUNNING. */
 void exchange_progress(struct exchange *ex);

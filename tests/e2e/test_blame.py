@@ -118,10 +118,62 @@ def test_a_head_that_has_no_room_once_weir_has_said_its_own(pair):
     client = daemon.connect()
     for _ in range(4):
         response = daemon.ask()
-        assert response.status == 502 and b"response head is too large" in response.body, response
+        assert response.status == 502 and b"is too large to be forwarded" in response.body, response
     assert client.ask("HEAD").status == 502
     name = 'weir_exchanges_total{outcome="response_too_large"}'
     wait_for(lambda: daemon.admin.metrics()[name] == 5)
+    nobody_is_blamed(daemon)
+
+
+MORE = {"routes": [{"pool": "app", "response_headers": {"set": {"X-More": "m" * 100}}}]}
+FULL = 65536  # what a head or trailers may have, and all that there is room for
+
+
+def filled(*lines):
+    """Lines and one that makes them as large as may be."""
+    text = b"".join(line + b"\r\n" for line in lines)
+    return text + b"X-Fill: " + b"v" * (FULL - len(text) - 12) + b"\r\n\r\n"
+
+
+def test_an_upgrade_that_has_no_room_is_told(pair):
+    def handler(peer):
+        peer.request()
+        peer.send(filled(b"HTTP/1.1 101 Switching Protocols", b"Connection: upgrade", b"Upgrade: x"))
+        peer.until_end()
+    daemon = pair(handler)
+    daemon.reload({**daemon.conf, **MORE})
+    response = daemon.ask(headers=[("Connection", "upgrade"), ("Upgrade", "x")])
+    assert response.status == 502 and b"is too large to be forwarded" in response.body, response
+    name = 'weir_exchanges_total{outcome="response_too_large"}'
+    wait_for(lambda: daemon.admin.metrics()[name] == 1)
+    nobody_is_blamed(daemon)
+
+
+def test_trailers_that_have_no_room_are_named(weir, scripted, tmp_path):
+    """The answer is cut, for half of it is with the client; the log says why."""
+    def handler(peer):
+        while peer.request():
+            peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n")
+            peer.send(filled())
+    log = tmp_path / "access.log"
+    daemon = weir([scripted(handler).address], log={"access": {"path": str(log)}})
+    with pytest.raises((Truncated, Closed, ConnectionResetError)):
+        daemon.ask(headers=[("TE", "trailers")])
+    wait_for(lambda: log.read_text().count("\n"))
+    assert '"outcome":"response_too_large"' in log.read_text()
+    assert "or its trailers, is too large" in log.read_text()
+    nobody_is_blamed(daemon)
+
+
+def test_an_interim_head_that_has_no_room_is_told(pair):
+    def handler(peer):
+        while peer.request():
+            peer.send(filled(b"HTTP/1.1 103 Early Hints"))
+            peer.respond()
+    daemon = pair(handler)
+    daemon.reload({**daemon.conf, **MORE})
+    response = daemon.ask()
+    assert response.status == 502 and b"is too large to be forwarded" in response.body, response
     nobody_is_blamed(daemon)
 
 
