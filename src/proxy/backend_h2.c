@@ -135,10 +135,15 @@ static enum upconn_way way_to(const struct backend_local *local)
 	return way;
 }
 
-static struct h2_conn *find_conn(const struct attempt *at, bool may_reuse)
+static uint64_t tls_id_of(const struct attempt *at)
 {
 	const struct tls_client *tls = at->ex->view->tls;
-	uint64_t tls_id = tls ? tls_client_id(tls) : 0;
+	return tls ? tls_client_id(tls) : 0;
+}
+
+static struct h2_conn *find_conn(const struct attempt *at, bool may_reuse)
+{
+	uint64_t tls_id = tls_id_of(at);
 	list_each (it, &at->local->shared) {
 		struct upconn *up = list_entry(it, struct upconn, idle_link);
 		struct h2_conn *conn = up->owner;
@@ -148,14 +153,40 @@ static struct h2_conn *find_conn(const struct attempt *at, bool may_reuse)
 	return NULL;
 }
 
-/* Another one is opened in place of those that only a head without end is left on. */
-static void leave_held_up(const struct backend_local *local)
+/*
+ * Another one is opened in place of those that only a head without end is left on, and that a
+ * reload has given other TLS.
+ */
+static void leave_useless(const struct attempt *at)
 {
-	list_each_safe (it, next, &local->shared) {
-		struct h2_conn *conn = list_entry(it, struct upconn, idle_link)->owner;
-		if (h2_client_is_held_up(conn->session) && h2_conn_is_unused(conn))
+	uint64_t tls_id = tls_id_of(at);
+	list_each_safe (it, next, &at->local->shared) {
+		struct upconn *up = list_entry(it, struct upconn, idle_link);
+		struct h2_conn *conn = up->owner;
+		if ((h2_client_is_held_up(conn->session) || up->tls_id != tls_id) &&
+		    conn->state == H2_CONN_OPEN && h2_conn_is_unused(conn))
 			h2_conn_stop(conn);
 	}
+}
+
+static struct h2_conn *first_over(const struct attempt *at)
+{
+	list_each (it, &at->ex->worker->backends_h2->dirty) {
+		struct h2_conn *conn = list_entry(it, struct h2_conn, dirty);
+		if (conn->up->local == at->local && conn->state >= H2_CONN_CLOSING && !conn->busy &&
+		    h2_conn_is_unused(conn))
+			return conn;
+	}
+	return NULL;
+}
+
+/* What is closed at the end of the turn would count against limits.connections until then. */
+static void make_room(const struct attempt *at)
+{
+	struct h2_conn *conn;
+	leave_useless(at);
+	while ((conn = first_over(at)))
+		h2_conn_close(conn);
 }
 
 /* The stream waits for its turn, or for the connect. */
@@ -185,7 +216,7 @@ enum err backend_h2_take(struct attempt *at, bool may_reuse, bool *connected)
 	if (!s)
 		return ERR_NOMEM;
 	if (!conn) {
-		leave_held_up(at->local);
+		make_room(at);
 		enum err err = new_conn(h2, at, &conn);
 		if (err) {
 			slab_put(&h2->streams, s);

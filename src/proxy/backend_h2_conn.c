@@ -60,8 +60,12 @@ static void leave(struct h2_conn *conn, enum h2_conn_state state)
 	if (conn->state < state)
 		h2_conn_set_state(conn, state);
 	h2_conn_touch(conn);
-	if (was_in_the_way) /* another one may be opened in its place */
-		upconn_way_opened(conn->up->backend, conn->sl);
+	if (!was_in_the_way)
+		return;
+	bool busy = conn->busy;
+	conn->busy = true; /* another one may be opened in its place, and makes room */
+	upconn_way_opened(conn->up->backend, conn->sl);
+	conn->busy = busy;
 }
 
 void h2_conn_stop(struct h2_conn *conn)
@@ -138,6 +142,7 @@ void h2_conn_close(struct h2_conn *conn)
 {
 	check_magic(conn, H2_CONN_MAGIC);
 	check(h2_conn_is_unused(conn));
+	conn->busy = true; /* who is woken by its end has no part in it */
 	if (conn->state != H2_CONN_DEAD) {
 		h2_client_goaway(conn->session, H2_NO_ERROR);
 		h2_conn_flush(conn);

@@ -105,7 +105,7 @@ struct h2_conn {
 	bool left;         /* GOAWAY has come, or is to be sent */
 	bool answered;     /* it brought a response */
 	bool pinged;       /* since it was silent: the next time is its end */
-	bool busy;         /* streams are being told: not to be freed */
+	bool busy;         /* others are being told: not to be freed */
 };
 
 struct backend_h2 {

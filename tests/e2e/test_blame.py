@@ -361,7 +361,9 @@ def test_while_a_head_that_is_too_large_comes_others_go_elsewhere(weir, scripted
     assert slow.response().body == b"first"
 
 
-def test_heads_without_end_cost_one_connection_at_a_time(weir, scripted):
+@pytest.mark.parametrize("most", [0, 1])
+def test_heads_without_end_cost_one_connection_at_a_time(weir, scripted, most):
+    """Also where there may be no more than that one: it makes room for the next at once."""
     ends = []
 
     def handler(peer):
@@ -371,7 +373,8 @@ def test_heads_without_end_cost_one_connection_at_a_time(weir, scripted):
         server.until_end()
         ends.append(peer)
     backend = scripted(handler)
-    daemon = weir([backend.address], pool={"protocol": "h2", "retry": "off", "outlier": "off"}, workers=1)
+    daemon = weir([backend.address], pool={"protocol": "h2", "retry": "off", "outlier": "off",
+                                           "limits": {"connections": most}}, workers=1)
     for _ in range(10):
         response = daemon.ask()
         assert response.status == 502 and b"response_header_bytes" in response.body, response
