@@ -116,9 +116,8 @@ def test_bad_deploy(balancer, kind):
     late = sum(at >= begin + SETTLED_S for at in wrong)
     of = sum(begin + SETTLED_S <= at < end for at, _, _ in rows)
     tell(f"bad deploy, {kind}: {name}", len(rows), len(load.failed),
-         f"{len(wrong)} wrong answers, {late} of {of} ({100 * late / of:.1f} %) after {SETTLED_S} s; "
-         + (f"its share is back {back:.1f} s after it was mended" if back
-            else f"its share was not back within {BACK_S} s"))
+         f"wrong after {SETTLED_S} s: {late} of {of} ({100 * late / of:.1f} %); recovered: it has "
+         f"half its share again, within {BACK_S} s", len(wrong), back or "never")
     assert not load.failed or not name.startswith("weir")
     if name.startswith("weir"):
         assert late <= 0.02 * of and back is not None, (late, of, back)

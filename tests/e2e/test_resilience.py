@@ -14,7 +14,7 @@ import pytest
 from backends import binary, free_port
 from h2peer import H2Server
 from openloop import Load
-from wire import PATIENCE, SLOW, TIMEOUT, at_best, wait_for
+from wire import PATIENCE, SLOW, TIMEOUT, Client, at_best, wait_for
 
 CHAOS = bool(os.environ.get("WEIR_CHAOS"))  # scripts/chaos: longer, and times count
 QUICK = int(os.environ.get("WEIR_CHAOS", "1"))
@@ -39,16 +39,43 @@ def pool_row(daemon):
     return daemon.pools()[0]
 
 
-def tell(what, requests, failed, facts):
-    """A row of the table that scripts/chaos prints."""
+def tell(what, requests, lost, facts, wrong=0, back=None):
+    """A row of the table that scripts/chaos prints.  lost: without a whole answer; wrong: with
+    another answer than it should be; back: seconds from the end of the trouble until all is well,
+    or "never"; None where nothing has to come back."""
+    back = "-" if back is None else back if isinstance(back, str) else f"{back:.2f} s"
     if CHAOS:
         with open(os.environ["WEIR_CHAOS_TABLE"], "a", encoding="utf-8") as table:
-            table.write(f"{what}\t{requests}\t{failed}\t{facts}\n")
+            table.write(f"{what}\t{requests}\t{wrong}\t{lost}\t{back}\t{facts}\n")
 
 
-def tell_load(what, load, facts, accepted=(200,)):
-    lost = len(load.failed) + sum(n for s, n in load.statuses.items() if s not in accepted)
-    tell(what, len(load.rows) + len(load.failed), lost, facts)
+def tell_load(what, load, facts, accepted=(200,), back=None):
+    wrong = sum(n for s, n in load.statuses.items() if s not in accepted)
+    tell(what, len(load.rows) + len(load.failed), len(load.failed), facts, wrong, back)
+
+
+def back_after(port, within=20):
+    """Seconds until a new client is answered as it should be; "never" after `within`."""
+    began = time.monotonic()
+    while time.monotonic() - began < within:
+        try:
+            with Client(port, timeout=1) as client:
+                if client.ask().status == 200:
+                    return time.monotonic() - began
+        except (OSError, AssertionError):
+            time.sleep(0.02)
+    return "never"
+
+
+def ask_and_stay(port, idle, timeout):
+    """Of a new client that stays: ("ok", "wrong" or "lost", seconds)."""
+    began = time.monotonic()
+    try:
+        idle.append(Client(port, timeout=timeout))
+        end = "ok" if idle[-1].ask().status == 200 else "wrong"
+    except (OSError, AssertionError):
+        end = "lost"
+    return end, time.monotonic() - began
 
 
 # ---- overload ----
@@ -84,8 +111,9 @@ def test_overload_keeps_goodput_and_bounds_the_wait(weir, app):
     assert row["queue_shed"] > 0.9 * load.statuses[503], row
     tell(f"overload at 200 % for {seconds} s", len(load.rows), len(load.failed),
          f"goodput {goodput:.1f}/s of 80/s ({goodput / 0.8:.0f} %), {load.statuses[503]} refused; p99 "
-         f"of the accepted {p99 * 1e3:.0f} ms; last refusal {max(recovered, 0):.2f} s after the "
-         f"load fell to 50 %, p99 then {(load.quantile(0.99, end + 1) or 0) * 1e3:.0f} ms")
+         f"of the accepted {p99 * 1e3:.0f} ms; recovered from the last refusal on, after the "
+         f"load fell to 50 %, p99 then {(load.quantile(0.99, end + 1) or 0) * 1e3:.0f} ms",
+         back=max(recovered, 0))
     if CHAOS:
         assert goodput > 0.9 * 80 and p99 < 1.5 and recovered < 2, (goodput, p99, recovered)
     assert goodput > 0.7 * 80, goodput
@@ -717,7 +745,15 @@ def test_hedging_by_quantile_waits_for_data(weir, app):
     assert daemon.ask().status == daemon.ask().status == 200
     assert pool_row(daemon)["hedges"] == 0, "nothing is known yet"
 
+
 # ---- what is ordinary: no descriptors, no streams ----
+
+def tell_clients(what, ends, facts, back):
+    """Of rows of ask_and_stay."""
+    n = {kind: sum(end == kind for end, _ in ends) for kind in ("wrong", "lost")}
+    tell(what, len(ends), n["lost"], f"the slowest new client waited "
+         f"{max(seconds for _, seconds in ends) * 1000:.0f} ms; {facts}", n["wrong"], back)
+
 
 @pytest.mark.slow
 def test_descriptors_at_the_limit(weir, app):
@@ -725,23 +761,17 @@ def test_descriptors_at_the_limit(weir, app):
     daemon = weir(app(2).addresses, wrapper=["prlimit", "--nofile=200:200"], pool={
         "balance": "round-robin"}, listener={"timeouts": {"keepalive": "300s"}})
     daemon.fd_check = False
-    idle, lost, slowest = [], 0, 0
-    n = 300 * QUICK
-    for _ in range(n):
-        began = time.monotonic()
-        try:
-            idle.append(daemon.connect(timeout=5))
-            lost += idle[-1].ask().status != 200
-        except (OSError, AssertionError):
-            lost += 1
-        slowest = max(slowest, time.monotonic() - began)
+    idle, n = [], 300 * QUICK
+    ends = [ask_and_stay(daemon.port, idle, 5) for _ in range(n)]
     before = daemon.cpu_seconds()
     time.sleep(1)
     spun = daemon.cpu_seconds() - before
-    tell("200 descriptors, idle clients hold them", n, lost,
-         f"the slowest new client waited {slowest * 1000:.0f} ms; "
-         f"{daemon.admin.get('/v1/status')['totals']['idle_closed']} idle ones closed")
-    assert lost == 0 and spun < 0.5
+    closed = daemon.admin.get("/v1/status")["totals"]["idle_closed"]
+    for client in idle:
+        client.close()
+    tell_clients("200 descriptors, idle clients hold them", ends, f"{closed} idle ones closed",
+                 back_after(daemon.port))
+    assert {end for end, _ in ends} == {"ok"} and spun < 0.5
 
 
 def streams_when(allowed):
@@ -785,5 +815,5 @@ def test_a_backend_that_allows_no_streams(weir, scripted):
     wait_for(lambda: daemon.ask() and daemon.backends()["b0"]["responses_2xx"] > 0)
     back = time.monotonic() - began
     tell("a backend that allows 0 streams, of 2", len(answers), lost,
-         f"{opened} connections to it; {back:.2f} s until it serves again")
+         f"{opened} connections to it; recovered: it allows some, and serves", back=back)
     assert lost == 0 and opened <= 8

@@ -48,9 +48,9 @@ def trouble(daemon, what, log):
     n = int(dropped(daemon, log))
     stop = took(daemon.finish)
     worst = max(seconds for _, seconds, _, _ in load.rows)
-    tell_load(what, load, f"{n} lines dropped and counted; lines go again after "
-              f"{facts['recover']:.2f} s; longest request {worst * 1e3:.0f} ms; reload "
-              f"{facts['reload'] * 1e3:.0f} ms, stop {stop:.2f} s")
+    tell_load(what, load, f"{n} lines dropped and counted, recovered: lines go again; longest request "
+              f"{worst * 1e3:.0f} ms; reload {facts['reload'] * 1e3:.0f} ms, stop {stop:.2f} s",
+              back=facts["recover"])
     assert not load.failed and set(load.statuses) == {200}, load.statuses
 
 
@@ -135,6 +135,6 @@ def test_process_1(weir, app):
     os.kill(inner, signal.SIGTERM)
     stop = took(daemon.wait)
     tell_load("process 1: USR2, USR1, HUP, orphans", load, "3 hand-overs refused with a sentence, "
-              f"all orphans reaped after {reaped:.2f} s, stop {stop:.2f} s")
+              f"all orphans reaped; stop {stop:.2f} s", back=reaped)
     assert daemon.child.returncode == 0 and "stopped" in daemon.stderr
     assert not load.failed and set(load.statuses) == {200}, load.statuses

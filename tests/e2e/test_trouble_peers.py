@@ -13,9 +13,10 @@ from backends import Process, can_connect, free_port
 from openloop import Load
 from test_bad_deploy import haproxy, nginx
 from test_handover import PID_NAMESPACE, children
-from test_resilience import QUICK, streams_when, tell, tell_load
-from test_trouble import small_disk
-from wire import Client, full_pipe
+from test_resilience import (QUICK, ask_and_stay, back_after, streams_when, tell_clients,
+                             tell_load)
+from test_trouble import reader_of, small_disk
+from wire import full_pipe
 
 pytestmark = pytest.mark.slow
 RATE = 400
@@ -44,22 +45,15 @@ def running(make, folder, apps, wrapper=(), change=(), options=(), own=False):
 @pytest.mark.parametrize("make", [nginx, haproxy])
 def test_descriptors_at_the_limit(app, tmp_path, make):
     """HAProxy refuses to start with more connections than that allows."""
-    idle, lost, slowest = [], 0, 0
-    n = 300  # more would take minutes of waiting
+    idle, n = [], 300  # more would take minutes of waiting
     change = [("maxconn 4000", "maxconn 80")] if make is haproxy else []
     with running(make, tmp_path, app(2), ["prlimit", "--nofile=200:200"], change) as port:
-        for _ in range(n):
-            began = time.monotonic()
-            try:
-                idle.append(Client(port, timeout=1))
-                lost += idle[-1].ask().status != 200
-            except (OSError, AssertionError):
-                lost += 1
-            slowest = max(slowest, time.monotonic() - began)
+        ends = [ask_and_stay(port, idle, 1) for _ in range(n)]
         for client in idle:
             client.close()
-    tell(f"200 descriptors, idle clients hold them: {make.__name__}", n, lost,
-         f"a new client gives up after a second; the slowest waited {slowest * 1000:.0f} ms")
+        back = back_after(port)
+    tell_clients(f"200 descriptors, idle clients hold them: {make.__name__}", ends,
+                 "it gives up after a second", back)
 
 
 def test_an_unread_fifo(app, tmp_path):
@@ -71,16 +65,17 @@ def test_an_unread_fifo(app, tmp_path):
     with running(nginx, tmp_path, app(2), change=change) as port:
         with Load(port, RATE, target="/" + "x" * 1500, timeout=5) as load:
             time.sleep(5)
-        os.close(reader)
-    tell_load("access log: a FIFO that nobody reads: nginx", load, "a request gives up after 5 s")
+        os.set_blocking(reader, True)
+        reader_of(reader)
+        back = back_after(port)
+    tell_load("access log: a FIFO that nobody reads: nginx", load, slowest(load), back=back)
 
 
 def test_a_backend_that_allows_no_streams(scripted, tmp_path):
     """nginx has no HTTP/2 to backends."""
-    always = threading.Event()
+    allowed, always, ends, idle = threading.Event(), threading.Event(), [], []
     always.set()
-    backends = [scripted(streams_when(threading.Event())), scripted(streams_when(always))]
-    n, lost = 20 * QUICK, 0
+    backends = [scripted(streams_when(allowed)), scripted(streams_when(always))]
     apps = type("Apps", (), {"addresses": [each.address for each in backends]})
     change = [("balance leastconn\n  option httpchk", "balance roundrobin\n  #"),
               ("  http-check send meth GET uri /\n  http-check expect status 200\n"
@@ -88,14 +83,15 @@ def test_a_backend_that_allows_no_streams(scripted, tmp_path):
               ("check inter 500ms rise 1 fall 1 observe layer7 error-limit 5 on-error mark-down",
                "proto h2"), ("timeout server 30s", "timeout server 1s")]
     with running(haproxy, tmp_path, apps, change=change) as port:
-        for _ in range(n):
-            try:
-                with Client(port, timeout=5) as client:
-                    lost += client.ask().status != 200
-            except (OSError, AssertionError):
-                lost += 1
-    tell("a backend that allows 0 streams, of 2: haproxy", n, lost,
-         f"{backends[0].connections} connections to it")
+        for _ in range(20 * QUICK):
+            ends.append(ask_and_stay(port, idle, 5))
+            while idle:
+                idle.pop().close()
+        opened = backends[0].connections
+        allowed.set()
+        back = back_after(port)
+    tell_clients("a backend that allows 0 streams, of 2: haproxy", ends,
+                 f"{opened} connections to it", back)
     for each in backends:  # how HAProxy leaves is its own affair
         each.close()
         each.errors.clear()
@@ -122,7 +118,8 @@ def test_a_full_disk(app, tmp_path, make):
     with running(make, tmp_path, app(2), wrapper, change) as port:
         with Load(port, RATE, target="/" + "x" * 1500, timeout=5) as load:
             load.wait_for(4 * RATE)
-    tell_load(f"access log: its disk is full: {make.__name__}", load, slowest(load))
+        back = back_after(port)
+    tell_load(f"access log: its disk is full: {make.__name__}", load, slowest(load), back=back)
 
 
 @pytest.mark.parametrize("make", [nginx, haproxy])
@@ -136,9 +133,11 @@ def test_a_full_stderr(app, tmp_path, make):
     with running(make, tmp_path, app(2), wrapper, change) as port:
         with Load(port, 4, target="/dead", timeout=5), Load(port, RATE, timeout=5) as load:
             time.sleep(5)
-        os.close(reader)  # who hangs in a write ends now
+        reader_of(reader)  # who hangs in a write goes on now
+        back = back_after(port)
     os.close(writer)
-    tell_load(f"stderr: a full pipe, and a dead pool: {make.__name__}", load, slowest(load))
+    tell_load(f"stderr: a full pipe, and a dead pool: {make.__name__}", load, slowest(load),
+              back=back)
 
 
 @pytest.mark.parametrize("make", [nginx, haproxy])
@@ -160,7 +159,8 @@ def test_process_1(app, tmp_path, make):
                 os.kill(inner, signal.SIGQUIT)
             time.sleep(3)
             alive = process.alive()
+        back = back_after(port, 5)
         if alive:
             os.kill(inner, signal.SIGKILL)
     tell_load(f"process 1: reloads, an upgrade, orphans: {make.__name__}", load,
-              "it goes on" if alive else "it ended, and the container with it")
+              "it goes on" if alive else "it ended, and the container with it", back=back)
