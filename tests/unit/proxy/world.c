@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "world.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -79,29 +80,49 @@ out:
 }
 
 /* Sockets and folders come and go thousands of times: in memory that takes a third of the time. */
-static void folder_of(pid_t pid, char *dir, size_t cap)
+static const char *folders(void)
 {
-	snprintf(dir, cap, "%s/weir-flow-%d", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp",
-		 (int)pid);
+	return access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
+}
+
+#define NAME "weir-flow-"
+
+void world_folder(pid_t pid, char *dir, size_t cap)
+{
+	snprintf(dir, cap, "%s/" NAME "%d", folders(), (int)pid);
 }
 
 void world_sweep(pid_t pid)
 {
 	static const char *const names[] = {"web", "b1", "b2", "b3", "b4"};
 	char dir[64], path[sizeof(dir) + 8];
-	folder_of(pid, dir, sizeof(dir));
+	world_folder(pid, dir, sizeof(dir));
 	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
 		snprintf(path, sizeof(path), "%s/%s", dir, names[i]);
 		unlink(path);
 	}
-	check(rmdir(dir) == 0 || errno == ENOENT);
+	check(rmdir(dir) == 0 || errno == ENOENT); /* or another run of the tests was faster */
+}
+
+void world_sweep_dead(void)
+{
+	DIR *dir = opendir(folders());
+	for (const struct dirent *entry; dir && (entry = readdir(dir));) {
+		if (strncmp(entry->d_name, NAME, sizeof(NAME) - 1) != 0)
+			continue;
+		pid_t pid = (pid_t)atoi(entry->d_name + sizeof(NAME) - 1);
+		if (pid > 0 && kill(pid, 0) && errno == ESRCH)
+			world_sweep(pid);
+	}
+	if (dir)
+		closedir(dir);
 }
 
 struct world *world_new(const char *yaml)
 {
 	struct world *w = calloc(1, sizeof(*w));
 	check(w != NULL);
-	folder_of(getpid(), w->dir, sizeof(w->dir));
+	world_folder(getpid(), w->dir, sizeof(w->dir));
 	world_sweep(getpid()); /* of one that was killed */
 	check(mkdir(w->dir, 0700) == 0);
 	signal(SIGPIPE, SIG_IGN);

@@ -36,8 +36,12 @@ void world_pass(struct world *w, uint64_t us);
 /* What is left over, or NULL. */
 const char *world_leftover(struct world *w);
 void world_free(struct world *w);
+/* Where the sockets of a world of this process are. */
+void world_folder(pid_t pid, char *dir, size_t cap);
 /* Removes the folder of a process that ended without world_free; there may be none. */
 void world_sweep(pid_t pid);
+/* Those of all processes that have ended so. */
+void world_sweep_dead(void);
 
 /*
  * A counter by name: of the worker, outcome.NAME, pool.NAME, BACKEND.NAME, and BACKEND.streams
