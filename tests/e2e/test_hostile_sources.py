@@ -22,6 +22,15 @@ def names(*numbers):
     return [f"{ip(i)}:{PORT}" for i in numbers]
 
 
+def cut_off(handler, begin):
+    """An answer of 1000 bytes that ends after these."""
+    handler.send_response(200)
+    handler.send_header("Content-Length", "1000")
+    handler.end_headers()
+    handler.wfile.write(begin)
+    handler.close_connection = True
+
+
 @pytest.fixture
 def api():
     fake = Kubernetes()
@@ -235,11 +244,7 @@ def test_lists_that_fail_in_the_middle(watching, api, answer):
         if answer == "reset":
             reset(handler)
         elif answer == "cut":
-            handler.send_response(200)
-            handler.send_header("Content-Length", "1000")
-            handler.end_headers()
-            handler.wfile.write(b'{"items": [')
-            handler.close_connection = True
+            cut_off(handler, b'{"items": [')
         elif answer == "long token":
             handler.json({"items": [], "metadata": {"continue": "x" * 5000}})
         else:
@@ -329,11 +334,7 @@ def test_answers_that_are_none(blocked, consul, answer):
         if answer == "reset":
             reset(handler)
         elif answer == "cut":
-            handler.send_response(200)
-            handler.send_header("Content-Length", "1000")
-            handler.end_headers()
-            handler.wfile.write(b"[{")
-            handler.close_connection = True
+            cut_off(handler, b"[{")
         elif answer == "silence":
             handler.close_connection = True
             done.wait(60)
