@@ -9,7 +9,8 @@ import pytest
 from backends import pattern
 from openloop import Closed
 from test_dashboard import next_tick, open_stream
-from test_health import named, outlier, state_of
+from test_ejections import outlier
+from test_health import named, state_of
 from wire import wait_for
 
 

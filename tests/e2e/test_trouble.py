@@ -13,7 +13,7 @@ import pytest
 
 from backends import free_port
 from openloop import Load
-from test_handover import PID_NAMESPACE, children
+from test_handover_managers import PID_NAMESPACE, children
 from test_log import dropped
 from test_resilience import tell_load
 from wire import full_pipe, wait_for

@@ -12,7 +12,7 @@ import pytest
 from backends import Process, can_connect, free_port
 from openloop import Load
 from test_bad_deploy import haproxy, nginx
-from test_handover import PID_NAMESPACE, children
+from test_handover_managers import PID_NAMESPACE, children
 from test_resilience import (QUICK, ask_and_stay, back_after, streams_when, tell_clients,
                              tell_load)
 from test_trouble import reader_of, small_disk
