@@ -76,10 +76,8 @@ static void on_event(struct ev_loop *ev, ev_io *io, int revents)
 				e->wd == w->wd;
 			at += (ssize_t)(sizeof(*e) + e->len);
 		}
-	if (lost) {
-		w->wd = -1;
+	if (lost)
 		watch_directory(w);
-	}
 	settle(w);
 }
 
