@@ -53,18 +53,41 @@ Test(kubernetes, which_endpoints_are_members, WORLD)
 	    "7",
 	    SLICE(
 		"s", "5",
-		IS("10.0.0.1", "") "," IS("10.0.0.2", "\"ready\":null") "," IS("10.0.0.3", "\"ready"
-											   "\":"
-											   "false") "," IS("10.0.0.4", "\"ready\":false,\"serving\":true") "," IS("10.0.0.5", "\"ready\":false,\"serving\":true,\"terminating\":true") "," IS(
-		    "10.0.0.6",
-		    "\"ready\":false,\"serving\":false,\"terminating\":true") "," IS("10.0.0.7",
-										     "\"ready\":"
-										     "true,"
-										     "\"terminating"
-										     "\":true") "," IS("10.0.0.8",
-												       "\"ready\":true,\"serving\":false") "," IS("0.0.0.0",
-																		  "") "," IS("a.name",
-																			     "") ",{\"addresses\":[]},{\"addresses\":[7]},{}")));
+		IS("10.0.0.1", "") "," IS("10.0.0.2", "\"ready\":null") "," IS(
+		    "10.0.0.3",
+		    "\"ready"
+		    "\":"
+		    "false") "," IS("10.0.0.4",
+				    "\"ready\":false,\"serving\":true") "," IS("10.0.0.5",
+									       "\"ready\":false,"
+									       "\"serving\":true,"
+									       "\"terminating\":"
+									       "true") "," IS("10."
+											      "0.0."
+											      "6",
+											      "\"re"
+											      "ady"
+											      "\":"
+											      "fals"
+											      "e,"
+											      "\"se"
+											      "rvin"
+											      "g\":"
+											      "fals"
+											      "e,"
+											      "\"te"
+											      "rmin"
+											      "atin"
+											      "g\":"
+											      "tru"
+											      "e") "," IS("10.0.0.7",
+													  "\"ready\":"
+													  "true,"
+													  "\"terminating"
+													  "\":true") "," IS("10.0.0.8",
+															    "\"ready\":true,\"serving\":false") "," IS("0.0.0.0",
+																				       "") "," IS("a.name",
+																						  "") ",{\"addresses\":[]},{\"addresses\":[7]},{}")));
 	expect_members("10.0.0.1:80 w1 (s), 10.0.0.2:80 w1 (s), draining 10.0.0.5:80 w1 (s), "
 		       "draining 10.0.0.7:80 w1 (s), 10.0.0.8:80 w1 (s)");
 }
