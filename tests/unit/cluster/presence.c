@@ -56,6 +56,25 @@ Test(cluster_presence, another_version_is_not_understood)
 	str_fini(&out);
 }
 
+/* Each of the three names has 256 bytes at most, and the first is one. */
+Test(cluster_presence, names_have_a_length)
+{
+	static char text[257];
+	memset(text, 'n', sizeof(text));
+	for (unsigned i = 0; i < 3; i++)
+		for (size_t len = 0; len <= 257; len += len ? 1 : 256) {
+			struct str out = STR_INIT;
+			struct presence who;
+			pack_u64(&out, 1);
+			for (unsigned k = 0; k < 3; k++)
+				pack_view(&out, view_of(text, k == i ? len : 1));
+			struct unpack in = unpack_of(str_as_view(&out));
+			cr_expect_eq(presence_unpack(&in, &who), len == 256 || (!len && i > 0),
+				     "%u: %zu", i, len);
+			str_fini(&out);
+		}
+}
+
 /* Each prefix, and bytes changed by chance: it ends, and reads nothing beyond. */
 Test(cluster_presence, damage_ends_it)
 {

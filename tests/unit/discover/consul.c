@@ -101,6 +101,17 @@ Test(consul, a_failure_changes_nothing_and_begins_anew, WORLD)
 	expect_members("gone 10.0.0.1:80 w1 (a)");
 }
 
+Test(consul, only_a_whole_answer_of_status_200_counts, WORLD)
+{
+	consul();
+	answer_cut("[]");
+	expect_error("health of the service: cut");
+	fire();
+	answer_with(404, "7", "[]");
+	expect_error("health of the service: status 404: []");
+	cr_expect_eq(source_of(0)->n_answers, 0);
+}
+
 Test(consul, parameters_are_escaped, WORLD)
 {
 	w.pool.discover.consul.service = VIEW("a/b c");

@@ -215,6 +215,26 @@ Test(etcd, a_user_has_a_token, WORLD)
 	cr_expect(!w.open && strstr(source_of(0)->error, "/password: cannot be read: "));
 }
 
+Test(etcd, only_a_whole_answer_of_status_200_counts, WORLD)
+{
+	w.pool.discover.etcd.username = VIEW("me");
+	etcd();
+	answer_cut("{\"token\":\"t\"}");
+	expect_error("authenticate: cut");
+	fire();
+	answer_with(500, NULL, "{\"token\":\"t\"}");
+	cr_expect(!w.open);
+	fire();
+	answer_json("{\"token\":\"t\"}");
+	answer_cut(RANGE("7", KV(A, ONE)));
+	expect_error("range: cut");
+	fire();
+	answer_json("{\"token\":\"t\"}");
+	answer_with(500, NULL, RANGE("7", KV(A, ONE)));
+	cr_expect(!w.open);
+	cr_expect_eq(source_of(0)->n_answers, 0);
+}
+
 Test(etcd, a_user_may_have_no_password, WORLD)
 {
 	w.pool.discover.etcd.username = VIEW("me");

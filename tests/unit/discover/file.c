@@ -33,6 +33,27 @@ Test(file, rows_as_in_a_pool, WORLD)
 	cr_expect_str_eq(source_of(0)->kind->keyword, "file");
 }
 
+Test(file, a_member_may_move_and_change, WORLD)
+{
+	file("[{name: a, address: 10.0.0.1:80}]");
+	write_file("m.yaml", "[{name: a, address: 10.0.0.2:81, priority: 7, max_requests: 5}]");
+	look();
+	expect_members("a at 10.0.0.2:81 w1 p7 (listed)");
+	const struct conf_backend *b = &source_of(0)->members[0]->backend;
+	cr_expect(addr_port(&b->address) == 81 && b->max_requests == 5);
+	cr_expect(w.n_changed == 2 && w.n_news == 1);
+	static const char *const one_by_one[] = {
+	    "[{name: a, address: 10.0.0.3:81, priority: 7, max_requests: 5}]",
+	    "[{name: a, address: 10.0.0.3:81, priority: 8, max_requests: 5}]",
+	    "[{name: a, address: 10.0.0.3:81, priority: 8, max_requests: 6}]"};
+	for (unsigned i = 0; i < ARRAY_LEN(one_by_one); i++) {
+		write_file("m.yaml", one_by_one[i]);
+		look();
+		expect_error("");
+		cr_expect_eq(w.n_changed, 3 + i, "%u", i);
+	}
+}
+
 Test(file, a_change_is_read_when_it_has_settled, WORLD)
 {
 	file("[{address: 10.0.0.1:80}]");

@@ -117,6 +117,12 @@ void answer_with(unsigned status, const char *head, const char *body)
 	free(msg);
 }
 
+void answer_cut(const char *body)
+{
+	finish(&(struct fetch_answer){
+	    .end = FETCH_FAILED, .why = "cut", .status = 200, .body = view_str(body)});
+}
+
 void answer_failed(enum fetch_end end, unsigned status, const char *why)
 {
 	finish(&(struct fetch_answer){.end = end, .why = why, .status = status});

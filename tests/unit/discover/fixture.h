@@ -48,6 +48,8 @@ struct source *source_of(unsigned i);
 /* What comes of the open question.  `head` is the value of X-Consul-Index, or NULL. */
 void answer_with(unsigned status, const char *head, const char *body);
 #define answer_json(body) answer_with(200, NULL, body)
+/* All of it came, and then something went wrong: it is not to be trusted. */
+void answer_cut(const char *body);
 void answer_failed(enum fetch_end end, unsigned status, const char *why);
 /* Of a watch: bytes of it. */
 void piece(const char *bytes);

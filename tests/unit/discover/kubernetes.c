@@ -234,6 +234,17 @@ Test(kubernetes, a_list_that_fails_changes_nothing, WORLD)
 	expect_error("");
 }
 
+Test(kubernetes, only_a_whole_list_of_status_200_counts, WORLD)
+{
+	kubernetes();
+	answer_cut(LISTED("7", ""));
+	expect_error("list: cut");
+	fire();
+	answer_with(500, NULL, LISTED("7", ""));
+	cr_expect(!w.open);
+	cr_expect_eq(source_of(0)->n_answers, 0);
+}
+
 /* ---- watches that end ---- */
 
 Test(kubernetes, watches_that_say_nothing_are_later_each_time, WORLD)

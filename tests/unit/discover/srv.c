@@ -101,6 +101,28 @@ Test(srv, a_target_that_is_no_host)
 	cr_expect_eq(srv_parse(bad, sizeof(bad), r, &ttl), -1);
 }
 
+/* 63 bytes are the longest label, RFC 1035 2.3.4; 64 is of a kind that nobody uses. */
+Test(srv, the_longest_label)
+{
+	static const unsigned char head[] = {0, 0, 0x81, 0x80, 0, 0, 0, 1, 0, 0, 0,
+					     0, 0, 0,    33,   0, 1, 0, 0, 0, 9};
+	unsigned char msg[sizeof(head) + 2 + 6 + 1 + 64 + 1];
+	struct srv_record r[1];
+	uint32_t ttl;
+	for (unsigned n = 63; n <= 64; n++) {
+		size_t len = sizeof(head) + 2 + 6 + 1 + n + 1;
+		memcpy(msg, head, sizeof(head));
+		memcpy(msg + sizeof(head),
+		       (unsigned char[]){0, (unsigned char)(8 + n), 0, 1, 0, 2, 0, 80,
+					 (unsigned char)n},
+		       9);
+		memset(msg + sizeof(head) + 9, 'a', n);
+		msg[len - 1] = 0;
+		cr_expect_eq(srv_parse(msg, len, r, &ttl), n == 63 ? 1 : -1, "%u", n);
+		cr_expect(n == 64 || strlen(r[0].target) == 63);
+	}
+}
+
 /* As many as 64 KiB can have, and one that is cut: room is made for what fits, not for what is
  * claimed. */
 Test(srv, a_whole_message_of_them)
