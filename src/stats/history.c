@@ -8,15 +8,19 @@
 enum column { AT, REQUESTS, ERRORS, IN_FLIGHT, QUEUE, STATE, P50, P99, N_COLUMNS };
 
 /*
- * A minute by columns: what each row is above the least of its column, in as many bytes as the
+ * A minute by columns: what each row is above the least of its column, in as many bits as the
  * largest needs.  Times are taken as what they are off an even pace.
  */
 struct history_block {
 	uint64_t step_us;
 	uint64_t least[N_COLUMNS];
-	uint8_t width[N_COLUMNS]; /* bytes, 0 to 8 */
+	uint8_t width[N_COLUMNS]; /* bits, 0 to 64 */
 	unsigned char bytes[];
 };
+/* What is read of a number may end so many bytes behind it. */
+#define READ_PAST 8
+/* In flight is kept in parts: what it is off is below what anybody shows. */
+#define IN_FLIGHT_PARTS 1024
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the low bytes of a number are first");
 _Static_assert(HISTORY_ROWS % HISTORY_BLOCK == 0, "whole blocks");
 
@@ -38,7 +42,6 @@ void history_free(struct history *history)
 
 static uint64_t value_of(const struct history_row *row, enum column column)
 {
-	uint32_t bits;
 	switch (column) {
 	case AT:
 		return row->at_us;
@@ -47,8 +50,7 @@ static uint64_t value_of(const struct history_row *row, enum column column)
 	case ERRORS:
 		return row->errors;
 	case IN_FLIGHT:
-		memcpy(&bits, &row->in_flight, sizeof(bits));
-		return bits;
+		return (uint64_t)((double)row->in_flight * IN_FLIGHT_PARTS + 0.5);
 	case QUEUE:
 		return row->queue;
 	case STATE:
@@ -62,17 +64,16 @@ static uint64_t value_of(const struct history_row *row, enum column column)
 
 static void row_of(const uint64_t value[N_COLUMNS], struct history_row *out)
 {
-	uint32_t bits = (uint32_t)value[IN_FLIGHT];
 	*out = (struct history_row){
 	    .at_us = value[AT],
 	    .requests = (uint32_t)value[REQUESTS],
 	    .errors = (uint32_t)value[ERRORS],
+	    .in_flight = (float)((double)value[IN_FLIGHT] / IN_FLIGHT_PARTS),
 	    .queue = (uint16_t)value[QUEUE],
 	    .state = (uint8_t)value[STATE],
 	    .p50_us = (uint32_t)value[P50],
 	    .p99_us = (uint32_t)value[P99],
 	};
-	memcpy(&out->in_flight, &bits, sizeof(bits));
 }
 
 static uint64_t pace(const struct history_block *head, enum column column, uint32_t i)
@@ -91,7 +92,31 @@ static void measure(const struct history_row *rows, enum column column, struct h
 	}
 	uint64_t range = (uint64_t)most - (uint64_t)least;
 	head->least[column] = (uint64_t)least;
-	head->width[column] = range ? (uint8_t)((71 - __builtin_clzll(range)) / 8) : 0;
+	head->width[column] = range ? (uint8_t)(64 - __builtin_clzll(range)) : 0;
+}
+
+/* A number of `width` bits that begins at a bit of its own. */
+static uint64_t get_bits(const unsigned char *bytes, size_t at, unsigned width)
+{
+	uint64_t low, mask = width < 64 ? (UINT64_C(1) << width) - 1 : UINT64_MAX;
+	unsigned shift = at % 8;
+	memcpy(&low, bytes + at / 8, sizeof(low));
+	low >>= shift;
+	if (shift)
+		low |= (uint64_t)bytes[at / 8 + 8] << (64 - shift);
+	return low & mask;
+}
+
+/* Into zeroes. */
+static void put_bits(unsigned char *bytes, size_t at, uint64_t value)
+{
+	uint64_t low;
+	unsigned shift = at % 8;
+	memcpy(&low, bytes + at / 8, sizeof(low));
+	low |= value << shift;
+	memcpy(bytes + at / 8, &low, sizeof(low));
+	if (shift)
+		bytes[at / 8 + 8] |= (unsigned char)(value >> (64 - shift));
 }
 
 /* NULL without memory. */
@@ -99,33 +124,34 @@ static struct history_block *block_new(const struct history_row *rows)
 {
 	struct history_block head = {.step_us = (rows[HISTORY_BLOCK - 1].at_us - rows[0].at_us) /
 						(HISTORY_BLOCK - 1)};
-	size_t size = sizeof(head);
+	size_t bits = 0, at = 0;
 	for (int c = 0; c < N_COLUMNS; c++) {
 		measure(rows, (enum column)c, &head);
-		size += (size_t)head.width[c] * HISTORY_BLOCK;
+		bits += (size_t)head.width[c] * HISTORY_BLOCK;
 	}
+	size_t size = sizeof(head) + bits / 8 + 1 + READ_PAST;
 	struct history_block *block = malloc(size);
 	if (!block)
 		return NULL;
+	memset(block, 0, size);
 	memcpy(block, &head, sizeof(head));
-	unsigned char *at = block->bytes;
 	for (int c = 0; c < N_COLUMNS; c++)
-		for (uint32_t i = 0; i < HISTORY_BLOCK; i++, at += head.width[c]) {
-			uint64_t value = value_of(&rows[i], (enum column)c) -
-					 pace(&head, (enum column)c, i) - head.least[c];
-			memcpy(at, &value, head.width[c]);
-		}
+		for (uint32_t i = 0; i < HISTORY_BLOCK; i++, at += head.width[c])
+			put_bits(block->bytes, at,
+				 value_of(&rows[i], (enum column)c) -
+				     pace(&head, (enum column)c, i) - head.least[c]);
 	return block;
 }
 
 static void block_read(const struct history_block *block, uint32_t i, struct history_row *out)
 {
-	uint64_t value[N_COLUMNS] = {0};
-	const unsigned char *at = block->bytes;
+	uint64_t value[N_COLUMNS];
+	size_t at = 0;
 	for (int c = 0; c < N_COLUMNS; c++) {
-		memcpy(&value[c], at + (size_t)i * block->width[c], block->width[c]);
-		value[c] += block->least[c] + pace(block, (enum column)c, i);
-		at += (size_t)block->width[c] * HISTORY_BLOCK;
+		unsigned width = block->width[c];
+		value[c] = get_bits(block->bytes, at + (size_t)i * width, width) + block->least[c] +
+			   pace(block, (enum column)c, i);
+		at += (size_t)width * HISTORY_BLOCK;
 	}
 	row_of(value, out);
 }

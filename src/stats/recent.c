@@ -22,20 +22,15 @@ void recents_turn(struct recent *recents, size_t n, const double *spans_s, uint6
 		if (both)
 			sparse_reset(&r->weight[0]);
 		r->weight[1] = r->weight[0];
-		r->weight[0] = (struct sparse){NULL, 0};
+		r->weight[0] = (struct sparse){.numbers = NULL};
 	}
 }
 
 void recents_add(struct recent *recents, size_t n, uint32_t bucket, uint32_t count)
 {
-	for (size_t i = 0; i < n; i++) {
-		uint32_t *group = sparse32_make(&recents[i].weight[0], bucket >> HIST_SUB_BITS);
-		if (!group)
-			continue; /* a few samples less */
-		uint32_t *in = &group[bucket & (HIST_SUB - 1)];
-		*in = count < UINT32_MAX - *in ? *in + count : UINT32_MAX;
-		recents[i].n[0] += count;
-	}
+	for (size_t i = 0; i < n; i++)
+		if (sparse_add(&recents[i].weight[0], bucket, count)) /* else a few samples less */
+			recents[i].n[0] += count;
 }
 
 void recents_fini(struct recent *recents, size_t n)
@@ -62,11 +57,12 @@ double recent_rate(const struct recent *r, uint64_t now_us)
 
 static void add_weights(struct spread *out, const struct sparse *weight)
 {
-	const uint32_t *n = weight->numbers;
+	uint64_t n[HIST_SUB];
 	for (uint32_t left = weight->groups; left; left &= left - 1) {
-		uint32_t from = (uint32_t)__builtin_ctz(left) << HIST_SUB_BITS;
-		for (uint32_t i = from; i < from + HIST_SUB; i++)
-			out->weight[i] += *n++;
+		uint32_t group = (uint32_t)__builtin_ctz(left);
+		sparse_load(weight, group, n);
+		for (uint32_t i = 0; i < HIST_SUB; i++)
+			out->weight[(group << HIST_SUB_BITS) + i] += (double)n[i];
 	}
 }
 

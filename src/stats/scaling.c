@@ -216,13 +216,9 @@ static uint32_t take_served(struct sparse *served, uint32_t bucket, uint64_t now
 {
 	if (!now)
 		return 0;
-	uint32_t *last = sparse32_make(served, bucket >> HIST_SUB_BITS);
-	if (!last)
-		return 0;
-	last += bucket & (HIST_SUB - 1);
-	uint32_t new = ((uint32_t)now - *last) & HIST_COUNT_MASK;
-	*last = (uint32_t)now;
-	return new;
+	uint32_t last = (uint32_t)sparse_get(served, bucket);
+	return sparse_set(served, bucket, (uint32_t)now) ? ((uint32_t)now - last) & HIST_COUNT_MASK
+							 : 0;
 }
 
 /* Of all workers. */

@@ -61,13 +61,11 @@ static void take_floats(struct unpack *in, float *values, size_t n)
 
 static void put_weights(const struct sparse *weight, struct str *out)
 {
-	double wide[HIST_BUCKETS] = {0};
-	const uint32_t *n = weight->numbers;
-	for (uint32_t left = weight->groups; left; left &= left - 1) {
-		uint32_t from = (uint32_t)__builtin_ctz(left) << HIST_SUB_BITS;
-		for (uint32_t i = from; i < from + HIST_SUB; i++)
-			wide[i] = *n++;
-	}
+	uint64_t n[HIST_BUCKETS];
+	double wide[HIST_BUCKETS];
+	sparse_spread(weight, n);
+	for (uint32_t i = 0; i < HIST_BUCKETS; i++)
+		wide[i] = (double)n[i];
 	pack_sparse_doubles(out, wide, HIST_BUCKETS);
 }
 
@@ -79,12 +77,9 @@ static double take_weights(struct unpack *in, struct sparse *weight)
 	for (uint32_t i = 0; i < HIST_BUCKETS && !in->bad; i++) {
 		if (!(wide[i] > 0))
 			continue;
-		uint32_t *group = sparse32_make(weight, i >> HIST_SUB_BITS);
-		in->bad |= !group;
-		if (!group)
-			break;
-		group[i & (HIST_SUB - 1)] = (uint32_t)fmin(wide[i], UINT32_MAX);
-		sum += group[i & (HIST_SUB - 1)];
+		uint32_t n = (uint32_t)fmin(wide[i], UINT32_MAX);
+		in->bad |= !sparse_set(weight, i, n);
+		sum += n;
 	}
 	return sum;
 }

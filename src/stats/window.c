@@ -75,7 +75,7 @@ uint64_t windows_lost(const struct windows *w)
 struct part {
 	uint32_t count[HIST_BUCKETS];
 	uint32_t groups;
-	uint32_t n_words; /* it needs */
+	uint32_t n_bytes; /* it needs */
 	uint32_t zeros;   /* see struct series */
 	uint64_t sum_us, max_us, overflow;
 };
@@ -83,31 +83,35 @@ struct part {
 /* A sample's time may be seen a fold after its count; what is found is kept where it is found. */
 static inline bool part_is_empty(const struct part *part)
 {
-	return !part->n_words && !part->sum_us && !part->overflow;
+	return !part->n_bytes && !part->sum_us && !part->overflow;
 }
 
-static inline void part_set(struct part *part, uint32_t bucket, uint32_t n)
+static inline uint32_t *part_group(struct part *part, uint32_t group)
 {
-	part->count[bucket] = n;
-	part->n_words += entry_words(n);
+	return &part->count[group << HIST_SUB_BITS];
+}
+
+/* All counts of the group are set: how much room it takes. */
+static inline void part_close_group(struct part *part, uint32_t group)
+{
+	part->n_bytes += window_group_bytes(part_group(part, group));
 }
 
 static void put_part(struct slot *slot, enum phase phase, const struct part *part)
 {
-	uint16_t *word = slot->words + (phase ? slot->end[phase - 1] : 0);
+	unsigned char *at = slot->bytes + (phase ? slot->end[phase - 1] : 0);
 	for (uint32_t left = part->groups; left; left &= left - 1) {
-		uint32_t from = (uint32_t)__builtin_ctz(left) << HIST_SUB_BITS;
-		for (uint32_t i = from; i < from + HIST_SUB; i++)
-			word = entry_put(word, i, part->count[i]);
+		uint32_t group = (uint32_t)__builtin_ctz(left);
+		at = window_group_put(at, group, &part->count[group << HIST_SUB_BITS]);
 	}
-	slot->end[phase] = (uint32_t)(word - slot->words);
+	slot->end[phase] = (uint32_t)(at - slot->bytes);
 	slot->sum_us[phase] = part->sum_us;
 	slot->overflow[phase] = (uint32_t)part->overflow;
 }
 
 static inline void part_clear(struct part *part)
 {
-	part->groups = part->n_words = part->zeros = 0;
+	part->groups = part->n_bytes = part->zeros = 0;
 	part->sum_us = part->max_us = part->overflow = 0;
 }
 
@@ -119,14 +123,14 @@ static bool slot_store(struct windows *w, unsigned level, uint32_t i,
 	size_t n = 0;
 	bool empty = true;
 	for (int p = 0; p < N_PHASES; p++) {
-		n += parts[p].n_words;
+		n += parts[p].n_bytes;
 		empty = empty && part_is_empty(&parts[p]);
 	}
 	free(*at);
 	*at = NULL;
 	if (empty)
 		return true;
-	size_t size = sizeof(struct slot) + n * sizeof(uint16_t);
+	size_t size = sizeof(struct slot) + n;
 	struct slot *slot = malloc(size);
 	if (!slot)
 		return false;
@@ -155,13 +159,15 @@ static uint32_t ring_advance(struct windows *w, unsigned level, uint64_t span_us
 static void part_add_slot(struct part *part, const struct slot *slot, enum phase phase)
 {
 	struct slot_span span = window_slot_span(slot, phase);
-	while (span.from < span.to) {
-		struct entry e = entry_next(&span.from);
-		if (!(part->groups & hist_group(e.bucket)))
-			window_clear(&part->count[e.bucket & ~(HIST_SUB - 1)],
-				     HIST_SUB * sizeof(part->count[0]));
-		part->groups |= hist_group(e.bucket);
-		part->count[e.bucket] += e.n;
+	struct slot_group g;
+	while (slot_group_next(&span, &g)) {
+		if (!(part->groups >> g.group & 1))
+			window_clear(part_group(part, g.group), HIST_SUB * sizeof(part->count[0]));
+		part->groups |= UINT32_C(1) << g.group;
+		while (g.used) {
+			struct entry e = slot_entry_next(&g);
+			part->count[e.bucket] += e.n;
+		}
 	}
 	part->sum_us += slot ? slot->sum_us[phase] : 0;
 	part->overflow += slot ? slot->overflow[phase] : 0;
@@ -170,11 +176,8 @@ static void part_add_slot(struct part *part, const struct slot *slot, enum phase
 /* All slots are added: how much room it takes. */
 static void part_close(struct part *part)
 {
-	for (uint32_t left = part->groups; left; left &= left - 1) {
-		uint32_t from = (uint32_t)__builtin_ctz(left) << HIST_SUB_BITS;
-		for (uint32_t i = from; i < from + HIST_SUB; i++)
-			part_set(part, i, part->count[i]);
-	}
+	for (uint32_t left = part->groups; left; left &= left - 1)
+		part_close_group(part, (uint32_t)__builtin_ctz(left));
 }
 
 /* The slots below are full: one slot of this level for all of them. */
@@ -245,32 +248,32 @@ static void ask_for(const struct source *src, uint32_t lines)
 			hist_prefetch_line(src->hists[k], (uint32_t)__builtin_ctz(left));
 }
 
-/* Room for what comes; false without memory. */
-static bool start_make(struct sparse *start, uint32_t groups)
+/* Room for what comes of a group; false without memory. */
+static bool start_make(struct sparse *start, uint32_t group, const uint32_t new[HIST_SUB])
 {
-	for (uint32_t left = groups & ~start->groups; left; left &= left - 1)
-		if (!sparse64_make(start, (uint32_t)__builtin_ctz(left)))
-			return false;
-	return true;
+	uint64_t n[HIST_SUB], all = 0;
+	sparse_load(start, group, n);
+	for (uint32_t i = 0; i < HIST_SUB; i++)
+		all |= n[i] + new[i];
+	return sparse_reserve(start, group, all);
 }
 
 /* What 32 buckets have now; false without memory. */
 static bool take_group(struct sparse *start, uint32_t group, const uint32_t now[HIST_SUB],
 		       struct part *part)
 {
-	uint32_t any = 0;
+	uint64_t before[HIST_SUB];
+	uint32_t any = 0, *new = part_group(part, group);
 	for (uint32_t i = 0; i < HIST_SUB; i++)
 		any |= now[i];
 	if (!any && !sparse_has(start, group))
 		return true; /* never used, as its neighbour is */
-	const uint64_t *before = sparse64_make(start, group);
-	if (!before)
-		return false;
-	part->groups |= UINT32_C(1) << group;
+	sparse_load(start, group, before);
 	for (uint32_t i = 0; i < HIST_SUB; i++)
-		part_set(part, (group << HIST_SUB_BITS) + i,
-			 (now[i] - (uint32_t)before[i]) & HIST_COUNT_MASK);
-	return true;
+		new[i] = (now[i] - (uint32_t)before[i]) & HIST_COUNT_MASK;
+	part->groups |= UINT32_C(1) << group;
+	part_close_group(part, group);
+	return start_make(start, group, new);
 }
 
 /* What the workers have now minus what there is since start: nothing of it without memory. */
@@ -300,11 +303,13 @@ static void start_add(struct series *s, struct sparse *start, const struct part 
 {
 	for (uint32_t left = part->groups; left; left &= left - 1) {
 		uint32_t group = (uint32_t)__builtin_ctz(left), from = group << HIST_SUB_BITS;
-		uint64_t n = 0, *count = sparse64_find(start, group);
+		uint64_t n = 0, count[HIST_SUB];
+		sparse_load(start, group, count);
 		for (uint32_t i = 0; i < HIST_SUB; i++) {
 			count[i] += part->count[from + i];
 			n += part->count[from + i];
 		}
+		check(sparse_store(start, group, count)); /* start_make has made room */
 		s->group_n[group] += n;
 		s->n += n;
 	}
@@ -365,6 +370,17 @@ void windows_fold(struct windows *w, const struct hist_set *const *sets, size_t 
 
 /* ---- sums of windows ---- */
 
+/* Room for all of a part; false without memory. */
+static bool start_make_all(struct sparse *start, const struct part *part)
+{
+	for (uint32_t left = part->groups; left; left &= left - 1) {
+		uint32_t group = (uint32_t)__builtin_ctz(left);
+		if (!start_make(start, group, &part->count[group << HIST_SUB_BITS]))
+			return false;
+	}
+	return true;
+}
+
 /* What all of them took in with their last fold. */
 static void sum_newest(struct windows *sum, const struct windows *const *of, size_t n,
 		       enum phase phase, struct part *part)
@@ -383,7 +399,7 @@ static void sum_newest(struct windows *sum, const struct windows *const *of, siz
 	bool news = !part_is_empty(part);
 	if (news && !*series)
 		*series = calloc(1, sizeof(**series));
-	if (news && !(*series && start_make(&sum->start[phase], part->groups))) {
+	if (news && !(*series && start_make_all(&sum->start[phase], part))) {
 		sum->n_lost++;
 		part_clear(part);
 	} else if (*series && (*series)->max_us > part->max_us) {

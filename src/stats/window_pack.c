@@ -19,20 +19,43 @@ static void put_series(const struct series *s, const struct sparse *start, struc
 	pack_u64(out, s != NULL);
 	if (!s)
 		return;
-	sparse64_spread(start, count);
+	sparse_spread(start, count);
 	pack_sparse(out, count, HIST_BUCKETS);
 	pack_u64(out, s->sum_us);
 	pack_u64(out, s->max_us);
 	pack_u64(out, s->overflow);
 }
 
+/* What has no room in one entry takes several. */
+static uint32_t entries_for(uint32_t n)
+{
+	return (n - 1) / PACKED_COUNT_MAX + 1;
+}
+
 static uint32_t count_entries(const struct slot *slot, enum phase phase)
 {
 	struct slot_span span = window_slot_span(slot, phase);
+	struct slot_group g;
 	uint32_t n = 0;
-	for (; span.from < span.to; n++)
-		entry_next(&span.from);
+	while (slot_group_next(&span, &g))
+		while (g.used)
+			n += entries_for(slot_entry_next(&g).n);
 	return n;
+}
+
+static void put_entries(const struct slot *slot, enum phase phase, struct str *out)
+{
+	struct slot_span span = window_slot_span(slot, phase);
+	struct slot_group g;
+	while (slot_group_next(&span, &g)) {
+		while (g.used) {
+			struct entry e = slot_entry_next(&g);
+			for (uint32_t n; e.n; e.n -= n) {
+				n = e.n < PACKED_COUNT_MAX ? e.n : PACKED_COUNT_MAX;
+				pack_u64(out, e.bucket << PACKED_COUNT_BITS | n);
+			}
+		}
+	}
 }
 
 static void put_slot(const struct slot *slot, struct str *out)
@@ -47,10 +70,8 @@ static void put_slot(const struct slot *slot, struct str *out)
 		pack_u64(out, slot->overflow[p]);
 		pack_u64(out, end);
 	}
-	for (const uint16_t *at = slot->words; at < slot->words + slot->end[N_PHASES - 1];) {
-		struct entry e = entry_next(&at);
-		pack_u64(out, e.bucket << PACKED_COUNT_BITS | e.n);
-	}
+	for (int p = 0; p < N_PHASES; p++)
+		put_entries(slot, (enum phase)p, out);
 }
 
 void windows_pack(const struct windows *w, struct str *out)
@@ -85,7 +106,7 @@ static struct series *take_series(struct unpack *in, struct sparse *start)
 	if (in->bad)
 		return s;
 	unpack_sparse(in, count, HIST_BUCKETS);
-	in->bad |= !sparse64_gather(start, count);
+	in->bad |= !sparse_gather(start, count);
 	for (uint32_t i = 0; i < HIST_BUCKETS; i++) {
 		s->n += count[i];
 		s->group_n[i >> HIST_SUB_BITS] += count[i];
@@ -96,56 +117,62 @@ static struct series *take_series(struct unpack *in, struct sparse *start)
 	return s;
 }
 
-/* Of a phase, in the order of their buckets; where the next phase begins. */
-static uint16_t *take_entries(struct unpack *in, uint16_t *words, uint32_t n)
+/* The n entries of a phase, as a slot keeps them. */
+static void take_entries(struct unpack *in, uint32_t n, struct str *out)
 {
-	uint32_t last = 0;
+	uint32_t count[HIST_BUCKETS] = {0}, last = 0;
+	unsigned char room[GROUP_BYTES_MAX];
 	for (uint32_t i = 0; i < n && !in->bad; i++) {
 		uint32_t entry = (uint32_t)unpack_max(in, UINT32_MAX);
 		uint32_t bucket = entry >> PACKED_COUNT_BITS;
 		in->bad |= bucket >= HIST_BUCKETS || bucket < last;
 		if (!in->bad)
-			words = entry_put(words, bucket, entry & PACKED_COUNT_MAX);
+			count[bucket] += entry & PACKED_COUNT_MAX;
 		last = bucket;
 	}
-	return words;
+	for (uint32_t group = 0; group < HIST_GROUPS; group++) {
+		unsigned char *end = window_group_put(room, group, &count[group << HIST_SUB_BITS]);
+		str_view(out, view_of((const char *)room, (size_t)(end - room)));
+	}
 }
 
-/* Words of n entries that come next. */
-static size_t words_ahead(struct unpack in, uint32_t n)
+static struct slot *slot_of(const struct slot *head, struct view bytes, uint16_t *lines)
 {
-	size_t words = 0;
-	while (n-- && !in.bad)
-		words += entry_words((uint32_t)unpack_u64(&in) & PACKED_COUNT_MAX);
-	return words;
+	size_t size = sizeof(*head) + bytes.len;
+	struct slot *slot = malloc(size);
+	if (!slot)
+		return NULL;
+	*slot = *head;
+	if (bytes.len)
+		memcpy(slot->bytes, bytes.ptr, bytes.len);
+	*lines = (uint16_t)(size / WEIR_CACHE_LINE + 1);
+	return slot;
 }
 
 static struct slot *take_slot(struct unpack *in, uint16_t *lines)
 {
 	struct slot head;
+	struct str bytes = STR_INIT;
+	uint32_t n[N_PHASES], before = 0;
 	if (!unpack_bool(in))
 		return NULL;
 	for (int p = 0; p < N_PHASES; p++) {
 		head.sum_us[p] = unpack_u64(in);
 		head.overflow[p] = (uint32_t)unpack_max(in, UINT32_MAX);
-		head.end[p] = (uint32_t)unpack_count(in, N_PHASES * HIST_BUCKETS * 64);
-		in->bad |= p && head.end[p] < head.end[p - 1];
+		uint32_t end = (uint32_t)unpack_count(in, N_PHASES * HIST_BUCKETS * 1024);
+		in->bad |= end < before;
+		n[p] = end - before;
+		before = end;
 	}
 	if (in->bad)
 		return NULL;
-	size_t size =
-	    sizeof(head) + words_ahead(*in, head.end[N_PHASES - 1]) * sizeof(head.words[0]);
-	struct slot *slot = malloc(size);
-	in->bad |= !slot;
-	if (!slot)
-		return NULL;
-	*slot = head;
-	*lines = (uint16_t)(size / WEIR_CACHE_LINE + 1);
-	uint16_t *at = slot->words;
 	for (int p = 0; p < N_PHASES; p++) {
-		at = take_entries(in, at, head.end[p] - (p ? head.end[p - 1] : 0));
-		slot->end[p] = (uint32_t)(at - slot->words);
+		take_entries(in, n[p], &bytes);
+		head.end[p] = (uint32_t)bytes.len;
 	}
+	struct slot *slot = slot_of(&head, str_as_view(&bytes), lines);
+	in->bad |= !slot || bytes.overflow;
+	str_fini(&bytes);
 	return slot;
 }
 
@@ -203,7 +230,7 @@ void windows_seed(const struct windows *w, struct hist_set *set)
 		    .sum_us = s->sum_us, .max_us = s->max_us, .overflow = s->overflow};
 		struct hist *h = hist_new();
 		check(h != NULL);
-		sparse64_spread(&w->start[p], total.count);
+		sparse_spread(&w->start[p], total.count);
 		hist_seed(h, &total);
 		atomic_store(&set->phase[p], h);
 	}

@@ -23,8 +23,7 @@ void windows_prefetch_octaves(const struct windows *w)
 
 static void prefetch_start(const struct sparse *start)
 {
-	const size_t lines = HIST_SUB * sizeof(uint64_t) / WEIR_CACHE_LINE;
-	prefetch(start->numbers, lines * (size_t)__builtin_popcount(start->groups));
+	prefetch(start->numbers, sparse_bytes(start) / WEIR_CACHE_LINE);
 }
 
 void windows_prefetch(const struct windows *w)
@@ -57,41 +56,40 @@ static void window_slots(const struct windows *w, enum window window, uint32_t n
 /* What is in a window of a phase. */
 struct extract {
 	uint64_t group_n[HIST_GROUPS]; /* to find a rank in */
-	/* where there are any: a part of `sum`, or of what the windows have since start */
-	const uint64_t *group[HIST_GROUPS];
+	const struct sparse *start;    /* of which buckets are read when somebody asks for them */
+	uint32_t loaded;               /* a bit for each group that was */
 	uint64_t n, sum_us, overflow;
-	uint64_t sum[HIST_BUCKETS];
+	uint64_t sum[HIST_BUCKETS]; /* where there are any */
 };
 
-static inline void extract_group(struct extract *x, uint32_t group, uint64_t n)
+/* The buckets of a group that has some. */
+static inline const uint64_t *group_of(struct extract *x, uint32_t group)
 {
-	x->group_n[group] += n;
-	x->n += n;
+	uint64_t *buckets = &x->sum[group << HIST_SUB_BITS];
+	if (x->start && !(x->loaded >> group & 1)) {
+		sparse_load(x->start, group, buckets);
+		x->loaded |= UINT32_C(1) << group;
+	}
+	return buckets;
 }
 
-/* Entries come in the order of their buckets: a group is looked at once. */
 static void extract_slot(const struct slot *slot, enum phase phase, struct extract *x)
 {
 	struct slot_span span = window_slot_span(slot, phase);
-	uint32_t group = 0;
-	uint64_t in_group = 0;
-	while (span.from < span.to) {
-		struct entry e = entry_next(&span.from);
-		uint32_t n = e.n, i = e.bucket;
-		if (in_group == 0 || group != i >> HIST_SUB_BITS) {
-			extract_group(x, group, in_group);
-			in_group = 0;
-			group = i >> HIST_SUB_BITS;
-			if (!x->group_n[group]) { /* nobody else looks at it */
-				x->group[group] = &x->sum[group << HIST_SUB_BITS];
-				window_clear(&x->sum[group << HIST_SUB_BITS],
-					     HIST_SUB * sizeof(x->sum[0]));
-			}
+	struct slot_group g;
+	while (slot_group_next(&span, &g)) {
+		uint64_t in_group = 0;
+		if (!x->group_n[g.group]) /* nobody else looks at it */
+			window_clear(&x->sum[g.group << HIST_SUB_BITS],
+				     HIST_SUB * sizeof(x->sum[0]));
+		while (g.used) {
+			struct entry e = slot_entry_next(&g);
+			x->sum[e.bucket] += e.n;
+			in_group += e.n;
 		}
-		x->sum[i] += n;
-		in_group += n;
+		x->group_n[g.group] += in_group;
+		x->n += in_group;
 	}
-	extract_group(x, group, in_group);
 	x->sum_us += slot ? slot->sum_us[phase] : 0;
 	x->overflow += slot ? slot->overflow[phase] : 0;
 }
@@ -102,6 +100,7 @@ static void extract_window(const struct windows *w, enum phase phase, enum windo
 	uint32_t n[N_LEVELS];
 	window_slots(w, window, n);
 	x->n = x->sum_us = x->overflow = 0;
+	x->start = NULL;
 	window_clear(x->group_n, sizeof(x->group_n));
 	for (unsigned level = 0; level < N_LEVELS; level++)
 		for (uint32_t age = 0; age < n[level]; age++)
@@ -110,9 +109,8 @@ static void extract_window(const struct windows *w, enum phase phase, enum windo
 
 static void extract_start(const struct series *s, const struct sparse *start, struct extract *x)
 {
-	const uint64_t *at = start->numbers;
-	for (uint32_t left = start->groups; left; left &= left - 1, at += HIST_SUB)
-		x->group[__builtin_ctz(left)] = at;
+	x->start = start;
+	x->loaded = 0;
 	memcpy(x->group_n, s->group_n, sizeof(x->group_n));
 	x->n = s->n;
 	x->sum_us = s->sum_us;
@@ -134,7 +132,7 @@ static bool extract_phase(const struct windows *w, enum phase phase, enum window
 }
 
 /* The longest sample since start, or the top of the highest bucket if that is below it. */
-static uint64_t extract_max_us(const struct extract *x, enum window window, uint64_t start_max_us)
+static uint64_t extract_max_us(struct extract *x, enum window window, uint64_t start_max_us)
 {
 	uint32_t group = HIST_GROUPS - 1;
 	if (window == WINDOW_START || x->overflow)
@@ -142,7 +140,8 @@ static uint64_t extract_max_us(const struct extract *x, enum window window, uint
 	while (x->group_n[group] == 0)
 		group--;
 	uint32_t i = HIST_SUB - 1;
-	while (x->group[group][i] == 0)
+	const uint64_t *buckets = group_of(x, group);
+	while (buckets[i] == 0)
 		i--;
 	i += group << HIST_SUB_BITS;
 	uint64_t top = hist_lower_us(i) + hist_width_us(i) - 1;
@@ -172,8 +171,9 @@ void windows_add(const struct windows *w, enum phase phase, enum window window,
 		return;
 	for (uint32_t group = 0; group < HIST_GROUPS; group++) {
 		uint32_t from = group << HIST_SUB_BITS;
-		for (uint32_t i = 0; x.group_n[group] && i < HIST_SUB; i++)
-			out->count[from + i] += x.group[group][i];
+		const uint64_t *buckets = x.group_n[group] ? group_of(&x, group) : NULL;
+		for (uint32_t i = 0; buckets && i < HIST_SUB; i++)
+			out->count[from + i] += buckets[i];
 	}
 	out->n += x.n;
 	out->sum_us += x.sum_us;
@@ -191,7 +191,7 @@ void windows_read(const struct windows *w, enum phase phase, enum window window,
 }
 
 /* Quantiles as parts in a thousand, in ascending order. */
-static void extract_quantiles(const struct extract *x, uint64_t max_us, const uint32_t *permille,
+static void extract_quantiles(struct extract *x, uint64_t max_us, const uint32_t *permille,
 			      size_t n, uint64_t *us)
 {
 	uint64_t before = 0; /* samples in the groups before */
@@ -203,10 +203,10 @@ static void extract_quantiles(const struct extract *x, uint64_t max_us, const ui
 			while (before + x->group_n[group] < rank)
 				before += x->group_n[group++];
 			i = 0;
-			seen = before + x->group[group][i];
+			seen = before + group_of(x, group)[i];
 		}
 		while (seen < rank)
-			seen += x->group[group][++i];
+			seen += group_of(x, group)[++i];
 		uint32_t bucket = (group << HIST_SUB_BITS) + i;
 		uint64_t mid = hist_lower_us(bucket) + hist_width_us(bucket) / 2;
 		us[k] = rank > x->n - x->overflow || mid > max_us ? max_us : mid;
@@ -236,12 +236,15 @@ void windows_summary(const struct windows *w, enum phase phase, enum window wind
 
 static uint64_t span_rank_us(struct slot_span span, uint64_t rank)
 {
+	struct slot_group g;
 	uint64_t seen = 0;
-	while (span.from < span.to) {
-		struct entry e = entry_next(&span.from);
-		seen += e.n;
-		if (seen >= rank)
-			return hist_lower_us(e.bucket) + hist_width_us(e.bucket) / 2;
+	while (slot_group_next(&span, &g)) {
+		while (g.used) {
+			struct entry e = slot_entry_next(&g);
+			seen += e.n;
+			if (seen >= rank)
+				return hist_lower_us(e.bucket) + hist_width_us(e.bucket) / 2;
+		}
 	}
 	return 0;
 }
@@ -251,34 +254,47 @@ static struct slot_span newest_span(const struct windows *w, enum phase phase)
 	return window_slot_span(w->rings[0].n_closed ? window_slot_at(w, 0, 0) : NULL, phase);
 }
 
-void windows_newest_add(const struct windows *w, enum phase phase, struct hist_total *total)
-{
-	struct slot_span span = newest_span(w, phase);
-	while (span.from < span.to) {
-		struct entry e = entry_next(&span.from);
-		total->count[e.bucket] += e.n;
-		total->n += e.n;
-	}
-	total->max_us = UINT64_MAX; /* not known: nothing is cut */
-}
-
 void windows_newest_each(const struct windows *w, enum phase phase,
 			 void (*fn)(void *arg, uint32_t bucket, uint32_t n), void *arg)
 {
 	struct slot_span span = newest_span(w, phase);
-	while (span.from < span.to) {
-		struct entry e = entry_next(&span.from);
-		fn(arg, e.bucket, e.n);
+	struct slot_group g;
+	while (slot_group_next(&span, &g)) {
+		while (g.used) {
+			struct entry e = slot_entry_next(&g);
+			fn(arg, e.bucket, e.n);
+		}
 	}
+}
+
+static void add_to_total(void *arg, uint32_t bucket, uint32_t n)
+{
+	struct hist_total *total = arg;
+	total->count[bucket] += n;
+	total->n += n;
+}
+
+void windows_newest_add(const struct windows *w, enum phase phase, struct hist_total *total)
+{
+	windows_newest_each(w, phase, add_to_total, total);
+	total->max_us = UINT64_MAX; /* not known: nothing is cut */
+}
+
+static uint64_t span_samples(struct slot_span span)
+{
+	struct slot_group g;
+	uint64_t n = 0;
+	while (slot_group_next(&span, &g))
+		while (g.used)
+			n += slot_entry_next(&g).n;
+	return n;
 }
 
 void windows_newest(const struct windows *w, enum phase phase, const double *q, size_t n,
 		    uint64_t *us)
 {
 	struct slot_span span = newest_span(w, phase);
-	uint64_t total = 0;
-	for (const uint16_t *at = span.from; at < span.to;)
-		total += entry_next(&at).n;
+	uint64_t total = span_samples(span);
 	for (size_t k = 0; k < n; k++) {
 		double wanted = ceil(q[k] * (double)total - 1e-6);
 		us[k] = total ? span_rank_us(span, wanted < 1 ? 1 : (uint64_t)wanted) : 0;

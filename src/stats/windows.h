@@ -9,48 +9,97 @@
 #include "weir/stats/window.h"
 
 /*
- * An entry is a word, bucket above and count below; where the count does not fit it is 0, and the
- * word behind it is the count.  What does not fit there takes several.
+ * Samples by bucket are kept 32 buckets at a time, where there are any:
+ *
+ *   a byte    which 32 buckets, and above it how wide their counts are: enum count_width
+ *   4 bytes   a bit for each bucket with samples
+ *   counts    of these
+ *
+ * A second of a backend has ones and twos in most buckets, a minute some tens.
  */
-#define ENTRY_SHORT_BITS 6
-#define ENTRY_SHORT_MAX ((1u << ENTRY_SHORT_BITS) - 1)
-#define ENTRY_COUNT_MAX UINT16_MAX
-_Static_assert(HIST_BUCKETS <= 1u << (16 - ENTRY_SHORT_BITS), "a bucket fits an entry");
+enum count_width { COUNT_ONE, COUNT_NIBBLE, COUNT_BYTE, COUNT_SHORT, COUNT_WORD };
+#define GROUP_BITS 5
+_Static_assert(HIST_GROUPS <= 1u << GROUP_BITS && HIST_SUB == 32, "a group fits its head");
+#define GROUP_HEAD (1 + sizeof(uint32_t))
+#define GROUP_BYTES_MAX (GROUP_HEAD + HIST_SUB * sizeof(uint32_t))
 
-static inline uint32_t entry_words(uint32_t n)
+static inline enum count_width width_of_counts(uint32_t most)
 {
-	return likely(n <= ENTRY_SHORT_MAX) ? n != 0 : 2 * ((n - 1) / ENTRY_COUNT_MAX + 1);
+	return most <= 1            ? COUNT_ONE
+	       : most < 16          ? COUNT_NIBBLE
+	       : most <= UINT8_MAX  ? COUNT_BYTE
+	       : most <= UINT16_MAX ? COUNT_SHORT
+				    : COUNT_WORD;
 }
 
-/* Where the next one belongs. */
-static inline uint16_t *entry_put(uint16_t *at, uint32_t bucket, uint32_t n)
+static inline uint32_t bytes_of_counts(uint32_t n, enum count_width width)
 {
-	for (; n > ENTRY_SHORT_MAX; at += 2) {
-		uint32_t some = n < ENTRY_COUNT_MAX ? n : ENTRY_COUNT_MAX;
-		at[0] = (uint16_t)(bucket << ENTRY_SHORT_BITS);
-		at[1] = (uint16_t)some;
-		n -= some;
+	static const uint8_t halves[] = {0, 1, 2, 4, 8};
+	return (n * halves[width] + 1) / 2;
+}
+
+/* window_group.c: bytes of a group, 0 without samples; and the group, of which the end comes back.
+ */
+uint32_t window_group_bytes(const uint32_t count[HIST_SUB]);
+unsigned char *window_group_put(unsigned char *at, uint32_t group, const uint32_t count[HIST_SUB]);
+
+/* Groups that are still to be read. */
+struct slot_span {
+	const unsigned char *at, *end;
+};
+
+struct slot_group {
+	uint32_t group, used; /* used: a bit for each bucket that is still to be read */
+	enum count_width width;
+	uint32_t i;
+	const unsigned char *counts;
+};
+
+/* False at the end; all its buckets need not be read. */
+static inline bool slot_group_next(struct slot_span *span, struct slot_group *g)
+{
+	if (span->at >= span->end)
+		return false;
+	g->group = *span->at & ((1u << GROUP_BITS) - 1);
+	g->width = (enum count_width)(*span->at >> GROUP_BITS);
+	memcpy(&g->used, span->at + 1, sizeof(g->used));
+	g->i = 0;
+	g->counts = span->at + GROUP_HEAD;
+	span->at = g->counts + bytes_of_counts((uint32_t)__builtin_popcount(g->used), g->width);
+	return true;
+}
+
+static inline uint32_t slot_group_count(const struct slot_group *g, uint32_t i)
+{
+	uint32_t n;
+	uint16_t half;
+	switch (g->width) {
+	case COUNT_ONE:
+		return 1;
+	case COUNT_NIBBLE:
+		return g->counts[i / 2] >> (i % 2 * 4) & 15;
+	case COUNT_BYTE:
+		return g->counts[i];
+	case COUNT_SHORT:
+		memcpy(&half, g->counts + i * sizeof(half), sizeof(half));
+		return half;
+	case COUNT_WORD:
+		break;
 	}
-	if (n)
-		*at++ = (uint16_t)(bucket << ENTRY_SHORT_BITS | n);
-	return at;
+	memcpy(&n, g->counts + i * sizeof(n), sizeof(n));
+	return n;
 }
 
 struct entry {
 	uint32_t bucket, n;
 };
 
-/* Takes the one at *at, which is the next one then. */
-static inline struct entry entry_next(const uint16_t **at)
+/* The next bucket of a group with some left. */
+static inline struct entry slot_entry_next(struct slot_group *g)
 {
-	const uint16_t *e = *at;
-	uint32_t bucket = *e >> ENTRY_SHORT_BITS, n = *e & ENTRY_SHORT_MAX;
-	*at = e + 1;
-	if (unlikely(!n)) {
-		n = e[1];
-		*at = e + 2;
-	}
-	return (struct entry){bucket, n};
+	uint32_t sub = (uint32_t)__builtin_ctz(g->used);
+	g->used &= g->used - 1;
+	return (struct entry){(g->group << HIST_SUB_BITS) + sub, slot_group_count(g, g->i++)};
 }
 
 /*
@@ -60,8 +109,8 @@ static inline struct entry entry_next(const uint16_t **at)
 struct slot {
 	uint64_t sum_us[N_PHASES];
 	uint32_t overflow[N_PHASES];
-	uint32_t end[N_PHASES]; /* words of a phase: from the end of the one before to here */
-	uint16_t words[];
+	uint32_t end[N_PHASES]; /* bytes of a phase: from the end of the one before to here */
+	unsigned char bytes[];
 };
 
 /* How slots are kept: level 0 a second each, level 1 ten seconds, level 2 a minute. */
@@ -91,7 +140,7 @@ struct series {
 
 struct windows {
 	struct series *phases[N_PHASES]; /* owns; NULL until the first sample */
-	struct sparse start[N_PHASES];   /* the same by bucket; 64 bits */
+	struct sparse start[N_PHASES];   /* the same by bucket */
 	struct ring rings[N_LEVELS];
 	struct slot *slots[N_LEVELS][MAX_SLOTS]; /* owns; NULL without samples */
 	uint16_t lines[N_LEVELS][MAX_SLOTS];     /* cache lines that a slot is long */
@@ -114,17 +163,13 @@ static inline void window_clear(void *ptr, size_t size)
 }
 _Static_assert(HIST_GROUPS % 2 == 0, "sizes are multiples of a part");
 
-/* The entries of a phase: in the order of their buckets. */
-struct slot_span {
-	const uint16_t *from, *to;
-};
-
+/* The groups of a phase: in their order. */
 static inline struct slot_span window_slot_span(const struct slot *slot, enum phase phase)
 {
 	if (!slot)
 		return (struct slot_span){NULL, NULL};
-	return (struct slot_span){slot->words + (phase ? slot->end[phase - 1] : 0),
-				  slot->words + slot->end[phase]};
+	return (struct slot_span){slot->bytes + (phase ? slot->end[phase - 1] : 0),
+				  slot->bytes + slot->end[phase]};
 }
 
 /* Index of the slot that was closed `age` slots ago; 0 is the newest. */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The flight recorder: one row a second of one backend for the last 16 minutes.
- * A minute of them is packed when the next one begins, and nothing is lost by it: about
- * 16 KiB of a busy backend, 5 KiB of an idle one, never above 37 KiB.  Control thread only.
+ * A minute of them is packed when the next one begins, and nothing is lost by it but what
+ * in_flight has below a thousandth: about 9 to 12 KiB of a busy backend, 5 KiB of an idle one,
+ * never above 37 KiB.  Control thread only.
  *
  *   history_push(h, &row);                     // once a second
  *   if (history_at(h, age, &row)) ...          // 0: the newest

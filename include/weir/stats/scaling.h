@@ -72,7 +72,7 @@ struct scaling_side {
 struct recent {
 	uint64_t since_us[2]; /* when they begin */
 	double n[2];
-	struct sparse weight[2]; /* of this span and the one before; owns; 32 bits */
+	struct sparse weight[2]; /* of this span and the one before; owns */
 };
 
 #define RECENT_NOW 3   /* 5 s, 30 s, 5 min */
@@ -147,7 +147,7 @@ struct scaling_part {
 	unsigned size_epoch;
 	struct scaling_waited full;
 	struct scaling_full cells[SCALING_FULL];
-	struct sparse served[LEVEL_CLASSES]; /* at the last look; owns; 32 bits */
+	struct sparse served[LEVEL_CLASSES]; /* at the last look, modulo 2^32; owns */
 	struct scaling_peer peer;
 	struct scaling_recents {
 		struct recent now[RECENT_PART], alone[RECENT_PART];

@@ -16,10 +16,11 @@
  * really is.  Nothing is ever averaged.
  *
  * Memory: a phase costs nothing until its first sample, then 208 bytes for the sum
- * since start and 256 for every power of two that its samples cover.  A slot holds all phases: 112
- * bytes and 4 for each bucket in use, at most 20 KiB (a bucket with more than 2^22 samples in one
- * slot takes 4 bytes more for each 2^22); without samples it costs nothing.  21 slots of a busy
- * backend have about 20 KiB, never above 420 KiB.
+ * since start and 32 for every power of two that its samples cover, 64 once a bucket of it has
+ * more than 255 samples, 128 above 65535 and 256 above 2^32.  A slot holds all phases: 112 bytes,
+ * 5 for every power of two in use, and half a byte to two for each bucket with up to 65535
+ * samples; without samples it costs nothing.  21 slots of a busy backend have about 13 KiB,
+ * never above 420 KiB.
  */
 #ifndef WEIR_STATS_WINDOW_H
 #define WEIR_STATS_WINDOW_H

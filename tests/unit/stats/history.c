@@ -3,6 +3,7 @@
 
 #include <criterion/criterion.h>
 #include <malloc.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -41,6 +42,14 @@ static struct history_row some_row(struct rng *rng, uint64_t at_us, unsigned wil
 	};
 }
 
+static bool is_same(struct history_row a, struct history_row b)
+{
+	if (fabsf(a.in_flight - b.in_flight) > 0.5001F / 1024)
+		return false;
+	a.in_flight = b.in_flight;
+	return memcmp(&a, &b, sizeof(a)) == 0;
+}
+
 Test(history, a_packed_row_is_what_it_was)
 {
 	static struct history_row all[3 * HISTORY_ROWS];
@@ -57,8 +66,8 @@ Test(history, a_packed_row_is_what_it_was)
 			uint32_t age = (uint32_t)rng_below(&rng, HISTORY_ROWS);
 			cr_assert_eq(history_at(h, age, &row), age <= i);
 			if (age <= i)
-				cr_assert_eq(memcmp(&row, &all[i - age], sizeof(row)), 0,
-					     "wild %u, row %u, age %u", wild, i, age);
+				cr_assert(is_same(row, all[i - age]), "wild %u, row %u, age %u",
+					  wild, i, age);
 		}
 		history_free(h);
 	}
@@ -87,6 +96,6 @@ static size_t bytes_of(unsigned wild)
 Test(history, takes_as_much_as_its_header_says)
 {
 	cr_expect_leq(bytes_of(0), 6 * 1024);   /* idle */
-	cr_expect_leq(bytes_of(10), 17 * 1024); /* busy */
+	cr_expect_leq(bytes_of(10), 13 * 1024); /* busy */
 	cr_expect_leq(bytes_of(31), 37 * 1024); /* whatever it is */
 }

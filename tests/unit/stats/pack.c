@@ -189,7 +189,7 @@ Test(stats_pack, curves_go_on)
 	scaling_part_fold(part, pool, both, 3);
 	part->opinion.verdict = VERDICT_scalability;
 	part->recents = calloc(1, sizeof(*part->recents));
-	sparse32_make(&part->recents->now[0].weight[1], 77 / HIST_SUB)[77 % HIST_SUB] = 5;
+	cr_assert(sparse_set(&part->recents->now[0].weight[1], 77, 5));
 	strcpy(part->sentence, "slow in company");
 	part->size_epoch = 3;
 	part->cells[5] = (struct scaling_full){

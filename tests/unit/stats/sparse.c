@@ -6,37 +6,78 @@
 
 #include "weir/base/rng.h"
 
+/* Numbers of all widths, in some groups of some. */
+static uint64_t some_number(struct rng *rng)
+{
+	return rng_below(rng, UINT64_C(1) << (1 + 60 * rng_below(rng, 8) / 7));
+}
+
+static void expect_same(const struct sparse *s, const uint64_t plain[HIST_BUCKETS])
+{
+	uint64_t spread[HIST_BUCKETS], group[HIST_SUB];
+	sparse_spread(s, spread);
+	cr_assert_eq(memcmp(plain, spread, sizeof(spread)), 0);
+	for (uint32_t i = 0; i < HIST_BUCKETS; i++)
+		cr_assert_eq(sparse_get(s, i), plain[i]);
+	for (uint32_t g = 0; g < HIST_GROUPS; g++) {
+		sparse_load(s, g, group);
+		cr_assert_eq(memcmp(group, &plain[g << HIST_SUB_BITS], sizeof(group)), 0);
+	}
+}
+
 Test(sparse, is_what_a_plain_array_would_be)
 {
 	struct rng rng;
 	rng_init(&rng, 2);
 	for (int round = 0; round < 50; round++) {
-		struct sparse narrow = {NULL, 0}, wide = {NULL, 0};
-		uint64_t plain[HIST_BUCKETS] = {0}, spread[HIST_BUCKETS];
+		struct sparse s = {.numbers = NULL}, back = {.numbers = NULL};
+		uint64_t plain[HIST_BUCKETS] = {0};
 		for (int i = 0; i < 400; i++) {
 			uint32_t bucket = (uint32_t)rng_below(&rng, HIST_BUCKETS);
-			uint32_t group = bucket >> HIST_SUB_BITS, sub = bucket & (HIST_SUB - 1);
-			if ((int)group % (round % 5 + 1))
+			if ((int)(bucket >> HIST_SUB_BITS) % (round % 5 + 1))
 				continue;
-			plain[bucket]++;
-			sparse32_make(&narrow, group)[sub]++;
-			sparse64_make(&wide, group)[sub]++;
+			uint64_t n = some_number(&rng);
+			if (i % 2) {
+				cr_assert(sparse_add(&s, bucket, n));
+				plain[bucket] += n;
+			} else {
+				cr_assert(sparse_set(&s, bucket, n));
+				plain[bucket] = n;
+			}
 		}
-		sparse64_spread(&wide, spread);
-		cr_assert_eq(memcmp(plain, spread, sizeof(plain)), 0);
-		for (uint32_t i = 0; i < HIST_BUCKETS; i++) {
-			const uint32_t *n = sparse32_find(&narrow, i >> HIST_SUB_BITS);
-			cr_assert_eq(n ? n[i & (HIST_SUB - 1)] : 0, plain[i]);
-		}
-		struct sparse back = {NULL, 0};
-		cr_assert(sparse64_gather(&back, plain));
-		cr_assert_eq(back.groups, wide.groups);
-		sparse64_spread(&back, spread);
-		cr_assert_eq(memcmp(plain, spread, sizeof(plain)), 0);
-		sparse_reset(&narrow);
-		sparse_reset(&wide);
+		expect_same(&s, plain);
+		cr_assert(sparse_gather(&back, plain));
+		expect_same(&back, plain);
+		sparse_reset(&s);
 		sparse_reset(&back);
 		cr_assert_null(back.numbers);
-		cr_assert_null(sparse64_find(&back, 0));
+		cr_assert_eq(sparse_get(&back, 0), 0);
+	}
+}
+
+Test(sparse, is_as_wide_as_its_numbers)
+{
+	static const struct {
+		uint64_t n;
+		size_t bytes;
+	} cases[] = {{1, 32},
+		     {255, 32},
+		     {256, 64},
+		     {65535, 64},
+		     {65536, 128},
+		     {UINT32_MAX, 128},
+		     {UINT64_C(1) << 32, 256},
+		     {UINT64_MAX, 256}};
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct sparse s = {.numbers = NULL};
+		cr_assert(sparse_set(&s, 40, 7));
+		cr_assert(sparse_set(&s, 41, cases[i].n));
+		cr_assert(sparse_set(&s, 700, 9));
+		cr_expect_eq(sparse_bytes(&s), cases[i].bytes + 32, "%zu", sparse_bytes(&s));
+		cr_expect(sparse_get(&s, 40) == 7 && sparse_get(&s, 700) == 9);
+		cr_expect_eq(sparse_get(&s, 41), cases[i].n);
+		cr_expect(sparse_add(&s, 41, UINT64_MAX));
+		cr_expect_eq(sparse_get(&s, 41), UINT64_MAX, "it stops at the top");
+		sparse_reset(&s);
 	}
 }

@@ -6,6 +6,8 @@
 #include "weir/stats/window.h"
 
 #include <criterion/criterion.h>
+#include <malloc.h>
+#include <math.h>
 #include <stdlib.h>
 
 #include "weir/base/rng.h"
@@ -86,6 +88,34 @@ Test(window, every_window_equals_a_recount)
 	windows_free(w);
 	for (size_t i = 0; i < WORKERS; i++)
 		hist_set_fini(&sets[i]);
+}
+
+/* 180 requests a second of 2 ms, spread exponentially: all of them wait, two phases are as wide. */
+Test(window, a_busy_backend_takes_as_much_as_the_header_says)
+{
+	struct rng rng;
+	rng_init(&rng, 4);
+	struct hist_set set = {.phase = {NULL}};
+	const struct hist_set *sets[] = {&set};
+	size_t before = mallinfo2().uordblks;
+	struct windows *w = windows_new(0);
+	for (uint32_t s = 1; s <= 420; s++) {
+		for (uint32_t i = 0; i < 180; i++) {
+			uint64_t us = (uint64_t)(-2000 * log(1 - (double)(rng_next(&rng) >> 11) /
+								     9007199254740992.0));
+			uint64_t phases[N_PHASES] = {0};
+			phases[PHASE_wait] = us;
+			phases[PHASE_transfer] = 10 + rng_below(&rng, 30);
+			phases[PHASE_self] = 15 + rng_below(&rng, 60);
+			phases[PHASE_total] = us + phases[PHASE_transfer] + phases[PHASE_self];
+			hist_set_record_all(&set, phases);
+		}
+		windows_fold(w, sets, 1, s * SECOND);
+	}
+	size_t bytes = mallinfo2().uordblks - before;
+	cr_expect_leq(bytes, 21 * 1024, "%zu bytes", bytes);
+	windows_free(w);
+	hist_set_fini(&set);
 }
 
 Test(window, worker_counts_may_wrap)
