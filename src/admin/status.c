@@ -142,6 +142,7 @@ static void put_keeping(struct json *j, const struct admin_keeping *k)
 	json_member_u64(j, "rows_lost", k->lost);
 	json_member_u64(j, "bytes", k->bytes);
 	json_member_optional(j, "error", k->trouble);
+	json_member_optional(j, "harm", k->harm);
 	json_object_end(j);
 }
 
@@ -267,12 +268,16 @@ static void put_keeping_problems(struct json *j, const struct admin_keeping *k)
 			   "; %llu rows are lost",
 			   VIEW_ARG(k->directory), VIEW_ARG(k->trouble),
 			   (unsigned long long)k->lost);
-	if (k->moved_aside)
-		json_textf(j,
-			   "the history in " VIEW_FMT
-			   " was damaged: it is history.db.broken now, and "
-			   "a new one was begun",
-			   VIEW_ARG(k->directory));
+	if (k->harm.len)
+		json_textf(j, "the history in " VIEW_FMT " " VIEW_FMT, VIEW_ARG(k->directory),
+			   VIEW_ARG(k->harm));
+	if (k->jump_s)
+		json_textf(j, "the clock has jumped %s by %llu s: %s",
+			   k->jump_s > 0 ? "forward" : "back",
+			   (unsigned long long)(k->jump_s > 0 ? k->jump_s : -k->jump_s),
+			   k->jump_s > 0
+			       ? "the history has a gap"
+			       : "what comes is added to the minutes that the history has already");
 	if (k->files_fail)
 		json_textf(j,
 			   "what was learned and changed at run time cannot be written to " VIEW_FMT

@@ -31,6 +31,9 @@
  * of that. */
 #define LEARNED_US UINT64_C(60000000)
 #define LEARNED_SHARE 1000
+/* A clock that was set by more than this jumps; that is said for an hour. */
+#define JUMP_US 30000000
+#define JUMP_TOLD_US UINT64_C(3600000000)
 
 struct keep {
 	char *directory; /* owns */
@@ -40,6 +43,9 @@ struct keep {
 	uint64_t last_event;
 	uint64_t runtime_hash;
 	uint64_t learned_us, learned_gap_us;
+	int64_t apart_us; /* what the wall clock is ahead of the monotonic one */
+	int64_t jump_s;   /* the last jump of it */
+	uint64_t jump_until_us;
 	/* what an earlier process left; own, until it is read */
 	struct str runtime, learned;
 	struct str said; /* owns; what was wrong with it, for when messages can be written */
@@ -262,12 +268,31 @@ static void write_rows(struct control *control)
 	begin_minutes(control, true);
 }
 
+static int64_t apart_us(void)
+{
+	return (int64_t)(clock_wall_us() - clock_us());
+}
+
+/* Rows have the time of the wall clock: whoever reads them should know when it was set. */
+static void notice_jump(struct keep *k)
+{
+	int64_t apart = apart_us(), by = apart - k->apart_us;
+	k->apart_us = apart;
+	if (by < JUMP_US && by > -JUMP_US)
+		return;
+	k->jump_s = by / 1000000;
+	k->jump_until_us = clock_us() + JUMP_TOLD_US;
+	log_warn("the clock has jumped %s by %lld s: so does the history",
+		 by > 0 ? "forward" : "back", (long long)(by > 0 ? k->jump_s : -k->jump_s));
+}
+
 void keep_tick(struct control *control)
 {
 	struct keep *k = control->keep;
 	if (!k || !k->state)
 		return;
 	uint64_t minute = clock_wall_us() / 60000000;
+	notice_jump(k);
 	if (k->minute != minute) {
 		write_rows(control);
 		k->minute = minute;
@@ -308,6 +333,7 @@ void keep_run(struct control *control)
 	if (!k->state)
 		log_warn("nothing is kept: %s", why.ptr);
 	k->minute = clock_wall_us() / 60000000;
+	k->apart_us = apart_us();
 	k->learned_us = clock_us();
 	begin_minutes(control, true);
 	str_fini(&why);
@@ -364,7 +390,8 @@ void keep_status(const struct control *control, struct arena *arena, struct admi
 	    .on = true,
 	    .directory = view_str(k->directory),
 	    .trouble = view_str(s.trouble),
-	    .moved_aside = s.moved_aside,
+	    .harm = view_str(s.harm),
+	    .jump_s = k->jump_until_us > clock_us() ? k->jump_s : 0,
 	    .files_fail = s.file_failures > 0,
 	    .rows = s.rows,
 	    .lost = s.lost,

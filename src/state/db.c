@@ -40,6 +40,11 @@ static const char schema[] =
 	"r.series WHERE r.at >= ?1 AND r.at < ?2 AND (?3 = '' OR s.pool = ?3) AND s.backend " \
 	"= ?4 ORDER BY s.pool, s.backend, r.at"
 
+/* When the last of the oldest eighth of the rows was. */
+#define EIGHTH(table)                                                           \
+	"SELECT at FROM " table " ORDER BY at LIMIT 1 OFFSET (SELECT count(*) " \
+	"FROM " table ") / 8"
+
 static const char *const texts[N_DB_STATEMENTS] = {
     [DB_BEGIN] = "BEGIN IMMEDIATE",
     [DB_COMMIT] = "COMMIT",
@@ -56,8 +61,9 @@ static const char *const texts[N_DB_STATEMENTS] = {
     [DB_EVENT_PRUNE] = "DELETE FROM event WHERE at < ?1",
     [DB_SERIES_PRUNE] = "DELETE FROM series WHERE id NOT IN (SELECT series FROM hour) AND id NOT "
 			"IN (SELECT series FROM minute)",
-    [DB_MINUTE_OLDEST] = "SELECT min(at), max(at) FROM minute",
-    [DB_HOUR_OLDEST] = "SELECT min(at), max(at) FROM hour",
+    [DB_MINUTE_EIGHTH] = EIGHTH("minute"),
+    [DB_HOUR_EIGHTH] = EIGHTH("hour"),
+    [DB_NEWEST] = "SELECT max(at) FROM minute",
     [DB_PAGES] = "SELECT page_count - freelist_count FROM pragma_page_count, "
 		 "pragma_freelist_count",
     [DB_MINUTES_READ] = READ("minute"),
@@ -93,6 +99,7 @@ static int check_form(struct db *db, bool *fresh)
 	if (rc)
 		return rc;
 	*fresh = tables == 0;
+	db->newer = application == APPLICATION && form > FORM[0] - '0';
 	return *fresh || (application == APPLICATION && form == FORM[0] - '0') ? SQLITE_OK
 									       : SQLITE_NOTADB;
 }
@@ -152,10 +159,19 @@ static int use_names_as_they_are(void)
 }
 
 /* What another name leads to, too, is somebody else's. */
-static bool is_ours(int fd)
+static bool is_ours(int fd, struct file_id *id)
 {
 	struct stat st;
-	return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink == 1;
+	if (fstat(fd, &st) || !S_ISREG(st.st_mode) || st.st_nlink != 1)
+		return false;
+	*id = (struct file_id){.dev = st.st_dev, .ino = st.st_ino};
+	return true;
+}
+
+static int cannot_open(struct db *db)
+{
+	db->why = strerrordesc_np(errno);
+	return errno == ENOSPC ? SQLITE_FULL : SQLITE_CANTOPEN;
 }
 
 /* The files that SQLite makes beside it get the mode of this one. */
@@ -163,14 +179,23 @@ static int make_file(struct db *db, const char **name)
 {
 	db->directory = file_open_directory(db->path, name);
 	if (db->directory < 0)
-		return SQLITE_CANTOPEN;
+		return cannot_open(db);
 	int fd = openat(db->directory, *name,
 			O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0600);
 	if (fd < 0)
-		return errno == ENOSPC ? SQLITE_FULL : SQLITE_CANTOPEN;
-	bool ours = is_ours(fd);
+		return cannot_open(db);
+	bool ours = is_ours(fd, &db->id);
 	close(fd);
 	return ours ? SQLITE_OK : SQLITE_CANTOPEN;
+}
+
+static int read_newest(struct db *db)
+{
+	sqlite3_stmt *s = db_use(db, DB_NEWEST);
+	int rc = sqlite3_step(s);
+	db->newest_s = rc == SQLITE_ROW ? (uint64_t)sqlite3_column_int64(s, 0) : 0;
+	sqlite3_reset(s);
+	return rc == SQLITE_ROW ? SQLITE_OK : rc;
 }
 
 int db_open(struct db *db)
@@ -196,6 +221,8 @@ int db_open(struct db *db)
 		rc = make_tables(db, fresh);
 	if (!rc)
 		rc = prepare_all(db);
+	if (!rc)
+		rc = read_newest(db);
 	if (rc)
 		db_close(db);
 	return rc;
@@ -230,7 +257,7 @@ void db_move_aside(struct db *db)
 	int dir = file_open_directory(db->path, &name);
 	if (dir < 0)
 		return;
-	snprintf(other, sizeof(other), "%s.broken", name);
+	snprintf(other, sizeof(other), "%s.%s", name, db->newer ? "newer" : "broken");
 	if (renameat(dir, name, dir, other))
 		unlinkat(dir, name, 0);
 	for (size_t i = 0; i < 2; i++) {
@@ -238,6 +265,47 @@ void db_move_aside(struct db *db)
 		unlinkat(dir, other, 0);
 	}
 	close(dir);
+}
+
+bool db_is_there(const struct db *db)
+{
+	struct stat st;
+	return !fstatat(db->directory, strrchr(db->path, '/') + 1, &st, AT_SYMLINK_NOFOLLOW) &&
+	       st.st_ino == db->id.ino && st.st_dev == db->id.dev;
+}
+
+/* ---- looking through all of it ---- */
+
+static int check_rows(struct db *db, const char *text)
+{
+	sqlite3_stmt *s;
+	int rc = sqlite3_prepare_v2(db->handle, text, -1, &s, NULL);
+	while (!rc && (rc = sqlite3_step(s)) == SQLITE_ROW) {
+		db->bad_rows |= !minute_is_whole(db_column_view(s, 0));
+		rc = SQLITE_OK;
+	}
+	sqlite3_finalize(s);
+	return rc == SQLITE_DONE ? SQLITE_OK : rc;
+}
+
+static int check_pages(struct db *db)
+{
+	sqlite3_stmt *s;
+	int rc = sqlite3_prepare_v2(db->handle, "PRAGMA quick_check(1)", -1, &s, NULL);
+	if (!rc)
+		rc = sqlite3_step(s);
+	if (rc == SQLITE_ROW)
+		rc = view_eq(db_column_view(s, 0), VIEW("ok")) ? SQLITE_OK : SQLITE_CORRUPT;
+	sqlite3_finalize(s);
+	return rc;
+}
+
+int db_check(struct db *db)
+{
+	int rc = check_pages(db);
+	if (!rc)
+		rc = check_rows(db, "SELECT sums FROM minute");
+	return rc ? rc : check_rows(db, "SELECT sums FROM hour");
 }
 
 /* ---- statements ---- */

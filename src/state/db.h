@@ -12,6 +12,7 @@
 
 #include <sqlite3.h>
 
+#include "weir/base/file.h"
 #include "weir/base/view.h"
 #include "weir/stats/minute.h"
 
@@ -30,8 +31,9 @@ enum db_statement {
 	DB_HOUR_PRUNE,
 	DB_EVENT_PRUNE,
 	DB_SERIES_PRUNE,
-	DB_MINUTE_OLDEST,
-	DB_HOUR_OLDEST,
+	DB_MINUTE_EIGHTH,
+	DB_HOUR_EIGHTH,
+	DB_NEWEST,
 	DB_PAGES,
 	DB_MINUTES_READ,
 	DB_HOURS_READ,
@@ -44,7 +46,13 @@ struct db {
 	sqlite3_stmt *statements[N_DB_STATEMENTS];
 	const char *path; /* borrows */
 	int directory;    /* of the file, owns; -1: none */
+	struct file_id id;
 	uint64_t bytes_max, history_s;
+	const char *why;   /* more than the code says of a failure, static; NULL: no more */
+	bool newer;        /* the form of the file is not known yet */
+	bool bad_rows;     /* some that were read are damaged */
+	uint64_t newest_s; /* the latest minute, when it was opened */
+	uint64_t prune_s;  /* the time by which rows grow old, see db_prune; 0: not known yet */
 };
 
 /* Opens the file, makes it when it is not there. */
@@ -52,8 +60,12 @@ int db_open(struct db *db);
 void db_close(struct db *db);
 /* It is damaged, or none of ours: whoever goes on needs another. */
 bool db_is_broken(int rc);
-/* Out of the way, as PATH.broken; the latest one is kept. */
+/* Out of the way, as PATH.broken or PATH.newer; the latest one is kept. */
 void db_move_aside(struct db *db);
+/* The path still leads to the file that is open. */
+bool db_is_there(const struct db *db);
+/* Reads all of it. */
+int db_check(struct db *db);
 
 /* Ready to bind; NULL: the file is closed. */
 sqlite3_stmt *db_use(struct db *db, enum db_statement which);
@@ -66,7 +78,10 @@ int db_add_minute(struct db *db, uint64_t at_s, struct view pool, struct view ba
 		  struct view sums);
 int db_add_event(struct db *db, uint64_t at_us, struct view kind, struct view pool,
 		 struct view backend, struct view message);
-/* What is too old, and what there is no room for. */
+/*
+ * What is too old, and what there is no room for.  A clock that jumps makes nothing old at once:
+ * the time by which rows are judged begins at the latest of them and goes on by an hour a call.
+ */
 int db_prune(struct db *db, uint64_t now_s);
 int db_bytes(struct db *db, uint64_t *bytes);
 

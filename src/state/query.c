@@ -71,13 +71,14 @@ static void open_pool(struct writer *w, struct view pool)
 	w->open = true;
 }
 
-static void add_row(struct writer *w, uint64_t at_s, struct view sums)
+/* False when it is damaged. */
+static bool add_row(struct writer *w, uint64_t at_s, struct view sums)
 {
 	uint64_t step_at = at_s - at_s % w->query->step_s;
 	if (step_at != w->at_s)
 		put_step(w);
 	w->at_s = step_at;
-	minute_sum_add(&w->sum, unpack_of(sums));
+	return minute_sum_add(&w->sum, unpack_of(sums));
 }
 
 /* ---- rows that are not stored ---- */
@@ -172,7 +173,8 @@ static int put_rows(struct db *db, struct writer *w)
 			close_pool(w);
 		if (!w->open)
 			open_pool(w, pool);
-		add_row(w, (uint64_t)sqlite3_column_int64(s, 2), db_column_view(s, 3));
+		if (!add_row(w, (uint64_t)sqlite3_column_int64(s, 2), db_column_view(s, 3)))
+			db->bad_rows = true;
 	}
 	close_pool(w);
 	if (s)

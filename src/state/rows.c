@@ -36,8 +36,8 @@ static int take_row(struct db *db, enum db_statement get, sqlite3_int64 series, 
 	sqlite3_bind_int64(s, 1, series);
 	sqlite3_bind_int64(s, 2, (sqlite3_int64)at_s);
 	int rc = sqlite3_step(s);
-	if (rc == SQLITE_ROW)
-		minute_sum_add(sum, unpack_of(db_column_view(s, 0)));
+	if (rc == SQLITE_ROW && !minute_sum_add(sum, unpack_of(db_column_view(s, 0))))
+		db->bad_rows = true;
 	sqlite3_reset(s);
 	return rc == SQLITE_ROW || rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
@@ -101,18 +101,17 @@ int db_bytes(struct db *db, uint64_t *bytes)
 	return rc == SQLITE_ROW ? SQLITE_OK : rc;
 }
 
-/* The oldest eighth of a table's time; *any: there was something. */
-static int prune_eighth(struct db *db, enum db_statement oldest, enum db_statement prune, bool *any)
+/* The oldest eighth of a table's rows; *any: there was something. */
+static int prune_eighth(struct db *db, enum db_statement eighth, enum db_statement prune, bool *any)
 {
-	sqlite3_stmt *s = db_use(db, oldest);
+	sqlite3_stmt *s = db_use(db, eighth);
 	int rc = sqlite3_step(s);
-	*any = rc == SQLITE_ROW && sqlite3_column_type(s, 0) != SQLITE_NULL;
-	uint64_t from = *any ? (uint64_t)sqlite3_column_int64(s, 0) : 0;
-	uint64_t to = *any ? (uint64_t)sqlite3_column_int64(s, 1) : 0;
+	*any = rc == SQLITE_ROW;
+	uint64_t at = *any ? (uint64_t)sqlite3_column_int64(s, 0) : 0;
 	sqlite3_reset(s);
-	if (rc != SQLITE_ROW || !*any)
-		return rc == SQLITE_ROW ? SQLITE_OK : rc;
-	return prune_before(db, prune, from + (to - from) / 8 + 1);
+	if (!*any)
+		return rc == SQLITE_DONE ? SQLITE_OK : rc;
+	return prune_before(db, prune, at + 1);
 }
 
 static int make_room(struct db *db)
@@ -122,17 +121,26 @@ static int make_room(struct db *db)
 	int rc = db_bytes(db, &bytes);
 	/* an eighth is left for what comes until the next time */
 	while (!rc && any && bytes > db->bytes_max / 8 * 7) {
-		rc = prune_eighth(db, DB_MINUTE_OLDEST, DB_MINUTE_PRUNE, &any);
+		rc = prune_eighth(db, DB_MINUTE_EIGHTH, DB_MINUTE_PRUNE, &any);
 		if (!rc && !any)
-			rc = prune_eighth(db, DB_HOUR_OLDEST, DB_HOUR_PRUNE, &any);
+			rc = prune_eighth(db, DB_HOUR_EIGHTH, DB_HOUR_PRUNE, &any);
 		if (!rc)
 			rc = db_bytes(db, &bytes);
 	}
 	return rc;
 }
 
-int db_prune(struct db *db, uint64_t now_s)
+static uint64_t prune_time(struct db *db, uint64_t now_s)
 {
+	uint64_t before_s = db->prune_s ? db->prune_s : db->newest_s;
+	uint64_t next_s = before_s ? before_s + HOUR_S : now_s;
+	db->prune_s = next_s < now_s ? next_s : now_s;
+	return db->prune_s;
+}
+
+int db_prune(struct db *db, uint64_t wall_s)
+{
+	uint64_t now_s = prune_time(db, wall_s);
 	uint64_t hours_from = now_s > db->history_s ? now_s - db->history_s : 0;
 	uint64_t minutes_s = db->history_s < STATE_MINUTES_S ? db->history_s : STATE_MINUTES_S;
 	int rc = prune_before(db, DB_MINUTE_PRUNE, now_s > minutes_s ? now_s - minutes_s : 0);

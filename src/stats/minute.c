@@ -5,8 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The form of the bytes. */
-#define FORM 1
+#include "weir/base/hash.h"
+
+/* The form of the bytes: 2 ends with four of a hash of those before it, 1 did not. */
+#define FORM 2
+#define FORM_UNSEALED 1
+#define SEAL_BYTES 4
 
 struct minute {
 	uint32_t seconds;
@@ -95,6 +99,28 @@ void minute_second(struct minute *m, const struct history_row *row, const struct
 
 /* ---- bytes ---- */
 
+static uint32_t hash_of(const char *bytes, size_t n)
+{
+	return (uint32_t)hash_bytes(bytes, n, FORM);
+}
+
+static void put_seal(struct str *out, size_t from)
+{
+	uint32_t hash = hash_of(out->ptr + from, out->len - from);
+	str_view(out, view_of((const char *)&hash, SEAL_BYTES));
+}
+
+bool minute_is_whole(struct view bytes)
+{
+	uint32_t hash;
+	if (bytes.len && bytes.ptr[0] == FORM_UNSEALED)
+		return true;
+	if (bytes.len <= SEAL_BYTES || bytes.ptr[0] != FORM)
+		return false;
+	memcpy(&hash, bytes.ptr + bytes.len - SEAL_BYTES, SEAL_BYTES);
+	return hash == hash_of(bytes.ptr, bytes.len - SEAL_BYTES);
+}
+
 struct level_sums {
 	uint64_t time_us[LEVEL_BINS], done[LEVEL_BINS];
 };
@@ -152,6 +178,7 @@ void minute_pack(const struct minute *m, const struct levels *const *levels, siz
 		 struct str *out)
 {
 	struct level_sums sums;
+	size_t from = out->len;
 	pack_u64(out, FORM);
 	pack_u64(out, m->seconds);
 	pack_u64(out, m->requests);
@@ -162,6 +189,7 @@ void minute_pack(const struct minute *m, const struct levels *const *levels, siz
 	sum_levels(levels, n, &sums);
 	take_before(&m->levels_before, &sums);
 	put_levels(&sums, out);
+	put_seal(out, from);
 }
 
 void minute_reset(struct minute *m, const struct levels *const *levels, size_t n)
@@ -188,7 +216,8 @@ static void add_all(uint64_t *to, const uint64_t *from, size_t n)
 bool minute_sum_add(struct minute_sum *sum, struct unpack in)
 {
 	struct minute_sum more = {0};
-	in.bad |= unpack_u64(&in) != FORM;
+	in.bad |= !minute_is_whole(view_of(in.ptr, in.left));
+	unpack_u64(&in); /* the form */
 	more.seconds = unpack_u64(&in);
 	more.requests = unpack_u64(&in);
 	more.errors = unpack_u64(&in);
@@ -215,6 +244,7 @@ bool minute_sum_add(struct minute_sum *sum, struct unpack in)
 
 void minute_sum_pack(const struct minute_sum *sum, struct str *out)
 {
+	size_t from = out->len;
 	pack_u64(out, FORM);
 	pack_u64(out, sum->seconds);
 	pack_u64(out, sum->requests);
@@ -224,4 +254,5 @@ void minute_sum_pack(const struct minute_sum *sum, struct str *out)
 	pack_sparse(out, sum->latency.count, HIST_BUCKETS);
 	pack_sparse(out, sum->time_us, LEVEL_BINS);
 	pack_sparse(out, sum->done, LEVEL_BINS);
+	put_seal(out, from);
 }

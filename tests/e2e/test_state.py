@@ -2,6 +2,7 @@
 """What outlives the process: history, changes made at run time, pins and what was learned."""
 import os
 import pwd
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -11,10 +12,11 @@ import pytest
 import yaml
 
 from backends import binary
-from daemon import Admin, make_conf
+from daemon import SANITIZED, Admin, make_conf
 from test_handover import ended, hand_over, lineage  # noqa: F401 (a fixture)
 from wire import wait_for
 
+CLOCK = Path(__file__).resolve().parent / "preload" / "jump_clock.c"
 ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 
@@ -165,17 +167,23 @@ def test_a_damaged_history_costs_history_only(kept):
     assert requests(third) == 10 and not problems(third)
 
 
+FULL = "size=32k none {0} && dd if=/dev/zero of={0}/full bs=1k count=64 2>/dev/null"
+READ_ONLY = "rw none {0} && mount -o remount,ro {0}"
+
+
 @ROOT
-def test_a_full_disk_costs_history_only(kept, tmp_path):
-    """A file system without room, in a mount namespace of the daemon's own."""
+@pytest.mark.parametrize("how, why", [(FULL, "full"), (READ_ONLY, "Read-only file system")],
+                         ids=["full", "read-only"])
+def test_a_disk_that_takes_nothing_costs_history_only(kept, tmp_path, how, why):
+    """In a mount namespace of the daemon's own."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    mount = (f'mount -t tmpfs -o size=32k none {disk} && dd if=/dev/zero of={disk}/full bs=1k '
-             f'count=64 2>/dev/null; exec "$@"')
+    mount = f'mount -t tmpfs -o {how.format(disk)}; exec "$@"'
     wrapper = ["unshare", "--mount", "--propagation", "private", "sh", "-c", mount, "sh"]
     daemon = kept(wrapper=wrapper, state={"directory": str(disk)})
     wait_for(lambda: problems(daemon), what="a problem is told")
-    assert "cannot be written" in problems(daemon)[0]
+    assert "cannot be written" in problems(daemon)[0] and why in problems(daemon)[0]
+    assert daemon.admin.metrics()["weir_state_problems"] >= 1
     with daemon.connect() as client:
         assert {client.ask("GET", "/").status for _ in range(100)} == {200}
     answer = past(daemon, "&pool=app")
@@ -183,6 +191,70 @@ def test_a_full_disk_costs_history_only(kept, tmp_path):
     wait_for(lambda: requests(daemon) == 100, what="what is not stored is told")
     daemon.ctl("weight", "app/web2", "7", check=0)
     assert daemon.backends()["web2"]["weight"] == 7
+
+
+@pytest.fixture
+def jumping(tmp_path):
+    """(what a daemon needs to have a clock that can be set, how to set it)"""
+    compiler = shutil.which("cc")
+    if not compiler or SANITIZED:
+        pytest.skip("no C compiler, or a sanitizer that wants to come first")
+    library, ahead = tmp_path / "jump_clock.so", tmp_path / "ahead"
+    subprocess.run([compiler, "-O2", "-Wall", "-Werror", "-fPIC", "-shared", "-o", str(library),
+                    str(CLOCK)], check=True)
+    ahead.write_text("0")
+
+    def jump(seconds):
+        (tmp_path / "ahead.new").write_text(str(seconds))
+        (tmp_path / "ahead.new").replace(ahead)
+    return {"LD_PRELOAD": str(library), "JUMP_CLOCK_FILE": str(ahead)}, jump
+
+
+@pytest.mark.parametrize("ahead, text", [(40 * 86400, "the clock has jumped forward by "),
+                                         (-7200, "the clock has jumped back by ")])
+def test_a_clock_that_jumps_is_told(kept, jumping, ahead, text):
+    """And nothing that is stored is lost by it, though it is 40 days old all at once."""
+    env, jump = jumping
+    daemon = kept(env=env)
+    ask(daemon)
+    daemon.ctl("weight", "app/web2", "7", check=0)
+    assert not problems(daemon)
+    jump(ahead)
+    said = wait_for(lambda: [p for p in daemon.admin.get("/v1/status")["problems"] if text in p],
+                    what="the jump is told")[0]
+    assert "the history" in said and "the clock has jumped" in daemon.stderr
+    assert text in daemon.ctl("status").stdout
+    assert text in daemon.ctl("doctor").stdout
+    assert daemon.admin.metrics()["weir_state_problems"] == 1
+    with daemon.connect() as client:
+        assert {client.ask("GET", "/").status for _ in range(20)} == {200}
+    jump(0)
+    daemon.finish()
+    again = kept(daemon.conf)
+    assert requests(again, since="-2h") >= 40
+    assert ("weight", "web2") in [(m["kind"], m["backend"])
+                                  for m in past(again, "&pool=app")["markers"]]
+
+
+@pytest.mark.slow
+def test_two_weirs_in_one_directory(kept, weir, app, tmp_path):
+    """The one that comes first keeps it; the other one serves, and says what it cannot keep."""
+    first = kept()
+    ask(first)
+    second = weir(conf=make_conf(tmp_path, app(1).addresses, state=first.conf["state"],
+                                 status={"socket": str(tmp_path / "second.sock")}),
+                  status_socket=tmp_path / "second.sock")
+    second.fd_check = False
+    second.ask()
+    said = wait_for(lambda: problems(second), 30, "the second one says why it keeps nothing")
+    assert "another weir keeps its own there" in said[0]
+    second.ask()
+    assert not problems(first)
+    first.ctl("weight", "app/web2", "7", check=0)
+    second.finish()
+    first.finish()
+    again = kept(first.conf)
+    assert again.backends()["web2"]["weight"] == 7 and requests(again) == 40
 
 
 @pytest.mark.other_user
@@ -230,7 +302,8 @@ def test_a_hand_over_goes_on_with_the_history(lineage, app, tmp_path):  # noqa: 
 
 
 @pytest.mark.parametrize("query", ["since=tomorrow", "since=-1h&step=7s", "since=-1h&step=90s",
-                                   "since=-30d&step=1m", "since=-1h&backend=web1",
+                                   "since=-30d&step=1m", "since=-5d&step=15m",
+                                   "since=-1h&backend=web1",
                                    "since=-1h&until=-2h"])
 def test_questions_that_cannot_be_answered(kept, query):
     daemon = kept()

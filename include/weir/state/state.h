@@ -4,11 +4,14 @@
  *
  *   history.db   rows by minute and hour and events, SQLite in WAL mode
  *   NAME         files that state_file replaces as a whole
+ *   lock         who has the directory
  *
  * A thread of its own writes and reads them.  Who calls only puts something into a queue
  * of bounded size, and never waits: for a full disk, a locked or a broken file rows are
  * lost, counted, and said in state_status.  A broken history.db is moved aside, to
- * history.db.broken, and a new one begun.
+ * history.db.broken, one of a newer weir to history.db.newer, and a new one begun.  A
+ * process has the directory for itself (lock): another one waits for ten seconds, as for a
+ * hand-over, and then keeps nothing for as long as it is not let in.
  *
  *   struct state *s = state_new(&options, &why);
  *   state_minute(s, at_s, pool, VIEW_NONE, packed);   // stats/minute.h
@@ -96,7 +99,8 @@ void state_query_fini(struct state_query *query);
 
 struct state_status {
 	const char *trouble; /* NULL, or why the last write failed; static text */
-	bool moved_aside;    /* the history was broken, since the start of this process */
+	/* NULL, or what has befallen the history since the start: goes on after "the history" */
+	const char *harm;
 	uint64_t rows, lost; /* since the start */
 	uint64_t bytes;      /* of history.db */
 	uint64_t file_failures;

@@ -49,7 +49,9 @@ struct minute_sum {
 	uint64_t done[LEVEL_BINS];    /* how many requests that were */
 };
 
-/* False, and nothing is added, when it is none of these. */
+/* False when it is none of these, or damaged. */
+bool minute_is_whole(struct view bytes);
+/* False, and nothing is added, when it is not whole. */
 bool minute_sum_add(struct minute_sum *sum, struct unpack in);
 void minute_sum_pack(const struct minute_sum *sum, struct str *out);
 
