@@ -14,8 +14,9 @@
  *
  * With `pool` there is "rows" in place of "pools".  Steps are in UTC, and begin where a
  * whole number of them has passed since 1970.  seconds is how many of the step weir was
- * there for; a step without any is left out.  Percentiles are exact to a bucket, over all
- * requests of the step that succeeded; null without any.  What is not stored yet counts.
+ * there for; a step without any is left out; steps that are no hours reach back two days.
+ * Percentiles are exact to a bucket, over all requests of the step that succeeded; null without
+ * any.  What is not stored yet counts.
  */
 #include "api.h"
 
@@ -28,6 +29,8 @@
 #define ROWS_WANTED 200
 #define ROWS_MAX 3000
 #define MINUTE_S 60
+#define HOUR_S 3600
+#define MINUTES_KEPT_S (2 * 86400) /* as state/ does */
 
 struct past {
 	struct later *later;
@@ -56,7 +59,7 @@ static uint64_t usual_step(uint64_t span_s)
 	return steps[i];
 }
 
-static bool read_step(struct call *call, struct view text, struct admin_past *past)
+static bool read_step(struct call *call, struct view text, uint64_t now_s, struct admin_past *past)
 {
 	uint64_t us;
 	past->step_s = usual_step(past->until_s - past->since_s);
@@ -69,6 +72,13 @@ static bool read_step(struct call *call, struct view text, struct admin_past *pa
 		past->step_s = us / 1000000;
 	}
 	past->since_s -= past->since_s % past->step_s;
+	if (past->step_s % HOUR_S && past->since_s + MINUTES_KEPT_S + HOUR_S < now_s) {
+		call_error(
+		    call, 400,
+		    "minutes are kept for two days, and what is older by the hour: ask for a "
+		    "step of hours");
+		return false;
+	}
 	if ((past->until_s - past->since_s) / past->step_s < ROWS_MAX)
 		return true;
 	call_error(call, 400, "more than %d rows: ask for a longer step", ROWS_MAX);
@@ -94,7 +104,7 @@ static bool read_past(struct call *call, const struct history_query *q, struct a
 		call_error(call, 400, "say of which pool: &pool=NAME");
 		return false;
 	}
-	return read_step(call, q->step, past);
+	return read_step(call, q->step, now_s, past);
 }
 
 static void answer(void *arg, struct view json, const char *why)

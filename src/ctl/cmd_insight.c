@@ -416,6 +416,10 @@ static void print_past_rows(struct ctl *ctl, const json_t *rows)
 	size_t i;
 	json_t *row;
 	double most_us = most_of(rows, "p99_us");
+	if (!json_array_size(rows)) {
+		str_text(&ctl->out, "nothing is stored of it in that time\n");
+		return;
+	}
 	table_init(&t, columns, ARRAY_LEN(columns));
 	json_array_foreach(rows, i, row) past_row(&t, row, most_us);
 	table_print(&t, &ctl->out, ctl->colour);
@@ -434,6 +438,8 @@ static void print_past(struct ctl *ctl, const json_t *answer)
 	}
 	if (!pools)
 		print_past_rows(ctl, json_object_get(answer, "rows"));
+	if (pools && !json_array_size(pools))
+		str_text(&ctl->out, "nothing is stored of that time\n");
 	json_array_foreach(pools, i, pool)
 	{
 		str_text(&ctl->out, i ? "\n" : "");
