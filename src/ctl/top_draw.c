@@ -17,15 +17,16 @@
 #define BOTTOM_LINES 3   /* what the chosen row has to say, in two lines, and the keys */
 #define LINES_FOR_TWO 12 /* lower terminals give it one */
 #define SPARK_WIDTH 12
+#define WHY_LEAST 16 /* what most verdicts need */
 
 /* The last takes what is left; where there is little room, see fit_columns. */
 static const struct {
 	const char *title;
 	int width; /* below 0: aligned left */
 } columns[] = {
-    {"NAME", -22}, {"STATE", -12},     {"RATE", 8},   {"", -SPARK_WIDTH},
-    {"IN FL", 6},  {"QUEUED", 6},      {"ERRORS", 7}, {"P50", 8},
-    {"P99", 8},    {"", -SPARK_WIDTH}, {"WEIGHT", 6}, {"VERDICT, REASON", -60},
+    {"NAME", -22}, {"STATE", -12},     {"RATE", 7},   {"", -SPARK_WIDTH},
+    {"IN FL", 6},  {"QUEUED", 6},      {"ERRORS", 7}, {"P50", 7},
+    {"P99", 7},    {"", -SPARK_WIDTH}, {"WEIGHT", 6}, {"VERDICT, REASON", -WHY_LEAST},
 };
 enum {
 	C_NAME,
@@ -43,8 +44,7 @@ enum {
 };
 
 #define N_COLUMNS ((int)ARRAY_LEN(columns))
-/* What a verdict needs, and a name that has to be short. */
-#define WHY_LEAST 16
+/* A name that has to be short, and a state. */
 #define NAME_LEAST 16
 #define STATE_LEAST 8
 
@@ -73,6 +73,8 @@ static void fit_columns(int widths[])
 		if (width_of(widths) > COLS)
 			widths[drops[i]] = 0;
 	}
+	int left = COLS - width_of(widths);
+	widths[C_WHY] = -WHY_LEAST - (left > 0 ? left : 0);
 }
 
 void top_draw_init(struct top *top)
@@ -295,16 +297,21 @@ static void draw_head(const struct top *top, struct str *text)
 {
 	const json_t *totals = json_object_get(top->status, "totals");
 	const json_t *problems = json_object_get(top->status, "problems");
+	struct str sorted = STR_INIT;
 	str_text(text, "weir ");
 	put_clean(text, get_text(top->status, "version"));
 	str_text(text, "  up ");
 	put_age_s(text, get_u64(top->status, "uptime_s"));
 	str_text(text, "  ");
 	put_rate(text, top->rate);
-	str_printf(text, "  %u in flight  %u clients  sorted by %s%s%s%s",
-		   (unsigned)get_u64(totals, "in_flight"), (unsigned)get_u64(totals, "connections"),
-		   top_sort_names[top->sort], top->down ? ", turned round" : "",
-		   top->read_only ? "  [read-only]" : "", top->paused ? "  [paused]" : "");
+	str_printf(text, "  %u in flight  %u clients%s%s", (unsigned)get_u64(totals, "in_flight"),
+		   (unsigned)get_u64(totals, "connections"), top->paused ? "  [paused]" : "",
+		   top->read_only ? "  [read-only]" : "");
+	str_printf(&sorted, "  sorted by %s%s", top_sort_names[top->sort],
+		   top->down ? ", turned round" : "");
+	if (text->len + sorted.len <= (size_t)COLS)
+		str_view(text, str_as_view(&sorted));
+	str_fini(&sorted);
 	put_cell(top, 0, 0, -COLS, text, BOLD);
 	size_t n = json_array_size(problems);
 	if (n == 0) {
@@ -346,17 +353,26 @@ static void put_sentence(const struct top *top, struct str *out)
 	put_clean(out, get_text(row->pool, "verdict_sentence"));
 }
 
+/* So much of it fits a line: up to a blank, where there is one. */
+static size_t line_end(const struct str *text)
+{
+	size_t most = (size_t)cut(text, COLS), end = most;
+	if (most == text->len)
+		return most;
+	while (end > 0 && text->ptr[end] != ' ')
+		end--;
+	return end ? end : most;
+}
+
 /* Over two lines, parted at a blank, if there is room for them and one is not enough. */
 static void put_wrapped(const struct top *top, struct str *text, enum colour colour)
 {
 	int line = LINES - bottom_lines();
-	size_t end = (size_t)cut(text, COLS);
+	size_t end = line_end(text);
 	if (line < LINES - 2 && end < text->len) {
 		struct str rest = STR_INIT;
-		while (end > 0 && text->ptr[end] != ' ')
-			end--;
-		str_text(&rest, text->ptr + end + (end > 0));
-		text->len = end ? end : text->len;
+		str_text(&rest, text->ptr + end + (text->ptr[end] == ' '));
+		text->len = end;
 		put_cell(top, line, 0, -COLS, text, colour);
 		put_cell(top, line + 1, 0, -COLS, &rest, colour);
 		str_fini(&rest);
@@ -411,8 +427,10 @@ static void draw_page(const struct top *top)
 		ptrdiff_t end = view_chr(rest, '\n');
 		struct view whole = view_head(rest, end < 0 ? rest.len : (size_t)end);
 		str_view(&text, whole);
-		size_t part = (size_t)cut(&text, COLS);
-		rest = view_skip(rest, part < whole.len ? part : whole.len + 1);
+		size_t part = line_end(&text);
+		text.len = part;
+		rest = view_skip(rest, part < whole.len ? part + (whole.ptr[part] == ' ')
+							: whole.len + 1);
 		put_cell(top, line, 0, -COLS, &text, PLAIN);
 	}
 	str_fini(&text);
