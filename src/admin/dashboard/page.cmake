@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: MIT
-# The dashboard as a C array: page.html with style.css and app.js put in.
+# The dashboard as a C array: page.html with style.css and the scripts put in.
 #   cmake -D FOLDER=src/admin/dashboard -D OUT=page.c -P page.cmake
 file(READ ${FOLDER}/page.html page)
 file(READ ${FOLDER}/style.css style)
-file(READ ${FOLDER}/app.js script)
+set(script)
+foreach(name base plots head nodes pools detail scaling main)
+  file(READ ${FOLDER}/${name}.js part)
+  string(APPEND script "${part}\n")
+endforeach()
 string(REPLACE "/*STYLE*/" "${style}" page "${page}")
 string(REPLACE "/*SCRIPT*/" "${script}" page "${page}")
 file(WRITE ${OUT}.html "${page}")
