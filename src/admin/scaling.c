@@ -455,6 +455,13 @@ static void put_members(struct json *j, const struct pool *pool)
 	json_array_end(j);
 }
 
+/* Twice as many as one are one more. */
+static bool is_said(const struct scaling *s, int i)
+{
+	return i == FORECAST_DOUBLE &&
+	       s->forecasts[i].backends == s->forecasts[FORECAST_MORE].backends;
+}
+
 void api_scaling(struct call *call)
 {
 	const struct admin_host *host = &call->api->host;
@@ -477,10 +484,11 @@ void api_scaling(struct call *call)
 	json_key(&j, "forecast");
 	json_array_begin(&j);
 	for (int i = 0; s->looked_us && i < N_FORECASTS; i++)
-		put_forecast(&j, s, &s->forecasts[i],
-			     i == FORECAST_HALF_MORE_LOAD   ? 1.5
-			     : i == FORECAST_TWICE_THE_LOAD ? 2
-							    : 1);
+		if (!is_said(s, i))
+			put_forecast(&j, s, &s->forecasts[i],
+				     i == FORECAST_HALF_MORE_LOAD   ? 1.5
+				     : i == FORECAST_TWICE_THE_LOAD ? 2
+								    : 1);
 	json_array_end(&j);
 	put_scores(&j, s);
 	put_members(&j, pool);

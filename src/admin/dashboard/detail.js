@@ -159,7 +159,8 @@ async function timeline() {
   if (h.rows.length < 2) return [tools, el("p", { class: "empty" }, recent ? "The flight recorder has just begun." : "Too little is stored yet.")];
   const quiet = r => r.rate ? r : { ...r, p50_us: null, p99_us: null };   // nothing was measured without a request
   const rows = h.rows.map(quiet), week = before.length ? [["dim", "the same hour a week ago"]] : [];
-  const draw = (title, kinds, format) => lines(title, rows, kinds, format, h.markers, before, step);
+  const done = h.markers.filter(m => m.kind !== "verdict");            // what was done, not what was thought of it
+  const draw = (title, kinds, format) => lines(title, rows, kinds, format, done, before, step);
   return [tools, draw(recent ? "latency of each second" : "latency", [{ key: "p50_us", cls: "l50" }, { key: "p99_us", cls: "l99" }], duration),
     legend(["p50", "p50"], ["p99", "p99"], ["warn", "reload or change"], ...week),
     draw("requests per second", [{ key: "rate", cls: "lrate" }, ...(recent ? [{ key: "errors", cls: "l99" }] : [])], count),

@@ -6,6 +6,8 @@ const CHIP = { healthy: "good", steady: "good", not_enough_data: "", performance
 const WORDS = { performance: "slow on its own", scalability: "slow under load", scalability_shared: "slow under load, shared bottleneck",
   skewed: "uneven", balancer: "weir itself", not_enough_data: "learning", odd: "one backend differs", differs: "unlike at nodes" };
 const verdictText = v => WORDS[v] || v.replace(/_/g, " ");
+// Behind its verdict a sentence need not begin with it.
+const afterVerdict = (v, sentence) => sentence && sentence.startsWith(verdictText(v) + ": ") ? sentence.slice(verdictText(v).length + 2) : sentence || "";
 
 // Only what is wrong stands out; all the rest is one line.
 function putVerdicts() {
@@ -13,7 +15,7 @@ function putVerdicts() {
     .map(p => ["bad", "problem", p]);
   const quiet = [];
   for (const p of snap.pools) {
-    if (p.problem) rows.push(["warn", `${p.name}: ${verdictText(p.verdict)}`, p.sentence]);
+    if (p.problem) rows.push([CHIP[p.verdict] || "warn", `${p.name}: ${verdictText(p.verdict)}`, afterVerdict(p.verdict, p.sentence)]);
     else quiet.push([p.name, verdictText(p.verdict), p.sentence]);
   }
   const text = JSON.stringify([rows, quiet]);
@@ -26,7 +28,9 @@ function putVerdicts() {
 }
 
 // Errors come as counters: what is new since the last tick.
-const ofPool = (s, problem) => s.pools.some(x => x.problem && problem === `pool ${x.name}: ${x.sentence}`);
+// A pool's own banner says it already: it is that pool's, or of the backend that the pool's is about.
+const ofPool = (s, problem) => s.pools.some(x => x.problem && (problem === `pool ${x.name}: ${x.sentence}` ||
+  x.backends.some(b => problem.startsWith(`backend ${x.name}/${b.name} is `) && x.sentence.startsWith(`${x.name}/${b.name} `))));
 function rememberNode(p, node) {
   const old = previous && previous.pools.find(x => x.name === p.name);
   const before = old && old.nodes && old.nodes.find(n => n.node === node.node);

@@ -24,15 +24,21 @@ function eventText(e) {
   return !key ? e.message : rest.includes(verdictText(key)) ? rest : `${verdictText(key)}: ${rest}`;
 }
 
+// One question at a time: the next tick comes before a slow answer to this one.
+let asked = false;
 async function putEvents() {
-  if (!snap || snap.last_event === lastEvent) return;
-  const wanted = snap.last_event;
-  const answer = await get(`/v1/events?since=${wanted < lastEvent ? 0 : eventsSince}`);
-  lastEvent = eventsSince = wanted;
-  for (const e of answer.events)
-    $("events").prepend(el("li", {}, el("time", { datetime: e.at, title: e.at }, clock(e.at)), el("span", { class: "kind" }, e.kind.replace(/_/g, " ")),
-      el("span", {}, [e.pool, e.backend].filter(Boolean).join("/")), el("span", { class: "text" }, eventText(e))));
-  while ($("events").children.length > 200) $("events").lastChild.remove();
+  if (!snap || asked || snap.last_event === lastEvent) return;
+  asked = true;
+  try {
+    const wanted = snap.last_event, answer = await get(`/v1/events?since=${wanted < lastEvent ? 0 : eventsSince}`);
+    lastEvent = eventsSince = wanted;
+    for (const e of answer.events)
+      $("events").prepend(el("li", {}, el("time", { datetime: e.at, title: e.at }, clock(e.at)), el("span", { class: "kind" }, e.kind.replace(/_/g, " ")),
+        el("span", {}, [e.pool, e.backend].filter(Boolean).join("/")), el("span", { class: "text" }, eventText(e))));
+    while ($("events").children.length > 200) $("events").lastChild.remove();
+  } finally {
+    asked = false;
+  }
 }
 
 // ---- the stream ----

@@ -8,7 +8,9 @@ function curve(s) {
   const right = Math.max(2, ...points.map(p => p[0]), ...fit.map(p => p[0])) + .5;
   const x = linear(0, right, L, W - R);
   const y = scaleY(Math.max(...points.map(p => p[1]), ...fit.map(p => p[1]), end && end.high || 0));
-  x.ticks = [0, .25, .5, .75, 1].map(f => [Math.round(f * right), String(Math.round(f * right))]);
+  const step = Math.max(1, Math.ceil(nice(right / 6)));
+  x.ticks = [];
+  for (let n = 0; n <= right; n += step) x.ticks.push([n, count(n)]);
   axes(box, x, y, count);
   box.atX = x;
   box.atY = y;
@@ -63,7 +65,7 @@ function sayReckoned(r, n) {
 function whatIf(s, box) {
   const now = s.backends.length;
   if (!s.model.fitted || !s.model.fitted.length || !s.evidence.rate)
-    return el("p", { class: "empty" }, `No sliders: ${s.model.refusal || "there is no model, or no load, yet"}.`);
+    return el("p", { class: "empty" }, `No sliders: ${s.model.refusal || (s.evidence.rate ? "there is no model yet" : "there is no load now")}.`);
   if (!wish || wish.pool !== s.pool) wish = { pool: s.pool, backends: now, load: 1 };
   const said = el("p", { id: "reckoned", role: "status" });
   const draw = () => {
@@ -90,7 +92,7 @@ function whatIf(s, box) {
 async function scaling() {
   const s = await get(via(viewed, `${poolPath()}/scaling`)), e = s.evidence || {}, m = s.model || {};
   const parts = [el("p", { class: "verdict " + (CHIP[s.verdict] || "none") }, el("b", {}, verdictText(s.verdict)),
-    el("span", {}, s.sentence || s.meaning || ""))];
+    el("span", {}, afterVerdict(s.verdict, s.sentence) || s.meaning || ""))];
   if (s.curve && s.curve.length)
     parts.push(...drawn(s));
   const facts = [["model", m.refusal ? "none: " + m.refusal : m.kind || "none"]];
@@ -99,13 +101,22 @@ async function scaling() {
   if (e.growth != null) facts.push(["growth", `${digits(e.growth)} x`]);
   if (m.capacity != null) facts.push(["capacity", `${m.capacity_at_least ? "at least " : ""}${count(m.capacity)}/s a backend`]);
   parts.push(el("dl", {}, ...facts.flatMap(([k, v]) => [el("dt", {}, k), el("dd", {}, v)])));
-  const range = r => r && r.low != null ? `${duration(r.low)} – ${duration(r.high)}` : "–";
-  if (s.forecast && s.forecast.length)
-    parts.push(el("h3", {}, "forecast"), el("div", { class: "scroll" }, el("table", {}, el("thead", {}, el("tr", {}, ...["backends", "p50", "p99", "utilisation"].map((t, i) => el("th", { class: i ? "" : "l", scope: "col" }, t)))),
-      el("tbody", {}, ...s.forecast.map(f => el("tr", { title: f.sentence || "" }, el("td", { class: "l" }, `${f.backends} (${f.change > 0 ? "+" : ""}${f.change})${f.load === 1 ? "" : `, ${f.load} x the load`}`),
-        ...(f.refusal ? [el("td", { class: "l why", colspan: 3 }, f.refusal)] : f.saturated ? [el("td", { class: "l why", colspan: 3 }, "saturated: the queue grows without end")] :
-          [el("td", {}, range(f.p50_us)), el("td", {}, range(f.p99_us)), el("td", {}, f.utilisation == null ? "–" : Math.round(100 * f.utilisation) + " %")])))))));
+  parts.push(...forecasts(s.forecast || []));
   return parts;
+}
+
+// Why there is none is said once where it is the same for all.
+function forecasts(rows) {
+  if (!rows.length) return [];
+  if (rows.every(f => f.refusal && f.refusal === rows[0].refusal))
+    return [el("h3", {}, "forecast"), el("p", { class: "sub" }, `none: ${rows[0].refusal}`)];
+  const range = r => r && r.low != null ? `${duration(r.low)} – ${duration(r.high)}` : "–";
+  const head = el("tr", {}, ...["backends", "p50", "p99", "utilisation"].map((t, i) => el("th", { class: ["l", "mid", "", ""][i], scope: "col" }, t)));
+  const said = f => f.refusal || f.saturated ? [el("td", { class: "l why", colspan: 3 }, f.refusal || "saturated: the queue grows without end")] :
+    [el("td", { class: "mid" }, range(f.p50_us)), el("td", {}, range(f.p99_us)), el("td", {}, f.utilisation == null ? "–" : Math.round(100 * f.utilisation) + " %")];
+  const name = f => f.load === 1 ? `${f.backends} (${f.change > 0 ? "+" : ""}${f.change})` : `${f.backends}, ${f.load} x the load`;
+  return [el("h3", {}, "forecast"), el("div", { class: "scroll" }, el("table", {}, el("thead", {}, head),
+    el("tbody", {}, ...rows.map(f => el("tr", { title: f.sentence || "" }, el("td", { class: "l" }, name(f)), ...said(f))))))];
 }
 
 function drawn(s) {
