@@ -242,6 +242,14 @@ static struct health_target *find_worst(const struct jury *j, struct odd_finding
 	return found;
 }
 
+static bool anybody_leans(const struct jury *j)
+{
+	for (size_t k = 0; k < j->n * ODD_SPANS; k++)
+		if (j->of[k % j->n]->odd.leads && odd_leans(&j->cases[k / j->n][k % j->n], j->n))
+			return true;
+	return false;
+}
+
 /*
  * Answers are compared within a period: in shorter ones too few meet others of their
  * kind.  There are looks before it is over, since bad answers may come by the thousand.  Who
@@ -277,19 +285,21 @@ static void weigh(struct health_pool *hp, struct arena *arena)
 		end_period(hp, &j);
 	if (worst)
 		convict(worst, &f);
+	else if (anybody_leans(&j))
+		odd_ask_on(hp);
 }
 
 /* ---- looks ---- */
 
 /* Of who leads it is seen from time to time, too short each for few requests: that adds up.
  * What is older than a period or two is of other times. */
-static bool watch(struct health_pool *hp, bool asks)
+static bool watch(struct health_pool *hp, bool leads)
 {
 	uint64_t now = hp->health->loop->now_us;
 	bool suspect = anybody_suspect(hp) || odd_is_out_for_type(hp);
 	if (suspect)
-		hp->watched_until_us = now + WATCH_US;
-	bool watched = asks || now < hp->watched_until_us;
+		hp->watch.until_us = now + WATCH_US;
+	bool watched = leads || now < hp->watch.until_us;
 	odd_set_watched(hp, watched, suspect || now - hp->period_us > 2 * PERIOD_MOST_US);
 	return watched;
 }
@@ -303,8 +313,7 @@ static void look(struct health_pool *hp)
 		read_totals(list_entry(it, struct health_target, link), passed_us);
 	find_usual(hp);
 	bool was = atomic_load_explicit(&hp->state->watched, memory_order_relaxed);
-	bool asks = odd_find_leaders(hp);
-	if (watch(hp, asks) && was) {
+	if (watch(hp, odd_find_leaders(hp)) && was) {
 		struct arena *arena = arena_new();
 		weigh(hp, arena);
 		arena_free(arena);
@@ -316,7 +325,7 @@ static void look(struct health_pool *hp)
 		if (now - t->odd.named_us > WATCH_US)
 			unname(t);
 	}
-	odd_ask_others(hp, asks);
+	odd_ask(hp);
 }
 
 static void on_look(struct timer *timer)
@@ -330,7 +339,7 @@ static void on_look(struct timer *timer)
 static void stop(struct health_pool *hp)
 {
 	timer_clear(&hp->odd_look);
-	hp->watched_until_us = 0;
+	hp->watch.until_us = 0;
 	odd_set_watched(hp, false, false);
 	list_each (it, &hp->targets) {
 		struct health_target *t = list_entry(it, struct health_target, link);

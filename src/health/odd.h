@@ -30,8 +30,10 @@ void odd_set_watched(struct health_pool *hp, bool watched, bool anew);
 
 /* Finds who leads; true while somebody who does is to be compared. */
 bool odd_find_leaders(struct health_pool *hp);
-/* The others are asked enough for that, or no more. */
-void odd_ask_others(struct health_pool *hp, bool asks);
+/* It begins to look as if one that leads was not right: this is not left half known. */
+void odd_ask_on(struct health_pool *hp);
+/* All are asked enough for that, or no more. */
+void odd_ask(struct health_pool *hp);
 void odd_stop_asking(struct health_target *t);
 
 /* ---- odd_back.c ---- */

@@ -5,9 +5,11 @@
  * are compared for these only (stats/odd.h).
  *
  * A good backend may lead for ever, and to compare costs each request something.  So its pool is
- * watched for a while, and again from time to time.  One that draws nearly all leaves nothing
- * to compare to: meanwhile some of the others are asked a few times a second.
+ * watched for a while, and soon again, since it may change: a third of the time, or always where
+ * few requests come.  One that draws nearly all leaves nothing to compare to: in that third whoever
+ * has had the fewest is asked.
  */
+#include <math.h>
 #include <stdlib.h>
 
 #include "odd.h"
@@ -15,9 +17,9 @@
 /* As fast as this, at a difference that is one. */
 #define FASTER 3
 #define FASTER_US 1000
-/* Speeds are told once a second, of the second before: so long after it is back that of a backend
- * may be that of tries that failed. */
-#define STALE_US 2500000
+/* Speeds are told once a second: so long after it is back, and as long as a speed is of, that of a
+ * backend may be that of tries that failed. */
+#define TOLD_US 1500000
 
 /* Of up to so many the time of most is that of all, of more that of every second, third ... */
 #define TIMES 256
@@ -26,9 +28,11 @@
 #define VOICES 8
 #define VOICE_FEW 1
 /* So long, and again after that; sooner when one begins to lead, so often in a row. */
-#define ASK_US 4000000
-#define ASK_AGAIN_US 12000000
-#define ASK_AHEAD 2
+#define ASK_US 1500000
+#define ASK_AGAIN_US (3 * ASK_US)
+#define ASK_AHEAD 6
+/* Of the last two seconds: so few, and to compare them costs nothing. */
+#define FEW_ANSWERS 100
 
 /* ---- who leads ---- */
 
@@ -95,53 +99,60 @@ static bool is_ahead(const struct health_target *t, const struct crowd *crowd)
 static bool is_faster(const struct health_target *t, const struct crowd *crowd)
 {
 	uint64_t own = took_us(t);
-	if (t->health->loop->now_us < t->odd.back_us + STALE_US)
+	uint64_t span = atomic_load_explicit(&t->backend->newest_span_us, memory_order_relaxed);
+	if (t->health->loop->now_us < t->odd.back_us + span + TOLD_US)
 		return false;
 	return own && crowd->most_us >= FASTER * own && crowd->most_us >= own + FASTER_US;
 }
 
-static bool is_asked_about(const struct health_target *t, uint64_t now)
-{
-	return t->odd.leads && now < t->odd.ask_until_us;
-}
+/* ---- when they are compared ---- */
 
-/* About all of them at the same time. */
-static void ask_about_leaders(struct health_pool *hp, uint64_t now)
+static void open_window(struct health_pool *hp, uint64_t now)
 {
-	list_each (it, &hp->targets) {
-		struct odd_target *odd = &list_entry(it, struct health_target, link)->odd;
-		if (!odd->leads)
-			continue;
-		uint64_t from = odd->ask_until_us > now ? odd->ask_until_us : now;
-		uint64_t again = odd->ask_again_us > now ? odd->ask_again_us : now;
-		odd->ask_until_us = now + ASK_US;
-		odd->ask_again_us = again + (odd->ask_until_us - from) * (ASK_AGAIN_US / ASK_US);
-	}
+	struct odd_watch *w = &hp->watch;
+	uint64_t from = w->ask_until_us > now ? w->ask_until_us : now;
+	uint64_t again = w->ask_again_us > now ? w->ask_again_us : now;
+	if (from == now)
+		list_each (it, &hp->targets)
+			list_entry(it, struct health_target, link)->odd.told = 0;
+	w->ask_until_us = now + ASK_US;
+	w->ask_again_us = again + (w->ask_until_us - from) * (ASK_AGAIN_US / ASK_US);
 }
 
 /* Who led by accident a moment ago may do so for a reason now. */
-static bool is_due(const struct odd_target *odd, bool led, uint64_t now)
+static bool is_due(const struct health_pool *hp, bool begins, uint64_t now)
 {
-	uint64_t ahead = led ? 0 : (uint64_t)ASK_AHEAD * ASK_AGAIN_US;
-	return odd->leads && now + ahead >= odd->ask_again_us;
+	uint64_t ahead = begins ? (uint64_t)ASK_AHEAD * ASK_AGAIN_US : 0;
+	return now + ahead >= hp->watch.ask_again_us;
+}
+
+void odd_ask_on(struct health_pool *hp)
+{
+	uint64_t now = hp->health->loop->now_us;
+	if (now < hp->watch.ask_until_us && is_due(hp, true, now))
+		open_window(hp, now);
+}
+
+static bool few_answer(const struct crowd *crowd)
+{
+	return crowd->answers[0] < FEW_ANSWERS;
 }
 
 bool odd_find_leaders(struct health_pool *hp)
 {
 	const struct crowd crowd = crowd_of(hp);
 	uint64_t now = hp->health->loop->now_us;
-	bool due = false, asks = false;
+	bool any = false, due = false;
 	list_each (it, &hp->targets) {
 		struct health_target *t = list_entry(it, struct health_target, link);
 		bool led = t->odd.leads;
 		t->odd.leads = odd_takes_part(t) && (is_ahead(t, &crowd) || is_faster(t, &crowd));
-		due |= is_due(&t->odd, led, now);
+		any |= t->odd.leads;
+		due |= t->odd.leads && is_due(hp, !led, now);
 	}
 	if (due)
-		ask_about_leaders(hp, now);
-	list_each (it, &hp->targets)
-		asks |= is_asked_about(list_entry(it, struct health_target, link), now);
-	return asks;
+		open_window(hp, now);
+	return any && (now < hp->watch.ask_until_us || few_answer(&crowd));
 }
 
 /* ---- voices ---- */
@@ -164,15 +175,45 @@ void odd_stop_asking(struct health_target *t)
 	t->odd.is_voice = false;
 }
 
-void odd_ask_others(struct health_pool *hp, bool asks)
+/* Leaders, and as many of the others as are asked: the fewest answers that one of either gave. */
+struct voices {
+	unsigned others;
+	double least[2]; /* by whether it leads */
+};
+
+static bool has_voice(struct voices *voices, const struct health_target *t)
 {
-	unsigned voices = 0;
+	if (!odd_takes_part(t) || t->odd.is_suspect)
+		return false;
+	return t->odd.leads || voices->others++ < VOICES;
+}
+
+static struct voices hear(const struct health_pool *hp)
+{
+	struct voices voices = {.least = {INFINITY, INFINITY}};
 	list_each (it, &hp->targets) {
 		struct health_target *t = list_entry(it, struct health_target, link);
-		bool may = hp->tries && asks && voices < VOICES && odd_takes_part(t) &&
-			   !t->odd.leads && !t->odd.is_suspect;
-		voices += may;
-		if (may && t->odd.came <= VOICE_FEW)
+		t->odd.told += t->odd.came;
+		if (has_voice(&voices, t))
+			voices.least[t->odd.leads] = fmin(voices.least[t->odd.leads], t->odd.told);
+	}
+	return voices;
+}
+
+/*
+ * Who draws much is not to draw all, nor those who are asked: where few requests come they would
+ * have each of them, and nobody knew what the leader gives.
+ */
+void odd_ask(struct health_pool *hp)
+{
+	const struct voices heard = hear(hp);
+	bool asks = hp->tries && hp->health->loop->now_us < hp->watch.ask_until_us &&
+		    heard.least[true] < INFINITY;
+	struct voices voices = {0};
+	list_each (it, &hp->targets) {
+		struct health_target *t = list_entry(it, struct health_target, link);
+		if (asks && has_voice(&voices, t) && t->odd.came <= VOICE_FEW &&
+		    t->odd.told <= heard.least[!t->odd.leads])
 			ask(t);
 		else
 			odd_stop_asking(t);

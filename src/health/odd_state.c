@@ -42,7 +42,7 @@ void odd_blame(struct health_target *t, unsigned answer)
 void odd_back(struct health_target *t)
 {
 	t->odd.is_cause = false;
-	t->odd.ask_again_us = 0;
+	t->pool->watch.ask_again_us = 0;
 	t->odd.back_us = t->health->loop->now_us;
 	odd_blame(t, ODD_ANY);
 	forget(t);

@@ -13,6 +13,12 @@
 #include "weir/base/rng.h"
 #include "weir/health/health.h"
 
+/* Why a pool is watched, and how long: somebody is suspected, or leads (odd_lead.c). */
+struct odd_watch {
+	uint64_t until_us; /* since there was a suspicion */
+	uint64_t ask_until_us, ask_again_us;
+};
+
 struct health_pool {
 	struct list link;
 	struct health *health;
@@ -29,9 +35,10 @@ struct health_pool {
 	/* odd.c */
 	struct pool_state *state; /* of the newest generation, which counts it */
 	struct timer odd_look;
-	uint64_t looked_us, watched_until_us;
+	uint64_t looked_us;
 	uint64_t period_us; /* what is compared came since then */
-	bool tries;         /* ejected ones are tried once a second */
+	struct odd_watch watch;
+	bool tries; /* ejected ones are tried once a second */
 };
 
 /* Of a backend that is watched. */
@@ -49,13 +56,13 @@ struct odd_target {
 	bool is_cause;                       /* ejected for it */
 	unsigned answer;                     /* it is blamed for this one, or ODD_ANY */
 	double bad, others; /* its share of bad answers when it was, and that of the others */
-	bool is_suspect;    /* avoided by the strategy, and tried: see follow_suspect */
+	bool is_suspect;            /* avoided by the strategy, and tried: see follow_suspect */
 	unsigned n_tries;
 	uint64_t cleared_us; /* when tries have last shown that it is well */
 	struct odd_trial trial;
-	bool leads;       /* see odd_lead.c */
-	uint64_t back_us; /* since it was ejected last; 0: never */
-	uint64_t ask_until_us, ask_again_us;
+	bool leads;        /* see odd_lead.c */
+	uint64_t back_us;  /* since it was ejected last; 0: never */
+	double told;       /* answers since somebody is asked */
 	bool is_voice;     /* it is asked, to be compared to somebody who leads */
 	uint64_t tried_us; /* the last try that came to something; 0: none */
 	uint64_t peace_until_us;

@@ -6,10 +6,20 @@
  * last second, smoothed over some.  And how long backends take beside each other, which says who
  * is slow, or faster than is right.
  */
+#include "weir/base/defs.h"
 #include "weir/pool/pool.h"
 
 /* As many a second make fifty in the ten seconds that a rate covers. */
 #define RATE_MIN 5
+
+/* Of fewer the last ten seconds are taken, or the last minute, where so many came. */
+#define FEW_MIN 5
+#define SECOND_US UINT64_C(1000000)
+
+static const struct {
+	enum window window;
+	uint64_t span_us;
+} long_ago[] = {{WINDOW_10S, 10 * SECOND_US}, {WINDOW_1M, 70 * SECOND_US}};
 
 /* Nothing is late before a millisecond. */
 #define HEDGE_MIN_US 1000
@@ -45,6 +55,20 @@ static void publish_waits(struct pool *pool)
 	}
 }
 
+/* Of a few in a second it is an accident. */
+static void publish_newest(struct backend *b, bool often, uint64_t last_second_us)
+{
+	uint64_t us = often ? last_second_us : 0, span_us = SECOND_US;
+	for (size_t i = 0; i < ARRAY_LEN(long_ago) && !us; i++) {
+		struct hist_summary wait;
+		windows_summary(b->windows, PHASE_wait, long_ago[i].window, &wait);
+		us = wait.n >= FEW_MIN ? wait.p50_us : 0;
+		span_us = long_ago[i].span_us;
+	}
+	atomic_store_explicit(&b->newest_span_us, span_us, memory_order_relaxed);
+	atomic_store_explicit(&b->newest_us, us, memory_order_relaxed);
+}
+
 void pool_typical(struct pool *pool)
 {
 	if (pool->conf->outlier.on && pool->conf->outlier.latency_factor)
@@ -59,9 +83,8 @@ void pool_typical(struct pool *pool)
 		double part = rate_per_s(&b->rate);
 		if (part > 0 && b->windows)
 			windows_newest(b->windows, PHASE_wait, half, 1, &us);
-		/* of a few it is an accident */
-		atomic_store_explicit(&b->newest_us, part >= RATE_MIN ? us : 0,
-				      memory_order_relaxed);
+		if (b->windows)
+			publish_newest(b, part >= RATE_MIN, us);
 		if (!us)
 			continue;
 		rate += part;

@@ -229,6 +229,8 @@ void odd_fold(struct odd_case *cases, const odd_counts *counts, size_t n, double
 #define EFFECT 0.2
 /* One false alarm in so many looks at a pool. */
 #define CHANCES 1e9
+/* In so many to ask on. */
+#define LEANS 1e2
 
 #define SUSPECT_LEAST 4
 #define SUSPECT_SIGMAS 3
@@ -414,6 +416,13 @@ bool odd_judge(const struct odd_case *of, size_t n, bool leads, struct odd_findi
 		return true;
 	}
 	return find_small(of, chances, finding) || (leads && find_other(of, chances, finding));
+}
+
+bool odd_leans(const struct odd_case *of, size_t n)
+{
+	struct odd_finding f;
+	return of->n >= LEAST && of->others >= LEAST &&
+	       find_other(of, LEANS * (double)n * (ODD_ANY + 1), &f);
 }
 
 /* ---- what follows from it ---- */

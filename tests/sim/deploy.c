@@ -34,6 +34,7 @@ struct request {
 /* Answers of a backend in a second of which the median is told. */
 #define TAKEN_MAX 1024
 #define TAKEN_LEAST 5
+#define TAKEN_SECONDS 60
 
 struct taken {
 	uint32_t n, us[TAKEN_MAX];
@@ -41,7 +42,8 @@ struct taken {
 
 struct run {
 	const struct deploy *what;
-	struct taken taken[DEPLOY_BACKENDS];
+	struct taken taken[DEPLOY_BACKENDS][TAKEN_SECONDS];
+	unsigned second; /* so far */
 	struct world world;
 	struct world_gen gen;
 	struct loop watcher;
@@ -147,21 +149,38 @@ static int by_value(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* As the control thread does once a second. */
+static void add_taken(struct taken *all, const struct taken *t)
+{
+	for (uint32_t k = 0; k < t->n && all->n < TAKEN_MAX; k++)
+		all->us[all->n++] = t->us[k];
+}
+
+static uint64_t median_of(struct taken *t)
+{
+	qsort(t->us, t->n, sizeof(t->us[0]), by_value);
+	return t->n >= TAKEN_LEAST ? t->us[t->n / 2] : 0;
+}
+
+/* As the control thread does once a second: pool/typical.c. */
 static void tell_medians(struct run *r)
 {
 	for (unsigned i = 0; i < DEPLOY_BACKENDS; i++) {
-		struct taken *t = &r->taken[i];
-		qsort(t->us, t->n, sizeof(t->us[0]), by_value);
-		atomic_store(&r->gen.pool.backends[i]->newest_us,
-			     t->n >= TAKEN_LEAST ? t->us[t->n / 2] : 0);
-		t->n = 0;
+		struct backend *b = r->gen.pool.backends[i];
+		struct taken all = {.n = 0};
+		unsigned k = 0;
+		for (; k < TAKEN_SECONDS && (all.n < TAKEN_LEAST || (k != 1 && k != 10)); k++)
+			add_taken(&all,
+				  &r->taken[i][(r->second + TAKEN_SECONDS - k) % TAKEN_SECONDS]);
+		atomic_store(&b->newest_us, median_of(&all));
+		atomic_store(&b->newest_span_us, (uint64_t)(k * S));
+		r->taken[i][(r->second + 1) % TAKEN_SECONDS].n = 0;
 	}
+	r->second++;
 }
 
 static void note_taken(struct run *r, uint32_t i, uint64_t us)
 {
-	struct taken *t = &r->taken[i];
+	struct taken *t = &r->taken[i][r->second % TAKEN_SECONDS];
 	if (t->n < TAKEN_MAX)
 		t->us[t->n++] = (uint32_t)us;
 }
@@ -276,7 +295,7 @@ static void begin(struct run *r, uint32_t client)
 	q.bytes = has_routes(r) ? 1 + (uint64_t)exponential(r, 20u << 2 * route) : SOUND_BYTES;
 	draw_form(r, &q, route);
 	bool bad = is_bad_now(r, q.lease.index),
-	     fast = r->what->who == DEPLOY_FAST && q.lease.index == BAD;
+	     fast = (r->what->leads || r->what->who == DEPLOY_FAST) && q.lease.index == BAD;
 	q.status = bad ? r->what->status : sound_status(r, client, route);
 	q.at = r->now + (bad ? (double)r->what->fails_us
 			     : exponential(r, fast ? SERVICE_US / 40 : SERVICE_US));

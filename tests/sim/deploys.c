@@ -123,23 +123,31 @@ static bool check_peace(const char *balance, enum deploy_clients who, double rat
 }
 
 /* Few requests: it takes some twenty bad answers, and time until they have come. */
+static bool check_rare_one(unsigned status, double rate, unsigned seed, bool shown)
+{
+	struct deploy d = {.balance = "auto",
+			   .status = status,
+			   .rate = rate,
+			   .fails_us = 500,
+			   .from_s = 300,
+			   .until_s = 300 + 600 / rate,
+			   .seed = seed};
+	d.end_s = d.until_s + 60 / rate; /* somebody asks once more */
+	struct deployed o = deploy(&d);
+	if (shown)
+		printf("%-14s %-6s %7.1f/s left after %5.1f s  %s\n", d.balance, kind_of(status),
+		       rate, o.left_s, o.reason);
+	return expect(o.reason[0] != '\0', "named", kind_of(status), rate);
+}
+
 static bool check_rare(double rate, bool shown)
 {
 	bool good = true;
-	for (unsigned k = 0; k < ARRAY_LEN(statuses); k++) {
-		struct deploy d = {.balance = "auto",
-				   .status = statuses[k],
-				   .rate = rate,
-				   .fails_us = 500,
-				   .from_s = 300,
-				   .until_s = 300 + 600 / rate,
-				   .seed = k + 1};
-		d.end_s = d.until_s + 60 / rate; /* somebody asks once more */
-		struct deployed o = deploy(&d);
-		if (shown)
-			printf("%-14s %-6s %7.1f/s left after %5.1f s  %s\n", d.balance,
-			       kind_of(d.status), rate, o.left_s, o.reason);
-		good &= expect(o.reason[0] != '\0', "named", kind_of(d.status), rate);
+	for (unsigned k = 0; k < ARRAY_LEN(statuses); k++)
+		good &= check_rare_one(statuses[k], rate, k + 1, shown);
+	for (unsigned seed = 1; seed <= 5; seed++) {
+		good &= check_rare_one(DEPLOY_HTML, rate, seed, shown);
+		good &= check_rare_one(DEPLOY_CODED, rate, seed, shown);
 	}
 	return good;
 }
@@ -220,6 +228,29 @@ bool deploy_check_drawn(unsigned n_seeds, bool all)
 	return good;
 }
 
+/* Rightly the fastest for long, and then of another type. */
+static bool check_led(const char *balance, bool all)
+{
+	bool good = true;
+	for (size_t l = 0; l < ARRAY_LEN(loads); l++) {
+		const struct row row = {.d = {.balance = balance,
+					      .status = DEPLOY_HTML,
+					      .leads = true,
+					      .clients = loads[l].clients,
+					      .rate = loads[l].rate,
+					      .fails_us = 500,
+					      .from_s = 33,
+					      .until_s = 42,
+					      .end_s = 45,
+					      .seed = l + 1},
+					.name = balance,
+					.load = loads[l].name,
+					.runs = all ? 20 : 1};
+		good &= check_row(&row, all);
+	}
+	return good;
+}
+
 bool deploy_check(bool all)
 {
 	bool good = check_together();
@@ -234,6 +265,7 @@ bool deploy_check(bool all)
 		if (strategies[s]->needs & NEEDS_KEY)
 			continue;
 		good &= check_strategy(strategies[s]->keyword, false, all);
+		good &= check_led(strategies[s]->keyword, all);
 	}
 	good &= check_strategy("round-robin", true, all);
 	for (size_t s = 0; strategies[s]; s++)
@@ -243,7 +275,8 @@ bool deploy_check(bool all)
 									     : DEPLOY_ROUTES,
 					    rate, hours);
 	good &= check_peace("auto", DEPLOY_PINS, 30, hours);
-	good &= check_peace("auto", DEPLOY_FAST, 30, all ? 100 : hours);
+	for (double rate = 2; rate <= 30; rate += 14)
+		good &= check_peace("auto", DEPLOY_FAST, rate, all ? 100 : hours);
 	good &= check_peace("round-robin", DEPLOY_FAST, 30, hours);
 	good &= check_peace("p2c", DEPLOY_FAST, 30, hours);
 	return good;

@@ -123,7 +123,9 @@ struct backend {
 	/* control writes, health reads (relaxed): requests in 1000 s, and where the pool has
 	 * outlier.latency_factor waits of the last 10 s and their median */
 	_Atomic uint64_t rate_milli, n_waits, wait_p50_us;
-	_Atomic uint64_t newest_us; /* the same: median wait of the last second, 0: none */
+	/* the same: median wait of the last second, where few come of ten or of a minute, 0: none;
+	 * and how long ago it began */
+	_Atomic uint64_t newest_us, newest_span_us;
 	/* health writes, workers read (relaxed; followed by a letter to each worker) */
 	_Atomic uint8_t state; /* enum backend_state */
 	/* ejected, but its check passes or it has none: better than nobody */

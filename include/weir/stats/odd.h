@@ -144,6 +144,9 @@ struct odd_finding {
  * leads and gives something else. */
 bool odd_judge(const struct odd_case *of, size_t n, bool leads, struct odd_finding *finding);
 
+/* Whether it begins to look so of one that leads: some more answers, and it is known. */
+bool odd_leans(const struct odd_case *of, size_t n);
+
 /* The answers that count as bad of whoever stands out so, and those that do of the others. */
 uint32_t odd_fails(unsigned answer);
 uint32_t odd_fails_others(unsigned answer);

@@ -133,6 +133,12 @@ static void answer(size_t i)
 	odd_count(&strata->n[STRATUM][roles[i].type]);
 }
 
+static void tell_speed(size_t i, uint64_t span_us)
+{
+	atomic_store(&backend(i)->newest_us, roles[i].us);
+	atomic_store(&backend(i)->newest_span_us, span_us);
+}
+
 static void serve(size_t i, double seconds)
 {
 	struct role *r = &roles[i];
@@ -147,7 +153,16 @@ static void serve(size_t i, double seconds)
 	}
 	for (r->owed += r->per_s * seconds; r->owed >= 1; r->owed--)
 		answer(i);
-	atomic_store(&backend(i)->newest_us, r->us);
+	tell_speed(i, S);
+}
+
+static void step(void)
+{
+	watcher.now_us += STEP_US;
+	timer_wheel_run(&watcher.timers, watcher.now_us);
+	while (loop_read_mail(&watcher))
+		;
+	watched_us += is_watched() ? STEP_US : 0;
 }
 
 static void pass(double seconds)
@@ -155,12 +170,37 @@ static void pass(double seconds)
 	for (uint64_t until = watcher.now_us + (uint64_t)(seconds * S); watcher.now_us < until;) {
 		for (size_t i = 0; i < gen.pool.n; i++)
 			serve(i, (double)STEP_US / S);
-		watcher.now_us += STEP_US;
-		timer_wheel_run(&watcher.timers, watcher.now_us);
-		while (loop_read_mail(&watcher))
-			;
-		watched_us += is_watched() ? STEP_US : 0;
+		step();
 	}
+}
+
+/* A request: for one that is asked, and else for the one that draws them all. */
+static void deal(size_t drawer)
+{
+	for (size_t i = 0; i < gen.pool.n; i++) {
+		struct odd_shared *odd = &backend(i)->odd;
+		uint64_t try_us = atomic_load(&odd->try_us);
+		if (!try_us || try_us > watcher.now_us || is_ejected(i))
+			continue;
+		atomic_store(&odd->try_us, watcher.now_us + ODD_TRY_LOST_US);
+		roles[i].asked++;
+		answer(i);
+		return;
+	}
+	answer(drawer);
+}
+
+/* So many requests, until it is ejected, in all. */
+static unsigned deal_until_ejected(size_t drawer, double per_s, unsigned most)
+{
+	unsigned n = 0;
+	for (double owed = 0; n < most && !is_ejected(drawer); step()) {
+		for (size_t i = 0; i < gen.pool.n; i++)
+			tell_speed(i, 10 * S);
+		for (owed += per_s * STEP_US / S; owed >= 1; owed--, n++)
+			deal(drawer);
+	}
+	return n;
 }
 
 Test(lead, nobody_leads_among_equals)
@@ -363,9 +403,38 @@ Test(lead, one_that_has_led_for_long_changes)
 	lead_rightly();
 	pass(300);
 	roles[2].type = ANSWER_TYPE_json;
-	pass(14);
+	pass(5);
 	cr_assert(is_ejected(2));
 	end();
+}
+
+/* Whenever it does, between two windows or in one. */
+Test(lead, one_that_has_led_for_long_changes_at_any_time)
+{
+	for (unsigned tenths = 0; tenths < 50; tenths += 3) {
+		begin(4);
+		lead_rightly();
+		pass(60 + tenths / 10.0);
+		roles[2].type = ANSWER_TYPE_coded_html;
+		pass(5);
+		cr_assert(is_ejected(2), "%u", tenths);
+		end();
+	}
+}
+
+/* Those that are asked do not have every request: the leader is seen, too. */
+Test(lead, another_type_where_few_ask)
+{
+	static const double rates[] = {1, 2, 4, 8, 12, 20, 40};
+	for (size_t r = 0; r < ARRAY_LEN(rates); r++) {
+		begin(4);
+		roles[2].us = 300;
+		cr_assert_eq(deal_until_ejected(2, rates[r], 300), 300);
+		roles[2].type = ANSWER_TYPE_json;
+		unsigned n = deal_until_ejected(2, rates[r], 1000);
+		cr_assert_leq(n, 300, "%.0f/s: %u", rates[r], n);
+		end();
+	}
 }
 
 /* By accident before, and not for long. */
@@ -449,7 +518,7 @@ Test(lead, it_is_over_when_it_is_switched_off)
 {
 	begin(4);
 	lead_rightly();
-	pass(2);
+	pass(1);
 	cr_assert(is_watched());
 	world.conf.outlier.odd = false;
 	follow();
