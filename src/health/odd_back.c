@@ -158,6 +158,15 @@ static void note_suspect(struct health_target *t, bool failed)
 	try_after(t, failed, often ? SUSPECT_TRY_US : ODD_TRY_US);
 }
 
+/* Errors in a row do not say how often: it may have been right in between, and tries tell. */
+static void learn_share(struct odd_target *odd, bool failed)
+{
+	odd->n_tried++;
+	odd->n_failed += failed;
+	if (failed)
+		odd->bad = fmin(odd->bad, (odd->n_failed + 1.0) / (odd->n_tried + 1.0));
+}
+
 void odd_note_try(struct health_target *t, bool failed)
 {
 	double n, now = others_bad(t, &n);
@@ -167,6 +176,7 @@ void odd_note_try(struct health_target *t, bool failed)
 	if (!t->ejected || !t->pool->tries)
 		return;
 	t->odd.tried_us = t->health->loop->now_us;
+	learn_share(&t->odd, failed);
 	if (odd_trial_note(&t->odd.trial, failed, t->odd.bad, now, times ? times : 1)) {
 		target_bring_back(t, TRIAL_OFF, "it answers as the others do: in service again");
 		odd_begin_anew(t->pool);

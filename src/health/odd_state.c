@@ -25,6 +25,8 @@ void odd_ejected(struct health_target *t, enum ejection cause)
 	bool by_share = cause == EJECTION_failures || cause == EJECTION_success_rate;
 	odd->trial.score = 0;
 	odd->tried_us = 0;
+	if (t->n_ejected <= 1)
+		odd->n_tried = odd->n_failed = 0;
 	odd->is_suspect = false;
 	*odd->why = '\0';
 	if (!odd->is_cause)

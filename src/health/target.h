@@ -56,6 +56,7 @@ struct odd_target {
 	bool is_cause;                       /* ejected for it */
 	unsigned answer;                     /* it is blamed for this one, or ODD_ANY */
 	double bad, others; /* its share of bad answers when it was, and that of the others */
+	unsigned n_tried, n_failed; /* tries since it was ejected for the first time in a row */
 	bool is_suspect;            /* avoided by the strategy, and tried: see follow_suspect */
 	unsigned n_tries;
 	uint64_t cleared_us; /* when tries have last shown that it is well */

@@ -294,7 +294,7 @@ static void begin(struct run *r, uint32_t client)
 	/* pages of a route differ, and routes more */
 	q.bytes = has_routes(r) ? 1 + (uint64_t)exponential(r, 20u << 2 * route) : SOUND_BYTES;
 	draw_form(r, &q, route);
-	bool bad = is_bad_now(r, q.lease.index),
+	bool bad = is_bad_now(r, q.lease.index) && (!r->what->half || uniform(r) < 0.5),
 	     fast = (r->what->leads || r->what->who == DEPLOY_FAST) && q.lease.index == BAD;
 	q.status = bad ? r->what->status : sound_status(r, client, route);
 	q.at = r->now + (bad ? (double)r->what->fails_us

@@ -408,6 +408,29 @@ Test(lead, one_that_has_led_for_long_changes)
 	end();
 }
 
+/* Every third try fails: three that pass in a row do not make it right again. */
+Test(back, one_that_is_right_now_and_then_is_asked_for_longer)
+{
+	begin(4);
+	pass(20);
+	lead_rightly();
+	roles[2].type = ANSWER_TYPE_json;
+	pass(5);
+	cr_assert(is_ejected(2));
+	for (unsigned k = 0; k < 5; k++) {
+		odd_note_try(backend(2)->health, true);
+		odd_note_try(backend(2)->health, false);
+		odd_note_try(backend(2)->health, false);
+	}
+	odd_note_try(backend(2)->health, false);
+	odd_note_try(backend(2)->health, false);
+	cr_assert(is_ejected(2));
+	for (unsigned k = 0; k < 20; k++)
+		odd_note_try(backend(2)->health, false);
+	cr_assert_not(is_ejected(2));
+	end();
+}
+
 /* Whenever it does, between two windows or in one. */
 Test(lead, one_that_has_led_for_long_changes_at_any_time)
 {
