@@ -139,15 +139,17 @@ static struct meter *meter_of_listener(const struct generation *gen,
 	return NULL;
 }
 
-static void meter_exchange(const struct exchange *ex, bool failed, const uint64_t us[N_PHASES])
+/* Those of its route and listener, behind `sets`. */
+static unsigned add_meters(const struct exchange *ex, bool failed, struct hist_set *sets[2])
 {
 	const struct generation *gen = ex->gl->gen;
-	unsigned worker = ex->worker->pool.id;
+	unsigned worker = ex->worker->pool.id, n = 0;
 	struct meter *listener = meter_of_listener(gen, ex->listener);
 	if (ex->route)
-		meter_record(gen->route_meters[ex->route->index], worker, failed, us);
+		sets[n++] = meter_set(gen->route_meters[ex->route->index], worker, failed);
 	if (listener)
-		meter_record(listener, worker, failed, us);
+		sets[n++] = meter_set(listener, worker, failed);
+	return n;
 }
 
 /* ---- all of it ---- */
@@ -156,9 +158,11 @@ static void record(const struct exchange *ex, struct hist_set *set, const uint64
 {
 	struct backend_local *bl = ex->backend->local[ex->worker->pool.id];
 	struct levels *levels = atomic_load_explicit(&bl->levels, memory_order_relaxed);
-	hist_set_record_all(set, us);
+	struct hist_set *sets[3] = {set};
+	unsigned n = 1;
 	if (likely(!ex->is_aside))
-		meter_exchange(ex, set == &bl->failed, us);
+		n += add_meters(ex, set == &bl->failed, sets + 1);
+	hist_sets_record_all(sets, n, us);
 	if (likely(set == &bl->ok && levels != NULL))
 		levels_served(levels, ex->at->lease.others, ex->at->lease.elsewhere,
 			      us[PHASE_wait] + us[PHASE_transfer]);

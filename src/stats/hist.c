@@ -253,6 +253,22 @@ void hist_set_record_first(struct hist_set *set, enum phase phase, uint64_t us)
 	atomic_store_explicit(&set->phase[phase], h, memory_order_release);
 }
 
+void hist_sets_record_all(struct hist_set *const sets[], unsigned n, const uint64_t us[N_PHASES])
+{
+	if (likely((us[PHASE_queue] | us[PHASE_connect] | us[PHASE_client]) == 0)) {
+		for (unsigned i = 0; i < n; i++)
+			hist_count_up(&sets[i]->smooth);
+	} else {
+		hist_sets_record(sets, n, PHASE_queue, us[PHASE_queue]);
+		hist_sets_record(sets, n, PHASE_connect, us[PHASE_connect]);
+		hist_sets_record(sets, n, PHASE_client, us[PHASE_client]);
+	}
+	hist_sets_record(sets, n, PHASE_wait, us[PHASE_wait]);
+	hist_sets_record(sets, n, PHASE_transfer, us[PHASE_transfer]);
+	hist_sets_record(sets, n, PHASE_self, us[PHASE_self]);
+	hist_sets_record(sets, n, PHASE_total, us[PHASE_total]);
+}
+
 void hist_set_fini(struct hist_set *set)
 {
 	for (size_t i = 0; i < N_PHASES; i++) {

@@ -127,10 +127,10 @@ bool hist_count_rarely(struct hist *h, uint32_t i);
 /* Samples that were not counted for want of memory, of all histograms; any thread. */
 uint64_t hist_lost(void);
 
-/* Writer thread only.  Where there is no line yet the count is one to be carried: cell_at(0). */
-static inline void hist_record(struct hist *h, uint64_t us)
+/* Writer thread only; i is hist_index(us).  Where there is no line yet the count is one to be
+ * carried: cell_at(0). */
+static inline void hist_record_at(struct hist *h, uint32_t i, uint64_t us)
 {
-	uint32_t i = hist_index(us);
 	uint32_t id = atomic_load_explicit(&h->line[i >> HIST_LINE_BITS], memory_order_relaxed);
 	struct hist_line *line = (struct hist_line *)cell_at(id);
 	_Atomic uint8_t *count = &line->low[i & (HIST_LINE - 1)];
@@ -148,6 +148,11 @@ static inline void hist_record(struct hist *h, uint64_t us)
 		atomic_store_explicit(&h->overflow,
 				      atomic_load_explicit(&h->overflow, memory_order_relaxed) + 1,
 				      memory_order_relaxed);
+}
+
+static inline void hist_record(struct hist *h, uint64_t us)
+{
+	hist_record_at(h, hist_index(us), us);
 }
 
 /* Any thread: a bit for each line that was ever used. */
@@ -201,35 +206,31 @@ static inline void hist_count_up(_Atomic uint32_t *n)
 			      memory_order_relaxed);
 }
 
-/* Writer thread only. */
-static inline void hist_set_record(struct hist_set *set, enum phase phase, uint64_t us)
+/* Writer thread only.  A duration in n sets at once: its bucket is looked for once. */
+static inline void hist_sets_record(struct hist_set *const sets[], unsigned n, enum phase phase,
+				    uint64_t us)
 {
-	if (us == 0) {
-		hist_count_up(&set->zeros[phase]);
-		return;
+	const uint32_t bucket = hist_index(us);
+	for (unsigned i = 0; i < n; i++) {
+		if (us == 0) {
+			hist_count_up(&sets[i]->zeros[phase]);
+			continue;
+		}
+		struct hist *h = atomic_load_explicit(&sets[i]->phase[phase], memory_order_relaxed);
+		if (likely(h != NULL))
+			hist_record_at(h, bucket, us);
+		else
+			hist_set_record_first(sets[i], phase, us);
 	}
-	struct hist *h = atomic_load_explicit(&set->phase[phase], memory_order_relaxed);
-	if (likely(h != NULL))
-		hist_record(h, us);
-	else
-		hist_set_record_first(set, phase, us);
 }
 
-/* Writer thread only; us[] by phase.  No loop: most exchanges have the four below. */
-static inline void hist_set_record_all(struct hist_set *set, const uint64_t us[N_PHASES])
+static inline void hist_set_record(struct hist_set *set, enum phase phase, uint64_t us)
 {
-	if (likely((us[PHASE_queue] | us[PHASE_connect] | us[PHASE_client]) == 0)) {
-		hist_count_up(&set->smooth);
-	} else {
-		hist_set_record(set, PHASE_queue, us[PHASE_queue]);
-		hist_set_record(set, PHASE_connect, us[PHASE_connect]);
-		hist_set_record(set, PHASE_client, us[PHASE_client]);
-	}
-	hist_set_record(set, PHASE_wait, us[PHASE_wait]);
-	hist_set_record(set, PHASE_transfer, us[PHASE_transfer]);
-	hist_set_record(set, PHASE_self, us[PHASE_self]);
-	hist_set_record(set, PHASE_total, us[PHASE_total]);
+	hist_sets_record(&set, 1, phase, us);
 }
+
+/* Writer thread only; us[] by phase.  What most exchanges have none of costs one count. */
+void hist_sets_record_all(struct hist_set *const sets[], unsigned n, const uint64_t us[N_PHASES]);
 
 /* Any thread: samples of 0 us. */
 static inline uint32_t hist_set_zeros(const struct hist_set *set, enum phase phase)

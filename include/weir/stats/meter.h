@@ -4,7 +4,7 @@
  * listener.  Each worker records into its own histograms, the control thread
  * folds them into windows once a second; errors apart from successes.
  *
- *   meter_record(meter, worker, failed, us);         // that worker
+ *   hist_set_record(meter_set(meter, worker, failed), PHASE_total, us);     // that worker
  *   meter_fold(meter, clock_us());                   // control thread
  *   windows_summary(meter->ok, PHASE_total, WINDOW_1M, &summary);
  */
@@ -35,12 +35,11 @@ void meter_fold(struct meter *meter, uint64_t now_us);
 /* Any thread. */
 uint64_t meter_exchanges(const struct meter *meter);
 
-/* That worker's thread; us[] by phase. */
-static inline void meter_record(struct meter *meter, unsigned worker, bool failed,
-				const uint64_t us[N_PHASES])
+/* Where that worker's thread records. */
+static inline struct hist_set *meter_set(struct meter *meter, unsigned worker, bool failed)
 {
 	struct meter_local *local = &meter->local[worker];
-	hist_set_record_all(unlikely(failed) ? &local->failed : &local->ok, us);
+	return unlikely(failed) ? &local->failed : &local->ok;
 }
 
 #endif

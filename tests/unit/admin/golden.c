@@ -243,8 +243,8 @@ static struct meter *measured(uint64_t us)
 	for (int p = 0; p < N_PHASES; p++)
 		phases[p] = us + (uint64_t)p;
 	counter_add(&meter->local[0].exchanges, us);
-	meter_record(meter, 0, false, phases);
-	meter_record(meter, 0, true, phases);
+	struct hist_set *sets[] = {meter_set(meter, 0, false), meter_set(meter, 0, true)};
+	hist_sets_record_all(sets, ARRAY_LEN(sets), phases);
 	meter_fold(meter, clock_us());
 	return meter;
 }

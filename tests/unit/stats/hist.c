@@ -301,7 +301,7 @@ Test(hist, nothing_is_counted_beside_the_histograms)
 	struct hist_set set = {.phase = {NULL}};
 	const uint64_t us[N_PHASES] = {[PHASE_wait] = 900, [PHASE_total] = 950};
 	for (int i = 0; i < 5; i++)
-		hist_set_record_all(&set, us);
+		hist_sets_record_all(&(struct hist_set *){&set}, 1, us);
 	for (int p = 0; p < N_PHASES; p++) {
 		struct hist_total t = {0};
 		hist_total_add_set(&t, &set, (enum phase)p);
@@ -314,27 +314,32 @@ Test(hist, nothing_is_counted_beside_the_histograms)
 	hist_set_fini(&set);
 }
 
-/* All together or one by one: readers see the same. */
+/* All together or one by one, in one set or in several: readers see the same. */
 Test(hist, phases_count_the_same_together_and_one_by_one)
 {
-	struct hist_set together = {.phase = {NULL}}, alone = {.phase = {NULL}};
+	struct hist_set together = {.phase = {NULL}}, beside = {.phase = {NULL}},
+			alone = {.phase = {NULL}};
+	struct hist_set *const sets[] = {&together, &beside};
 	for (uint32_t zero = 0; zero < 1u << N_PHASES; zero++) {
 		uint64_t us[N_PHASES];
 		for (int p = 0; p < N_PHASES; p++)
 			us[p] = zero >> p & 1 ? 0 : 10 + zero * 7 + (uint64_t)p;
-		hist_set_record_all(&together, us);
+		hist_sets_record_all(sets, ARRAY_LEN(sets), us);
 		for (int p = 0; p < N_PHASES; p++)
 			hist_set_record(&alone, (enum phase)p, us[p]);
 	}
 	for (int p = 0; p < N_PHASES; p++) {
-		struct hist_total got = {0}, want = {0};
+		struct hist_total got = {0}, other = {0}, want = {0};
 		hist_total_add_set(&got, &together, (enum phase)p);
+		hist_total_add_set(&other, &beside, (enum phase)p);
 		hist_total_add_set(&want, &alone, (enum phase)p);
 		cr_assert_eq(want.count[0], 1u << (N_PHASES - 1));
 		cr_assert_arr_eq(&got, &want, sizeof(want), "%s", phase_name((enum phase)p));
+		cr_assert_arr_eq(&other, &want, sizeof(want), "%s", phase_name((enum phase)p));
 		cr_assert_eq(hist_set_zeros(&together, (enum phase)p), want.count[0]);
 	}
 	hist_set_fini(&together);
+	hist_set_fini(&beside);
 	hist_set_fini(&alone);
 }
 

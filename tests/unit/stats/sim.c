@@ -199,7 +199,7 @@ static void account(struct sim *s, const struct job *job)
 	uint64_t queued = s->plan.queue_us > 0 ? (uint64_t)exponential(s, s->plan.queue_us) : 0;
 	const uint64_t phases[N_PHASES] = {
 	    [PHASE_queue] = queued, [PHASE_wait] = us, [PHASE_total] = queued + us};
-	hist_set_record_all(&s->sets[b], phases);
+	hist_sets_record_all(&(struct hist_set *){&s->sets[b]}, 1, phases);
 }
 
 static void put_back(struct sim *s, struct job *job)
