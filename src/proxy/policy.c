@@ -120,13 +120,16 @@ static void add(struct message *msg, enum hdr_id id, struct view name, struct vi
 }
 
 /* "Via: 1.1 weir": a pseudonym, and the version in which the message came. */
-static struct header via(bool h2, unsigned minor)
+static void add_via(struct message *msg, bool h2, unsigned minor)
 {
-	return header_of_line(HDR_VIA,
-			      h2      ? VIEW("Via: 2 weir\r\n")
-			      : minor ? VIEW("Via: 1.1 weir\r\n")
-				      : VIEW("Via: 1.0 weir\r\n"),
-			      3);
+	static const char http10[] = "Via: 1.0 weir\r\n", http11[] = "Via: 1.1 weir\r\n",
+			  http2[] = "Via: 2 weir\r\n";
+	static const struct header rows[] = {
+	    HEADER_OF_LINE(VIA, http10, 3),
+	    HEADER_OF_LINE(VIA, http11, 3),
+	    HEADER_OF_LINE(VIA, http2, 3),
+	};
+	msg->headers[msg->n_headers++] = rows[h2 ? 2 : minor];
 }
 
 /* The line of Date, put together once a second. */
@@ -172,7 +175,7 @@ void policy_take(struct exchange *ex, const struct exchange_request *req, struct
 	identity_claim(&req->who, msg, ex->wants_upgrade, &w->texts);
 	ex->ends_trailers = msg->names_fields;
 	ex->client_h2 = msg->h2;
-	msg->headers[msg->n_headers++] = via(msg->h2, msg->version_minor);
+	add_via(msg, msg->h2, msg->version_minor);
 	add(msg, HDR_X_REQUEST_ID, VIEW("X-Request-ID"),
 	    view_of(ex->request_id, ex->request_id_len));
 }
@@ -386,7 +389,7 @@ static void sign(struct exchange *ex, struct message *resp)
 	if (unlikely(!(resp->ids & HDR_BIT(DATE))))
 		resp->headers[resp->n_headers++] =
 		    header_of_line(HDR_DATE, date_line(ex->worker), 4);
-	resp->headers[resp->n_headers++] = via(ex->at->h2 != NULL, resp->version_minor);
+	add_via(resp, ex->at->h2 != NULL, resp->version_minor);
 	if (unlikely(resp->status == 426 && resp->ids & HDR_BIT(UPGRADE)) &&
 	    keeps_upgrade(ex, resp))
 		add(resp, HDR_CONNECTION, VIEW("Connection"), VIEW("upgrade"));

@@ -277,6 +277,17 @@ static void claim_host(struct message *msg)
 	}
 }
 
+static void claim_scheme(const struct identity *who, struct message *msg)
+{
+	static const char http[] = "X-Forwarded-Proto: http\r\n",
+			  https[] = "X-Forwarded-Proto: https\r\n";
+	static const struct header rows[] = {
+	    HEADER_OF_LINE(X_FORWARDED_PROTO, http, 17),
+	    HEADER_OF_LINE(X_FORWARDED_PROTO, https, 17),
+	};
+	msg->headers[msg->n_headers++] = rows[who->scheme.len == 5];
+}
+
 static void claim_rest(const struct identity *who, struct message *msg, struct str *room,
 		       const struct claims *claims)
 {
@@ -289,11 +300,7 @@ static void claim_rest(const struct identity *who, struct message *msg, struct s
 		    who->fingerprint);
 	}
 	if (likely(!who->trusted || !claims->proto))
-		msg->headers[msg->n_headers++] =
-		    header_of_line(HDR_X_FORWARDED_PROTO,
-				   who->scheme.len == 5 ? VIEW("X-Forwarded-Proto: https\r\n")
-							: VIEW("X-Forwarded-Proto: http\r\n"),
-				   17);
+		claim_scheme(who, msg);
 	if (likely(!who->trusted || !claims->xfh) && (who->host.len || msg->authority.len))
 		add(msg, HDR_X_FORWARDED_HOST, VIEW("X-Forwarded-Host"),
 		    who->host.len ? who->host : msg->authority);

@@ -65,6 +65,14 @@ static inline struct header header_of_line(enum hdr_id id, struct view line, siz
 	};
 }
 
+/* The same as a constant; `line` is an array. */
+#define HEADER_OF_LINE(header_id, line, name_len)                                    \
+	{                                                                            \
+		.name = {(line), (name_len)},                                        \
+		.value = {(line) + (name_len) + 2, sizeof(line) - 1 - (name_len)-4}, \
+		.line_len = sizeof(line) - 1, .id = HDR_##header_id,                 \
+	}
+
 enum method {
 	METHOD_OTHER,
 	METHOD_GET,
