@@ -13,7 +13,6 @@
 #define WEIGHT_MAX 1000.0  /* more makes it no surer, only later */
 #define WEIGHT_BLOCK 160.0 /* of it; one bad moment is not a bad host */
 #define WEIGHT_MIN 10.0
-#define EXCESS 1.5 /* neighbours are alike */
 #define FLOOR 0.05 /* of a logarithm: no request is surer */
 #define PEER_Z 4.0
 

@@ -8,6 +8,9 @@
 /* By what was learned before: from here on load explains that all wait. */
 #define FULL_FROM 0.85
 
+/* Neighbours are alike: the theory of independent ones is too sure by so much. */
+#define EXCESS 1.5
+
 /* Requests of other nodes, beside those from here: with more of them levels are estimated. */
 #define OTHERS_FEW 0.05
 
@@ -70,7 +73,7 @@ void scaling_look_change(struct scaling *scaling, const struct scaling_input *in
 void scaling_look_rate(struct scaling *scaling);
 void scaling_look_arrivals(struct scaling *scaling);
 
-/* verdict.c: from the evidence to opinions and sentences. */
+/* verdict.c (and verdict.h): from the evidence to opinions and sentences. */
 void scaling_judge(struct scaling *scaling, const struct scaling_input *input);
 /* Of so many an observed p99 is worth a comparison. */
 #define FORECAST_P99_SAMPLES 1000

@@ -23,10 +23,9 @@
 #define SHARE_MIN 0.15 /* a smaller effect is no sharing, however certain */
 #define SHARE_PART 0.5 /* unless the others' load hardly varied: of what it could have done */
 #define SHARE_LITTLE 0.05
-#define NO_SHARE 0.10    /* below it nothing is shared that matters */
-#define REACH_MIN 0.3    /* the others' load must have varied by so much */
-#define PRIOR_BLOCKS 10  /* what the error of theory weighs beside the jackknife */
-#define PRIOR_EXCESS 1.5 /* neighbours are alike: theory is too sure */
+#define NO_SHARE 0.10   /* below it nothing is shared that matters */
+#define REACH_MIN 0.3   /* the others' load must have varied by so much */
+#define PRIOR_BLOCKS 10 /* what the error of theory weighs beside the jackknife */
 #define LOG_UNIT (M_LN2 / 256)
 #define USUAL_MEMORY_S 300.0
 #define USUAL_MIN 30
@@ -218,8 +217,7 @@ static struct sums sum_blocks(const struct scaling *s, double least_rate)
 static double error_of(const struct scaling *s, const struct sums *all, double least_rate)
 {
 	const struct scaling_block *b;
-	double n_all, theory = PRIOR_EXCESS * PRIOR_EXCESS *
-			       variance_of(s, 0, SCALING_BLOCKS, &n_all) / all->w;
+	double n_all, theory = EXCESS * EXCESS * variance_of(s, 0, SCALING_BLOCKS, &n_all) / all->w;
 	double sum = 0, squares = 0, n = all->n;
 	for (unsigned age = 0; (b = block_at(s, age)); age++) {
 		if (!counts_for(b, least_rate) || all->w - b->share_w <= 0)
@@ -339,7 +337,7 @@ static double change_of(const struct scaling *s, unsigned n)
 		return 0;
 	double change = level - was.sum / was.w;
 	double theory = variance_of(s, 0, SCALING_BLOCKS, &samples) * (1 / last.w + 1 / was.w);
-	double chance = CHANGE_Z * PRIOR_EXCESS * sqrt(theory);
+	double chance = CHANGE_Z * EXCESS * sqrt(theory);
 	double unrest = unrest_of(s, n, was.n);
 	bool certain = fabs(change) > fmax(CHANGE_MIN, fmax(chance, unrest));
 	return certain && last.agree * 4 >= n * 3 && change * level > 0 ? change : 0;

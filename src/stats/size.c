@@ -33,7 +33,6 @@
 #define QUIET_KEEP 0.96 /* two minutes of blocks with requests that met nobody */
 #define QUIET_LEVEL 1.0 /* of the others: as many in flight at each, at most */
 #define FLOOR 0.05      /* of the logarithm of a rate: no sample is surer */
-#define EXCESS 1.5
 #define Z_MIN 4.0
 #define FALL_MIN 0.14 /* log 1.15 */
 

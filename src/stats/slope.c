@@ -13,7 +13,6 @@
 #define BLOCKS 6
 #define NOW 2          /* of them: their levels are those of now */
 #define NOW_LEAST 100  /* requests in these: what is slow may be of the time before */
-#define EXCESS 1.5     /* neighbours are alike: theory is too sure */
 #define VARIED 0.003   /* variance of logarithms of levels: with less there is no line */
 #define EXPLAINED 0.25 /* of the logarithm of the growth: p95 grows by more than the mean does */
 #define SLOWS_Z 3.0
