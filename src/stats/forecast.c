@@ -4,13 +4,15 @@
  *
  * Workers with a queue: the pool is simulated with the service times that were measured
  * (replay.c), a few runs at each look; the last looks' runs make the interval, together with
- * what few service times say of a quantile by chance.  The universal law: a birth-death chain whose
- * death rates are the fitted curve, and service times stretched by what company costs at each
- * state.  Demand is what arrives, never what is completed: a full pool completes what it can, and
- * one more would always seem to be enough.
+ * what few service times say of a quantile by chance.  The universal law: forecast_law.c.  Demand
+ * is what arrives, never what is completed: a full pool completes what it can, and one more would
+ * always seem to be enough.
  *
  * Today is predicted, too, and what it is off corrects what is said about tomorrow: as much
  * as the service times may be off, and as little as today itself varies.
+ *
+ * Constants of width are from weir-sim --forecasts 24 of each family from seed 101 on; those that
+ * the guide tells were not used for that.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -18,71 +20,27 @@
 #include "replay.h"
 #include "scaling.h"
 
-#define STATES_MAX 2048
-#define OVERLOAD 0.97 /* from here on a queue has no steady state worth a number */
-#define CARRIED 1.03  /* more arrives than can be done: then what arrives is the demand */
-#define HEAVY 0.85    /* above it queues settle slowly and balancing is imperfect */
-#define RUNS 8        /* at the first look; then some more at each, the oldest make room */
+#define CARRIED 1.03 /* more arrives than can be done: then what arrives is the demand */
+#define HEAVY 0.85   /* above it queues settle slowly and balancing is imperfect */
+#define RUNS 8       /* at the first look; then some more at each, the oldest make room */
 #define RUNS_MORE 3
-#define EIGHT_OF_TEN 1.28   /* standard deviations */
-#define OF_RUNS 0.2         /* a run is shorter than the minutes that are meant, and varies more */
-#define OF_APART 0.4        /* queues of their own are remembered longer than one of all together */
-#define RUN_REQUESTS 3000.0 /* of a run, about: what is seen today may be of more */
-#define OFF_MIN 0.014       /* no quantile of service times is surer */
-#define BUCKET 0.015        /* half of what a quantile of a histogram can be told apart by */
-#define LOAD_S 60           /* of a full pool the load must be known for so long */
+#define EIGHT_OF_TEN 1.28 /* standard deviations */
+#define MEANT_S 120       /* what will be measured is of so many seconds */
+#define OF_APART 1.5      /* queues of their own are remembered longer than one of all together */
+#define OF_BURSTS 0.7     /* of bursts, where all are busy */
+#define OFF_MIN 0.014     /* no quantile of service times is surer */
+#define BUCKET 0.015      /* half of what a quantile of a histogram can be told apart by */
+#define LOAD_S 60         /* of a full pool the load must be known for so long */
 #define MARGIN_LAW 0.25
-#define OFF_OTHERS 0.06   /* their levels are estimated: the model may be off by so much */
-#define OFF_CAPACITY 0.05 /* and what they can take by so much */
-#define OTHERS_CURVE 0.8  /* then the curve counts for so much, and who was alone for the rest */
-#define OTHERS 0.05       /* share of what comes: fewer are not noticed */
-#define BURSTS 0.15       /* of the rate of seconds: less is carried by queues of a second */
-#define UNEVEN 1.7        /* squared variation of service times: queues make more of it */
+#define OFF_OTHERS 0.12  /* of their share: levels are estimated, the model may be off by it */
+#define OFF_CAPACITY 0.1 /* and what they can take by so much of it */
+#define OTHERS_CURVE 0.8 /* then the curve counts for so much, and who was alone for the rest */
+#define OTHERS 0.05      /* share of what comes: fewer are not noticed */
+#define BURSTS 0.15      /* of the rate of seconds: less is carried by queues of a second */
+#define UNEVEN 1.7       /* squared variation of service times: queues make more of it */
+#define SWUNG 0.93       /* in a run the load is as high for a shorter time than it will be */
 #define BUSY 0.8
 #define MUCH_MORE 1.2 /* of what they take than was seen */
-
-struct answer {
-	double p50_us, p99_us;
-	double utilisation;
-};
-
-/* ---- the universal law ---- */
-
-/* Rate of `parts` backends that share k requests evenly. */
-static double shared_rate(const struct fit *f, double parts, double k)
-{
-	double each = k / parts;
-	return each < 1 ? k * fit_rate(f, 1) : parts * fit_rate(f, each);
-}
-
-static void predict_usl(const struct scaling *s, bool pooled, double n, double rate,
-			struct answer *out)
-{
-	double p[STATES_MAX], stretch[STATES_MAX], sum = 1, at_least = 0;
-	double parts = pooled ? n : 1, load = pooled ? rate : rate / n, one = fit_rate(&s->fit, 1);
-	bool lower_bound;
-	at_least = parts * fit_capacity(&s->fit, &lower_bound);
-	out->utilisation = load / at_least;
-	if (out->utilisation >= OVERLOAD)
-		return;
-	size_t states = 1;
-	p[0] = 1;
-	stretch[0] = 1;
-	/* an arrival that finds k others shares its backend with k / parts of them */
-	while (states < STATES_MAX) {
-		double k = (double)states, x = fmax(shared_rate(&s->fit, parts, k), 1e-9);
-		double each = k / parts + 1;
-		p[states] = p[states - 1] * load / x;
-		stretch[states] = fmax(1, each * one / fmax(fit_rate(&s->fit, each), 1e-9));
-		sum += p[states++];
-		if (p[states - 1] < sum * 1e-9)
-			break;
-	}
-	for (size_t i = 0; i < states; i++)
-		p[i] /= sum;
-	out->p50_us = stretch_quantile(&s->service, p, stretch, states, 0.5);
-	out->p99_us = stretch_quantile(&s->service, p, stretch, states, 0.99);
-}
 
 /* ---- c workers ---- */
 
@@ -134,6 +92,7 @@ static void run_once(struct scaling *s, const struct scaling_input *in,
 	struct replay_result r = replay(&plan, times, stretch_of(s), &s->rng);
 	runs->p50_us[runs->n % SCALING_RUNS] = r.p50_us;
 	runs->fall_us[runs->n % SCALING_RUNS] = r.fall_us;
+	runs->requests = r.requests;
 	runs->p99_us[runs->n++ % SCALING_RUNS] = r.p99_us;
 }
 
@@ -182,6 +141,12 @@ static struct scaling_range range_about(double mid, double sd, double margin)
 	return (struct scaling_range){mid / times, mid, mid * times};
 }
 
+/* The share of others; of that half is as certain as service is even. */
+static double unsure_of_others(const struct scaling *s)
+{
+	return s->others_rate / s->rate * (1 + fmin(s->cv2_service, 1)) / 2;
+}
+
 /*
  * What comes is known from some of it, a minute at most, and will differ in those that are meant;
  * how much of it they can take is about as certain.  The logarithm of what that makes of a
@@ -192,22 +157,29 @@ static double unsure_of_load(const struct scaling *s, const struct scaling_forec
 {
 	double by_chance = fmax(s->cv2_arrivals, 1) / fmax(f->rate * s->rate_s, 1);
 	double load = hypot(sqrt(by_chance), s->bursts / sqrt(s->rate_s));
-	load = hypot(load, has_others(s) ? OFF_CAPACITY : 0);
+	load = hypot(load, has_others(s) ? OFF_CAPACITY * unsure_of_others(s) : 0);
 	double left = fmax(1 - f->utilisation, 1 - OVERLOAD), queued = clamp(1 - alone / us, 0, 1);
 	return queued * load * f->utilisation / left;
 }
 
 /* One quantile: what is seen of it now, and what was said that it would be. */
 struct seen {
-	double q, now_us, unsure, of_runs;
+	double q, now_us, unsure, apart;
 	const double *today, *runs;
 	const struct scaling_runs *all;
 	const struct scaling_forecast *of;
 };
 
+/* A run is of fewer requests than what is seen or will be, and varies more. */
+static double chance_of(const struct scaling_runs *runs, double sd, double n)
+{
+	return sd * sqrt(runs->requests / fmax(n, runs->requests));
+}
+
 /*
  * What few who were alone say of a quantile is off by chance, today as tomorrow: what is seen
- * today corrects that, but for what it differs itself from one minute to the next.
+ * today corrects that, but for what it differs itself from one minute to the next.  And what will
+ * be measured is itself some requests of many.
  */
 static struct scaling_range range_of_runs(const struct scaling *s, const struct seen *seen,
 					  unsigned n, bool known, double margin)
@@ -221,14 +193,17 @@ static struct scaling_range range_of_runs(const struct scaling *s, const struct 
 	}
 	spread_interval(&s->service, seen->q, &low, &high);
 	double off = fmax(low > 0 ? log(high / low) / 4 : 0, seen->unsure);
-	today.sd *= sqrt(RUN_REQUESTS / fmax(s->now.n, RUN_REQUESTS));
+	today.sd = chance_of(&s->runs_today, today.sd, s->now.n);
 	if (known && isfinite(today.mean)) {
 		share = off * off / (off * off + today.sd * today.sd);
 		by = share * clamp(log(seen->now_us / today.mean), -M_LN2, M_LN2);
 	}
 	double load = unsure_of_load(s, seen->of, spread_quantile(&s->service, seen->q), then.mean);
-	double sd = hypot(hypot(seen->of_runs * then.sd, load), sqrt(1 - share) * off);
-	if (seen->unsure > OFF_MIN) /* what is not known of others differs by what they do */
+	double chance = chance_of(seen->all, seen->apart * then.sd, seen->of->rate * MEANT_S);
+	double sd = hypot(hypot(chance, load), sqrt(1 - share) * off);
+	if (s->cv2_service > UNEVEN) /* few make the tail, and meet each other */
+		sd *= EXCESS;
+	if (has_others(s)) /* what is not known of others differs by what they do */
 		sd = hypot(sd, by / 2);
 	return range_about(then.mean * exp(by), sd, margin);
 }
@@ -295,8 +270,7 @@ static const char *refusal_of_demand(const struct scaling *s, double utilisation
 /* What calibration has shown that the models do not know: weir-sim --forecasts. */
 static const char *refusal_of_worlds(const struct scaling *s, const struct scaling_forecast *f)
 {
-	double height = f->utilisation * (1 + M_SQRT2 * s->swing);
-	if (height > OVERLOAD)
+	if (s->swing > 0 && f->utilisation * (1 + M_SQRT2 * s->swing) > SWUNG)
 		return "where the load swings highest it is about as much as they would take, and "
 		       "how long that lasts is not known";
 	if (s->bursts > BURSTS && f->utilisation * (1 + s->bursts) > OVERLOAD)
@@ -324,17 +298,6 @@ static void forecast_workers(struct scaling *s, const struct scaling_input *in,
 		run_once(s, in, times, f, runs);
 }
 
-static void forecast_law(const struct scaling *s, const struct scaling_input *in,
-			 struct scaling_forecast *f)
-{
-	struct answer a = {INFINITY, INFINITY, 0};
-	predict_usl(s, in->pooled, f->backends, f->rate, &a);
-	f->utilisation = a.utilisation;
-	f->saturated = a.utilisation >= OVERLOAD;
-	f->p50_us = (struct scaling_range){a.p50_us, a.p50_us, a.p50_us};
-	f->p99_us = (struct scaling_range){a.p99_us, a.p99_us, a.p99_us};
-}
-
 /* Nothing impossible is ever printed. */
 static bool is_possible(const struct scaling_range *r, double least)
 {
@@ -360,7 +323,7 @@ static void look_ahead(struct scaling *s, const struct scaling_input *in,
 	if (s->fit.model == FIT_WORKERS)
 		forecast_workers(s, in, times, f, runs);
 	else
-		forecast_law(s, in, f);
+		forecast_law(s, in->pooled, f);
 }
 
 /* How far the model is off today; 1: not known. */
@@ -376,12 +339,25 @@ static void give_intervals(const struct scaling *s, bool pooled, struct scaling_
 	bool bursts = s->bursts > BURSTS, others = has_others(s);
 	/* what bursts do today more or fewer backends would not do as much */
 	bool known = !now->saturated && !bursts && s->now.n >= FORECAST_P99_SAMPLES;
-	double margin = fmax(f->utilisation - HEAVY, 0) + (bursts ? s->bursts / 2 : 0);
-	double unsure = others ? OFF_OTHERS : OFF_MIN, of_runs = pooled ? OF_RUNS : OF_APART;
-	struct seen p50 = {0.5,          s->now.p50_us, unsure, of_runs, s->runs_today.p50_us,
-			   runs->p50_us, runs,          f};
-	struct seen p99 = {0.99,         s->now_p99_us, unsure, of_runs, s->runs_today.p99_us,
-			   runs->p99_us, runs,          f};
+	double margin = fmax(f->utilisation - HEAVY, 0);
+	if (bursts) /* the fuller they are the more of them queue */
+		margin += OF_BURSTS * s->bursts * f->utilisation * f->utilisation;
+	double unsure = others ? fmax(OFF_OTHERS * unsure_of_others(s), OFF_MIN) : OFF_MIN;
+	struct seen p50 = {
+	    .q = 0.5,
+	    .now_us = s->now.p50_us,
+	    .unsure = unsure,
+	    .apart = pooled ? 1 : OF_APART,
+	    .today = s->runs_today.p50_us,
+	    .runs = runs->p50_us,
+	    .all = runs,
+	    .of = f,
+	};
+	struct seen p99 = p50;
+	p99.q = 0.99;
+	p99.now_us = s->now_p99_us;
+	p99.today = s->runs_today.p99_us;
+	p99.runs = runs->p99_us;
 	if (s->fit.model == FIT_WORKERS) {
 		f->p50_us = range_of_runs(s, &p50, runs->n, known, margin);
 		f->p99_us = range_of_runs(s, &p99, runs->n, known, margin);

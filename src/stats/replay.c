@@ -172,7 +172,7 @@ static unsigned requests_of(const struct replay_plan *plan, const struct replay_
 struct replay_result replay(const struct replay_plan *plan, const struct replay_times *times,
 			    double stretch, struct rng *rng)
 {
-	static const struct replay_result none = {INFINITY, INFINITY, INFINITY};
+	static const struct replay_result none = {INFINITY, INFINITY, INFINITY, 1};
 	double n = plan->pooled ? fmin(plan->backends, BACKENDS_MAX) : 1;
 	struct took took = {.all = requests_of(plan, times, stretch)};
 	unsigned warm_up = took.all / 3;
@@ -202,5 +202,5 @@ struct replay_result replay(const struct replay_plan *plan, const struct replay_
 	free(run.free_us);
 	double p99 = quantile(&took, 0.99);
 	return (struct replay_result){quantile(&took, 0.5), p99,
-				      (p99 - quantile(&took, 0.97)) / log(3)};
+				      (p99 - quantile(&took, 0.97)) / log(3), took.all};
 }

@@ -23,7 +23,8 @@ struct replay_plan {
 
 struct replay_result {
 	double p50_us, p99_us;
-	double fall_us; /* of the tail there: what is rarer by a factor e takes so much longer */
+	double fall_us;  /* of the tail there: what is rarer by a factor e takes so much longer */
+	double requests; /* that it is of */
 };
 
 /* Service times to draw from. */

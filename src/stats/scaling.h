@@ -77,6 +77,10 @@ void scaling_look_arrivals(struct scaling *scaling);
 void scaling_judge(struct scaling *scaling, const struct scaling_input *input);
 /* Of so many an observed p99 is worth a comparison. */
 #define FORECAST_P99_SAMPLES 1000
+/* From here on a queue has no steady state worth a number. */
+#define OVERLOAD 0.97
+/* forecast_law.c: utilisation and quantiles of f->backends at f->rate. */
+void forecast_law(const struct scaling *scaling, bool pooled, struct scaling_forecast *f);
 /* forecast_score.c: from so many backends to so many: what was said of that; what came of it. */
 void forecast_remember(struct scaling *scaling, uint32_t from, uint32_t to, uint64_t now_us);
 void forecast_score(struct scaling *scaling, uint64_t now_us);

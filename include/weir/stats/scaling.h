@@ -268,7 +268,8 @@ struct scaling_forecast {
 #define SCALING_RUNS 24
 struct scaling_runs {
 	double p50_us[SCALING_RUNS], p99_us[SCALING_RUNS], fall_us[SCALING_RUNS];
-	unsigned n; /* ever */
+	double requests; /* of each, about */
+	unsigned n;      /* ever */
 };
 
 /* A forecast that met its event. */
