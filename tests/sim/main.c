@@ -283,6 +283,8 @@ int main(int argc, char **argv)
 	}
 	if (argc > 1 && strcmp(argv[1], "--verdicts") == 0)
 		return world_verdicts(name_of(argc, argv), seeds_of(argc, argv, 4)) != 0;
+	if (argc > 1 && strcmp(argv[1], "--invented") == 0)
+		return world_invented(seeds_of(argc, argv, 100)) != 0;
 	if (argc > 1 && strcmp(argv[1], "--forecasts") == 0)
 		return world_forecasts(name_of(argc, argv), seeds_of(argc, argv, 20)) != 0;
 	if (argc > 1 && strcmp(argv[1], "--drawn") == 0)

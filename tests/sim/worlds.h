@@ -9,6 +9,9 @@
  * is not NULL); how many worlds had something wrong said of them. */
 int world_verdicts(const char *only, struct seeds seeds);
 
+/* The same of worlds that are drawn, one for each seed; its sentences when it is only one. */
+int world_invented(struct seeds seeds);
+
 /*
  * How often what was forecast came true, by kind of load and of event, over so many seeds of
  * each; how many kinds are outside of what is promised.

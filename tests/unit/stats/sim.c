@@ -124,6 +124,11 @@ static double uniform(struct sim *s)
 	return ((double)(rng_next(&s->rng) >> 11) + 0.5) / 9007199254740992.0;
 }
 
+static double normal(struct sim *s)
+{
+	return sqrt(-2 * log(uniform(s))) * cos(2 * M_PI * uniform(s));
+}
+
 /* Exponential, or as even or uneven as the plan says: an Erlang or a hyperexponential time. */
 static double service(struct sim *s, double mean)
 {
@@ -133,6 +138,8 @@ static double service(struct sim *s, double mean)
 		return mean;
 	if (s->plan.times == SIM_PARETO)
 		return fmin(mean / 3 * pow(uniform(s), -1 / 1.5), mean * 300);
+	if (s->plan.times == SIM_LOGNORMAL) /* of a standard deviation of one */
+		return mean * exp(normal(s) - 0.5);
 	if (s->plan.times == SIM_MIX)
 		return uniform(s) < s->plan.mix ? 3 * mean : mean / 2;
 	if (cv2 <= 0 || cv2 == 1)

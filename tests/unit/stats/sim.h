@@ -19,7 +19,7 @@
 
 #define SIM_BACKENDS 16
 
-enum sim_times { SIM_BY_CV2, SIM_FIXED, SIM_PARETO, SIM_MIX };
+enum sim_times { SIM_BY_CV2, SIM_FIXED, SIM_PARETO, SIM_MIX, SIM_LOGNORMAL };
 
 struct sim_plan {
 	unsigned backends, workers;
