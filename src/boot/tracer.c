@@ -8,17 +8,15 @@
 #include "control.h"
 #include "otlp.h"
 #include "partial.h"
+#include "tracer_settings.h"
 
 #include "weir/base/check.h"
 #include "weir/base/clock.h"
-#include "weir/base/file.h"
-#include "weir/fetch/fetch.h"
 #include "weir/http/retry_after.h"
 #include "weir/proxy/trace_record.h"
 
 #define TRACER_MAGIC 0x54524331
 #define ANSWER_MAX (64 * 1024)
-#define HEADERS_FILE_MAX (16 * 1024)
 /* 1 s, 2 s, ... 30 s: half a minute of trying, then fresh spans are worth more. */
 #define TRIES_MAX 6
 #define BACKOFF_US UINT64_C(1000000)
@@ -37,19 +35,11 @@
  */
 enum tracer_state { TRACER_IDLE, TRACER_ASKING, TRACER_BACKOFF };
 
-/* What of the configuration it needs, its own copy: it outlives generations. */
-struct settings {
-	struct arena *arena; /* owns all of it */
-	struct conf_tracing conf;
-	struct view headers;    /* lines with their CRLF */
-	struct tls_client *tls; /* counted; NULL: plain */
-};
-
 struct tracer {
 	uint32_t magic;
 	enum tracer_state state;
 	struct control *control;
-	struct settings now, next; /* next: of a configuration that is being prepared */
+	struct tracer_settings now, next; /* next: of a configuration that is being prepared */
 	struct timer timer;
 	struct fetcher fetcher;
 	struct fetch *fetch; /* ASKING */
@@ -282,98 +272,6 @@ static void on_timer(struct timer *timer)
 
 /* ---- configuration ---- */
 
-static bool is_field(struct view line)
-{
-	ptrdiff_t colon = view_chr(line, ':');
-	for (ptrdiff_t i = 0; i < colon; i++)
-		if (line.ptr[i] <= 0x20 || line.ptr[i] >= 0x7f)
-			return false;
-	for (size_t i = 0; i < line.len; i++)
-		if (((unsigned char)line.ptr[i] < 0x20 && line.ptr[i] != '\t') ||
-		    line.ptr[i] == 0x7f)
-			return false;
-	return colon > 0;
-}
-
-/* Lines of the file with the line ends of HTTP, behind what is there. */
-static bool read_fields(struct settings *s, struct view text, struct str *why)
-{
-	struct str fields = STR_INIT;
-	bool ok = true;
-	str_view(&fields, s->headers);
-	for (unsigned n = 1; ok && text.len; n++) {
-		ptrdiff_t end = view_chr(text, '\n');
-		struct view line = view_head(text, end < 0 ? text.len : (size_t)end);
-		text = view_skip(text, line.len + 1);
-		line = view_trim(line);
-		if (line.len && line.ptr[line.len - 1] == '\r')
-			line.len--;
-		ok = line.len == 0 || is_field(line);
-		if (!ok) /* without the line: it may be a secret */
-			str_printf(why, "'" VIEW_FMT "': line %u is no header field\n",
-				   VIEW_ARG(s->conf.headers_file), n);
-		if (line.len)
-			str_printf(&fields, VIEW_FMT "\r\n", VIEW_ARG(line));
-	}
-	s->headers = arena_view(s->arena, str_as_view(&fields));
-	str_fini(&fields);
-	return ok;
-}
-
-static bool read_headers(struct settings *s, struct str *why)
-{
-	struct str text = STR_INIT, reason = STR_INIT;
-	struct view path = s->conf.headers_file;
-	if (!path.len)
-		return true;
-	bool ok = file_read(path.ptr, HEADERS_FILE_MAX, 0, &text, &reason) == ERR_OK;
-	if (ok)
-		ok = read_fields(s, str_as_view(&text), why);
-	else
-		str_printf(why, "'" VIEW_FMT "': cannot be read: " VIEW_FMT "\n", VIEW_ARG(path),
-			   VIEW_ARG(str_as_view(&reason)));
-	str_fini(&text);
-	str_fini(&reason);
-	return ok;
-}
-
-static bool make_tls(struct tracer *t, struct settings *s, struct str *why)
-{
-	if (!s->conf.endpoint.tls)
-		return true;
-	s->tls = fetch_tls_new(&t->fetcher, &(struct fetch_tls_options){.ca = s->conf.ca}, why);
-	if (!s->tls)
-		str_char(why, '\n');
-	return s->tls != NULL;
-}
-
-static void settings_fini(struct settings *s)
-{
-	tls_client_put(s->tls);
-	arena_free(s->arena);
-	*s = (struct settings){.arena = NULL};
-}
-
-static bool settings_make(struct tracer *t, const struct conf_tracing *conf, struct settings *s,
-			  struct str *why)
-{
-	*s = (struct settings){
-	    .arena = arena_new(),
-	    .conf = *conf,
-	    .headers = VIEW("Content-Type: application/json\r\n"),
-	};
-	s->conf.endpoint.text = arena_view(s->arena, conf->endpoint.text);
-	s->conf.endpoint.host = arena_view(s->arena, conf->endpoint.host);
-	s->conf.endpoint.path = arena_view(s->arena, conf->endpoint.path);
-	s->conf.service = arena_view(s->arena, conf->service);
-	s->conf.headers_file = arena_view(s->arena, conf->headers_file);
-	s->conf.ca = arena_view(s->arena, conf->ca);
-	if (read_headers(s, why) && make_tls(t, s, why))
-		return true;
-	settings_fini(s);
-	return false;
-}
-
 static bool make_rings(struct control *control)
 {
 	for (unsigned i = 0; i < control->n_workers; i++) {
@@ -392,10 +290,10 @@ static bool make_rings(struct control *control)
 
 enum err tracer_prepare(struct tracer *t, const struct conf *conf, struct str *why)
 {
-	t->next = (struct settings){.arena = NULL};
+	t->next = (struct tracer_settings){.arena = NULL};
 	if (!conf->tracing.on)
 		return ERR_OK;
-	if (!settings_make(t, &conf->tracing, &t->next, why))
+	if (!tracer_settings_make(&t->next, &conf->tracing, &t->fetcher, why))
 		return ERR_IO;
 	if (make_rings(t->control))
 		return ERR_OK;
@@ -406,7 +304,7 @@ enum err tracer_prepare(struct tracer *t, const struct conf *conf, struct str *w
 
 void tracer_cancel(struct tracer *t)
 {
-	settings_fini(&t->next);
+	tracer_settings_fini(&t->next);
 }
 
 /* What is under way begins anew with the new settings, unless they are none. */
@@ -415,9 +313,9 @@ void tracer_commit(struct tracer *t)
 	fetch_cancel(t->fetch);
 	t->fetch = NULL;
 	fetcher_forget(&t->fetcher);
-	settings_fini(&t->now);
+	tracer_settings_fini(&t->now);
 	t->now = t->next;
-	t->next = (struct settings){.arena = NULL};
+	t->next = (struct tracer_settings){.arena = NULL};
 	if (!t->now.conf.on) {
 		t->counters.spans_lost += t->n_spans;
 		t->n_spans = 0;
@@ -454,7 +352,7 @@ void tracer_free(struct tracer *t)
 	if (!t)
 		return;
 	timer_del(&t->timer);
-	settings_fini(&t->now);
+	tracer_settings_fini(&t->now);
 	fetcher_fini(&t->fetcher);
 	str_fini(&t->batch);
 	t->magic = 0;

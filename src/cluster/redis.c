@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "reader.h"
+#include "refusals.h"
 
 #include "weir/base/addr.h"
 #include "weir/base/check.h"
@@ -25,8 +26,6 @@
 #define PAUSE_US UINT64_C(100000)
 #define PAUSE_MAX_US UINT64_C(5000000)
 #define WORDS_MAX 2048
-/* Longer than anybody waits before he asks again: after that nobody wants it any more. */
-#define REFUSED_LASTS_US UINT64_C(10000000)
 
 enum redis_state {
 	REDIS_OFF,
@@ -64,8 +63,7 @@ struct redis {
 	unsigned n_failed; /* connections in a row */
 	struct rng rng;
 	char why[200];
-	char refused[REDIS_TOPICS][200]; /* "": its last answer was no error */
-	uint64_t refused_us[REDIS_TOPICS];
+	struct refusals refused;
 	char scratch[16 * 1024];
 };
 
@@ -122,7 +120,7 @@ static void disconnect(struct redis *r)
 	r->reader = NULL;
 	str_reset(&r->out);
 	r->sent = r->n_fed = 0;
-	memset(r->refused, 0, sizeof(r->refused));
+	memset(&r->refused, 0, sizeof(r->refused));
 	/* those who are told may ask anew, and are refused: the state says so */
 	while (r->n_pending) {
 		struct pending p = pop(r);
@@ -172,31 +170,6 @@ static void greeted(void *arg, const struct redisReply *reply)
 	r->ready(r->arg);
 }
 
-static void note_refusal(struct redis *r, enum redis_topic topic, const redisReply *reply)
-{
-	static const char *const topics[REDIS_TOPICS] = {
-	    [REDIS_PRESENCE] = "presence",
-	    [REDIS_LIMITS] = "rate limits",
-	    [REDIS_PINS] = "pins",
-	    [REDIS_TURNS] = "turns",
-	};
-	char *text = r->refused[topic];
-	bool was = text[0], is = reply->type == REDIS_REPLY_ERROR;
-	if (is)
-		r->refused_us[topic] = clock_us();
-	if (is)
-		snprintf(text, sizeof(r->refused[0]), "it refuses %s: %.150s", topics[topic],
-			 reply->str);
-	else
-		text[0] = '\0';
-	if (is && !was)
-		log_warn("shared.redis " VIEW_FMT ":%u: %s", VIEW_ARG(r->server.host),
-			 r->server.port, text);
-	else if (was && !is)
-		log_info("shared.redis " VIEW_FMT ":%u takes %s again", VIEW_ARG(r->server.host),
-			 r->server.port, topics[topic]);
-}
-
 /* False: the connection is gone. */
 static bool take(struct redis *r, redisReply *reply)
 {
@@ -210,7 +183,7 @@ static bool take(struct redis *r, redisReply *reply)
 		return false;
 	}
 	struct pending p = pop(r);
-	note_refusal(r, p.topic, reply);
+	refusals_note(&r->refused, &r->server, p.topic, reply);
 	const redisReader *before = r->reader;
 	p.done(p.arg, reply);
 	return r->reader == before && before != NULL;
@@ -463,11 +436,7 @@ bool redis_local(const struct redis *r, struct addr *out)
 
 const char *redis_why(const struct redis *r)
 {
-	const char *why = r->why;
-	for (size_t i = 0; !why[0] && i < REDIS_TOPICS; i++)
-		if (clock_us() - r->refused_us[i] < REFUSED_LASTS_US)
-			why = r->refused[i];
-	return why;
+	return r->why[0] ? r->why : refusals_why(&r->refused);
 }
 
 struct redis *redis_new(struct loop *loop, redis_ready *ready, void *arg)

@@ -8,21 +8,20 @@
  *                 watch ended in order, or cut: from the last resourceVersion seen,
  *                 later each time while it says nothing before it ends
  *
- * A service has several slices; its members are those of all. An endpoint that is ready, or of
- * which nobody says (nil), takes traffic; one that still serves while it terminates drains;
- * others are none. The token is read for every request, because it is changed (KEP-1205).
+ * What slices say is in kubernetes_slices.c. The token is read for every request, because it is
+ * changed (KEP-1205).
  */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "ask.h"
+#include "kubernetes_slices.h"
 
 #include "weir/base/check.h"
 #include "weir/base/clock.h"
 #include "weir/base/parse.h"
 
 #define PAGE 500
-#define SLICES_MAX 1000
 /* How long the API server goes on with a watch; then it ends in order. */
 #define WATCH_S 300
 #define SILENCE_US ((WATCH_S + 30) * UINT64_C(1000000))
@@ -33,165 +32,17 @@
 /* So long a watch was worth having. */
 #define LASTED_US UINT64_C(1000000)
 
-struct slice {
-	char *name;
-	struct arena *arena; /* owns its rows */
-	struct found *rows;
-	size_t n;
-	bool listed; /* by the list at hand */
-};
-
 struct kubernetes {
 	struct source *source;
 	struct tls_client *tls; /* counted; NULL: plain */
 	struct fetch *fetch;
 	struct lines lines;
-	struct slice *slices; /* owns */
-	size_t n;
+	struct slices slices;
 	char version[64];     /* resourceVersion; "": list first */
 	char page[1024];      /* `continue` of a list; "": its first page */
 	uint64_t watching_us; /* since when; monotonic */
 	unsigned n_useless;   /* watches one after the other that were no good */
-	char trouble[120];
 };
-
-/* ---- slices ---- */
-
-static struct slice *slice_find(struct kubernetes *k, const char *name)
-{
-	for (size_t i = 0; i < k->n; i++)
-		if (strcmp(k->slices[i].name, name) == 0)
-			return &k->slices[i];
-	return NULL;
-}
-
-static void slice_fini(struct slice *slice)
-{
-	free(slice->name);
-	arena_free(slice->arena);
-}
-
-static void slice_del(struct kubernetes *k, struct slice *slice)
-{
-	slice_fini(slice);
-	*slice = k->slices[--k->n];
-}
-
-static struct slice *slice_get(struct kubernetes *k, const char *name)
-{
-	struct slice *slice = slice_find(k, name);
-	if (slice || k->n == SLICES_MAX)
-		return slice;
-	if (!k->slices)
-		k->slices = calloc(SLICES_MAX, sizeof(*k->slices));
-	char *copy = strdup(name);
-	check(k->slices != NULL && copy != NULL);
-	k->slices[k->n] = (struct slice){.name = copy};
-	return &k->slices[k->n++];
-}
-
-/* The port that is wanted, of the slice's; 0: it has none such. */
-static uint16_t port_of(const struct kubernetes *k, const json_t *slice)
-{
-	struct view wanted = k->source->pool->discover.kubernetes.port;
-	const json_t *ports = json_object_get(slice, "ports"), *port;
-	uint64_t number = 0;
-	size_t i;
-	bool by_number = parse_u64(wanted, &number);
-	json_array_foreach(ports, i, port)
-	{
-		uint64_t n = json_u64_of(port, "port");
-		bool same =
-		    by_number ? n == number : view_eq(view_str(json_text_of(port, "name")), wanted);
-		if (n && n <= UINT16_MAX && (wanted.len ? same : json_array_size(ports) == 1))
-			return (uint16_t)n;
-	}
-	return 0;
-}
-
-/* Absent and null mean the same: nobody says. */
-static bool condition(const json_t *endpoint, const char *name, bool unsaid)
-{
-	const json_t *value = json_object_get(json_object_get(endpoint, "conditions"), name);
-	return json_is_boolean(value) ? json_is_true(value) : unsaid;
-}
-
-static bool state_of(const json_t *endpoint, uint8_t *state)
-{
-	bool ready = condition(endpoint, "ready", true);
-	bool serving = condition(endpoint, "serving", ready);
-	bool terminating = condition(endpoint, "terminating", false);
-	*state = terminating ? CONF_MEMBER_DRAINING : CONF_MEMBER_HERE;
-	return terminating ? serving : ready;
-}
-
-static void take_endpoint(struct slice *slice, const json_t *endpoint, uint16_t port)
-{
-	const json_t *ip = json_array_get(json_object_get(endpoint, "addresses"), 0);
-	const char *pod = json_text_of(json_object_get(endpoint, "targetRef"), "name");
-	struct found *row = &slice->rows[slice->n];
-	struct addr addr;
-	uint8_t state;
-	if (!json_is_string(ip) || !addr_parse_ip(view_str(json_string_value(ip)), &addr) ||
-	    !state_of(endpoint, &state))
-		return;
-	if (addr.sa.sa_family == AF_INET6)
-		addr.in6.sin6_port = htons(port);
-	else
-		addr.in4.sin_port = htons(port);
-	if (addr_unreachable(&addr))
-		return;
-	*row = (struct found){.backend = {.weight = 1, .member = state}};
-	row->cause =
-	    view_str(arena_printf(slice->arena, "%s%s%s", slice->name, *pod ? " " : "", pod));
-	found_set_address(row, &addr, slice->arena);
-	slice->n++;
-}
-
-static void take_slice(struct kubernetes *k, const json_t *object)
-{
-	const json_t *endpoints = json_object_get(object, "endpoints"), *endpoint;
-	const char *name = json_text_of(json_object_get(object, "metadata"), "name");
-	struct slice *slice = *name ? slice_get(k, name) : NULL;
-	uint16_t port = port_of(k, object);
-	size_t i;
-	if (!slice)
-		return;
-	arena_free(slice->arena);
-	slice->arena = arena_new();
-	slice->rows = arena_array(slice->arena, json_array_size(endpoints), sizeof(*slice->rows));
-	slice->n = 0;
-	slice->listed = true;
-	if (!port && json_array_size(endpoints))
-		snprintf(k->trouble, sizeof(k->trouble), "slice %.60s has no such port, or several",
-			 name);
-	json_array_foreach(endpoints, i, endpoint) if (port) take_endpoint(slice, endpoint, port);
-}
-
-/* One that is in two slices for a moment takes traffic if either says so. */
-static int by_state(const void *a, const void *b)
-{
-	const struct found *x = a, *y = b;
-	return (int)x->backend.member - (int)y->backend.member;
-}
-
-static void answer(struct kubernetes *k)
-{
-	struct arena *arena = arena_new();
-	size_t n = 0;
-	for (size_t i = 0; i < k->n; i++)
-		n += k->slices[i].n;
-	struct found *rows = arena_array(arena, n, sizeof(*rows));
-	n = 0;
-	for (size_t i = 0; i < k->n; i++)
-		for (size_t j = 0; j < k->slices[i].n; j++)
-			rows[n++] = k->slices[i].rows[j];
-	if (n)
-		qsort(rows, n, sizeof(*rows), by_state);
-	source_answer(k->source, rows, n, k->trouble[0] ? k->trouble : NULL);
-	k->trouble[0] = '\0';
-	arena_free(arena);
-}
 
 /* ---- asking ---- */
 
@@ -297,7 +148,6 @@ static bool take_event(struct kubernetes *k, const json_t *event)
 	const char *type = json_text_of(event, "type");
 	const json_t *object = json_object_get(event, "object");
 	const char *name = json_text_of(json_object_get(object, "metadata"), "name");
-	struct slice *slice;
 	if (strcmp(type, "ERROR") == 0) {
 		list_again(k);
 		if (json_u64_of(object, "code") != 410)
@@ -307,12 +157,10 @@ static bool take_event(struct kubernetes *k, const json_t *event)
 	k->n_useless = 0;
 	note_version(k, object);
 	if (strcmp(type, "ADDED") == 0 || strcmp(type, "MODIFIED") == 0)
-		take_slice(k, object);
-	else if (strcmp(type, "DELETED") == 0 && (slice = slice_find(k, name)))
-		slice_del(k, slice);
-	else
+		slices_take(&k->slices, object);
+	else if (strcmp(type, "DELETED") != 0 || !slices_drop(&k->slices, name))
 		return true; /* a bookmark */
-	answer(k);
+	slices_answer(&k->slices);
 	return true;
 }
 
@@ -393,18 +241,11 @@ static void list(struct kubernetes *k, void (*done)(void *arg, const struct fetc
 	str_printf(&query, "&limit=%d", PAGE);
 	if (k->page[0])
 		str_printf(&query, "&continue=%s", k->page);
-	for (size_t i = 0; !k->page[0] && i < k->n; i++)
-		k->slices[i].listed = false;
+	else
+		slices_unlist(&k->slices);
 	get(k, query.ptr,
 	    &(struct fetch_request){.body_max = ASK_ANSWER_MAX, .keep = true, .done = done});
 	str_fini(&query);
-}
-
-static void drop_unlisted(struct kubernetes *k)
-{
-	for (size_t i = k->n; i-- > 0;)
-		if (!k->slices[i].listed)
-			slice_del(k, &k->slices[i]);
 }
 
 static void on_list(void *arg, const struct fetch_answer *a)
@@ -426,7 +267,7 @@ static void on_list(void *arg, const struct fetch_answer *a)
 			ask_fail(k->source, "list", a);
 		return;
 	}
-	json_array_foreach(items, i, item) take_slice(k, item);
+	json_array_foreach(items, i, item) slices_take(&k->slices, item);
 	if (!k->page[0])
 		note_version(k, root);
 	json_decref(root);
@@ -434,8 +275,8 @@ static void on_list(void *arg, const struct fetch_answer *a)
 		list(k, on_list);
 		return;
 	}
-	drop_unlisted(k);
-	answer(k);
+	slices_drop_unlisted(&k->slices);
+	slices_answer(&k->slices);
 	watch(k);
 }
 
@@ -477,7 +318,7 @@ static void kubernetes_start(struct source *s)
 {
 	struct kubernetes *k = calloc(1, sizeof(*k));
 	check(k != NULL);
-	k->source = s;
+	k->source = k->slices.source = s;
 	k->lines.text = STR_INIT;
 	s->state = k;
 	kubernetes_ask(s);
@@ -488,9 +329,7 @@ static void kubernetes_stop(struct source *s)
 	struct kubernetes *k = s->state;
 	fetch_cancel(k->fetch);
 	tls_client_put(k->tls);
-	for (size_t i = 0; i < k->n; i++)
-		slice_fini(&k->slices[i]);
-	free(k->slices);
+	slices_fini(&k->slices);
 	str_fini(&k->lines.text);
 	free(k);
 	s->state = NULL;
