@@ -22,6 +22,7 @@
 #include <stdlib.h>
 
 #include "weir/base/clock.h"
+#include "weir/base/hex.h"
 #include "weir/base/parse.h"
 #include "weir/http/trace_context.h"
 

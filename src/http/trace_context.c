@@ -56,15 +56,6 @@ bool traceparent_parse(struct view text, struct trace_context *out)
 	return !is_zero(out->trace_id, 16) && !is_zero(out->span_id, 8);
 }
 
-void hex_write(const uint8_t *bytes, unsigned n, char *out)
-{
-	static const char digits[] = "0123456789abcdef";
-	for (unsigned i = 0; i < n; i++) {
-		out[2 * i] = digits[bytes[i] >> 4];
-		out[2 * i + 1] = digits[bytes[i] & 15];
-	}
-}
-
 void traceparent_write(const struct trace_context *context, char *out)
 {
 	memcpy(out, "00-", 3);

@@ -10,6 +10,7 @@
 #include "tls.h"
 
 #include "weir/base/check.h"
+#include "weir/base/hex.h"
 
 static struct view name_text(struct arena *arena, const X509_NAME *name)
 {
@@ -57,10 +58,7 @@ static struct view fingerprint(struct arena *arena, const X509 *cert)
 	unsigned len = 0;
 	X509_digest(cert, EVP_sha256(), md, &len);
 	char *text = arena_printf(arena, "%64s", "");
-	for (unsigned i = 0; i < len && i < 32; i++) {
-		text[2 * i] = "0123456789abcdef"[md[i] >> 4];
-		text[2 * i + 1] = "0123456789abcdef"[md[i] & 15];
-	}
+	hex_write(md, len < 32 ? len : 32, text);
 	return view_str(text);
 }
 

@@ -8,6 +8,7 @@
 
 #include "weir/base/base64.h"
 #include "weir/base/check.h"
+#include "weir/base/hex.h"
 #include "weir/base/siphash.h"
 
 #define ID_LEN 8
@@ -117,13 +118,6 @@ static void encode(const uint8_t *raw, size_t len, char *out)
 		*out = alphabet[bits << (6 - n) & 63];
 }
 
-static void put_hex(char *out, uint8_t byte)
-{
-	static const char hex[] = "0123456789abcdef";
-	out[0] = hex[byte >> 4];
-	out[1] = hex[byte & 15];
-}
-
 void pins_write(const struct pins *pins, uint32_t index, uint64_t now_s, char out[PIN_TEXT_LEN])
 {
 	const struct pin_key *key = &pins->keys[0];
@@ -134,7 +128,7 @@ void pins_write(const struct pins *pins, uint32_t index, uint64_t now_s, char ou
 		raw[ID_LEN + i] = (uint8_t)(now_s >> (24 - 8 * i));
 	siphash(key->mac, raw, SIGNED_LEN, raw + SIGNED_LEN);
 	memcpy(out, "v1.", 3);
-	put_hex(out + 3, key->kid);
+	hex_write(&key->kid, 1, out + 3);
 	out[5] = '.';
 	encode(raw, sizeof(raw), out + HEAD_LEN);
 }
@@ -187,7 +181,7 @@ bool pins_read(const struct pins *pins, struct view text, uint64_t now_s, struct
 		return false;
 	for (uint32_t k = 0; k < pins->n_keys; k++) {
 		const struct pin_key *key = &pins->keys[k];
-		put_hex(kid, key->kid);
+		hex_write(&key->kid, 1, kid);
 		if (memcmp(kid, text.ptr + 3, sizeof(kid)) == 0 && is_genuine(key, raw))
 			return understand(pins, key, raw, now_s, out);
 	}

@@ -20,6 +20,7 @@
 #include "values.h"
 
 #include "weir/base/clock.h"
+#include "weir/base/hex.h"
 #include "weir/base/json.h"
 
 /* ---- lines ---- */

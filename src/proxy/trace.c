@@ -6,6 +6,7 @@
 
 #include "weir/base/check.h"
 #include "weir/base/clock.h"
+#include "weir/base/hex.h"
 
 /* Texts are cut here: clients choose some of them. */
 static const uint16_t text_max[N_TRACE_NOTED] = {

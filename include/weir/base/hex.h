@@ -42,6 +42,16 @@ static inline void hex_u64(uint64_t v, char out[16])
 #endif
 }
 
+/* 2 n lower-case digits; no NUL. */
+static inline void hex_write(const uint8_t *bytes, size_t n, char *out)
+{
+	static const char digits[] = "0123456789abcdef";
+	for (size_t i = 0; i < n; i++) {
+		out[2 * i] = digits[bytes[i] >> 4];
+		out[2 * i + 1] = digits[bytes[i] & 15];
+	}
+}
+
 /* What a digit of either case stands for, or -1. */
 static inline int hex_value(char c)
 {

@@ -35,7 +35,4 @@ bool traceparent_parse(struct view text, struct trace_context *out);
 /* Exactly TRACEPARENT_LEN bytes, not terminated. */
 void traceparent_write(const struct trace_context *context, char *out);
 
-/* 2 * n lower-case digits, not terminated. */
-void hex_write(const uint8_t *bytes, unsigned n, char *out);
-
 #endif
