@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* When to renew: the window that an authority names, kept within bounds of our own. */
 #include "ari.h"
 
 #include <stdio.h>

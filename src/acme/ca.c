@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Requests to an authority: signed, with a nonce, once more where that was refused. */
 #include "ca.h"
 
 #include <time.h>

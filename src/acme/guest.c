@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Proofs of other nodes: who is believed, and for how long. */
 #include "guest.h"
 
 #include "x509.h"

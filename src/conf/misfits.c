@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Warnings about what is right by itself: each function is one such meeting of two keys. */
 #include "misfits.h"
 
 /* Clients never see its answers, so they never get the cookie that names a backend. */

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Secrets out of what is shown: each value that holds one becomes ***. */
 #include "secrets.h"
 
 #include "weir/base/str.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The question of an authority told from other requests, and its answer. */
 #include "challenge.h"
 
 /* Tokens have 128 bits at least, in base64; what is much longer is none. */
