@@ -95,6 +95,29 @@ static bool parse_chunk_size(const char *line, uint64_t *size)
 	return errno == 0 && (*end == '\0' || *end == ';' || *end == ' ');
 }
 
+/* Lines up to an empty one; `take` sees each, and may refuse it. */
+static bool read_fields(struct answer_reader *r, bool (*take)(void *arg, const char *line),
+			void *arg)
+{
+	char line[LINE_BYTES];
+	for (int i = 0; i < HEAD_LINES; i++) {
+		if (!read_line(r, line))
+			return false;
+		if (!line[0])
+			return true;
+		if (!take(arg, line))
+			return false;
+	}
+	return false;
+}
+
+static bool pass_over(void *arg, const char *line)
+{
+	(void)arg;
+	(void)line;
+	return true;
+}
+
 static bool read_chunks(struct answer_reader *r, struct str *out)
 {
 	char line[LINE_BYTES];
@@ -107,13 +130,7 @@ static bool read_chunks(struct answer_reader *r, struct str *out)
 		if (!read_bytes(r, size, out) || !read_line(r, line) || line[0])
 			return false;
 	}
-	for (int i = 0; i < HEAD_LINES; i++) {
-		if (!read_line(r, line))
-			return false;
-		if (!line[0])
-			return true;
-	}
-	return false;
+	return read_fields(r, pass_over, NULL);
 }
 
 static bool parse_status_line(const char *line, int *status)
@@ -128,46 +145,54 @@ static bool parse_status_line(const char *line, int *status)
 	return true;
 }
 
-static bool read_head(struct answer_reader *r, int *status, struct framing *framing)
+struct head {
+	int status;
+	struct framing framing;
+	bool again;
+};
+
+static bool take_field(void *arg, const char *line)
+{
+	struct head *head = arg;
+	struct framing *framing = &head->framing;
+	ptrdiff_t colon = view_chr(view_str(line), ':');
+	if (colon < 0)
+		return false;
+	struct view name = view_of(line, (size_t)colon);
+	struct view value = view_trim(view_str(line + colon + 1));
+	head->again |= head->status == 503 && view_ieq(name, VIEW("retry-after"));
+	if (view_ieq(name, VIEW("transfer-encoding")))
+		framing->chunked = view_ieq(value, VIEW("chunked"));
+	if (!view_ieq(name, VIEW("content-length")))
+		return true;
+	framing->sized = parse_u64(value, &framing->length);
+	return framing->sized;
+}
+
+static bool read_head(struct answer_reader *r, struct head *head)
 {
 	char line[LINE_BYTES];
-	*framing = (struct framing){0};
-	if (!read_line(r, line) || !parse_status_line(line, status))
-		return false;
-	for (int i = 0; i < HEAD_LINES; i++) {
-		if (!read_line(r, line))
-			return false;
-		if (!line[0])
-			return true;
-		ptrdiff_t colon = view_chr(view_str(line), ':');
-		if (colon < 0)
-			return false;
-		struct view name = view_of(line, (size_t)colon);
-		struct view value = view_trim(view_str(line + colon + 1));
-		r->again |= *status == 503 && view_ieq(name, VIEW("retry-after"));
-		if (view_ieq(name, VIEW("transfer-encoding")))
-			framing->chunked = view_ieq(value, VIEW("chunked"));
-		if (view_ieq(name, VIEW("content-length"))) {
-			framing->sized = parse_u64(value, &framing->length);
-			if (!framing->sized)
-				return false;
-		}
-	}
-	return false;
+	head->framing = (struct framing){0};
+	return read_line(r, line) && parse_status_line(line, &head->status) &&
+	       read_fields(r, take_field, head);
 }
 
 bool answer_read(struct answer_reader *r, int *status, struct str *body)
 {
-	struct framing framing;
+	struct head head = {0};
+	bool whole;
 	do
-		if (!read_head(r, status, &framing))
-			return false;
-	while (*status < 200);
+		whole = read_head(r, &head);
+	while (whole && head.status < 200);
+	*status = head.status;
+	r->again |= head.again;
+	if (!whole)
+		return false;
 	if (*status == 204 || *status == 304)
 		return true;
-	if (framing.chunked)
+	if (head.framing.chunked)
 		return read_chunks(r, body);
-	if (framing.sized)
-		return read_bytes(r, framing.length, body);
+	if (head.framing.sized)
+		return read_bytes(r, head.framing.length, body);
 	return read_to_end(r, body);
 }

@@ -259,13 +259,19 @@ static enum io reply_outcome(struct exchange *ex, enum outcome outcome,
 	return send_page(ex, body);
 }
 
+/* What was to be said did not get there, and not because the client is gone. */
+static bool is_untold(const struct exchange *ex, enum io io)
+{
+	return io == IO_ERR && ex->not_given;
+}
+
 /* With what the route adds it was too large: once more without. */
 static enum io reply_bare(struct exchange *ex, enum outcome outcome,
 			  const struct reply_extra *extra)
 {
 	bool before = ex->not_given;
 	enum io io = reply_outcome(ex, outcome, extra);
-	bool again = io == IO_ERR && ex->not_given && !before && !ex->head_relayed;
+	bool again = is_untold(ex, io) && !before && !ex->head_relayed;
 	return again ? reply_outcome(ex, outcome, extra) : io;
 }
 
@@ -300,7 +306,7 @@ enum io reply_filter(struct exchange *ex, enum outcome outcome, const struct fil
 /* The head of an answer was too large for the client, who is told so. */
 static enum io or_told(struct exchange *ex, enum io io, enum outcome *outcome, enum outcome why)
 {
-	if (likely(io != IO_ERR || !ex->not_given))
+	if (likely(!is_untold(ex, io)))
 		return io;
 	*outcome = ex->not_given == OUTCOME_no_memory ? OUTCOME_no_memory : why;
 	return ex->head_relayed ? io : reply_error(ex, *outcome, NULL);
