@@ -250,35 +250,65 @@ static void describe(struct filter_call *call, const struct conf_key_source *sou
 
 typedef uint64_t hash_fn(const void *data, size_t len);
 
-/* What it is to this limit, in whatever way it is written. */
-static struct view text_of(struct filter_call *call, const struct conf_key_source *source,
+/* A request at all limits of its route: what has to be decoded is decoded once. */
+struct asked {
+	struct filter_call *call;
+	bool has_path, has_uri;
+	struct view path, uri;
+	char path_room[SOURCE_ROOM], uri_room[SOURCE_ROOM];
+};
+
+static struct view path_of(struct asked *a, const struct conf_key_source *source)
+{
+	if (!a->has_path)
+		a->path = source_text(source->on, source->name, a->call->client, a->call->msg,
+				      a->path_room);
+	a->has_path = true;
+	return a->path;
+}
+
+static struct view uri_of(struct asked *a)
+{
+	if (!a->has_uri)
+		a->uri = source_uri(a->call->msg, a->uri_room);
+	a->has_uri = true;
+	return a->uri;
+}
+
+/* What it is to a limit, in whatever way it is written. */
+static struct view text_of(struct asked *a, const struct conf_key_source *source,
 			   char room[SOURCE_ROOM])
 {
-	return source->on == CONF_HASH_URI
-		   ? source_uri(call->msg, room)
-		   : source_text(source->on, source->name, call->client, call->msg, room);
+	switch (source->on) {
+	case CONF_HASH_URI:
+		return uri_of(a);
+	case CONF_HASH_PATH:
+		return path_of(a, source);
+	default:
+		return source_text(source->on, source->name, a->call->client, a->call->msg, room);
+	}
 }
 
 /* `out` NULL: nobody will read who it is. */
-static inline uint64_t hash_key(struct filter_call *call, const struct conf_limit_key *key,
-				uint64_t salt, hash_fn *hash, struct str *out)
+static inline uint64_t hash_key(struct asked *a, const struct conf_limit_key *key, uint64_t salt,
+				hash_fn *hash, struct str *out)
 {
 	uint64_t parts[1 + CONF_LIMIT_KEY_MAX];
 	char room[SOURCE_ROOM];
 	parts[0] = salt;
 	for (size_t i = 0; i < key->n; i++) {
 		const struct conf_key_source *source = &key->rows[i];
-		struct view value = text_of(call, source, room);
+		struct view value = text_of(a, source, room);
 		parts[1 + i] = value.len ? hash(value.ptr, value.len) : 0;
 		if (out)
-			describe(call, source, value, parts[1 + i], out);
+			describe(a->call, source, value, parts[1 + i], out);
 	}
 	return hash(parts, (1 + key->n) * sizeof(parts[0]));
 }
 
-static uint64_t key_of(struct filter_call *call, const struct limit *limit, struct str *out)
+static uint64_t key_of(struct asked *a, const struct limit *limit, struct str *out)
 {
-	return hash_key(call, &limit->conf->key, limit->salt, gcra_hash, out);
+	return hash_key(a, &limit->conf->key, limit->salt, gcra_hash, out);
 }
 
 static uint64_t known_hash(const void *data, size_t len)
@@ -291,39 +321,40 @@ static uint64_t known_hash(const void *data, size_t len)
  * What the key is called among nodes.  The hash is no secret: who finds two values that
  * meet has spent 2^32 tries to share one count between them.
  */
-static uint64_t name_of(struct filter_call *call, const struct limit *limit)
+static uint64_t name_of(struct asked *a, const struct limit *limit)
 {
-	return hash_key(call, &limit->conf->key, limit->shared_id, known_hash, NULL);
+	return hash_key(a, &limit->conf->key, limit->shared_id, known_hash, NULL);
 }
 
 /* A part of the limit, which others have as well (weir/filter/quota.h). */
-static bool take_shared(struct filter_call *call, const struct limit *limit, uint64_t key,
+static bool take_shared(struct asked *a, const struct limit *limit, uint64_t key,
 			struct gcra_result *result)
 {
 	struct quota *quota = quota_find(key);
 	if (!quota)
-		quota = quota_claim(key, name_of(call, limit), &limit->gcra);
+		quota = quota_claim(key, name_of(a, limit), &limit->gcra);
 	struct gcra_limit mine = quota_limit(&limit->gcra, quota_part(quota));
-	bool taken = gcra_take(key, &mine, call->now_us, result);
+	bool taken = gcra_take(key, &mine, a->call->now_us, result);
 	if (quota)
-		quota_note(quota, taken, call->now_us);
+		quota_note(quota, taken, a->call->now_us);
 	return taken;
 }
 
-static bool take(struct filter_call *call, const struct limit *limit, struct gcra_result *result)
+static bool take(struct asked *a, const struct limit *limit, struct gcra_result *result)
 {
-	uint64_t key = key_of(call, limit, NULL);
+	uint64_t key = key_of(a, limit, NULL);
 	if (unlikely(limit->conf->shared))
-		return take_shared(call, limit, key, result);
-	return gcra_take(key, &limit->gcra, call->now_us, result);
+		return take_shared(a, limit, key, result);
+	return gcra_take(key, &limit->gcra, a->call->now_us, result);
 }
 
-static void note(struct filter_call *call, const struct limit *limit)
+static void note(struct asked *a, const struct limit *limit)
 {
+	struct filter_call *call = a->call;
 	struct rule *rule = limit->rule;
 	char room[2 * OFFENDER_TEXT_MAX];
 	struct str who = str_fixed(room, sizeof(room));
-	uint64_t key = key_of(call, limit, &who);
+	uint64_t key = key_of(a, limit, &who);
 	counter_add(&rule->local[call->worker].refused, 1);
 	offenders_note(&rule->offenders, key, str_as_view(&who), call->now_us);
 	if (!limit->conf->dry_run)
@@ -364,14 +395,17 @@ static void refuse(struct filter_call *call, const struct limit *limit,
 static enum filter_verdict request(struct filter_call *call)
 {
 	const struct limits *limits = call->state;
+	struct asked asked;
+	asked.call = call;
+	asked.has_path = asked.has_uri = false;
 	for (size_t i = 0; i < limits->n; i++) {
 		const struct limit *limit = &limits->rows[i];
 		struct gcra_result result;
-		if (take(call, limit, &result)) {
+		if (take(&asked, limit, &result)) {
 			counter_add(&limit->rule->local[call->worker].passed, 1);
 			continue;
 		}
-		note(call, limit);
+		note(&asked, limit);
 		if (limit->conf->dry_run)
 			continue;
 		refuse(call, limit, &result);
