@@ -284,6 +284,18 @@ static bool introduce(struct upconn *up, const struct upconn_intro *intro)
 	return stream_write(&up->stream, intro->bytes, intro->len) != IO_ERR;
 }
 
+/*
+ * Kept ones that began with the PROXY header of others, or speak another version, are of no
+ * use now: those that lay idle longest make room.
+ */
+static bool make_room(struct backend *b, struct backend_local *local, uint32_t most)
+{
+	while (atomic_load_explicit(&b->n_upconns, memory_order_relaxed) > most &&
+	       !list_is_empty(&local->idle))
+		upconn_close(list_last(&local->idle, struct upconn, idle_link));
+	return atomic_load_explicit(&b->n_upconns, memory_order_relaxed) <= most;
+}
+
 enum err upconn_connect(struct pool_worker *pw, struct backend *backend,
 			const struct pool_view *view, const struct upconn_intro *intro,
 			const struct stream_events *on, void *owner, struct upconn **out,
@@ -294,7 +306,8 @@ enum err upconn_connect(struct pool_worker *pw, struct backend *backend,
 	enum err err = ERR_FULL;
 	int fd = -1;
 	*out = NULL;
-	if (conf->limits.connections && open >= conf->limits.connections)
+	if (conf->limits.connections && open >= conf->limits.connections &&
+	    !make_room(backend, backend->local[pw->id], conf->limits.connections))
 		goto out;
 	err = ERR_BUSY;
 	if (!begin_opening(view->pool, backend))

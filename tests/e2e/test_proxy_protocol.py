@@ -250,6 +250,14 @@ def test_a_connection_serves_one_client(weir, headed):
     assert len(headed.heads) == len(set(headed.heads)) == 2
 
 
+def test_kept_connections_of_others_are_in_nobodys_way(weir, headed):
+    """They count against limits.connections, and only whose they are can use them."""
+    daemon = weir([headed.address], workers=1, pool={
+        "send_proxy": "v1", "limits": {"connections": 2}, "queue": "off", "retry": "off"})
+    clients = [daemon.connect() for _ in range(8)]
+    assert [client.ask().status for client in clients] == [200] * 8
+
+
 def test_what_came_in_goes_on(weir, headed):
     daemon = weir([headed.address], pool={"send_proxy": "v2"}, listener=FROM_HERE)
     tlvs = tlv(1, b"h2") + tlv(2, b"a.example") + tlv(5, b"unique") + tlv(0x20, b"\x01\0\0\0\0")
