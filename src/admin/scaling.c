@@ -39,8 +39,8 @@
  *      "now": {..}, "rate": 203,
  *      "littles_law": {"in_flight": 2.1, "rate_times_time": 2.08}}]}   of the last 10 s
  *
- * forecast has n-1 (one lost), n+1 and 2n backends, then n with 1.5 and 2 times the load, in this
- * order.  Intervals are meant to hold in eight of ten cases.
+ * forecast has n-1 (one lost), n+1 and, unless that is the same, 2n backends, then n with 1.5 and 2
+ * times the load, in this order.  Intervals are meant to hold in eight of ten cases.
  */
 #include <math.h>
 #include <stdio.h>
@@ -377,6 +377,22 @@ static void put_forecast(struct json *j, const struct scaling *s, const struct s
 	json_object_end(j);
 }
 
+/* In this order; twice as many as one are one more, and said once. */
+static void put_forecasts(struct json *j, const struct scaling *s)
+{
+	static const double loads[N_FORECASTS] = {
+	    [FORECAST_LESS] = 1,           [FORECAST_MORE] = 1,
+	    [FORECAST_DOUBLE] = 1,         [FORECAST_HALF_MORE_LOAD] = 1.5,
+	    [FORECAST_TWICE_THE_LOAD] = 2,
+	};
+	json_key(j, "forecast");
+	json_array_begin(j);
+	for (int i = 0; s->looked_us && i < N_FORECASTS; i++)
+		if (i != FORECAST_DOUBLE || s->n_backends != 1)
+			put_forecast(j, s, &s->forecasts[i], loads[i]);
+	json_array_end(j);
+}
+
 static void put_scores(struct json *j, const struct scaling *s)
 {
 	double error = scaling_median_error(s);
@@ -455,13 +471,6 @@ static void put_members(struct json *j, const struct pool *pool)
 	json_array_end(j);
 }
 
-/* Twice as many as one are one more. */
-static bool is_said(const struct scaling *s, int i)
-{
-	return i == FORECAST_DOUBLE &&
-	       s->forecasts[i].backends == s->forecasts[FORECAST_MORE].backends;
-}
-
 void api_scaling(struct call *call)
 {
 	const struct admin_host *host = &call->api->host;
@@ -481,15 +490,7 @@ void api_scaling(struct call *call)
 	put_others(&j, pool, s);
 	put_curve(&j, s);
 	put_model(&j, s);
-	json_key(&j, "forecast");
-	json_array_begin(&j);
-	for (int i = 0; s->looked_us && i < N_FORECASTS; i++)
-		if (!is_said(s, i))
-			put_forecast(&j, s, &s->forecasts[i],
-				     i == FORECAST_HALF_MORE_LOAD   ? 1.5
-				     : i == FORECAST_TWICE_THE_LOAD ? 2
-								    : 1);
-	json_array_end(&j);
+	put_forecasts(&j, s);
 	put_scores(&j, s);
 	put_members(&j, pool);
 	json_object_end(&j);

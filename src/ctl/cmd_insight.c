@@ -76,22 +76,6 @@ static bool same_refusal(const json_t *forecasts)
 	return json_array_size(forecasts) > 0;
 }
 
-/* Twice as many as one are one more: said once. */
-static bool is_said(const json_t *forecasts, const json_t *f)
-{
-	size_t i;
-	json_t *other;
-	json_array_foreach(forecasts, i, other)
-	{
-		if (other == f)
-			break;
-		if (get_real(other, "backends") == get_real(f, "backends") &&
-		    get_real(other, "load") == get_real(f, "load"))
-			return true;
-	}
-	return false;
-}
-
 static void put_refusal(struct str *out, const json_t *f)
 {
 	double load = get_real(f, "load");
@@ -114,8 +98,6 @@ static void put_forecasts(struct str *out, const json_t *forecasts)
 	}
 	json_array_foreach(forecasts, i, f)
 	{
-		if (is_said(forecasts, f))
-			continue;
 		str_printf(out, "  %-9s", i ? "" : "forecast");
 		if (has_member(f, "refusal"))
 			put_refusal(out, f);

@@ -255,6 +255,7 @@ def test_what_the_model_knows_survives_a_reload(weir, app):
     load(daemon, 1, 0.5)
     before = wait_for(lambda: (s := daemon.admin.get("/v1/pools/app/scaling"))["curve"] and s, 5,
                       "a curve")
+    assert [(f["backends"], f["load"]) for f in before["forecast"]] == [(0, 1), (2, 1), (1, 1.5), (1, 2)]
     conf = dict(daemon.conf)
     conf["pools"] = {"app": {**conf["pools"]["app"], "slo": {"p95": "1s"}}}
     daemon.reload(conf)

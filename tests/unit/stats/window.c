@@ -108,7 +108,7 @@ Test(window, a_busy_backend_takes_as_much_as_the_header_says)
 			phases[PHASE_transfer] = 10 + rng_below(&rng, 30);
 			phases[PHASE_self] = 15 + rng_below(&rng, 60);
 			phases[PHASE_total] = us + phases[PHASE_transfer] + phases[PHASE_self];
-			hist_set_record_all(&set, phases);
+			hist_sets_record_all((struct hist_set *[]){&set}, 1, phases);
 		}
 		windows_fold(w, sets, 1, s * SECOND);
 	}
