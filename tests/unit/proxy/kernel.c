@@ -56,6 +56,17 @@ const struct kernel_fault kernel_faults[] = {
 };
 const size_t n_kernel_faults = ARRAY_LEN(kernel_faults);
 
+const struct kernel_fault *kernel_fault_named(struct view call, struct view error)
+{
+	for (size_t i = 0; i < n_kernel_faults; i++) {
+		const struct kernel_fault *f = &kernel_faults[i];
+		if (f->error && view_eq(call, view_str(f->call)) &&
+		    view_eq(error, view_str(strerrorname_np(f->error))))
+			return f;
+	}
+	return NULL;
+}
+
 static const struct kernel_fault *fault;
 static size_t left;
 static bool refused;

@@ -9,6 +9,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "weir/base/view.h"
+
 struct kernel_fault {
 	const char *call;
 	int error;     /* 0: it moves one byte */
@@ -18,6 +20,8 @@ struct kernel_fault {
 extern const struct kernel_fault kernel_faults[];
 extern const size_t n_kernel_faults;
 
+/* By its call and its error; NULL: there is none. */
+const struct kernel_fault *kernel_fault_named(struct view call, struct view error);
 /* NULL: never. */
 void kernel_refuse(const struct kernel_fault *fault, size_t n);
 /* Whether that has happened. */

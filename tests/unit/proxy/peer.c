@@ -150,6 +150,13 @@ void peer_deafen(struct peer *peer)
 			shutdown(fd, SHUT_WR);
 }
 
+void peer_stall(struct peer *peer)
+{
+	if (peer->version == PEER_HTTP2)
+		peer_h2_widen(peer);
+	peer->stalls = true;
+}
+
 void peer_close(struct peer *peer)
 {
 	if (peer->fd >= 0)

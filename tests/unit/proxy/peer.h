@@ -41,7 +41,7 @@ struct peer {
 	int fd;            /* -1: closed by us */
 	bool at_end;       /* weir ended its direction, or reset it */
 	bool gone_told;    /* the script has asked for that */
-	bool stalls;       /* HTTP/2: it reads no more */
+	bool stalls;       /* it reads no more */
 	struct str in;     /* received, not understood yet; of HTTP/1 */
 	struct str unsent; /* said, but the socket is full */
 	struct peer_message heard;
@@ -84,8 +84,10 @@ void peer_shut(struct peer *peer);
 void peer_close(struct peer *peer);
 /* What weir sends next fails, and nothing is there to be read: as where a reset came just now. */
 void peer_deafen(struct peer *peer);
-/* HTTP/2: reads no more, but its windows are so wide that weir writes on. */
+/* Reads no more; over HTTP/2 its windows are so wide that weir writes on. */
 void peer_stall(struct peer *peer);
+/* HTTP/2: ends the stream by a code as nghttp2 calls it; false: it has none of that name. */
+bool peer_reset(struct peer *peer, struct view code);
 
 /* Value of a field of the message that was heard; ptr NULL: it has none. */
 struct view peer_field(const struct peer *peer, struct view name);
@@ -98,6 +100,7 @@ void peer_h1_say(struct peer *peer, const struct peer_words *words);
 void peer_h1_say_body(struct peer *peer, struct view body, bool end);
 void peer_h2_open(struct peer *peer);
 void peer_h2_close(struct peer *peer);
+void peer_h2_widen(struct peer *peer);
 void peer_h2_understand(struct peer *peer, struct view bytes);
 void peer_h2_say(struct peer *peer, const struct peer_words *words);
 void peer_h2_say_body(struct peer *peer, struct view body, bool end);

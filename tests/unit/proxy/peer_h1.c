@@ -27,9 +27,9 @@ static void hear_start(struct peer *peer, struct view line)
 		str_view(&peer->heard.start, view_of(line.ptr + 9, 3));
 		return;
 	}
+	/* without one it is no HTTP/1: the preface of HTTP/2 goes on with such a line */
 	const char *last = memrchr(line.ptr, ' ', line.len);
-	check(last != NULL);
-	str_view(&peer->heard.start, view_of(line.ptr, (size_t)(last - line.ptr)));
+	str_view(&peer->heard.start, last ? view_of(line.ptr, (size_t)(last - line.ptr)) : line);
 }
 
 static void frame(struct peer *peer)

@@ -203,15 +203,25 @@ void peer_h2_say_body(struct peer *peer, struct view body, bool end)
 
 #define WIDE (16 * 1024 * 1024)
 
-void peer_stall(struct peer *peer)
+void peer_h2_widen(struct peer *peer)
 {
 	const int32_t streams[] = {0, peer->stream};
-	check(peer->session != NULL);
 	for (size_t i = 0; i < ARRAY_LEN(streams); i++)
 		nghttp2_session_set_local_window_size(peer->session, NGHTTP2_FLAG_NONE, streams[i],
 						      WIDE);
 	flush(peer);
-	peer->stalls = true;
+}
+
+bool peer_reset(struct peer *peer, struct view code)
+{
+	for (uint32_t c = NGHTTP2_NO_ERROR; c <= NGHTTP2_HTTP_1_1_REQUIRED; c++) {
+		if (!view_eq(code, view_str(nghttp2_http2_strerror(c))))
+			continue;
+		nghttp2_submit_rst_stream(peer->session, NGHTTP2_FLAG_NONE, peer->stream, c);
+		flush(peer);
+		return true;
+	}
+	return false;
 }
 
 void peer_h2_open(struct peer *peer)

@@ -73,8 +73,11 @@ static void act(struct script *s, struct view name, struct words *w)
 		peer_say_body(peer, VIEW_NONE, true);
 	} else if (view_eq(verb, VIEW("shuts"))) {
 		peer_shut(peer);
-	} else if (place && view_eq(verb, VIEW("stalls"))) {
+	} else if (view_eq(verb, VIEW("stalls"))) {
 		peer_stall(peer);
+	} else if (view_eq(verb, VIEW("resets"))) {
+		if (!peer->session || !peer_reset(peer, script_trim(w->rest)))
+			script_fail(s, "resets with what?");
 	} else if (place && view_eq(verb, VIEW("deafens"))) {
 		peer_deafen(peer);
 	} else if (view_eq(verb, VIEW("closes"))) {
@@ -84,6 +87,19 @@ static void act(struct script *s, struct view name, struct words *w)
 	} else {
 		script_fail(s, "does what?");
 	}
+}
+
+/* The next call of this name by weir, whoever it is for. */
+static void fail_next(struct script *s, struct words *w)
+{
+	struct view call = script_word(w);
+	if (!script_skip(w, "fails"))
+		script_fail(s, "expected 'fails'");
+	const struct kernel_fault *fault = kernel_fault_named(call, script_trim(w->rest));
+	if (!fault)
+		script_fail(s, "kernel.c has no such fault");
+	script_settle(s);
+	kernel_refuse(fault, 1);
 }
 
 static void run_line(struct script *s, struct view line)
@@ -100,6 +116,10 @@ static void run_line(struct script *s, struct view line)
 		s->cut.still = true;
 	else if (view_eq(first, VIEW("one")) && script_skip(&w, "turn"))
 		world_turn(s->world);
+	else if (view_eq(first, VIEW("next")))
+		fail_next(s, &w);
+	else if (view_eq(first, VIEW("weir")) && script_skip(&w, "stops"))
+		worker_abort_all(s->world->worker);
 	else if (view_eq(first, VIEW("reload")))
 		script_reload(s, &w);
 	else

@@ -7,6 +7,7 @@
  *   second auth retry: off                       the last of them is of a pool of this name, that
  *                                                may have a line in YAML
  *   pool retry: {attempts: 1}                    a line of the pool (listener, route) in YAML
+ *   ahead {redirect: {to: /new}}                 a route ahead of that one
  *   log format: combined                         there is an access log, of these settings
  *   only h1 any                                  versions of client and backends; any any
  *   uncut                                        depends on how bytes are cut: run whole only
@@ -28,8 +29,11 @@
  *   client shuts           b1 shuts              ends its direction
  *   client closes          b1 closes             at once, read or not
  *   b1 deafens                                   what is sent to it next fails, as after a reset
- *   b1 stalls                                    reads no more, with windows that are wide: h2 only
+ *   client stalls          b1 stalls             reads no more, with windows that are wide
+ *   b1 resets REFUSED_STREAM                     the stream, by a code: h2 only
  *   b1 refuses             b1 listens            connections from now on
+ *   next recv fails ECONNRESET                   of what weir itself calls: see kernel.c
+ *   weir stops                                   as when it has drained for long enough
  *   at once                                      weir gets no turn until something is heard
  *   one turn                                     or but this one
  *   reload pool limits: {requests: 2}            the same configuration with this line of the pool,

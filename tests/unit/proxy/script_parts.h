@@ -20,6 +20,7 @@ struct plan {
 	struct view name;   /* of the first pool */
 	struct view second; /* empty: there is one pool */
 	struct view log;    /* log.access, without the path; empty: there is none */
+	struct view ahead;  /* a route ahead of the usual one; empty: there is none */
 	struct str listener, route, pool, second_pool;
 };
 

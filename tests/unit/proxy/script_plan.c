@@ -35,6 +35,8 @@ static bool plan_line(struct script *s, struct plan *plan, struct view line)
 		plan_yaml(&plan->route, w.rest);
 	else if (view_eq(first, VIEW("pool")))
 		plan_yaml(&plan->pool, w.rest);
+	else if (view_eq(first, VIEW("ahead")))
+		plan->ahead = script_trim(w.rest);
 	else if (view_eq(first, VIEW("log")))
 		plan->log = script_trim(w.rest);
 	else if (view_eq(first, VIEW("uncut")))
@@ -49,9 +51,21 @@ static bool plan_line(struct script *s, struct plan *plan, struct view line)
 	return true;
 }
 
+static const char *protocol_of(const struct script *s)
+{
+	return s->versions[1] == PEER_HTTP2 ? "h2" : "http1";
+}
+
+/* That of the peers, unless the pool is to be wrong about them. */
+static void write_protocol(const struct script *s, const struct plan *plan, struct str *yaml)
+{
+	struct view pool = str_as_view(&plan->pool);
+	if (!pool.len || !memmem(pool.ptr, pool.len, "protocol:", 9))
+		str_printf(yaml, "    protocol: %s\n", protocol_of(s));
+}
+
 void plan_write(struct script *s, const struct plan *plan, struct str *yaml)
 {
-	const char *protocol = s->versions[1] == PEER_HTTP2 ? "h2" : "http1";
 	if (plan->log.len)
 		str_printf(yaml, "log: {access: {path: stdout, " VIEW_FMT "}}\n",
 			   VIEW_ARG(plan->log));
@@ -60,18 +74,20 @@ void plan_write(struct script *s, const struct plan *plan, struct str *yaml)
 		   "listeners:\n"
 		   "  - name: web\n"
 		   "    bind: 'unix:$DIR/web'\n" VIEW_FMT "routes:\n"
+		   "%s" VIEW_FMT "\n"
 		   "  - pool: " VIEW_FMT "\n" VIEW_FMT "pools:\n"
 		   "  " VIEW_FMT ":\n"
-		   "    balance: round-robin\n"
-		   "    protocol: %s\n" VIEW_FMT "    backends:\n",
-		   VIEW_ARG(str_as_view(&plan->listener)), VIEW_ARG(plan->name),
-		   VIEW_ARG(str_as_view(&plan->route)), VIEW_ARG(plan->name), protocol,
-		   VIEW_ARG(str_as_view(&plan->pool)));
+		   "    balance: round-robin\n" VIEW_FMT,
+		   VIEW_ARG(str_as_view(&plan->listener)), plan->ahead.len ? "  - " : "",
+		   VIEW_ARG(plan->ahead), VIEW_ARG(plan->name), VIEW_ARG(str_as_view(&plan->route)),
+		   VIEW_ARG(plan->name), VIEW_ARG(str_as_view(&plan->pool)));
+	write_protocol(s, plan, yaml);
+	str_text(yaml, "    backends:\n");
 	for (unsigned i = 1; i <= plan->n_backends; i++) {
 		if (plan->second.len && i == plan->n_backends)
 			str_printf(yaml,
 				   "  " VIEW_FMT ":\n    protocol: %s\n" VIEW_FMT "    backends:\n",
-				   VIEW_ARG(plan->second), protocol,
+				   VIEW_ARG(plan->second), protocol_of(s),
 				   VIEW_ARG(str_as_view(&plan->second_pool)));
 		str_printf(yaml, "      - {name: b%u, address: 'unix:$DIR/b%u'}\n", i, i);
 	}
