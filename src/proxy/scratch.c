@@ -19,4 +19,13 @@ void scratch_drop(struct worker *w, enum scratch what)
 	check(w->holders[what]);
 	w->holders[what] = NULL;
 }
+
+void scratch_all_dropped(const struct worker *w)
+{
+	for (size_t i = 0; i < N_SCRATCHES; i++) {
+		if (w->holders[i])
+			log_error("%s still has its scratch at the end of a turn", w->holders[i]);
+		check(!w->holders[i]);
+	}
+}
 #endif

@@ -51,6 +51,7 @@ static void on_turn_end(struct loop *loop)
 	if (unlikely(w->accept_blocked_us && !list_is_empty(&w->closed)))
 		listen_fd_freed(w);
 	client_turn_end(w);
+	scratch_all_dropped(w);
 }
 
 /* ---- memory ---- */

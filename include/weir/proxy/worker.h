@@ -74,7 +74,8 @@ struct worker_limits {
 
 /*
  * What every request needs for a moment and none for longer: one function at a time has
- * it.  It lets go before it calls what may answer, end or begin an exchange.
+ * it.  It lets go before it calls what may answer, end or begin an exchange, and at the latest
+ * with the turn.
  */
 enum scratch {
 	SCRATCH_HEAD,  /* worker->head */
@@ -165,6 +166,8 @@ struct worker {
 void scratch_take_by(struct worker *w, enum scratch what, const char *who);
 #define scratch_take(w, what) scratch_take_by(w, what, __func__)
 void scratch_drop(struct worker *w, enum scratch what);
+/* Ends the process where something is still held: nobody holds it from turn to turn. */
+void scratch_all_dropped(const struct worker *w);
 #else
 static inline void scratch_take(struct worker *w, enum scratch what)
 {
@@ -175,6 +178,10 @@ static inline void scratch_drop(struct worker *w, enum scratch what)
 {
 	(void)w;
 	(void)what;
+}
+static inline void scratch_all_dropped(const struct worker *w)
+{
+	(void)w;
 }
 #endif
 

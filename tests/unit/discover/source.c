@@ -147,13 +147,13 @@ Test(source, more_members_than_may_be_are_left_out, WORLD)
 		rows[i].backend.name = view_str(arena_printf(arena, "m%zu", k));
 		rows[i].cause = VIEW("listed");
 	}
-	source_answer(source_of(0), rows, SOURCE_MEMBERS_MAX);
+	source_answer(source_of(0), rows, SOURCE_MEMBERS_MAX, NULL);
 	expect_error("");
 	cr_expect_eq(source_of(0)->n_members, SOURCE_MEMBERS_MAX);
 	for (size_t i = 0; i < SOURCE_MEMBERS_MAX; i++)
 		cr_assert(member_find(source_of(0), rows[i].backend.name));
 	cr_expect(!member_find(source_of(0), rows[SOURCE_MEMBERS_MAX].backend.name));
-	source_answer(source_of(0), rows, SOURCE_MEMBERS_MAX + 1);
+	source_answer(source_of(0), rows, SOURCE_MEMBERS_MAX + 1, NULL);
 	expect_error("10001 members are named; the first 10000 count");
 	cr_expect_eq(w.n_changed, 1);
 	arena_free(arena);
