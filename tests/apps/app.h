@@ -133,8 +133,6 @@ struct conn {
 
 /* conn.c */
 void conn_accept(struct ev_loop *loop, ev_io *io, int events);
-/* Answers what hangs. */
-void conns_go(struct instance *instance);
 /* Goes on after `timer` or a station: what is next depends on the state only. */
 void conn_run(struct conn *conn, struct view fresh);
 void conn_drop(struct conn *conn);
@@ -143,6 +141,15 @@ void conn_reset(struct conn *conn);
 void conn_fault(struct conn *conn, bool reset);
 /* True when nothing is left in `out`. */
 bool conn_flush(struct conn *conn);
+/* Says no more, and reads on for a while so that the peer gets what was said. */
+void conn_linger(struct conn *conn);
+void conn_leave_stations(struct conn *conn);
+
+/* conn_steps.c */
+/* Answers what hangs. */
+void conns_go(struct instance *instance);
+/* True when the next step may be taken at once. */
+bool conn_step(struct conn *conn, struct view *input);
 
 /* reply.c */
 void reply_prepare(struct instance *instance);
