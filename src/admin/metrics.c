@@ -95,9 +95,10 @@ static void put_keeping(struct scene *s)
 	single(&s->m, "weir_state_rows_lost_total", "counter",
 	       "rows of the history that could not be stored", k->lost);
 	single(&s->m, "weir_state_bytes", "gauge", "Size of the history's file.", k->bytes);
-	single(&s->m, "weir_state_problems", "gauge",
-	       "What weirctl problems says of the history and what is kept beside it.",
-	       (k->trouble.len > 0) + (k->harm.len > 0) + k->files_fail + (k->jump_s != 0));
+	single(
+	    &s->m, "weir_state_problems", "gauge",
+	    "Problems with the history and what is kept beside it, as weirctl status tells them.",
+	    (k->trouble.len > 0) + (k->harm.len > 0) + k->files_fail + (k->jump_s != 0));
 }
 
 static void put_tracing(struct scene *s)

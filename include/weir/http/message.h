@@ -66,11 +66,12 @@ static inline struct header header_of_line(enum hdr_id id, struct view line, siz
 }
 
 /* The same as a constant; `line` is an array. */
-#define HEADER_OF_LINE(header_id, line, name_len)                                    \
-	{                                                                            \
-		.name = {(line), (name_len)},                                        \
-		.value = {(line) + (name_len) + 2, sizeof(line) - 1 - (name_len)-4}, \
-		.line_len = sizeof(line) - 1, .id = HDR_##header_id,                 \
+#define HEADER_OF_LINE(header_id, line, name_len)                                  \
+	{                                                                          \
+	    .name = {(line), (name_len)},                                          \
+	    .value = {(line) + (name_len) + 2, sizeof(line) - 1 - (name_len) - 4}, \
+	    .line_len = sizeof(line) - 1,                                          \
+	    .id = HDR_##header_id,                                                 \
 	}
 
 enum method {

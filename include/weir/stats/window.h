@@ -19,7 +19,7 @@
  * since start and 32 for every power of two that its samples cover, 64 once a bucket of it has
  * more than 255 samples, 128 above 65535 and 256 above 2^32.  A slot holds all phases: 112 bytes,
  * 5 for every power of two in use, and half a byte to two for each bucket with up to 65535
- * samples; without samples it costs nothing.  21 slots of a busy backend have about 13 KiB,
+ * samples; without samples it costs nothing.  21 slots of a busy backend have about 20 KiB,
  * never above 420 KiB.
  */
 #ifndef WEIR_STATS_WINDOW_H

