@@ -62,7 +62,10 @@ static uint64_t usual_step(uint64_t span_s)
 static bool read_step(struct call *call, struct view text, uint64_t now_s, struct admin_past *past)
 {
 	uint64_t us;
+	bool by_hour = past->since_s + MINUTES_KEPT_S < now_s; /* nobody asked for minutes */
 	past->step_s = usual_step(past->until_s - past->since_s);
+	if (by_hour && past->step_s < HOUR_S)
+		past->step_s = HOUR_S;
 	if (text.ptr) {
 		if (!parse_duration_us(text, &us) || us < MINUTE_S * 1000000 ||
 		    us % (MINUTE_S * 1000000) || us > UINT64_C(366) * 86400000000) {

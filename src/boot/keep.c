@@ -243,7 +243,9 @@ static void write_runtime(struct control *control)
 	struct str bytes = STR_INIT;
 	state_seal_runtime(control, &bytes);
 	uint64_t hash = hash_bytes(bytes.ptr, bytes.len, 0);
-	if (hash != k->runtime_hash)
+	struct state_status status;
+	state_status(k->state, &status);
+	if (hash != k->runtime_hash || status.file_failures) /* it may be what has failed */
 		state_file(k->state, RUNTIME_FILE, &bytes);
 	k->runtime_hash = hash;
 	forget_keys(&bytes);

@@ -139,7 +139,8 @@ struct view argument_decode(struct view value, char *room)
 
 struct view query_normalise(struct view query, char *room)
 {
-	size_t n = 0;
+	size_t n = 0,
+	       half = 0; /* so many digits behind a '%' that is itself would make it begin one */
 	bool in_name = true;
 	while (query.len) {
 		char sent = query.ptr[0];
@@ -148,10 +149,12 @@ struct view query_normalise(struct view query, char *room)
 		bool escaped = before - query.len > 1;
 		if (sent == '&' || sent == '=')
 			in_name = sent == '&';
-		if (escaped && (byte == '&' || byte == '%' || (byte == '=' && in_name)))
+		bool joins = half && hex_value((char)byte) >= 0;
+		if (escaped && (byte == '&' || byte == '%' || joins || (byte == '=' && in_name)))
 			n += put_escape(room + n, byte);
 		else
 			room[n++] = sent == '+' ? ' ' : (char)byte;
+		half = escaped ? 0 : sent == '%' ? 2 : half && joins ? half - 1 : 0;
 	}
 	return view_of(room, n);
 }

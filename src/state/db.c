@@ -33,7 +33,8 @@ static const char schema[] =
     "CREATE INDEX IF NOT EXISTS hour_at ON hour (at);"
     "CREATE TABLE IF NOT EXISTS event (at INTEGER NOT NULL, kind TEXT NOT NULL, "
     "pool TEXT NOT NULL, backend TEXT NOT NULL, message TEXT NOT NULL, "
-    "UNIQUE (at, kind, pool, backend, message));";
+    "UNIQUE (at, kind, pool, backend, message));"
+    "CREATE TABLE IF NOT EXISTS judged (one INTEGER PRIMARY KEY, at INTEGER NOT NULL);";
 
 #define READ(table)                                                                           \
 	"SELECT s.pool, s.backend, r.at, r.sums FROM " table " r JOIN series s ON s.id = "    \
@@ -63,7 +64,10 @@ static const char *const texts[N_DB_STATEMENTS] = {
 			"IN (SELECT series FROM minute)",
     [DB_MINUTE_EIGHTH] = EIGHTH("minute"),
     [DB_HOUR_EIGHTH] = EIGHTH("hour"),
-    [DB_NEWEST] = "SELECT max(at) FROM minute",
+    /* minutes are gone two days after the last request */
+    [DB_NEWEST] = "SELECT coalesce((SELECT max(at) FROM minute), (SELECT max(at) FROM hour))",
+    [DB_JUDGED_GET] = "SELECT at FROM judged WHERE one = 1",
+    [DB_JUDGED_PUT] = "INSERT OR REPLACE INTO judged VALUES (1, ?1)",
     [DB_PAGES] = "SELECT page_count - freelist_count FROM pragma_page_count, "
 		 "pragma_freelist_count",
     [DB_MINUTES_READ] = READ("minute"),
@@ -189,13 +193,14 @@ static int make_file(struct db *db, const char **name)
 	return ours ? SQLITE_OK : SQLITE_CANTOPEN;
 }
 
-static int read_newest(struct db *db)
+/* 0: there is none. */
+static int read_time(struct db *db, enum db_statement which, uint64_t *out)
 {
-	sqlite3_stmt *s = db_use(db, DB_NEWEST);
+	sqlite3_stmt *s = db_use(db, which);
 	int rc = sqlite3_step(s);
-	db->newest_s = rc == SQLITE_ROW ? (uint64_t)sqlite3_column_int64(s, 0) : 0;
+	*out = rc == SQLITE_ROW ? (uint64_t)sqlite3_column_int64(s, 0) : 0;
 	sqlite3_reset(s);
-	return rc == SQLITE_ROW ? SQLITE_OK : rc;
+	return rc == SQLITE_ROW || rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
 
 int db_open(struct db *db)
@@ -222,7 +227,9 @@ int db_open(struct db *db)
 	if (!rc)
 		rc = prepare_all(db);
 	if (!rc)
-		rc = read_newest(db);
+		rc = read_time(db, DB_NEWEST, &db->newest_s);
+	if (!rc)
+		rc = read_time(db, DB_JUDGED_GET, &db->prune_s);
 	if (rc)
 		db_close(db);
 	return rc;

@@ -6,6 +6,7 @@
  *   minute   series, at, sums       at: seconds since 1970; sums: stats/minute.h
  *   hour     the same
  *   event    at (microseconds since 1970), kind, pool, backend, message
+ *   judged   at: by which time rows have grown old so far
  */
 #ifndef WEIR_STATE_DB_H
 #define WEIR_STATE_DB_H
@@ -34,6 +35,8 @@ enum db_statement {
 	DB_MINUTE_EIGHTH,
 	DB_HOUR_EIGHTH,
 	DB_NEWEST,
+	DB_JUDGED_GET,
+	DB_JUDGED_PUT,
 	DB_PAGES,
 	DB_MINUTES_READ,
 	DB_HOURS_READ,
@@ -80,7 +83,8 @@ int db_add_event(struct db *db, uint64_t at_us, struct view kind, struct view po
 		 struct view backend, struct view message);
 /*
  * What is too old, and what there is no room for.  A clock that jumps makes nothing old at once:
- * the time by which rows are judged begins at the latest of them and goes on by an hour a call.
+ * the time by which rows are judged begins at the latest of them, goes on by an hour a call, and
+ * is kept over restarts.
  */
 int db_prune(struct db *db, uint64_t now_s);
 int db_bytes(struct db *db, uint64_t *bytes);

@@ -149,6 +149,8 @@ int db_prune(struct db *db, uint64_t wall_s)
 	if (!rc)
 		rc = prune_before(db, DB_EVENT_PRUNE, hours_from * 1000000);
 	if (!rc)
+		rc = prune_before(db, DB_JUDGED_PUT, now_s);
+	if (!rc)
 		rc = make_room(db);
 	db_use(db, DB_SERIES_PRUNE);
 	return rc ? rc : db_run(db, DB_SERIES_PRUNE);

@@ -20,7 +20,8 @@
 /* Bytes that may wait for the thread. */
 #define QUEUE_BYTES ((size_t)64 << 20)
 #define QUERIES_MAX 64
-#define STOP_JOIN_S 2
+#define STOP_TRIES 20
+#define STOP_TRY_NS 100000000
 
 /* ---- the queue ---- */
 
@@ -169,19 +170,38 @@ struct state *state_new(const struct state_options *options, struct str *why)
 	return NULL;
 }
 
-bool state_free(struct state *s)
+/* More than once: a look that was about to begin does not see that it is interrupted. */
+static void tell_to_stop(struct state *s)
+{
+	pthread_mutex_lock(&s->lock);
+	s->stop = true;
+	if (s->checked)
+		sqlite3_interrupt(s->checked);
+	pthread_cond_signal(&s->more);
+	pthread_mutex_unlock(&s->lock);
+}
+
+static bool has_ended(struct state *s)
 {
 	struct timespec until;
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_nsec += STOP_TRY_NS;
+	until.tv_sec += until.tv_nsec / 1000000000;
+	until.tv_nsec %= 1000000000;
+	return pthread_timedjoin_np(s->thread, NULL, &until) == 0;
+}
+
+bool state_free(struct state *s)
+{
+	bool ended = false;
 	if (!s)
 		return true;
 	state_send(s);
-	pthread_mutex_lock(&s->lock);
-	s->stop = true;
-	pthread_cond_signal(&s->more);
-	pthread_mutex_unlock(&s->lock);
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += STOP_JOIN_S;
-	if (pthread_timedjoin_np(s->thread, NULL, &until)) {
+	for (int i = 0; i < STOP_TRIES && !ended; i++) {
+		tell_to_stop(s);
+		ended = has_ended(s);
+	}
+	if (!ended) {
 		log_warn("%s hangs: what was left for it is lost", s->directory);
 		return false;
 	}

@@ -254,15 +254,25 @@ static int stop_check(void *arg)
 	return is_stopping(arg);
 }
 
+/* Pages are looked through within one step of SQLite's, which asks nobody: state_free ends it. */
+static void set_checked(struct state *s, sqlite3 *handle)
+{
+	pthread_mutex_lock(&s->lock);
+	s->checked = handle;
+	pthread_mutex_unlock(&s->lock);
+}
+
 /* What nobody has read for long may be damaged for long. */
 static void check_file(struct state *s)
 {
 	uint64_t now_us = clock_us();
 	if (!s->db.handle || now_us < s->check_us)
 		return;
+	set_checked(s, s->db.handle);
 	sqlite3_progress_handler(s->db.handle, 10000, stop_check, s);
 	int rc = db_check(&s->db);
 	sqlite3_progress_handler(s->db.handle, 0, NULL, NULL);
+	set_checked(s, NULL);
 	if (db_is_broken(rc))
 		recover(s, rc);
 	tell_damaged_rows(s);

@@ -40,6 +40,7 @@ struct state {
 	size_t queued;
 	unsigned n_queries;
 	bool stop;
+	sqlite3 *checked; /* is being looked through: whoever stops interrupts that; or NULL */
 	/* any thread */
 	_Atomic(const char *) trouble;
 	_Atomic uint64_t n_written, n_lost, bytes, n_file_failures;

@@ -53,7 +53,7 @@ def tmp_path(request, tmp_path):
         yield tmp_path
         return
     if os.geteuid() != 0:
-        pytest.skip("only root becomes somebody else")
+        pytest.skip("needs root: only root becomes somebody else")
     with tempfile.TemporaryDirectory(prefix="weir-e2e-") as folder:
         os.chmod(folder, 0o755)
         yield Path(folder)

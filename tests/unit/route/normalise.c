@@ -70,6 +70,8 @@ Test(normalise, a_query_has_one_form_and_others_another)
 	    {"a%3db=c%3dd&e%3Df", "a%3Db=c=d&e%3Df"},
 	    {"a=%2526&b=%25", "a=%2526&b=%25"},
 	    {"a=%2B%zz%", "a=+%zz%"},
+	    {"a=%%32%36", "a=%%326"},
+	    {"a=%2%36&b=%z%32", "a=%2%36&b=%z2"},
 	};
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		char room[64];
