@@ -54,6 +54,15 @@ struct fetch_conn *conn_new(struct fetcher *f, struct fetch_line *line, struct v
 	return conn;
 }
 
+/* To be used again, unless it has ended or says what nobody asked. */
+static struct fetch_conn *if_clean(struct fetch_conn *conn)
+{
+	if (!conn || !stream_is_spoilt(&conn->stream))
+		return conn;
+	conn_close(conn);
+	return NULL;
+}
+
 static bool leads_to(const struct fetch_conn *conn, struct view place, uint64_t tls_id)
 {
 	return conn->tls_id == tls_id && view_eq(str_as_view(&conn->place), place);
@@ -68,7 +77,7 @@ struct fetch_conn *conn_take(struct fetcher *f, struct fetch_line *line, struct 
 			conn_close(conn);
 		conn = line->conn;
 		line->conn = NULL;
-		return conn;
+		return if_clean(conn);
 	}
 	list_each (it, &f->kept) {
 		struct fetch_conn *conn = list_entry(it, struct fetch_conn, link);
@@ -77,7 +86,7 @@ struct fetch_conn *conn_take(struct fetcher *f, struct fetch_line *line, struct 
 		list_del(&conn->link);
 		f->n_kept--;
 		timer_clear(&conn->idle);
-		return conn;
+		return if_clean(conn);
 	}
 	return NULL;
 }

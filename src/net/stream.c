@@ -216,6 +216,14 @@ void stream_catch_up(struct stream *s)
 	on_io(s->loop->ev, &s->io, (revents | broken) & s->io.events);
 }
 
+bool stream_is_spoilt(struct stream *s)
+{
+	char byte;
+	size_t n;
+	return stream_read(s, &byte, 1, &n) != IO_WAIT ||
+	       (s->transport->unread && s->transport->unread(s->transport_state));
+}
+
 /* Paused meanwhile, it comes when reading goes on: see watch. */
 static void on_again(struct deferred *again)
 {

@@ -368,6 +368,12 @@ static bool tls_buffered(const void *state)
 	return c->own ? tls_own_buffered(c) : c->in || SSL_pending(c->ssl);
 }
 
+static bool tls_unread(const void *state)
+{
+	const struct tls_conn *c = state;
+	return c->in || tls_buffered(c) || (c->ssl && SSL_has_pending(c->ssl));
+}
+
 static size_t tls_held(const void *state)
 {
 	const struct tls_conn *c = state;
@@ -437,10 +443,10 @@ const struct tls_info *tls_info(const struct transport *transport, const void *s
 	return is_tls ? &((const struct tls_conn *)state)->info : NULL;
 }
 
-#define TLS_TRANSPORT                                                                              \
-	.read = tls_read, .write = tls_write, .shutdown = tls_shutdown, .fini = tls_fini,          \
-	.handshake = tls_handshake, .why = tls_reason, .buffered = tls_buffered, .held = tls_held, \
-	.goodbye = tls_goodbye, .alpn = tls_alpn
+#define TLS_TRANSPORT                                                                     \
+	.read = tls_read, .write = tls_write, .shutdown = tls_shutdown, .fini = tls_fini, \
+	.handshake = tls_handshake, .why = tls_reason, .buffered = tls_buffered,          \
+	.unread = tls_unread, .held = tls_held, .goodbye = tls_goodbye, .alpn = tls_alpn
 
 const struct transport transport_tls_server = {.name = "tls", TLS_TRANSPORT};
 const struct transport transport_tls_client = {.name = "tls", .speaks_first = true, TLS_TRANSPORT};

@@ -76,6 +76,7 @@ static struct backend *backend_new(struct pool_registry *reg, struct view pool,
 	for (unsigned i = 0; i < reg->n_workers; i++) {
 		b->local[i] = &locals[i];
 		list_init(&b->local[i]->idle);
+		list_init(&b->local[i]->fresh);
 		b->local[i]->fault.backend = b;
 		list_init(&b->local[i]->shared);
 	}
@@ -140,7 +141,7 @@ static void backend_free(struct backend *b)
 	scaling_part_free(b->scaling);
 	minute_free(b->minute);
 	for (unsigned i = 0; i < b->n_workers; i++) {
-		check(list_is_empty(&b->local[i]->idle));
+		check(list_is_empty(&b->local[i]->idle) && list_is_empty(&b->local[i]->fresh));
 		tls_slot_fini(&b->local[i]->tls);
 		hist_set_fini(&b->local[i]->ok);
 		hist_set_fini(&b->local[i]->failed);

@@ -150,17 +150,41 @@ static void learn_idle_close(struct upconn *up)
 		atomic_store_explicit(&up->backend->learned_idle_us, idle, memory_order_relaxed);
 }
 
-/* Readable while idle: the peer closed, or sent what nobody asked for. */
+/* Of this turn: fresh.  With another turn those that were are so no longer. */
+static inline void begin_fresh(struct backend_local *local, const struct pool_worker *pw)
+{
+	if (local->fresh_turn == pw->loop->n_turns)
+		return;
+	local->fresh_turn = pw->loop->n_turns;
+	list_splice_front(&local->idle, &local->fresh);
+}
+
+/* It is watched: when the next turn begins with no event, there was nothing to read. */
+static void push_fresh(struct upconn *up)
+{
+	begin_fresh(up->local, up->pw);
+	list_push_front(&up->local->fresh, &up->idle_link);
+}
+
+/* Asks it; closed, if the peer has closed or sent what nobody asked for. */
+static bool close_spoilt(struct upconn *up)
+{
+	if (!stream_is_spoilt(&up->stream))
+		return false;
+	learn_idle_close(up);
+	upconn_close(up);
+	return true;
+}
+
 static void on_idle_readable(struct stream *stream)
 {
 	struct upconn *up = container_of(stream, struct upconn, stream);
-	char byte;
-	size_t n;
 	check_magic(up, UPCONN_MAGIC);
-	if (stream_read(stream, &byte, 1, &n) == IO_WAIT)
-		return; /* the transport's own: a session ticket */
-	learn_idle_close(up);
-	upconn_close(up);
+	if (close_spoilt(up))
+		return;
+	/* the transport's own, a session ticket: more may be behind it */
+	list_del(&up->idle_link);
+	push_fresh(up);
 }
 
 static void on_idle_broken(struct stream *stream)
@@ -215,30 +239,40 @@ static bool is_outdated(const struct upconn *up, const struct pool_view *view, u
 	return up->tls_id != tls_id_of(view) || !up->intro_key != !intro_key;
 }
 
+/* The first of `list` that fits and has nothing to read. */
+static inline struct upconn *find_idle(struct list *list, const struct pool_view *view,
+				       uint64_t intro_key, bool fresh)
+{
+	unsigned looks = INTRO_LOOKS;
+	list_each_safe (it, next, list) {
+		struct upconn *up = list_entry(it, struct upconn, idle_link);
+		check_magic(up, UPCONN_MAGIC);
+		if (unlikely(is_outdated(up, view, intro_key))) {
+			upconn_close(up);
+		} else if (likely(up->intro_key == intro_key)) {
+			if (likely(!fresh && stream_is_quiet(&up->stream)) || !close_spoilt(up))
+				return up;
+		} else if (--looks == 0) {
+			break;
+		}
+	}
+	return NULL;
+}
+
 struct upconn *upconn_take(const struct pool_view *view, struct pool_worker *pw,
 			   struct backend *backend, uint64_t intro_key,
 			   const struct stream_events *on, void *owner)
 {
 	struct backend_local *local = backend->local[pw->id];
-	unsigned looks = INTRO_LOOKS;
-	list_each_safe (it, next, &local->idle) {
-		struct upconn *up = list_entry(it, struct upconn, idle_link);
-		check_magic(up, UPCONN_MAGIC);
-		if (unlikely(is_outdated(up, view, intro_key))) {
-			upconn_close(up);
-			continue;
-		}
-		if (likely(up->intro_key == intro_key)) {
-			idle_unlink(up);
-			up->stream.on = on;
-			up->owner = owner;
-			up->n_requests++;
-			return up;
-		}
-		if (--looks == 0)
-			break;
-	}
-	return NULL;
+	begin_fresh(local, pw);
+	struct upconn *up = find_idle(&local->idle, view, intro_key, false);
+	if (unlikely(!up) && !(up = find_idle(&local->fresh, view, intro_key, true)))
+		return NULL;
+	idle_unlink(up);
+	up->stream.on = on;
+	up->owner = owner;
+	up->n_requests++;
+	return up;
 }
 
 static struct upconn *upconn_new(struct pool_worker *pw, struct backend *backend, void *owner)
@@ -284,15 +318,23 @@ static bool introduce(struct upconn *up, const struct upconn_intro *intro)
 	return stream_write(&up->stream, intro->bytes, intro->len) != IO_ERR;
 }
 
+/* Lies idle longest; NULL: none does. */
+static struct upconn *idle_longest(struct backend_local *local)
+{
+	struct list *list = list_is_empty(&local->idle) ? &local->fresh : &local->idle;
+	return list_is_empty(list) ? NULL : list_last(list, struct upconn, idle_link);
+}
+
 /*
  * Kept ones that began with the PROXY header of others, or speak another version, are of no
  * use now: those that lay idle longest make room.
  */
 static bool make_room(struct backend *b, struct backend_local *local, uint32_t most)
 {
+	struct upconn *up;
 	while (atomic_load_explicit(&b->n_upconns, memory_order_relaxed) > most &&
-	       !list_is_empty(&local->idle))
-		upconn_close(list_last(&local->idle, struct upconn, idle_link));
+	       (up = idle_longest(local)))
+		upconn_close(up);
 	return atomic_load_explicit(&b->n_upconns, memory_order_relaxed) <= most;
 }
 
@@ -402,7 +444,7 @@ void upconn_release(struct upconn *up, const struct conf_pool *conf)
 	if (up->stream.paused)
 		stream_resume(&up->stream);
 	up->idle_since_us = up->pw->loop->now_us;
-	list_push_front(&local->idle, &up->idle_link);
+	push_fresh(up);
 	local->n_idle++;
 	show_idle(local);
 	loop_timer(up->pw->loop, &up->timer, limit);
@@ -425,7 +467,7 @@ void upconn_close(struct upconn *up)
 
 void upconn_close_idle(struct pool_worker *pw, struct backend *backend)
 {
-	struct backend_local *local = backend->local[pw->id];
-	while (!list_is_empty(&local->idle))
-		upconn_close(list_first(&local->idle, struct upconn, idle_link));
+	struct upconn *up;
+	while ((up = idle_longest(backend->local[pw->id])))
+		upconn_close(up);
 }

@@ -3,12 +3,13 @@
 import re
 import socket
 import ssl
+import threading
 
 import pytest
 
 from backends import answer_all, pattern
 from test_tls import TlsClient, ca, site, tls_listener  # noqa: F401, pylint: disable=unused-import
-from wire import request, wait_for
+from wire import TIMEOUT, request, wait_for
 
 
 class TlsBackend:
@@ -138,3 +139,87 @@ def test_truncated_response_is_never_whole(weir, scripted, ca, site):
         client.send(request(version="1.0"))
         with pytest.raises((AssertionError, OSError)):
             client.response(keep=False)
+
+
+class Records:
+    """The server's side of TLS over `sock`, which says when its records leave."""
+
+    def __init__(self, sock, context):
+        self.sock = sock
+        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self.incoming, self.outgoing, server_side=True)
+        self.until(self.tls.do_handshake)
+
+    def until(self, call, *args):
+        """What `call` comes to when enough has arrived; EOFError: no more does."""
+        while True:
+            try:
+                got = call(*args)
+                self.sock.sendall(self.outgoing.read())
+                return got
+            except ssl.SSLWantReadError:
+                self.sock.sendall(self.outgoing.read())
+                data = self.sock.recv(65536)
+                if not data:
+                    raise EOFError from None
+                self.incoming.write(data)
+
+    def hear(self):
+        """A request, which is one record here; EOFError: there is none."""
+        got = self.until(self.tls.read, 65536)
+        if not got:
+            raise EOFError
+        assert got.endswith(b"\r\n\r\n")
+
+    def seal(self, *texts):
+        """Records of each."""
+        for text in texts:
+            while text:
+                text = text[self.tls.write(text):]
+        return self.outgoing.read()
+
+
+def reply(body):
+    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+
+
+@pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
+@pytest.mark.parametrize("late", [0, 1, 40])
+@pytest.mark.parametrize("rest", [0, 65536])
+def test_a_record_behind_an_answer_is_nobodys_answer(weir, scripted, ca, site, version, late, rest):
+    """Nor behind a read that was full, nor one whose last bytes come when it is asked again."""
+    context = TlsBackend(site).context
+    context.maximum_version = ssl.TLSVersion[version]
+    both_wait = threading.Event()
+    first = threading.Lock()
+
+    def handler(peer):
+        records = Records(peer.sock, context)
+        records.hear()
+        if not first.acquire(blocking=False):
+            peer.sock.sendall(records.seal(reply(b"two")))
+            return
+        whole = reply(b"one" + b"1" * rest)
+        if rest:
+            peer.sock.sendall(records.seal(whole[:-rest]))
+        assert both_wait.wait(TIMEOUT)
+        sent = records.seal(whole[-rest:], reply(b"evil"))
+        peer.sock.sendall(sent[:len(sent) - late])
+        try:
+            records.hear()
+        except (EOFError, OSError):
+            return
+        peer.sock.sendall(sent[len(sent) - late:])
+
+    daemon = weir([scripted(handler).address], workers=1,
+                  pool={"tls": {"ca": str(ca.pem)}, "limits": {"requests": 1},
+                        "queue": {"timeout": "20s"}})
+    one, two = daemon.connect(), daemon.connect()
+    one.send(request())
+    wait_for(lambda: daemon.sum("in_flight") == 1)
+    two.send(request())
+    wait_for(lambda: daemon.sum("queued") == 1)
+    both_wait.set()
+    assert one.response().body == b"one" + b"1" * rest
+    assert two.response().body == b"two"
+    assert daemon.sum("upconns") <= 1

@@ -57,6 +57,18 @@ static inline void list_del(struct list *node)
 	list_init(node);
 }
 
+/* All of `from` ahead of what is in `head`, in the same order. */
+static inline void list_splice_front(struct list *head, struct list *from)
+{
+	if (list_is_empty(from))
+		return;
+	from->prev->next = head->next;
+	head->next->prev = from->prev;
+	from->next->prev = head;
+	head->next = from->next;
+	list_init(from);
+}
+
 #define list_entry(node, type, member) container_of(node, type, member)
 #define list_first(head, type, member) list_entry((head)->next, type, member)
 #define list_last(head, type, member) list_entry((head)->prev, type, member)

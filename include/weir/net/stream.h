@@ -159,6 +159,23 @@ static inline enum io stream_read(struct stream *s, void *ptr, size_t cap, size_
 }
 
 /*
+ * Of a stream that is watched for reading: nothing is known to have come that was not read.
+ * Events that are due count, bytes that only a poll or a read can find do not.
+ */
+static inline bool stream_is_quiet(struct stream *s)
+{
+	return likely(!ev_is_pending(&s->io) && !deferred_is_set(&s->again)) &&
+	       (likely(!s->transport->unread) || !s->transport->unread(s->transport_state));
+}
+
+/*
+ * Of a peer that has nothing to say: it has ended, or sent bytes, be it part of a record.  A
+ * system call; what is the transport's own, a session ticket, is taken in.  True: it can only be
+ * closed, for what was read is lost.
+ */
+bool stream_is_spoilt(struct stream *s);
+
+/*
  * Does what the descriptor's events call for right now, without waiting for the loop to
  * look: before a deadline is held against the peer.  It may close the stream.
  */

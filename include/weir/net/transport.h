@@ -43,6 +43,8 @@ struct transport {
 	const char *(*why)(const void *state);
 	/* Something can be read although the descriptor may never say so. */
 	bool (*buffered)(const void *state);
+	/* Bytes were taken from the descriptor that have not been read, be it part of a record. */
+	bool (*unread)(const void *state);
 	/* Bytes taken by write that the kernel does not have yet. */
 	size_t (*held)(const void *state);
 	/* Tells the peer that this is the end, not a cut; once, before the close. */

@@ -55,10 +55,12 @@ enum backend_speaks { BACKEND_SPEAKS_UNKNOWN, BACKEND_SPEAKS_HTTP1, BACKEND_SPEA
 /* What one worker keeps about one backend. */
 struct backend_local {
 	struct list idle;              /* struct upconn, most recently used first */
+	struct list fresh;             /* the same, idle since turn `fresh_turn`; see upconn.h */
+	uint64_t fresh_turn;           /* of the loop */
 	struct list shared;            /* upconns that carry many exchanges, with room for more */
 	uint32_t h2_streams;           /* it allows on such a connection; 0: not known yet */
 	uint8_t speaks;                /* enum backend_speaks: what it chose the last time */
-	uint32_t n_idle;               /* length of `idle` */
+	uint32_t n_idle;               /* length of `idle` and `fresh` */
 	_Atomic uint32_t n_idle_shown; /* the same for readers of other threads */
 	/* Refused connections in a row make this worker leave the backend alone for a
 	 * moment; the first success forgets them. */

@@ -1,11 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Upstream connections of one worker: opened on demand, kept when an exchange
- * is done, used again last in first out.
+ * is done, used again: those of the turns before last in first out, then those of this one.
  *
  *    connect --> BUSY --release--> IDLE --take--> BUSY
  *                 |                  |
  *                 +----> closed <----+  (peer closed, idle timeout, retired)
+ *
+ * What a backend sends behind an answer, too much or too late, must not be the head of
+ * the next one, which may be another client's.  So one rule holds for all that are kept:
+ * before it is used again, a connection has been found to have nothing to read, by a look
+ * that is later than its last answer and its last event.  The poll that begins a turn looks
+ * at all of them for nothing.  Those that are idle only since this turn (`fresh`) come
+ * last and are asked one by one, a read; what is found to have anything to read is closed.
+ * What comes behind that look cannot be told from an answer.
  *
  * The keep-alive race: the backend's own idle timeout is learned (from
  * "Keep-Alive: timeout=N" and from connections it closed on us while idle) and
@@ -50,8 +58,8 @@ struct upconn_intro {
 };
 
 /*
- * A kept connection to the backend, with the TLS that the view asks for and a
- * PROXY header of this key, or NULL.
+ * A kept connection to the backend that has nothing to read, with the TLS that the view
+ * asks for and a PROXY header of this key, or NULL.
  */
 struct upconn *upconn_take(const struct pool_view *view, struct pool_worker *pw,
 			   struct backend *backend, uint64_t intro_key,

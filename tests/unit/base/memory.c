@@ -347,6 +347,30 @@ Test(list, keeps_order)
 	cr_assert_eq(numbers_of(&head), 4123);
 }
 
+Test(list, takes_another_ahead_of_its_own)
+{
+	struct list head, from;
+	struct item items[4] = {{.number = 1}, {.number = 2}, {.number = 3}, {.number = 4}};
+	list_init(&head);
+	list_init(&from);
+	list_splice_front(&head, &from);
+	cr_assert(list_is_empty(&head));
+	for (unsigned i = 0; i < 2; i++)
+		list_push_back(&from, &items[i].node);
+	list_splice_front(&head, &from);
+	cr_assert_eq(numbers_of(&head), 12);
+	cr_assert(list_is_empty(&from));
+	for (unsigned i = 2; i < 4; i++)
+		list_push_back(&from, &items[i].node);
+	list_splice_front(&head, &from);
+	cr_assert_eq(numbers_of(&head), 3412);
+	list_splice_front(&head, &from);
+	cr_assert_eq(numbers_of(&head), 3412);
+	cr_assert_eq(list_last(&head, struct item, node)->number, 2);
+	list_del(&items[0].node);
+	cr_assert_eq(numbers_of(&head), 342);
+}
+
 Test(list, may_lose_the_current_node_in_a_walk)
 {
 	struct list head;

@@ -36,6 +36,43 @@ Test(upconn, last_in_first_out)
 	upconns_finish();
 }
 
+/* They have been looked at for nothing. */
+Test(upconn, those_of_the_turns_before_come_first)
+{
+	upconns_begin(1);
+	struct user a = user_new(0), b = user_new(0), c = user_new(0);
+	cr_assert_eq(user_open(&a), ERR_OK);
+	cr_assert_eq(user_open(&b), ERR_OK);
+	struct upconn *first = a.up, *second = b.up;
+	user_done(&a, true);
+	ev_run(upconns_world.loops[0].ev, EVRUN_NOWAIT);
+	user_done(&b, true);
+	cr_assert_eq(user_open(&c), ERR_OK);
+	cr_expect_eq(c.up, first);
+	a = user_new(0);
+	cr_assert_eq(user_open(&a), ERR_OK);
+	cr_expect_eq(a.up, second);
+	user_done(&a, false);
+	user_done(&c, false);
+	upconns_finish();
+}
+
+Test(upconn, what_comes_before_the_next_turn_ends_a_kept_connection)
+{
+	upconns_begin(1);
+	struct user a = user_new(0), b = user_new(0);
+	cr_assert_eq(user_open(&a), ERR_OK);
+	int fd = upconns_accept();
+	user_done(&a, true);
+	cr_assert_eq(write(fd, "x", 1), 1);
+	cr_assert_eq(user_open(&b), ERR_OK);
+	cr_expect_not(b.reused);
+	user_done(&b, true);
+	cr_expect_eq(upconns_idle(0), 1);
+	close(fd);
+	upconns_finish();
+}
+
 Test(upconn, workers_do_not_share)
 {
 	upconns_begin(2);
@@ -234,10 +271,9 @@ static void peer_closes_after(uint64_t waited_us)
 	struct user a = user_new(0);
 	cr_assert_eq(user_open(&a), ERR_OK);
 	int fd = upconns_accept();
+	struct upconn *up = a.up;
 	user_done(&a, true);
 	cr_assert_eq(upconns_idle(0), 1);
-	struct upconn *up =
-	    list_first(&upconns_gen.pool.backends[0]->local[0]->idle, struct upconn, idle_link);
 	up->idle_since_us -= waited_us;
 	close(fd);
 	for (int i = 0; i < 200 && upconns_idle(0); i++) {
