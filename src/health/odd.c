@@ -147,12 +147,25 @@ static void find_usual(struct health_pool *hp)
 
 /* ---- proof ---- */
 
-static void name(struct health_target *t, const char *finding)
+static void hold(struct health_target *t, bool held)
+{
+	if (atomic_exchange_explicit(&t->backend->odd.held, held, memory_order_relaxed) != held)
+		odd_look_again(t->health);
+}
+
+/* It keeps what is due to its weight, but what it does must not draw more. */
+static void name(struct health_target *t, const struct odd_finding *f)
 {
 	bool known = *t->odd.why != '\0';
-	snprintf(t->odd.why, sizeof(t->odd.why),
-		 "%.67s: outlier.max_ejected does not let it be left alone", finding);
+	char finding[ODD_TEXT], why[BACKEND_REASON_MAX];
+	odd_say(f, finding);
+	snprintf(why, sizeof(why), "%.67s: outlier.max_ejected does not let it be left alone",
+		 finding);
 	t->odd.named_us = t->health->loop->now_us;
+	hold(t, true);
+	if (strcmp(why, t->odd.why) == 0)
+		return;
+	memcpy(t->odd.why, why, sizeof(why));
 	target_settle(t, t->odd.why);
 	if (!known)
 		target_note(t, t->odd.why);
@@ -160,6 +173,7 @@ static void name(struct health_target *t, const char *finding)
 
 static void unname(struct health_target *t)
 {
+	hold(t, false);
 	if (!*t->odd.why)
 		return;
 	*t->odd.why = '\0';
@@ -170,10 +184,6 @@ static void convict(struct health_target *t, const struct odd_finding *f)
 {
 	char finding[ODD_TEXT];
 	odd_say(f, finding);
-	if (!target_may_eject(t)) {
-		name(t, finding);
-		return;
-	}
 	snprintf(t->eject_reason, sizeof(t->eject_reason), "%.67s: left alone, tried once a second",
 		 finding);
 	t->odd.bad = f->bad;
@@ -225,18 +235,39 @@ static struct jury gather(struct health_pool *hp, struct arena *arena)
 	return j;
 }
 
-/* The worst of those there is proof against; one a look, what is left is seen at the next. */
+/* The worst that there is proof of, by one memory or another. */
+static bool find_proof(const struct jury *j, size_t i, struct odd_finding *worst)
+{
+	const struct health_target *t = j->of[i];
+	bool found = false;
+	for (unsigned s = 0; s < ODD_SPANS; s++) {
+		struct odd_finding f;
+		if (t->health->loop->now_us < t->odd.peace_until_us ||
+		    !odd_judge(&j->cases[s][i], j->n, t->odd.leads, &f) ||
+		    (found && f.bad - f.others_bad <= worst->bad - worst->others_bad))
+			continue;
+		found = true;
+		*worst = f;
+	}
+	return found;
+}
+
+/* The worst of those there is proof against; one a look, what is left is seen at the next.
+ * Those that are to stay are named, all of them. */
 static struct health_target *find_worst(const struct jury *j, struct odd_finding *worst)
 {
 	struct health_target *found = NULL;
-	for (size_t k = 0; k < j->n * ODD_SPANS; k++) {
-		struct health_target *t = j->of[k % j->n];
+	for (size_t i = 0; i < j->n; i++) {
 		struct odd_finding f;
-		if (t->health->loop->now_us < t->odd.peace_until_us ||
-		    !odd_judge(&j->cases[k / j->n][k % j->n], j->n, t->odd.leads, &f) ||
-		    (found && f.bad - f.others_bad <= worst->bad - worst->others_bad))
+		if (!find_proof(j, i, &f))
 			continue;
-		found = t;
+		if (!target_may_eject(j->of[i])) {
+			name(j->of[i], &f);
+			continue;
+		}
+		if (found && f.bad - f.others_bad <= worst->bad - worst->others_bad)
+			continue;
+		found = j->of[i];
 		*worst = f;
 	}
 	return found;
@@ -374,5 +405,6 @@ void target_begin_odd(struct health_target *t)
 void target_free_odd(struct health_target *t)
 {
 	atomic_store_explicit(&t->backend->odd.try_us, 0, memory_order_relaxed);
+	atomic_store_explicit(&t->backend->odd.held, false, memory_order_relaxed);
 	odd_drop_evidence(t);
 }

@@ -29,6 +29,7 @@ void odd_ejected(struct health_target *t, enum ejection cause)
 		odd->n_tried = odd->n_failed = 0;
 	odd->is_suspect = false;
 	*odd->why = '\0';
+	atomic_store_explicit(&t->backend->odd.held, false, memory_order_relaxed);
 	if (!odd->is_cause)
 		odd->bad = by_share && recent->n > 0 ? recent->bad / recent->n : 1;
 	if (t->pool->tries)

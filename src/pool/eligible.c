@@ -234,7 +234,8 @@ static void fill_earnings(struct pool_view *view, const uint64_t *members)
 		if (!bitset_has(view->eligible, i) || view->shares[i] >= SHARE_FULL)
 			continue;
 		uint64_t mine = (uint64_t)pool->weights[i] * view->shares[i];
-		uint64_t keeps = view->shares[i] * all * SHARE_FULL / counted;
+		/* rounded up: who is held keeps its keys */
+		uint64_t keeps = (view->shares[i] * all * SHARE_FULL + counted - 1) / counted;
 		view->earns[i] = (uint32_t)(mine * CREDIT_ONE / counted);
 		view->keeps[i] = (uint16_t)(keeps < SHARE_FULL ? keeps : SHARE_FULL);
 		view->sharing[view->n_sharing++] = i;
@@ -253,8 +254,7 @@ static bool fill_shares(struct pool_view *view)
 		for (uint32_t i = bitset_next(members, pool->n, 0); i < pool->n;
 		     i = bitset_next(members, pool->n, i + 1)) {
 			uint32_t ramp = ramp_of(view, i);
-			uint32_t share = atomic_load_explicit(&pool->backends[i]->health_share,
-							      memory_order_relaxed);
+			uint32_t share = backend_share(pool->backends[i]);
 			ramping |= ramp < SHARE_FULL && bitset_has(view->eligible, i);
 			set_share(view, i, ramps ? share * ramp / SHARE_FULL : share);
 		}

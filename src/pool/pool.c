@@ -230,8 +230,7 @@ static uint32_t owed(const struct pool_view *view, uint32_t tier, uint64_t key,
 	const struct pool_way way = pool_way_of(view, tier, falls_back(view->pool, key));
 	for (uint32_t k = 0; k < view->n_sharing && way.strategy->needs & NEEDS_WARMTH; k++) {
 		uint32_t i = view->sharing[k];
-		bool warms_up = atomic_load_explicit(&view->pool->backends[i]->health_share,
-						     memory_order_relaxed) == SHARE_FULL;
+		bool warms_up = backend_share(view->pool->backends[i]) == SHARE_FULL;
 		if (warms_up && bitset_has(mask, i) && view->credits[i] >= CREDITS_OWED &&
 		    is_quiet(view, tier, i))
 			return i;

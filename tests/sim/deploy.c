@@ -210,8 +210,8 @@ static bool is_bad_now(const struct run *r, uint32_t i)
 	const struct deploy *d = r->what;
 	double from = d->from_s * S +
 		      (d->all ? 300000.0 * ((i + DEPLOY_BACKENDS - BAD) % DEPLOY_BACKENDS) : 0);
-	return d->status != DEPLOY_NOTHING && (d->all || i == BAD) && r->now >= from &&
-	       r->now < d->until_s * S;
+	bool is_one = d->all || i == BAD || (d->two && i == BAD + 1);
+	return d->status != DEPLOY_NOTHING && is_one && r->now >= from && r->now < d->until_s * S;
 }
 
 /* What a sound backend answers. */

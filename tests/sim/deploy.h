@@ -40,6 +40,7 @@ struct deploy {
 	enum deploy_clients who;
 	bool weighted;                 /* the bad one has twice the weight */
 	bool half;                     /* it is bad to every other request, by lot */
+	bool two;                      /* the next one is bad in the same way */
 	bool leads;                    /* the bad one is rightly the fastest, before */
 	bool all;                      /* all are deployed so, 300 ms one after the other */
 	double from_s, until_s, end_s; /* it is bad in between; 0: never */

@@ -269,6 +269,32 @@ static bool check_half(bool all)
 	return check_row(&row, all);
 }
 
+/* Two at a time, of which one may be left alone: the other has its part, and no more. */
+static bool check_two(const char *balance, bool shown)
+{
+	bool good = true;
+	for (size_t l = 0; l < ARRAY_LEN(loads); l++) {
+		const struct deploy d = {.balance = balance,
+					 .status = 404,
+					 .two = true,
+					 .clients = loads[l].clients,
+					 .rate = loads[l].rate,
+					 .fails_us = 500,
+					 .from_s = 3,
+					 .until_s = 20,
+					 .end_s = 40,
+					 .seed = l + 1};
+		struct deployed o = deploy(&d);
+		if (shown)
+			printf("%-14s two 404 %-10s %6.2f%% %s\n", balance, loads[l].name,
+			       o.share * 100, o.reason);
+		good &= expect(o.share <= 1.0 / 3 + 0.02, "share of two", balance, o.share);
+		good &= expect(o.reason[0] != '\0', "named", balance, 0);
+		good &= expect(o.back_s >= 0, "back", balance, o.back_s);
+	}
+	return good;
+}
+
 bool deploy_check(bool all)
 {
 	bool good = check_together();
@@ -285,6 +311,7 @@ bool deploy_check(bool all)
 			continue;
 		good &= check_strategy(strategies[s]->keyword, false, all);
 		good &= check_led(strategies[s]->keyword, all);
+		good &= check_two(strategies[s]->keyword, all);
 	}
 	good &= check_strategy("round-robin", true, all);
 	for (size_t s = 0; strategies[s]; s++)

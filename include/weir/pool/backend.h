@@ -83,6 +83,8 @@ struct backend_local {
 
 /* A share of everything. */
 #define SHARE_FULL 256
+/* As much as all, but counted: it has no more than its weight's part, however fast it seems. */
+#define SHARE_HELD (SHARE_FULL - 1)
 
 struct health_target;
 
@@ -203,6 +205,14 @@ static inline bool backend_is_idle(const struct backend *b)
 static inline uint32_t backend_streams(const struct backend *b)
 {
 	return flight_streams(atomic_load_explicit(&b->in_flight, memory_order_relaxed));
+}
+
+/* Of its picks, as health_share. */
+static inline uint32_t backend_share(const struct backend *b)
+{
+	uint32_t share = atomic_load_explicit(&b->health_share, memory_order_relaxed);
+	bool held = atomic_load_explicit(&b->odd.held, memory_order_relaxed);
+	return held && share > SHARE_HELD ? SHARE_HELD : share;
 }
 
 static inline enum backend_state backend_state(const struct backend *b)

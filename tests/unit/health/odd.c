@@ -9,7 +9,7 @@
 
 #define S UINT64_C(1000000)
 #define STEP_US 50000
-#define N_MAX 5
+#define N_MAX 10
 #define STRATUM 3
 
 /* What a backend does. */
@@ -17,6 +17,7 @@ struct role {
 	unsigned per_s; /* requests that it draws */
 	uint64_t us;    /* its median, as it is told */
 	unsigned type;  /* of its answers, an enum answer_type */
+	bool refuses;   /* it answers 404 */
 	double owed;    /* answers, of those that are due */
 	unsigned asked; /* times that it was, whatever it draws */
 };
@@ -126,11 +127,13 @@ static void answer(size_t i)
 {
 	struct odd_local *odd = &backend(i)->local[0]->odd;
 	struct odd_strata *strata = atomic_load(&odd->strata);
-	odd_count(&odd->answers[ANSWER_4k]);
+	enum answer_kind kind = roles[i].refuses ? ANSWER_404 : ANSWER_4k;
+	odd_count(&odd->answers[kind]);
 	if (!strata || !is_watched())
 		return;
-	odd_count(&strata->n[STRATUM][ANSWER_4k]);
-	odd_count(&strata->n[STRATUM][roles[i].type]);
+	odd_count(&strata->n[STRATUM][kind]);
+	if (!roles[i].refuses)
+		odd_count(&strata->n[STRATUM][roles[i].type]);
 }
 
 static void tell_speed(size_t i, uint64_t span_us)
@@ -548,5 +551,70 @@ Test(lead, it_is_over_when_it_is_switched_off)
 	cr_assert_not(is_watched());
 	for (size_t i = 0; i < 4; i++)
 		cr_assert_eq(atomic_load(&backend(i)->odd.try_us), 0);
+	end();
+}
+
+static bool is_held(size_t i)
+{
+	return atomic_load(&backend(i)->odd.held);
+}
+
+/* Failing fast would draw the requests of those that are well. */
+Test(held, those_that_may_not_be_left_alone)
+{
+	unsigned n_out = 0, n_held = 0;
+	set_up(10);
+	world.conf.outlier.max_ejected = 0.1;
+	start();
+	pass(20);
+	for (size_t i = 2; i < 5; i++)
+		roles[i].refuses = true;
+	pass(10);
+	for (size_t i = 0; i < 10; i++) {
+		cr_expect(i >= 2 && i < 5 ? is_held(i) != is_ejected(i)
+					  : !is_held(i) && !is_ejected(i),
+			  "%zu", i);
+		n_out += is_ejected(i);
+		n_held += is_held(i);
+	}
+	cr_expect_eq(n_out, 1);
+	cr_expect_eq(n_held, 2);
+	end();
+}
+
+Test(held, until_it_is_right_again_or_left_alone)
+{
+	begin(4);
+	pass(20);
+	roles[1].refuses = roles[2].refuses = true;
+	pass(5);
+	const size_t out = is_ejected(1) ? 1 : 2, held = 3 - out;
+	cr_assert(is_ejected(out) && is_held(held));
+	/* the other may go now */
+	roles[out].refuses = false;
+	for (unsigned k = 0; k < 20; k++)
+		odd_note_try(backend(out)->health, false);
+	pass(5);
+	cr_assert(!is_ejected(out) && is_ejected(held) && !is_held(held));
+	/* and is right again */
+	roles[held].refuses = false;
+	for (unsigned k = 0; k < 20; k++)
+		odd_note_try(backend(held)->health, false);
+	pass(20);
+	for (size_t i = 0; i < 4; i++)
+		cr_expect(!is_ejected(i) && !is_held(i));
+	end();
+}
+
+Test(held, it_is_over_when_it_is_switched_off)
+{
+	begin(4);
+	pass(20);
+	roles[1].refuses = roles[2].refuses = true;
+	pass(5);
+	cr_assert(is_held(1) || is_held(2));
+	world.conf.outlier.odd = false;
+	follow();
+	cr_assert(!is_held(1) && !is_held(2));
 	end();
 }

@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 #include <math.h>
 
+#include "weir/base/hash.h"
 #include "world.h"
 
 static struct world world;
@@ -298,6 +299,74 @@ Test(eligible, a_health_share_is_a_share_of_the_picks)
 		cr_expect_eq(counts[2], 100);
 		finish();
 	}
+}
+
+/* One that answers at once beside those that all have something to do. */
+static void run_beside_busy(unsigned n, unsigned counts[])
+{
+	struct lease busy[64];
+	for (size_t i = 0; i < 64; i++)
+		busy[i].backend = NULL;
+	memset(counts, 0, gen.pool.n * sizeof(counts[0]));
+	for (unsigned i = 0; i < n; i++) {
+		struct lease lease, *slot = &busy[i % 64];
+		cr_assert_eq(pool_take(&gen.views[0], &world.pws[0], NULL, 0, &lease), POOL_TAKEN);
+		counts[lease.index]++;
+		world.loops[0].now_us += 1000;
+		if (lease.index == 2) {
+			lease_drop(&lease, false, 100);
+			continue;
+		}
+		if (slot->backend)
+			lease_drop(slot, false, 64000);
+		*slot = lease;
+	}
+	for (size_t i = 0; i < 64; i++)
+		if (busy[i].backend)
+			lease_drop(&busy[i], false, 64000);
+}
+
+Test(eligible, who_is_held_has_its_part_and_no_more)
+{
+	for (size_t s = 0; strategies[s]; s++) {
+		unsigned counts[4];
+		if (strategies[s]->needs & NEEDS_KEY)
+			continue;
+		start(4);
+		world.conf.balance = view_str(strategies[s]->keyword);
+		world_build(&world, &gen);
+		atomic_store(&gen.pool.backends[2]->odd.held, true);
+		pool_view_refresh(&gen.views[0]);
+		run_beside_busy(4000, counts);
+		cr_expect(counts[2] <= 1000 + 16, "%s: %u", strategies[s]->keyword, counts[2]);
+		set_state(0, BACKEND_down);
+		set_state(1, BACKEND_down);
+		set_state(3, BACKEND_down);
+		run(100, counts);
+		cr_expect_eq(counts[2], 100);
+		finish();
+	}
+}
+
+Test(eligible, who_is_held_keeps_its_keys)
+{
+	start(4);
+	world.conf.balance = VIEW("maglev");
+	world.conf.hash.fallback = VIEW("auto");
+	world_build(&world, &gen);
+	for (uint64_t key = 1; key <= 2000; key++) {
+		struct lease before, held;
+		atomic_store(&gen.pool.backends[2]->odd.held, false);
+		pool_view_refresh(&gen.views[0]);
+		pool_take(&gen.views[0], &world.pws[0], NULL, hash_mix(key), &before);
+		atomic_store(&gen.pool.backends[2]->odd.held, true);
+		pool_view_refresh(&gen.views[0]);
+		pool_take(&gen.views[0], &world.pws[0], NULL, hash_mix(key), &held);
+		cr_expect_eq(before.index, held.index);
+		lease_drop(&before, false, 1000);
+		lease_drop(&held, false, 1000);
+	}
+	finish();
 }
 
 /* Envoy's formula: floor of a tenth, then linear. */
