@@ -109,7 +109,7 @@ static bool anybody_suspect(const struct health_pool *hp)
 		list_each (it, &hp->targets) {
 			const struct health_target *t = list_entry(it, struct health_target, link);
 			if (odd_takes_part(t))
-				odd_add_recent(&all, &t->odd.recent[s]);
+				odd_add_voice(&all, &t->odd.recent[s]);
 		}
 		list_each (it, &hp->targets) {
 			const struct health_target *t = list_entry(it, struct health_target, link);
@@ -225,12 +225,15 @@ static struct jury gather(struct health_pool *hp, struct arena *arena)
 		subtract(j.now[j.n], t->odd.evidence->counted, j.counts[j.n]);
 		j.of[j.n++] = t;
 	}
+	struct odd_case *came = arena_array(arena, j.n, sizeof(struct odd_case));
+	odd_fold(came, (const odd_counts *)j.counts, j.n);
 	for (unsigned s = 0; s < ODD_SPANS; s++) {
+		double kept = keep(passed_us, memories_us[s]);
 		j.cases[s] = arena_array(arena, j.n, sizeof(struct odd_case));
-		for (size_t i = 0; i < j.n; i++)
+		for (size_t i = 0; i < j.n; i++) {
 			j.cases[s][i] = j.of[i]->odd.evidence->proof[s];
-		odd_fold(j.cases[s], (const odd_counts *)j.counts, j.n,
-			 keep(passed_us, memories_us[s]));
+			odd_case_add(&j.cases[s][i], &came[i], kept);
+		}
 	}
 	return j;
 }

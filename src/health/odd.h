@@ -9,7 +9,6 @@
 
 /* Workers are to look again. */
 void odd_look_again(const struct health *h);
-void odd_add_recent(struct odd_recent *all, const struct odd_recent *own);
 /* All that workers have counted of it while its pool was watched. */
 void odd_sum_strata(const struct backend *b, odd_counts out);
 /* It takes the traffic that is to be compared. */

@@ -27,14 +27,17 @@
 #define PEACE_US 60000000
 #define PEACE_DOUBLED_MAX 6
 
-/* Answers of those that take part lately, itself left out. */
-static struct odd_recent of_others(const struct health_target *t, unsigned span)
+/* Those that take part, itself left out, each with one voice; `n` are their answers lately. */
+static struct odd_recent of_others(const struct health_target *t, unsigned span, double *n)
 {
 	struct odd_recent all = {0};
+	*n = 0;
 	list_each (it, &t->pool->targets) {
 		const struct health_target *other = list_entry(it, struct health_target, link);
-		if (other != t && odd_takes_part(other))
-			odd_add_recent(&all, &other->odd.recent[span]);
+		if (other == t || !odd_takes_part(other))
+			continue;
+		odd_add_voice(&all, &other->odd.recent[span]);
+		*n += other->odd.recent[span].n;
 	}
 	return all;
 }
@@ -53,7 +56,7 @@ bool odd_is_out_for_type(const struct health_pool *hp)
 /* Their share of answers of its type since it was left alone, of `n`. */
 static double others_type(const struct health_target *t, double *n)
 {
-	double alike = 0;
+	double shares = 0, voices = 0;
 	*n = 0;
 	list_each (it, &t->pool->targets) {
 		const struct health_target *other = list_entry(it, struct health_target, link);
@@ -61,9 +64,12 @@ static double others_type(const struct health_target *t, double *n)
 			continue;
 		const struct odd_case *proof = &other->odd.evidence->proof[1];
 		*n += proof->n;
-		alike += proof->seen[t->odd.answer];
+		if (proof->n < ODD_VOICE_LEAST)
+			continue;
+		shares += proof->seen[t->odd.answer] / proof->n;
+		voices++;
 	}
-	return *n > 0 ? alike / *n : t->odd.others;
+	return voices > 0 ? shares / voices : t->odd.others;
 }
 
 /* Their share of answers that are as bad, of the `n` of the shortest memory that has enough. */
@@ -73,12 +79,11 @@ static double others_bad(const struct health_target *t, double *n)
 	if (answer_is_type(t->odd.answer))
 		return others_type(t, n);
 	const uint32_t fails = odd_fails_others(t->odd.answer);
-	struct odd_recent all = of_others(t, 0);
-	for (unsigned s = 1; s < ODD_SPANS && all.n < OTHERS_LEAST; s++)
-		all = of_others(t, s);
+	struct odd_recent all = of_others(t, 0, n);
+	for (unsigned s = 1; s < ODD_SPANS && *n < OTHERS_LEAST; s++)
+		all = of_others(t, s, n);
 	for (unsigned a = 0; a < N_ANSWERS; a++)
 		bad += fails & ANSWER_BIT(a) ? all.of[a] : 0;
-	*n = all.n;
 	return all.n > 0 ? bad / all.n : 0;
 }
 

@@ -11,14 +11,6 @@ void odd_look_again(const struct health *h)
 	h->host.look(h->host.ctx);
 }
 
-void odd_add_recent(struct odd_recent *all, const struct odd_recent *own)
-{
-	for (unsigned a = 0; a < N_ANSWERS; a++)
-		all->of[a] += own->of[a];
-	all->n += own->n;
-	all->bad += own->bad;
-}
-
 void odd_sum_strata(const struct backend *b, odd_counts out)
 {
 	memset(out, 0, sizeof(odd_counts));

@@ -10,7 +10,6 @@
 
 #include "weir/base/check.h"
 #include "weir/base/defs.h"
-#include "weir/base/hash.h"
 
 static const struct {
 	const char *text;
@@ -36,117 +35,12 @@ const char *answer_text(unsigned answer)
 	return answers[answer].text;
 }
 
-/*
- * 501 and others of its kind speak of the request, and cost nobody anything by themselves; but
- * who alone gives them is odd.  101 has opened a tunnel, 304 stands for a body.
- */
-uint8_t answer_of(unsigned status)
-{
-	switch (status) {
-	case 101:
-	case 304:
-		return ANSWER_full;
-	case 204:
-	case 205:
-		return ANSWER_empty;
-	case 400:
-		return ANSWER_400;
-	case 401:
-		return ANSWER_401;
-	case 403:
-		return ANSWER_403;
-	case 404:
-		return ANSWER_404;
-	case 410:
-		return ANSWER_410;
-	case 421:
-		return ANSWER_421;
-	case 429:
-		return ANSWER_429;
-	case 500:
-		return ANSWER_500;
-	case 502:
-		return ANSWER_502;
-	case 503:
-		return ANSWER_503;
-	default:
-		break;
-	}
-	static const uint8_t classes[] = {ANSWER_NONE, ANSWER_NONE, ANSWER_full,
-					  ANSWER_3xx,  ANSWER_4xx,  ANSWER_5xx};
-	return status / 100 < ARRAY_LEN(classes) ? classes[status / 100] : ANSWER_NONE;
-}
-
-/* ---- media types ---- */
-
-/* Of a name without its tree: "json", "problem+json". */
-static bool is_of(struct view sub, struct view name)
-{
-	if (sub.len < name.len)
-		return false;
-	size_t at = sub.len - name.len;
-	return view_ieq(view_skip(sub, at), name) && (at == 0 || sub.ptr[at - 1] == '+');
-}
-
-static uint8_t plain_type(struct view media)
-{
-	size_t slash = 0;
-	while (slash < media.len && media.ptr[slash] != '/')
-		slash++;
-	struct view sub = view_skip(media, slash + 1);
-	if (is_of(sub, VIEW("html")) || view_ieq(sub, VIEW("xhtml+xml")))
-		return ANSWER_TYPE_html;
-	if (is_of(sub, VIEW("json")))
-		return ANSWER_TYPE_json;
-	bool is_text = view_ieq(view_head(media, slash), VIEW("text")) ||
-		       view_ieq(sub, VIEW("xml")) || is_of(sub, VIEW("javascript")) ||
-		       is_of(sub, VIEW("x-javascript"));
-	return is_text ? ANSWER_TYPE_text : ANSWER_TYPE_data;
-}
-
-uint8_t answer_type(struct view media, bool coded)
-{
-	size_t len = 0;
-	while (len < media.len && media.ptr[len] != ';' && media.ptr[len] != ' ')
-		len++;
-	uint8_t plain = plain_type(view_head(media, len));
-	if (!coded)
-		return plain;
-	return plain == ANSWER_TYPE_html   ? ANSWER_TYPE_coded_html
-	       : plain == ANSWER_TYPE_json ? ANSWER_TYPE_coded_json
-					   : ANSWER_TYPE_coded;
-}
-
-uint8_t odd_stratum(uint32_t route, struct view method, struct view path)
-{
-	uint64_t hash = hash_bytes(path.ptr, path.len, route + 1);
-	hash = hash_bytes(method.ptr, method.len, hash);
-	return (uint8_t)(hash % ODD_STRATA);
-}
-
 /* ---- evidence ---- */
-
-static void forget(struct odd_case *c, double keep)
-{
-	c->n *= keep;
-	c->others *= keep;
-	for (unsigned a = 0; a <= ODD_ANY; a++) {
-		c->seen[a] *= keep;
-		c->expected[a] *= keep;
-		c->variance[a] *= keep;
-		c->elsewhere[a] *= keep;
-	}
-	c->voiced *= keep;
-	for (unsigned t = 0; t < N_ANSWER_TYPES; t++) {
-		c->given[t] *= keep;
-		c->peers[t] *= keep;
-	}
-}
 
 /* All backends' answers in one stratum. */
 struct stratum {
 	double n, of[ODD_ANY + 1];
-	double shares[N_ANSWER_TYPES], voices; /* each backend's share, added up; backends */
+	double shares[ODD_ANY + 1], voices; /* each backend's share, added up; backends */
 };
 
 static struct stratum of_backend(const uint32_t counts[N_ANSWER_COLUMNS])
@@ -158,19 +52,26 @@ static struct stratum of_backend(const uint32_t counts[N_ANSWER_COLUMNS])
 		s.of[ODD_ANY] += answers[a].is_bad ? counts[a] : 0;
 	}
 	s.voices = s.n > 0;
-	for (unsigned t = 0; t < N_ANSWER_TYPES && s.n > 0; t++)
-		s.shares[t] = s.of[N_ANSWERS + t] / s.n;
+	for (unsigned a = 0; a <= ODD_ANY && s.n > 0; a++)
+		s.shares[a] = s.of[a] / s.n;
 	return s;
 }
 
 static void add_stratum(struct stratum *all, const struct stratum *own)
 {
 	all->n += own->n;
-	for (unsigned a = 0; a <= ODD_ANY; a++)
+	for (unsigned a = 0; a <= ODD_ANY; a++) {
 		all->of[a] += own->of[a];
+		all->shares[a] += own->shares[a];
+	}
 	all->voices += own->voices;
-	for (unsigned t = 0; t < N_ANSWER_TYPES; t++)
-		all->shares[t] += own->shares[t];
+}
+
+/* Had own requests gone to the others, each with one voice: two that fail fast draw what the others
+ * are for, and nearly all answers are theirs. */
+static double at_others(const struct stratum *own, const struct stratum *all, unsigned a)
+{
+	return own->n * fmax(all->shares[a] - own->shares[a], 0) / (all->voices - 1);
 }
 
 /* Types are compared where two others have a voice at least. */
@@ -181,7 +82,7 @@ static void add_types(struct odd_case *c, const struct stratum *own, const struc
 	c->voiced += own->n;
 	for (unsigned t = 0; t < N_ANSWER_TYPES; t++) {
 		c->given[t] += own->of[N_ANSWERS + t];
-		c->peers[t] += own->n * (all->shares[t] - own->shares[t]) / (all->voices - 1);
+		c->peers[t] += at_others(own, all, N_ANSWERS + t);
 	}
 }
 
@@ -198,15 +99,13 @@ static void add(struct odd_case *c, const struct stratum *own, const struct stra
 		c->seen[a] += own->of[a];
 		c->expected[a] += own->n * share;
 		c->variance[a] += own->n * others * share * (1 - share) / (all->n - 1);
-		c->elsewhere[a] += own->n * (k - own->of[a]) / others;
+		c->elsewhere[a] += at_others(own, all, a);
 	}
 	add_types(c, own, all);
 }
 
-void odd_fold(struct odd_case *cases, const odd_counts *counts, size_t n, double keep)
+void odd_fold(struct odd_case *cases, const odd_counts *counts, size_t n)
 {
-	for (size_t i = 0; i < n; i++)
-		forget(&cases[i], keep);
 	for (unsigned s = 0; s < ODD_STRATA; s++) {
 		struct stratum all = {0};
 		for (size_t i = 0; i < n; i++) {
@@ -217,6 +116,23 @@ void odd_fold(struct odd_case *cases, const odd_counts *counts, size_t n, double
 			struct stratum own = of_backend(counts[i][s]);
 			add(&cases[i], &own, &all);
 		}
+	}
+}
+
+void odd_case_add(struct odd_case *known, const struct odd_case *came, double keep)
+{
+	known->n = known->n * keep + came->n;
+	known->others = known->others * keep + came->others;
+	for (unsigned a = 0; a <= ODD_ANY; a++) {
+		known->seen[a] = known->seen[a] * keep + came->seen[a];
+		known->expected[a] = known->expected[a] * keep + came->expected[a];
+		known->variance[a] = known->variance[a] * keep + came->variance[a];
+		known->elsewhere[a] = known->elsewhere[a] * keep + came->elsewhere[a];
+	}
+	known->voiced = known->voiced * keep + came->voiced;
+	for (unsigned t = 0; t < N_ANSWER_TYPES; t++) {
+		known->given[t] = known->given[t] * keep + came->given[t];
+		known->peers[t] = known->peers[t] * keep + came->peers[t];
 	}
 }
 
@@ -232,7 +148,6 @@ void odd_fold(struct odd_case *cases, const odd_counts *counts, size_t n, double
 /* In so many to ask on. */
 #define LEANS 1e2
 
-#define SUSPECT_LEAST 4
 #define SUSPECT_SIGMAS 3
 
 static double sum(const double *of, unsigned from, unsigned to)
@@ -243,26 +158,36 @@ static double sum(const double *of, unsigned from, unsigned to)
 	return all;
 }
 
-static bool is_far_above(double n, double bad, double others, double others_bad)
+static bool is_far_above(double n, double bad, double share)
 {
-	if (n < SUSPECT_LEAST || others < SUSPECT_LEAST)
-		return false;
-	double share = others_bad / others, above = bad - n * share;
+	double above = bad - n * share;
 	double variance = n * share * (1 - share) + 1;
 	return above >= n * EFFECT / 2 &&
 	       above * above >= SUSPECT_SIGMAS * SUSPECT_SIGMAS * variance;
 }
 
+void odd_add_voice(struct odd_recent *all, const struct odd_recent *own)
+{
+	if (own->n < ODD_VOICE_LEAST)
+		return;
+	for (unsigned a = 0; a < N_ANSWERS; a++)
+		all->of[a] += own->of[a] / own->n;
+	all->bad += own->bad / own->n;
+	all->n++;
+}
+
 bool odd_is_suspect(const struct odd_recent *own, const struct odd_recent *all)
 {
-	double others = all->n - own->n;
-	if (is_far_above(own->n, own->bad, others, all->bad - own->bad))
+	double others = all->n - 1;
+	if (own->n < ODD_VOICE_LEAST || others < 1)
+		return false;
+	if (is_far_above(own->n, own->bad, fmax(all->bad - own->bad / own->n, 0) / others))
 		return true;
 	for (unsigned a = ANSWER_SMALL; a < ANSWER_empty; a++) {
 		unsigned like = a - ANSWER_SMALLER;
-		if (is_far_above(own->n, sum(own->of, a, ANSWER_empty), others,
-				 sum(all->of, like, ANSWER_empty) -
-				     sum(own->of, like, ANSWER_empty)))
+		double alike =
+		    sum(all->of, like, ANSWER_empty) - sum(own->of, like, ANSWER_empty) / own->n;
+		if (is_far_above(own->n, sum(own->of, a, ANSWER_empty), fmax(alike, 0) / others))
 			return true;
 	}
 	return false;

@@ -18,7 +18,8 @@
  * the others or by its speed: a new version may answer otherwise and be right, but is not to look
  * fast for it.
  *
- *   odd_fold(cases, counts, n, keep);    // once a look
+ *   odd_fold(came, counts, n);    // once a look
+ *   odd_case_add(&cases[i], &came[i], keep);
  *   if (odd_judge(&cases[i], n, leads, &finding)) ...
  *
  * Pure arithmetic; any thread.
@@ -112,21 +113,28 @@ struct odd_case {
 	double seen[ODD_ANY + 1];
 	double expected[ODD_ANY + 1]; /* had all been dealt the same */
 	double variance[ODD_ANY + 1];
-	double elsewhere[ODD_ANY + 1]; /* had its requests gone to the others */
+	double elsewhere[ODD_ANY + 1]; /* had its requests gone to the others, one as often as
+					  another */
 	/* where two others have a voice: its answers, those of each type, and what they had been if
 	 * each of the others had one voice */
 	double voiced, given[N_ANSWER_TYPES], peers[N_ANSWER_TYPES];
 };
 
-/* Takes in a look; `keep` is how much of what was known is kept. */
-void odd_fold(struct odd_case *cases, const odd_counts *counts, size_t n, double keep);
+/* What a look adds to `cases`; those of 0 know nothing. */
+void odd_fold(struct odd_case *cases, const odd_counts *counts, size_t n);
+/* What came is known; `keep` is how much of what was known before is kept. */
+void odd_case_add(struct odd_case *known, const struct odd_case *came, double keep);
 
 /* Answers of a backend, or of several, whatever was asked. */
 struct odd_recent {
 	double of[N_ANSWERS], n, bad; /* each kind, all, and the bad ones */
 };
 
-/* At a glance: worth a closer look?  `all` has its own, too. */
+/* Whoever has had so many has a voice, and all voices are equal: of, n and bad of `all` are sums
+ * of shares, whoever draws the most answers. */
+#define ODD_VOICE_LEAST 4
+void odd_add_voice(struct odd_recent *all, const struct odd_recent *own);
+/* At a glance: worth a closer look?  `all` are voices; its own is among them. */
 bool odd_is_suspect(const struct odd_recent *own, const struct odd_recent *all);
 /* Does it draw the requests of the others?  It has far more than `part` for each of theirs. */
 bool odd_is_ahead(double own, double others, double part);

@@ -29,7 +29,11 @@ static void begin(uint64_t seed)
 /* Takes in what `counts` has. */
 static void look(size_t n, double keep)
 {
-	odd_fold(cases, (const odd_counts *)counts, n, keep);
+	struct odd_case came[sizeof(cases) / sizeof(cases[0])];
+	memset(came, 0, sizeof(came));
+	odd_fold(came, (const odd_counts *)counts, n);
+	for (size_t i = 0; i < n; i++)
+		odd_case_add(&cases[i], &came[i], keep);
 	memset(counts, 0, sizeof(counts));
 }
 
@@ -399,7 +403,10 @@ Test(odd, small_numbers)
 static bool suspect(double n, double bad, double others, double others_bad)
 {
 	const struct odd_recent own = {.n = n, .bad = bad};
-	const struct odd_recent all = {.n = n + others, .bad = bad + others_bad};
+	const struct odd_recent other = {.n = others, .bad = others_bad};
+	struct odd_recent all = {.n = 0};
+	odd_add_voice(&all, &own);
+	odd_add_voice(&all, &other);
 	return odd_is_suspect(&own, &all);
 }
 
@@ -446,4 +453,34 @@ Test(odd, the_way_back)
 	cr_assert_lt(sum, 1000, "%u", sum);
 	/* it failed one in three: three good answers prove nothing */
 	cr_assert_gt(tries(0, 0.33, 0, 1, 100), 10);
+}
+
+/* Two that fail fast have nearly all answers between them: each is far from most of the others. */
+Test(odd, two_that_draw_nearly_all_do_not_hide_each_other)
+{
+	struct odd_finding f;
+	begin(1);
+	for (unsigned s = 0; s < ODD_STRATA; s++) {
+		give(0, s, ANSWER_full, 8);
+		give(1, s, ANSWER_full, 8);
+		give(2, s, ANSWER_404, 400);
+		give(3, s, ANSWER_404, 400);
+	}
+	look(4, 1);
+	for (uint32_t i = 0; i < 4; i++)
+		cr_assert_eq(is_odd(i, 4, &f), i >= 2, "%u", i);
+	cr_assert(is_odd(3, 4, &f));
+	cr_assert_float_eq(f.others, 1.0 / 3, 0.01);
+}
+
+Test(odd, two_that_draw_nearly_all_are_suspected)
+{
+	const struct odd_recent good = {.n = 10}, bad = {.n = 1000, .bad = 1000};
+	struct odd_recent all = {.n = 0};
+	odd_add_voice(&all, &good);
+	odd_add_voice(&all, &good);
+	odd_add_voice(&all, &bad);
+	odd_add_voice(&all, &bad);
+	cr_assert(odd_is_suspect(&bad, &all));
+	cr_assert_not(odd_is_suspect(&good, &all));
 }
