@@ -25,7 +25,6 @@
 #define RUNS 8       /* at the first look; then some more at each, the oldest make room */
 #define RUNS_MORE 3
 #define EIGHT_OF_TEN 1.28 /* standard deviations */
-#define MEANT_S 120       /* what will be measured is of so many seconds */
 #define OF_APART 1.5      /* queues of their own are remembered longer than one of all together */
 #define OF_BURSTS 0.7     /* of bursts, where all are busy */
 #define OFF_MIN 0.014     /* no quantile of service times is surer */
@@ -199,7 +198,7 @@ static struct scaling_range range_of_runs(const struct scaling *s, const struct 
 		by = share * clamp(log(seen->now_us / today.mean), -M_LN2, M_LN2);
 	}
 	double load = unsure_of_load(s, seen->of, spread_quantile(&s->service, seen->q), then.mean);
-	double chance = chance_of(seen->all, seen->apart * then.sd, seen->of->rate * MEANT_S);
+	double chance = chance_of(seen->all, seen->apart * then.sd, seen->of->rate * FORECAST_S);
 	double sd = hypot(hypot(chance, load), sqrt(1 - share) * off);
 	if (s->cv2_service > UNEVEN) /* few make the tail, and meet each other */
 		sd *= EXCESS;

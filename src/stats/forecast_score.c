@@ -6,6 +6,7 @@
 #include "scaling.h"
 
 #define SETTLE_US (UINT64_C(15) * 1000000)
+#define MEANT_US ((uint64_t)FORECAST_S * 1000000)
 #define SCORE_US (UINT64_C(300) * 1000000) /* with fewer samples than wanted, not later */
 
 static int by_value(const void *a, const void *b)
@@ -16,7 +17,7 @@ static int by_value(const void *a, const void *b)
 
 void forecast_remember(struct scaling *s, uint32_t from, uint32_t to, uint64_t now_us)
 {
-	s->pending.at_us = 0;
+	s->pending.at_us = s->since_us = 0;
 	for (int i = 0; i <= FORECAST_DOUBLE; i++) {
 		const struct scaling_forecast *f = &s->forecasts[i];
 		if (f->backends != to || f->refusal || f->saturated || f->p99_us.high <= 0)
@@ -38,25 +39,37 @@ static bool holds(const struct scaling_score *p)
 	return p->actual_us >= p->p99_us.low && p->actual_us <= p->p99_us.high;
 }
 
+/* Of as much time as was meant: what came before they had settled, or in a second, is not it. */
+static bool is_measured(struct scaling *s, uint64_t now_us)
+{
+	if (!s->pending.at_us || now_us < s->pending.at_us)
+		return false;
+	if (!s->since_us || s->since_us > now_us) { /* from this look on; or of a machine before */
+		s->since_us = now_us;
+		s->since = (struct spread){0};
+	}
+	bool enough = s->since.n >= FORECAST_P99_SAMPLES && now_us >= s->since_us + MEANT_US;
+	return enough || now_us > s->since_us + SCORE_US;
+}
+
 /* Where a thousand do not come in five minutes, the median is what can be compared. */
 void forecast_score(struct scaling *s, uint64_t now_us)
 {
 	struct scaling_score *p = &s->pending;
-	bool late = p->at_us && now_us > p->at_us + SCORE_US;
-	if (!p->at_us || now_us < p->at_us || (s->since.n < FORECAST_P99_SAMPLES && !late))
+	if (!is_measured(s, now_us))
 		return;
 	p->of_p50 = s->since.n < FORECAST_P99_SAMPLES;
 	p->actual_us = spread_quantile(&s->since, p->of_p50 ? 0.5 : 0.99);
 	if (p->of_p50)
 		p->p99_us = p->p50_us;
 	p->at_us = now_us;
-	p->rate_now = s->rate;
+	p->rate_now = s->since.n / ((double)(now_us - s->since_us) / 1e6) + s->others_rate;
 	p->comparable = s->since.n >= SCALING_SAMPLES / 4 &&
 			fabs(p->rate_now - p->rate_then) <= 0.2 * p->rate_then;
 	s->scores[s->n_scores++ % SCALING_SCORES] = *p;
 	s->n_comparable += p->comparable;
 	s->n_held += p->comparable && holds(p);
-	p->at_us = 0;
+	p->at_us = s->since_us = 0;
 }
 
 double scaling_median_error(const struct scaling *s)

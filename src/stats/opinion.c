@@ -108,9 +108,8 @@ void opinion_settle(struct scaling_opinion *o, char *sentence, enum verdict verd
 	if (opine(o, verdict))
 		snprintf(sentence, SCALING_SENTENCE, "%s", said);
 	else if (o->verdict == VERDICT_not_enough_data) /* what came is no reason for it */
-		snprintf(sentence, SCALING_SENTENCE,
-			 "%u of the %d looks that must agree say %s: %s", o->agreed, SCALING_HOLD,
-			 verdict_name(verdict), said);
+		snprintf(sentence, SCALING_SENTENCE, "%u of the %d looks that must agree: %s",
+			 o->agreed, SCALING_HOLD, said);
 	else /* figures of earlier looks are no longer so */
 		snprintf(sentence, SCALING_SENTENCE,
 			 "so far: %s; %u of the %d looks that must agree to change that: %s",

@@ -183,7 +183,7 @@ static void file(struct scaling *s, struct scaling_part *part, unsigned c, uint3
 {
 	recents_add(s->recent_now, RECENT_NOW, bucket, n);
 	recents_add(part->recents->now, RECENT_PART, bucket, n);
-	if (s->pending.at_us && s->looked_us >= s->pending.at_us) {
+	if (s->since_us) {
 		s->since.weight[bucket] += n;
 		s->since.n += n;
 	}
@@ -402,6 +402,7 @@ static void look_now(struct scaling *s, const struct scaling_input *in)
 	side_of_spread(&now, &s->now);
 	s->now_p99_us = p99_of_now(s, &now);
 	s->window_s = now_spans_s[at];
+	s->now_since_us = s->recent_now[at].since_us[s->recent_now[at].n[1] > 0];
 	look_phases(s, in);
 	for (size_t i = 0; i < in->n; i++) {
 		struct scaling_part *part = in->members[i].part;

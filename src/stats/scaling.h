@@ -29,7 +29,18 @@ void scaling_forget_recents(struct scaling *scaling);
 /* bins.c: the bin of a level; NULL without memory. */
 struct scaling_bin *scaling_part_bin_make(struct scaling_part *part, uint32_t level);
 
-/* share.c: five seconds of one backend; levels up to `top` were met. */
+/* Of durations: below it nothing is shared that matters. */
+#define NO_SHARE 0.10
+/* Blocks that tell something together. */
+#define BLOCKS_MIN 6
+
+/* share.c: the block of that age, 0 is the newest; NULL: not of this epoch. */
+const struct scaling_block *scaling_block_at(const struct scaling *scaling, unsigned age);
+/* Of the logarithms of durations at equal level and backend, in blocks of these ages; of n. */
+double scaling_variance(const struct scaling *scaling, unsigned from, unsigned to, double *n);
+/* Student's t that is as rare with so many degrees of freedom as z is. */
+double scaling_student(double z, double freedom);
+/* Five seconds of one backend; levels up to `top` were met. */
 void scaling_part_block(struct scaling_part *part, struct scaling *scaling,
 			const struct levels *const *levels, size_t n, uint32_t top);
 void scaling_look_shift(struct scaling *scaling, bool pooled);
@@ -42,6 +53,9 @@ void scaling_look_slope(struct scaling *scaling);
 /* That is why p95 has grown so; or it is known not to be.  Neither: it is not known. */
 bool scaling_load_slows(const struct scaling *scaling, double growth);
 bool scaling_load_is_innocent(const struct scaling *scaling, double growth);
+
+/* change.c: more comes than they do, and than they did when nobody was slow: that is load. */
+bool scaling_is_flooded(const struct scaling *scaling);
 
 /* The variance of the logarithms of durations at equal level and backend. */
 double scaling_spread(const struct scaling *scaling);
@@ -66,7 +80,7 @@ void scaling_part_second(struct scaling_part *part); /* the second is over */
 /* Five seconds of those that had a backend to themselves; their logarithms are in `unit`. */
 void scaling_size_quiet(struct scaling *scaling, const struct scaling_split *met_nobody,
 			double unit);
-/* May begin a new epoch. */
+/* change.c: may begin a new epoch. */
 void scaling_look_change(struct scaling *scaling, const struct scaling_input *input);
 
 /* arrivals.c: how many requests come, and how evenly. */
@@ -77,6 +91,8 @@ void scaling_look_arrivals(struct scaling *scaling);
 void scaling_judge(struct scaling *scaling, const struct scaling_input *input);
 /* Of so many an observed p99 is worth a comparison. */
 #define FORECAST_P99_SAMPLES 1000
+/* What is forecast is of so many seconds that come. */
+#define FORECAST_S 120
 /* From here on a queue has no steady state worth a number. */
 #define OVERLOAD 0.97
 /* forecast_law.c: utilisation and quantiles of f->backends at f->rate. */

@@ -11,8 +11,9 @@
 #include "scaling.h"
 
 #define BLOCKS 6
-#define NOW 2          /* of them: their levels are those of now */
+#define NOW 2          /* of them, at least: as many as what is seen now is of */
 #define NOW_LEAST 100  /* requests in these: what is slow may be of the time before */
+#define NOW_SHARE 0.5  /* of those that are seen now: the newest are in no block yet */
 #define VARIED 0.003   /* variance of logarithms of levels: with less there is no line */
 #define EXPLAINED 0.25 /* of the logarithm of the growth: p95 grows by more than the mean does */
 #define SLOWS_Z 3.0
@@ -66,16 +67,27 @@ void scaling_slope_block(struct scaling_block *block, struct scaling_part *part,
 	close_stratum(&block->slope, &high);
 }
 
+/*
+ * What is seen now, of few requests, may be of minutes: so are the levels that explain it then, or
+ * those of a lull would be held against what was slow before it.
+ */
+static unsigned blocks_of_now(const struct scaling *s)
+{
+	double blocks = (double)(s->looked_us - s->now_since_us) / 1e6 / SCALING_BLOCK_S;
+	return (unsigned)fmin(fmax(ceil(blocks), NOW), SCALING_BLOCKS);
+}
+
 void scaling_look_slope(struct scaling *s)
 {
 	struct scaling_slope all = {0};
 	double spread = 0, spread_n = 0, n = 0;
-	unsigned known = s->n_blocks - s->member_block;
+	unsigned known = s->n_blocks - s->member_block, now = blocks_of_now(s);
+	unsigned most = now > BLOCKS ? now : BLOCKS;
 	known = known < s->n_blocks - s->first_block ? known : s->n_blocks - s->first_block;
-	for (unsigned age = 0; age < BLOCKS && age < known; age++) {
+	for (unsigned age = 0; age < most && age < known; age++) {
 		const struct scaling_block *b =
 		    &s->blocks[(s->n_blocks - 1 - age) % SCALING_BLOCKS];
-		if (age < NOW) {
+		if (age < now) {
 			all.n += b->slope.n;
 			all.x += b->slope.x;
 		}
@@ -106,6 +118,7 @@ bool scaling_load_slows(const struct scaling *s, double growth)
 bool scaling_load_is_innocent(const struct scaling *s, double growth)
 {
 	const struct scaling_load *l = &s->load;
-	return l->varies && l->n >= NOW_LEAST &&
+	/* most of what is seen now: a lull's levels say nothing of what came after it */
+	return l->varies && l->n >= fmax(NOW_LEAST, s->now.n * NOW_SHARE) &&
 	       l->explains + NOT_Z * l->se < EXPLAINED * log(growth);
 }

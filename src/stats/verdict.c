@@ -12,6 +12,8 @@
 #define SLOWED_US (UINT64_C(300) * 1000000) /* load that slows is no news for so long */
 #define BLOCKS_US (UINT64_C(1000000) * (2 * SCALING_BLOCK_S + 1))
 #define FINE_KEEP 0.998 /* of a rate, at each look */
+#define DRIFT_SHARE 0.5 /* of the logarithm of the growth: what is left is little */
+#define DRIFT_KEEP 0.25 /* and then until it is less: what is usual is learned anew */
 #define WAITING_SHARE 0.2
 #define WAITING_US 1000 /* a share of less is nobody's problem */
 #define LAG_US 50000    /* a shorter turn is the scheduler's noise */
@@ -90,9 +92,15 @@ static bool falls_with_size(const struct case_file *c)
 	return c->s->fall.found;
 }
 
+static bool has_drifted(const struct case_file *c)
+{
+	return c->s->drifted;
+}
+
 static bool is_loaded(const struct case_file *c)
 {
-	return c->s->today.utilisation > FULL_FROM || scaling_load_slows(c->s, c->growth);
+	return c->s->today.utilisation > FULL_FROM || scaling_is_flooded(c->s) ||
+	       scaling_load_slows(c->s, c->growth);
 }
 
 /* Slow in company would be another verdict, and who is called alone may have met others. */
@@ -119,6 +127,7 @@ static const struct rule {
     {SLOWED, is_unsettled, say_unsettled},
     {SLOWED, slows_others, say_shared},
     {SLOWED, falls_with_size, say_shared_by_size},
+    {SLOWED, has_drifted, say_drifted},
     {SLOWED, is_loaded, say_scalability},
     {SLOWED, NULL, say_no_cause},
     {ANYHOW, is_doubtful, say_not_alone},
@@ -265,12 +274,24 @@ static void note_fine(struct scaling *s, const struct scaling_input *in)
 	s->fine_rate = fmax(s->fine_rate * FINE_KEEP, last->served);
 }
 
+/*
+ * Most of what is slower than alone is slower at equal load: that may be too little for a change
+ * that is certain, but it is no lack of backends.
+ */
+static void note_drift(struct scaling *s)
+{
+	double share = s->drifted ? DRIFT_KEEP : DRIFT_SHARE;
+	s->drifted = s->drifting > 1.2 && s->growth > 0 && !scaling_hears(s) &&
+		     log(s->drifting) > share * log(s->growth);
+}
+
 void scaling_judge(struct scaling *s, const struct scaling_input *in)
 {
 	char say[SCALING_SENTENCE];
 	struct findings f;
 	struct case_file c = case_of(s, in, &s->alone, &s->now, say);
 	note_fine(s, in);
+	note_drift(s);
 	judge_members(s, in, &f);
 	enum verdict verdict;
 	if (is_balancer(s, in, say)) {

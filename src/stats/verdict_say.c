@@ -219,6 +219,17 @@ enum verdict say_unsettled(const struct case_file *c)
 	return VERDICT_not_enough_data;
 }
 
+enum verdict say_drifted(const struct case_file *c)
+{
+	char *say = c->say, change[160];
+	say_change(c, change, sizeof(change));
+	SAY("%slearning: p95 is %s %s and %s now, and at equal load requests take %.1f times as "
+	    "long as before: that is more than load; a deploy, a dependency, other work?",
+	    change, text_us(c->alone->p95_us).at, alone_where(c), text_us(c->now->p95_us).at,
+	    c->s->drifting);
+	return VERDICT_not_enough_data;
+}
+
 enum verdict say_no_cause(const struct case_file *c)
 {
 	char *say = c->say, change[160];

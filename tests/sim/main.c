@@ -297,7 +297,9 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < ARRAY_LEN(scenarios); i++)
 		if (!only || strcmp(only, scenarios[i].name) == 0)
 			good &= run_scenario(&scenarios[i]);
-	if (checking)
+	if (checking) {
 		good &= deploy_check(false);
+		good &= world_check() == 0;
+	}
 	return checking && !good;
 }

@@ -250,3 +250,16 @@ int world_invented(struct seeds seeds)
 	print_matrix(matrix);
 	return wrong;
 }
+
+int world_check(void)
+{
+	static const uint64_t seeds[] = {202, 205, 212, 213, 226, 242, 243, 247, 278, 316};
+	int wrong = 0;
+	struct confusion matrix[N_KINDS] = {{0}};
+	print_heading();
+	for (size_t i = 0; i < ARRAY_LEN(seeds); i++) {
+		struct world w = world_draw(seeds[i]);
+		wrong += run_seeds(&w, (struct seeds){seeds[i], 1}, false, matrix);
+	}
+	return wrong;
+}

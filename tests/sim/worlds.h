@@ -11,6 +11,8 @@ int world_verdicts(const char *only, struct seeds seeds);
 
 /* The same of worlds that are drawn, one for each seed; its sentences when it is only one. */
 int world_invented(struct seeds seeds);
+/* Of some of which something wrong was said. */
+int world_check(void);
 
 /*
  * How often what was forecast came true, by kind of load and of event, over so many seeds of

@@ -299,7 +299,8 @@ struct scaling {
 	char sentence[SCALING_SENTENCE];      /* of opinion.verdict */
 	char odd[SCALING_SENTENCE];           /* who is the odd one out; goes before the opinion */
 	uint64_t looked_us;                   /* 0: never */
-	double window_s;                      /* R is of so many seconds */
+	double window_s;                      /* R is of so many seconds, */
+	uint64_t now_since_us;                /* of those since then */
 	struct scaling_side alone, now;       /* S and R */
 	bool alone_in_pool;                   /* S is of those who were alone in the whole pool */
 	double seen_p95_us, seen_p95_high_us; /* with queue, connecting and weir itself */
@@ -330,6 +331,7 @@ struct scaling {
 	struct scaling_change change;
 	double drifting;         /* factor of the last ten seconds at equal level; 1: none */
 	uint64_t drift_from_us;  /* it was none until then */
+	bool drifted;            /* and explains most of what is slower than alone */
 	uint64_t fine_us;        /* the last look that saw no slowness */
 	uint64_t alike_us;       /* the last that saw p95 about as it is alone */
 	uint64_t grown_us;       /* the last that saw it less than twice as that */
@@ -359,7 +361,8 @@ struct scaling {
 	uint64_t sampled_us, looked_members, rules; /* signatures of the last look */
 	double alone_us;                            /* the mean of S; 0: not known */
 	struct recent recent_now[RECENT_NOW], recent_alone[RECENT_ALONE], recent_solo[RECENT_ALONE];
-	struct spread since;          /* R since the members changed, for the score */
+	struct spread since;          /* R since then, for the score */
+	uint64_t since_us;            /* 0: R does not count yet */
 	struct scaling_score pending; /* at_us: from when on R counts; 0: none */
 	struct scaling_runs runs[N_FORECASTS], runs_today;
 	struct rng rng;
