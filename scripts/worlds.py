@@ -292,7 +292,7 @@ def one_added(world):
     after = world.look(status, 20, lambda look: look['verdict'] == 'healthy')
     world.row('one added: healthy within 20 s', f'{verdicts(after)}, {time.monotonic() - begin:.0f} s',
               after[-1]['verdict'] == 'healthy')
-    after += world.look(status, 25, lambda look: look['scores']['of'] > 0)
+    after += world.look(status, 40, lambda look: look['scores']['of'] > 0)
     world.row('one added: never skewed', verdicts(after), 'skewed' not in verdicts(after))
     scores = after[-1]['scores']
     world.row('one added: a score', scores['sentence'], scores['of'] > 0)

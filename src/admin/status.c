@@ -12,6 +12,8 @@
 
 /* A worker that was busy for longer in one turn delays everybody it serves. */
 #define LAG_PROBLEM_US 100000
+/* So many failures of a minute are no accident. */
+#define FAILING_MIN 5
 
 static void put_counters(struct json *j, const struct admin_counter *rows, size_t n, bool all)
 {
@@ -156,9 +158,40 @@ static uint64_t total_named(const struct admin_status *s, const char *name)
 	return 0;
 }
 
+/* Half of the last minute, and more than chance. */
+static bool fails(const struct history *history, uint64_t *requests, uint64_t *errors)
+{
+	history_minute(history, requests, errors);
+	return *errors >= FAILING_MIN && *errors * 2 >= *requests;
+}
+
+/* Whoever is not ejected, because he is the last or fails too seldom, fails without a word. */
+static void put_failing(struct json *j, const struct pool *pool)
+{
+	uint64_t requests, errors;
+	if (fails(pool->state->history, &requests, &errors)) {
+		json_textf(j,
+			   "pool " VIEW_FMT " fails: %llu of %llu requests of the last minute; "
+			   "weirctl slow " VIEW_FMT " shows some of them",
+			   VIEW_ARG(pool->conf->name), (unsigned long long)errors,
+			   (unsigned long long)requests, VIEW_ARG(pool->conf->name));
+		return;
+	}
+	for (uint32_t i = 0; i < pool->n; i++) {
+		const struct backend *b = pool->backends[i];
+		if (backend_state(b) == BACKEND_up && fails(b->history, &requests, &errors))
+			json_textf(j,
+				   "backend " VIEW_FMT "/" VIEW_FMT
+				   " fails: %llu of %llu requests of the last minute",
+				   VIEW_ARG(b->pool_name), VIEW_ARG(b->name),
+				   (unsigned long long)errors, (unsigned long long)requests);
+	}
+}
+
 /* What an operator asked for (draining, maintenance) is no problem. */
 static void put_pool_problems(struct json *j, const struct pool *pool)
 {
+	put_failing(j, pool);
 	if (pool_n_usable(pool) == 0)
 		json_textf(j, "pool " VIEW_FMT " has no backend that takes requests",
 			   VIEW_ARG(pool->conf->name));

@@ -176,6 +176,15 @@ struct history_row *history_newest(struct history *h)
 	return h->n ? &h->newest[(h->n - 1) % HISTORY_BLOCK] : NULL;
 }
 
+void history_minute(const struct history *h, uint64_t *requests, uint64_t *errors)
+{
+	*requests = *errors = 0;
+	for (uint32_t i = 0; h && i < HISTORY_BLOCK && i < h->n; i++) {
+		*requests += h->newest[i].requests;
+		*errors += h->newest[i].errors;
+	}
+}
+
 bool history_at(const struct history *h, uint32_t age, struct history_row *out)
 {
 	if (age >= h->n || age >= HISTORY_ROWS)

@@ -31,7 +31,7 @@ struct history_row {
 
 struct history {
 	uint64_t n;                                   /* pushed so far */
-	struct history_row newest[HISTORY_BLOCK];     /* 1 to all of them, once there is one */
+	struct history_row newest[HISTORY_BLOCK];     /* a ring, packed each time that it is full */
 	struct history_block *blocks[HISTORY_BLOCKS]; /* owns; NULL: none yet, or no memory */
 };
 
@@ -41,6 +41,8 @@ void history_free(struct history *history); /* NULL is fine */
 void history_push(struct history *history, const struct history_row *row);
 /* To complete it; NULL when there is none yet. */
 struct history_row *history_newest(struct history *history);
+/* Sums over the newest rows, 60 at most; 0 without history (NULL). */
+void history_minute(const struct history *history, uint64_t *requests, uint64_t *errors);
 /* False when there is none that old. */
 bool history_at(const struct history *history, uint32_t age, struct history_row *out);
 

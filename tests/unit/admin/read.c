@@ -65,6 +65,45 @@ Test(admin_read, problems_are_sentences)
 	reply_fini(&r);
 }
 
+static void minute_of(struct history **history, uint32_t requests, uint32_t errors)
+{
+	if (!*history)
+		*history = history_new();
+	for (int i = 0; i < HISTORY_BLOCK; i++)
+		history_push(*history, &(struct history_row){.at_us = 1 + (uint64_t)i,
+							     .requests = i ? 0 : requests,
+							     .errors = i ? 0 : errors});
+}
+
+static bool is_told(const char *line)
+{
+	struct reply r = ask(&f, "GET", "/v1/status", NULL);
+	bool told = has_line(&r.body, line);
+	reply_fini(&r);
+	return told;
+}
+
+Test(admin_read, who_fails_without_being_left_alone_is_a_problem)
+{
+	static const char pool[] = "pool app fails: 20 of 40 requests of the last minute";
+	static const char backend[] = "backend app/a fails: 5 of 10 requests of the last minute";
+	struct history **all = &f.pools[0].state->history, **one = &f.pools[0].backends[0]->history;
+	minute_of(one, 10, 5);
+	cr_expect(is_told(backend));
+	minute_of(all, 41, 20);
+	cr_expect(is_told(backend));
+	minute_of(all, 40, 20);
+	cr_expect(is_told(pool) && !is_told(backend), "it is said once");
+	minute_of(all, 4, 4);
+	minute_of(one, 4, 4);
+	cr_expect(!is_told("of the last minute"), "a few are nothing");
+	minute_of(one, 11, 5);
+	cr_expect(!is_told("of the last minute"), "less than half");
+	minute_of(one, 10, 5);
+	atomic_store(&f.pools[0].backends[0]->state, BACKEND_ejected);
+	cr_expect(!is_told(backend), "that is told");
+}
+
 Test(admin_read, pools_have_every_counter)
 {
 	struct backend *b = f.pools[0].backends[1];
