@@ -251,7 +251,7 @@ def his_link(shared_folder):
 
 
 def cannot_keep(daemon):
-    wait_for(lambda: "history.db cannot be used: unable to open" in daemon.stderr)
+    wait_for(lambda: "history.db cannot be used: " in daemon.stderr)
 
 
 @as_root

@@ -108,8 +108,10 @@ void golden_check(const char *file, const struct str *text)
 	struct view is = str_as_view(text), was = str_as_view(&wanted);
 	for (unsigned number = 1; !writes && (is.len || was.len); number++) {
 		struct view now = line_of(&is), then = line_of(&was);
-		cr_assert(view_eq(now, then), "%s:%u:\n  is       %.*s\n  and not  %.*s", file,
-			  number, (int)now.len, now.ptr, (int)then.len, then.ptr);
+		cr_assert(view_eq(now, then),
+			  "%s:%u:\n  is       %.*s\n  and not  %.*s\n"
+			  "  (WEIR_GOLDEN=write writes it anew)",
+			  file, number, (int)now.len, now.ptr, (int)then.len, then.ptr);
 	}
 	str_fini(&wanted);
 }

@@ -20,7 +20,8 @@ Test(conf_rows, are_complete_sentences)
 {
 	for (size_t i = 0; i < row_count(); i++) {
 		const struct row *r = row_at(i);
-		cr_expect(strlen(r->help) > 3 && r->help[strlen(r->help) - 1] == '.', "%s: '%s'",
+		cr_expect(strlen(r->help) > 3 && r->help[strlen(r->help) - 1] == '.',
+			  "%s: '%s' is no sentence: more than 3 characters, and a full stop",
 			  r->path, r->help);
 		cr_expect(r->min <= r->max, "%s", r->path);
 		cr_expect(r->type->syntax != NULL, "%s", r->path);
