@@ -38,11 +38,11 @@ tree_make() {
 # where it is there already: somebody may be at work with it.
 tree_copy() {
 	local sum
-	sum=$(git ls-files -z -- ':!tests/e2e' | xargs -0 sha256sum | sha256sum)
+	sum=$(git ls-files -z | xargs -0 sha256sum | sha256sum)
 	[ "$(cat "$1$TREE_SOURCES/copied" 2>/dev/null)" != "$sum" ] || return 0
 	as_root rm -rf "$1$TREE_SOURCES"/{src,tests,include,copied}
 	as_root mkdir -p "$1$TREE_SOURCES"
-	git ls-files -z -- ':!tests/e2e' | tar -c --null -T - | as_root tar -x -C "$1$TREE_SOURCES"
+	git ls-files -z | tar -c --null -T - | as_root tar -x -C "$1$TREE_SOURCES"
 	say "$sum" | as_root tee "$1$TREE_SOURCES/copied" >/dev/null
 }
 
