@@ -5,12 +5,15 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "memory.h"
 
+#include "weir/base/check.h"
 #include "weir/base/defs.h"
 
 const struct kernel_fault kernel_faults[] = {
@@ -70,6 +73,7 @@ const struct kernel_fault *kernel_fault_named(struct view call, struct view erro
 static const struct kernel_fault *fault;
 static size_t left;
 static bool refused;
+static uint64_t n_moves = 1;
 
 void kernel_refuse(const struct kernel_fault *f, size_t n)
 {
@@ -98,6 +102,7 @@ int __real_shutdown(int fd, int how);
 /* What is true of a connection after such an error. */
 static void break_it(int fd, int error)
 {
+	n_moves++;
 	if (error == EPIPE)
 		__real_shutdown(fd, SHUT_WR);
 	else if (error == ECONNRESET || error == ETIMEDOUT || error == EHOSTUNREACH)
@@ -116,18 +121,66 @@ static ssize_t moves(const char *call, int fd, size_t n)
 	return -1;
 }
 
+/* ---- what has moved ---- */
+
+uint64_t kernel_moves(void)
+{
+	return n_moves;
+}
+
+/* Who is told to come back has changed nothing. */
+static ssize_t moved(ssize_t result)
+{
+	n_moves += result >= 0 || errno != EAGAIN;
+	return result;
+}
+
+#define POLLED_MAX 4096
+
+static uint64_t idle_at[POLLED_MAX]; /* by descriptor: n_moves when it last had nothing */
+static bool polls_always;
+
+void kernel_poll_always(bool on)
+{
+	polls_always = on;
+}
+
+/* In place of the C library's, as libev's calls are not led here: see clock.c. */
+__attribute__((visibility("default"))) int epoll_ctl(int epfd, int what, int fd,
+						     struct epoll_event *event)
+{
+	n_moves++;
+	return (int)syscall(SYS_epoll_ctl, epfd, what, fd, event);
+}
+
+__attribute__((visibility("default"))) int epoll_wait(int epfd, struct epoll_event *events, int max,
+						      int ms)
+{
+	bool knows = ms == 0 && epfd >= 0 && epfd < POLLED_MAX;
+	bool idle = knows && idle_at[epfd] == n_moves;
+	if (idle && !polls_always)
+		return 0;
+	int n = (int)syscall(SYS_epoll_pwait, epfd, events, max, ms, NULL, 0);
+	check(!idle || n == 0);
+	if (knows && n == 0)
+		idle_at[epfd] = n_moves;
+	return n;
+}
+
+/* ---- calls ---- */
+
 ssize_t __real_send(int fd, const void *ptr, size_t n, int flags);
 ssize_t __wrap_send(int fd, const void *ptr, size_t n, int flags)
 {
 	ssize_t most = moves("send", fd, n);
-	return most < 0 ? -1 : __real_send(fd, ptr, (size_t)most, flags);
+	return most < 0 ? -1 : moved(__real_send(fd, ptr, (size_t)most, flags));
 }
 
 ssize_t __real_recv(int fd, void *ptr, size_t n, int flags);
 ssize_t __wrap_recv(int fd, void *ptr, size_t n, int flags)
 {
 	ssize_t most = moves("recv", fd, n);
-	return most < 0 ? -1 : __real_recv(fd, ptr, (size_t)most, flags);
+	return most < 0 ? -1 : moved(__real_recv(fd, ptr, (size_t)most, flags));
 }
 
 ssize_t __real_splice(int in, off64_t *in_at, int out, off64_t *out_at, size_t n, unsigned flags);
@@ -136,12 +189,15 @@ ssize_t __wrap_splice(int in, off64_t *in_at, int out, off64_t *out_at, size_t n
 	ssize_t most = moves("splice", in, n);
 	if (most < 0 && fault->error != EAGAIN && fault->error != EINTR)
 		break_it(out, fault->error);
-	return most < 0 ? -1 : __real_splice(in, in_at, out, out_at, (size_t)most, flags);
+	if (most < 0)
+		return -1;
+	return moved(__real_splice(in, in_at, out, out_at, (size_t)most, flags));
 }
 
 int __real_connect(int fd, const struct sockaddr *to, socklen_t len);
 int __wrap_connect(int fd, const struct sockaddr *to, socklen_t len)
 {
+	n_moves++;
 	if (!refuses("connect"))
 		return __real_connect(fd, to, len);
 	if (fault->error == EINPROGRESS && __real_connect(fd, to, len))
@@ -159,7 +215,7 @@ int __wrap_socket(int family, int type, int protocol)
 int __real_accept4(int fd, struct sockaddr *from, socklen_t *len, int flags);
 int __wrap_accept4(int fd, struct sockaddr *from, socklen_t *len, int flags)
 {
-	return refuses("accept4") ? -1 : __real_accept4(fd, from, len, flags);
+	return refuses("accept4") ? -1 : (int)moved(__real_accept4(fd, from, len, flags));
 }
 
 int __real_pipe2(int fds[2], int flags);
@@ -171,6 +227,7 @@ int __wrap_pipe2(int fds[2], int flags)
 int __real_getsockopt(int fd, int level, int option, void *value, socklen_t *len);
 int __wrap_getsockopt(int fd, int level, int option, void *value, socklen_t *len)
 {
+	n_moves++; /* the error of a socket is told once */
 	if (!refuses("getsockopt"))
 		return __real_getsockopt(fd, level, option, value, len);
 	break_it(fd, fault->error);
@@ -185,11 +242,19 @@ int __wrap_getsockname(int fd, struct sockaddr *name, socklen_t *len)
 
 int __wrap_shutdown(int fd, int how)
 {
+	n_moves++;
 	if (!refuses("shutdown"))
 		return __real_shutdown(fd, how);
 	__real_shutdown(fd, SHUT_RDWR);
 	errno = fault->error;
 	return -1;
+}
+
+int __real_close(int fd);
+int __wrap_close(int fd)
+{
+	n_moves++;
+	return __real_close(fd);
 }
 
 int __real_ioctl(int fd, unsigned long what, void *arg);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "peer.h"
 
+#include "kernel.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -115,12 +117,17 @@ static void ended(struct peer *peer)
 bool peer_pump(struct peer *peer)
 {
 	char bytes[65536];
+	if (peer->fd < 0 || peer->idle_at == kernel_moves())
+		return false;
 	bool sent = send_unsent(peer);
-	if (peer->fd < 0 || peer->at_end || peer->stalls)
+	if (peer->at_end || peer->stalls)
 		return sent;
 	ssize_t n = recv(peer->fd, bytes, sizeof(bytes), MSG_DONTWAIT);
-	if (n < 0 && errno == EAGAIN)
+	if (n < 0 && errno == EAGAIN) {
+		if (!sent)
+			peer->idle_at = kernel_moves();
 		return sent;
+	}
 	if (n <= 0) {
 		ended(peer);
 	} else if (peer->version == PEER_HTTP2) {

@@ -39,6 +39,7 @@ struct peer {
 	enum peer_version version;
 	bool is_backend;
 	int fd;            /* -1: closed by us */
+	uint64_t idle_at;  /* kernel_moves() when there was nothing to do */
 	bool at_end;       /* weir ended its direction, or reset it */
 	bool gone_told;    /* the script has asked for that */
 	bool stalls;       /* it reads no more */

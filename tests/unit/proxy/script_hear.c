@@ -46,8 +46,8 @@ static struct peer *listen_for(struct script *s, struct peer *peer, struct place
 			       bool (*has)(const struct peer *peer, const void *arg),
 			       const void *arg)
 {
-	for (unsigned quiet = 0; quiet < QUIET;) {
-		quiet = script_round(s) ? 0 : quiet + 1;
+	for (bool more = true; more;) {
+		more = script_round(s);
 		struct peer *heard = place ? place_heard(place) : NULL;
 		if (heard)
 			place->at = peer = heard;
@@ -205,8 +205,8 @@ static bool is_gone(const struct peer *peer, const void *arg)
 /* One of a backend's connections that has gone, and was not asked for yet. */
 static struct peer *find_gone(struct script *s, struct peer *peer, struct place *place)
 {
-	for (unsigned quiet = 0; quiet < QUIET;) {
-		quiet = script_round(s) ? 0 : quiet + 1;
+	for (bool more = true; more;) {
+		more = script_round(s);
 		for (unsigned k = 0; place && k < place->n_conns; k++)
 			if (is_gone(place->conns[k], NULL))
 				return place->conns[k];

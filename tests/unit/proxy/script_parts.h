@@ -25,7 +25,8 @@ struct plan {
 };
 
 struct place {
-	int listener; /* -1: refuses */
+	int listener;     /* -1: refuses */
+	uint64_t idle_at; /* kernel_moves() when nobody was there */
 	struct peer *conns[CONNS_MAX];
 	unsigned n_conns;
 	struct peer *at; /* the one talked about */

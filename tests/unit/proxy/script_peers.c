@@ -51,9 +51,13 @@ void place_refuse(struct place *place)
 
 static bool place_accept(struct script *s, struct place *place)
 {
-	int fd = place->listener >= 0 ? accept4(place->listener, NULL, NULL, SOCK_CLOEXEC) : -1;
-	if (fd < 0)
+	if (place->listener < 0 || place->idle_at == kernel_moves())
 		return false;
+	int fd = accept4(place->listener, NULL, NULL, SOCK_CLOEXEC);
+	if (fd < 0) {
+		place->idle_at = kernel_moves();
+		return false;
+	}
 	if (place->n_conns == CONNS_MAX)
 		script_fail(s, "too many connections to a backend");
 	place->at = peer_new(s->world, &s->cut, s->versions[1], fd, true);
@@ -61,7 +65,7 @@ static bool place_accept(struct script *s, struct place *place)
 	return true;
 }
 
-/* One round of everybody; true when anything moved. */
+/* One round of everybody; false: nothing moved, and nothing does of itself. */
 bool script_round(struct script *s)
 {
 	bool any = world_turn(s->world);
@@ -77,8 +81,8 @@ bool script_round(struct script *s)
 
 void script_settle(struct script *s)
 {
-	for (unsigned quiet = 0; quiet < QUIET;)
-		quiet = script_round(s) ? 0 : quiet + 1;
+	while (script_round(s))
+		;
 }
 
 /* A connection of this backend that has something to say about a message. */

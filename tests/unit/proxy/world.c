@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "kernel.h"
 #include "memory.h"
 
 #include "boot/members.h"
@@ -190,19 +191,30 @@ static bool turn(struct loop *loop)
 	return had_events;
 }
 
+static bool is_put_off(const struct loop *loop)
+{
+	return !list_is_empty(&loop->put_off) || !list_is_empty(&loop->due) ||
+	       atomic_load(&loop->mailbox) != NULL;
+}
+
 bool world_turn(struct world *w)
 {
-	bool any = turn(&w->worker->loop);
-	any |= turn(probing_loop(w->control.probing));
-	return turn(&w->control.loop) || any;
+	struct loop *const loops[] = {&w->worker->loop, probing_loop(w->control.probing),
+				      &w->control.loop};
+	uint64_t moves = kernel_moves();
+	bool any = false;
+	for (size_t i = 0; i < ARRAY_LEN(loops); i++)
+		any |= turn(loops[i]);
+	for (size_t i = 0; i < ARRAY_LEN(loops); i++)
+		any |= is_put_off(loops[i]);
+	return any || kernel_moves() != moves;
 }
 
 void world_settle(struct world *w)
 {
-	unsigned quiet = 0, turns = 0;
-	while (quiet < QUIET && turns++ < TURNS_MAX)
-		quiet = world_turn(w) ? 0 : quiet + 1;
-	check(turns < TURNS_MAX); /* it spins */
+	unsigned turns = 0;
+	while (world_turn(w))
+		check(++turns < TURNS_MAX); /* it spins */
 }
 
 static void second(struct control *control)

@@ -13,9 +13,6 @@
 #ifndef TESTS_UNIT_PROXY_WORLD_H
 #define TESTS_UNIT_PROXY_WORLD_H
 
-/* Turns of everybody in a row without an event after which nothing more comes of itself. */
-#define QUIET 2
-
 #include "boot/control.h"
 
 struct world {
@@ -29,7 +26,7 @@ struct world {
 struct world *world_new(const char *yaml);
 /* Another configuration, as control_reload has it, but for what follows files. */
 enum err world_reload(struct world *w, const char *yaml, struct str *why);
-/* One round of both loops; true when either had anything to do. */
+/* One round of all loops; false: there is no more to do until somebody else moves something. */
 bool world_turn(struct world *w);
 void world_settle(struct world *w);
 void world_pass(struct world *w, uint64_t us);
