@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "kernel.h"
 #include "script.h"
 
 #include "weir/base/file.h"
@@ -40,6 +41,13 @@ FLOWS(FLOW)
 Test(flow, without_memory)
 {
 	script_run_without_memory(CASES "memory.txt");
+}
+
+Test(flow, a_poll_that_is_left_out_would_find_nothing)
+{
+	kernel_poll_always(true);
+	script_run_file(CASES "keepalive.txt");
+	script_run_file(CASES "tunnel.txt");
 }
 
 Test(flow, with_faults)

@@ -13,6 +13,8 @@
 void memory_refuse(size_t n);
 /* Whether that has happened. */
 bool memory_has_refused(void);
+/* What worlds give back stays in this process, for the next one. */
+void memory_keep(void);
 /* Only what is asked for between these is counted. */
 void memory_watch(bool on);
 bool memory_is_watched(void);

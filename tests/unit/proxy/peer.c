@@ -11,6 +11,8 @@
 
 #include "weir/base/check.h"
 
+#define FDS_MAX 256 /* no script comes near */
+
 void str_cut_front(struct str *s, size_t n)
 {
 	s->len -= n;
@@ -151,7 +153,7 @@ void peer_deafen(struct peer *peer)
 	socklen_t len = sizeof(own), other_len = sizeof(other);
 	check(getsockname(peer->fd, (struct sockaddr *)&own, &len) == 0);
 	/* weir's side of it is one of ours */
-	for (int fd = 0; fd < 4096; fd++, other_len = sizeof(other))
+	for (int fd = 0; fd < FDS_MAX; fd++, other_len = sizeof(other))
 		if (getpeername(fd, (struct sockaddr *)&other, &other_len) == 0 &&
 		    other_len == len && memcmp(&own, &other, len) == 0)
 			shutdown(fd, SHUT_WR);

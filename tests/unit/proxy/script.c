@@ -275,6 +275,7 @@ static bool is_asked_for(struct view title)
 
 static void run_file(const char *path, void (*run)(struct script *s, const struct plan *plan))
 {
+	memory_keep();
 	struct str file = read_file(path);
 	struct view text = str_as_view(&file), line;
 	struct script s = {.path = path, .run = run};

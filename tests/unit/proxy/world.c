@@ -130,8 +130,10 @@ struct world *world_new(const char *yaml)
 	struct world *w = calloc(1, sizeof(*w));
 	check(w != NULL);
 	world_folder(getpid(), w->dir, sizeof(w->dir));
-	world_sweep(getpid()); /* of one that was killed */
-	check(mkdir(w->dir, 0700) == 0);
+	if (mkdir(w->dir, 0700)) {
+		world_sweep(getpid()); /* of one that was killed */
+		check(mkdir(w->dir, 0700) == 0);
+	}
 	signal(SIGPIPE, SIG_IGN);
 	clock_stop();
 	struct conf *conf = load(yaml, w->dir);
