@@ -108,11 +108,6 @@ static void finish_sticky(struct decoder *d, const struct element *element)
 			     "'wait' waits in the queue, which is off");
 	if (!cookie && !pool->sticky.learn.ptr)
 		pool->sticky.cookie = VIEW("weir");
-	if (pool->sticky.cookie.ptr && !pool->sticky.keys.n && !node_get(sticky, VIEW("key_file")))
-		decode_warning(d, sticky,
-			       "without key_file the pins of pool '" VIEW_FMT
-			       "' end with this process",
-			       VIEW_ARG(pool->name));
 }
 
 /* The needs of the rows are names here: conf does not know strategies. */

@@ -2,6 +2,8 @@
 /* Warnings about what is right by itself: each function is one such meeting of two keys. */
 #include "misfits.h"
 
+#include <stdlib.h>
+
 /* Clients never see its answers, so they never get the cookie that names a backend. */
 static void auth_by_pins(struct decoder *d, const struct conf_auth_forward *forward,
 			 struct node *auth)
@@ -73,9 +75,32 @@ static void copied_too_late(struct decoder *d, const struct conf_route *route, s
 	}
 }
 
+/* Where something is kept a key is that was drawn at start; a service manager's place counts. */
+static bool keeps_state(const struct conf *conf)
+{
+#ifdef WEIR_SQLITE
+	return conf->state.on || getenv("STATE_DIRECTORY");
+#else
+	return conf->state.on;
+#endif
+}
+
+static void pins_that_end(struct decoder *d, const struct conf_pool *pool, struct node *node)
+{
+	struct node *sticky = node_get(node, VIEW("sticky"));
+	if (!pool->sticky.cookie.ptr || pool->sticky.keys.n || node_get(sticky, VIEW("key_file")))
+		return;
+	if (!keeps_state(d->conf))
+		decode_warning(d, sticky,
+			       "without key_file or 'state' the pins of pool '" VIEW_FMT
+			       "' end with this process",
+			       VIEW_ARG(pool->name));
+}
+
 void warn_misfits(struct decoder *d, struct node *root)
 {
 	const struct conf *conf = d->conf;
+	struct node *pools = node_get(root, VIEW("pools"));
 	struct node *routes = node_get(root, VIEW("routes"));
 	struct node_item *it = routes ? routes->items : NULL;
 	for (size_t i = 0; it && i < conf->n_routes; i++, it = it->next) {
@@ -84,6 +109,8 @@ void warn_misfits(struct decoder *d, struct node *root)
 		mirror_to_itself(d, route, node_get(it->value, VIEW("mirror")));
 		copied_too_late(d, route, it->value);
 	}
+	for (size_t i = 0; i < conf->n_pools; i++)
+		pins_that_end(d, &conf->pools[i], node_get(pools, conf->pools[i].name));
 	auth_by_pins(d, &conf->status.auth.forward,
 		     node_get(node_get(root, VIEW("status")), VIEW("auth")));
 }

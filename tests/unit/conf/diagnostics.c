@@ -4,6 +4,7 @@
  */
 #include <criterion/criterion.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cases.h"
@@ -282,4 +283,40 @@ Test(conf_diagnostics, routes_that_deny_by_path_may_be_passed_by)
 	expect_way(strict, "path_regex: '(?i)^//admin'", "runs of slashes and dot segments");
 	expect_way(strict, "path_regex: '(?i)/\\.\\./admin'", "runs of slashes and dot segments");
 	expect_way("", "method: DELETE", NULL);
+}
+
+/* ---- warnings about what stands elsewhere ---- */
+
+enum warned { NOT_LOADED, SILENT, WARNED };
+
+static enum warned of_pins(const char *sticky, const char *rest)
+{
+	struct conf_diags diags;
+	struct str yaml = STR_INIT, text = STR_INIT;
+	str_printf(&yaml,
+		   "listeners: [{bind: 127.0.0.1:80}]\n"
+		   "pools: {app: {backends: [127.0.0.1:81], sticky: %s}}\n%s",
+		   sticky, rest);
+	struct conf *conf = load(yaml.ptr, &diags);
+	conf_diags_format(&diags, &text, false);
+	bool warned = text.len && strstr(text.ptr, "end with this process");
+	if (conf)
+		conf_free(conf);
+	conf_diags_fini(&diags);
+	str_fini(&yaml);
+	str_fini(&text);
+	return !conf ? NOT_LOADED : warned ? WARNED : SILENT;
+}
+
+/* A key that is drawn at start is kept where anything is: not in a build without SQLite. */
+Test(conf_diagnostics, pins_end_with_the_process_where_no_state_is_kept)
+{
+	unsetenv("STATE_DIRECTORY");
+	cr_expect_eq(of_pins("{cookie: pin}", ""), WARNED);
+	cr_expect_eq(of_pins("{cookie: pin}", "state: off\n"), WARNED);
+	cr_expect_eq(of_pins("{learn: session}", ""), SILENT);
+	enum warned kept = of_pins("{cookie: pin}", "state: {directory: /tmp/weir}\n");
+	cr_expect_neq(kept, WARNED);
+	setenv("STATE_DIRECTORY", "/var/lib/weir", 1);
+	cr_expect_eq(of_pins("{cookie: pin}", ""), kept == NOT_LOADED ? WARNED : SILENT);
 }
