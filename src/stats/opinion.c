@@ -105,7 +105,10 @@ static bool opine(struct scaling_opinion *o, enum verdict verdict)
 void opinion_settle(struct scaling_opinion *o, char *sentence, enum verdict verdict,
 		    const char *said)
 {
-	if (opine(o, verdict))
+	bool own = opine(o, verdict);
+	if (o->verdict == VERDICT_performance || o->verdict == VERDICT_scalability)
+		o->cause = o->verdict;
+	if (own)
 		snprintf(sentence, SCALING_SENTENCE, "%s", said);
 	else if (o->verdict == VERDICT_not_enough_data) /* what came is no reason for it */
 		snprintf(sentence, SCALING_SENTENCE, "%u of the %d looks that must agree: %s",

@@ -45,9 +45,21 @@ static bool has_few_alone(const struct case_file *c)
 	return c->alone->n < SCALING_SAMPLES;
 }
 
+/*
+ * Where alone is about the objective chance decides whether it is slow on its own or under load:
+ * what was said last stays until the other is clearer.  How much clearer this one has to be.
+ */
+static double firmness(const struct case_file *c, enum verdict cause)
+{
+	if (c->cause != VERDICT_performance && c->cause != VERDICT_scalability)
+		return 1;
+	return c->cause == cause ? 1 / FIRMER : FIRMER;
+}
+
 static bool is_slow_alone(const struct case_file *c)
 {
-	return has_objective(c) && c->alone->p95_low_us > (double)c->in->slo_p95_us;
+	double slo = (double)c->in->slo_p95_us * fmax(firmness(c, VERDICT_performance), 1);
+	return slo > 0 && c->alone->p95_low_us > slo;
 }
 
 /*
@@ -57,10 +69,12 @@ static bool is_slow_alone(const struct case_file *c)
  */
 static bool is_slowed(const struct case_file *c)
 {
-	double slo = (double)c->in->slo_p95_us; /* 0: none, and nobody is below it */
-	bool by_load = c->alone->p95_high_us < slo && c->now->p95_low_us > slo;
+	double firm = firmness(c, VERDICT_scalability);
+	double slo = (double)c->in->slo_p95_us / firm; /* 0: none, and nobody is below it */
+	bool by_load = c->alone->p95_high_us < fmin(slo, (double)c->in->slo_p95_us) &&
+		       c->now->p95_low_us > (double)c->in->slo_p95_us;
 	return c->growth > GROWTH_MIN || by_load ||
-	       (c->alone->p95_us < slo && c->growth > GROWTH_SOME);
+	       (c->alone->p95_us < slo && c->growth > GROWTH_SOME * firm);
 }
 
 /*
@@ -144,9 +158,10 @@ static enum verdict judge_case(const struct case_file *c)
 }
 
 static struct case_file case_of(const struct scaling *s, const struct scaling_input *in,
-				const struct scaling_side *alone, const struct scaling_side *now,
-				char *say)
+				const struct scaling_part *part, char *say)
 {
+	const struct scaling_side *alone = part ? &part->alone : &s->alone;
+	const struct scaling_side *now = part ? &part->now : &s->now;
 	return (struct case_file){
 	    .s = s,
 	    .in = in,
@@ -154,7 +169,8 @@ static struct case_file case_of(const struct scaling *s, const struct scaling_in
 	    .now = now,
 	    .say = say,
 	    .growth = alone->p95_us > 0 ? now->p95_us / alone->p95_us : 0,
-	    .seen_us = now == &s->now ? s->seen_p95_us : now->p95_us,
+	    .cause = part ? part->opinion.cause : s->opinion.cause,
+	    .seen_us = part ? now->p95_us : s->seen_p95_us,
 	};
 }
 
@@ -213,7 +229,7 @@ static void judge_member(const struct scaling *s, const struct scaling_input *in
 			 struct findings *f)
 {
 	char own[SCALING_SENTENCE];
-	struct case_file c = case_of(s, in, &m->part->alone, &m->part->now, own);
+	struct case_file c = case_of(s, in, m->part, own);
 	bool slow = m->usable && m->part->slower > 0;
 	bool skewed = slow || (m->usable && company_is_hot(&c, company, m));
 	if (slow)
@@ -289,7 +305,7 @@ void scaling_judge(struct scaling *s, const struct scaling_input *in)
 {
 	char say[SCALING_SENTENCE];
 	struct findings f;
-	struct case_file c = case_of(s, in, &s->alone, &s->now, say);
+	struct case_file c = case_of(s, in, NULL, say);
 	note_fine(s, in);
 	note_drift(s);
 	judge_members(s, in, &f);

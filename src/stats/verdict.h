@@ -7,15 +7,17 @@
 
 #define GROWTH_MIN 2.0
 #define GROWTH_SOME 1.2 /* of who misses an objective that it holds alone */
+#define FIRMER 1.1      /* by so much more speaks what takes the other cause's place */
 
 /* A pool, or one backend of it. */
 struct case_file {
 	const struct scaling *s;
 	const struct scaling_input *in;
 	const struct scaling_side *alone, *now;
-	char *say;      /* the sentence, of SCALING_SENTENCE */
-	double growth;  /* of p95; 0: not known */
-	double seen_us; /* p95 with all that clients see of it */
+	char *say;          /* the sentence, of SCALING_SENTENCE */
+	double growth;      /* of p95; 0: not known */
+	enum verdict cause; /* that was named last, see struct scaling_opinion */
+	double seen_us;     /* p95 with all that clients see of it */
 };
 
 #define SAY(...) snprintf(say, SCALING_SENTENCE, __VA_ARGS__)

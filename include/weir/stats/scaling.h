@@ -86,6 +86,8 @@ struct scaling_opinion {
 	enum verdict verdict, next;
 	unsigned agreed;  /* looks in a row for `next` */
 	unsigned against; /* and not for `verdict`, whatever for */
+	/* the last of slow on its own and under load, whatever came after it; 0: neither */
+	enum verdict cause;
 };
 
 #define SCALING_ODD 144

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Worlds that were drawn at random and in which the wrong cause was named. */
 #include <criterion/criterion.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -25,6 +26,46 @@ static void on_look(void *ctx, const struct scaling *s)
 	d->scores = s->n_scores;
 	cr_expect(!strstr(s->sentence, "healthy: healthy"), "%s", s->sentence);
 	snprintf(d->last, sizeof(d->last), "%s", s->sentence);
+}
+
+/* Slow on its own, or under load: how often the one has come after the other, and what it was. */
+struct causes {
+	unsigned switches;
+	enum verdict last;
+};
+
+static void on_cause(void *ctx, const struct scaling *s)
+{
+	struct causes *c = ctx;
+	enum verdict v = s->opinion.verdict;
+	if (v != VERDICT_performance && v != VERDICT_scalability)
+		return;
+	c->switches += c->last && c->last != v;
+	c->last = v;
+}
+
+/* What alone is about the objective is either, but not the one and the other by turns. */
+Test(causes, about_the_objective_one_is_named)
+{
+	unsigned switches = 0;
+	for (uint64_t seed = 1; seed <= 6; seed++) {
+		const struct sim_plan plan = {.backends = 2,
+					      .workers = 1,
+					      .interval = 2,
+					      .service_us = 25000,
+					      .times = SIM_BY_CV2,
+					      .cv2 = 0.25,
+					      .slo_p95_us = 47000 + 1000 * seed};
+		struct causes c = {.switches = 0};
+		struct sim *sim = sim_new(&plan, seed);
+		sim_on_look(sim, on_cause, &c);
+		for (unsigned i = 0; i < 60; i++)
+			sim_run(sim, 80 * (0.22 - 0.13 * cos(2 * M_PI * i / 12)), 5);
+		cr_expect(c.last, "seed %u: nothing was named", (unsigned)seed);
+		switches += c.switches;
+		sim_free(sim);
+	}
+	cr_expect_leq(switches, 3, "%u", switches);
 }
 
 /* Its load rises for the first time: that others meet at the lock is no deploy. */
