@@ -29,6 +29,7 @@ struct world {
 	double again;              /* of the speed from five sixths on, of that before; 0: none */
 	bool steps;                /* it jumps from low to high, instead of swinging */
 	bool may_miss;             /* what is to be told of it need not be told */
+	double alone;              /* p95 of who is alone in the end, by objective; 0: not known */
 };
 
 extern const struct world worlds[];

@@ -15,12 +15,12 @@
 static const struct {
 	const char *name;
 	enum sim_times times;
-	double cv2, mix;
+	double cv2, mix, p95; /* by the mean */
 } services[] = {
-    {"fixed", SIM_FIXED, 0, 0},     {"exponential", SIM_BY_CV2, 1, 0},
-    {"gamma", SIM_BY_CV2, 0.25, 0}, {"uneven", SIM_BY_CV2, 4, 0},
-    {"Pareto", SIM_PARETO, 0, 0},   {"lognormal", SIM_LOGNORMAL, 0, 0},
-    {"two kinds", SIM_MIX, 0, 0.2},
+    {"fixed", SIM_FIXED, 0, 0, 1},        {"exponential", SIM_BY_CV2, 1, 0, 3},
+    {"gamma", SIM_BY_CV2, 0.25, 0, 1.94}, {"uneven", SIM_BY_CV2, 4, 0, 3.72},
+    {"Pareto", SIM_PARETO, 0, 0, 2.46},   {"lognormal", SIM_LOGNORMAL, 0, 0, 3.14},
+    {"two kinds", SIM_MIX, 0, 0.2, 3},
 };
 
 enum drawn { ONLY_LOAD, STEPS, DEPLOY, TWO_DEPLOYS, LOCK, CLOSED, N_DRAWN };
@@ -85,6 +85,9 @@ struct world world_draw(uint64_t seed)
 		draw_lock(&rng, &w);
 	if (drawn == CLOSED)
 		p->clients = (unsigned)ONE_OF(&rng, 5, 20, 100);
+	if (p->slo_p95_us && drawn != LOCK)
+		w.alone = services[times].p95 * p->service_us / (double)p->slo_p95_us *
+			  (w.factor > 0 ? w.factor : 1) * (w.again > 0 ? w.again : 1);
 	snprintf(name, sizeof(name), "%u %s, %ux%u, %s", (unsigned)seed, drawn_names[drawn],
 		 p->backends, p->workers, services[times].name);
 	return w;
