@@ -32,6 +32,7 @@ struct out {
 	char *room;
 	size_t len;
 	size_t segment; /* where the last segment begins: past its slash */
+	size_t half;    /* see half_after */
 };
 
 /* The last segment is complete: resolve it if it is "." or "..". */
@@ -71,11 +72,19 @@ static size_t put_escape(char *room, int byte)
 	return 3;
 }
 
-/* "%XX" at p: decoded or in upper case. */
+/* After so many more digits a '%' that is itself would begin an escape; `c` comes next. */
+static size_t half_after(size_t half, char c)
+{
+	return c == '%' ? 2 : half && hex_value(c) >= 0 ? half - 1 : 0;
+}
+
+/* "%XX" at p: decoded or in upper case; a digit never completes an escape that nobody sent. */
 static void put_encoded(struct out *out, const char *p)
 {
 	int byte = hex_value(p[1]) << 4 | hex_value(p[2]);
-	if (is_unreserved(byte)) {
+	bool joins = out->half && hex_value((char)byte) >= 0;
+	out->half = 0;
+	if (is_unreserved(byte) && !joins) {
 		out->room[out->len++] = (char)byte;
 		return;
 	}
@@ -91,12 +100,14 @@ struct view path_normalise(struct view path, char *room)
 		const char *p = path.ptr + i;
 		if (*p == '/') {
 			put_slash(&out);
+			out.half = 0;
 		} else if (*p == '%' && path.len - i > 2 && hex_value(p[1]) >= 0 &&
 			   hex_value(p[2]) >= 0) {
 			put_encoded(&out, p);
 			i += 2;
 		} else {
 			room[out.len++] = *p;
+			out.half = half_after(out.half, *p);
 		}
 	}
 	resolve_dots(&out);
@@ -139,8 +150,7 @@ struct view argument_decode(struct view value, char *room)
 
 struct view query_normalise(struct view query, char *room)
 {
-	size_t n = 0,
-	       half = 0; /* so many digits behind a '%' that is itself would make it begin one */
+	size_t n = 0, half = 0;
 	bool in_name = true;
 	while (query.len) {
 		char sent = query.ptr[0];
@@ -154,7 +164,7 @@ struct view query_normalise(struct view query, char *room)
 			n += put_escape(room + n, byte);
 		else
 			room[n++] = sent == '+' ? ' ' : (char)byte;
-		half = escaped ? 0 : sent == '%' ? 2 : half && joins ? half - 1 : 0;
+		half = escaped ? 0 : half_after(half, sent);
 	}
 	return view_of(room, n);
 }

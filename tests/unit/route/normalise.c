@@ -80,3 +80,29 @@ Test(normalise, a_query_has_one_form_and_others_another)
 			  VIEW_ARG(got));
 	}
 }
+
+/* What is decoded never makes an escape of what was none: that would be decoding twice. */
+Test(normalise, a_path_is_decoded_once)
+{
+	static const struct {
+		const char *path, *want;
+	} rows[] = {
+	    {"/%61%2f%5c", "/a%2F%5C"},
+	    {"/%%32%46x", "/%%32Fx"},
+	    {"/%2%46x", "/%2%46x"},
+	    {"/%%32Fx", "/%%32Fx"},
+	    {"/%252F", "/%252F"},
+	    {"/%25%32%46", "/%252F"},
+	    {"/%%2e%2e/a", "/%../a"},
+	    {"/%/%32%46", "/%/2F"},
+	    {"/%z%32%46", "/%z2F"},
+	    {"/%a%", "/%a%"},
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		char room[64], again[64];
+		struct view got = path_normalise(view_str(rows[i].path), room);
+		cr_expect(view_eq(got, view_str(rows[i].want)), "%s: " VIEW_FMT, rows[i].path,
+			  VIEW_ARG(got));
+		cr_expect(view_eq(path_normalise(got, again), got), "%s: twice", rows[i].path);
+	}
+}
