@@ -46,9 +46,12 @@ static int bind_unix(int fd, const struct addr *addr)
 {
 	if (bind(fd, &addr->sa, addr->len) == 0)
 		return 0;
+	int error = errno;
 	struct file_id id = file_identify(addr->un.sun_path);
-	if (errno != EADDRINUSE || !unix_is_stale(addr))
+	if (error != EADDRINUSE || !unix_is_stale(addr)) {
+		errno = error; /* not what looking at the file has left there */
 		return -1;
+	}
 	file_remove_socket(addr->un.sun_path, id);
 	return bind(fd, &addr->sa, addr->len);
 }
