@@ -67,6 +67,16 @@ static const char *whoever(const struct rehearsal *t, char *room, size_t size)
 	return room;
 }
 
+static bool may(const char *path, int mode)
+{
+	file_owner_begin();
+	bool yes = faccessat(AT_FDCWD, path, mode, AT_EACCESS) == 0;
+	int error = errno;
+	file_owner_end();
+	errno = error;
+	return yes;
+}
+
 /* ---- files that are read ---- */
 
 static void try_file(struct rehearsal *t, const char *key, struct view path)
@@ -82,6 +92,30 @@ static void try_file(struct rehearsal *t, const char *key, struct view path)
 		    whoever(t, room, sizeof(room)), path.ptr, strerror(error));
 	else
 		close(fd);
+}
+
+static void try_pages(struct rehearsal *t, const struct conf_error_pages *pages)
+{
+	for (size_t i = 0; i < pages->n; i++)
+		try_file(t, "errors", pages->rows[i].page.file);
+}
+
+static void try_route_files(struct rehearsal *t, const struct conf_route *route)
+{
+	try_file(t, "auth.basic.file", route->auth.basic.file);
+	try_file(t, "respond.file", route->respond.page.file);
+	try_pages(t, &route->errors);
+}
+
+/* It was read already, by whoever tries it. */
+static void try_itself(struct rehearsal *t)
+{
+	char room[80];
+	uid_t uid;
+	gid_t gid;
+	if (file_owner(&uid, &gid) && !may(t->conf->path.ptr, R_OK))
+		say(t, false, "%s cannot read this file: %s; a reload will fail",
+		    whoever(t, room, sizeof(room)), strerror(errno));
 }
 
 static void try_listener_files(struct rehearsal *t, const struct conf_listener_tls *tls)
@@ -153,13 +187,16 @@ static void try_files(struct rehearsal *t)
 	try_file(t, "shared.redis.tls.ca", conf->shared.tls.ca);
 	try_file(t, "shared.redis.tls.cert", conf->shared.tls.cert);
 	try_file(t, "shared.redis.tls.key", conf->shared.tls.key);
+	try_file(t, "status.auth.basic.file", conf->status.auth.basic.file);
 	for (size_t i = 0; i < conf->n_routes; i++)
-		try_file(t, "auth.basic.file", conf->routes[i].auth.basic.file);
+		try_route_files(t, &conf->routes[i]);
 	if (conf->shared.on && !shared_library())
 		say(t, true, "shared: this weir was built without hiredis");
-	for (size_t i = 0; i < conf->n_listeners; i++)
+	for (size_t i = 0; i < conf->n_listeners; i++) {
+		try_pages(t, &conf->listeners[i].errors);
 		if (conf->listeners[i].tls.on)
 			try_listener_files(t, &conf->listeners[i].tls);
+	}
 	for (size_t i = 0; i < conf->n_pools; i++) {
 		try_file(t, "tls.ca", conf->pools[i].tls.ca);
 		try_file(t, "tls.cert", conf->pools[i].tls.cert);
@@ -170,16 +207,6 @@ static void try_files(struct rehearsal *t)
 }
 
 /* ---- files that are made ---- */
-
-static bool may(const char *path, int mode)
-{
-	file_owner_begin();
-	bool yes = faccessat(AT_FDCWD, path, mode, AT_EACCESS) == 0;
-	int error = errno;
-	file_owner_end();
-	errno = error;
-	return yes;
-}
 
 /* A socket or a log is made here; root makes sockets where nobody else may. */
 static void try_to_make(struct rehearsal *t, const char *key, const char *path, bool is_socket)
@@ -341,6 +368,7 @@ bool trial(const struct conf *conf)
 {
 	struct rehearsal t = {.conf = conf};
 	try_user(&t);
+	try_itself(&t);
 	try_files(&t);
 	try_status_socket(&t);
 	try_log(&t);

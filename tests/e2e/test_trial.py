@@ -56,6 +56,40 @@ def test_files_are_tried_as_the_user_who_reads_them(tmp_path):
     assert trial(conf, text)[0] == 0
 
 
+@pytest.mark.other_user
+def test_pages_and_the_file_itself_are_read_at_a_reload(tmp_path):
+    conf, page = tmp_path / "c.yaml", tmp_path / "page.html"
+    page.write_text("sorry")
+    os.chmod(page, 0o600)
+    (tmp_path / "run").mkdir()
+    os.chown(tmp_path / "run", 65534, 65534)
+    status = f"{{socket: {tmp_path}/run/s.sock}}"
+    bind = f"bind: 127.0.0.1:{free_port()}"
+    for changes in (
+            {"listeners": f"[{{{bind}, errors: {{404: {{file: {page}}}}}}}]"},
+            {"routes": f"[{{pool: app, errors: {{5xx: {{file: {page}}}}}}}]"},
+            {"routes": f"[{{respond: {{file: {page}}}}}, {{pool: app}}]"}):
+        text = base(tmp_path, user="nobody", status=status, **changes)
+        code, said = trial(conf, text)
+        assert code == 1 and f"user 'nobody' cannot read {page}" in said, said
+    text = base(tmp_path, user="nobody", status=status)
+    assert trial(conf, text) == (0, f"{conf}: configuration is ok\n")
+    os.chmod(conf, 0o600)
+    code, said = trial(conf)
+    assert code == 0 and "user 'nobody' cannot read this file" in said, said
+
+
+@pytest.mark.other_user
+def test_sockets_in_a_directory_of_roots_are_made_for_the_user(weir, app, tmp_path):
+    """What is tried is what is done: root makes them where the user may make nothing."""
+    web = tmp_path / "web.sock"
+    daemon = weir(app().addresses, user="nobody", listener={"bind": f"unix:{web}"})
+    code, said = trial(daemon.conf_path)
+    assert code == 0 and "cannot make" not in said, said
+    assert web.stat().st_uid == Path(daemon.sock).stat().st_uid == 65534
+    assert daemon.connect(str(web)).ask().status == 200
+
+
 def test_ports_in_use(weir, app, tmp_path):
     """A warning, and none when it is weir itself with the same file."""
     daemon = weir(app().addresses)
