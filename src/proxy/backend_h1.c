@@ -347,7 +347,9 @@ static void connection_over(struct attempt *at, bool reset)
 		return;
 	}
 	if (!ex->head_relayed) {
-		attempt_over(at, reset ? OUTCOME_backend_reset : OUTCOME_backend_closed);
+		attempt_over(at, at->resp_in ? OUTCOME_backend_head_cut
+				 : reset     ? OUTCOME_backend_reset
+					     : OUTCOME_backend_closed);
 		return;
 	}
 	at->resp_keep = false;

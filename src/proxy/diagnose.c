@@ -24,6 +24,7 @@ static const struct {
     {OUTCOME_connect_limit, "connection_limit_reached"},
     {OUTCOME_backend_closed, "connection_terminated"},
     {OUTCOME_backend_reset, "connection_terminated"},
+    {OUTCOME_backend_head_cut, "http_response_incomplete"},
     {OUTCOME_backend_timeout, "http_response_timeout"},
     {OUTCOME_backend_send_timeout, "connection_write_timeout"},
     {OUTCOME_total_timeout, "http_response_timeout"},
