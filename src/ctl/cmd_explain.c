@@ -103,8 +103,10 @@ enum ctl_exit cmd_explain(struct ctl *ctl)
 			return code;
 		}
 	}
-	json_t *body = json_pack("{s:s, s:s, s:o, s:s*}", "method", ctl->args[0], "url",
-				 ctl->args[1], "headers", headers, "client", ctl->client);
+	const char *method = ctl->n_args > 1 ? ctl->args[0] : "GET";
+	json_t *body =
+	    json_pack("{s:s, s:s, s:o, s:s*}", "method", method, "url", ctl->args[ctl->n_args - 1],
+		      "headers", headers, "client", ctl->client);
 	if (!body)
 		return ctl_fail(ctl, CTL_USAGE, "the request is not UTF-8");
 	enum ctl_exit code = api_send(ctl, "POST", "/v1/explain", body, &answer);

@@ -407,6 +407,8 @@ def test_explain(fake):
     assert ["b2", "down", "no", "connect refused"] in rows(out)
     good(fake, "explain", "GET", "/")
     assert fake.requests[-1][2] == {"method": "GET", "url": "/", "headers": {}}
+    good(fake, "explain", "/a", "-H", "X: 1")  # GET unless written
+    assert fake.requests[-1][2] == {"method": "GET", "url": "/a", "headers": {"X": "1"}}
 
 
 def test_events(fake):
