@@ -165,26 +165,38 @@ static bool fails(const struct history *history, uint64_t *requests, uint64_t *e
 	return *errors >= FAILING_MIN && *errors * 2 >= *requests;
 }
 
+/* A connection that fails has got no request to where it should go. */
+static const char *failures(uint64_t requests, uint64_t errors, struct str *out)
+{
+	if (errors <= requests)
+		str_printf(out, "%llu of %llu requests of the last minute",
+			   (unsigned long long)errors, (unsigned long long)requests);
+	else
+		str_printf(out, "%llu attempts of the last minute; only %llu requests got there",
+			   (unsigned long long)errors, (unsigned long long)requests);
+	return out->ptr;
+}
+
 /* Whoever is not ejected, because he is the last or fails too seldom, fails without a word. */
 static void put_failing(struct json *j, const struct pool *pool)
 {
+	char room[120];
+	struct str text = str_fixed(room, sizeof(room));
 	uint64_t requests, errors;
 	if (fails(pool->state->history, &requests, &errors)) {
-		json_textf(j,
-			   "pool " VIEW_FMT " fails: %llu of %llu requests of the last minute; "
-			   "weirctl slow " VIEW_FMT " shows some of them",
-			   VIEW_ARG(pool->conf->name), (unsigned long long)errors,
-			   (unsigned long long)requests, VIEW_ARG(pool->conf->name));
+		json_textf(
+		    j, "pool " VIEW_FMT " fails: %s; weirctl slow " VIEW_FMT " shows some of them",
+		    VIEW_ARG(pool->conf->name), failures(requests, errors, &text),
+		    VIEW_ARG(pool->conf->name));
 		return;
 	}
 	for (uint32_t i = 0; i < pool->n; i++) {
 		const struct backend *b = pool->backends[i];
+		text.len = 0;
 		if (backend_state(b) == BACKEND_up && fails(b->history, &requests, &errors))
-			json_textf(j,
-				   "backend " VIEW_FMT "/" VIEW_FMT
-				   " fails: %llu of %llu requests of the last minute",
+			json_textf(j, "backend " VIEW_FMT "/" VIEW_FMT " fails: %s",
 				   VIEW_ARG(b->pool_name), VIEW_ARG(b->name),
-				   (unsigned long long)errors, (unsigned long long)requests);
+				   failures(requests, errors, &text));
 	}
 }
 

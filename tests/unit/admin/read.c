@@ -97,6 +97,9 @@ Test(admin_read, who_fails_without_being_left_alone_is_a_problem)
 	minute_of(all, 4, 4);
 	minute_of(one, 4, 4);
 	cr_expect(!is_told("of the last minute"), "a few are nothing");
+	minute_of(one, 0, 7); /* nobody listens there */
+	cr_expect(is_told(
+	    "backend app/a fails: 7 attempts of the last minute; only 0 requests got there"));
 	minute_of(one, 11, 5);
 	cr_expect(!is_told("of the last minute"), "less than half");
 	minute_of(one, 10, 5);
