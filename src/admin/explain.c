@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "weir/base/bitset.h"
 #include "weir/health/health.h"
 #include "weir/http/h1.h"
 #include "weir/route/identity.h"
@@ -212,36 +213,49 @@ static unsigned load_of(const struct pool *pool, uint32_t i, const uint8_t *load
 	return loads[t];
 }
 
-static bool is_candidate(const struct pool *pool, uint32_t i, unsigned load, struct str *why)
+/* What it is in spite of its state: `usable`, since too few others are, or tried now and then. */
+static void put_state(const struct backend *b, bool usable, struct str *why)
+{
+	bool tried = atomic_load_explicit(&b->odd.try_us, memory_order_relaxed) != 0;
+	str_printf(why, "it is %s%s%s", backend_state_name(health_state(b)),
+		   b->reason[0] ? ": " : "", b->reason);
+	if (usable)
+		str_text(why, "; used, for there are too few others");
+	else if (tried && !strstr(b->reason, "tried"))
+		str_text(why, "; one request a second tries it");
+}
+
+static bool is_candidate(const struct pool *pool, uint32_t i, bool usable, unsigned load,
+			 struct str *why)
 {
 	const struct backend *b = pool->backends[i];
 	enum backend_state state = health_state(b);
 	uint32_t limit = pool_limit(pool, i);
 	uint32_t in_flight = backend_in_flight(b);
 	if (!backend_state_takes_new(state))
-		str_printf(why, "it is %s%s%s", backend_state_name(state), b->reason[0] ? ": " : "",
-			   b->reason);
+		put_state(b, usable, why);
 	else if (pool->weights[i] == 0)
 		str_text(why, "its weight is 0");
+	else if (!usable)
+		str_text(why, "it is not checked yet");
 	else if (load == 0)
-		str_text(why, state == BACKEND_unknown ? "it is not checked yet"
-						       : "it stands by: the priorities before "
-							 "its own carry everything");
+		str_text(why, "it stands by: the priorities before its own carry everything");
 	else if (limit && in_flight >= limit)
 		str_printf(why, "it is at its limit of %u in flight", limit);
 	else if (limit)
 		str_printf(why, "%u of at most %u in flight", in_flight, limit);
 	else
 		str_printf(why, "%u in flight", in_flight);
-	return backend_is_usable(pool, i) && load > 0 && !(limit && in_flight >= limit);
+	return usable && load > 0 && !(limit && in_flight >= limit);
 }
 
-static void put_candidate(struct json *j, const struct pool *pool, uint32_t i, unsigned load)
+static void put_candidate(struct json *j, const struct pool *pool, uint32_t i, bool usable,
+			  unsigned load)
 {
 	const struct backend *b = pool->backends[i];
 	char room[BACKEND_REASON_MAX + 128];
 	struct str why = str_fixed(room, sizeof(room));
-	bool candidate = is_candidate(pool, i, load, &why);
+	bool candidate = is_candidate(pool, i, usable, load, &why);
 	json_object_begin(j);
 	json_member_view(j, "pool", pool->conf->name);
 	json_member_view(j, "name", b->name);
@@ -264,9 +278,13 @@ static void put_candidates(struct json *j, const struct admin_host *host, uint32
 		if (pools[i].conf->index != index)
 			continue;
 		uint8_t loads[256];
-		pool_tier_loads(&pools[i], loads);
+		struct arena *scratch = arena_new();
+		uint64_t *bits = arena_array(scratch, BITSET_WORDS(pools[i].n) + 1, sizeof(*bits));
+		pool_candidates(&pools[i], bits, loads);
 		for (uint32_t k = 0; k < pools[i].n; k++)
-			put_candidate(j, &pools[i], k, load_of(&pools[i], k, loads));
+			put_candidate(j, &pools[i], k, bitset_has(bits, k),
+				      load_of(&pools[i], k, loads));
+		arena_free(scratch);
 	}
 }
 

@@ -138,24 +138,27 @@ static bool load_tiers(const struct pool *pool, const uint64_t *bits, uint8_t *l
 	return sum >= 100;
 }
 
-void pool_tier_loads(const struct pool *pool, uint8_t percent[])
+/* What each tier takes; true when too little is left, and the verdicts of health are ignored. */
+static bool share_out(const struct pool *pool, uint64_t *bits, uint8_t *load)
 {
-	struct arena *scratch = arena_new();
-	uint64_t *bits = arena_array(scratch, words_of(pool) + 1, sizeof(*bits));
+	bool enough = load_tiers(pool, bits, load), panicked = false;
+	for (uint32_t t = 0; t < pool->n_tiers && !enough; t++)
+		panicked |= panic_tier(pool, pool->tiers[t].members, bits);
+	if (panicked)
+		load_tiers(pool, bits, load);
+	return panicked;
+}
+
+void pool_candidates(const struct pool *pool, uint64_t *bits, uint8_t percent[])
+{
 	fill_usable(pool, bits);
-	load_tiers(pool, bits, percent);
-	arena_free(scratch);
+	share_out(pool, bits, percent);
 }
 
 static void find_tiers(struct pool_view *view)
 {
 	const struct pool *pool = view->pool;
-	bool enough = load_tiers(pool, view->eligible, view->tier_load);
-	view->panicked = false;
-	for (uint32_t t = 0; t < pool->n_tiers && !enough; t++)
-		view->panicked |= panic_tier(pool, pool->tiers[t].members, view->eligible);
-	if (view->panicked)
-		load_tiers(pool, view->eligible, view->tier_load);
+	view->panicked = share_out(pool, view->eligible, view->tier_load);
 	unsigned n_loaded = 0;
 	view->first_tier = 0;
 	for (uint32_t t = pool->n_tiers; t-- > 0;) {

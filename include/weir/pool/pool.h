@@ -246,10 +246,10 @@ void pool_view_init(struct pool_view *view, struct pool *pool, struct pool_worke
 bool pool_view_refresh(struct pool_view *view);
 
 /*
- * Percent of the exchanges that begin in each tier, as far as states alone tell;
- * all 0 when nothing is usable.  Control thread.
+ * Who may be picked, BITSET_WORDS(n) words, and percent of the exchanges that begin in each
+ * tier, as far as states alone tell; all 0 when nothing is usable.  Any thread.
  */
-void pool_tier_loads(const struct pool *pool, uint8_t percent[]);
+void pool_candidates(const struct pool *pool, uint64_t *bits, uint8_t percent[]);
 
 /* Backends this exchange has tried: never again for it. */
 #define POOL_TRIED_MAX 8

@@ -91,6 +91,30 @@ Test(admin_explain, candidates)
 	expect(&f, "POST", E, API_URL, 200, "backends.2.candidate", "true");
 }
 
+Test(admin_explain, who_is_out_and_gets_something_all_the_same)
+{
+	struct pool *app = &f.pools[0];
+	atomic_store(&app->backends[0]->state, BACKEND_ejected);
+	strcpy(app->backends[0]->reason, "5 errors");
+	expect(&f, "POST", E, API_URL, 200, "backends.0.why", "it is ejected: 5 errors");
+	atomic_store(&app->backends[0]->odd.try_us, 1);
+	expect(&f, "POST", E, API_URL, 200, "backends.0.candidate", "false");
+	expect(&f, "POST", E, API_URL, 200, "backends.0.why",
+	       "it is ejected: 5 errors; one request a second tries it");
+	/* the only one that may be well */
+	atomic_store(&app->backends[0]->resort, true);
+	atomic_store(&app->backends[1]->state, BACKEND_down);
+	atomic_store(&app->backends[2]->state, BACKEND_down);
+	expect(&f, "POST", E, API_URL, 200, "backends.0.candidate", "true");
+	expect(&f, "POST", E, API_URL, 200, "backends.0.why",
+	       "it is ejected: 5 errors; used, for there are too few others");
+	/* one that is not checked yet serves only where nobody is known to be well */
+	atomic_store(&app->backends[0]->state, BACKEND_up);
+	atomic_store(&app->backends[1]->state, BACKEND_unknown);
+	expect(&f, "POST", E, API_URL, 200, "backends.1.candidate", "false");
+	expect(&f, "POST", E, API_URL, 200, "backends.1.why", "it is not checked yet");
+}
+
 Test(admin_explain, nonsense_is_refused)
 {
 	static const char *const bodies[] = {

@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 #include <math.h>
 
+#include "weir/base/bitset.h"
 #include "weir/base/hash.h"
 #include "world.h"
 
@@ -60,6 +61,7 @@ Test(eligible, tiers_overflow)
 {
 	for (size_t c = 0; c < sizeof(overflows) / sizeof(overflows[0]); c++) {
 		start(60); /* 20 a tier: 5 % each */
+		world.conf.panic = 0;
 		world.conf.n_backends = overflows[c].tiers * 20;
 		for (uint32_t i = 0; i < world.conf.n_backends; i++)
 			world.backends[i].priority = (uint8_t)(i / 20);
@@ -68,7 +70,8 @@ Test(eligible, tiers_overflow)
 			if (i % 20 >= overflows[c].up[i / 20] / 5)
 				set_state(i, BACKEND_down);
 		uint8_t load[3];
-		pool_tier_loads(&gen.pool, load);
+		uint64_t bits[BITSET_WORDS(60)];
+		pool_candidates(&gen.pool, bits, load);
 		for (unsigned t = 0; t < overflows[c].tiers; t++)
 			cr_assert(abs((int)load[t] - (int)overflows[c].load[t]) <= 1,
 				  "case %zu tier %u: %u", c, t, load[t]);
