@@ -111,12 +111,16 @@ void client_origin(const struct client *c, struct proxy_header *out);
 void client_watch_gone(struct client *c);
 /* It is; for worker->hangups. */
 void client_hung_up(void *client);
+/* Who has just had an answer may have the next request on its way. */
+#define CLIENT_IN_USE_US 1000000
+
 /* How long it may be idle now: timeouts.keepalive, or what is left of its age. */
 static inline uint64_t client_idle_us(const struct client *c)
 {
 	uint64_t now = c->worker->loop.now_us, most = c->conf->timeouts.keepalive_us;
-	uint64_t left = c->expires_us > now ? c->expires_us - now : 1;
-	return left < most ? left : most;
+	uint64_t until =
+	    c->expires_us > now + CLIENT_IN_USE_US ? c->expires_us : now + CLIENT_IN_USE_US;
+	return until - now < most ? until - now : most;
 }
 /* Closes at once; ends a running exchange. */
 void client_abort(struct client *c);
