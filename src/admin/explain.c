@@ -216,12 +216,12 @@ static unsigned load_of(const struct pool *pool, uint32_t i, const uint8_t *load
 /* What it is in spite of its state: `usable`, since too few others are, or tried now and then. */
 static void put_state(const struct backend *b, bool usable, struct str *why)
 {
-	bool tried = atomic_load_explicit(&b->odd.try_us, memory_order_relaxed) != 0;
 	str_printf(why, "it is %s%s%s", backend_state_name(health_state(b)),
 		   b->reason[0] ? ": " : "", b->reason);
 	if (usable)
 		str_text(why, "; used, for there are too few others");
-	else if (tried && !strstr(b->reason, "tried"))
+	else if (atomic_load_explicit(&b->odd.try_us, memory_order_relaxed) &&
+		 !strstr(b->reason, "tried"))
 		str_text(why, "; one request a second tries it");
 }
 
@@ -229,10 +229,8 @@ static bool is_candidate(const struct pool *pool, uint32_t i, bool usable, unsig
 			 struct str *why)
 {
 	const struct backend *b = pool->backends[i];
-	enum backend_state state = health_state(b);
-	uint32_t limit = pool_limit(pool, i);
-	uint32_t in_flight = backend_in_flight(b);
-	if (!backend_state_takes_new(state))
+	uint32_t limit = pool_limit(pool, i), in_flight = backend_in_flight(b);
+	if (!backend_state_takes_new(health_state(b)))
 		put_state(b, usable, why);
 	else if (pool->weights[i] == 0)
 		str_text(why, "its weight is 0");
@@ -255,7 +253,6 @@ static void put_candidate(struct json *j, const struct pool *pool, uint32_t i, b
 	const struct backend *b = pool->backends[i];
 	char room[BACKEND_REASON_MAX + 128];
 	struct str why = str_fixed(room, sizeof(room));
-	bool candidate = is_candidate(pool, i, usable, load, &why);
 	json_object_begin(j);
 	json_member_view(j, "pool", pool->conf->name);
 	json_member_view(j, "name", b->name);
@@ -265,7 +262,7 @@ static void put_candidate(struct json *j, const struct pool *pool, uint32_t i, b
 	json_member_u64(j, "in_flight", backend_in_flight(b));
 	json_member_u64(j, "streams", backend_streams(b));
 	json_member_u64(j, "limit", pool_limit(pool, i));
-	json_member_bool(j, "candidate", candidate);
+	json_member_bool(j, "candidate", is_candidate(pool, i, usable, load, &why));
 	json_member_view(j, "why", str_as_view(&why));
 	json_object_end(j);
 }
@@ -279,7 +276,7 @@ static void put_candidates(struct json *j, const struct admin_host *host, uint32
 			continue;
 		uint8_t loads[256];
 		struct arena *scratch = arena_new();
-		uint64_t *bits = arena_array(scratch, BITSET_WORDS(pools[i].n) + 1, sizeof(*bits));
+		uint64_t *bits = arena_array(scratch, BITSET_WORDS(pools[i].n) + 1, 8);
 		pool_candidates(&pools[i], bits, loads);
 		for (uint32_t k = 0; k < pools[i].n; k++)
 			put_candidate(j, &pools[i], k, bitset_has(bits, k),
