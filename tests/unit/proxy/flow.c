@@ -50,6 +50,13 @@ Test(flow, a_poll_that_is_left_out_would_find_nothing)
 	script_run_file(CASES "tunnel.txt");
 }
 
+/* What a full socket leaves over goes out piece by piece. */
+Test(flow, sends_that_move_little)
+{
+	kernel_send_most(40);
+	script_run_file(CASES "stream.txt");
+}
+
 Test(flow, with_faults)
 {
 	script_run_with_faults(CASES "memory.txt");

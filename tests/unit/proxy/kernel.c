@@ -71,7 +71,7 @@ const struct kernel_fault *kernel_fault_named(struct view call, struct view erro
 }
 
 static const struct kernel_fault *fault;
-static size_t left;
+static size_t left, send_most;
 static bool refused;
 static uint64_t n_moves = 1;
 
@@ -85,6 +85,11 @@ void kernel_refuse(const struct kernel_fault *f, size_t n)
 bool kernel_has_refused(void)
 {
 	return refused;
+}
+
+void kernel_send_most(size_t n)
+{
+	send_most = n;
 }
 
 static bool refuses(const char *call)
@@ -172,6 +177,8 @@ __attribute__((visibility("default"))) int epoll_wait(int epfd, struct epoll_eve
 ssize_t __real_send(int fd, const void *ptr, size_t n, int flags);
 ssize_t __wrap_send(int fd, const void *ptr, size_t n, int flags)
 {
+	if (send_most && n > send_most && memory_is_watched())
+		n = send_most;
 	ssize_t most = moves("send", fd, n);
 	return most < 0 ? -1 : moved(__real_send(fd, ptr, (size_t)most, flags));
 }

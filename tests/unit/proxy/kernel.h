@@ -30,6 +30,8 @@ const struct kernel_fault *kernel_fault_named(struct view call, struct view erro
 void kernel_refuse(const struct kernel_fault *fault, size_t n);
 /* Whether that has happened. */
 bool kernel_has_refused(void);
+/* Each send of weir moves so many bytes at most; 0: all. */
+void kernel_send_most(size_t n);
 
 /* How often weir or a peer has moved bytes, or opened or ended a connection. */
 uint64_t kernel_moves(void);
