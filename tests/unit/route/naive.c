@@ -12,28 +12,6 @@
 #include "weir/base/check.h"
 
 /* Decodes what `wanted` says; other "%xx" become "%XX".  The caller frees. */
-static struct str decode(struct view v, bool (*wanted)(int byte))
-{
-	struct str out = STR_INIT;
-	str_reserve(&out, v.len + 1);
-	for (size_t i = 0; i < v.len; i++) {
-		char digits[3] = "";
-		if (v.ptr[i] == '%' && i + 2 < v.len)
-			memcpy(digits, v.ptr + i + 1, 2);
-		if (isxdigit((unsigned char)digits[0]) && isxdigit((unsigned char)digits[1])) {
-			int byte = (int)strtol(digits, NULL, 16);
-			if (wanted(byte))
-				str_char(&out, (char)byte);
-			else
-				str_printf(&out, "%%%02X", (unsigned)byte);
-			i += 2;
-		} else {
-			str_char(&out, v.ptr[i]);
-		}
-	}
-	return out;
-}
-
 static bool is_unreserved(int byte)
 {
 	return byte && (isalnum(byte) || strchr("-._~", byte)) && byte < 0x80;
@@ -43,6 +21,40 @@ static bool is_any(int byte)
 {
 	(void)byte;
 	return true;
+}
+
+/* A digit that would complete what begins with the '%' there, which is itself. */
+static bool completes(const struct str *out, ptrdiff_t percent, int byte)
+{
+	ptrdiff_t behind = (ptrdiff_t)out->len - percent;
+	return percent >= 0 && isxdigit(byte) &&
+	       (behind == 1 || (behind == 2 && isxdigit((unsigned char)out->ptr[out->len - 1])));
+}
+
+/* Where not all is wanted, what comes out is not to be decoded again. */
+static struct str decode(struct view v, bool (*wanted)(int byte))
+{
+	struct str out = STR_INIT;
+	ptrdiff_t percent = -1;
+	str_reserve(&out, v.len + 1);
+	for (size_t i = 0; i < v.len; i++) {
+		char digits[3] = "";
+		if (v.ptr[i] == '%' && i + 2 < v.len)
+			memcpy(digits, v.ptr + i + 1, 2);
+		if (isxdigit((unsigned char)digits[0]) && isxdigit((unsigned char)digits[1])) {
+			int byte = (int)strtol(digits, NULL, 16);
+			if (wanted(byte) && (wanted == is_any || !completes(&out, percent, byte)))
+				str_char(&out, (char)byte);
+			else
+				str_printf(&out, "%%%02X", (unsigned)byte);
+			i += 2;
+		} else {
+			if (v.ptr[i] == '%')
+				percent = (ptrdiff_t)out.len;
+			str_char(&out, v.ptr[i]);
+		}
+	}
+	return out;
 }
 
 /* Segments into a list, empty ones skipped, then dots resolved, then joined again. */
@@ -151,11 +163,22 @@ static bool regex_matches_path(struct view pattern, struct view path)
 	return rc >= 0;
 }
 
+/* What was sent: there a '+' is a space. */
+static struct str decode_sent(struct view v)
+{
+	struct str spaced = STR_INIT;
+	for (size_t i = 0; i < v.len; i++)
+		str_char(&spaced, v.ptr[i] == '+' ? ' ' : v.ptr[i]);
+	struct str out = decode(str_as_view(&spaced), is_any);
+	str_fini(&spaced);
+	return out;
+}
+
 static bool text_matches(struct view want, struct view value)
 {
 	if (view_eq(want, VIEW("*")))
 		return true;
-	struct str a = decode(want, is_any), b = decode(value, is_any);
+	struct str a = decode(want, is_any), b = decode_sent(value);
 	bool yes = view_eq(str_as_view(&a), str_as_view(&b));
 	str_fini(&a);
 	str_fini(&b);
@@ -171,7 +194,7 @@ static bool query_has(const struct conf_pair *want, struct view query)
 		for (eq = 0; eq < n && query.ptr[eq] != '=';)
 			eq++;
 		struct view value = eq < n ? view_of(query.ptr + eq + 1, n - eq - 1) : VIEW("");
-		struct str name = decode(view_head(query, eq), is_any);
+		struct str name = decode_sent(view_head(query, eq));
 		struct str asked = decode(want->name, is_any);
 		bool same = n && view_eq(str_as_view(&name), str_as_view(&asked));
 		str_fini(&name);
