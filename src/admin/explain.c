@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * POST /v1/explain: where a request would go, and why.  The request is written
- * down as HTTP/1 and read by the same parser, with the listener's limits, as a
- * real one; nothing is sent anywhere.
+ * POST /v1/explain: where a request would go, and why.  The request is written down as HTTP/1 and
+ * read by the same parser, with the listener's limits, as a real one; nothing is sent anywhere.
  */
 #include "api.h"
 
@@ -213,15 +212,15 @@ static unsigned load_of(const struct pool *pool, uint32_t i, const uint8_t *load
 	return loads[t];
 }
 
-/* What it is in spite of its state: `usable`, since too few others are, or tried now and then. */
-static void put_state(const struct backend *b, bool usable, struct str *why)
+/* And what it is in spite of that: `used`, since too few others are, or tried now and then. */
+static void put_state(const struct backend *b, bool used, struct str *why)
 {
 	str_printf(why, "it is %s%s%s", backend_state_name(health_state(b)),
 		   b->reason[0] ? ": " : "", b->reason);
-	if (usable)
+	if (used)
 		str_text(why, "; used, for there are too few others");
-	else if (atomic_load_explicit(&b->odd.try_us, memory_order_relaxed) &&
-		 !strstr(b->reason, "tried"))
+	else if (health_state(b) == BACKEND_ejected && !strstr(b->reason, "tried") &&
+		 atomic_load_explicit(&b->odd.try_us, memory_order_relaxed))
 		str_text(why, "; one request a second tries it");
 }
 
@@ -230,8 +229,9 @@ static bool is_candidate(const struct pool *pool, uint32_t i, bool usable, unsig
 {
 	const struct backend *b = pool->backends[i];
 	uint32_t limit = pool_limit(pool, i), in_flight = backend_in_flight(b);
+	bool candidate = usable && load > 0 && !(limit && in_flight >= limit);
 	if (!backend_state_takes_new(health_state(b)))
-		put_state(b, usable, why);
+		put_state(b, candidate, why);
 	else if (pool->weights[i] == 0)
 		str_text(why, "its weight is 0");
 	else if (!usable)
@@ -244,7 +244,7 @@ static bool is_candidate(const struct pool *pool, uint32_t i, bool usable, unsig
 		str_printf(why, "%u of at most %u in flight", in_flight, limit);
 	else
 		str_printf(why, "%u in flight", in_flight);
-	return usable && load > 0 && !(limit && in_flight >= limit);
+	return candidate;
 }
 
 static void put_candidate(struct json *j, const struct pool *pool, uint32_t i, bool usable,

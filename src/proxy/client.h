@@ -114,7 +114,7 @@ void client_hung_up(void *client);
 /* Who has just had an answer may have the next request on its way. */
 #define CLIENT_IN_USE_US 1000000
 
-/* How long it may be idle now: timeouts.keepalive, or what is left of its age. */
+/* How long it may be idle now: timeouts.keepalive, or what is left of its age, if long enough. */
 static inline uint64_t client_idle_us(const struct client *c)
 {
 	uint64_t now = c->worker->loop.now_us, most = c->conf->timeouts.keepalive_us;

@@ -246,8 +246,8 @@ void pool_view_init(struct pool_view *view, struct pool *pool, struct pool_worke
 bool pool_view_refresh(struct pool_view *view);
 
 /*
- * Who may be picked, BITSET_WORDS(n) words, and percent of the exchanges that begin in each
- * tier, as far as states alone tell; all 0 when nothing is usable.  Any thread.
+ * Who may be picked, BITSET_WORDS(n) zeroed words, and percent of the exchanges that begin in
+ * each tier, as far as states alone tell; all 0 when nothing is usable.  Any thread.
  */
 void pool_candidates(const struct pool *pool, uint64_t *bits, uint8_t percent[]);
 

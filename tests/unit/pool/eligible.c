@@ -70,7 +70,7 @@ Test(eligible, tiers_overflow)
 			if (i % 20 >= overflows[c].up[i / 20] / 5)
 				set_state(i, BACKEND_down);
 		uint8_t load[3];
-		uint64_t bits[BITSET_WORDS(60)];
+		uint64_t bits[BITSET_WORDS(60)] = {0};
 		pool_candidates(&gen.pool, bits, load);
 		for (unsigned t = 0; t < overflows[c].tiers; t++)
 			cr_assert(abs((int)load[t] - (int)overflows[c].load[t]) <= 1,

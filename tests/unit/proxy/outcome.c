@@ -53,7 +53,7 @@ static const struct {
     {OUTCOME_connect_limit, OUTCOME_FAULT_NEVER, "yes: by many requests"},
     {OUTCOME_backend_closed, OUTCOME_FAULT_WHOLE, "yes: it holds back its body"},
     {OUTCOME_backend_reset, OUTCOME_FAULT_WHOLE, "yes: by a body that no backend takes"},
-    {OUTCOME_backend_head_cut, OUTCOME_FAULT_ALWAYS, "no: it had begun to answer"},
+    {OUTCOME_backend_head_cut, OUTCOME_FAULT_WHOLE, "yes: by a body that no backend takes"},
     {OUTCOME_backend_timeout, OUTCOME_FAULT_ALWAYS, "no: all of the request was there"},
     {OUTCOME_backend_send_timeout, OUTCOME_FAULT_ALWAYS, "no: the backend stopped reading"},
     {OUTCOME_backend_refused, OUTCOME_FAULT_ALWAYS, "no: retry.on names the status"},
