@@ -235,6 +235,13 @@ class Weir(Process):
         self.admin.get("/v1/connections")  # past all workers: they have what is in force now
         return answer
 
+    def successor(self):
+        """The process that has taken over; None: none yet.  Whoever asks meanwhile may be sent away."""
+        with contextlib.suppress(OSError, AssertionError):
+            pid = self.admin.get("/v1/status")["pid"]
+            return pid if pid != self.pid else None
+        return None
+
     def hup(self):
         """HUP, and wait until the daemon says how it went: last_reload comes back."""
         before = self.admin.get("/v1/status")["last_reload"]

@@ -369,16 +369,9 @@ def test_threads_that_read_strangers_bytes_are_confined(weir, app):
     def are_confined(pid):
         wait_for(lambda: {k: v for k, v in confined(pid).items() if k in wanted} == wanted,
                  what=f"{wanted} of {confined(pid)}")
-
-    def successor():
-        try:
-            pid = daemon.admin.get("/v1/status")["pid"]
-        except OSError:  # the socket changes hands
-            return None
-        return pid if pid != daemon.pid else None
     are_confined(daemon.pid)
     daemon.kill(signal.SIGUSR2)
-    other = wait_for(successor)
+    other = wait_for(daemon.successor)
     try:
         are_confined(other)
         daemon.wait()

@@ -253,16 +253,8 @@ def test_runtime_changes_reload_and_hand_over(serve, dns, app):
     until_members(daemon, [one, two, three])
     assert as_changed()
     dns.stop()  # what the other process knows it was told
-    before = daemon.admin.get("/v1/status")["pid"]
     daemon.kill(signal.SIGUSR2)
-
-    def successor():
-        try:
-            pid = daemon.admin.get("/v1/status")["pid"]
-        except (OSError, AssertionError):
-            return None
-        return pid if pid != before else None
-    pid = wait_for(successor, 20)
+    pid = wait_for(daemon.successor, 20)
     try:
         assert as_changed()
         assert daemon.ask(target="/app").status == 200

@@ -156,14 +156,6 @@ def test_the_process_that_takes_over_asks_as_well(guarded):
         wait_for(lambda: not os.path.exists(f"/proc/{other}"))
 
 
-def pid_of_another(daemon):
-    try:
-        pid = daemon.admin.get("/v1/status")["pid"]
-    except (OSError, AssertionError):  # who asks meanwhile may be sent away
-        return None
-    return pid if pid != daemon.pid else None
-
-
 # ---- weirctl ----
 
 def ctl(*args, check=0):
@@ -362,7 +354,7 @@ def test_who_asks_while_another_process_takes_over_does_not_hang(asking):
         stream.send(request("GET", "/v1/stream", host="weir"))
         assert stream.response_head().status == 200
         daemon.kill(signal.SIGUSR2)
-        other = wait_for(lambda: pid_of_another(daemon), what="another process")
+        other = wait_for(daemon.successor, what="another process")
         for client in (waits, half):
             said = client.response()
             assert said.status == 503 and said.get("Retry-After") == "1", said
