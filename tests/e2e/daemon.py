@@ -33,6 +33,13 @@ def tls_library():
     return re.search(r"(?:OpenSSL|AWS-LC) [0-9.]+", said)[0]
 
 
+def preloading(library, **env):
+    """The environment in which a library comes first: a sanitizer wants to, but can do without."""
+    asan = os.environ.get("ASAN_OPTIONS", "")
+    return {"ASAN_OPTIONS": f"{asan}:verify_asan_link_order=0".lstrip(":"),
+            "LD_PRELOAD": str(library), **env}
+
+
 SANITIZED = is_sanitized()
 MERGED = ("status", "log")
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from daemon import preloading
 from openloop import Load
 from test_health import health, named, only, until
 from wire import SLOW, Closed, wait_for
@@ -83,9 +84,7 @@ def slow_disk(tmp_path):
     source = Path(__file__).resolve().parent / "preload" / "slow_disk.c"
     subprocess.run([compiler, "-O2", "-Wall", "-Werror", "-D_GNU_SOURCE", "-fPIC", "-shared", "-o",
                     str(library), str(source), "-ldl"], check=True)
-    asan = os.environ.get("ASAN_OPTIONS", "")
-    return {"ASAN_OPTIONS": f"{asan}:verify_asan_link_order=0".lstrip(":"),
-            "LD_PRELOAD": str(library), "DISK_MS": "50"}
+    return preloading(library, DISK_MS="50")
 
 
 def test_verdicts_stay_right_whatever_happens_beside(weir, app, tmp_path, slow_disk):

@@ -3,7 +3,6 @@
 is true, and nothing is left over.  Flow scripts do the same without TLS."""
 import errno
 import mmap
-import os
 import shutil
 import struct
 import subprocess
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from backends import free_port, pattern
+from daemon import preloading
 from wire import WireError, chunked, request, wait_for
 
 SOURCE = Path(__file__).resolve().parent / "preload" / "refuse.c"
@@ -47,9 +47,7 @@ class Refusals:
         self.path.write_bytes(bytes(12))
         with open(self.path, "r+b") as file:
             self.map = mmap.mmap(file.fileno(), 12)
-        asan = os.environ.get("ASAN_OPTIONS", "")
-        self.env = {"ASAN_OPTIONS": f"{asan}:verify_asan_link_order=0".lstrip(":"),
-                    "LD_PRELOAD": str(self.library), "REFUSE_FILE": str(self.path)}
+        self.env = preloading(self.library, REFUSE_FILE=str(self.path))
 
     def arm(self, call, error, n):
         self.map[:] = struct.pack("iii", 0, error, n)

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT
 """Peers that take a few bytes at a time, or nothing for a while: every byte arrives, in order."""
-import os
 import hashlib
 import shutil
 import subprocess
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from backends import pattern
+from daemon import preloading
 from wire import chunked, request
 
 SOURCE = Path(__file__).resolve().parent / "preload" / "short_write.c"
@@ -42,10 +42,7 @@ def slow_world(tmp_path, weir, scripted):
                     str(SOURCE), "-ldl"], check=True)
 
     def start(stall_ms=None, **kwargs):
-        # AddressSanitizer wants to be first in line, but can do without
-        asan = os.environ.get("ASAN_OPTIONS", "")
-        env = {"ASAN_OPTIONS": f"{asan}:verify_asan_link_order=0".lstrip(":"),
-               "LD_PRELOAD": str(library)}
+        env = preloading(library)
         if stall_ms:
             env["STALL_MS"] = str(stall_ms)
         return weir([scripted(echo).address], env=env, workers=1, **kwargs)
