@@ -118,7 +118,7 @@ Test(window, a_busy_backend_takes_as_much_as_the_header_says)
 	enum { N = 8 };
 	struct rng rng;
 	rng_init(&rng, 4);
-	struct hist_set set[N] = {0};
+	struct hist_set set[N] = {{.phase = {NULL}}};
 	struct windows *w[N];
 	size_t before = mallinfo2().uordblks;
 	for (size_t i = 0; i < N; i++)
