@@ -399,7 +399,7 @@ enum io reply_challenge(struct exchange *ex)
 	return send_page(ex, str_as_view(&room));
 }
 
-enum io reply_route(struct exchange *ex, enum outcome *outcome)
+NOINLINE enum io reply_route(struct exchange *ex, enum outcome *outcome)
 {
 	*outcome = OUTCOME_local;
 	enum io io = ex->route->action == CONF_ACTION_REDIRECT ? reply_redirect(ex, outcome)

@@ -36,7 +36,7 @@ static void go_on(struct worker *w)
 }
 
 /* What one side puts off may lead to something for the others: until none is left. */
-static void on_turn_end(struct loop *loop)
+static void worker_turn_end(struct loop *loop)
 {
 	struct worker *w = loop->owner;
 	do {
@@ -152,7 +152,7 @@ enum err worker_init(struct worker *w, unsigned id, const struct worker_limits *
 	w->values.ptr = malloc(VALUES_ROOM);
 	w->routes = route_scratch_new();
 	w->backends_h2 = backend_h2_new(w, limits);
-	w->loop.on_turn_end = on_turn_end;
+	w->loop.on_turn_end = worker_turn_end;
 	watch_memory(w);
 	if (!w->h2 || !w->backends_h2 || !w->head || !w->texts.ptr || !w->values.ptr ||
 	    !w->routes || !area_init(&w->from_client) || !area_init(&w->from_backend) ||
