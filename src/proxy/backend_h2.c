@@ -42,6 +42,7 @@ static struct h2_conn *alloc_conn(struct backend_h2 *h2, const struct conf_pool 
 	conn->max_idle = conf->keepalive.max_idle;
 	conn->may_be_http1 = conf->protocol == CONF_PROTOCOL_AUTO;
 	conn->read_us = h2->worker->loop.now_us;
+	conn->greet_by_us = conn->read_us + conf->timeouts.connect_us;
 	list_init(&conn->dirty);
 	list_init(&conn->waiting);
 	list_init(&conn->streams);
@@ -103,6 +104,8 @@ static bool has_room(const struct h2_conn *conn)
 		return false;
 	if (conn->state == H2_CONN_OPEN)
 		max = h2_client_max_streams(conn->session);
+	else if (conn->owner->worker->loop.now_us >= conn->greet_by_us)
+		return false;
 	return conn->n_streams + conn->n_waiting <
 	       (max < H2_CONN_STREAMS_MAX ? max : H2_CONN_STREAMS_MAX);
 }

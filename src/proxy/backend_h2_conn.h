@@ -57,6 +57,8 @@ struct backend_stream {
  *   GREETING    bytes can be sent, requests not yet: they wait for the backend's SETTINGS,
  *               which it sends as soon as it accepts; so no stream is opened that it
  *               would refuse, nor on what is no HTTP/2 at all              the same
+ *               Who comes later than timeouts.connect does not wait for it in either: as long
+ *               as there was one more it would not end, and others were not opened
  *   OPEN        takes requests (backend_local->shared)         keepalive.ping, keepalive.idle
  *   CLOSING     takes no further one             keepalive.ping
  *   DEAD        nothing can be sent or received; whoever is left on it is told at the end of
@@ -98,14 +100,15 @@ struct h2_conn {
 	uint32_t max_idle;
 	uint64_t idle_us, ping_us;
 	uint64_t read_us, unused_us;
-	uint64_t asked_us; /* the first request since `read_us` */
-	uint64_t bulk;     /* of bodies that are, since the last event: see bulk.h */
-	enum err why;      /* DEAD: what those who wait for it are told */
-	bool may_be_http1; /* ALPN offered both */
-	bool left;         /* GOAWAY has come, or is to be sent */
-	bool answered;     /* it brought a response */
-	bool pinged;       /* since it was silent: the next time is its end */
-	bool busy;         /* others are being told: not to be freed */
+	uint64_t greet_by_us; /* not open by then: nobody else begins to wait for it */
+	uint64_t asked_us;    /* the first request since `read_us` */
+	uint64_t bulk;        /* of bodies that are, since the last event: see bulk.h */
+	enum err why;         /* DEAD: what those who wait for it are told */
+	bool may_be_http1;    /* ALPN offered both */
+	bool left;            /* GOAWAY has come, or is to be sent */
+	bool answered;        /* it brought a response */
+	bool pinged;          /* since it was silent: the next time is its end */
+	bool busy;            /* others are being told: not to be freed */
 };
 
 struct backend_h2 {

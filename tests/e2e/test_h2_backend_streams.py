@@ -6,7 +6,7 @@ import pytest
 
 from h2peer import H2Server, answering
 from test_h2_backend import serve  # noqa: F401, pylint: disable=unused-import
-from wire import request, wait_for
+from wire import PATIENCE, SLOW, request, wait_for
 
 
 def no_streams(allow, first=0):
@@ -83,6 +83,34 @@ def test_the_end_of_a_connection_without_streams_wakes_who_waits(serve):
     wait_for(lambda: daemon.sum("queued") == 3)
     leave.set()
     assert [client.response().status for client in clients] == [200] * 3
+
+
+def test_a_connection_that_never_greets_is_no_connection(serve):
+    """However many come to wait for its SETTINGS, one after the other."""
+    def handler(peer):
+        if daemon.peers[0].connections == 1:
+            peer.until_end()
+            return
+        server = H2Server(peer)
+        for stream, _ in server.requests():
+            server.answer(stream)
+
+    def ask_on():
+        while not right.is_set():
+            if daemon.connect().ask().status == 200:
+                right.set()
+    right = threading.Event()
+    daemon = serve(handler, timeouts={"connect": "200ms"})
+    clients = [threading.Thread(target=ask_on) for _ in range(8)]
+    for i, client in enumerate(clients):
+        client.start()
+        wait_for(lambda n=i: right.is_set() or daemon.sum("connect_failures") >= n)
+    try:
+        assert right.wait(PATIENCE * SLOW)
+    finally:
+        right.set()
+        for client in clients:
+            client.join()
 
 
 def test_a_backend_that_says_goodbye_at_once(serve):
