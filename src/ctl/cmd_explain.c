@@ -10,23 +10,19 @@
 #include "weir/base/defs.h"
 #include "weir/base/view.h"
 
-/* Repeated fields are joined by a comma (RFC 9110 5.3). */
 static enum ctl_exit put_header(struct ctl *ctl, json_t *headers, const char *header)
 {
 	struct view v = view_str(header);
 	ptrdiff_t colon = view_chr(v, ':');
 	if (colon <= 0)
 		return ctl_fail(ctl, CTL_USAGE, "-H takes 'NAME: VALUE', not \"%s\"", header);
-	struct str name = STR_INIT, value = STR_INIT;
-	str_view(&name, view_trim(view_head(v, (size_t)colon)));
-	const char *before = get_text(headers, name.ptr);
-	if (has_member(headers, name.ptr))
-		str_printf(&value, "%s, ", before);
-	str_view(&value, view_trim(view_skip(v, (size_t)colon + 1)));
-	int failed = json_object_set_new(headers, name.ptr, json_stringn(value.ptr, value.len));
-	str_fini(&name);
-	str_fini(&value);
-	return failed ? ctl_fail(ctl, CTL_USAGE, "header \"%s\" is not UTF-8", header) : CTL_OK;
+	struct view name = view_trim(view_head(v, (size_t)colon)),
+		    value = view_trim(view_skip(v, (size_t)colon + 1));
+	json_t *pair = json_pack("[o,o]", json_stringn(name.ptr, name.len),
+				 json_stringn(value.ptr, value.len));
+	return json_array_append_new(headers, pair)
+		   ? ctl_fail(ctl, CTL_USAGE, "header \"%s\" is not UTF-8", header)
+		   : CTL_OK;
 }
 
 /* "listener  web" and the like: members that are plain values, in the API's order. */
@@ -95,7 +91,7 @@ static void print_explanation(struct ctl *ctl, const json_t *answer)
 
 enum ctl_exit cmd_explain(struct ctl *ctl)
 {
-	json_t *headers = json_pack("{}"), *answer;
+	json_t *headers = json_array(), *answer;
 	for (size_t i = 0; i < ctl->n_headers; i++) {
 		enum ctl_exit code = put_header(ctl, headers, ctl->headers[i]);
 		if (code != CTL_OK) {

@@ -171,7 +171,7 @@ static void refuse_route(struct exchange *ex, enum outcome outcome)
 		return;
 	}
 	if (may_log(w, &w->regex_logged_us)) {
-		log_warn("route " VIEW_FMT ": a regular expression reached its limit for a path of "
+		log_warn("route " VIEW_FMT ": a regular expression reached its limit, the path has "
 			 "%zu bytes; such requests are answered 500 (write it without nested "
 			 "repetitions, or with atomic groups)",
 			 VIEW_ARG(route->name), w->req.path.len);

@@ -400,15 +400,15 @@ def test_explain(fake):
     out = good(fake, "explain", "GET", "http://x/a b?c", "-H", "X-A: 1", "-H", "X-A:2",
                "-H", "Host:  y ", "--client", "192.0.2.1")
     assert fake.requests[-1] == ("POST", "/v1/explain", {
-        "method": "GET", "url": "http://x/a b?c", "headers": {"X-A": "1, 2", "Host": "y"},
-        "client": "192.0.2.1"})
+        "method": "GET", "url": "http://x/a b?c", "client": "192.0.2.1",
+        "headers": [["X-A", "1"], ["X-A", "2"], ["Host", "y"]]})
     assert "route      api\n" in out
     assert ["b1", "up", "yes", "fewest in flight"] in rows(out)
     assert ["b2", "down", "no", "connect refused"] in rows(out)
     good(fake, "explain", "GET", "/")
-    assert fake.requests[-1][2] == {"method": "GET", "url": "/", "headers": {}}
+    assert fake.requests[-1][2] == {"method": "GET", "url": "/", "headers": []}
     good(fake, "explain", "/a", "-H", "X: 1")  # GET unless written
-    assert fake.requests[-1][2] == {"method": "GET", "url": "/a", "headers": {"X": "1"}}
+    assert fake.requests[-1][2] == {"method": "GET", "url": "/a", "headers": [["X", "1"]]}
 
 
 def test_events(fake):

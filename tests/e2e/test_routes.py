@@ -443,6 +443,19 @@ def test_explain_says_why(routed):
     assert "passed     beta: cookie does not hold" in said
 
 
+def test_explain_takes_fields_as_a_client_sends_them(routed):
+    """One by one: neither a value nor a cookie is what they are together."""
+    daemon = routed([{"name": "key", "match": {"header": {"X-A": "1"}}, "pool": "green"},
+                     {"name": "beta", "match": {"cookie": {"b": "2"}}, "pool": "blue"},
+                     {"name": "rest", "pool": "red"}])
+    for name, route in [("X-A: {}", "key"), ("Cookie: b={}", "beta")]:
+        fields = [name.format(value) for value in "12"]
+        ask = [tuple(field.split(": ")) for field in fields]
+        assert colour(daemon, headers=ask) == {"key": "green", "beta": "blue"}[route]
+        said = daemon.ctl("explain", "/", *(x for field in fields for x in ("-H", field)), check=0)
+        assert f"route      {route}\n" in said.stdout, said.stdout
+
+
 # ---- split_on ----
 
 def test_a_client_keeps_its_side(routed):
