@@ -16,8 +16,6 @@
 #include "weir/base/clock.h"
 #include "weir/base/file.h"
 
-#define BINDING_KEY_MAX 4096
-
 static void on_key(void *arg, const struct disk_result *r)
 {
 	struct order *o = arg;
@@ -57,7 +55,7 @@ static bool bind_account(struct order *o, struct str *binding, struct str *why)
 	const struct conf_acme *conf = o->task->conf;
 	struct str text = STR_INIT, key = STR_INIT, jwk = STR_INIT;
 	struct jose_header header = {.kid = conf->eab.kid, .url = str_as_view(&o->new_account)};
-	bool ok = file_read_secret(conf->eab.key_file.ptr, BINDING_KEY_MAX, &text, why) == ERR_OK;
+	bool ok = file_read_secret(conf->eab.key_file.ptr, &text, why) == ERR_OK;
 	if (ok && (!jose_base64_read(str_as_view(&text), &key) || !key.len)) {
 		str_text(why, "it is not in base64");
 		ok = false;

@@ -13,8 +13,6 @@
 #include "weir/net/inherit.h"
 #include "weir/net/socket.h"
 
-#define TOKEN_FILE_MAX 4096
-
 void listening_init(struct listening *l)
 {
 	*l = (struct listening){.token = STR_INIT};
@@ -84,7 +82,7 @@ static enum err open_endpoint(struct endpoint *end, struct str *why)
 static enum err read_token(struct view path, struct str *token, struct str *why)
 {
 	struct str reason = STR_INIT;
-	enum err err = file_read_secret(path.ptr, TOKEN_FILE_MAX, token, &reason);
+	enum err err = file_read_secret(path.ptr, token, &reason);
 	if (err)
 		str_printf(why, "cannot read status.token_file " VIEW_FMT ": " VIEW_FMT,
 			   VIEW_ARG(path), VIEW_ARG(str_as_view(&reason)));

@@ -125,10 +125,10 @@ static struct view trim(struct view v)
 	return v;
 }
 
-enum err file_read_secret(const char *path, size_t max, struct str *out, struct str *reason)
+enum err file_read_secret(const char *path, struct str *out, struct str *reason)
 {
 	struct str text = STR_INIT;
-	enum err err = file_read(path, max, 0, &text, reason);
+	enum err err = file_read(path, FILE_SECRET_MAX, 0, &text, reason);
 	struct view v = trim(str_as_view(&text));
 	if (!err && !v.len) {
 		str_text(reason, "is empty");

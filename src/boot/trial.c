@@ -13,7 +13,9 @@
 #include <unistd.h>
 
 #include "control.h"
+#include "log_file.h"
 #include "shared.h"
+#include "tracer_settings.h"
 
 #include "weir/acme/acme.h"
 #include "weir/base/file.h"
@@ -79,19 +81,66 @@ static bool may(const char *path, int mode)
 
 /* ---- files that are read ---- */
 
-static void try_file(struct rehearsal *t, const char *key, struct view path)
+static void cannot_read(struct rehearsal *t, const char *key, struct view path, const char *why)
 {
 	char room[80];
+	say(t, true, "%s: %s cannot read %s, now or at a reload: %s", key,
+	    whoever(t, room, sizeof(room)), path.ptr, why);
+}
+
+static bool try_to_open(struct rehearsal *t, const char *key, struct view path, bool directory)
+{
+	struct stat st;
 	if (!path.len)
-		return;
+		return false;
 	file_owner_begin();
 	int fd = open(path.ptr, O_RDONLY | O_NONBLOCK | O_CLOEXEC), error = errno;
 	file_owner_end();
-	if (fd < 0)
-		say(t, true, "%s: %s cannot read %s, now or at a reload: %s", key,
-		    whoever(t, room, sizeof(room)), path.ptr, strerror(error));
+	if (fd >= 0 && !directory && fstat(fd, &st) == 0 && S_ISDIR(st.st_mode))
+		error = EISDIR;
+	else if (fd >= 0)
+		error = 0;
+	socket_close(fd);
+	if (error)
+		cannot_read(t, key, path, strerror(error));
+	return !error;
+}
+
+static void try_file(struct rehearsal *t, const char *key, struct view path)
+{
+	(void)try_to_open(t, key, path, false);
+}
+
+static void try_secret(struct rehearsal *t, const char *key, struct view path)
+{
+	struct str text = STR_INIT, why = STR_INIT;
+	if (!path.len)
+		return;
+	file_owner_begin();
+	enum err err = file_read_secret(path.ptr, &text, &why);
+	file_owner_end();
+	if (err)
+		cannot_read(t, key, path, why.ptr);
+	if (text.ptr)
+		explicit_bzero(text.ptr, text.cap);
+	str_fini(&text);
+	str_fini(&why);
+}
+
+/* As the tracer does, without TLS: its authorities are a file of their own. */
+static void try_headers(struct rehearsal *t)
+{
+	struct tracer_settings settings;
+	struct conf_tracing conf = t->conf->tracing;
+	struct str why = STR_INIT;
+	if (!try_to_open(t, "tracing.headers_file", conf.headers_file, false))
+		return;
+	conf.endpoint.tls = false;
+	if (tracer_settings_make(&settings, &conf, NULL, &why))
+		tracer_settings_fini(&settings);
 	else
-		close(fd);
+		say(t, true, "tracing.headers_file: %.*s", (int)why.len - 1, why.ptr);
+	str_fini(&why);
 }
 
 static void try_pages(struct rehearsal *t, const struct conf_error_pages *pages)
@@ -125,7 +174,7 @@ static void try_listener_files(struct rehearsal *t, const struct conf_listener_t
 		try_file(t, "cert", c->cert);
 		try_file(t, "key", c->key);
 		try_file(t, "ocsp", c->ocsp);
-		try_file(t, "directory", c->directory);
+		try_to_open(t, "directory", c->directory, true);
 	}
 	try_file(t, "client_ca", tls->client_ca);
 	try_file(t, "client_crl", tls->client_crl);
@@ -180,10 +229,10 @@ static void try_sources(struct rehearsal *t, const struct conf_pool *pool)
 static void try_files(struct rehearsal *t)
 {
 	const struct conf *conf = t->conf;
-	try_file(t, "status.token_file", conf->status.token_file);
-	try_file(t, "tracing.headers_file", conf->tracing.headers_file);
+	try_secret(t, "status.token_file", conf->status.token_file);
+	try_headers(t);
 	try_file(t, "tracing.ca", conf->tracing.ca);
-	try_file(t, "shared.redis.password_file", conf->shared.password_file);
+	try_secret(t, "shared.redis.password_file", conf->shared.password_file);
 	try_file(t, "shared.redis.tls.ca", conf->shared.tls.ca);
 	try_file(t, "shared.redis.tls.cert", conf->shared.tls.cert);
 	try_file(t, "shared.redis.tls.key", conf->shared.tls.key);
@@ -239,14 +288,15 @@ static void try_status_socket(struct rehearsal *t)
 static void try_directory(struct rehearsal *t, const char *key, const char *directory)
 {
 	char above[PATH_MAX], room[80];
-	struct stat st;
+	struct stat st = {.st_mode = S_IFDIR};
 	file_directory(directory, above, sizeof(above));
 	bool there = stat(directory, &st) == 0 || errno != ENOENT;
-	if (may(there ? directory : above, W_OK | X_OK) ||
+	bool is_file = there && !S_ISDIR(st.st_mode);
+	if ((!is_file && may(there ? directory : above, W_OK | X_OK)) ||
 	    (!there && geteuid() == 0 && file_is_roots(above)))
 		return;
 	say(t, true, "%s: %s cannot %s %s: %s", key, whoever(t, room, sizeof(room)),
-	    there ? "write to" : "make", directory, strerror(errno));
+	    there ? "write to" : "make", directory, strerror(is_file ? ENOTDIR : errno));
 }
 
 static void try_state(struct rehearsal *t)
@@ -268,7 +318,7 @@ static void try_acme(struct rehearsal *t)
 	bool there = stat(above, &st) == 0 || errno != ENOENT;
 	try_directory(t, "acme.state", there ? folder.ptr : above);
 	try_file(t, "acme.ca", t->conf->acme.ca);
-	try_file(t, "acme.eab.key_file", t->conf->acme.eab.key_file);
+	try_secret(t, "acme.eab.key_file", t->conf->acme.eab.key_file);
 	str_fini(&folder);
 }
 
@@ -289,9 +339,15 @@ static void try_log(struct rehearsal *t)
 	const char *path = t->conf->log.access.path.ptr;
 	if (path[0] != '/') /* off, stdout */
 		return;
-	if (access(path, F_OK))
+	if (access(path, F_OK)) {
 		try_to_make(t, "log.access.path", path, false);
-	else if (!may(path, W_OK))
+		return;
+	}
+	bool created, may_write = may(path, W_OK);
+	int fd = may_write ? log_file_open(path, &created) : -1;
+	if (fd >= 0)
+		close(fd);
+	else
 		say(t, true, "log.access.path: %s cannot write to %s: %s",
 		    whoever(t, room, sizeof(room)), path, strerror(errno));
 }

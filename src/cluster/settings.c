@@ -5,8 +5,6 @@
 #include "weir/base/arena.h"
 #include "weir/base/file.h"
 
-#define PASSWORD_MAX 4096
-
 void settings_fini(struct settings *s)
 {
 	tls_client_put(s->tls);
@@ -20,7 +18,7 @@ static bool read_password(struct settings *s, struct str *why)
 	struct view path = s->conf.password_file;
 	if (!path.len)
 		return true;
-	enum err err = file_read_secret(path.ptr, PASSWORD_MAX, &text, &reason);
+	enum err err = file_read_secret(path.ptr, &text, &reason);
 	if (err)
 		str_printf(why,
 			   "cannot read shared.redis.password_file " VIEW_FMT ": " VIEW_FMT "\n",

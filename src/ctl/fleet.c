@@ -13,8 +13,6 @@
 
 #include "weir/base/file.h"
 
-#define SECRET_MAX 4096
-
 struct node {
 	char *label; /* owns */
 	char *where; /* owns: HOST:PORT; NULL: the socket */
@@ -320,7 +318,7 @@ static enum ctl_exit read_secret(struct ctl *ctl, const char *option, const char
 				 struct str *room)
 {
 	struct str why = STR_INIT;
-	enum err err = file ? file_read_secret(file, SECRET_MAX, room, &why) : ERR_OK;
+	enum err err = file ? file_read_secret(file, room, &why) : ERR_OK;
 	if (err)
 		ctl_fail(ctl, CTL_USAGE, "cannot read %s %s: %s", option, file,
 			 why.ptr ? why.ptr : err_text(err));

@@ -41,6 +41,40 @@ def test_paths_and_users(tmp_path):
         assert code == 1 and "is ok" not in said or "user" in changes and os.getuid(), said
 
 
+def test_what_is_in_files_is_tried_as_a_start_would(tmp_path):
+    """Not only that they can be opened."""
+    conf, file = tmp_path / "c.yaml", tmp_path / "file"
+    keys = {
+        "status": f"{{socket: {tmp_path}/s.sock, token_file: {file}}}",
+        "shared": f"{{redis: {{address: 127.0.0.1:1, password_file: {file}}}}}",
+        "tracing": f"{{endpoint: 'https://127.0.0.1:1/v1/traces', headers_file: {file}}}",
+        "log": f"{{access: {{path: {file}}}}}",
+        "state": f"{{directory: {file}}}"}
+
+    def refused(key, says):
+        text = base(tmp_path, **{key: keys[key]})
+        code, said = trial(conf, text)
+        if says is None:
+            assert code == 0, said
+            return
+        assert code == 1 and "is ok" not in said and says in said, said
+        if key != "state":  # a start goes on without it, and says so
+            start = subprocess.run([binary("weir"), "-c", str(conf)], capture_output=True,
+                                   text=True, timeout=30, check=False)
+            assert start.returncode == 1 and says in start.stderr, start.stderr
+    for text, says in [("", {"status": "is empty", "shared": "is empty", "state": "Not a directory"}),
+                       ("A: b\nno field\n", {"tracing": "line 2 is no header field"}),
+                       ("A:" + "x" * 40000, dict.fromkeys(("status", "shared", "tracing"),
+                                                         "it is larger than"))]:
+        file.write_text(text)
+        for key in keys:
+            refused(key, says.get(key, "Not a directory" if key == "state" else None))
+    file.unlink()
+    file.mkdir()
+    for key in keys:
+        refused(key, None if key == "state" else "Is a directory")
+
+
 @pytest.mark.other_user
 def test_files_are_tried_as_the_user_who_reads_them(tmp_path):
     conf, token = tmp_path / "c.yaml", tmp_path / "token"

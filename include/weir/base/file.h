@@ -24,9 +24,10 @@
  */
 enum err file_read(const char *path, size_t max, int wait_ms, struct str *out,
 		   struct str *reason) MUST_CHECK;
-/* The same of a password or a token: without blanks and line ends around it, at least a byte. */
-enum err file_read_secret(const char *path, size_t max, struct str *out,
-			  struct str *reason) MUST_CHECK;
+/* The same of a password or a token: without blanks and line ends around it, at least a byte and
+ * at most FILE_SECRET_MAX. */
+#define FILE_SECRET_MAX 4096
+enum err file_read_secret(const char *path, struct str *out, struct str *reason) MUST_CHECK;
 
 /* ---- all of it ---- */
 
