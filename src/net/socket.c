@@ -67,24 +67,39 @@ enum err socket_accept(int listen_fd, struct addr *peer, int *out_fd)
 	}
 }
 
-enum err socket_connect(const struct addr *addr, int *out_fd, bool *done)
+enum err socket_connect_again(int fd, const struct addr *addr, bool *done)
+{
+	*done = connect(fd, &addr->sa, addr->len) == 0;
+	if (*done || errno == EINPROGRESS)
+		return ERR_OK;
+	if (errno == EAGAIN && addr_is_unix(addr))
+		return ERR_BUSY;
+	/* no local port is free: we lack something, the backend does not */
+	return errno == EADDRNOTAVAIL || errno == EAGAIN ? ERR_FDS : err_from_errno(errno);
+}
+
+enum err socket_connect_or_wait(const struct addr *addr, int *out_fd, bool *done)
 {
 	*done = false;
 	*out_fd = socket(addr->sa.sa_family, SOCK_FLAGS, 0);
 	if (*out_fd < 0)
 		return err_from_errno(errno);
 	socket_set_no_delay(*out_fd, addr);
-	if (connect(*out_fd, &addr->sa, addr->len) == 0) {
-		*done = true;
-		return ERR_OK;
+	enum err err = socket_connect_again(*out_fd, addr, done);
+	if (err && err != ERR_BUSY) {
+		close(*out_fd);
+		*out_fd = -1;
 	}
-	if (errno == EINPROGRESS)
-		return ERR_OK;
-	/* no local port is free: we lack something, the backend does not */
-	bool no_port = errno == EADDRNOTAVAIL || (errno == EAGAIN && !addr_is_unix(addr));
-	enum err err = no_port ? ERR_FDS : err_from_errno(errno);
-	close(*out_fd);
-	*out_fd = -1;
+	return err;
+}
+
+enum err socket_connect(const struct addr *addr, int *out_fd, bool *done)
+{
+	enum err err = socket_connect_or_wait(addr, out_fd, done);
+	if (err == ERR_BUSY) {
+		close(*out_fd);
+		*out_fd = -1;
+	}
 	return err;
 }
 

@@ -42,7 +42,7 @@ static int wanted(const struct stream *s)
 	int read = s->paused ? 0 : EV_READ;
 	switch (s->state) {
 	case STREAM_CONNECTING:
-		return EV_WRITE;
+		return s->later ? 0 : EV_WRITE;
 	case STREAM_SHAKING:
 		return read;
 	case STREAM_SHAKING_TO_WRITE:
@@ -242,7 +242,7 @@ static void open_with(struct stream *s, struct loop *loop, struct buf_pool *bufs
 	s->on = on;
 	s->out = NULL;
 	s->pipe = NULL;
-	s->paused = s->reset = false;
+	s->paused = s->reset = s->later = false;
 	s->state = STREAM_OPEN;
 	deferred_init(&s->again, on_again);
 	ev_io_init(&s->io, on_io, fd, 0);
@@ -256,13 +256,37 @@ void stream_open(struct stream *s, struct loop *loop, struct buf_pool *bufs, int
 	watch(s);
 }
 
-void stream_open_connecting(struct stream *s, struct loop *loop, struct buf_pool *bufs, int fd,
-			    const struct stream_events *on, int priority)
+void stream_open_later(struct stream *s, struct loop *loop, struct buf_pool *bufs, int fd,
+		       const struct stream_events *on, int priority)
 {
 	open_with(s, loop, bufs, fd, on);
 	ev_set_priority(&s->io, priority);
 	s->state = STREAM_CONNECTING;
+	s->later = true;
+}
+
+void stream_open_connecting(struct stream *s, struct loop *loop, struct buf_pool *bufs, int fd,
+			    const struct stream_events *on, int priority)
+{
+	stream_open_later(s, loop, bufs, fd, on, priority);
+	s->later = false;
 	watch(s);
+}
+
+bool stream_connect_again(struct stream *s, const struct addr *to)
+{
+	bool done;
+	enum err err = socket_connect_again(s->io.fd, to, &done);
+	if (err == ERR_BUSY)
+		return true;
+	s->later = false;
+	if (!err) {
+		watch(s); /* it can be written to, and that says so */
+		return false;
+	}
+	set_state(s, STREAM_OPEN);
+	s->on->connected(s, err);
+	return false;
 }
 
 void stream_secure(struct stream *s, const struct transport *transport, void *state)

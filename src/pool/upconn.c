@@ -30,6 +30,9 @@
 /* A close after less idle time than this says nothing about a timeout. */
 #define LEARN_MIN_US 900000
 
+/* How often a connect is tried again that a unix socket has no room for. */
+#define AGAIN_US 10000
+
 /* After each failed connect in a row a quarter, so often. */
 #define BACKOFF_STEPS 3
 /* While connects succeed so many times the bound: a burst of clients is no silence. */
@@ -210,11 +213,15 @@ static const struct stream_events idle_events = {
     .broken = on_idle_broken,
 };
 
-static void on_idle_timer(struct timer *timer)
+/* It has been idle for too long, or its connect is to be tried again. */
+static void on_timer(struct timer *timer)
 {
 	struct upconn *up = container_of(timer, struct upconn, timer);
 	check_magic(up, UPCONN_MAGIC);
-	upconn_close(up);
+	if (!up->stream.later)
+		upconn_close(up);
+	else if (stream_connect_again(&up->stream, &up->backend->address))
+		loop_timer(up->pw->loop, timer, AGAIN_US);
 }
 
 /* How long this connection may lie idle and still be used. */
@@ -290,9 +297,24 @@ static struct upconn *upconn_new(struct pool_worker *pw, struct backend *backend
 	up->idle_since_us = 0;
 	up->opening = NULL;
 	up->tls_id = up->intro_key = 0;
-	up->timer.fn = on_idle_timer;
+	up->timer.fn = on_timer;
 	list_init(&up->idle_link);
 	return up;
+}
+
+/* `later`: as with TCP it waits for its turn. */
+static void open_stream(struct upconn *up, int fd, const struct stream_events *on, bool connected,
+			bool later)
+{
+	struct loop *loop = up->pw->loop;
+	if (connected) {
+		stream_open(&up->stream, loop, &up->pw->bufs, fd, on, UPCONN_PRIORITY);
+	} else if (likely(!later)) {
+		stream_open_connecting(&up->stream, loop, &up->pw->bufs, fd, on, UPCONN_PRIORITY);
+	} else {
+		stream_open_later(&up->stream, loop, &up->pw->bufs, fd, on, UPCONN_PRIORITY);
+		loop_timer(loop, &up->timer, AGAIN_US);
+	}
 }
 
 static bool begin_tls(struct upconn *up, struct tls_client *client, bool only_http1)
@@ -355,7 +377,10 @@ enum err upconn_connect(struct pool_worker *pw, struct backend *backend,
 	if (!begin_opening(view->pool, backend))
 		goto out;
 	struct upconn *up = NULL;
-	err = socket_connect(&backend->address, &fd, connected);
+	err = socket_connect_or_wait(&backend->address, &fd, connected);
+	bool later = err == ERR_BUSY;
+	if (later)
+		err = ERR_OK;
 	if (!err && !(up = upconn_new(pw, backend, owner))) {
 		socket_close(fd);
 		err = ERR_NOMEM;
@@ -365,10 +390,7 @@ enum err upconn_connect(struct pool_worker *pw, struct backend *backend,
 		goto out;
 	}
 	up->opening = view->pool->state;
-	if (*connected)
-		stream_open(&up->stream, pw->loop, &pw->bufs, fd, on, UPCONN_PRIORITY);
-	else
-		stream_open_connecting(&up->stream, pw->loop, &pw->bufs, fd, on, UPCONN_PRIORITY);
+	open_stream(up, fd, on, *connected, later);
 	if (unlikely(intro->key && !introduce(up, intro))) {
 		upconn_close(up);
 		return ERR_NOMEM; /* the count has gone with it */

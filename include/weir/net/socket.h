@@ -42,6 +42,13 @@ enum err socket_accept(int listen_fd, struct addr *peer, int *out_fd);
 /* Begins to connect; *done tells whether that is complete already. */
 enum err socket_connect(const struct addr *addr, int *out_fd, bool *done);
 
+/*
+ * The same; ERR_BUSY: a unix socket has as many waiting to be accepted as it may.  Unlike TCP the
+ * kernel does not wait for it: *out_fd, which is open then, is to try again.
+ */
+enum err socket_connect_or_wait(const struct addr *addr, int *out_fd, bool *done);
+enum err socket_connect_again(int fd, const struct addr *addr, bool *done);
+
 /* The outcome of a connect that was in progress. */
 enum err socket_connect_result(int fd);
 

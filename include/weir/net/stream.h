@@ -39,6 +39,7 @@
 #include "weir/net/pipe.h"
 #include "weir/net/transport.h"
 
+struct addr;
 struct stream;
 
 /* Callbacks; each may close the stream. */
@@ -72,6 +73,7 @@ struct stream {
 	uint8_t state;         /* enum stream_state */
 	bool paused;
 	bool reset; /* the peer must see a cut, not an end */
+	bool later; /* CONNECTING has not begun: see stream_connect_again */
 };
 
 /* Watches for reading from now on.  `priority` orders events within a turn. */
@@ -83,6 +85,12 @@ void stream_open(struct stream *s, struct loop *loop, struct buf_pool *bufs, int
  */
 void stream_open_connecting(struct stream *s, struct loop *loop, struct buf_pool *bufs, int fd,
 			    const struct stream_events *on, int priority);
+
+/* The same for a connect that is to be tried again (socket_connect_or_wait). */
+void stream_open_later(struct stream *s, struct loop *loop, struct buf_pool *bufs, int fd,
+		       const struct stream_events *on, int priority);
+/* True: not yet.  Else `connected` comes, for a failure from in here. */
+bool stream_connect_again(struct stream *s, const struct addr *to);
 
 /*
  * From here on the bytes go through `transport`, whose `state` the stream takes
