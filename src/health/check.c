@@ -95,10 +95,29 @@ void check_fail(struct check *c, const char *fmt, ...)
 }
 
 /* An answer that is there in time counts, however busy this thread was since. */
+static uint64_t deadline_of(const struct check *c)
+{
+	return c->began_us + c->settings->conf.timeout_us;
+}
+
+/* The deadline, or the next time to connect. */
+static void arm(struct check *c, bool later)
+{
+	struct loop *loop = c->prober->loop;
+	uint64_t due = deadline_of(c), soon = loop->now_us + STREAM_AGAIN_US;
+	timer_set(&loop->timers, &c->timer, later && soon < due ? soon : due);
+}
+
 static void on_timeout(struct timer *timer)
 {
 	struct check *c = container_of(timer, struct check, timer), **running = c->running;
 	check_magic(c, CHECK_MAGIC);
+	if (c->stream.later && c->prober->loop->now_us < deadline_of(c)) {
+		bool later = stream_connect_again(&c->stream, &c->peer);
+		if (*running == c)
+			arm(c, later);
+		return;
+	}
 	stream_catch_up(&c->stream);
 	if (*running != c)
 		return;
@@ -207,12 +226,14 @@ static bool begin_tls(struct check *c, const struct check_job *job)
 }
 
 /* The descriptor is there; connected, or about to be. */
-static void begin(struct check *c, const struct check_job *job, int fd, bool connected)
+static void begin(struct check *c, const struct check_job *job, int fd, bool connected, bool later)
 {
 	struct prober *p = c->prober;
 	bool secure = job->tls && !c->kind->plain;
 	if (connected)
 		stream_open(&c->stream, p->loop, &p->bufs, fd, &events, 0);
+	else if (later)
+		stream_open_later(&c->stream, p->loop, &p->bufs, fd, &events, 0);
 	else
 		stream_open_connecting(&c->stream, p->loop, &p->bufs, fd, &events, 0);
 	if (job->send_proxy)
@@ -243,14 +264,14 @@ bool check_start(struct prober *p, const struct check_job *job)
 	c->stream.io.fd = -1;
 	c->running = job->running;
 	*c->running = c;
-	timer_set(&p->loop->timers, &c->timer, c->began_us + job->settings->conf.timeout_us);
-	struct addr addr = address_of(job);
+	c->peer = address_of(job);
 	bool connected;
 	int fd;
-	enum err err = socket_connect(&addr, &fd, &connected);
-	if (err)
+	enum err err = socket_connect_or_wait(&c->peer, &fd, &connected);
+	arm(c, err == ERR_BUSY);
+	if (err && err != ERR_BUSY)
 		connect_failed(c, err);
 	else
-		begin(c, job, fd, connected);
+		begin(c, job, fd, connected, err == ERR_BUSY);
 	return true;
 }

@@ -58,6 +58,7 @@ struct check {
 	const struct check_kind *kind;
 	struct check **running; /* of the target */
 	struct view address;    /* what Host says without a setting */
+	struct addr peer;       /* where it connects */
 	bool tls;               /* it goes over TLS */
 	const char *doing;      /* "connecting": timeouts name it */
 	uint64_t began_us;

@@ -30,9 +30,6 @@
 /* A close after less idle time than this says nothing about a timeout. */
 #define LEARN_MIN_US 900000
 
-/* How often a connect is tried again that a unix socket has no room for. */
-#define AGAIN_US 10000
-
 /* After each failed connect in a row a quarter, so often. */
 #define BACKOFF_STEPS 3
 /* While connects succeed so many times the bound: a burst of clients is no silence. */
@@ -221,7 +218,7 @@ static void on_timer(struct timer *timer)
 	if (!up->stream.later)
 		upconn_close(up);
 	else if (stream_connect_again(&up->stream, &up->backend->address))
-		loop_timer(up->pw->loop, timer, AGAIN_US);
+		loop_timer(up->pw->loop, timer, STREAM_AGAIN_US);
 }
 
 /* How long this connection may lie idle and still be used. */
@@ -313,7 +310,7 @@ static void open_stream(struct upconn *up, int fd, const struct stream_events *o
 		stream_open_connecting(&up->stream, loop, &up->pw->bufs, fd, on, UPCONN_PRIORITY);
 	} else {
 		stream_open_later(&up->stream, loop, &up->pw->bufs, fd, on, UPCONN_PRIORITY);
-		loop_timer(loop, &up->timer, AGAIN_US);
+		loop_timer(loop, &up->timer, STREAM_AGAIN_US);
 	}
 }
 

@@ -80,3 +80,13 @@ def test_the_listener_ends_meanwhile(weir, full, protocol):
     full.listener.close()
     assert client.response().status == 502
     assert set(daemon.admin.get("/v1/status")["outcomes"]) == {"connect_refused"}
+
+
+@pytest.mark.parametrize("kind", [{"type": "tcp"}, {"path": "/"}])
+def test_a_check_waits_as_well(weir, full, kind):
+    daemon = weir([f"unix:{full.path}"], pool={"health": {**kind, "interval": "100ms", "timeout": "200ms"}})
+    checks = lambda: next(iter(daemon.backends().values()))["checks"]
+    wait_for(checks)
+    assert "timed out" in checks()[0]["reason"] and "connecting" in checks()[0]["reason"], checks()
+    full.accept(answer_all)
+    wait_for(lambda: next(iter(daemon.backends().values()))["state"] == "up" and checks()[0]["ok"])

@@ -86,7 +86,8 @@ void stream_open(struct stream *s, struct loop *loop, struct buf_pool *bufs, int
 void stream_open_connecting(struct stream *s, struct loop *loop, struct buf_pool *bufs, int fd,
 			    const struct stream_events *on, int priority);
 
-/* The same for a connect that is to be tried again (socket_connect_or_wait). */
+/* The same for a connect that is to be tried again (socket_connect_or_wait), so often. */
+#define STREAM_AGAIN_US 10000
 void stream_open_later(struct stream *s, struct loop *loop, struct buf_pool *bufs, int fd,
 		       const struct stream_events *on, int priority);
 /* True: not yet.  Else `connected` comes, for a failure from in here. */
