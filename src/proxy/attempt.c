@@ -17,9 +17,6 @@
 #include "weir/base/clock.h"
 #include "weir/base/log.h"
 
-/* A line a minute and backend tells the operator; a line a request would be a flood. */
-#define REFUSED_LOG_US 60000000
-
 /* As many times the pool's median without a byte of an answer is a fault, whoever gave up. */
 #define HANGS_TIMES 10
 
@@ -236,15 +233,12 @@ void attempt_connect_failed(struct attempt *at, enum outcome outcome)
 	counter_add(&bl->counters.connect_failures, 1);
 	if (pool_note_refused(at->lease.view, &w->pool, b)) {
 		worker_refresh_later(w, POOL_AVOID_US);
-		if (bl->avoid_logged_us == 0 ||
-		    w->loop.now_us - bl->avoid_logged_us > REFUSED_LOG_US) {
-			bl->avoid_logged_us = w->loop.now_us;
+		if (log_due(&bl->avoid_logged_us, w->loop.now_us))
 			log_warn("backend " VIEW_FMT "/" VIEW_FMT " (" VIEW_FMT
 				 "): %s, %u times in a row; tried once a second from now on",
 				 VIEW_ARG(b->pool_name), VIEW_ARG(b->name),
 				 VIEW_ARG(b->address_text), outcome_row(outcome)->sentence,
 				 POOL_REFUSED_MAX);
-		}
 	}
 	attempt_over(at, outcome);
 }

@@ -13,9 +13,6 @@
 #include "weir/base/log.h"
 #include "weir/net/tls.h"
 
-/* A line a minute tells the operator; one a connection would be a flood. */
-#define REFUSED_LOG_US 60000000
-
 bool client_proxy_expected(const struct conf_listener *conf, const struct addr *peer)
 {
 	return conf->proxy_protocol.on &&
@@ -26,11 +23,9 @@ void client_proxy_refuse(struct client *c, const char *why)
 {
 	struct worker *w = c->worker;
 	counter_add(&w->counters.proxy_headers_refused, 1);
-	if (w->proxy_logged_us == 0 || w->loop.now_us - w->proxy_logged_us > REFUSED_LOG_US) {
-		w->proxy_logged_us = w->loop.now_us;
+	if (log_due(&w->proxy_logged_us, w->loop.now_us))
 		log_warn("listener " VIEW_FMT ": closed a connection from %s: %s",
 			 VIEW_ARG(c->conf->name), c->ip, why);
-	}
 	client_close(c);
 }
 

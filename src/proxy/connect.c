@@ -9,17 +9,12 @@
 #include "weir/base/clock.h"
 #include "weir/base/log.h"
 
-/* A line a minute and backend. */
-#define LOG_US 60000000
-
 /* limits.connections of the pool is reached, by what is in use and by what is kept. */
 static void log_full(struct attempt *at)
 {
 	const struct backend *b = at->lease.backend;
-	uint64_t now = at->ex->worker->loop.now_us;
-	if (at->local->limit_logged_us && now - at->local->limit_logged_us <= LOG_US)
+	if (!log_due(&at->local->limit_logged_us, at->ex->worker->loop.now_us))
 		return;
-	at->local->limit_logged_us = now;
 	log_warn("backend " VIEW_FMT "/" VIEW_FMT " (" VIEW_FMT "): pools." VIEW_FMT
 		 ".limits.connections (%u) is reached",
 		 VIEW_ARG(b->pool_name), VIEW_ARG(b->name), VIEW_ARG(b->address_text),

@@ -10,14 +10,13 @@
 #include "room.h"
 
 #include "weir/base/check.h"
+#include "weir/base/log.h"
 #include "weir/net/socket.h"
 
 /* Connections accepted in one event before other things have their turn. */
 #define ACCEPTS_MAX 64
 /* How soon to look for descriptors again when they ran out. */
 #define FD_PAUSE_US 100000
-/* Often enough to be seen, and too little to fill a disk. */
-#define LOG_US 60000000
 
 struct accept_watch {
 	struct list link; /* worker->accepts */
@@ -95,13 +94,10 @@ static bool hand_over(struct worker *to, struct listener *l, int fd, const struc
 	return true;
 }
 
-/* Once a minute, as for want of descriptors. */
 static void log_full(struct accept_watch *a)
 {
-	uint64_t now = a->worker->loop.now_us;
-	if (a->full_logged_us && now - a->full_logged_us <= LOG_US)
+	if (!log_due(&a->full_logged_us, a->worker->loop.now_us))
 		return;
-	a->full_logged_us = now;
 	log_warn("listener " VIEW_FMT " (%s): limits.connections (%u) is reached: new connections "
 		 "are refused",
 		 VIEW_ARG(a->conf->conf->name), a->listener->text,
@@ -172,19 +168,11 @@ static void pause_accepting(struct worker *w)
 	loop_timer(&w->loop, &w->accept_timer, FD_PAUSE_US);
 }
 
-static bool may_log(struct worker *w)
-{
-	if (w->accept_logged_us && w->loop.now_us - w->accept_logged_us <= LOG_US)
-		return false;
-	w->accept_logged_us = w->loop.now_us;
-	return true;
-}
-
 /* Idle clients make room; while there are none, accepting waits. */
 static void out_of_fds(struct worker *w)
 {
 	unsigned n = room_make(w);
-	if (may_log(w))
+	if (log_due(&w->accept_logged_us, w->loop.now_us))
 		log_warn("worker %u: out of file descriptors; %s (raise LimitNOFILE or lower "
 			 "limits.connections)",
 			 w->pool.id,
@@ -198,7 +186,7 @@ static void out_of_fds(struct worker *w)
 
 static void cannot_accept(struct worker *w, const char *why)
 {
-	if (may_log(w))
+	if (log_due(&w->accept_logged_us, w->loop.now_us))
 		log_warn("worker %u: accepting fails: %s; tried again ten times a second",
 			 w->pool.id, why);
 	counter_add(&w->counters.accept_errors, 1);

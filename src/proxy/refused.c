@@ -6,9 +6,6 @@
 
 #include "weir/base/log.h"
 
-/* A line a minute and backend, as for connects that fail. */
-#define LOG_US 60000000
-
 static enum outcome outcome_of(enum reject why)
 {
 	switch (why) {
@@ -27,12 +24,10 @@ static enum outcome outcome_of(enum reject why)
 static void log_limit(struct attempt *at, enum outcome outcome)
 {
 	const struct backend *b = at->lease.backend;
-	uint64_t now = at->ex->worker->loop.now_us;
 	if (outcome != OUTCOME_response_header_bytes && outcome != OUTCOME_response_header_count)
 		return;
-	if (at->local->limit_logged_us && now - at->local->limit_logged_us < LOG_US)
+	if (!log_due(&at->local->limit_logged_us, at->ex->worker->loop.now_us))
 		return;
-	at->local->limit_logged_us = now;
 	const struct conf_pool *conf = at->ex->view->pool->conf;
 	bool bytes = outcome == OUTCOME_response_header_bytes;
 	log_warn("backend " VIEW_FMT "/" VIEW_FMT " (" VIEW_FMT

@@ -46,6 +46,19 @@ bool log_start(void);
 /* One thread, the one that called log_start; no other may write a line meanwhile. */
 void log_stop(void);
 
+/* How often a warning about the same thing is written: to be seen, and too little to fill a disk.
+ */
+#define LOG_EVERY_US 60000000
+
+/* Whether it is time for the next; `last_us` is the caller's, and 0 at first. */
+static inline bool log_due(uint64_t *last_us, uint64_t now_us)
+{
+	if (*last_us && now_us - *last_us <= LOG_EVERY_US)
+		return false;
+	*last_us = now_us;
+	return true;
+}
+
 /* Lines that were dropped since the start, and why lines do not go now (NULL: they do). */
 uint64_t log_dropped(void);
 const char *log_trouble(void);
