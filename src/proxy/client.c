@@ -7,6 +7,7 @@
 #include "reply.h"
 
 #include "weir/base/check.h"
+#include "weir/base/log.h"
 #include "weir/proxy/per_client.h"
 
 #define LINGER_US 2000000
@@ -102,6 +103,11 @@ bool client_count(struct client *c)
 	if (c->trusted || per_client_take(&peer, limit, &c->counted))
 		return true;
 	counter_add(&c->worker->counters.per_client_refused, 1);
+	if (log_due(&c->listener->local[c->worker->pool.id].crowd_logged_us,
+		    c->worker->loop.now_us))
+		log_warn("listener " VIEW_FMT " (%s): client %s has limits.connections_per_client "
+			 "(%u) open: more of it are closed",
+			 VIEW_ARG(c->conf->name), c->listener->text, c->ip, limit);
 	return false;
 }
 

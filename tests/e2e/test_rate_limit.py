@@ -197,6 +197,8 @@ def test_connections_per_client(weir, app):
     for _ in range(3):
         daemon.connect().assert_closed()
     assert daemon.admin.metrics()["weir_per_client_refused_total"] == 3
+    daemon.says("client 127.0.0.1 has limits.connections_per_client (5) open")
+    assert 1 <= daemon.stderr.count("connections_per_client") <= daemon.conf["workers"]
     clients.pop().close()
 
     def again():

@@ -48,7 +48,8 @@ struct listener {
 		/* struct client, longest first: in progress; waiting for a place; the same, but
 		 * their address has enough of them */
 		struct list shaking, waiting, greedy;
-		struct timer slow; /* set while some wait */
+		struct timer slow;        /* set while some wait */
+		uint64_t crowd_logged_us; /* the last warning about connections_per_client */
 	} CACHE_ALIGNED local[];
 };
 
