@@ -13,12 +13,83 @@
 #include <string.h>
 
 #include "weir/base/defs.h"
-#include "weir/base/parse.h"
 
 #define NEAR_PERCENT 80
 #define QUIET_S 3600 /* what was not used for this long since the start is unused */
 
+/* ---- counters that should be zero ---- */
+
+struct zero {
+	const char *key, *what, *advice;
+	const char *told; /* words of the problem by which weir says the same; NULL: by none */
+};
+
+static const struct zero total_zeros[] = {
+    {"fd_exhausted", "times accepting stopped for want of file descriptors",
+     "raise the limit of open files: LimitNOFILE= in the unit, or ulimit -n",
+     "for want of file descriptors"},
+    {"log_dropped", "access log lines were dropped",
+     "put the log on a faster disk, or lower log.access.sample", "lines of the access log"},
+    {"trace_dropped", "spans were dropped because the trace collector was behind",
+     "lower tracing.sample, or give the collector more to work with", "spans were dropped"},
+    {"per_client_refused", "connections beyond limits.connections_per_client were closed",
+     "weir's log names some of the clients; proxies that many share belong into trusted_proxies",
+     NULL},
+    {"proxy_headers_refused", "connections were closed for a missing or malformed PROXY header",
+     "weir's log names some of them; who sends none does not belong into proxy_protocol.from",
+     NULL},
+    {"h2_heads_refused", "requests were refused because of limits.h2_head_bytes",
+     "raise it, and h2_head_bytes with it, if these clients are honest", NULL},
+};
+
+static const struct zero message_zeros[] = {
+    {"dropped", "lines of its own log were dropped",
+     "what reads weir's standard error has to keep up: see systemctl status, or the pipe's end",
+     "lines of the messages log"},
+};
+
+static const struct zero pool_zeros[] = {
+    {"queue_full", "exchanges were refused because the queue was full",
+     "add a backend or raise limits.requests; a longer queue only makes the wait longer", NULL},
+    {"queue_timeouts", "exchanges waited longer than queue.timeout",
+     "add a backend: weirctl scaling says what it would change", NULL},
+    {"no_backend", "exchanges were refused because no backend was eligible",
+     "see weirctl backends for who is not up, and weirctl events for since when", NULL},
+    {"retries_denied", "retries were denied by the budget",
+     "too much fails for retries to help: mend the backends before raising retry.budget", NULL},
+};
+
+static const struct zero backend_zeros[] = {
+    {"connect_failures", "connections could not be opened",
+     "is the app running, and is its listen backlog long enough?", NULL},
+};
+
+/* Whether a problem that weir names has these words. */
+static bool is_told(const struct doctor *d, const char *words)
+{
+	size_t i;
+	json_t *problem;
+	json_array_foreach(json_object_get(d->status, "problems"), i, problem)
+	{
+		if (json_is_string(problem) && strstr(json_string_value(problem), words))
+			return true;
+	}
+	return false;
+}
+
+static void check_zeros(struct doctor *d, const json_t *object, const char *name,
+			const struct zero *rows, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (get_u64(object, rows[i].key) && !(rows[i].told && is_told(d, rows[i].told)))
+			doctor_find(d, NOTE, rows[i].advice, "%s: %llu %s since the start", name,
+				    (unsigned long long)get_u64(object, rows[i].key), rows[i].what);
+}
+
 /* ---- what weir itself says ---- */
+
+#define RAISE_LIMIT "raise the limit if what is behind it can take more"
+#define REACHED " has reached limits.connections"
 
 /* By what is in the sentence; the last one is for all others. */
 static const struct {
@@ -28,11 +99,25 @@ static const struct {
     {"member stays from before", "weirctl sources says since when, and who it is"},
     {"; it has no members", "weirctl sources says since when, and what was asked"},
     {"shared.redis", "each node goes on by itself meanwhile; weirctl nodes says who is heard of"},
+    {REACHED, RAISE_LIMIT},
     {"", "weirctl events and weirctl scaling say since when and why"},
 };
 
+static const struct zero *find_told(const struct zero *rows, size_t n, const char *problem)
+{
+	for (size_t i = 0; i < n; i++)
+		if (rows[i].told && strstr(problem, rows[i].told))
+			return &rows[i];
+	return NULL;
+}
+
 static const char *advice_for(const char *problem)
 {
+	const struct zero *zero = find_told(total_zeros, ARRAY_LEN(total_zeros), problem);
+	if (!zero)
+		zero = find_told(message_zeros, ARRAY_LEN(message_zeros), problem);
+	if (zero)
+		return zero->advice;
 	size_t i = 0;
 	while (!strstr(problem, advices[i].words))
 		i++;
@@ -52,51 +137,6 @@ static void check_problems(struct doctor *d)
 	}
 }
 
-/* ---- counters that should be zero ---- */
-
-struct zero {
-	const char *key, *what, *advice;
-};
-
-static const struct zero total_zeros[] = {
-    {"fd_exhausted", "times accepting stopped for want of file descriptors",
-     "raise the limit of open files: LimitNOFILE= in the unit, or ulimit -n"},
-    {"log_dropped", "access log lines were dropped",
-     "put the log on a faster disk, or lower log.access.sample"},
-    {"trace_dropped", "spans were dropped because the trace collector was behind",
-     "lower tracing.sample, or give the collector more to work with"},
-};
-
-static const struct zero message_zeros[] = {
-    {"dropped", "lines of its own log were dropped",
-     "what reads weir's standard error has to keep up: see systemctl status, or the pipe's end"},
-};
-
-static const struct zero pool_zeros[] = {
-    {"queue_full", "exchanges were refused because the queue was full",
-     "add a backend or raise limits.requests; a longer queue only makes the wait longer"},
-    {"queue_timeouts", "exchanges waited longer than queue.timeout",
-     "add a backend: weirctl scaling says what it would change"},
-    {"no_backend", "exchanges were refused because no backend was eligible",
-     "see weirctl backends for who is not up, and weirctl events for since when"},
-    {"retries_denied", "retries were denied by the budget",
-     "too much fails for retries to help: mend the backends before raising retry.budget"},
-};
-
-static const struct zero backend_zeros[] = {
-    {"connect_failures", "connections could not be opened",
-     "is the app running, and is its listen backlog long enough?"},
-};
-
-static void check_zeros(struct doctor *d, const json_t *object, const char *name,
-			const struct zero *rows, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		if (get_u64(object, rows[i].key))
-			doctor_find(d, NOTE, rows[i].advice, "%s: %llu %s since the start", name,
-				    (unsigned long long)get_u64(object, rows[i].key), rows[i].what);
-}
-
 /* ---- near a limit ---- */
 
 static void check_limit(struct doctor *d, const char *name, const char *key, uint64_t n,
@@ -104,10 +144,19 @@ static void check_limit(struct doctor *d, const char *name, const char *key, uin
 {
 	if (!limit || n * 100 < limit * NEAR_PERCENT)
 		return;
-	doctor_find(d, n >= limit ? PROBLEM : NOTE,
-		    "raise the limit if what is behind it can take more",
-		    "%s: %llu of %llu allowed by %s", name, (unsigned long long)n,
-		    (unsigned long long)limit, key);
+	doctor_find(d, n >= limit ? PROBLEM : NOTE, RAISE_LIMIT, "%s: %llu of %llu allowed by %s",
+		    name, (unsigned long long)n, (unsigned long long)limit, key);
+}
+
+static void check_listener_limit(struct doctor *d, const json_t *listener, const json_t *conf)
+{
+	const char *name = get_text(listener, "name");
+	struct str words = STR_INIT;
+	str_printf(&words, "listener %s" REACHED, name);
+	if (!is_told(d, words.ptr))
+		check_limit(d, name, "limits.connections", get_u64(listener, "connections"),
+			    get_u64(json_object_get(conf, "limits"), "connections"));
+	str_fini(&words);
 }
 
 static void check_listeners(struct doctor *d)
@@ -125,25 +174,10 @@ static void check_listeners(struct doctor *d)
 				    (unsigned long long)get_u64(listener, "refused"));
 		json_array_foreach(confs, k, conf)
 		{
-			const json_t *limits = json_object_get(conf, "limits");
 			if (strcmp(get_text(conf, "name"), name) == 0)
-				check_limit(d, name, "limits.connections",
-					    get_u64(listener, "connections"),
-					    get_u64(limits, "connections"));
+				check_listener_limit(d, listener, conf);
 		}
 	}
-}
-
-/* 0 when it is not there, or off. */
-static uint64_t duration_of(const json_t *section, const char *key)
-{
-	uint64_t us = 0;
-	return parse_duration_us(view_str(get_text(section, key)), &us) ? us : 0;
-}
-
-static uint64_t duration_at(const json_t *object, const char *section, const char *key)
-{
-	return duration_of(json_object_get(object, section), key);
 }
 
 /*
@@ -154,7 +188,7 @@ static void check_idle_close(struct doctor *d, const json_t *b, const char *name
 			     const json_t *conf)
 {
 	uint64_t closes = get_u64(b, "closes_idle_after_us");
-	uint64_t keeps = duration_at(conf, "keepalive", "idle");
+	uint64_t keeps = doctor_duration_at(conf, "keepalive", "idle");
 	if (!closes || !keeps || closes >= keeps)
 		return;
 	doctor_find(
@@ -242,89 +276,6 @@ static void check_pools(struct doctor *d)
 			    get_u64(json_object_get(conf, "queue"), "length"));
 		check_backends(d, pool, conf);
 		check_use(d, pool, name);
-	}
-}
-
-/* ---- timeouts that contradict each other ---- */
-
-static void check_route_timeouts(struct doctor *d, const json_t *route)
-{
-	uint64_t total = duration_at(route, "timeouts", "total");
-	const char *pool = get_text(route, "pool");
-	const json_t *conf = json_object_get(json_object_get(d->config, "pools"), pool);
-	uint64_t response = duration_at(route, "timeouts", "response");
-	if (!response)
-		response = duration_at(conf, "timeouts", "response");
-	if (total && response > total)
-		doctor_find(
-		    d, NOTE,
-		    "lower timeouts.response below timeouts.total, or the retry it allows "
-		    "never comes",
-		    "route %s: timeouts.total ends an exchange before timeouts.response can",
-		    get_text(route, "name"));
-	uint64_t queue = duration_at(conf, "queue", "timeout");
-	if (total && queue >= total)
-		doctor_find(d, NOTE, "lower queue.timeout: who waited that long has no time left",
-			    "route %s: queue.timeout of pool %s is not shorter than timeouts.total",
-			    get_text(route, "name"), pool);
-}
-
-static void check_pool_timeouts(struct doctor *d, const char *name, const json_t *conf)
-{
-	uint64_t shutdown = 0, response = duration_at(conf, "timeouts", "response");
-	parse_duration_us(view_str(get_text(d->config, "shutdown_timeout")), &shutdown);
-	if (shutdown && response > shutdown)
-		doctor_find(
-		    d, NOTE, "raise shutdown_timeout to at least timeouts.response",
-		    "pool %s: a stop cuts requests that timeouts.response would still wait for",
-		    name);
-	if (response && duration_at(conf, "timeouts", "connect") > response)
-		doctor_find(d, NOTE,
-			    "lower timeouts.connect: a backend nearby answers in milliseconds",
-			    "pool %s: timeouts.connect is longer than timeouts.response", name);
-	uint64_t interval = duration_at(conf, "health", "interval");
-	if (interval && duration_at(conf, "health", "timeout") > interval)
-		doctor_find(d, NOTE, "lower health.timeout below health.interval",
-			    "pool %s: a health check may take longer than the time to the next",
-			    name);
-}
-
-/* What would have to happen within timeouts.response, and comes later. */
-static void check_pool_waits(struct doctor *d, const char *name, const json_t *conf)
-{
-	uint64_t response = duration_at(conf, "timeouts", "response");
-	const json_t *retry = json_object_get(conf, "retry");
-	if (response && duration_of(retry, "attempt_timeout") >= response)
-		doctor_find(d, NOTE,
-			    "lower retry.attempt_timeout, or no second attempt is ever made for it",
-			    "pool %s: retry.attempt_timeout is not shorter than timeouts.response",
-			    name);
-	if (response && duration_at(retry, "hedge", "after") >= response)
-		doctor_find(d, NOTE, "lower retry.hedge.after, or nobody else is ever asked",
-			    "pool %s: retry.hedge.after is not shorter than timeouts.response",
-			    name);
-	if (response && duration_at(conf, "slo", "p95") >= response)
-		doctor_find(d, NOTE,
-			    "lower timeouts.response to what is still of use, or mend slo.p95",
-			    "pool %s: slo.p95 is not shorter than timeouts.response", name);
-	uint64_t queue = duration_at(conf, "queue", "timeout");
-	if (queue && duration_at(conf, "queue", "target") >= queue)
-		doctor_find(d, NOTE,
-			    "lower queue.target: overload is seen only once exchanges time out",
-			    "pool %s: queue.target is not shorter than queue.timeout", name);
-}
-
-static void check_timeouts(struct doctor *d)
-{
-	size_t i;
-	json_t *row;
-	const char *name;
-	json_array_foreach(json_object_get(d->config, "routes"), i, row)
-	    check_route_timeouts(d, row);
-	json_object_foreach(json_object_get(d->config, "pools"), name, row)
-	{
-		check_pool_timeouts(d, name, row);
-		check_pool_waits(d, name, row);
 	}
 }
 
@@ -456,7 +407,7 @@ enum ctl_exit cmd_doctor(struct ctl *ctl)
 			    "weir", message_zeros, ARRAY_LEN(message_zeros));
 		check_listeners(&d);
 		check_pools(&d);
-		check_timeouts(&d);
+		doctor_timeouts(&d);
 		check_routes(&d);
 		check_mirrors(&d);
 		doctor_certificates(&d);

@@ -5,6 +5,7 @@
 
 #include <jansson.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "weir/base/str.h"
 
@@ -19,6 +20,10 @@ enum severity { NOTE, PROBLEM };
 
 void doctor_find(struct doctor *d, enum severity severity, const char *advice, const char *fmt, ...)
     PRINTF_LIKE(4, 5);
+
+/* doctor_timeouts.c; the duration is 0 when it is not there, or off. */
+uint64_t doctor_duration_at(const json_t *object, const char *section, const char *key);
+void doctor_timeouts(struct doctor *d);
 
 /* doctor_certificates.c */
 /* What weir calls a problem and doctor_certificates a note: it costs nothing yet. */

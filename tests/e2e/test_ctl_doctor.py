@@ -69,6 +69,41 @@ def test_doctor_gives_advice(fake):
     assert out.count("problem  ") == 4 and "\n         raise the limit of open files" in out
 
 
+TOLD = {
+    "7 lines of the access log were dropped: it is too slow": "log.access.sample",
+    "2 lines of the messages log were dropped: it is too slow": "standard error",
+    "4 spans were dropped because the trace collector was behind": "tracing.sample",
+    "accepting stopped 3 times for want of file descriptors: raise the limit of open files": "LimitNOFILE",
+    "listener web has reached limits.connections (50): new connections are refused": "raise the limit",
+}
+
+
+def test_doctor_says_nothing_twice(fake):
+    """What weir itself calls a problem is in its counters, too."""
+    content(fake)
+    status = fake.world["status"]
+    status["totals"].update(fd_exhausted=3, log_dropped=7, trace_dropped=4)
+    status["logs"] = {"messages": {"dropped": 2}}
+    status["listeners"][0].update(connections=50)
+    fake.world["config"]["listeners"][0]["limits"] = {"connections": 50}
+    assert len(findings(fake, 1)) == len(TOLD)  # by its counters and limits alone
+    status["problems"] = list(TOLD)
+    found = findings(fake, 1)
+    assert set(found) == set(TOLD)
+    for text, advice in TOLD.items():
+        assert advice in found[text]["advice"], text
+
+
+@pytest.mark.parametrize("counter,said", [
+    ("per_client_refused", "3 connections beyond limits.connections_per_client were closed"),
+    ("proxy_headers_refused", "3 connections were closed for a missing or malformed PROXY header"),
+    ("h2_heads_refused", "3 requests were refused because of limits.h2_head_bytes")])
+def test_doctor_knows_what_was_refused(fake, counter, said):
+    content(fake)
+    fake.world["status"]["totals"][counter] = 3
+    assert set(findings(fake, 0)) == {f"weir: {said} since the start"}
+
+
 def certificate(**members):
     return {"file": "a.pem", "names": ["a.test", "*.w.test"], "key_type": "ECDSA P-256",
             "issuer": "CN=Root", "chain": "complete", "ocsp": "none",

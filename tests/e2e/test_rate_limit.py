@@ -199,6 +199,7 @@ def test_connections_per_client(weir, app):
     assert daemon.admin.metrics()["weir_per_client_refused_total"] == 3
     daemon.says("client 127.0.0.1 has limits.connections_per_client (5) open")
     assert 1 <= daemon.stderr.count("connections_per_client") <= daemon.conf["workers"]
+    assert "3 connections beyond limits.connections_per_client" in daemon.ctl("doctor").stdout
     clients.pop().close()
 
     def again():
