@@ -251,6 +251,13 @@ int32_t h2_client_broke_at(const struct h2_client *h2)
 	return h2->head_len >= TOO_LARGE_LEAST ? h2->head_of : 0;
 }
 
+int32_t h2_client_block_of(const struct h2_client *h2)
+{
+	if (h2->given_up)
+		return 0;
+	return h2->block.gathers ? h2->block.id : h2->head_of;
+}
+
 bool h2_client_is_held_up(const struct h2_client *h2)
 {
 	return h2->block.too_large;

@@ -338,8 +338,12 @@ static void see_to(struct h2_conn *conn)
 		}
 		struct backend_stream *s;
 		while (conn->state == H2_CONN_DEAD && (s = first_cut(conn))) {
+			bool cut = conn->cut_id && s->id == conn->cut_id;
 			s->at->unsent |= never_left(s);
-			backend_stream_lost(s, OUTCOME_backend_closed);
+			if (cut)
+				attempt_answered(s->at);
+			backend_stream_lost(s, cut ? OUTCOME_backend_head_cut
+						   : OUTCOME_backend_closed);
 		}
 	} while (conn->state == H2_CONN_DEAD ? first_cut(conn) != NULL
 					     : !list_is_empty(&conn->news));
@@ -436,6 +440,13 @@ static void on_connected(struct stream *stream, enum err err)
 	conn->busy = false;
 }
 
+static void on_broken(struct stream *stream)
+{
+	struct h2_conn *conn = conn_of(stream);
+	conn->cut_id = h2_client_block_of(conn->session);
+	h2_conn_kill(conn);
+}
+
 static void on_readable(struct stream *stream)
 {
 	struct h2_conn *conn = conn_of(stream);
@@ -452,7 +463,7 @@ static void on_readable(struct stream *stream)
 		if (io == IO_WAIT)
 			break;
 		if (io != IO_OK) {
-			h2_conn_kill(conn);
+			on_broken(stream);
 			break;
 		}
 		counter_add(&conn->up->local->counters.bytes_in, n);
@@ -473,11 +484,6 @@ static void on_readable(struct stream *stream)
 static void on_drained(struct stream *stream)
 {
 	h2_conn_touch(conn_of(stream));
-}
-
-static void on_broken(struct stream *stream)
-{
-	h2_conn_kill(conn_of(stream));
 }
 
 const struct stream_events h2_conn_events = {

@@ -97,6 +97,7 @@ struct h2_conn {
 	int32_t queued_id; /* the last whose head may be with `up->stream`, in so many bytes */
 	size_t queued;
 	int32_t gone_id; /* the last that had left before them */
+	int32_t cut_id;  /* DEAD: in the middle of whose head or trailers the backend left; or 0 */
 	uint32_t max_idle;
 	uint64_t idle_us, ping_us;
 	uint64_t read_us, unused_us;

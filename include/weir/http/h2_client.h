@@ -136,6 +136,8 @@ bool h2_client_is_over(const struct h2_client *h2);
  * cannot be understood without it.  0: for other reasons.
  */
 int32_t h2_client_broke_at(const struct h2_client *h2);
+/* The stream of which a block of fields has begun and not ended; 0: none. */
+int32_t h2_client_block_of(const struct h2_client *h2);
 /* A head that is too large is coming: until its end, if there is one, nothing else can. */
 bool h2_client_is_held_up(const struct h2_client *h2);
 /* Streams the backend allows at once. */

@@ -9,6 +9,7 @@
 
 #include "memory.h"
 
+#include "weir/base/hex.h"
 #include "weir/base/parse.h"
 
 /* of a body that is counted in bytes; whole turns of a to w */
@@ -83,6 +84,11 @@ void script_unescape(struct script *s, struct str *out, struct view in)
 			continue;
 		}
 		static const char letters[] = "rnt\\\"0", bytes[] = "\r\n\t\\\"";
+		if (i + 3 < in.len && in.ptr[i + 1] == 'x' && hex_byte(in.ptr + i + 2) >= 0) {
+			str_char(out, (char)hex_byte(in.ptr + i + 2));
+			i += 3;
+			continue;
+		}
 		const char *letter = ++i < in.len ? strchr(letters, in.ptr[i]) : NULL;
 		if (!letter)
 			script_fail(s, "unknown escape");
