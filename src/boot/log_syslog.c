@@ -3,6 +3,7 @@
 #include "log_syslog.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -67,17 +68,45 @@ static bool may_plug(int error, uint64_t *tried_us)
 	return true;
 }
 
-size_t log_syslog_write(struct sink *sink, const char *path, uint64_t *tried_us, struct view lines)
+static bool is_full(int error)
 {
+	return error == EAGAIN || error == ENOBUFS;
+}
+
+static bool has_room(int fd, uint64_t until_us)
+{
+	uint64_t now = clock_us();
+	struct pollfd p = {.fd = fd, .events = POLLOUT};
+	return now < until_us && poll(&p, 1, (int)((until_us - now) / 1000 + 1)) > 0;
+}
+
+/* Again where the reader has gone and is back, and where it has read until then; else errno. */
+static bool send_or_wait(struct sink *sink, const struct log_syslog *to, struct view line,
+			 uint64_t until_us)
+{
+	bool sent = send_line(sink->fd, line);
+	if (!sent && may_plug(errno, to->tried_us) && plug(sink->fd, to->path))
+		sent = send_line(sink->fd, line);
+	while (!sent && is_full(errno)) {
+		if (!has_room(sink->fd, until_us)) {
+			errno = EAGAIN;
+			return false;
+		}
+		sent = send_line(sink->fd, line);
+	}
+	return sent;
+}
+
+size_t log_syslog_write(struct sink *sink, const struct log_syslog *to, struct view lines)
+{
+	uint64_t until_us = clock_us() + (uint64_t)to->wait_ms * 1000;
 	size_t done = 0;
 	while (done < lines.len) {
 		struct view rest = view_skip(lines, done);
 		struct view line = view_head(rest, (size_t)view_chr(rest, '\n') + 1);
 		struct view text = view_head(line, line.len - 1);
-		bool sent = send_line(sink->fd, text);
-		if (!sent && may_plug(errno, tried_us) && plug(sink->fd, path))
-			sent = send_line(sink->fd, text);
-		bool full = !sent && (errno == EAGAIN || errno == ENOBUFS);
+		bool sent = send_or_wait(sink, to, text, until_us);
+		bool full = !sent && is_full(errno);
 		atomic_store_explicit(&sink->stalled, full, memory_order_relaxed);
 		if (full)
 			return done;

@@ -57,7 +57,8 @@ struct log_writer {
 	struct sink sink;
 	char *syslog; /* the path where sink is a socket of syslog, else NULL; owns */
 	uint64_t syslog_tried_us;
-	size_t from, len; /* lines in `lines` that are still to be written */
+	size_t from, len;    /* lines in `lines` that are still to be written */
+	_Atomic size_t held; /* their bytes, for whoever asks what waits */
 	char lines[WRITE_BYTES];
 };
 
@@ -99,10 +100,17 @@ static void note_trouble(struct log_writer *w, int before)
 		log_error("cannot write the access log: %s", strerror(now));
 }
 
+static void note_held(struct log_writer *w)
+{
+	atomic_store_explicit(&w->held, w->len - w->from, memory_order_relaxed);
+}
+
 static size_t write_some(struct log_writer *w, struct view lines)
 {
 	if (w->syslog && w->sink.fd >= 0)
-		return log_syslog_write(&w->sink, w->syslog, &w->syslog_tried_us, lines);
+		return log_syslog_write(
+		    &w->sink, &(struct log_syslog){w->syslog, &w->syslog_tried_us, FLUSH_MS},
+		    lines);
 	return sink_write(&w->sink, lines, FLUSH_MS);
 }
 
@@ -115,11 +123,13 @@ static size_t drain(struct log_writer *w, unsigned batches)
 	size_t most = 0;
 	while (batches-- && (w->from < w->len || fill(w, &most))) {
 		int before = atomic_load(&w->sink.error);
+		note_held(w);
 		w->from += write_some(w, view_of(w->lines + w->from, w->len - w->from));
 		note_trouble(w, before);
 		if (w->from < w->len)
 			break;
 	}
+	note_held(w);
 	return most;
 }
 
@@ -213,14 +223,20 @@ static void follow(struct log_writer *w)
 
 static void finish_lines(struct log_writer *w)
 {
+	uint64_t before = atomic_load(&w->sink.dropped);
 	for (unsigned i = 0; i < STOP_TRIES; i++) {
 		drain(w, UINT_MAX);
 		if (w->from == w->len)
-			return;
+			break;
 	}
 	do
 		sink_drop(&w->sink, view_of(w->lines + w->from, w->len - w->from));
 	while (fill(w, &(size_t){0}));
+	/* nobody can ask any more */
+	uint64_t lost = atomic_load(&w->sink.dropped) - before;
+	if (lost)
+		log_error("the last %llu line%s of the access log went nowhere",
+			  (unsigned long long)lost, lost == 1 ? "" : "s");
 }
 
 static void *writer_main(void *arg)
@@ -365,6 +381,7 @@ void log_writer_status(struct log_writer *w, struct arena *arena, struct admin_l
 	*out = (struct admin_log){
 	    .path = view_str(arena_strdup(arena, w->path)), /* changed by this thread only */
 	    .dropped = atomic_load(&w->sink.dropped),
+	    .waiting_bytes = atomic_load_explicit(&w->held, memory_order_relaxed),
 	    .trouble = view_str(trouble),
 	    .reopen_error = view_str(error ? arena_strdup(arena, strerror(error)) : NULL),
 	    .reopen_failures = atomic_load(&w->reopen_failures),

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The access log: three formats, reopened on USR1, sampled."""
+import contextlib
 import json
 import os
 import re
@@ -420,6 +421,38 @@ def test_syslog(weir, app, tmp_path):
             except TimeoutError:
                 return False
         wait_for(heard, 20, "lines after syslog came back")
+
+
+@pytest.mark.parametrize("end", ["it reads", "it vanishes", "weir stops"])
+def test_syslog_whose_reader_reads_no_more(weir, app, tmp_path, end):
+    """Each line is written, waits, or is counted."""
+    path = str(tmp_path / "dev-log")
+    peer = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    peer.bind(path)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as filler:
+        filler.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                filler.sendto(b"full", path)
+    daemon = weir(app().addresses, log={"access": {"path": "syslog", "socket": path}})
+    def access():
+        return daemon.admin.get("/v1/status")["logs"]["access"]
+    daemon.ask(target="/waits")
+    wait_for(lambda: access()["error"] == "nobody reads what is written", what="it stalls")
+    assert access()["waiting_bytes"] > 100 and access()["dropped"] == 0
+    if end == "it reads":
+        peer.settimeout(TIMEOUT)
+        while b"/waits" not in peer.recv(65536):
+            pass
+        wait_for(lambda: access()["waiting_bytes"] == 0, what="nothing waits")
+        assert access()["dropped"] == 0
+    elif end == "weir stops":
+        assert daemon.stop() == 0
+        assert "the last 1 line of the access log went nowhere" in daemon.stderr
+    peer.close()
+    if end == "it vanishes":
+        wait_for(lambda: access()["waiting_bytes"] == 0, what="nothing waits")
+        assert access()["dropped"] == 1
 
 
 def test_syslog_that_is_not_there_does_not_keep_weir_from_starting(weir, app, tmp_path):
