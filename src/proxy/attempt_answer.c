@@ -7,6 +7,7 @@
 
 #include "attempt.h"
 #include "exchange.h"
+#include "refused.h"
 #include "streaming.h"
 #include "trace.h"
 
@@ -187,9 +188,8 @@ bool attempt_interim(struct attempt *at)
 	struct exchange *ex = at->ex;
 	struct worker *w = ex->worker;
 	if (at->n_interim++ >= ex->view->pool->conf->limits.interim_responses) {
-		counter_add(&w->counters.rejects[REJECT_TOO_MANY_INTERIM], 1);
 		scratch_drop(w, SCRATCH_RESP);
-		attempt_over(at, OUTCOME_bad_response);
+		response_refused(at, REJECT_TOO_MANY_INTERIM);
 		return false;
 	}
 	policy_response(ex, &w->resp);

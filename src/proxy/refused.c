@@ -15,8 +15,25 @@ static enum outcome outcome_of(enum reject why)
 		return OUTCOME_response_header_bytes;
 	case REJECT_TOO_MANY_HEADERS:
 		return OUTCOME_response_header_count;
+	case REJECT_TOO_MANY_INTERIM:
+		return OUTCOME_interim_responses;
 	default:
 		return reject_is_of_field(why) ? OUTCOME_bad_response_field : OUTCOME_bad_response;
+	}
+}
+
+/* Outcomes of limits have the name of their key. */
+static uint32_t limit_of(const struct conf_pool *conf, enum outcome outcome)
+{
+	switch (outcome) {
+	case OUTCOME_response_header_bytes:
+		return conf->limits.response_header_bytes;
+	case OUTCOME_response_header_count:
+		return conf->limits.response_header_count;
+	case OUTCOME_interim_responses:
+		return conf->limits.interim_responses;
+	default:
+		return 0;
 	}
 }
 
@@ -24,17 +41,13 @@ static enum outcome outcome_of(enum reject why)
 static void log_limit(struct attempt *at, enum outcome outcome)
 {
 	const struct backend *b = at->lease.backend;
-	if (outcome != OUTCOME_response_header_bytes && outcome != OUTCOME_response_header_count)
+	uint32_t limit = limit_of(at->ex->view->pool->conf, outcome);
+	if (!limit || !log_due(&at->local->limit_logged_us, at->ex->worker->loop.now_us))
 		return;
-	if (!log_due(&at->local->limit_logged_us, at->ex->worker->loop.now_us))
-		return;
-	const struct conf_pool *conf = at->ex->view->pool->conf;
-	bool bytes = outcome == OUTCOME_response_header_bytes;
 	log_warn("backend " VIEW_FMT "/" VIEW_FMT " (" VIEW_FMT
 		 "): a response passes pools." VIEW_FMT ".limits.%s (%u); %s",
 		 VIEW_ARG(b->pool_name), VIEW_ARG(b->name), VIEW_ARG(b->address_text),
-		 VIEW_ARG(b->pool_name), outcome_row(outcome)->name,
-		 bytes ? conf->limits.response_header_bytes : conf->limits.response_header_count,
+		 VIEW_ARG(b->pool_name), outcome_row(outcome)->name, limit,
 		 at->ex->is_copy ? "it was to a copy of a request" : "the client got 502");
 }
 

@@ -389,7 +389,9 @@ def test_interim_responses_are_bounded(weir, scripted, status, protocol):
     assert (response.status, len(response.infos), response.body) == (200, 7, b"done")
     response = client.ask(target="/8")
     assert (response.status, len(response.infos)) == (502, 7)
+    assert b"limits.interim_responses" in response.body, response
     assert daemon.ask(target="/300").status == 502
+    daemon.says("limits.interim_responses (7)")
     assert daemon.admin.metrics()['weir_rejected_requests_total{reason="too_many_interim"}'] == 2
 
 

@@ -62,6 +62,7 @@ static const struct {
     {OUTCOME_bad_response_field, OUTCOME_FAULT_NEVER, "yes: the app repeats what it sent"},
     {OUTCOME_response_header_bytes, OUTCOME_FAULT_NEVER, "yes: by a long redirect"},
     {OUTCOME_response_header_count, OUTCOME_FAULT_NEVER, "yes: by many cookies"},
+    {OUTCOME_interim_responses, OUTCOME_FAULT_ALWAYS, "no"},
     {OUTCOME_request_refused, OUTCOME_FAULT_NEVER, "yes: by what the backend's parser hates"},
     {OUTCOME_backend_cut, OUTCOME_FAULT_ALWAYS, "no"},
     {OUTCOME_backend_bad_body, OUTCOME_FAULT_ALWAYS, "no"},
