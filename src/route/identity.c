@@ -167,9 +167,37 @@ static void believe_forwarded(struct identity *who, const struct message *msg,
 	}
 }
 
+/* What the last field of this name says last. */
+static struct view last_said(const struct message *msg, struct view name)
+{
+	struct view said = VIEW_NONE;
+	for (uint32_t i = msg->n_headers; i-- > 0;) {
+		struct view list = msg->headers[i].value;
+		if (msg->headers[i].id == HDR_OTHER && view_ieq(msg->headers[i].name, name) &&
+		    take_last(&list, &said))
+			break;
+	}
+	return said;
+}
+
+/* Of gateways that have another way to say it. */
+static void believe_others(struct identity *who, const struct message *msg)
+{
+	set_scheme(who, last_said(msg, VIEW("x-forwarded-scheme")));
+	if (who->scheme.len)
+		return;
+	struct view ssl = last_said(msg, VIEW("x-forwarded-ssl"));
+	if (view_ieq(ssl, VIEW("on")))
+		who->scheme = VIEW("https");
+	else if (view_ieq(ssl, VIEW("off")))
+		who->scheme = VIEW("http");
+}
+
 void identity_believe(struct identity *who, const struct message *msg,
 		      const struct conf_cidrs *trusted, struct addr *client)
 {
+	struct view of_connection = who->scheme;
+	who->scheme = VIEW_NONE;
 	struct backward nodes = backward_of(msg, HDR_X_FORWARDED_FOR);
 	struct backward protos = backward_of(msg, HDR_X_FORWARDED_PROTO);
 	struct view node, proto = VIEW_NONE;
@@ -181,6 +209,10 @@ void identity_believe(struct identity *who, const struct message *msg,
 	while (said && step(node, trusted, client) && backward_next(&nodes, &node))
 		more = more && backward_next(&protos, &proto);
 	set_scheme(who, proto);
+	if (!who->scheme.len)
+		believe_others(who, msg);
+	if (!who->scheme.len)
+		who->scheme = of_connection;
 }
 
 /* ---- what the backend is told ---- */

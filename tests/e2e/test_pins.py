@@ -349,7 +349,11 @@ def test_the_cookie_is_secure_behind_a_gateway_that_is_trusted(weir, app, tmp_pa
     for trusted in (["127.0.0.0/8"], ["10.0.0.0/8"]):
         daemon = weir(named(app(1)), pool=pool_of(tmp_path),
                       listener={"trusted_proxies": trusted})
-        for proto in ("https", "http"):
-            value = daemon.ask(headers=[("X-Forwarded-Proto", proto)]).get("Set-Cookie")
-            secure = proto == "https" and trusted[0].startswith("127.")
-            assert ("; Secure" in value) == secure, (trusted, proto, value)
+        for field, said, tls in (("X-Forwarded-Proto", "https", True),
+                                 ("X-Forwarded-Proto", "http", False),
+                                 ("Forwarded", "for=192.0.2.7;proto=https", True),
+                                 ("X-Forwarded-Scheme", "https", True),
+                                 ("X-Forwarded-Ssl", "on", True), ("X-Forwarded-Ssl", "off", False)):
+            value = daemon.ask(headers=[(field, said)]).get("Set-Cookie")
+            secure = tls and trusted[0].startswith("127.")
+            assert ("; Secure" in value) == secure, (trusted, field, said, value)

@@ -37,7 +37,8 @@ struct identity {
  * without that field the same of Forwarded (RFC 7239).  A node is an address, also
  * with a port, v6 in brackets or bare; of one that is unknown, hidden or malformed
  * the client is nobody: client->len is 0, and it belongs to no network.
- * The scheme is what X-Forwarded-Proto, or Forwarded, says at the client's place.
+ * The scheme is what X-Forwarded-Proto, or Forwarded, says at the client's place; without
+ * them what X-Forwarded-Scheme (http, https) or X-Forwarded-Ssl (on, off) does.
  */
 void identity_believe(struct identity *who, const struct message *msg,
 		      const struct conf_cidrs *trusted, struct addr *client);

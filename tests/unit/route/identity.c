@@ -43,6 +43,8 @@ static void believe(const char *lines, struct identity *who, struct addr *client
 
 #define XFF(list) "X-Forwarded-For: " list "\r\n"
 #define FWD(list) "Forwarded: " list "\r\n"
+#define SCHEME(word) "X-Forwarded-Scheme: " word "\r\n"
+#define SSL(word) "X-Forwarded-Ssl: " word "\r\n"
 #define PROTO(list) "X-Forwarded-Proto: " list "\r\n"
 
 Test(route_identity, the_client_in_every_form)
@@ -126,6 +128,23 @@ Test(route_identity, the_scheme_at_the_place_of_the_client)
 	    {FWD("for=6.6.6.6;proto=https, for=192.0.2.7;proto=http"), "http"},
 	    {FWD("for=192.0.2.7;proto=https") PROTO("http"), "http"},
 	    {FWD("proto=https") XFF("192.0.2.7"), "http"},
+	    {FWD("proto=https"), "https"},
+	    /* what others write instead, the last of each */
+	    {SCHEME("https"), "https"},
+	    {XFF("192.0.2.7") SCHEME("https"), "https"},
+	    {SCHEME("http") SCHEME("HTTPS"), "https"},
+	    {SCHEME("https") SCHEME("http"), "http"},
+	    {SSL("on"), "https"},
+	    {XFF("192.0.2.7") SSL("On"), "https"},
+	    {SSL("off"), "http"},
+	    {SSL("on") SSL("off"), "http"},
+	    {SSL("1"), "http"},
+	    {"X_Forwarded_Ssl: on\r\n", "http"},
+	    {PROTO("http") SCHEME("https") SSL("on"), "http"},
+	    {FWD("for=192.0.2.7;proto=http") SCHEME("https"), "http"},
+	    {FWD("for=192.0.2.7") SSL("on"), "https"},
+	    {SCHEME("http") SSL("on"), "http"},
+	    {PROTO("gopher") SSL("on"), "https"},
 	};
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		struct identity who;
