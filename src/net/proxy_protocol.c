@@ -274,6 +274,13 @@ static bool begins(struct view bytes, struct view expected)
 	return n == 0 || memcmp(bytes.ptr, expected.ptr, n) == 0;
 }
 
+/* "PROXY" alone may be a method of HTTP. */
+bool proxy_is_begun(struct view bytes)
+{
+	return view_starts(bytes, V2_SIGNATURE) || view_starts(bytes, VIEW("PROXY TCP")) ||
+	       view_starts(bytes, VIEW("PROXY UNKNOWN"));
+}
+
 enum proxy_result proxy_parse(struct view bytes, struct proxy_header *out, const char **why)
 {
 	memset(out, 0, sizeof(*out));

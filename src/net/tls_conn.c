@@ -142,6 +142,7 @@ static enum io why_not(struct tls_conn *c, int ret)
 		return IO_EOF;
 	default:
 		tls_set_sending(c, TLS_BROKEN);
+		c->local->given = c->local->in_len;
 		c->why = cut ? why_eof : tls_why("the peer broke the protocol");
 		/* a TCP end without close_notify may be somebody else's: a cut */
 		errno = cut ? ECONNRESET : EPROTO;
@@ -395,6 +396,12 @@ static const char *tls_reason(const void *state)
 {
 	const struct tls_conn *c = state;
 	return c->why ? c->why : "";
+}
+
+struct view tls_given(const void *state)
+{
+	const struct tls_conn *c = state;
+	return view_of(c->local->in, c->local->given);
 }
 
 static void tls_fini(void *state)

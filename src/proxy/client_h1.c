@@ -202,7 +202,7 @@ static void take_request(struct client *c, char *ptr, size_t len)
 	} else if (result == H1_MORE)
 		head_incomplete(c, ptr, len);
 	else if (why != REJECT_VERSION_UNSUPPORTED || !client_h2_takes(c, ptr, len))
-		reject(c, why);
+		reject(c, client_misled(c, view_of(ptr, len), why));
 }
 
 /* Requests that came while the last one was answered. */

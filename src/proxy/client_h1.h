@@ -67,7 +67,10 @@ bool client_proxy_expected(const struct conf_listener *conf, const struct addr *
 bool client_proxy_read(struct client *c);
 void client_proxy_refuse(struct client *c, const char *why);
 
-/* The handshake has failed: who has sent plain HTTP gets a 400; the caller closes. */
-void client_refuse_plain(struct client *c);
+/* client_misled.c: the handshake has failed; whoever has sent plain HTTP is told.  The caller
+ * closes. */
+void client_misled_to_tls(struct client *c);
+/* The first bytes are no request because of `why`: or because they are of something else? */
+enum reject client_misled(struct client *c, struct view first, enum reject why);
 
 #endif

@@ -17,7 +17,7 @@ static void on_connected(struct stream *stream, enum err err)
 	if (err) {
 		counter_add(&counters->tls_failed, 1);
 		log_debug("%s: TLS handshake: %s", c->ip, stream_why(stream));
-		client_refuse_plain(c);
+		client_misled_to_tls(c);
 		client_close(c);
 		return;
 	}

@@ -10,6 +10,7 @@ import pytest
 from backends import pattern, pattern_sha256
 from certs import Authority
 from daemon import SANITIZED, tls_library
+from h2wire import H2
 from wire import Client, Wire, connect_socket, request, wait_for
 
 
@@ -96,6 +97,59 @@ def test_plain_http_is_told_so(weir, app, ca, site):
         client.send(b"\x01\x02 no HTTP and no TLS\r\n\r\n")
         client.assert_closed()
     assert totals(daemon)["tls_failed"] == 3 and totals(daemon)["requests"] == 0
+
+
+PROXY_V1 = b"PROXY TCP4 192.0.2.7 192.0.2.8 1 443\r\n"
+PROXY_V2 = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"
+
+
+def rejected(daemon, reason):
+    return daemon.admin.metrics()[f'weir_rejected_requests_total{{reason="{reason}"}}']
+
+
+def test_plain_http2_at_a_port_of_tls_is_told_so(weir, app, ca, site):
+    daemon = weir(app().addresses, listener=tls_listener(site))
+    with H2(daemon.port) as client:
+        client.headers(1)
+        client.until(lambda: client.goaways)
+        assert client.goaways == [(0, 12)]  # INADEQUATE_SECURITY
+    daemon.says("it speaks plain HTTP/2, and this is a port of TLS")
+    assert rejected(daemon, "plain_http2_at_tls") == 1
+    done = subprocess.run(["curl", "-sSv", "--http2-prior-knowledge",
+                           f"http://127.0.0.1:{daemon.port}/"],
+                          capture_output=True, text=True, timeout=20, check=False)
+    assert done.returncode and "GOAWAY, error=12" in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("method", ["GET", "OPTIONS", "DELETE", "PROPFIND"])
+def test_plain_http_at_a_port_of_tls_is_named(weir, app, ca, site, method):
+    daemon = weir(app().addresses, listener=tls_listener(site))
+    with Client(daemon.port) as client:
+        assert client.ask(method, "/").status == 400
+    daemon.says("it speaks plain HTTP/1, and this is a port of TLS")
+    assert rejected(daemon, "plain_at_tls") == 1
+
+
+@pytest.mark.parametrize("header", [PROXY_V1, PROXY_V2])
+@pytest.mark.parametrize("tls", [True, False])
+def test_a_proxy_header_that_nobody_expects_is_named(weir, app, ca, site, header, tls):
+    daemon = weir(app().addresses, listener=tls_listener(site) if tls else {})
+    with Client(daemon.port) as client:
+        client.send(header + request())
+        if tls:
+            client.assert_closed()
+        else:
+            assert client.response().status == 400
+    daemon.says("it begins with a PROXY header, and proxy_protocol.from has no such peer")
+    assert rejected(daemon, "proxy_unexpected") == 1
+
+
+def test_tls_at_a_plain_port_is_named(weir, app, ca):
+    daemon = weir(app().addresses)
+    with pytest.raises(ssl.SSLError):
+        TlsClient(daemon.port, ca)
+    daemon.says("it speaks TLS, and this is a port without")
+    assert rejected(daemon, "tls_at_plain") == 1
 
 
 def test_curl(weir, app, ca, site):

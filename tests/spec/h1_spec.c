@@ -67,13 +67,14 @@ Test(h1_spec, byte_by_byte)
 	}
 }
 
-/* Not the parser's: see src/route/strict.c, src/proxy/attempt.c and, for HTTP/2, http/h2_server.c.
- */
+/* Not the parser's: see src/route/strict.c, src/proxy/attempt_answer.c, src/proxy/client_misled.c
+ * and, for HTTP/2, http/h2_server.c. */
 static bool is_judged_later(enum reject why)
 {
 	return why == REJECT_NUL_IN_PATH || why == REJECT_ENCODED_SLASH ||
 	       why == REJECT_UNDERSCORE || why == REJECT_TOO_MANY_INTERIM ||
-	       why == REJECT_MALFORMED;
+	       why == REJECT_MALFORMED ||
+	       (why >= REJECT_PLAIN_AT_TLS && why <= REJECT_PROXY_UNEXPECTED);
 }
 
 /* A way to refuse that no case shows is a way that nobody has seen work. */

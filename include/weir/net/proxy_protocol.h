@@ -38,6 +38,8 @@ enum proxy_result {
 	PROXY_BAD,  /* *why says in one sentence */
 };
 
+/* Whether they are the beginning of a header, and of nothing else. */
+bool proxy_is_begun(struct view bytes);
 enum proxy_result proxy_parse(struct view bytes, struct proxy_header *out, const char **why);
 
 /*

@@ -78,6 +78,7 @@ struct tls_local {
 	unsigned n_warm;
 	char *in, *out;                /* scratch; owns */
 	size_t in_at, in_len, out_len; /* of the call under way */
+	size_t given;                  /* bytes in `in` when a call failed last */
 	uint64_t turn_us;              /* the turn `n_shakes` counts */
 	unsigned n_shakes;
 };
@@ -221,6 +222,10 @@ struct tls_info {
 	struct view fingerprint;      /* SHA-256 of its certificate, in hexadecimal */
 	bool resumed;
 };
+
+/* Of a handshake that has just failed: what came last, as it came; until the next call for any
+ * connection of the worker. */
+struct view tls_given(const void *state);
 
 /* NULL for states of other transports. */
 const struct tls_info *tls_info(const struct transport *transport, const void *state);
