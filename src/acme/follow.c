@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* Which certificates there are: what a configuration names, and what of it is kept. */
-#include <stdlib.h>
-#include <string.h>
 
 #include "own.h"
 
@@ -16,10 +14,9 @@
 
 void acme_folder(const struct conf *conf, struct str *out)
 {
-	const char *managers = getenv("STATE_DIRECTORY");
-	struct view state = conf->state.on ? conf->state.directory : VIEW(DEFAULT_STATE);
-	if (!conf->state.on && managers)
-		state = view_of(managers, strcspn(managers, ":"));
+	struct view state = conf->state.on ? conf->state.directory : conf_managers_directory();
+	if (!state.len)
+		state = VIEW(DEFAULT_STATE);
 	if (conf->acme.state.ptr)
 		str_view(out, conf->acme.state);
 	else

@@ -74,20 +74,9 @@ static void load(struct keep *k, const char *name, struct str *out)
 	str_fini(&why);
 }
 
-/* What is written; else what a service manager has made for this service. */
-static struct view directory_of(const struct conf *conf)
-{
-	const char *managers = getenv("STATE_DIRECTORY");
-	if (conf->state.on)
-		return conf->state.directory;
-	if (!managers || !state_is_built())
-		return VIEW_NONE;
-	return view_of(managers, strcspn(managers, ":"));
-}
-
 struct keep *keep_new(const struct conf *conf)
 {
-	struct view directory = directory_of(conf);
+	struct view directory = conf_state_directory(conf);
 	handover_take_clock();
 	if (!directory.len)
 		return NULL;

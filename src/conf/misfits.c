@@ -2,8 +2,6 @@
 /* Warnings about what is right by itself: each function is one such meeting of two keys. */
 #include "misfits.h"
 
-#include <stdlib.h>
-
 /* Clients never see its answers, so they never get the cookie that names a backend. */
 static void auth_by_pins(struct decoder *d, const struct conf_auth_forward *forward,
 			 struct node *auth)
@@ -75,22 +73,12 @@ static void copied_too_late(struct decoder *d, const struct conf_route *route, s
 	}
 }
 
-/* Where something is kept a key is that was drawn at start; a service manager's place counts. */
-static bool keeps_state(const struct conf *conf)
-{
-#ifdef WEIR_SQLITE
-	return conf->state.on || getenv("STATE_DIRECTORY");
-#else
-	return conf->state.on;
-#endif
-}
-
 static void pins_that_end(struct decoder *d, const struct conf_pool *pool, struct node *node)
 {
 	struct node *sticky = node_get(node, VIEW("sticky"));
 	if (!pool->sticky.cookie.ptr || pool->sticky.keys.n || node_get(sticky, VIEW("key_file")))
 		return;
-	if (!keeps_state(d->conf))
+	if (!conf_state_directory(d->conf).len) /* else a key is kept that was drawn at start */
 		decode_warning(d, sticky,
 			       "without key_file or 'state' the pins of pool '" VIEW_FMT
 			       "' end with this process",

@@ -4,11 +4,6 @@
 
 #ifndef WEIR_SQLITE
 
-bool state_is_built(void)
-{
-	return false;
-}
-
 const char *state_library(void)
 {
 	return NULL;

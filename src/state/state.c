@@ -125,11 +125,6 @@ bool state_ask(struct state *s, struct state_query *query)
 
 /* ---- life ---- */
 
-bool state_is_built(void)
-{
-	return true;
-}
-
 const char *state_library(void)
 {
 	static char text[32];

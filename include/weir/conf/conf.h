@@ -177,6 +177,11 @@ struct conf *conf_from_args(const struct conf_args *args, struct conf_diags *dia
 
 void conf_free(struct conf *conf);
 
+/* What a service manager has made for this service (STATE_DIRECTORY); empty: nothing. */
+struct view conf_managers_directory(void);
+/* Where state is kept: where it is written, else there; empty: nowhere. */
+struct view conf_state_directory(const struct conf *conf);
+
 /* ---- out of the same rows ---- */
 
 /*

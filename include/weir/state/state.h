@@ -46,8 +46,6 @@ struct state_options {
 /* The most rows of one query for one pool or backend. */
 #define STATE_ROWS_MAX 3000
 
-/* False: weir was built without SQLite, and state_new gives NULL. */
-bool state_is_built(void);
 /* For -V: a name and a version, NULL when weir was built without. */
 const char *state_library(void);
 

@@ -319,4 +319,6 @@ Test(conf_diagnostics, pins_end_with_the_process_where_no_state_is_kept)
 	cr_expect_neq(kept, WARNED);
 	setenv("STATE_DIRECTORY", "/var/lib/weir", 1);
 	cr_expect_eq(of_pins("{cookie: pin}", ""), kept == NOT_LOADED ? WARNED : SILENT);
+	setenv("STATE_DIRECTORY", "", 1); /* which names no place */
+	cr_expect_eq(of_pins("{cookie: pin}", ""), WARNED);
 }
