@@ -5,6 +5,7 @@ import ctypes
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -33,8 +34,21 @@ def tls_library():
     return re.search(r"(?:OpenSSL|AWS-LC) [0-9.]+", said)[0]
 
 
-def preloading(library, **env):
-    """The environment in which a library comes first: a sanitizer wants to, but can do without."""
+def built(folder, source, *flags):
+    """A library of preload/, compiled."""
+    compiler = shutil.which("cc")
+    if not compiler:
+        pytest.skip("there is no C compiler")
+    library = Path(folder) / f"{source}.so"
+    subprocess.run([compiler, "-O2", "-Wall", "-Werror", "-fPIC", "-shared", *flags, "-o", library,
+                    Path(__file__).resolve().parent / "preload" / f"{source}.c", "-ldl"], check=True)
+    return library
+
+
+def preloading(folder, source, **env):
+    """The environment in which a library of preload/ comes first: a sanitizer wants to, but can do
+    without."""
+    library = built(folder, source)
     asan = os.environ.get("ASAN_OPTIONS", "")
     return {"ASAN_OPTIONS": f"{asan}:verify_asan_link_order=0".lstrip(":"),
             "LD_PRELOAD": str(library), **env}

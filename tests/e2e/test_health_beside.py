@@ -3,11 +3,8 @@
 import asyncio
 import contextlib
 import os
-import shutil
 import signal
-import subprocess
 import threading
-from pathlib import Path
 
 import pytest
 
@@ -77,14 +74,7 @@ class Readers:
 @pytest.fixture
 def slow_disk(tmp_path):
     """The environment in which each step towards the disk takes its time."""
-    compiler = shutil.which("cc")
-    if not compiler:
-        pytest.skip("there is no C compiler")
-    library = tmp_path / "slow_disk.so"
-    source = Path(__file__).resolve().parent / "preload" / "slow_disk.c"
-    subprocess.run([compiler, "-O2", "-Wall", "-Werror", "-D_GNU_SOURCE", "-fPIC", "-shared", "-o",
-                    str(library), str(source), "-ldl"], check=True)
-    return preloading(library, DISK_MS="50")
+    return preloading(tmp_path, "slow_disk", DISK_MS="50")
 
 
 def test_verdicts_stay_right_whatever_happens_beside(weir, app, tmp_path, slow_disk):

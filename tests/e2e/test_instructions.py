@@ -29,10 +29,9 @@ import h2wire
 import pytest
 
 from backends import binary, build_dir
-from daemon import SANITIZED
+from daemon import SANITIZED, built
 from wire import SLOW, request
 
-CLOCK = Path(__file__).resolve().parent / "preload" / "steady_clock.c"
 FIGURES = Path(__file__).resolve().parents[1] / "perf" / "instructions.json"
 TOLERANCE = 1.02
 TOLERANCE_READ = 1.20  # over how many seconds samples are spread depends on the machine
@@ -213,9 +212,7 @@ def measure(weir, tmp_path):
     only ones then.
     """
     backends = Backends()
-    clock = tmp_path / "steady_clock.so"
-    subprocess.run(["cc", "-O2", "-Wall", "-Werror", "-fPIC", "-shared", "-o", str(clock),
-                    str(CLOCK)], check=True)
+    clock = built(tmp_path, "steady_clock")
 
     def run(make, req, before, n, program="weir", reads=0):
         out = tmp_path / "callgrind.out"

@@ -3,15 +3,13 @@
 import shutil
 import ssl
 import subprocess
-from pathlib import Path
 
 import pytest
 
 from backends import answer_all
-from daemon import SANITIZED
+from daemon import SANITIZED, built
 from wire import TIMEOUT, request
 
-SOURCE = Path(__file__).resolve().parent / "preload" / "malloc_count.c"
 # growth of a slab or the like: not one for each of thousands of requests
 A_HANDFUL = 10
 
@@ -19,14 +17,9 @@ A_HANDFUL = 10
 @pytest.fixture
 def counted(tmp_path, weir):
     """counted(backends, ...) -> (daemon, calls): calls() is the count so far"""
-    compiler = shutil.which("cc")
-    if not compiler:
-        pytest.skip("there is no C compiler")
     if SANITIZED:
         pytest.skip("sanitizers have a heap of their own")
-    library, count = tmp_path / "malloc_count.so", tmp_path / "malloc_count"
-    subprocess.run([compiler, "-O2", "-Wall", "-Werror", "-fPIC", "-shared", "-fno-builtin",
-                    "-o", str(library), str(SOURCE)], check=True)
+    library, count = built(tmp_path, "malloc_count", "-fno-builtin"), tmp_path / "malloc_count"
     count.write_bytes(bytes(8))
 
     def start(backends, **kwargs):

@@ -1,10 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Peers that take a few bytes at a time, or nothing for a while: every byte arrives, in order."""
 import hashlib
-import shutil
-import subprocess
 import threading
-from pathlib import Path
 
 import pytest
 
@@ -12,7 +9,6 @@ from backends import pattern
 from daemon import preloading
 from wire import chunked, request
 
-SOURCE = Path(__file__).resolve().parent / "preload" / "short_write.c"
 SIZES = (0, 1, 5000, 65535, 65536, 150000)
 
 
@@ -34,18 +30,11 @@ def echo(peer):
 @pytest.fixture
 def slow_world(tmp_path, weir, scripted):
     """slow_world(stall_ms=None) -> the daemon in front of an echo"""
-    compiler = shutil.which("cc")
-    if not compiler:
-        pytest.skip("there is no C compiler")
-    library = tmp_path / "short_write.so"
-    subprocess.run([compiler, "-O2", "-Wall", "-Werror", "-fPIC", "-shared", "-o", str(library),
-                    str(SOURCE), "-ldl"], check=True)
+    env = preloading(tmp_path, "short_write")
 
     def start(stall_ms=None, **kwargs):
-        env = preloading(library)
-        if stall_ms:
-            env["STALL_MS"] = str(stall_ms)
-        return weir([scripted(echo).address], env=env, workers=1, **kwargs)
+        stall = {"STALL_MS": str(stall_ms)} if stall_ms else {}
+        return weir([scripted(echo).address], env=env | stall, workers=1, **kwargs)
     return start
 
 

@@ -2,7 +2,6 @@
 """What outlives the process: history, changes made at run time, pins and what was learned."""
 import os
 import pwd
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -16,7 +15,6 @@ from daemon import Admin, make_conf, preloading
 from test_handover import ended, hand_over, lineage  # noqa: F401 (a fixture)
 from wire import wait_for
 
-CLOCK = Path(__file__).resolve().parent / "preload" / "jump_clock.c"
 ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 
@@ -196,18 +194,13 @@ def test_a_disk_that_takes_nothing_costs_history_only(kept, tmp_path, how, why):
 @pytest.fixture
 def jumping(tmp_path):
     """(what a daemon needs to have a clock that can be set, how to set it)"""
-    compiler = shutil.which("cc")
-    if not compiler:
-        pytest.skip("there is no C compiler")
-    library, ahead = tmp_path / "jump_clock.so", tmp_path / "ahead"
-    subprocess.run([compiler, "-O2", "-Wall", "-Werror", "-fPIC", "-shared", "-o", str(library),
-                    str(CLOCK)], check=True)
+    ahead = tmp_path / "ahead"
     ahead.write_text("0")
 
     def jump(seconds):
         (tmp_path / "ahead.new").write_text(str(seconds))
         (tmp_path / "ahead.new").replace(ahead)
-    return preloading(library, JUMP_CLOCK_FILE=str(ahead)), jump
+    return preloading(tmp_path, "jump_clock", JUMP_CLOCK_FILE=str(ahead)), jump
 
 
 @pytest.mark.parametrize("ahead, text", [(40 * 86400, "the clock has jumped forward by "),

@@ -3,6 +3,7 @@
  * Preloaded into weir by test_health.py: every file is slow to open, to write at a place and
  * to reach the disk.  DISK_MS: how slow.
  */
+#define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <semaphore.h>
