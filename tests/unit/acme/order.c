@@ -15,6 +15,8 @@
 
 #include "weir/base/defs.h"
 
+void __real_ca_get(struct ca *ca, struct view url);
+void __real_ca_post(struct ca *ca, struct view url, struct view payload);
 void __wrap_ca_get(struct ca *ca, struct view url);
 void __wrap_ca_post(struct ca *ca, struct view url, struct view payload);
 
@@ -39,16 +41,21 @@ static void asked(struct view url, struct view payload, bool post)
 	w.was_post = post;
 }
 
+/* Other tests have authorities that listen. */
 void __wrap_ca_get(struct ca *ca, struct view url)
 {
-	cr_assert_eq(ca, &w.order.ca);
-	asked(url, VIEW_NONE, false);
+	if (ca == &w.order.ca)
+		asked(url, VIEW_NONE, false);
+	else
+		__real_ca_get(ca, url);
 }
 
 void __wrap_ca_post(struct ca *ca, struct view url, struct view payload)
 {
-	cr_assert_eq(ca, &w.order.ca);
-	asked(url, payload, true);
+	if (ca == &w.order.ca)
+		asked(url, payload, true);
+	else
+		__real_ca_post(ca, url, payload);
 }
 
 static void done(void *arg, const struct order_result *result)
