@@ -2,6 +2,9 @@
 /* Learned pins: what is told of ours, what is heard of others', and from where it is read. */
 #include "cluster/pins.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include "server.h"
 #include "weir/base/pack.h"
 #include "weir/pool/learn.h"
@@ -216,6 +219,27 @@ Test(pins, entries_that_are_none_are_counted, .init = begin, .fini = end)
 	hear(&word, 1);
 	cr_expect_eq(pins_sharing_told(&w.p).unread, 3);
 	cr_expect_eq(pins_sharing_told(&w.p).heard, 0);
+	str_fini(&word);
+}
+
+/* An old version beside this one would fill the log. */
+Test(pins, the_first_entry_that_is_none_is_said_and_no_other, .init = begin, .fini = end)
+{
+	char said[4096];
+	int ends[2];
+	struct str word = STR_INIT;
+	put_word(&word, 2, NULL, 0);
+	cr_assert_eq(pipe2(ends, O_CLOEXEC | O_NONBLOCK), 0);
+	cr_assert_eq(dup2(ends[1], STDERR_FILENO), STDERR_FILENO);
+	for (int i = 0; i < 3; i++) {
+		hear(&word, 1);
+		ssize_t n = read(ends[0], said, sizeof(said) - 1);
+		said[n > 0 ? n : 0] = '\0';
+		cr_expect_eq(strstr(said, "{w}:pins is too long, damaged") != NULL, i == 0,
+			     "%d: %s", i, said);
+	}
+	close(ends[0]);
+	close(ends[1]);
 	str_fini(&word);
 }
 
