@@ -28,7 +28,7 @@ struct check;
 struct check_kind {
 	const char *keyword;
 	bool plain; /* never over TLS, whatever the pool's traffic does */
-	/* The connection stands.  May end the check. */
+	/* The connection stands.  May end the check; one that always does needs no more. */
 	void (*begin)(struct check *c);
 	/* Bytes came.  May end the check. */
 	void (*feed)(struct check *c, char *ptr, size_t len);
