@@ -105,3 +105,51 @@ Test(eject, out_for_a_type_and_back_when_the_others_come_to_give_it)
 	cr_expect_not(is_ejected(0), "it was what is asked");
 	end();
 }
+
+/* Looks in which the others of three get the requests that the first, which failed, does not. */
+static void starve(unsigned looks)
+{
+	for (unsigned k = 0; k < looks; k++) {
+		answer(1, ANSWER_full, 50);
+		answer(2, ANSWER_full, 50);
+		pass(S / 10);
+	}
+}
+
+/* When it is due to be tried; 0: it is not. */
+static uint64_t try_of(uint32_t i)
+{
+	return atomic_load(&backend(i)->odd.try_us);
+}
+
+/* A strategy that goes by errors avoids it: nothing would ever show that it is well again. */
+Test(eject, who_failed_and_gets_nothing_any_more_is_tried_at_once)
+{
+	begin(3, 0.4);
+	world.conf.outlier.odd = true;
+	follow();
+	starve(30);
+	cr_expect_eq(try_of(0), 0, "it has not failed");
+	atomic_store(&backend(0)->odd.error_us, watcher.now_us);
+	starve(20);
+	cr_expect(try_of(0) && try_of(0) <= watcher.now_us);
+	cr_expect(!try_of(1) && !try_of(2));
+	for (unsigned k = 0; k < 12 * 10; k++)
+		starve(1);
+	cr_expect_eq(try_of(0), 0, "it failed long ago");
+	end();
+}
+
+Test(eject, who_failed_and_is_asked_like_the_others_needs_no_tries)
+{
+	begin(3, 0.4);
+	world.conf.outlier.odd = true;
+	follow();
+	atomic_store(&backend(0)->odd.error_us, watcher.now_us);
+	for (unsigned k = 0; k < 50; k++) {
+		answer(0, ANSWER_full, 40);
+		starve(1);
+		cr_assert_eq(try_of(0), 0, "after %u", k);
+	}
+	end();
+}
