@@ -113,3 +113,48 @@ Test(cluster_presence, a_registry_without_traffic_says_only_who_it_is)
 	cr_assert_not(presence_next(&in, &row));
 	str_fini(&out);
 }
+
+/* Of a second of each backend: who had nothing to do is not told of. */
+Test(cluster_presence, a_registry_says_what_its_backends_had_to_do)
+{
+	static const struct {
+		struct view pool, address;
+		struct history_row second;
+	} rows[] = {{VIEW("a"), VIEW("10.0.0.1:80"), {.in_flight = 1.5f, .requests = 7}},
+		    {VIEW("a"), VIEW("10.0.0.2:80"), {.requests = 0}},
+		    {VIEW("a"), VIEW("10.0.0.3:80"), {.in_flight = 0.25f}},
+		    {VIEW("b"), VIEW("10.0.0.1:80"), {.requests = 3}}};
+	static const size_t told[] = {0, 2, 3};
+	enum { N = sizeof(rows) / sizeof(rows[0]) };
+	struct pool_registry registry;
+	struct backend *backends[N];
+	struct str out = STR_INIT;
+	struct presence who;
+	struct presence_row row = {.pool = VIEW_NONE};
+	list_init(&registry.backends);
+	for (size_t i = 0; i < N; i++) {
+		backends[i] = aligned_alloc(64, (sizeof(*backends[i]) + 63) / 64 * 64);
+		memset(backends[i], 0, sizeof(*backends[i]));
+		backends[i]->pool_name = rows[i].pool;
+		backends[i]->address_text = rows[i].address;
+		backends[i]->history = history_new();
+		history_push(backends[i]->history, &rows[i].second);
+		list_push_back(&registry.backends, &backends[i]->registry_link);
+	}
+	presence_pack(&out, &me, &registry, 1000);
+	struct unpack in = unpack_of(str_as_view(&out));
+	cr_assert(presence_unpack(&in, &who));
+	for (size_t i = 0; i < sizeof(told) / sizeof(told[0]); i++) {
+		cr_assert(presence_next(&in, &row), "%zu", i);
+		cr_expect(view_eq(row.pool, rows[told[i]].pool), "%zu", i);
+		cr_expect(view_eq(row.address, rows[told[i]].address), "%zu", i);
+		cr_expect_eq(row.requests, rows[told[i]].second.requests);
+		cr_expect_float_eq(row.in_flight, rows[told[i]].second.in_flight, 1e-6);
+	}
+	cr_expect_not(presence_next(&in, &row));
+	for (size_t i = 0; i < N; i++) {
+		history_free(backends[i]->history);
+		free(backends[i]);
+	}
+	str_fini(&out);
+}
