@@ -5,6 +5,8 @@
 #include "thread.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -16,6 +18,7 @@
 #include "weir/base/log.h"
 #include "weir/base/pack.h"
 
+#define TOLD_US UINT64_C(3600000000)
 #define PRUNE_US UINT64_C(600000000)
 /* The file is looked through once an hour, unless that takes longer than a thousandth of it. */
 #define CHECK_US UINT64_C(3600000000)
@@ -48,8 +51,25 @@ static void note(struct state *s, int rc)
 /* Static text, which goes on after "the history". */
 static void tell(struct state *s, const char *harm)
 {
+	s->told_us = clock_us();
+	s->aside = NULL;
 	if (atomic_exchange(&s->harm, harm) != harm)
 		log_warn("the history in %s %s", s->directory, harm);
+}
+
+static bool is_gone(const struct state *s)
+{
+	char path[PATH_MAX];
+	snprintf(path, sizeof(path), "%s%s", s->path, s->aside);
+	return access(path, F_OK) && errno == ENOENT;
+}
+
+/* Told for an hour; of a file that was kept until somebody has taken that away. */
+static void forget_harm(struct state *s)
+{
+	if (!atomic_load(&s->harm) || (s->aside ? !is_gone(s) : clock_us() < s->told_us + TOLD_US))
+		return;
+	atomic_store(&s->harm, NULL);
 }
 
 static void move_aside(struct state *s)
@@ -60,6 +80,7 @@ static void move_aside(struct state *s)
 		    ? "was written by a newer weir: it is history.db.newer now, and a new one was "
 		      "begun"
 		    : "was damaged: it is history.db.broken now, and a new one was begun");
+	s->aside = newer ? ".newer" : ".broken";
 }
 
 /* 0, or errno. */
@@ -91,6 +112,7 @@ static int ready(struct state *s)
 {
 	int error = hold(s);
 	s->db.why = NULL;
+	forget_harm(s);
 	if (error) {
 		s->db.why = error == EWOULDBLOCK ? NULL : strerrordesc_np(error);
 		return error == EWOULDBLOCK ? SQLITE_LOCKED : SQLITE_CANTOPEN;

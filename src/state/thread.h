@@ -49,6 +49,8 @@ struct state {
 	struct db db;
 	int hold;                    /* of the directory, -1: none */
 	uint64_t prune_us, check_us; /* monotonic: when that is due */
+	uint64_t told_us;            /* when `harm` was, the last time */
+	const char *aside;           /* what a file that it is of is called now; NULL: of none */
 };
 
 enum row_kind { ROW_MINUTE, ROW_EVENT };

@@ -65,7 +65,7 @@ struct admin_keeping {
 	bool on;
 	struct view directory;
 	struct view trouble;        /* why the history cannot be written now; empty: it can */
-	struct view harm;           /* what has befallen it since the start; empty: nothing */
+	struct view harm;           /* what has befallen it; empty: nothing */
 	int64_t jump_s;             /* the clock has jumped by so much lately; 0: it has not */
 	bool files_fail;            /* what was learned and changed cannot be written */
 	uint64_t rows, lost, bytes; /* written, lost since the start; of the file */

@@ -97,7 +97,8 @@ void state_query_fini(struct state_query *query);
 
 struct state_status {
 	const char *trouble; /* NULL, or why the last write failed; static text */
-	/* NULL, or what has befallen the history since the start: goes on after "the history" */
+	/* NULL, or what has befallen the history: goes on after "the history"; for an hour, or
+	 * until a file that was moved aside for it is gone */
 	const char *harm;
 	uint64_t rows, lost; /* since the start */
 	uint64_t bytes;      /* of history.db */

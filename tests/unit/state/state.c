@@ -269,6 +269,10 @@ Test(state, a_damaged_page_is_found_though_nobody_reads_it)
 	state_send(s);
 	cr_expect(befell(s, "was damaged: it is history.db.broken now"), "%s", settled(s).harm);
 	cr_expect_eq(access(path_of("history.db.broken"), F_OK), 0);
+	clock_ahead_us += UINT64_C(3601000000);
+	cr_expect(befell(s, "was damaged"), "%s", settled(s).harm);
+	cr_assert_eq(unlink(path_of("history.db.broken")), 0);
+	cr_expect(befell(s, NULL), "%s", settled(s).harm);
 	cr_assert(state_free(s));
 }
 
@@ -288,6 +292,8 @@ Test(state, a_file_of_a_newer_weir_is_kept)
 	cr_expect_eq(access(path_of("history.db.newer"), F_OK), 0);
 	cr_expect_neq(access(path_of("history.db.broken"), F_OK), 0);
 	expect(s, some_hour(), 60, "", "\"requests\":5,");
+	cr_assert_eq(unlink(path_of("history.db.newer")), 0);
+	cr_expect(befell(s, NULL), "%s", settled(s).harm);
 	cr_assert(state_free(s));
 }
 
@@ -303,6 +309,10 @@ Test(state, a_file_that_is_removed_begins_anew)
 	cr_expect(befell(s, "was removed while weir ran"), "%s", settled(s).harm);
 	expect(s, some_hour(), 60, "", "\"requests\":5,");
 	cr_expect_eq(access(path_of("history.db"), F_OK), 0);
+	clock_ahead_us += UINT64_C(3599000000); /* it is told for an hour */
+	cr_expect(befell(s, "was removed while weir ran"), "%s", settled(s).harm);
+	clock_ahead_us += UINT64_C(2000000);
+	cr_expect(befell(s, NULL), "%s", settled(s).harm);
 	cr_assert(state_free(s));
 }
 
