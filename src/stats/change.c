@@ -20,7 +20,9 @@
 #define KIND_SURE_US (UINT64_C(12) * 1000000) /* two blocks are of that time */
 #define SPREAD_RATIO 1.2 /* of standard deviations: other requests, not slower ones */
 #define SPREAD_Z 3.0
-#define SPREAD_TAIL 5.0 /* relative variance of squares: 2 of the normal, 8 of Pareto */
+#define VARIED_MIN 100   /* that are needed to tell, */
+#define VARIED_KNOWN 400 /* and then it is known */
+#define SPREAD_TAIL 5.0  /* relative variance of squares: 2 of the normal, 8 of Pareto */
 
 struct drift {
 	double sum, w, rate, served;
@@ -97,39 +99,45 @@ static double change_of(const struct scaling *s, unsigned n)
 	return certain && last.agree * 4 >= n * 3 && change * level > 0 ? change : 0;
 }
 
-static double variance_alone(const struct scaling *s, unsigned from, unsigned to, double *n)
+static struct scaling_varied levels_between(const struct scaling *s, unsigned from, unsigned to)
 {
-	const struct scaling_block *b;
-	double sum = 0;
-	*n = 0;
-	for (unsigned age = from; age < to && (b = scaling_block_at(s, age)); age++) {
-		sum += b->alone;
-		*n += b->alone_n;
-	}
-	return *n > 0 ? sum / *n : 0;
-}
-
-typedef double (*variance_fn)(const struct scaling *s, unsigned from, unsigned to, double *n);
-
-/*
- * The last blocks vary otherwise than those before: these are not the same requests, slower.  The
- * block in which they changed has some of both, and so may that before it: it began within the
- * oldest quarter of them, or where they end.
- */
-static bool varies_otherwise(const struct scaling *s, unsigned n, variance_fn variance)
-{
-	double n_last, n_was;
-	double last = variance(s, 0, n - n / 4 - 1, &n_last);
-	double was = variance(s, n + 1, n + 25, &n_was);
-	double apart = fabs(log((last + SPREAD_LEAST) / (was + SPREAD_LEAST))) / 2;
-	double chance = SPREAD_Z * sqrt(SPREAD_TAIL / 4 * (1 / n_last + 1 / n_was));
-	return n_last >= 100 && n_was >= 100 && apart > fmax(log(SPREAD_RATIO), chance);
+	struct scaling_varied v;
+	v.squares = scaling_variance(s, from, to, &v.n);
+	v.squares *= v.n;
+	return v;
 }
 
 /* Of those who met nobody: who waits for others varies less the more they are. */
-static bool is_of_kind(const struct scaling *s, unsigned n)
+static struct scaling_varied alone_between(const struct scaling *s, unsigned from, unsigned to)
 {
-	return varies_otherwise(s, n, variance_alone);
+	const struct scaling_block *b;
+	struct scaling_varied v = {0};
+	for (unsigned age = from; age < to && (b = scaling_block_at(s, age)); age++) {
+		v.squares += b->alone;
+		v.n += b->alone_n;
+	}
+	return v;
+}
+
+/* These are not the same requests, slower. */
+static bool varies_otherwise(const struct scaling_varied *was, const struct scaling_varied *last)
+{
+	if (was->n < VARIED_MIN || last->n < VARIED_MIN)
+		return false;
+	double apart =
+	    log((last->squares / last->n + SPREAD_LEAST) / (was->squares / was->n + SPREAD_LEAST)) /
+	    2;
+	double chance = SPREAD_Z * sqrt(SPREAD_TAIL / 4 * (1 / last->n + 1 / was->n));
+	return fabs(apart) > fmax(log(SPREAD_RATIO), chance);
+}
+
+/*
+ * The block in which they changed has some of both, and so may that before it: it began within the
+ * oldest quarter of the last `n`, or where they end.
+ */
+static unsigned after(unsigned n)
+{
+	return n - n / 4 - 1;
 }
 
 static void drift_now(struct scaling *s, uint64_t now_us)
@@ -205,6 +213,15 @@ static double apart_by(const struct scaling *s)
 	return s->alone_us > 0 ? s->total_us / s->alone_us / load : 1;
 }
 
+/* Who was alone, and who meets others, are not of the same hosts in the same parts then. */
+static bool has_bad_host(const struct scaling_input *in)
+{
+	for (size_t i = 0; i < in->n; i++)
+		if (in->members[i].usable && in->members[i].part && in->members[i].part->slower > 0)
+			return true;
+	return false;
+}
+
 /* What takes longer at whatever level it met is no load; of nobody's objective it is no news. */
 static bool is_another_kind(const struct scaling *s, const struct scaling_input *in)
 {
@@ -214,24 +231,52 @@ static bool is_another_kind(const struct scaling *s, const struct scaling_input 
 		      (!s->shift.measured || (s->shift.z > 2 && s->shift.change > NO_SHARE));
 	bool full = s->today.utilisation > FULL_FROM; /* neighbours wait alike: too sure */
 	full = full || scaling_is_flooded(s);
-	return minds && !shared && !scaling_hears(s) && !full && s->alike_us &&
+	return minds && !shared && !scaling_hears(s) && !full && !has_bad_host(in) && s->alike_us &&
 	       in->now_us > s->grown_us + KIND_SURE_US &&
 	       in->now_us > s->alike_us + KIND_AFTER_US &&
 	       s->now.p95_low_us > KIND_GROWTH * s->alone.p95_high_us &&
 	       log(apart_by(s)) > CHANGE_MIN && scaling_load_is_innocent(s, s->growth);
 }
 
+static const char of_kind[] = "the kind of requests changed";
+static const char of_speed[] = "everything changed its speed";
+
 static void set_change(struct scaling *s, const struct scaling_input *in, unsigned blocks,
 		       struct scaling_change change)
 {
 	uint64_t ago_us = (uint64_t)blocks * SCALING_BLOCK_S * 1000000;
+	scaling_begin_epoch(s, change.of_kind ? of_kind : of_speed, in->now_us);
 	s->change = change;
 	s->alike_us = 0; /* to be seen anew */
 	s->change.at_us = in->now_us > ago_us ? in->now_us - ago_us : 1;
 	s->change.at_wall_us = in->wall_us > ago_us ? in->wall_us - ago_us : 1;
-	scaling_begin_epoch(
-	    s, change.of_kind ? "the kind of requests changed" : "everything changed its speed",
-	    in->now_us);
+}
+
+/* Too few were alone until it was noticed: what comes then tells. */
+static void look_kind(struct scaling *s)
+{
+	struct scaling_change *change = &s->change;
+	if (!scaling_kind_is_open(change))
+		return;
+	struct scaling_varied last = alone_between(s, 0, s->n_blocks - s->first_block);
+	last.squares += change->last.squares;
+	last.n += change->last.n;
+	change->of_kind = varies_otherwise(&change->was, &last);
+	if (change->of_kind && s->epoch_cause == of_speed)
+		s->epoch_cause = of_kind;
+	if (change->of_kind || last.n >= VARIED_KNOWN)
+		change->was.n = 0;
+}
+
+static void set_change_of(struct scaling *s, const struct scaling_input *in, unsigned n,
+			  double factor, bool otherwise)
+{
+	set_change(s, in, n,
+		   (struct scaling_change){.factor = factor,
+					   .of_kind = otherwise,
+					   .was = alone_between(s, n + 1, n + 25),
+					   .last = alone_between(s, 0, after(n))});
+	look_kind(s);
 }
 
 void scaling_look_change(struct scaling *s, const struct scaling_input *in)
@@ -243,24 +288,21 @@ void scaling_look_change(struct scaling *s, const struct scaling_input *in)
 		s->alike_us = in->now_us;
 	if (s->growth <= KIND_GROWTH)
 		s->grown_us = in->now_us;
+	look_kind(s);
 	if (scaling_is_shared(s))
 		return;
 	for (size_t i = 0; i < ARRAY_LEN(spans); i++) {
 		double change = change_of(s, spans[i]);
 		if (change == 0)
 			continue;
-		set_change(s, in, spans[i],
-			   (struct scaling_change){.factor = exp(change),
-						   .of_kind = is_of_kind(s, spans[i])});
+		set_change_of(s, in, spans[i], exp(change), false);
 		return;
 	}
 	if (is_another_kind(s, in)) {
 		unsigned blocks = blocks_since(in->now_us, s->alike_us);
-		set_change(s, in, blocks,
-			   (struct scaling_change){
-			       .factor = apart_by(s),
-			       .of_kind = is_of_kind(s, blocks) ||
-					  varies_otherwise(s, blocks, scaling_variance)});
+		struct scaling_varied was = levels_between(s, blocks + 1, blocks + 25);
+		struct scaling_varied last = levels_between(s, 0, after(blocks));
+		set_change_of(s, in, blocks, apart_by(s), varies_otherwise(&was, &last));
 		return;
 	}
 	double behind = fell_behind(s);

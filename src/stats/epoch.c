@@ -28,6 +28,7 @@ void scaling_begin_epoch(struct scaling *s, const char *cause, uint64_t now_us)
 	recents_forget(s->recent_alone, RECENT_ALONE);
 	recents_forget(s->recent_solo, RECENT_ALONE);
 	s->first_block = s->n_blocks;
+	s->change.was.n = 0; /* what comes is not its */
 	s->one_is_free = false;
 	s->shift = (struct scaling_shift){0};
 	scaling_forget_sizes(s);

@@ -56,6 +56,11 @@ bool scaling_load_is_innocent(const struct scaling *scaling, double growth);
 
 /* change.c: more comes than they do, and than they did when nobody was slow: that is load. */
 bool scaling_is_flooded(const struct scaling *scaling);
+/* Whether these are other requests is not known yet. */
+static inline bool scaling_kind_is_open(const struct scaling_change *change)
+{
+	return change->at_us && change->was.n > 0 && !change->of_kind;
+}
 
 /* The variance of the logarithms of durations at equal level and backend. */
 double scaling_spread(const struct scaling *scaling);

@@ -42,9 +42,10 @@ static void say_change(const struct case_file *c, char *out, size_t size)
 			 clock, much, change->factor > 1 ? "long" : "quick");
 	else
 		snprintf(out, size,
-			 "%s since %s at equal load (at least %s times as %s): a deploy?; ",
+			 "%s since %s at equal load (at least %s times as %s): a deploy%s; ",
 			 change->factor > 1 ? "slower" : "quicker", clock, much,
-			 change->factor > 1 ? "long" : "quick");
+			 change->factor > 1 ? "long" : "quick",
+			 scaling_kind_is_open(change) ? ", or other requests?" : "?");
 }
 
 static enum verdict say_learning(const struct case_file *c, double n, const char *of)

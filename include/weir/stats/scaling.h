@@ -217,12 +217,19 @@ struct scaling_fall {
 	double fall, z;            /* a logarithm, without what it is slower alone */
 };
 
+/* Logarithms of durations about their means: squares, and of how many. */
+struct scaling_varied {
+	double squares, n;
+};
+
 /* Everybody at equal level, since a moment. */
 struct scaling_change {
 	uint64_t at_us, at_wall_us; /* 0: none */
 	double factor;              /* of the durations */
 	bool of_kind;               /* other requests than before, not the same ones slower */
 	bool behind;                /* they do less than before; over with the waiting */
+	/* Who met nobody, until it was noticed; was.n is 0 when its kind is known. */
+	struct scaling_varied was, last;
 };
 
 /* Sums over requests: x is the logarithm of the level that was met, y that of the duration. */

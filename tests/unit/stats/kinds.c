@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Requests of another kind come beside the usual ones: no lack of backends, whatever they take. */
 #include <criterion/criterion.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -15,7 +16,7 @@ struct kinds {
 };
 
 struct diary {
-	unsigned looks[N_VERDICTS], found, of_kind;
+	unsigned looks[N_VERDICTS], found, of_kind, deploys;
 	char wrong[SCALING_SENTENCE], last[SCALING_SENTENCE];
 };
 
@@ -26,6 +27,7 @@ static void on_look(void *ctx, const struct scaling *s)
 	d->looks[v]++;
 	d->found += scaling_is_shared(s);
 	d->of_kind += strstr(s->sentence, "the kind of requests changed at ") != NULL;
+	d->deploys += strstr(s->sentence, ": a deploy?") != NULL;
 	if (v == VERDICT_scalability || v == VERDICT_scalability_shared)
 		snprintf(d->wrong, sizeof(d->wrong), "%s", s->sentence);
 	snprintf(d->last, sizeof(d->last), "%s", s->sentence);
@@ -74,6 +76,30 @@ Test(kinds, another_kind_is_no_lack_of_backends)
 				  d.last);
 			cr_expect_eq(d.found, 0, "%s", kinds[i].name);
 		}
+}
+
+/* When it is noticed few were alone: what comes then tells, and until then a deploy is a question.
+ */
+Test(kinds, are_told_once_enough_were_alone)
+{
+	const struct sim_plan plan = {MANY, .backends = 2, .service_us = 5000,
+				      .slo_p95_us = 100000};
+	static const uint64_t seeds[] = {601, 602, 703, 704};
+	for (size_t i = 0; i < ARRAY_LEN(seeds); i++) {
+		struct diary d = {.found = 0};
+		struct sim *sim = sim_new(&plan, seeds[i]);
+		sim_on_look(sim, on_look, &d);
+		for (unsigned k = 0; k < 30; k++) {
+			if (k == 16)
+				sim_set_reports(sim, 0.3, 150000);
+			for (unsigned second = 0; second < 5; second++)
+				sim_run(sim, k < 24 ? 55 - 15 * cos(2 * M_PI * k / 12) : 90, 1);
+		}
+		cr_expect(sim_result(sim).scaling->change.of_kind, "seed %u: %s",
+			  (unsigned)seeds[i], d.last);
+		cr_expect_eq(d.deploys, 0, "seed %u: %u", (unsigned)seeds[i], d.deploys);
+		sim_free(sim);
+	}
 }
 
 /* It stands still now and then, at little load: that is not another kind, nor a deploy. */

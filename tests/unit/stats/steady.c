@@ -73,6 +73,25 @@ Test(differs, is_said_of_one_and_does_not_flicker)
 	}
 }
 
+/* Where some queue at a bad host the others' requests are of no other kind, nor is it a deploy. */
+Test(differs, is_no_change_of_all)
+{
+	const struct sim_plan plan = {.backends = 4,
+				      .interval = 2,
+				      .workers = 4,
+				      .service_us = 10000,
+				      .slow = {1, 1, 6, 1},
+				      .random = true,
+				      .slo_p95_us = 60000};
+	for (uint64_t seed = 701; seed <= 704; seed++) {
+		struct sim *sim = sim_new(&plan, seed);
+		struct watch w = watch(sim, 1300, 0.02, 0.2);
+		cr_expect(!w.said_kind && !w.said_speed, "seed %u: %s", (unsigned)seed,
+			  sim_result(sim).scaling->sentence);
+		sim_free(sim);
+	}
+}
+
 /* Where all are slow alone that is what is said, though one is slower still. */
 Test(differs, is_not_blamed_for_what_all_are)
 {
