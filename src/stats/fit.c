@@ -398,7 +398,20 @@ static size_t usable_points(const struct fit_point *points, size_t n,
 	return m;
 }
 
-void fit_curve(const struct fit_point *points, size_t n, struct fit *out)
+/*
+ * One worker is the law with sig = 1, too: workers say more, once they are all seen at work.  Where
+ * levels are estimated the knee of a curve is blurred, and the law describes that better, whatever
+ * is there: then a number of workers that is certain is enough.
+ */
+static bool is_of_workers(const struct fit *f, double bic, double usl_bic, bool estimated)
+{
+	if (!f->workers.saturated)
+		return bic < usl_bic - BIC_TIE;
+	bool certain = isfinite(bic) && f->workers.c_low == f->workers.c_high;
+	return (estimated && certain) || bic < usl_bic + BIC_TIE;
+}
+
+void fit_curve(const struct fit_point *points, size_t n, bool estimated, struct fit *out)
 {
 	struct fit_point p[FIT_POINTS];
 	size_t m = usable_points(points, n, p);
@@ -416,12 +429,8 @@ void fit_curve(const struct fit_point *points, size_t n, struct fit *out)
 		out->model = FIT_WORKERS;
 		if (fit_workers(p, m, out, &workers_coefs))
 			workers_bic = bic(error_of(out, p, m), m, workers_coefs);
-		/* one worker is the law with sig = 1, too: workers say more, once they are
-		 * all seen at work */
-		double tie = out->workers.saturated ? BIC_TIE : -BIC_TIE;
-		out->model = workers_bic < usl_bic + tie ? FIT_WORKERS
-			     : isfinite(usl_bic)         ? FIT_USL
-							 : FIT_NONE;
+		if (!is_of_workers(out, workers_bic, usl_bic, estimated))
+			out->model = isfinite(usl_bic) ? FIT_USL : FIT_NONE;
 	}
 	if (out->model != FIT_NONE) {
 		for (size_t i = 0; i < m; i++)

@@ -439,7 +439,7 @@ static void look_curve(struct scaling *s, const struct scaling_input *in)
 			s->points[s->n_points++] =
 			    (struct fit_point){level, level / (us / n / 1e6), n};
 	}
-	fit_curve(s->points, s->n_points, &s->fit);
+	fit_curve(s->points, s->n_points, scaling_hears(s), &s->fit);
 	s->at_n_max = (struct scaling_range){0};
 	if (s->fit.model == FIT_NONE || s->fit.refusal)
 		return;

@@ -28,7 +28,7 @@
 #define FIT_MIN_DONE 30
 #define FIT_MIN_BINS 6
 #define FIT_MIN_RANGE 8.0
-#define FIT_MIN_WAITING 4.0 /* or, of workers that are known, so many times as many */
+#define FIT_MIN_WAITING 2.0 /* or, of workers that are known, so many times as many */
 #define FIT_MAX_LOWEST 2.0
 /* Nothing is said about more than this multiple of the highest level seen. */
 #define FIT_REACH 1.5
@@ -64,8 +64,8 @@ struct fit {
 	} workers;
 };
 
-/* Points in ascending order of n. */
-void fit_curve(const struct fit_point *points, size_t n, struct fit *out);
+/* Points in ascending order of n, which is measured, or estimated: then knees are blurred. */
+void fit_curve(const struct fit_point *points, size_t n, bool estimated, struct fit *out);
 
 /* X(n) of the chosen model; 0 without one. */
 double fit_rate(const struct fit *fit, double n);

@@ -52,7 +52,7 @@ Test(fit, the_universal_law_comes_back)
 		struct fit f;
 		rng_init(&rng, seed);
 		size_t m = measure(&t, 1, 64, 1000, &rng, p);
-		fit_curve(p, m, &f);
+		fit_curve(p, m, false, &f);
 		cr_assert_null(f.refusal, "seed %lu: %s", (unsigned long)seed, f.refusal);
 		right += f.model == FIT_USL && f.usl.kap_significant;
 		inside += fabs(f.usl.sig - t.sig) < 2.5 * f.usl.se_sig &&
@@ -80,7 +80,7 @@ Test(fit, workers_come_back)
 		for (uint64_t seed = 1; seed <= 20; seed++) {
 			struct fit f;
 			rng_init(&rng, seed);
-			fit_curve(p, measure(&t, 1, fmax(3 * t.c, 10), 1000, &rng, p), &f);
+			fit_curve(p, measure(&t, 1, fmax(3 * t.c, 10), 1000, &rng, p), false, &f);
 			cr_assert_null(f.refusal, "c %f: %s", t.c, f.refusal);
 			right += f.model == FIT_WORKERS && f.workers.saturated &&
 				 f.workers.c_low <= t.c && f.workers.c_high >= t.c &&
@@ -98,7 +98,7 @@ Test(fit, workers_that_thrash_lose_speed)
 	struct fit f;
 	bool at_least;
 	rng_init(&rng, 3);
-	fit_curve(p, measure(&t, 1, 40, 3000, &rng, p), &f);
+	fit_curve(p, measure(&t, 1, 40, 3000, &rng, p), false, &f);
 	cr_assert_eq(f.model, FIT_WORKERS);
 	cr_assert_eq(f.workers.c, 4);
 	cr_assert(fabs(f.workers.fall - 5) < 1, "fall %f", f.workers.fall);
@@ -114,7 +114,7 @@ Test(fit, what_never_saturated_is_a_lower_bound)
 	struct fit f;
 	bool at_least;
 	rng_init(&rng, 1);
-	fit_curve(p, measure(&t, 1, 20, 1000, &rng, p), &f);
+	fit_curve(p, measure(&t, 1, 20, 1000, &rng, p), false, &f);
 	cr_assert_null(f.refusal);
 	fit_capacity(&f, &at_least);
 	cr_assert(at_least);
@@ -140,7 +140,7 @@ Test(fit, thin_data_are_refused)
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
 		struct fit f;
 		size_t m = measure(&t, cases[i].from, cases[i].to, cases[i].done, &rng, p);
-		fit_curve(p, m, &f);
+		fit_curve(p, m, false, &f);
 		cr_assert_not_null(f.refusal, "case %zu", i);
 	}
 }
@@ -155,11 +155,44 @@ Test(fit, few_levels_are_enough_where_all_workers_were_seen)
 	struct fit f;
 	for (uint64_t seed = 1; seed <= 10; seed++) {
 		rng_init(&rng, seed);
-		fit_curve(p, measure(&one, 1, 6, 1000, &rng, p), &f);
+		fit_curve(p, measure(&one, 1, 6, 1000, &rng, p), false, &f);
 		cr_expect(!f.refusal && f.model == FIT_WORKERS && f.workers.c == 1, "%lu: %s",
 			  (unsigned long)seed, f.refusal ? f.refusal : "fits");
-		fit_curve(p, measure(&law, 1, 6, 1000, &rng, p), &f);
+		fit_curve(p, measure(&law, 1, 6, 1000, &rng, p), false, &f);
 		cr_expect_not_null(f.refusal);
+	}
+}
+
+/* Where other nodes send, too, levels are estimated: those of some requests less, of some more. */
+static size_t measure_blurred(const struct truth *t, double to, struct rng *rng,
+			      struct fit_point *p)
+{
+	size_t m = 0;
+	for (double n = 1.3; n <= to; n += 0.9) {
+		double rate = 0;
+		for (double off = -2; off <= 2; off += 0.5)
+			rate += true_rate(t, fmax(n + off * n / (n + 3), 1)) / 9;
+		p[m++] = (struct fit_point){n, rate * (1 + normal(rng) / 100), 10000};
+	}
+	return m;
+}
+
+Test(fit, workers_are_known_where_levels_are_estimated)
+{
+	static const struct truth t = {.lam = 100, .c = 4},
+				  law = {.lam = 400, .sig = 0.1, .kap = 0.0005};
+	struct fit_point p[FIT_POINTS];
+	struct rng rng;
+	struct fit f;
+	for (uint64_t seed = 1; seed <= 10; seed++) {
+		rng_init(&rng, seed);
+		fit_curve(p, measure_blurred(&t, 8.6, &rng, p), true, &f);
+		cr_expect(!f.refusal && f.model == FIT_WORKERS && f.workers.c == 4,
+			  "%lu: model %d, %s", (unsigned long)seed, f.model,
+			  f.refusal ? f.refusal : "fits");
+		fit_curve(p, measure_blurred(&law, 30, &rng, p), true, &f);
+		cr_expect(f.refusal || f.model == FIT_USL, "%lu: %u workers", (unsigned long)seed,
+			  f.workers.c);
 	}
 }
 
@@ -169,6 +202,6 @@ Test(fit, a_curve_of_another_shape_is_refused)
 	struct fit f;
 	for (size_t i = 0; i < ARRAY_LEN(p); i++) /* fast, slow, fast again */
 		p[i] = (struct fit_point){(double)i + 1, 100 + 90 * sin((double)i), 1000};
-	fit_curve(p, ARRAY_LEN(p), &f);
+	fit_curve(p, ARRAY_LEN(p), false, &f);
 	cr_assert_not_null(f.refusal);
 }
