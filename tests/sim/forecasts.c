@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "../unit/stats/calibration.h"
+#include "calibration.h"
 #include "worlds.h"
 
 #define HELD_MIN 0.7

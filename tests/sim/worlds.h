@@ -3,7 +3,7 @@
 #ifndef TESTS_SIM_WORLDS_H
 #define TESTS_SIM_WORLDS_H
 
-#include "../unit/stats/calibration.h"
+#include "calibration.h"
 
 /* Prints what was said at the looks of each world (only one, with its sentences, when `only`
  * is not NULL); how many worlds had something wrong said of them. */

@@ -335,14 +335,14 @@ static unsigned elsewhere(const struct sim *s, unsigned b)
 	return sum;
 }
 
-/* Until the next one: more even the more it is made of. */
+/* Until the next one: more even the more it is made of, 600 at most. */
 static double between(struct sim *s, double mean)
 {
 	unsigned parts = s->plan.paced ? s->plan.paced : 1;
-	double sum = 0;
+	double product = 1;
 	for (unsigned i = 0; i < parts; i++)
-		sum += exponential(s, mean / parts);
-	return sum;
+		product *= uniform(s);
+	return -mean / parts * log(product);
 }
 
 static void arrive_by_other(struct sim *s)

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "sim.h"
+#include "../../unit/stats/sim.h"
 
 struct diary {
 	unsigned looks[N_VERDICTS], found, behind;

@@ -3,7 +3,7 @@
  */
 #include <criterion/criterion.h>
 
-#include "calibration.h"
+#include "../../sim/calibration.h"
 
 /* A world of this length takes seconds; weir-sim has more of them. */
 #define SEEDS 1

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "sim.h"
+#include "../../unit/stats/sim.h"
 
 /* How many worlds of a kind are tried: WEIR_SEEDS in the environment, for whoever has the time. */
 static int runs(void)

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Forecasts against what then happened, in worlds of the simulation: the table of
- * weir-sim --forecasts, and a short one in unit_stats.
+ * weir-sim --forecasts, and a short one in property_stats.
  *
  *   struct calibration c = calibrate(&calibration_families[0], CALIBRATION_MORE,
  *                                        (struct seeds){1, 20});
  *   c.held, c.stood ...
  */
-#ifndef TESTS_UNIT_STATS_CALIBRATION_H
-#define TESTS_UNIT_STATS_CALIBRATION_H
+#ifndef TESTS_SIM_CALIBRATION_H
+#define TESTS_SIM_CALIBRATION_H
 
-#include "sim.h"
+#include "../unit/stats/sim.h"
 
 /* How the load moves while its mean stays. */
 enum calibration_load { LOAD_STEADY, LOAD_BURSTS, LOAD_DAY };
