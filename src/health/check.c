@@ -94,7 +94,6 @@ void check_fail(struct check *c, const char *fmt, ...)
 	va_end(ap);
 }
 
-/* An answer that is there in time counts, however busy this thread was since. */
 static uint64_t deadline_of(const struct check *c)
 {
 	return c->began_us + c->settings->conf.timeout_us;
@@ -118,6 +117,7 @@ static void on_timeout(struct timer *timer)
 			arm(c, later);
 		return;
 	}
+	/* an answer that is there in time counts, however busy this thread was since */
 	stream_catch_up(&c->stream);
 	if (*running != c)
 		return;
