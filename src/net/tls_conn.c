@@ -142,7 +142,6 @@ static enum io why_not(struct tls_conn *c, int ret)
 		return IO_EOF;
 	default:
 		tls_set_sending(c, TLS_BROKEN);
-		c->local->given = c->local->in_len;
 		c->why = cut ? why_eof : tls_why("the peer broke the protocol");
 		/* a TCP end without close_notify may be somebody else's: a cut */
 		errno = cut ? ECONNRESET : EPROTO;
@@ -303,6 +302,7 @@ static enum io tls_handshake(int fd, void *state, bool *to_write)
 	if (l->n_shakes++ >= SHAKES_PER_TURN)
 		return IO_WAIT;
 	enter(c, fd, TLS_IN_MAX);
+	l->given = 0;
 	enum io io = tls_flush_kept(c);
 	if (io != IO_OK)
 		return io;
@@ -310,6 +310,7 @@ static enum io tls_handshake(int fd, void *state, bool *to_write)
 	tls_own_listen(c);
 	int ret = SSL_do_handshake(c->ssl);
 	io = ret == 1 ? IO_OK : why_not(c, ret);
+	l->given = l->in_len;
 	if (io == IO_OK) {
 		tls_write_tickets(c->ssl);
 		hold_ticket(c);

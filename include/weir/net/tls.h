@@ -78,7 +78,7 @@ struct tls_local {
 	unsigned n_warm;
 	char *in, *out;                /* scratch; owns */
 	size_t in_at, in_len, out_len; /* of the call under way */
-	size_t given;                  /* bytes in `in` when a call failed last */
+	size_t given;                  /* bytes in `in`, of the last step of a handshake */
 	uint64_t turn_us;              /* the turn `n_shakes` counts */
 	unsigned n_shakes;
 };

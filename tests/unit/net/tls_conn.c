@@ -232,3 +232,38 @@ Test(tls_conn, who_is_not_trusted_is_told_apart)
 	cr_expect_eq(error[SERVER], EPROTO, "%s", strerror(error[SERVER]));
 	stop();
 }
+
+static struct tls_conn *another_server(void)
+{
+	struct tls_conn *c = tls_conn_new(&local, ctx[SERVER]);
+	SSL_set_accept_state(c->ssl);
+	return c;
+}
+
+/* The worker's scratch area still has what somebody else sent before. */
+Test(tls_conn, what_a_client_gave_is_its_own)
+{
+	static const char request[] = "GET / HTTP/1.1\r\n\r\n", full[4096];
+	int other[2];
+	bool to_write = false;
+	make_ends(false, SSL_VERIFY_NONE);
+	transport_tls_client.handshake(fd[CLIENT], conn[CLIENT], &to_write);
+	while (send(fd[SERVER], full, sizeof(full), 0) > 0)
+		;
+	cr_assert_eq(transport_tls_server.handshake(fd[SERVER], conn[SERVER], &to_write), IO_WAIT);
+	cr_assert(to_write);
+
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, other), 0);
+	struct tls_conn *plain = another_server();
+	cr_assert_eq(send(other[CLIENT], request, strlen(request), 0), strlen(request));
+	cr_expect_eq(transport_tls_server.handshake(other[SERVER], plain, &to_write), IO_ERR);
+	cr_expect(view_eq(tls_given(plain), view_str(request)));
+	transport_tls_server.fini(plain);
+	close(other[SERVER]);
+	close(other[CLIENT]);
+
+	cut(CLIENT);
+	cr_expect_eq(transport_tls_server.handshake(fd[SERVER], conn[SERVER], &to_write), IO_ERR);
+	cr_expect_eq(tls_given(conn[SERVER]).len, 0);
+	stop();
+}
