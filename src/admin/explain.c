@@ -219,7 +219,7 @@ static void put_state(const struct backend *b, bool used, struct str *why)
 		   b->reason[0] ? ": " : "", b->reason);
 	if (used)
 		str_text(why, "; used, for there are too few others");
-	else if (health_state(b) == BACKEND_ejected && !strstr(b->reason, "tried") &&
+	else if (health_state(b) == BACKEND_ejected && b->ejected_for != EJECTION_odd &&
 		 atomic_load_explicit(&b->odd.try_us, memory_order_relaxed))
 		str_text(why, "; one request a second tries it");
 }

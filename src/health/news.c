@@ -28,6 +28,7 @@ static void write_news(struct health_target *t)
 	n->since_us = t->since_us;
 	n->change.now = backend_state(t->backend);
 	memcpy(n->reason, t->reason, sizeof(n->reason));
+	n->ejected_for = t->eject_cause;
 	memcpy(n->why, t->why, sizeof(n->why));
 	if (t->note[0])
 		memcpy(n->note, t->note, sizeof(n->note));
@@ -71,6 +72,7 @@ static void show(struct health_target *t)
 	n->shown = n->facts;
 	b->since_us = n->since_us;
 	memcpy(b->reason, n->reason, sizeof(b->reason));
+	b->ejected_for = (uint8_t)n->ejected_for;
 	if (b->scaling)
 		scaling_part_odd(b->scaling, n->odd);
 	if (n->change.now != n->shown_state) {

@@ -44,6 +44,7 @@ static void put_target(const struct health_target *t, struct str *out)
 	pack_u64(out, t->back_at_us);
 	pack_view(out, view_str(t->eject_reason));
 	put_facts(&t->facts, out);
+	pack_view(out, view_str(ejection_name(t->eject_cause)));
 	pack_end(out, at);
 }
 
@@ -99,6 +100,17 @@ static void take_facts(struct unpack *in, struct health_facts *f)
 	take_ejections(in, f);
 }
 
+/* An older process does not say it, and a newer one may have others. */
+static enum ejection take_cause(struct unpack *in)
+{
+	struct view name = in->left ? unpack_view(in) : VIEW_NONE;
+	enum ejection cause = EJECTION_trial;
+	for (int i = 0; i < N_EJECTIONS; i++)
+		if (view_eq(name, view_str(ejection_name((enum ejection)i))))
+			cause = (enum ejection)i;
+	return cause;
+}
+
 static struct health_target *find_target(struct health *h, struct view key)
 {
 	list_each (it, &h->pools) {
@@ -123,12 +135,14 @@ static void take_target(struct unpack *in, struct health *h)
 	next.back_at_us = unpack_u64(in);
 	take_text(in, next.eject_reason, sizeof(next.eject_reason));
 	take_facts(in, &next.facts);
+	next.eject_cause = take_cause(in);
 	if (in->bad || !t)
 		return;
 	next.facts.checked = t->facts.checked;
 	next.facts.asked_load = t->facts.asked_load;
 	t->facts = next.facts;
 	t->n_ejected = next.n_ejected;
+	t->eject_cause = next.eject_cause;
 	snprintf(t->eject_reason, sizeof(t->eject_reason), "%s", next.eject_reason);
 	if (t->pool->settings)
 		t->vitals = next.vitals;

@@ -88,6 +88,7 @@ struct health_news {
 	struct health_change change;
 	uint64_t since_us;
 	char reason[BACKEND_REASON_MAX];
+	enum ejection ejected_for;
 	char why[BACKEND_REASON_MAX];
 	char note[BACKEND_REASON_MAX]; /* empty: none */
 	char odd[SCALING_ODD];

@@ -109,6 +109,7 @@ struct backend {
 	bool is_circle;    /* a listener of this weir, boot/circles.c */
 	uint64_t since_us; /* wall clock of the last change of state, as health told it */
 	char reason[BACKEND_REASON_MAX];
+	uint8_t ejected_for; /* enum ejection, while it is ejected: what `reason` is about */
 	struct windows *windows;      /* owns; latency of successes, folded once a second */
 	struct windows *failed;       /* owns; the same of failures */
 	struct rate rate;             /* of requests */

@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 
 #include "fixture.h"
+#include "weir/health/health.h"
 
 static struct fixture f;
 
@@ -101,6 +102,17 @@ Test(admin_explain, who_is_out_and_gets_something_all_the_same)
 	expect(&f, "POST", E, API_URL, 200, "backends.0.candidate", "false");
 	expect(&f, "POST", E, API_URL, 200, "backends.0.why",
 	       "it is ejected: 5 errors; one request a second tries it");
+	app->backends[0]->ejected_for = EJECTION_trial;
+	strcpy(app->backends[0]->reason, "failed again when one request tried it");
+	expect(&f, "POST", E, API_URL, 200, "backends.0.why",
+	       "it is ejected: failed again when one request tried it; one request a second "
+	       "tries it");
+	app->backends[0]->ejected_for = EJECTION_odd; /* its reason says so */
+	strcpy(app->backends[0]->reason, "left alone, tried once a second");
+	expect(&f, "POST", E, API_URL, 200, "backends.0.why",
+	       "it is ejected: left alone, tried once a second");
+	app->backends[0]->ejected_for = EJECTION_consecutive_errors;
+	strcpy(app->backends[0]->reason, "5 errors");
 	/* the only one that may be well */
 	atomic_store(&app->backends[0]->resort, true);
 	atomic_store(&app->backends[1]->state, BACKEND_down);

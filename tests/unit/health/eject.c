@@ -59,6 +59,30 @@ Test(eject, times_grow_and_end)
 	end();
 }
 
+/* Beside the sentence, in the process that takes over as well. */
+Test(eject, for_what_is_known)
+{
+	struct str packed = STR_INIT;
+	begin(4, 0.3);
+	fail(1, 5, false);
+	read_mail();
+	cr_assert_eq(backend(1)->ejected_for, EJECTION_consecutive_errors);
+	time_out(1);
+	cr_assert(fault_may_try(&backend(1)->fault));
+	fail(1, 1, true);
+	read_mail();
+	cr_assert_eq(backend(1)->ejected_for, EJECTION_trial);
+	backend(1)->health->eject_cause = EJECTION_odd;
+	health_pack(health, &packed);
+	backend(1)->health->eject_cause = EJECTION_trial;
+	struct unpack in = unpack_of(str_as_view(&packed));
+	health_unpack(&in, health);
+	read_mail();
+	cr_assert_eq(backend(1)->ejected_for, EJECTION_odd);
+	str_fini(&packed);
+	end();
+}
+
 Test(eject, a_trial_that_passes_and_good_sweeps_forgive)
 {
 	begin(4, 0.3);

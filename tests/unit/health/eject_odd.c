@@ -92,6 +92,7 @@ Test(eject, out_for_a_type_and_back_when_the_others_come_to_give_it)
 	draw(ANSWER_TYPE_html, ANSWER_TYPE_json, 100);
 	cr_assert(is_ejected(0));
 	cr_assert(strstr(backend(0)->health->eject_reason, "answers 2xx of HTML to "));
+	cr_assert_eq(backend(0)->ejected_for, EJECTION_odd);
 	for (unsigned k = 0; k < 200 && is_ejected(0); k++) {
 		for (uint32_t i = 1; i < 4; i++) {
 			struct odd_strata *strata = atomic_load(&backend(i)->local[0]->odd.strata);
