@@ -28,6 +28,19 @@ static void print_diags(const struct options *options, struct conf_diags *diags)
 	str_fini(&text);
 }
 
+/* Nothing would be served: a start says so before it has begun. */
+static bool has_descriptors(const struct options *options, const struct conf *conf)
+{
+	struct str why = STR_INIT;
+	bool enough = descriptors_serve(conf, &why);
+	if (!enough && options->mode == OPTIONS_RUN)
+		fprintf(stderr, "weir: %s\n", why.ptr);
+	else if (!enough)
+		fprintf(stderr, "%s: error: %s\n", conf->path.ptr, why.ptr);
+	str_fini(&why);
+	return enough;
+}
+
 static void warn_of_descriptors(const struct options *options, const struct conf *conf)
 {
 	struct str why = STR_INIT;
@@ -96,6 +109,10 @@ static int with_conf(struct options *options)
 	conf_diags_fini(&diags);
 	if (!conf) {
 		hint_at_file(options);
+		return 1;
+	}
+	if (!has_descriptors(options, conf)) {
+		conf_free(conf);
 		return 1;
 	}
 	warn_of_descriptors(options, conf);

@@ -255,8 +255,8 @@ static enum err start(struct control *control, struct conf *conf, struct str *wh
 	control->current = gen;
 	control->shared = control->first = gen->shared;
 	control->first->refs++;
-	control->probing = probing_new(control);
-	control->admin = admin_new(&control->loop, conf, &host, why);
+	control->probing = probing_new(control, why);
+	control->admin = control->probing ? admin_new(&control->loop, conf, &host, why) : NULL;
 	control->log_writer = control->admin ? log_writer_new(control, conf, why) : NULL;
 	err = control->log_writer ? privileges_drop(conf, why) : ERR_IO;
 	if (err)
@@ -403,8 +403,10 @@ int control_run(struct options *options, struct conf *conf)
 	options->serving = true;
 	privileges_raise_fds();
 	log_start();
-	if (loop_init(&control.loop, "control"))
+	if (loop_init(&control.loop, "control")) {
+		fprintf(stderr, "weir: cannot start: %s\n", err_text(ERR_FDS));
 		return 1;
+	}
 	control.loop.owner = &control;
 	watch_signals(&control);
 	inherit_init();

@@ -249,7 +249,7 @@ void runtime_unpack(struct unpack *in, struct control *control);
 void runtime_free(struct control *control);
 
 /* probing.c: health on a thread of its own; the functions here are the control thread's. */
-struct probing *probing_new(struct control *control);
+struct probing *probing_new(struct control *control, struct str *why);
 enum err probing_run(struct probing *probing);
 /* Until then, and in tests: whoever turns it is the health thread. */
 struct loop *probing_loop(struct probing *probing);
@@ -332,6 +332,8 @@ void circles_warn(const struct generation *gen);
 /* descriptors.c */
 /* Of `n` that the process may open, where accepting stops. */
 uint32_t descriptors_for_clients(uint32_t n);
+/* False and a sentence when it is too few for a single exchange. */
+bool descriptors_serve(const struct conf *conf, struct str *why);
 /* False and a sentence when listeners may take more clients than that. */
 bool descriptors_suffice(const struct conf *conf, struct str *why);
 

@@ -16,6 +16,13 @@ uint32_t descriptors_for_clients(uint32_t n)
 	return n - (n / 8 < 1024 ? n / 8 : 1024);
 }
 
+/* Standard streams, the loops of the control and the health thread, the sockets of status, logs. */
+#define OWN 12
+/* Its loop, and what tells of clients that hang up. */
+#define OF_WORKER 3
+/* One client, and its backend. */
+#define OF_EXCHANGE 2
+
 /* The hard limit: the soft one is raised to it at start. */
 static uint64_t may_open(void)
 {
@@ -38,6 +45,29 @@ static uint64_t clients_of(const struct conf *conf, bool few, bool *unlimited)
 			n += most ? most : DEFAULT;
 	}
 	return n;
+}
+
+/* Unix sockets are one for all workers. */
+static uint64_t listening(const struct conf *conf)
+{
+	uint64_t n = 0;
+	for (size_t i = 0; i < conf->n_listeners; i++)
+		for (size_t k = 0; k < conf->listeners[i].n_binds; k++)
+			n += addr_is_unix(&conf->listeners[i].binds[k]) ? 1 : conf->workers;
+	return n;
+}
+
+bool descriptors_serve(const struct conf *conf, struct str *why)
+{
+	uint64_t most = may_open();
+	uint64_t least = OWN + OF_WORKER * conf->workers + listening(conf) + OF_EXCHANGE;
+	if (most >= least)
+		return true;
+	str_printf(why,
+		   "the process may open %llu descriptors, but these workers and listeners need "
+		   "%llu at least: raise LimitNOFILE or ulimit -n",
+		   (unsigned long long)most, (unsigned long long)least);
+	return false;
 }
 
 bool descriptors_suffice(const struct conf *conf, struct str *why)

@@ -218,10 +218,15 @@ void probing_set_admin(struct probing *p, struct backend *b, enum backend_state 
 
 /* ---- life ---- */
 
-struct probing *probing_new(struct control *control)
+struct probing *probing_new(struct control *control, struct str *why)
 {
 	struct probing *p = calloc(1, sizeof(*p));
-	check(p != NULL && loop_init(&p->loop, "health") == ERR_OK);
+	check(p != NULL);
+	if (loop_init(&p->loop, "health")) {
+		str_printf(why, "cannot start health checks: %s\n", err_text(ERR_FDS));
+		free(p);
+		return NULL;
+	}
 	p->control = control;
 	p->loop.owner = p;
 	p->announce_timer.fn = on_announce_timer;

@@ -6,6 +6,8 @@
 #include "weir/loop/loop.h"
 
 #include <stddef.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "weir/base/check.h"
 #include "weir/base/defs.h"
@@ -167,8 +169,13 @@ enum err loop_init(struct loop *loop, const char *name)
 	*loop = (struct loop){.name = name};
 	/* NOENV: LIBEV_FLAGS of the environment must not choose the backend */
 	loop->ev = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV | EVFLAG_NOTIMERFD);
-	if (!loop->ev)
+	/* without one for the mailbox libev ends the process */
+	int spare = loop->ev ? eventfd(0, EFD_CLOEXEC) : -1;
+	if (spare < 0) {
+		loop_fini(loop);
 		return ERR_FDS;
+	}
+	close(spare);
 	loop->now_us = clock_us();
 	timer_wheel_init(&loop->timers, loop->now_us);
 	loop->wake_us = UINT64_MAX;

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """weir -t finds what a start would, and weirctl's texts lead somewhere."""
 import os
+import signal
 import socket
 import subprocess
 from pathlib import Path
@@ -171,6 +172,41 @@ def test_limits_against_descriptors(tmp_path, limits, descriptors, warned):
         tmp_path, listeners=f"[{{bind: 127.0.0.1:{free_port()}, limits: {limits}}}]"),
         ["prlimit", f"--nofile={descriptors}:{descriptors}"])
     assert code == 0 and (f"may open {descriptors} descriptors" in said) == warned, said
+
+
+def started(conf, wrapper):
+    """The exit status and what was said: a start that is ready is ended, with 0."""
+    with subprocess.Popen([*wrapper, binary("weir"), "-c", str(conf)], stderr=subprocess.PIPE,
+                          text=True) as daemon:
+        said = ""
+        for line in daemon.stderr:
+            said += line
+            if " ready: " in line:
+                daemon.send_signal(signal.SIGINT)
+        return daemon.wait(timeout=30), said
+
+
+FULL = """for ((i = 3; i < 3 + %d; i++)); do eval "exec $i</dev/null"; done; ulimit -n %d; exec "$@" """
+
+
+def test_too_few_descriptors_to_serve_anybody(tmp_path):
+    """A start names what it needs, as -t does, or it serves; it never breaks off on its way."""
+    conf, least = tmp_path / "c.yaml", None
+    conf.write_text(base(tmp_path, workers="2"))
+    for n in range(4, 65):
+        wrapper = ["prlimit", f"--nofile={n}:{n}"]
+        code, said = trial(conf, None, wrapper)
+        sentence = f"the process may open {n} descriptors, but "
+        assert (code == 1) == (sentence in said) and code in (0, 1), said
+        assert code == 0 or "is ok" not in said, said
+        if n < 30 or n % 8 == 0:
+            real, log = started(conf, wrapper)
+            assert real == code and (sentence in log) == (sentence in said), (n, real, log)
+        least = least or (n if code == 0 else None)
+    for others in range(1, least - 4):  # somebody left them open
+        code, log = started(conf, ["bash", "-c", FULL % (others, least), "weir"])
+        assert code == 0 or code == 1 and "internal error" not in log, (others, log)
+        assert code == 0 or "weir: " in log, (others, log)
 
 
 def test_no_file(tmp_path):

@@ -117,7 +117,7 @@ int main(void)
 	configure();
 	log_set_level(LOG_LEVEL_ERROR);
 	check(loop_init(&control.loop, "control") == ERR_OK);
-	control.probing = probing_new(&control);
+	control.probing = probing_new(&control, NULL);
 	check(probing_run(control.probing) == ERR_OK);
 	round_of(1);
 	/* kept by a count of its own while the worker uses it */

@@ -109,13 +109,13 @@ struct backend {
 	bool is_circle;    /* a listener of this weir, boot/circles.c */
 	uint64_t since_us; /* wall clock of the last change of state, as health told it */
 	char reason[BACKEND_REASON_MAX];
-	uint8_t ejected_for; /* enum ejection, while it is ejected: what `reason` is about */
-	struct windows *windows;      /* owns; latency of successes, folded once a second */
-	struct windows *failed;       /* owns; the same of failures */
-	struct rate rate;             /* of requests */
-	struct history *history;      /* owns; NULL without memory */
-	struct scaling_part *scaling; /* owns; NULL without memory */
-	struct minute *minute;        /* owns; NULL: no history is kept, boot/keep.c */
+	uint8_t ejected_for;     /* enum ejection, while it is ejected: what `reason` is about */
+	struct windows *windows; /* owns; latency of successes, folded once a second */
+	struct windows *failed;  /* owns; the same of failures */
+	struct rate rate;        /* of requests */
+	struct history *history; /* owns; NULL without memory */
+	struct scaling_part *scaling;            /* owns; NULL without memory */
+	struct minute *minute;                   /* owns; NULL: no history is kept, boot/keep.c */
 	uint64_t ticked_requests, ticked_errors; /* totals at its last row */
 	uint64_t ticked_area_us, ticked_us;
 	/* the question that tells the process before what state it is in here, 0: it knows; and

@@ -70,7 +70,7 @@ static bool start(struct control *control, struct conf *conf)
 	struct generation *gen = generation_new(control, shared, &why);
 	if (!gen)
 		goto out;
-	control->probing = probing_new(control);
+	control->probing = probing_new(control, NULL);
 	generation_publish(control, gen);
 out:
 	fwrite(str_as_view(&why).ptr, 1, str_as_view(&why).len, stderr);
