@@ -46,7 +46,6 @@ struct fetch_conn *conn_new(struct fetcher *f, struct fetch_line *line, struct v
 	conn->fetcher = f;
 	conn->line = line;
 	conn->stream.io.fd = -1;
-	conn->idle.fn = on_idle;
 	conn->place = STR_INIT;
 	conn->tls_id = tls_id;
 	list_init(&conn->link);
@@ -107,6 +106,7 @@ void conn_keep(struct fetch_conn *conn)
 		return;
 	}
 	list_push_front(&f->kept, &conn->link);
+	conn->idle.fn = on_idle;
 	loop_timer(f->loop, &conn->idle, FETCH_KEPT_US);
 	if (++f->n_kept > FETCH_KEPT_MAX)
 		conn_close(container_of(f->kept.prev, struct fetch_conn, link));

@@ -15,10 +15,10 @@ struct fetch_conn {
 	struct fetch *user;      /* NULL: kept */
 	struct fetch_line *line; /* that it is kept for; NULL: for everybody */
 	struct list link;        /* of fetcher->kept */
-	struct timer idle;
-	struct str place; /* owns; where it leads: what conns of one may stand for another */
-	uint64_t tls_id;  /* 0: plain */
-	bool used;        /* it has served a request */
+	struct timer idle;       /* kept; or it connects, and that is to be tried again */
+	struct str place;        /* owns; where it leads: what conns of one may stand for another */
+	uint64_t tls_id;         /* 0: plain */
+	bool used;               /* it has served a request */
 };
 
 /* A kept one to this place, or NULL. */

@@ -142,16 +142,32 @@ static void limit_connect(struct fetch *x)
 			  until_us < x->until_us ? until_us : x->until_us);
 }
 
-static void open_stream(struct fetch *x, const struct addr *addr, int fd, bool connected)
+/* The address of now is the one before the next. */
+static void on_again(struct timer *timer)
 {
+	struct fetch_conn *conn = container_of(timer, struct fetch_conn, idle);
+	const struct fetch *x = conn->user;
+	if (stream_connect_again(&conn->stream, &x->addrs[x->next_addr - 1]))
+		loop_timer(conn->fetcher->loop, timer, STREAM_AGAIN_US);
+}
+
+/* `err`: none, or that it is to be tried again. */
+static void open_stream(struct fetch *x, int fd, bool connected, enum err err)
+{
+	const struct addr *addr = &x->addrs[x->next_addr - 1];
 	struct fetcher *f = x->fetcher;
 	limit_connect(x);
 	x->conn = conn_new(f, x->req.line, str_as_view(&x->place), tls_id_of(x));
 	x->conn->user = x;
-	if (connected)
+	x->conn->idle.fn = on_again;
+	if (err == ERR_BUSY) {
+		stream_open_later(&x->conn->stream, f->loop, &f->bufs, fd, &events, 0);
+		loop_timer(f->loop, &x->conn->idle, STREAM_AGAIN_US);
+	} else if (connected) {
 		stream_open(&x->conn->stream, f->loop, &f->bufs, fd, &events, 0);
-	else
+	} else {
 		stream_open_connecting(&x->conn->stream, f->loop, &f->bufs, fd, &events, 0);
+	}
 	if (x->req.send_proxy)
 		proxy_send_local(&x->conn->stream, x->req.send_proxy);
 	if (!x->url.tls) {
@@ -179,10 +195,10 @@ static void connect_next(struct fetch *x, const char *why)
 		bool connected;
 		int fd;
 		const struct addr *addr = &x->addrs[x->next_addr++];
-		enum err err = socket_connect(addr, &fd, &connected);
-		if (!err) {
+		enum err err = socket_connect_or_wait(addr, &fd, &connected);
+		if (!err || err == ERR_BUSY) {
 			socket_set_keepalive(fd, addr); /* a watch may hear nothing for minutes */
-			open_stream(x, addr, fd, connected);
+			open_stream(x, fd, connected, err);
 			return;
 		}
 		why = err_text(err);

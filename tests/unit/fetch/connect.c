@@ -142,3 +142,51 @@ Test(fetch_connect, a_name_is_looked_up)
 	fetch_cancel(begin(standard));
 	begin(standard);
 }
+
+/* As many wait to be accepted as may: the kernel says so at once, where TCP waits. */
+Test(fetch_connect, a_unix_socket_without_room_is_waited_for)
+{
+	char directory[] = "/tmp/weir-fetch-XXXXXX", text[100];
+	struct fetch_request req = standard;
+	struct addr addr, from;
+	bool done;
+	int before, extra;
+	cr_assert(mkdtemp(directory));
+	snprintf(text, sizeof(text), "unix:%s/s", directory);
+	cr_assert(addr_parse(view_str(text), &addr));
+	socket_close(w.listener);
+	cr_assert_eq(socket_listen(&addr, false, 0666, &w.listener), ERR_OK);
+	cr_assert_eq(listen(w.listener, 0), 0);
+	cr_assert_eq(socket_connect(&addr, &before, &done), ERR_OK);
+	cr_assert_eq(socket_connect(&addr, &extra, &done), ERR_BUSY, "it is full");
+	req.at = view_str(text);
+	begin(req);
+	uint64_t tried = w.loop.n_turns;
+	while (w.loop.n_turns < tried + 3)
+		ev_run(w.loop.ev, EVRUN_ONCE);
+	cr_assert_eq(w.n_done, 0, "%s", w.why);
+	cr_assert_eq(socket_accept(w.listener, &from, &w.peer), ERR_OK);
+	hear(true);
+	say("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+	until(&w.n_done, 1);
+	cr_expect_eq(w.status, 200);
+	/* nobody lets it in */
+	socket_close(before);
+	cr_assert_eq(socket_connect(&addr, &before, &done), ERR_OK);
+	req.timeout_us = 60000;
+	begin(req);
+	until(&w.n_done, 2);
+	cr_expect_eq(w.end, FETCH_TIMEOUT);
+	/* and nobody is there any more */
+	req.timeout_us = 5000000;
+	begin(req);
+	for (tried = w.loop.n_turns; w.loop.n_turns < tried + 3;)
+		ev_run(w.loop.ev, EVRUN_ONCE);
+	socket_close(w.listener);
+	w.listener = -1;
+	until(&w.n_done, 3);
+	cr_expect_eq(w.end, FETCH_FAILED);
+	socket_close(before);
+	unlink(text + 5);
+	rmdir(directory);
+}
