@@ -405,6 +405,9 @@ int control_run(struct options *options, struct conf *conf)
 	log_start();
 	if (loop_init(&control.loop, "control")) {
 		fprintf(stderr, "weir: cannot start: %s\n", err_text(ERR_FDS));
+		log_stop();
+		keep_free(keep);
+		conf_free(conf);
 		return 1;
 	}
 	control.loop.owner = &control;

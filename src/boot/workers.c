@@ -37,19 +37,20 @@ enum err workers_start(struct control *control, const struct conf *conf,
 	for (unsigned i = 0; i < n; i++) {
 		struct worker *w = aligned_alloc(WEIR_CACHE_LINE, sizeof(*w));
 		check(w != NULL);
+		control->workers[i] = w;
+		control->n_workers = i + 1;
 		enum err err = worker_init(w, i, &limits);
 		if (err) {
 			str_printf(why, "cannot start worker %u: %s\n", i, err_text(err));
+			workers_free(control);
 			return err;
 		}
 		w->control = &control->loop;
 		w->on_gen_released = released;
 		w->peers = control->workers;
 		w->n_peers = n;
-		control->workers[i] = w;
 		control->pool_workers[i] = &w->pool;
 	}
-	control->n_workers = n;
 	return ERR_OK;
 }
 
@@ -174,4 +175,5 @@ void workers_free(struct control *control)
 	}
 	free(control->workers);
 	free(control->pool_workers);
+	control->n_workers = 0;
 }

@@ -191,6 +191,7 @@ static inline void scratch_all_dropped(const struct worker *w)
 #define BULK_BYTES (64 * 1024 + 1)
 #define BULK_TURN (16 * 1024)
 
+/* One that could not begin (ERR_FDS, ERR_NOMEM) is for worker_fini as well. */
 enum err worker_init(struct worker *w, unsigned id, const struct worker_limits *limits);
 void worker_fini(struct worker *w);
 
