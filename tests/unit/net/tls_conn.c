@@ -255,8 +255,7 @@ Test(tls_conn, what_a_client_gave_is_its_own)
 
 	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, other), 0);
 	struct tls_conn *plain = another_server();
-	cr_assert_eq(send(other[CLIENT], request, strlen(request), 0),
-		     (ssize_t)strlen(request));
+	cr_assert_eq(send(other[CLIENT], request, strlen(request), 0), (ssize_t)strlen(request));
 	cr_expect_eq(transport_tls_server.handshake(other[SERVER], plain, &to_write), IO_ERR);
 	cr_expect(view_eq(tls_given(plain), view_str(request)));
 	transport_tls_server.fini(plain);
