@@ -76,15 +76,23 @@ static void take_check(struct unpack *in, struct health_check *c)
 	take_text(in, c->reason, sizeof(c->reason));
 }
 
+/* N_EJECTIONS: none that this version knows. */
+static enum ejection cause_named(struct view name)
+{
+	int i = 0;
+	while (i < N_EJECTIONS && !view_eq(name, view_str(ejection_name((enum ejection)i))))
+		i++;
+	return (enum ejection)i;
+}
+
 /* Causes that this version does not know are left out. */
 static void take_ejections(struct unpack *in, struct health_facts *f)
 {
 	for (size_t n = unpack_count(in, 64); n && !in->bad; n--) {
-		struct view name = unpack_view(in);
+		enum ejection cause = cause_named(unpack_view(in));
 		uint64_t times = unpack_u64(in);
-		for (int i = 0; i < N_EJECTIONS; i++)
-			if (view_eq(name, view_str(ejection_name((enum ejection)i))))
-				f->ejections[i] = times;
+		if (cause < N_EJECTIONS)
+			f->ejections[cause] = times;
 	}
 }
 
@@ -103,12 +111,8 @@ static void take_facts(struct unpack *in, struct health_facts *f)
 /* An older process does not say it, and a newer one may have others. */
 static enum ejection take_cause(struct unpack *in)
 {
-	struct view name = in->left ? unpack_view(in) : VIEW_NONE;
-	enum ejection cause = EJECTION_trial;
-	for (int i = 0; i < N_EJECTIONS; i++)
-		if (view_eq(name, view_str(ejection_name((enum ejection)i))))
-			cause = (enum ejection)i;
-	return cause;
+	enum ejection cause = cause_named(in->left ? unpack_view(in) : VIEW_NONE);
+	return cause < N_EJECTIONS ? cause : EJECTION_trial;
 }
 
 static struct health_target *find_target(struct health *h, struct view key)
