@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Who is to blame: asked of each outcome and of each way to refuse a response. */
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "weir/base/defs.h"
@@ -100,6 +101,34 @@ Test(outcome, only_errors_are_held_against_anybody)
 			continue;
 		cr_expect(row->is_error, "%s", row->name);
 		cr_expect(row->status >= 500, "%s", row->name);
+	}
+}
+
+/* man/guide/outcomes.md: what stands there is what the table says, and where to look behind it. */
+Test(outcome, the_guide_has_each_one)
+{
+	const char *path = WEIR_SOURCE_DIR "/man/guide/outcomes.md";
+	FILE *file = fopen(path, "r");
+	cr_assert_not_null(file, "%s", path);
+	static char page[64 * 1024];
+	page[fread(page, 1, sizeof(page) - 1, file)] = 0;
+	fclose(file);
+	for (unsigned i = 0; i < N_OUTCOMES; i++) {
+		const struct outcome_row *row = outcome_row((enum outcome)i);
+		char status[8] = "", begin[512];
+		if (row->status)
+			snprintf(status, sizeof(status), "%u", row->status);
+		snprintf(begin, sizeof(begin), "\n| `%s` | %c%c | %s | %s", row->name, row->who,
+			 row->when, status, row->sentence);
+		const char *at = strstr(page, begin);
+		cr_expect_not_null(at, "%s is missing:%s", path, begin);
+		if (!at)
+			continue;
+		const char *advice = strstr(at + strlen(begin), " | ");
+		cr_expect(advice && advice - at < 512 && advice[3] != '|', "%s: where to look?",
+			  row->name);
+		bool counts = strncmp(at + strlen(begin), "; counts", 8) == 0;
+		cr_expect_eq(counts, row->fault != OUTCOME_FAULT_NEVER, "%s", row->name);
 	}
 }
 
