@@ -9,8 +9,6 @@
 #include "weir/base/log.h"
 #include "weir/http/field.h"
 
-/* A service that does not answer says so at most this often. */
-#define LOG_US 10000000
 #define BODY_MAX ((size_t)64 * 1024)
 #define FIELDS_MAX ((size_t)16 * 1024)
 #define TYPE_MAX 256
@@ -124,8 +122,7 @@ static void note(struct api *api, const char *why)
 	uint64_t now_us = clock_us();
 	bool was_down = api->auth_why[0] != '\0';
 	snprintf(api->auth_why, sizeof(api->auth_why), "%s", why);
-	if (*why && (!api->auth_logged_us || now_us - api->auth_logged_us >= LOG_US)) {
-		api->auth_logged_us = now_us;
+	if (*why && log_due(&api->auth_logged_us, now_us)) {
 		log_warn("the service of status.auth.forward does not answer: %s; whoever has not "
 			 "the token is refused",
 			 why);

@@ -55,8 +55,8 @@ static bool is_client_hello(struct view first)
 
 static void log_misled(struct client *c, enum reject why)
 {
-	struct worker *w = c->worker;
-	if (log_due(&w->misled_logged_us, w->loop.now_us))
+	struct listener_local *local = &c->listener->local[c->worker->pool.id];
+	if (log_due(&local->misled_logged_us, c->worker->loop.now_us))
 		log_warn("listener " VIEW_FMT " (%s): refused a connection from %s: %s",
 			 VIEW_ARG(c->conf->name), c->listener->text, c->ip, reject_sentence(why));
 }

@@ -22,9 +22,6 @@
 #include "weir/base/log.h"
 #include "weir/route/source.h"
 
-/* A warning about the same thing at most so often. */
-#define LOG_US 10000000
-
 const char *exchange_state_name(const struct exchange *ex)
 {
 	static const char *const names[] = {
@@ -153,14 +150,6 @@ static bool route_again(struct exchange *ex, const struct exchange_request *req)
 	       route_find_groups(ex->gl->gen->routes, w->routes, ex->route, &rr);
 }
 
-static bool may_log(const struct worker *w, uint64_t *logged_us)
-{
-	if (*logged_us && w->loop.now_us - *logged_us <= LOG_US)
-		return false;
-	*logged_us = w->loop.now_us;
-	return true;
-}
-
 /* No way is known for it; because of a regex that gave up rather than for `outcome`? */
 static void refuse_route(struct exchange *ex, enum outcome outcome)
 {
@@ -170,7 +159,7 @@ static void refuse_route(struct exchange *ex, enum outcome outcome)
 		exchange_end(ex, outcome);
 		return;
 	}
-	if (may_log(w, &w->regex_logged_us)) {
+	if (log_due(&w->regex_logged_us, w->loop.now_us)) {
 		log_warn("route " VIEW_FMT ": a regular expression reached its limit, the path has "
 			 "%zu bytes; such requests are answered 500 (write it without nested "
 			 "repetitions, or with atomic groups)",
@@ -262,7 +251,7 @@ static void proceed(struct exchange *ex, const struct exchange_request *req, str
 static void log_loop(struct exchange *ex)
 {
 	struct worker *w = ex->worker;
-	if (!may_log(w, &w->loop_logged_us))
+	if (!log_due(&w->loop_logged_us, w->loop.now_us))
 		return;
 	log_warn("listener " VIEW_FMT ": a request has passed weir more than %u times "
 		 "(limits.hops), and is answered 508: a backend is a listener of weir itself, or "

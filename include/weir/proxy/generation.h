@@ -48,8 +48,9 @@ struct listener {
 		/* struct client, longest first: in progress; waiting for a place; the same, but
 		 * their address has enough of them */
 		struct list shaking, waiting, greedy;
-		struct timer slow;        /* set while some wait */
-		uint64_t crowd_logged_us; /* the last warning about connections_per_client */
+		struct timer slow;         /* set while some wait */
+		uint64_t crowd_logged_us;  /* the last warning about connections_per_client */
+		uint64_t misled_logged_us; /* and about clients that speak something else */
 	} CACHE_ALIGNED local[];
 };
 

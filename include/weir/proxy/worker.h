@@ -133,7 +133,6 @@ struct worker {
 	int fd_limit;
 	uint64_t accept_logged_us;  /* the last warning about it */
 	uint64_t proxy_logged_us;   /* the same about PROXY headers */
-	uint64_t misled_logged_us;  /* and about clients that speak something else */
 	uint64_t regex_logged_us;   /* and about routes whose regex reached its limit */
 	uint64_t loop_logged_us;    /* and about requests that go round */
 	uint64_t accept_blocked_us; /* out of descriptors since; 0: no */
