@@ -3,7 +3,13 @@
  * The types that hold other keys: sections, sections that may be `off`, lists
  * of maps and maps by name.
  */
+#include "short_form.h"
 #include "type.h"
+
+static const char *hint(struct decoder *d, const char *path, const struct node *node)
+{
+	return node->kind == NODE_SCALAR ? short_form_hint(d->scratch, path, node->text) : NULL;
+}
 
 void wrong_shape(struct decoder *d, const struct row *row, const struct node *node)
 {
@@ -14,8 +20,9 @@ void wrong_shape(struct decoder *d, const struct row *row, const struct node *no
 		decode_error(d, node, "'" VIEW_FMT "' has no value; it must be %s", VIEW_ARG(key),
 			     row->type->syntax);
 	else
-		decode_error(d, node, "'" VIEW_FMT "' must be %s, not %s", VIEW_ARG(key),
-			     row->type->syntax, kinds[node->kind]);
+		decode_error_hint(d, node, hint(d, row->path, node),
+				  "'" VIEW_FMT "' must be %s, not %s", VIEW_ARG(key),
+				  row->type->syntax, kinds[node->kind]);
 }
 
 static void section_decode(struct decoder *d, const struct row *row, struct node *node, void *base)
@@ -43,8 +50,11 @@ static struct node *element_node(struct decoder *d, const struct row *row, struc
 	if (node->kind == NODE_MAP)
 		return node;
 	if (node->kind != NODE_SCALAR || !row->words || node_is_null(node)) {
-		decode_error(d, node, "an element of '" VIEW_FMT "' must be a map%s",
-			     VIEW_ARG(row_key(row)), row->words ? " or an address" : "");
+		const char *path = arena_printf(d->scratch, "%s%s", row->path,
+						row->type == &conf_type_named ? ".*" : "[]");
+		decode_error_hint(d, node, hint(d, path, node),
+				  "an element of '" VIEW_FMT "' must be a map%s",
+				  VIEW_ARG(row_key(row)), row->words ? " or an address" : "");
 		return NULL;
 	}
 	struct node *map = node_map(d->scratch);
