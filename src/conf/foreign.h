@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Keys that other balancers have and weir has not. */
+/* Keys and words that other balancers have and weir has not. */
 #ifndef WEIR_CONF_FOREIGN_H
 #define WEIR_CONF_FOREIGN_H
 
@@ -7,5 +7,7 @@
 
 /* What there is in place of such a key, a clause; NULL: it is none. */
 const char *foreign_key(struct view key);
+/* The same of a strategy; what "in weir it is" goes on with. */
+const char *foreign_strategy(struct view word);
 
 #endif

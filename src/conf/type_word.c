@@ -2,6 +2,7 @@
 /*
  * Words out of a fixed list.
  */
+#include "foreign.h"
 #include "suggest.h"
 #include "type.h"
 #include "weir/base/parse.h"
@@ -196,8 +197,11 @@ static void report_strategy(struct decoder *d, const struct node *node)
 		if (strcmp(strategies[i].word, strategies[i].keyword) == 0)
 			str_printf(&all, "%s%s", all.len ? ", " : "", strategies[i].word);
 	}
-	decode_error_hint(d, node, suggest_hint(&s), "'" VIEW_FMT "' is not one of %s",
-			  VIEW_ARG(node->text), str_as_view(&all).ptr);
+	const char *here = foreign_strategy(node->text);
+	const char *hint =
+	    here ? arena_printf(d->scratch, "in weir it is %s", here) : suggest_hint(&s);
+	decode_error_hint(d, node, hint, "'" VIEW_FMT "' is not one of %s", VIEW_ARG(node->text),
+			  str_as_view(&all).ptr);
 	str_fini(&all);
 }
 

@@ -87,6 +87,14 @@ const struct mistake mistakes[] = {
     {IN_POOL("queue: on"), 5, 12, "'queue' must be a map or off, not plain text", true},
     {IN_POOL("retry: {on: reset}"), 5, 17, "'on' must be a list of words, not plain text", true},
 
+    {IN_POOL("balance: ROUND_ROBIN"), 5, 14, "in weir it is round-robin", true},
+    {IN_POOL("balance: ip_hash"), 5, 14, "in weir it is maglev, with hash: {on: client-ip}", true},
+    {IN_POOL("balance: hdr(Host)"), 5, 14, "in weir it is maglev, with hash: {on: header:NAME}",
+     true},
+    {IN_POOL("balance: random(2)"), 5, 14, "in weir it is random; with two choices p2c", true},
+    {IN_POOL("balance: round-robbin"), 5, 14, "did you mean 'round-robin'?", true},
+    {IN_POOL("balance: weir"), 5, 14, "'weir' is not one of auto", true},
+
     /* numbers */
     {BASE "workers: many\n", 3, 10, "'many' is no whole number", true},
     {BASE "workers: 0\n", 3, 10, "0 is out of range; 'workers' goes from 1 to 256", true},

@@ -104,6 +104,25 @@ Test(conf_suggest, keeps_the_nearest_and_nothing_far)
 	cr_assert_null(suggest_hint(&s));
 }
 
+/* What is said of another balancer's strategy begins with one that there is. */
+Test(conf_suggest, strategies_of_others_are_ours)
+{
+	static const char *const here[] = {
+#define FOREIGN_STRATEGY(word, here) here,
+#include "weir/tbl/foreign_strategies.def"
+#undef FOREIGN_STRATEGY
+	};
+	for (size_t i = 0; i < sizeof(here) / sizeof(here[0]); i++) {
+		bool found = false;
+#define STRATEGY(symbol, keyword, needs, sentence)                  \
+	found |= strncmp(here[i], keyword, strlen(keyword)) == 0 && \
+		 strchr(",;", here[i][strlen(keyword)]) != NULL;
+#include "weir/tbl/strategies.def"
+#undef STRATEGY
+		cr_expect(found, "%s", here[i]);
+	}
+}
+
 /* ---- weir.yaml(5) ---- */
 
 static void write_file(const char *path, struct view text)
