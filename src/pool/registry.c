@@ -7,14 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "idle_close.h"
 #include "registry.h"
 
 #include "weir/base/check.h"
 #include "weir/base/clock.h"
 #include "weir/base/hash.h"
 #include "weir/base/rng.h"
-
-#define LEARNED_IDLE_MAX_US (UINT64_C(600) * 1000000)
 
 /* Runtime state is irreplaceable: without memory for it, end with a sentence. */
 static void *must_alloc(size_t size)
@@ -300,21 +299,9 @@ void pool_registry_fini(struct pool_registry *reg)
 	check(list_is_empty(&reg->backends));
 }
 
-/* A learned idle timeout grows back: it doubles in 45 s and is forgotten past 10 min. */
-static void fade_learned_idle(struct backend *b)
-{
-	uint64_t learned = atomic_load_explicit(&b->learned_idle_us, memory_order_relaxed);
-	if (learned == UINT64_MAX)
-		return;
-	learned += learned / 64;
-	if (learned > LEARNED_IDLE_MAX_US)
-		learned = UINT64_MAX;
-	atomic_store_explicit(&b->learned_idle_us, learned, memory_order_relaxed);
-}
-
 static void backend_tick(struct backend *b, uint64_t now_us)
 {
-	fade_learned_idle(b);
+	idle_close_fade(b);
 	const struct hist_set *sets[WORKERS_MAX], *failed[WORKERS_MAX];
 	uint64_t requests = 0, errors = 0;
 	size_t n = b->n_workers < ARRAY_LEN(sets) ? b->n_workers : ARRAY_LEN(sets);

@@ -7,6 +7,7 @@
 
 #include <stddef.h>
 
+#include "idle_close.h"
 #include "registry.h"
 
 #include "weir/base/check.h"
@@ -26,9 +27,6 @@
  * in use all at once is about to be again. */
 #define BURST_TIMES 8u
 #define BURST_IDLE_US 2000000
-
-/* A close after less idle time than this says nothing about a timeout. */
-#define LEARN_MIN_US 900000
 
 /* After each failed connect in a row a quarter, so often. */
 #define BACKOFF_STEPS 3
@@ -137,17 +135,11 @@ static void idle_unlink(struct upconn *up)
 	timer_clear(&up->timer);
 }
 
-/*
- * The backend closed a connection that lay idle: that is its idle timeout, if it
- * keeps one.  The smallest counts; it fades with time (pool_registry_tick), so
- * that a restart of the backend is not taken for a timeout for ever.
- */
-static void learn_idle_close(struct upconn *up)
+/* The backend closed a connection that lay idle. */
+static void learn_idle_close(const struct upconn *up)
 {
-	uint64_t idle = up->pw->loop->now_us - up->idle_since_us;
-	uint64_t known = atomic_load_explicit(&up->backend->learned_idle_us, memory_order_relaxed);
-	if (idle >= LEARN_MIN_US && idle < known)
-		atomic_store_explicit(&up->backend->learned_idle_us, idle, memory_order_relaxed);
+	uint64_t now_us = up->pw->loop->now_us;
+	idle_close_learn(up->backend, now_us - up->idle_since_us, now_us);
 }
 
 /* Of this turn: fresh.  With another turn those that were are so no longer. */

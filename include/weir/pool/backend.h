@@ -143,6 +143,11 @@ struct backend {
 	/* any worker writes, rarely: shortest idle time after which the backend was
 	 * seen closing kept connections; UINT64_MAX: not known */
 	_Atomic uint64_t learned_idle_us;
+	/* the same: those it closed lately, how long they had been idle, and what was learned
+	 * before; a restart closes all at once (pool/idle_close.c) */
+	struct {
+		_Atomic uint64_t began_us, least_us, most_us, known_us;
+	} closes;
 	/* any worker writes, rarely: static text, why the last TLS handshake failed; NULL:
 	 * none has, or one has succeeded since */
 	_Atomic(const char *) tls_error;

@@ -265,22 +265,45 @@ Test(upconn, idle_limits)
 	}
 }
 
-/* The peer closes; `waited_us` after the connection became idle. */
-static void peer_closes_after(uint64_t waited_us)
+static void until_none_is_idle(void)
 {
-	struct user a = user_new(0);
-	cr_assert_eq(user_open(&a), ERR_OK);
-	int fd = upconns_accept();
-	struct upconn *up = a.up;
-	user_done(&a, true);
-	cr_assert_eq(upconns_idle(0), 1);
-	up->idle_since_us -= waited_us;
-	close(fd);
 	for (int i = 0; i < 200 && upconns_idle(0); i++) {
 		poll(NULL, 0, 1);
 		ev_run(upconns_world.loops[0].ev, EVRUN_NOWAIT);
 	}
 	cr_expect_eq(upconns_idle(0), 0, "a closed connection is not kept");
+}
+
+/* The backend closes them all at once, when each has been idle for so long. */
+static void peer_closes_all(const uint64_t *waited_us, size_t n)
+{
+	int fds[4];
+	struct user users[4];
+	for (size_t i = 0; i < n; i++) {
+		users[i] = user_new(0);
+		cr_assert_eq(user_open(&users[i]), ERR_OK);
+		fds[i] = upconns_accept();
+	}
+	for (size_t i = 0; i < n; i++) {
+		struct upconn *up = users[i].up;
+		user_done(&users[i], true);
+		up->idle_since_us -= waited_us[i];
+	}
+	for (size_t i = 0; i < n; i++)
+		close(fds[i]);
+	until_none_is_idle();
+}
+
+/* Nothing was closed lately. */
+static void another_moment(void)
+{
+	atomic_store(&upconns_gen.pool.backends[0]->closes.began_us, 0);
+}
+
+static void peer_closes_after(uint64_t waited_us)
+{
+	another_moment();
+	peer_closes_all(&waited_us, 1);
 }
 
 Test(upconn, learns_when_the_backend_closes_idle_connections)
@@ -297,6 +320,26 @@ Test(upconn, learns_when_the_backend_closes_idle_connections)
 	uint64_t now = atomic_load(learned);
 	peer_closes_after(5 * SECOND);
 	cr_expect_eq(atomic_load(learned), now, "the shortest counts");
+	upconns_finish();
+}
+
+Test(upconn, a_restart_of_the_backend_is_no_idle_timeout)
+{
+	upconns_begin(1);
+	_Atomic uint64_t *learned = &upconns_gen.pool.backends[0]->learned_idle_us;
+	peer_closes_all((uint64_t[]){9 * SECOND, 1 * SECOND, 3 * SECOND}, 3);
+	cr_expect_eq(atomic_load(learned), UINT64_MAX, "they have no age in common");
+	another_moment();
+	peer_closes_all((uint64_t[]){SECOND, 0}, 2);
+	cr_expect_eq(atomic_load(learned), UINT64_MAX, "one has just been used");
+	another_moment();
+	peer_closes_all((uint64_t[]){6 * SECOND, 5 * SECOND}, 2);
+	cr_expect_geq(atomic_load(learned), 5 * SECOND, "of one burst, and a timeout");
+	cr_expect_lt(atomic_load(learned), 6 * SECOND);
+	uint64_t now = atomic_load(learned);
+	another_moment();
+	peer_closes_all((uint64_t[]){3 * SECOND, SECOND}, 2);
+	cr_expect_eq(atomic_load(learned), now, "what was known before is known still");
 	upconns_finish();
 }
 
