@@ -44,6 +44,9 @@ static const double memories_us[ODD_SPANS] = {2e6, 20e6, 200e6};
 #define USUAL_LEAST 8
 #define USUAL_FROM 0.05
 #define USUAL_UNTIL 0.02
+/* One that has given so many, and hardly ever a bad kind, is right about it: the others, if they
+ * fail at once, have drawn its requests, and were the most. */
+#define USUAL_SURE 100
 
 /* ---- reading ---- */
 
@@ -122,14 +125,27 @@ static bool anybody_suspect(const struct health_pool *hp)
 
 /* ---- what is usual ---- */
 
+/* Bad kinds that it hardly ever gives, as far as is known. */
+static uint32_t never_gives(const struct odd_recent *of)
+{
+	uint32_t kinds = 0;
+	for (unsigned a = 0; a < N_ANSWERS && of->n >= USUAL_SURE; a++)
+		if (answer_is_bad((enum answer_kind)a) && of->of[a] < of->n * USUAL_UNTIL)
+			kinds |= ANSWER_BIT(a);
+	return kinds & ~ANSWERS_GOOD;
+}
+
 static void find_usual(struct health_pool *hp)
 {
 	unsigned voters = 0, votes[N_ANSWERS] = {0};
+	uint32_t never = 0;
 	uint32_t was = atomic_load_explicit(&hp->state->usual, memory_order_relaxed);
 	uint32_t usual = ANSWERS_GOOD;
 	list_each (it, &hp->targets) {
 		struct health_target *t = list_entry(it, struct health_target, link);
 		const struct odd_recent *own = &t->odd.recent[0];
+		if (odd_takes_part(t))
+			never |= never_gives(&t->odd.recent[ODD_SPANS - 1]);
 		if (!odd_takes_part(t) || own->n < USUAL_LEAST)
 			continue;
 		voters++;
@@ -139,6 +155,7 @@ static void find_usual(struct health_pool *hp)
 	}
 	for (unsigned a = 0; a < N_ANSWERS; a++)
 		usual |= votes[a] * 2 > voters ? ANSWER_BIT(a) : 0;
+	usual &= ~never;
 	if (!voters || usual == was)
 		return;
 	atomic_store_explicit(&hp->state->usual, usual, memory_order_relaxed);

@@ -618,3 +618,36 @@ Test(held, it_is_over_when_it_is_switched_off)
 	cr_assert(!is_held(1) && !is_held(2));
 	end();
 }
+
+static bool is_usual(enum answer_kind kind)
+{
+	return atomic_load(&gen.pool.state->usual) & ANSWER_BIT(kind);
+}
+
+/* Most of them answer so at once and draw the requests: the one that is well is heard still. */
+Test(usual, not_what_one_never_gives)
+{
+	begin(4);
+	pass(60);
+	for (size_t i = 0; i < 3; i++) {
+		roles[i].refuses = true;
+		roles[i].per_s = 130;
+	}
+	roles[3].per_s = 1;
+	for (unsigned k = 0; k < 60; k++) {
+		pass(1);
+		cr_assert_not(is_usual(ANSWER_404));
+	}
+	end();
+}
+
+Test(usual, what_all_give)
+{
+	begin(4);
+	pass(60);
+	for (size_t i = 0; i < 4; i++)
+		roles[i].refuses = true;
+	pass(10);
+	cr_assert(is_usual(ANSWER_404));
+	end();
+}
