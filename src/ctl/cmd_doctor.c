@@ -59,11 +59,6 @@ static const struct zero pool_zeros[] = {
      "too much fails for retries to help: mend the backends before raising retry.budget", NULL},
 };
 
-static const struct zero backend_zeros[] = {
-    {"connect_failures", "connections could not be opened",
-     "is the app running, and is its listen backlog long enough?", NULL},
-};
-
 /* Whether a problem that weir names has these words. */
 static bool is_told(const struct doctor *d, const char *words)
 {
@@ -200,6 +195,19 @@ static void check_idle_close(struct doctor *d, const json_t *b, const char *name
 	    (double)closes / 1e6, (double)keeps / 1e6);
 }
 
+static void check_connects(struct doctor *d, const json_t *b, const char *name)
+{
+	uint64_t n = get_u64(b, "connect_failures");
+	const char *tls = get_text(b, "tls_error");
+	if (n)
+		doctor_find(d, NOTE,
+			    *tls ? "openssl s_client -connect shows what the backend gives, "
+				   "pools.*.tls is what weir wants"
+				 : "is the app running, and is its listen backlog long enough?",
+			    "%s: %llu connections could not be opened since the start%s%s", name,
+			    (unsigned long long)n, *tls ? "; in TLS: " : "", tls);
+}
+
 static void check_backends(struct doctor *d, const json_t *pool, const json_t *conf)
 {
 	const json_t *backends = json_object_get(pool, "backends");
@@ -211,7 +219,7 @@ static void check_backends(struct doctor *d, const json_t *pool, const json_t *c
 	{
 		str_reset(&name);
 		str_printf(&name, "%s/%s", get_text(pool, "name"), get_text(b, "name"));
-		check_zeros(d, b, name.ptr, backend_zeros, ARRAY_LEN(backend_zeros));
+		check_connects(d, b, name.ptr);
 		check_limit(d, name.ptr, "limits.requests", get_u64(b, "in_flight"),
 			    get_u64(b, "limit"));
 		check_limit(d, name.ptr, "limits.connections", get_u64(b, "upconns"), max_upconns);

@@ -69,6 +69,17 @@ def test_doctor_gives_advice(fake):
     assert out.count("problem  ") == 4 and "\n         raise the limit of open files" in out
 
 
+def test_doctor_does_not_ask_for_the_app_where_tls_fails(fake):
+    content(fake)
+    row = fake.world["pools"][0]["backends"][0]
+    row.update(connect_failures=5)
+    assert ["is the app running" in row["advice"] for row in findings(fake, 0).values()] == [True]
+    row.update(tls_error="certificate has expired")
+    assert {text: row["advice"] for text, row in findings(fake, 0).items()} == {
+        "app/b1: 5 connections could not be opened since the start; in TLS: certificate has expired":
+        "openssl s_client -connect shows what the backend gives, pools.*.tls is what weir wants"}
+
+
 TOLD = {
     "7 lines of the access log were dropped: it is too slow": "log.access.sample",
     "2 lines of the messages log were dropped: it is too slow": "standard error",
