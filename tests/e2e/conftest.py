@@ -32,17 +32,36 @@ collect_ignore = [] if os.environ.get("WEIR_CHAOS") else CHAOS
 LONG = ("acme", "instructions", "acme_nodes", "acme_restarts", "verdict_nodes", "fleet", "acme_peers",
         "proxy_basic", "health", "acme_faults", "status_auth", "resilience", "odd", "scale_out", "state",
         "hostile_sources", "shared_limits")
+
+# Files whose tests ask what weir decides, says and keeps.  That follows from the source alone, and is
+# the same in every build, so scripts/test runs them on the asan build only, which sees more of it.  On
+# the release, too, run those that are about what a compiler, the allocator or the kernel could do
+# differently there: the way of requests' bytes, TLS, real peers and browsers, instructions, memory,
+# system calls, hand-over, load; and whatever is marked slow.
+SAME_ON_ALL_BUILDS = (
+    "acme", "acme_faults", "acme_nodes", "acme_renewal", "acme_restarts", "admin", "auth",
+    "auth_forward", "balance", "blame", "cli", "config", "ctl_changes", "ctl_doctor", "ctl_fake",
+    "ctl_usage", "deadlines", "ejections", "export", "first", "health", "health_beside",
+    "hostile_redis", "hostile_sources", "identity", "insight", "kubernetes", "log", "mirror", "nodes",
+    "odd", "pages", "pins", "pins_shared", "pools", "rate_limit", "registries", "resilience", "routes",
+    "runtime", "shared_limits", "sources", "state", "status_auth", "tls_operators", "tls_watch", "top",
+    "tracing", "trial", "variables")
 FILE_SIZES = (0, 1, 1000, 65535, 65536, 65537, 1 << 20, 64 << 20)
 
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "slow: takes seconds; left out on sanitizer builds")
+    config.addinivalue_line("markers", "same: runs on the asan build, see SAME_ON_ALL_BUILDS")
     config.addinivalue_line("markers", "other_user: weir becomes somebody else; needs root")
 
 
 def pytest_collection_modifyitems(items):
     order = {f"test_{name}": i for i, name in enumerate(LONG)}
     items.sort(key=lambda item: order.get(item.path.stem, len(order)))
+    same = {f"test_{name}" for name in SAME_ON_ALL_BUILDS}
+    for item in items:
+        if item.path.stem in same and not item.get_closest_marker("slow"):
+            item.add_marker("same")
 
 
 @pytest.fixture
