@@ -48,6 +48,22 @@ void metric_label(struct metric *m, const char *key, struct view value)
 	m->has_labels = true;
 }
 
+void metric_word(struct metric *m, const char *key, const char *word)
+{
+	size_t key_len = strlen(key), len = strlen(word);
+	if (!str_reserve(m->out, key_len + len + 4))
+		return;
+	char *at = m->out->ptr + m->out->len;
+	*at++ = m->has_labels ? ',' : '{';
+	memcpy(at, key, key_len);
+	memcpy(at + key_len, "=\"", 2);
+	memcpy(at + key_len + 2, word, len);
+	at[key_len + 2 + len] = '"';
+	at[key_len + 3 + len] = '\0';
+	m->out->len += key_len + len + 4;
+	m->has_labels = true;
+}
+
 void metric_labels(struct metric *m, struct view text)
 {
 	str_view(m->out, text);

@@ -23,6 +23,8 @@ void metric_family(struct metric *m, const char *name, const char *type, const c
 void metric_begin(struct metric *m, const char *name);
 /* Backslash, quote and line end in the value are escaped. */
 void metric_label(struct metric *m, const char *key, struct view value);
+/* A value of our own: it has nothing to escape. */
+void metric_word(struct metric *m, const char *key, const char *word);
 /* Right after metric_begin: labels that metric_label has written before. */
 void metric_labels(struct metric *m, struct view text);
 void metric_u64(struct metric *m, uint64_t n);

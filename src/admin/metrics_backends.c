@@ -63,7 +63,7 @@ static void put_labelled(struct scene *s, const char *name, uint32_t p, uint32_t
 			 const char *label, const char *value, uint64_t n)
 {
 	begin_backend(s, name, p, i);
-	metric_label(&s->m, label, view_str(value));
+	metric_word(&s->m, label, value);
 	metric_u64(&s->m, n);
 }
 

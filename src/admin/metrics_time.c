@@ -130,7 +130,7 @@ static void put_time(struct scene *s, uint32_t p, uint32_t i, const void *family
 		if (!windows_octaves(b->windows, (enum phase)phase, &octaves))
 			continue;
 		begin_backend(s, family, p, i);
-		metric_label(&s->m, "phase", view_str(phase_name((enum phase)phase)));
+		metric_word(&s->m, "phase", phase_name((enum phase)phase));
 		metric_seconds(&s->m, octaves.sum_us);
 	}
 }

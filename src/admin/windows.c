@@ -51,12 +51,13 @@ static char *put_name(char *at, bool first, const char *name)
 
 static char *put_window(char *at, const struct windows *windows, enum window window, int from)
 {
-	struct hist_summary summary;
+	struct hist_summary summary[N_PHASES];
 	*at++ = '{';
+	if (windows)
+		windows_summaries(windows, (enum phase)from, window, summary);
 	for (int p = from; windows && p < N_PHASES; p++) {
-		windows_summary(windows, (enum phase)p, window, &summary);
 		at = put_name(at, p == from, phase_name((enum phase)p));
-		at = put_summary(at, &summary);
+		at = put_summary(at, &summary[p]);
 	}
 	*at++ = '}';
 	return at;

@@ -58,7 +58,7 @@ uint64_t hashed_cap(const struct hashed *hashed, const uint64_t *eligible,
 		return UINT64_MAX;
 	uint64_t n = 0;
 	for (uint32_t w = 0; w < hashed->n_words; w++)
-		n += (uint64_t)__builtin_popcountll(eligible[w] & hashed->weighted[w]);
+		n += bits_count(eligible[w] & hashed->weighted[w]);
 	if (n == 0)
 		return UINT64_MAX;
 	uint64_t total = atomic_load_explicit(loads->total, memory_order_relaxed);

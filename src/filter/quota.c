@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 #include <sys/mman.h>
 
+#include "weir/base/bitset.h"
 #include "weir/base/check.h"
 #include "weir/base/defs.h"
 #include "weir/loop/loop.h"
@@ -454,6 +455,6 @@ size_t quota_count(void)
 {
 	size_t n = 0;
 	for (size_t word = 0; word < ARRAY_LEN(table.used); word++)
-		n += (size_t)__builtin_popcountll(bits_at(word));
+		n += bits_count(bits_at(word));
 	return n;
 }

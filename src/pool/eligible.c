@@ -26,7 +26,7 @@ static uint32_t count_both(const uint64_t *a, const uint64_t *b, size_t words)
 {
 	uint32_t n = 0;
 	for (size_t w = 0; w < words; w++)
-		n += (uint32_t)__builtin_popcountll(a[w] & b[w]);
+		n += bits_count(a[w] & b[w]);
 	return n;
 }
 

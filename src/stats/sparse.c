@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "weir/base/bitset.h"
+
 void sparse_reset(struct sparse *s)
 {
 	free(s->numbers);
@@ -16,13 +18,13 @@ void sparse_reset(struct sparse *s)
 /* Bytes of the groups of a mask: each has one a number, and more where it is wide. */
 static size_t bytes_of(const struct sparse *s, uint32_t mask)
 {
-	size_t n = (size_t)__builtin_popcount(s->groups & mask);
+	size_t n = (size_t)bits_count(s->groups & mask);
 	if (s->wide[0])
-		n += (size_t)__builtin_popcount(s->wide[0] & mask);
+		n += (size_t)bits_count(s->wide[0] & mask);
 	if (s->wide[1])
-		n += (size_t)__builtin_popcount(s->wide[1] & mask) * 2;
+		n += (size_t)bits_count(s->wide[1] & mask) * 2;
 	if (s->wide[2])
-		n += (size_t)__builtin_popcount(s->wide[2] & mask) * 4;
+		n += (size_t)bits_count(s->wide[2] & mask) * 4;
 	return n * HIST_SUB;
 }
 

@@ -55,71 +55,112 @@ static void window_slots(const struct windows *w, enum window window, uint32_t n
 
 /* What is in a window of a phase. */
 struct extract {
-	uint64_t group_n[HIST_GROUPS]; /* to find a rank in */
-	const struct sparse *start;    /* of which buckets are read when somebody asks for them */
-	uint32_t loaded;               /* a bit for each group that was */
+	uint32_t groups;           /* a bit for each with samples: only theirs is set */
+	const struct sparse *from; /* of which buckets are read when somebody asks for them */
+	uint32_t loaded;           /* a bit for each group that was */
 	uint64_t n, sum_us, overflow;
-	uint64_t sum[HIST_BUCKETS]; /* where there are any */
+	uint64_t group_n[HIST_GROUPS]; /* to find a rank in */
+	uint32_t used[HIST_GROUPS];    /* a bit for each bucket that may have any */
+	uint64_t sum[HIST_BUCKETS];    /* where `used` says so */
 };
 
 /* The buckets of a group that has some. */
 static inline const uint64_t *group_of(struct extract *x, uint32_t group)
 {
 	uint64_t *buckets = &x->sum[group << HIST_SUB_BITS];
-	if (x->start && !(x->loaded >> group & 1)) {
-		sparse_load(x->start, group, buckets);
+	if (x->from && !(x->loaded >> group & 1)) {
+		sparse_load(x->from, group, buckets);
 		x->loaded |= UINT32_C(1) << group;
 	}
 	return buckets;
+}
+
+/* The same: bits of those that may have any. */
+static inline uint32_t used_of(const struct extract *x, uint32_t group)
+{
+	return x->from ? UINT32_MAX : x->used[group];
+}
+
+static void extract_group(struct slot_group *g, struct extract *x)
+{
+	uint64_t *buckets = &x->sum[g->group << HIST_SUB_BITS], n = 0;
+	uint32_t bit = UINT32_C(1) << g->group;
+	uint32_t had = x->groups & bit ? x->used[g->group] : 0;
+	for (uint32_t fresh = g->used & ~had; fresh; fresh &= fresh - 1)
+		buckets[__builtin_ctz(fresh)] = 0;
+	x->used[g->group] = had | g->used;
+	if (g->width == COUNT_ONE) /* most of a second */
+		for (; g->used; g->used &= g->used - 1, n++)
+			buckets[__builtin_ctz(g->used)]++;
+	while (g->used) {
+		struct entry e = slot_entry_next(g);
+		buckets[e.bucket & (HIST_SUB - 1)] += e.n;
+		n += e.n;
+	}
+	x->group_n[g->group] = n + (x->groups & bit ? x->group_n[g->group] : 0);
+	x->groups |= bit;
+	x->n += n;
 }
 
 static void extract_slot(const struct slot *slot, enum phase phase, struct extract *x)
 {
 	struct slot_span span = window_slot_span(slot, phase);
 	struct slot_group g;
-	while (slot_group_next(&span, &g)) {
-		uint64_t in_group = 0;
-		if (!x->group_n[g.group]) /* nobody else looks at it */
-			window_clear(&x->sum[g.group << HIST_SUB_BITS],
-				     HIST_SUB * sizeof(x->sum[0]));
-		while (g.used) {
-			struct entry e = slot_entry_next(&g);
-			x->sum[e.bucket] += e.n;
-			in_group += e.n;
-		}
-		x->group_n[g.group] += in_group;
-		x->n += in_group;
-	}
-	x->sum_us += slot ? slot->sum_us[phase] : 0;
-	x->overflow += slot ? slot->overflow[phase] : 0;
+	while (slot_group_next(&span, &g))
+		extract_group(&g, x);
+	x->sum_us += slot->sum_us[phase];
+	x->overflow += slot->overflow[phase];
 }
 
-static void extract_window(const struct windows *w, enum phase phase, enum window window,
-			   struct extract *x)
+/* Slots of a window that have anything, the newest of each level first. */
+struct slots {
+	const struct slot *slot[N_LEVELS * MAX_SLOTS];
+	uint32_t n;
+};
+
+static void find_slots(const struct windows *w, enum window window, struct slots *out)
 {
 	uint32_t n[N_LEVELS];
 	window_slots(w, window, n);
+	out->n = 0;
+	for (unsigned level = 0; level < N_LEVELS; level++) {
+		uint32_t i = n[level] ? window_ring_index(w, level, 0) : 0;
+		for (; n[level]; n[level]--) {
+			if (w->slots[level][i])
+				out->slot[out->n++] = w->slots[level][i];
+			i = i ? i - 1 : window_levels[level].n_slots - 1;
+		}
+	}
+}
+
+static void extract_window(const struct slots *slots, enum phase phase, struct extract *x)
+{
+	x->groups = 0;
+	x->from = NULL;
 	x->n = x->sum_us = x->overflow = 0;
-	x->start = NULL;
-	window_clear(x->group_n, sizeof(x->group_n));
-	for (unsigned level = 0; level < N_LEVELS; level++)
-		for (uint32_t age = 0; age < n[level]; age++)
-			extract_slot(window_slot_at(w, level, age), phase, x);
+	for (uint32_t i = 0; i < slots->n; i++)
+		extract_slot(slots->slot[i], phase, x);
 }
 
 static void extract_start(const struct series *s, const struct sparse *start, struct extract *x)
 {
-	x->start = start;
+	x->groups = 0;
+	x->from = start;
 	x->loaded = 0;
-	memcpy(x->group_n, s->group_n, sizeof(x->group_n));
+	for (uint32_t left = start->groups; left; left &= left - 1) {
+		uint32_t group = (uint32_t)__builtin_ctz(left);
+		x->group_n[group] = s->group_n[group];
+		x->groups |= (uint32_t)(s->group_n[group] != 0) << group;
+	}
 	x->n = s->n;
 	x->sum_us = s->sum_us;
 	x->overflow = s->overflow;
 }
 
-/* The buckets of a window; false without samples. */
+/* The buckets of a window, of which `slots` are those unless it is everything; false without
+ * samples. */
 static bool extract_phase(const struct windows *w, enum phase phase, enum window window,
-			  struct extract *x)
+			  const struct slots *slots, struct extract *x)
 {
 	const struct series *s = w->phases[phase];
 	if (!s)
@@ -127,23 +168,17 @@ static bool extract_phase(const struct windows *w, enum phase phase, enum window
 	if (window == WINDOW_START)
 		extract_start(s, &w->start[phase], x);
 	else
-		extract_window(w, phase, window, x);
+		extract_window(slots, phase, x);
 	return x->n > 0;
 }
 
 /* The longest sample since start, or the top of the highest bucket if that is below it. */
-static uint64_t extract_max_us(struct extract *x, enum window window, uint64_t start_max_us)
+static uint64_t extract_max_us(const struct extract *x, enum window window, uint64_t start_max_us)
 {
-	uint32_t group = HIST_GROUPS - 1;
 	if (window == WINDOW_START || x->overflow)
 		return start_max_us;
-	while (x->group_n[group] == 0)
-		group--;
-	uint32_t i = HIST_SUB - 1;
-	const uint64_t *buckets = group_of(x, group);
-	while (buckets[i] == 0)
-		i--;
-	i += group << HIST_SUB_BITS;
+	uint32_t group = 31 - (uint32_t)__builtin_clz(x->groups);
+	uint32_t i = 31 - (uint32_t)__builtin_clz(x->used[group]) + (group << HIST_SUB_BITS);
 	uint64_t top = hist_lower_us(i) + hist_width_us(i) - 1;
 	return top < start_max_us ? top : start_max_us;
 }
@@ -164,16 +199,21 @@ void windows_add(const struct windows *w, enum phase phase, enum window window,
 		 struct hist_total *out)
 {
 	struct extract x;
+	struct slots slots;
 	uint64_t span_us = window_span_us(w, window);
 	if (span_us > out->span_us)
 		out->span_us = span_us;
-	if (!extract_phase(w, phase, window, &x))
+	if (window != WINDOW_START)
+		find_slots(w, window, &slots);
+	if (!extract_phase(w, phase, window, &slots, &x))
 		return;
-	for (uint32_t group = 0; group < HIST_GROUPS; group++) {
-		uint32_t from = group << HIST_SUB_BITS;
-		const uint64_t *buckets = x.group_n[group] ? group_of(&x, group) : NULL;
-		for (uint32_t i = 0; buckets && i < HIST_SUB; i++)
-			out->count[from + i] += buckets[i];
+	for (uint32_t groups = x.groups; groups; groups &= groups - 1) {
+		uint32_t group = (uint32_t)__builtin_ctz(groups);
+		const uint64_t *buckets = group_of(&x, group);
+		for (uint32_t left = used_of(&x, group); left; left &= left - 1) {
+			uint32_t i = (uint32_t)__builtin_ctz(left);
+			out->count[(group << HIST_SUB_BITS) + i] += buckets[i];
+		}
 	}
 	out->n += x.n;
 	out->sum_us += x.sum_us;
@@ -190,46 +230,71 @@ void windows_read(const struct windows *w, enum phase phase, enum window window,
 	windows_add(w, phase, window, out);
 }
 
-/* Quantiles as parts in a thousand, in ascending order. */
-static void extract_quantiles(struct extract *x, uint64_t max_us, const uint32_t *permille,
-			      size_t n, uint64_t *us)
+/* What hist_summary shows, as parts in a thousand, in ascending order. */
+static const uint32_t permille[] = {500, 900, 990, 999};
+
+static void extract_quantiles(struct extract *x, uint64_t max_us, uint64_t us[ARRAY_LEN(permille)])
 {
-	uint64_t before = 0; /* samples in the groups before */
-	uint64_t seen = 0;   /* and in the buckets up to i of this one */
-	uint32_t group = 0, i = 0;
-	for (size_t k = 0; k < n; k++) {
+	uint64_t upto = 0; /* samples up to the end of this group */
+	uint64_t seen = 0; /* and up to this bucket */
+	uint32_t groups = x->groups, group = 0, left = 0, bucket = 0;
+	const uint64_t *buckets = NULL;
+	for (size_t k = 0; k < ARRAY_LEN(permille); k++) {
 		uint64_t rank = (x->n * permille[k] + 999) / 1000;
-		if (k == 0 || before + x->group_n[group] < rank) {
-			while (before + x->group_n[group] < rank)
-				before += x->group_n[group++];
-			i = 0;
-			seen = before + group_of(x, group)[i];
+		if (upto < rank) {
+			for (; upto < rank; groups &= groups - 1) {
+				group = (uint32_t)__builtin_ctz(groups);
+				seen = upto;
+				upto += x->group_n[group];
+			}
+			buckets = group_of(x, group);
+			left = used_of(x, group);
 		}
-		while (seen < rank)
-			seen += group_of(x, group)[++i];
-		uint32_t bucket = (group << HIST_SUB_BITS) + i;
+		for (; seen < rank; left &= left - 1) {
+			bucket = (uint32_t)__builtin_ctz(left);
+			seen += buckets[bucket];
+			bucket += group << HIST_SUB_BITS;
+		}
 		uint64_t mid = hist_lower_us(bucket) + hist_width_us(bucket) / 2;
 		us[k] = rank > x->n - x->overflow || mid > max_us ? max_us : mid;
 	}
 }
 
-void windows_summary(const struct windows *w, enum phase phase, enum window window,
-		     struct hist_summary *out)
+static void summarise(const struct windows *w, enum phase phase, enum window window,
+		      const struct slots *slots, struct hist_summary *out)
 {
-	static const uint32_t permille[] = {500, 900, 990, 999};
 	struct extract x;
 	uint64_t us[ARRAY_LEN(permille)];
 	*out = (struct hist_summary){0};
-	if (!extract_phase(w, phase, window, &x))
+	if (!extract_phase(w, phase, window, slots, &x))
 		return;
 	out->n = x.n;
 	out->mean_us = (double)x.sum_us / (double)x.n;
 	out->max_us = extract_max_us(&x, window, w->phases[phase]->max_us);
-	extract_quantiles(&x, out->max_us, permille, ARRAY_LEN(permille), us);
+	extract_quantiles(&x, out->max_us, us);
 	out->p50_us = us[0];
 	out->p90_us = us[1];
 	out->p99_us = us[2];
 	out->p999_us = us[3];
+}
+
+void windows_summaries(const struct windows *w, enum phase from, enum window window,
+		       struct hist_summary out[N_PHASES])
+{
+	struct slots slots;
+	if (window != WINDOW_START)
+		find_slots(w, window, &slots);
+	for (int p = (int)from; p < N_PHASES; p++)
+		summarise(w, (enum phase)p, window, &slots, &out[p]);
+}
+
+void windows_summary(const struct windows *w, enum phase phase, enum window window,
+		     struct hist_summary *out)
+{
+	struct slots slots;
+	if (window != WINDOW_START)
+		find_slots(w, window, &slots);
+	summarise(w, phase, window, &slots, out);
 }
 
 /* ---- the last second ---- */

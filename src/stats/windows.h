@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "weir/base/bitset.h"
 #include "weir/stats/sparse.h"
 #include "weir/stats/window.h"
 
@@ -65,7 +66,9 @@ static inline bool slot_group_next(struct slot_span *span, struct slot_group *g)
 	memcpy(&g->used, span->at + 1, sizeof(g->used));
 	g->i = 0;
 	g->counts = span->at + GROUP_HEAD;
-	span->at = g->counts + bytes_of_counts((uint32_t)__builtin_popcount(g->used), g->width);
+	span->at = g->counts;
+	if (g->width != COUNT_ONE)
+		span->at += bytes_of_counts(bits_count(g->used), g->width);
 	return true;
 }
 

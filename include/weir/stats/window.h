@@ -103,6 +103,10 @@ void windows_newest(const struct windows *windows, enum phase phase, const doubl
 void windows_summary(const struct windows *windows, enum phase phase, enum window window,
 		     struct hist_summary *out);
 
+/* The same of each phase from that one on. */
+void windows_summaries(const struct windows *windows, enum phase from, enum window window,
+		       struct hist_summary out[N_PHASES]);
+
 /* Calls fn for each bucket that the last fold took something into; one may come twice. */
 void windows_newest_each(const struct windows *windows, enum phase phase,
 			 void (*fn)(void *arg, uint32_t bucket, uint32_t n), void *arg);
