@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "weir/base/hash.h"
+#include "weir/stats/sparse.h"
 
 /* The form of the bytes: 2 ends with four of a hash of those before it, 1 did not. */
 #define FORM 2
@@ -17,10 +18,7 @@ struct minute {
 	uint64_t requests, errors;
 	double in_flight_s, queued_s;
 	struct str levels_before; /* owns; what the bins held when it began, packed */
-	uint32_t n, cap;
-	struct entry {
-		uint32_t bucket, count;
-	} *entries; /* owns; ascending */
+	struct sparse latency;    /* owns */
 };
 
 struct minute *minute_new(void)
@@ -33,57 +31,23 @@ void minute_free(struct minute *m)
 	if (!m)
 		return;
 	str_fini(&m->levels_before);
-	free(m->entries);
+	sparse_reset(&m->latency);
 	free(m);
 }
 
 bool minute_has_traffic(const struct minute *m)
 {
-	return m->requests || m->errors || m->n || m->in_flight_s > 0 || m->queued_s > 0;
+	return m->requests || m->errors || m->latency.groups || m->in_flight_s > 0 ||
+	       m->queued_s > 0;
 }
 
 /* ---- once a second ---- */
 
-/* Where the bucket is, or belongs. */
-static uint32_t place_of(const struct minute *m, uint32_t bucket)
-{
-	uint32_t low = 0, high = m->n;
-	while (low < high) {
-		uint32_t mid = (low + high) / 2;
-		if (m->entries[mid].bucket < bucket)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low;
-}
-
-static bool make_room(struct minute *m)
-{
-	if (m->n < m->cap)
-		return true;
-	uint32_t cap = m->cap ? 2 * m->cap : 16;
-	struct entry *entries = realloc(m->entries, cap * sizeof(*entries));
-	if (!entries)
-		return false;
-	m->entries = entries;
-	m->cap = cap;
-	return true;
-}
-
+/* Without memory these samples are not in the history. */
 static void add_samples(void *arg, uint32_t bucket, uint32_t n)
 {
 	struct minute *m = arg;
-	uint32_t at = place_of(m, bucket);
-	if (at < m->n && m->entries[at].bucket == bucket) {
-		m->entries[at].count += n;
-		return;
-	}
-	if (!make_room(m)) /* these samples are not in the history */
-		return;
-	memmove(&m->entries[at + 1], &m->entries[at], (m->n - at) * sizeof(*m->entries));
-	m->entries[at] = (struct entry){bucket, n};
-	m->n++;
+	(void)sparse_add(&m->latency, bucket, n);
 }
 
 void minute_second(struct minute *m, const struct history_row *row, const struct windows *windows)
@@ -162,22 +126,11 @@ static void take_before(const struct str *before, struct level_sums *sums)
 	}
 }
 
-/* As pack_sparse has it. */
-static void put_entries(const struct minute *m, struct str *out)
-{
-	uint32_t last = 0;
-	pack_u64(out, m->n);
-	for (uint32_t i = 0; i < m->n; i++) {
-		pack_u64(out, m->entries[i].bucket - last);
-		pack_u64(out, m->entries[i].count);
-		last = m->entries[i].bucket;
-	}
-}
-
 void minute_pack(const struct minute *m, const struct levels *const *levels, size_t n,
 		 struct str *out)
 {
 	struct level_sums sums;
+	uint64_t latency[HIST_BUCKETS];
 	size_t from = out->len;
 	pack_u64(out, FORM);
 	pack_u64(out, m->seconds);
@@ -185,7 +138,8 @@ void minute_pack(const struct minute *m, const struct levels *const *levels, siz
 	pack_u64(out, m->errors);
 	pack_double(out, m->in_flight_s);
 	pack_double(out, m->queued_s);
-	put_entries(m, out);
+	sparse_spread(&m->latency, latency);
+	pack_sparse(out, latency, HIST_BUCKETS);
 	sum_levels(levels, n, &sums);
 	take_before(&m->levels_before, &sums);
 	put_levels(&sums, out);
@@ -195,9 +149,10 @@ void minute_pack(const struct minute *m, const struct levels *const *levels, siz
 void minute_reset(struct minute *m, const struct levels *const *levels, size_t n)
 {
 	struct level_sums sums;
-	m->seconds = m->n = 0;
+	m->seconds = 0;
 	m->requests = m->errors = 0;
 	m->in_flight_s = m->queued_s = 0;
+	sparse_reset(&m->latency);
 	str_reset(&m->levels_before);
 	if (!n)
 		return;

@@ -99,14 +99,16 @@ static inline void part_close_group(struct part *part, uint32_t group)
 
 static void put_part(struct slot *slot, enum phase phase, const struct part *part)
 {
-	unsigned char *at = slot->bytes + (phase ? slot->end[phase - 1] : 0);
+	unsigned char *at = slot->bytes + slot->end[phase];
 	for (uint32_t left = part->groups; left; left &= left - 1) {
 		uint32_t group = (uint32_t)__builtin_ctz(left);
 		at = window_group_put(at, group, &part->count[group << HIST_SUB_BITS]);
 	}
-	slot->end[phase] = (uint32_t)(at - slot->bytes);
+	slot->end[phase + 1] = (uint16_t)(at - slot->bytes);
 	slot->sum_us[phase] = part->sum_us;
-	slot->overflow[phase] = (uint32_t)part->overflow;
+	if (slot->end[0])
+		memcpy(slot->bytes + phase * sizeof(uint32_t),
+		       &(uint32_t){(uint32_t)part->overflow}, sizeof(uint32_t));
 }
 
 static inline void part_clear(struct part *part)
@@ -121,19 +123,22 @@ static bool slot_store(struct windows *w, unsigned level, uint32_t i,
 {
 	struct slot **at = &w->slots[level][i];
 	size_t n = 0;
-	bool empty = true;
+	bool empty = true, overflows = false;
 	for (int p = 0; p < N_PHASES; p++) {
 		n += parts[p].n_bytes;
+		overflows = overflows || parts[p].overflow;
 		empty = empty && part_is_empty(&parts[p]);
 	}
 	free(*at);
 	*at = NULL;
 	if (empty)
 		return true;
-	size_t size = sizeof(struct slot) + n;
+	n += overflows ? SLOT_OVERFLOW : 0;
+	size_t size = sizeof(struct slot) + n + COUNT_PAST;
 	struct slot *slot = malloc(size);
 	if (!slot)
 		return false;
+	slot->end[0] = overflows ? SLOT_OVERFLOW : 0;
 	w->lines[level][i] = (uint16_t)(size / WEIR_CACHE_LINE + 1);
 	for (int p = 0; p < N_PHASES; p++)
 		put_part(slot, (enum phase)p, &parts[p]);
@@ -170,7 +175,7 @@ static void part_add_slot(struct part *part, const struct slot *slot, enum phase
 		}
 	}
 	part->sum_us += slot ? slot->sum_us[phase] : 0;
-	part->overflow += slot ? slot->overflow[phase] : 0;
+	part->overflow += slot ? window_slot_overflow(slot, phase) : 0;
 }
 
 /* All slots are added: how much room it takes. */

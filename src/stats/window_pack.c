@@ -67,7 +67,7 @@ static void put_slot(const struct slot *slot, struct str *out)
 	for (int p = 0; p < N_PHASES; p++) {
 		end += count_entries(slot, (enum phase)p);
 		pack_u64(out, slot->sum_us[p]);
-		pack_u64(out, slot->overflow[p]);
+		pack_u64(out, window_slot_overflow(slot, (enum phase)p));
 		pack_u64(out, end);
 	}
 	for (int p = 0; p < N_PHASES; p++)
@@ -132,17 +132,18 @@ static void take_entries(struct unpack *in, uint32_t n, struct str *out)
 	}
 	for (uint32_t group = 0; group < HIST_GROUPS; group++) {
 		unsigned char *end = window_group_put(room, group, &count[group << HIST_SUB_BITS]);
-		str_view(out, view_of((const char *)room, (size_t)(end - room)));
+		str_put(out, room, (size_t)(end - room));
 	}
 }
 
 static struct slot *slot_of(const struct slot *head, struct view bytes, uint16_t *lines)
 {
-	size_t size = sizeof(*head) + bytes.len;
+	size_t size = sizeof(*head) + bytes.len + COUNT_PAST;
 	struct slot *slot = malloc(size);
 	if (!slot)
 		return NULL;
 	*slot = *head;
+	memset(slot->bytes + bytes.len, 0, COUNT_PAST);
 	if (bytes.len)
 		memcpy(slot->bytes, bytes.ptr, bytes.len);
 	*lines = (uint16_t)(size / WEIR_CACHE_LINE + 1);
@@ -153,12 +154,12 @@ static struct slot *take_slot(struct unpack *in, uint16_t *lines)
 {
 	struct slot head;
 	struct str bytes = STR_INIT;
-	uint32_t n[N_PHASES], before = 0;
+	uint32_t n[N_PHASES], overflow[N_PHASES], any = 0, before = 0;
 	if (!unpack_bool(in))
 		return NULL;
 	for (int p = 0; p < N_PHASES; p++) {
 		head.sum_us[p] = unpack_u64(in);
-		head.overflow[p] = (uint32_t)unpack_max(in, UINT32_MAX);
+		any |= overflow[p] = (uint32_t)unpack_max(in, UINT32_MAX);
 		uint32_t end = (uint32_t)unpack_count(in, N_PHASES * HIST_BUCKETS * 1024);
 		in->bad |= end < before;
 		n[p] = end - before;
@@ -166,9 +167,12 @@ static struct slot *take_slot(struct unpack *in, uint16_t *lines)
 	}
 	if (in->bad)
 		return NULL;
+	if (any)
+		str_put(&bytes, overflow, sizeof(overflow));
+	head.end[0] = (uint16_t)bytes.len;
 	for (int p = 0; p < N_PHASES; p++) {
 		take_entries(in, n[p], &bytes);
-		head.end[p] = (uint32_t)bytes.len;
+		head.end[p + 1] = (uint16_t)bytes.len;
 	}
 	struct slot *slot = slot_of(&head, str_as_view(&bytes), lines);
 	in->bad |= !slot || bytes.overflow;
@@ -180,7 +184,7 @@ static struct slot *take_slot(struct unpack *in, uint16_t *lines)
 static bool is_known(const struct windows *w, const struct slot *slot)
 {
 	for (int p = 0; slot && p < N_PHASES; p++)
-		if (slot->end[p] > (p ? slot->end[p - 1] : 0) && !w->phases[p])
+		if (slot->end[p + 1] > slot->end[p] && !w->phases[p])
 			return false;
 	return true;
 }

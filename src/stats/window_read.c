@@ -89,7 +89,7 @@ static void extract_group(struct slot_group *g, struct extract *x)
 	for (uint32_t fresh = g->used & ~had; fresh; fresh &= fresh - 1)
 		buckets[__builtin_ctz(fresh)] = 0;
 	x->used[g->group] = had | g->used;
-	if (g->width == COUNT_ONE) /* most of a second */
+	if (!g->bits) /* most of a second */
 		for (; g->used; g->used &= g->used - 1, n++)
 			buckets[__builtin_ctz(g->used)]++;
 	while (g->used) {
@@ -109,7 +109,7 @@ static void extract_slot(const struct slot *slot, enum phase phase, struct extra
 	while (slot_group_next(&span, &g))
 		extract_group(&g, x);
 	x->sum_us += slot->sum_us[phase];
-	x->overflow += slot->overflow[phase];
+	x->overflow += window_slot_overflow(slot, phase);
 }
 
 /* Slots of a window that have anything, the newest of each level first. */

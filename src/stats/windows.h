@@ -14,33 +14,29 @@
  *
  *   a byte    which 32 buckets, and above it how wide their counts are: enum count_width
  *   4 bytes   a bit for each bucket with samples
- *   counts    of these
+ *   counts    of these, less one, in as many bits each as the largest needs, or a few more
  *
  * A second of a backend has ones and twos in most buckets, a minute some tens.
  */
-enum count_width { COUNT_ONE, COUNT_NIBBLE, COUNT_BYTE, COUNT_SHORT, COUNT_WORD };
+#define COUNT_WIDTHS 8
 #define GROUP_BITS 5
 _Static_assert(HIST_GROUPS <= 1u << GROUP_BITS && HIST_SUB == 32, "a group fits its head");
+_Static_assert(COUNT_WIDTHS << GROUP_BITS == 256, "and its width, too");
 #define GROUP_HEAD (1 + sizeof(uint32_t))
-#define GROUP_BYTES_MAX (GROUP_HEAD + HIST_SUB * sizeof(uint32_t))
+/* A word is read of each count: it may end so many bytes behind the last, of no bits even so. */
+#define COUNT_PAST 4
+#define GROUP_BYTES_MAX (GROUP_HEAD + HIST_SUB * sizeof(uint32_t) + COUNT_PAST)
 
-static inline enum count_width width_of_counts(uint32_t most)
+/* Up to 7 bits before one of 16 or less fit a word; those of 32 begin with it. */
+static const uint8_t count_bits[COUNT_WIDTHS] = {0, 2, 4, 6, 8, 11, 16, 32};
+
+static inline uint32_t bytes_of_counts(uint32_t n, uint32_t bits)
 {
-	return most <= 1            ? COUNT_ONE
-	       : most < 16          ? COUNT_NIBBLE
-	       : most <= UINT8_MAX  ? COUNT_BYTE
-	       : most <= UINT16_MAX ? COUNT_SHORT
-				    : COUNT_WORD;
+	return (n * bits + 7) / 8;
 }
 
-static inline uint32_t bytes_of_counts(uint32_t n, enum count_width width)
-{
-	static const uint8_t halves[] = {0, 1, 2, 4, 8};
-	return (n * halves[width] + 1) / 2;
-}
-
-/* window_group.c: bytes of a group, 0 without samples; and the group, of which the end comes back.
- */
+/* window_group.c: bytes of a group, 0 without samples; and the group, of which the end comes back:
+ * COUNT_PAST bytes behind it are written, too. */
 uint32_t window_group_bytes(const uint32_t count[HIST_SUB]);
 unsigned char *window_group_put(unsigned char *at, uint32_t group, const uint32_t count[HIST_SUB]);
 
@@ -51,8 +47,8 @@ struct slot_span {
 
 struct slot_group {
 	uint32_t group, used; /* used: a bit for each bucket that is still to be read */
-	enum count_width width;
-	uint32_t i;
+	uint32_t bits;        /* of a count; 0: each is one */
+	uint32_t at;          /* bits that were read */
 	const unsigned char *counts;
 };
 
@@ -62,35 +58,23 @@ static inline bool slot_group_next(struct slot_span *span, struct slot_group *g)
 	if (span->at >= span->end)
 		return false;
 	g->group = *span->at & ((1u << GROUP_BITS) - 1);
-	g->width = (enum count_width)(*span->at >> GROUP_BITS);
+	g->bits = count_bits[*span->at >> GROUP_BITS];
 	memcpy(&g->used, span->at + 1, sizeof(g->used));
-	g->i = 0;
+	g->at = 0;
 	g->counts = span->at + GROUP_HEAD;
 	span->at = g->counts;
-	if (g->width != COUNT_ONE)
-		span->at += bytes_of_counts(bits_count(g->used), g->width);
+	if (g->bits)
+		span->at += bytes_of_counts(bits_count(g->used), g->bits);
 	return true;
 }
 
-static inline uint32_t slot_group_count(const struct slot_group *g, uint32_t i)
+static inline uint32_t slot_group_count(struct slot_group *g)
 {
 	uint32_t n;
-	uint16_t half;
-	switch (g->width) {
-	case COUNT_ONE:
-		return 1;
-	case COUNT_NIBBLE:
-		return g->counts[i / 2] >> (i % 2 * 4) & 15;
-	case COUNT_BYTE:
-		return g->counts[i];
-	case COUNT_SHORT:
-		memcpy(&half, g->counts + i * sizeof(half), sizeof(half));
-		return half;
-	case COUNT_WORD:
-		break;
-	}
-	memcpy(&n, g->counts + i * sizeof(n), sizeof(n));
-	return n;
+	memcpy(&n, g->counts + g->at / 8, sizeof(n));
+	n = n >> g->at % 8 & (uint32_t)((UINT64_C(1) << g->bits) - 1);
+	g->at += g->bits;
+	return n + 1;
 }
 
 struct entry {
@@ -102,7 +86,7 @@ static inline struct entry slot_entry_next(struct slot_group *g)
 {
 	uint32_t sub = (uint32_t)__builtin_ctz(g->used);
 	g->used &= g->used - 1;
-	return (struct entry){(g->group << HIST_SUB_BITS) + sub, slot_group_count(g, g->i++)};
+	return (struct entry){(g->group << HIST_SUB_BITS) + sub, slot_group_count(g)};
 }
 
 /*
@@ -111,10 +95,11 @@ static inline struct entry slot_entry_next(struct slot_group *g)
  */
 struct slot {
 	uint64_t sum_us[N_PHASES];
-	uint32_t overflow[N_PHASES];
-	uint32_t end[N_PHASES]; /* bytes of a phase: from the end of the one before to here */
-	unsigned char bytes[];
+	uint16_t end[N_PHASES + 1]; /* the groups of phase p: bytes from end[p] to end[p + 1] */
+	unsigned char bytes[];      /* before those of the first: overflow[N_PHASES], if any */
 };
+#define SLOT_OVERFLOW (N_PHASES * sizeof(uint32_t))
+_Static_assert(SLOT_OVERFLOW + N_PHASES * HIST_GROUPS * GROUP_BYTES_MAX < UINT16_MAX, "16 bits do");
 
 /* How slots are kept: level 0 a second each, level 1 ten seconds, level 2 a minute. */
 #define N_LEVELS 3
@@ -171,8 +156,17 @@ static inline struct slot_span window_slot_span(const struct slot *slot, enum ph
 {
 	if (!slot)
 		return (struct slot_span){NULL, NULL};
-	return (struct slot_span){slot->bytes + (phase ? slot->end[phase - 1] : 0),
-				  slot->bytes + slot->end[phase]};
+	return (struct slot_span){slot->bytes + slot->end[phase],
+				  slot->bytes + slot->end[phase + 1]};
+}
+
+/* Of the samples of a phase, those that are too long for a bucket. */
+static inline uint32_t window_slot_overflow(const struct slot *slot, enum phase phase)
+{
+	uint32_t n = 0;
+	if (slot->end[0])
+		memcpy(&n, slot->bytes + phase * sizeof(n), sizeof(n));
+	return n;
 }
 
 /* Index of the slot that was closed `age` slots ago; 0 is the newest. */
