@@ -92,13 +92,6 @@ static void read_totals(struct health_target *t, double passed_us)
 		take_in(&odd->recent[s], came, keep(passed_us, memories_us[s]));
 }
 
-static void subtract(const odd_counts now, const odd_counts then, odd_counts out)
-{
-	for (unsigned s = 0; s < ODD_STRATA; s++)
-		for (unsigned a = 0; a < N_ANSWER_COLUMNS; a++)
-			out[s][a] = now[s][a] - then[s][a];
-}
-
 /* ---- watching ---- */
 
 /* Seems worse than the others. */
@@ -239,7 +232,7 @@ static struct jury gather(struct health_pool *hp, struct arena *arena)
 		if (j.n == hp->n_targets || !odd_make_evidence(t))
 			continue;
 		odd_sum_strata(t->backend, j.now[j.n]);
-		subtract(j.now[j.n], t->odd.evidence->counted, j.counts[j.n]);
+		odd_subtract_counted(t->odd.evidence, j.now[j.n], j.counts[j.n]);
 		j.of[j.n++] = t;
 	}
 	struct odd_case *came = arena_array(arena, j.n, sizeof(struct odd_case));
@@ -313,7 +306,7 @@ static void end_period(struct health_pool *hp, const struct jury *j)
 		struct odd_evidence *evidence = j->of[i]->odd.evidence;
 		for (unsigned s = 0; s < ODD_SPANS; s++)
 			evidence->proof[s] = j->cases[s][i];
-		memcpy(evidence->counted, j->now[i], sizeof(odd_counts));
+		odd_keep_counted(j->of[i], j->now[i]);
 	}
 }
 

@@ -11,6 +11,10 @@
 void odd_look_again(const struct health *h);
 /* All that workers have counted of it while its pool was watched. */
 void odd_sum_strata(const struct backend *b, odd_counts out);
+/* What came since; and all of it: without memory nothing is known of it any more. */
+void odd_subtract_counted(const struct odd_evidence *evidence, const odd_counts now,
+			  odd_counts out);
+void odd_keep_counted(struct health_target *t, const odd_counts now);
 /* It takes the traffic that is to be compared. */
 bool odd_takes_part(const struct health_target *t);
 /* From now on it is compared; what came before, under another target perhaps, is not. */

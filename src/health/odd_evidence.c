@@ -6,6 +6,8 @@
 
 #include "odd.h"
 
+#include "weir/base/bitset.h"
+
 void odd_look_again(const struct health *h)
 {
 	h->host.look(h->host.ctx);
@@ -17,11 +19,58 @@ void odd_sum_strata(const struct backend *b, odd_counts out)
 	for (unsigned i = 0; i < b->n_workers; i++) {
 		struct odd_strata *strata =
 		    atomic_load_explicit(&b->local[i]->odd.strata, memory_order_relaxed);
-		for (unsigned s = 0; strata && s < ODD_STRATA; s++)
-			for (unsigned a = 0; a < N_ANSWER_COLUMNS; a++)
-				out[s][a] +=
-				    atomic_load_explicit(&strata->n[s][a], memory_order_relaxed);
+		for (unsigned s = 0; strata && s < ODD_STRATA; s++) {
+			const struct odd_row *row =
+			    atomic_load_explicit(&strata->row[s], memory_order_acquire);
+			for (unsigned a = 0; row && a < N_ANSWER_COLUMNS; a++)
+				out[s][a] += atomic_load_explicit(&row->n[a], memory_order_relaxed);
+		}
 	}
+}
+
+/* ---- what was counted up to a period: most pools are asked in few ways ---- */
+
+void odd_subtract_counted(const struct odd_evidence *evidence, const odd_counts now, odd_counts out)
+{
+	const uint32_t(*then)[N_ANSWER_COLUMNS] = evidence->counted;
+	memcpy(out, now, sizeof(odd_counts));
+	for (uint32_t left = evidence->strata; left; left &= left - 1, then++)
+		for (unsigned a = 0; a < N_ANSWER_COLUMNS; a++)
+			out[__builtin_ctz(left)][a] -= (*then)[a];
+}
+
+static bool is_empty(const uint32_t row[N_ANSWER_COLUMNS])
+{
+	uint32_t all = 0;
+	for (unsigned a = 0; a < N_ANSWER_COLUMNS; a++)
+		all |= row[a];
+	return !all;
+}
+
+void odd_keep_counted(struct health_target *t, const odd_counts now)
+{
+	struct odd_evidence *evidence = t->odd.evidence;
+	uint32_t strata = 0;
+	for (unsigned s = 0; s < ODD_STRATA; s++)
+		strata |= (uint32_t)!is_empty(now[s]) << s;
+	uint32_t(*rows)[N_ANSWER_COLUMNS] = evidence->counted;
+	if (strata & ~evidence->strata)
+		rows = realloc(rows, bits_count(strata) * sizeof(*rows));
+	if (strata && !rows) {
+		odd_drop_evidence(t);
+		return;
+	}
+	evidence->counted = rows;
+	evidence->strata = strata;
+	for (uint32_t left = strata; left; left &= left - 1, rows++)
+		memcpy(rows, now[__builtin_ctz(left)], sizeof(*rows));
+}
+
+static void keep_all_counted(struct health_target *t)
+{
+	odd_counts now;
+	odd_sum_strata(t->backend, now);
+	odd_keep_counted(t, now);
 }
 
 /* Takes the traffic that is to be compared. */
@@ -44,13 +93,15 @@ bool odd_make_evidence(struct health_target *t)
 					      memory_order_release);
 	t->odd.evidence = calloc(1, sizeof(*t->odd.evidence));
 	if (t->odd.evidence)
-		odd_sum_strata(b, t->odd.evidence->counted);
+		keep_all_counted(t);
 	return t->odd.evidence != NULL;
 }
 
 /* What it answered before it went says nothing of it when it is back. */
 void odd_drop_evidence(struct health_target *t)
 {
+	if (t->odd.evidence)
+		free(t->odd.evidence->counted);
 	free(t->odd.evidence);
 	t->odd.evidence = NULL;
 }
@@ -71,7 +122,7 @@ void odd_begin_anew(struct health_pool *hp)
 		if (!odd_make_evidence(t))
 			continue;
 		memset(t->odd.evidence->proof, 0, sizeof(t->odd.evidence->proof));
-		odd_sum_strata(t->backend, t->odd.evidence->counted);
+		keep_all_counted(t);
 	}
 }
 
@@ -82,7 +133,7 @@ void odd_begin_anew_of(struct health_target *t)
 	list_each (it, &hp->targets) {
 		struct health_target *other = list_entry(it, struct health_target, link);
 		if (other->odd.evidence)
-			odd_sum_strata(other->backend, other->odd.evidence->counted);
+			keep_all_counted(other);
 	}
 	if (t->odd.evidence)
 		memset(t->odd.evidence->proof, 0, sizeof(t->odd.evidence->proof));

@@ -43,7 +43,9 @@ struct health_pool {
 
 /* Of a backend that is watched. */
 struct odd_evidence {
-	odd_counts counted; /* up to this period */
+	/* up to this period, by stratum: owns those of the bits of `strata` */
+	uint32_t (*counted)[N_ANSWER_COLUMNS];
+	uint32_t strata;
 	struct odd_case proof[ODD_SPANS];
 };
 

@@ -5,6 +5,8 @@
  */
 #include "weir/pool/odd.h"
 
+#include <stdlib.h>
+
 #include "registry.h"
 
 #include "weir/base/bitset.h"
@@ -88,6 +90,24 @@ void lease_try_answered(struct lease *lease, bool goes_on)
 
 /* ---- answers ---- */
 
+struct odd_row *odd_row_of(struct odd_strata *strata, unsigned s)
+{
+	struct odd_row *row = atomic_load_explicit(&strata->row[s], memory_order_relaxed);
+	if (likely(row != NULL))
+		return row;
+	row = calloc(1, sizeof(*row));
+	/* release: whoever sees the pointer sees the zeroes behind it */
+	atomic_store_explicit(&strata->row[s], row, memory_order_release);
+	return row;
+}
+
+void odd_strata_free(struct odd_strata *strata)
+{
+	for (unsigned s = 0; strata && s < ODD_STRATA; s++)
+		free(atomic_load_explicit(&strata->row[s], memory_order_acquire));
+	free(strata);
+}
+
 static void count(const struct lease *lease, uint8_t answer)
 {
 	struct odd_local *odd = &lease->backend->local[lease->view->sl->pw->id]->odd;
@@ -95,11 +115,12 @@ static void count(const struct lease *lease, uint8_t answer)
 	if (likely(!lease->stratum))
 		return;
 	struct odd_strata *strata = atomic_load_explicit(&odd->strata, memory_order_acquire);
-	if (!strata)
+	struct odd_row *row = strata ? odd_row_of(strata, lease->stratum - 1u) : NULL;
+	if (!row)
 		return;
-	odd_count(&strata->n[lease->stratum - 1][answer]);
+	odd_count(&row->n[answer]);
 	if (lease->type && (answer < ANSWER_empty || answer == ANSWER_coded))
-		odd_count(&strata->n[lease->stratum - 1][lease->type]);
+		odd_count(&row->n[lease->type]);
 }
 
 uint64_t odd_note(struct lease *lease, bool error, uint64_t duration_us)

@@ -145,7 +145,7 @@ static void backend_free(struct backend *b)
 		hist_set_fini(&b->local[i]->ok);
 		hist_set_fini(&b->local[i]->failed);
 		levels_free(atomic_load(&b->local[i]->levels));
-		free(atomic_load(&b->local[i]->odd.strata));
+		odd_strata_free(atomic_load(&b->local[i]->odd.strata));
 	}
 	free(b->local[0]);
 	free((char *)b->key.ptr);

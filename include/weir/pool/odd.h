@@ -4,9 +4,8 @@
  * control thread; stats/odd.h).
  *
  *   answers    always: one counter a kind
- *   strata     the same by what was asked, while somebody is suspected:
- *              ODD_STRATA * N_ANSWER_COLUMNS * 4 bytes a worker and backend, kept;
- *              media types only here
+ *   strata     the same by what was asked, while somebody is suspected: 128 bytes a
+ *              worker, backend and stratum that is met, kept; media types only here
  *
  * Requests that a key or a pin brought are not counted: unlike clients go to unlike
  * backends then.
@@ -28,8 +27,11 @@
 /* How often a worker looks whose turn it is, while anybody is to be tried. */
 #define ODD_LOOK_US 10000
 
+struct odd_row {
+	_Atomic uint32_t n[N_ANSWER_COLUMNS];
+};
 struct odd_strata {
-	_Atomic uint32_t n[ODD_STRATA][N_ANSWER_COLUMNS];
+	_Atomic(struct odd_row *) row[ODD_STRATA]; /* owns; the worker makes it (release) */
 };
 
 /* One worker's side of one backend. */
@@ -45,6 +47,10 @@ static inline void odd_count(_Atomic uint32_t *n)
 	atomic_store_explicit(n, atomic_load_explicit(n, memory_order_relaxed) + 1,
 			      memory_order_relaxed);
 }
+
+/* Its worker; s < ODD_STRATA.  NULL without memory: one answer less. */
+struct odd_row *odd_row_of(struct odd_strata *strata, unsigned s);
+void odd_strata_free(struct odd_strata *strata); /* NULL is fine */
 
 /* All workers' side. */
 struct odd_shared {

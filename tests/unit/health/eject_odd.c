@@ -8,7 +8,7 @@ static void answer(uint32_t i, enum answer_kind kind, uint64_t n)
 	struct odd_strata *strata = atomic_load(&odd->strata);
 	atomic_fetch_add(&odd->answers[kind], (uint32_t)n);
 	if (strata)
-		atomic_fetch_add(&strata->n[0][kind], (uint32_t)n);
+		atomic_fetch_add(&odd_row_of(strata, 0)->n[kind], (uint32_t)n);
 }
 
 /* Watched, and then well again: nobody is suspected any more. */
@@ -75,7 +75,7 @@ static void draw(enum answer_type first, enum answer_type others, unsigned looks
 			struct odd_strata *strata = atomic_load(&backend(i)->local[0]->odd.strata);
 			answer(i, ANSWER_1k, n);
 			if (strata)
-				atomic_fetch_add(&strata->n[0][i ? others : first], n);
+				atomic_fetch_add(&odd_row_of(strata, 0)->n[i ? others : first], n);
 		}
 		pass(S / 10);
 	}
@@ -97,8 +97,8 @@ Test(eject, out_for_a_type_and_back_when_the_others_come_to_give_it)
 		for (uint32_t i = 1; i < 4; i++) {
 			struct odd_strata *strata = atomic_load(&backend(i)->local[0]->odd.strata);
 			answer(i, ANSWER_1k, 50);
-			atomic_fetch_add(
-			    &strata->n[0][k < 100 ? ANSWER_TYPE_json : ANSWER_TYPE_html], 50);
+			enum answer_type type = k < 100 ? ANSWER_TYPE_json : ANSWER_TYPE_html;
+			atomic_fetch_add(&odd_row_of(strata, 0)->n[type], 50);
 		}
 		pass(S / 10);
 		cr_assert(k >= 100 || is_ejected(0), "they still give what they gave");

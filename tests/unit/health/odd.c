@@ -131,9 +131,9 @@ static void answer(size_t i)
 	odd_count(&odd->answers[kind]);
 	if (!strata || !is_watched())
 		return;
-	odd_count(&strata->n[STRATUM][kind]);
+	odd_count(&odd_row_of(strata, STRATUM)->n[kind]);
 	if (!roles[i].refuses)
-		odd_count(&strata->n[STRATUM][roles[i].type]);
+		odd_count(&odd_row_of(strata, STRATUM)->n[roles[i].type]);
 }
 
 static void tell_speed(size_t i, uint64_t span_us)
