@@ -1,25 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * weir-sim: every strategy in the situations that tell them apart.
- *
- *   weir-sim            prints the table
- *   weir-sim --check    and fails unless the default keeps its promises: its p99 at
- *                       most 20 % above the best in each situation; beside one of a
- *                       tenth of the speed at most 1.3 times that without it; beside one
- *                       50 ms slower a p99.9 below 10 ms, and its recovery noticed
- *                       within 2 s; next to nothing sent to one that fails fast
- *   weir-sim NAME       one situation
- *   weir-sim --odd      a bad deploy under each strategy that looks at no key, and a
- *                       hundred hours without one; --check has the same, shorter
- *   weir-sim --drawn [SEEDS]   one that looks fast by giving something else
- *   weir-sim --verdicts [SEEDS [WORLD [FIRST]]]   what is said of worlds whose truth is known
- *   weir-sim --forecasts [SEEDS [FAMILY [FIRST]]]   how often the intervals of
- *                       forecasts held; "" is each of them, seeds begin with 1 or FIRST
- *   weir-sim --nodes    p99 of several nodes by the age of what they know of each other
- *   weir-sim --words    bytes that nodes tell each other by way of Redis
- *   weir-sim --cost     nanoseconds of a pick and its end, by size of the pool
- *
- * Where recovery is not the question, a run is the mean of three seeds.
+/* weir-sim: every strategy in the situations that tell them apart, and worlds whose truth is known.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,6 +13,28 @@
 #include "weir/cluster/cluster.h"
 #include "words.h"
 #include "worlds.h"
+
+static const char help[] =
+    "weir-sim            every strategy in the situations that tell them apart: the table\n"
+    "weir-sim --check    and fails unless the default keeps its promises: its p99 at\n"
+    "                    most 20 % above the best in each situation; beside one of a\n"
+    "                    tenth of the speed at most 1.3 times that without it; beside one\n"
+    "                    50 ms slower a p99.9 below 10 ms, and its recovery noticed\n"
+    "                    within 2 s; next to nothing sent to one that fails fast\n"
+    "weir-sim NAME       one situation\n"
+    "weir-sim --odd      a bad deploy under each strategy that looks at no key, and a\n"
+    "                    hundred hours without one; --check has the same, shorter\n"
+    "weir-sim --drawn [SEEDS]   one that looks fast by giving something else\n"
+    "weir-sim --verdicts [SEEDS [WORLD [FIRST]]]   what is said of worlds whose truth is known\n"
+    "weir-sim --invented [SEEDS]   the same of worlds that nobody chose, each another: what\n"
+    "                    was said of them, and where it was wrong\n"
+    "weir-sim --forecasts [SEEDS [FAMILY [FIRST]]]   how often the intervals of\n"
+    "                    forecasts held; \"\" is each of them, seeds begin with 1 or FIRST\n"
+    "weir-sim --nodes    p99 of several nodes by the age of what they know of each other\n"
+    "weir-sim --words    bytes that nodes tell each other by way of Redis\n"
+    "weir-sim --cost     nanoseconds of a pick and its end, by size of the pool\n"
+    "\n"
+    "Where recovery is not the question, a run is the mean of three seeds.\n";
 
 #define SEEDS 3
 #define WITHIN 1.2
@@ -269,6 +271,10 @@ static const char *name_of(int argc, char **argv)
 int main(int argc, char **argv)
 {
 	bool checking = argc > 1 && strcmp(argv[1], "--check") == 0, good = true;
+	if (argc > 1 && strcmp(argv[1], "--help") == 0) {
+		fputs(help, stdout);
+		return 0;
+	}
 	if (argc > 1 && strcmp(argv[1], "--cost") == 0) {
 		print_costs();
 		return 0;
