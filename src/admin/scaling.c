@@ -290,7 +290,8 @@ static void put_model(struct json *j, const struct scaling *s)
 		json_object_end(j);
 	}
 	json_array_end(j);
-	put_range(j, "at_n_max", &s->at_n_max, false);
+	struct scaling_range at_n_max = scaling_at_n_max(s);
+	put_range(j, "at_n_max", &at_n_max, false);
 	json_object_end(j);
 }
 

@@ -486,3 +486,10 @@ void fit_rate_interval(const struct fit_point *points, size_t n, const struct fi
 	*low = rates[n_rates * 25 / 1000];
 	*high = rates[n_rates - 1 - n_rates * 25 / 1000];
 }
+
+void fit_rate_pass_over(const struct fit *fit, struct rng *rng)
+{
+	size_t n = fit->model != FIT_NONE ? fit->n_points * BOOTSTRAPS : 0;
+	while (n--)
+		rng_next(rng);
+}

@@ -417,37 +417,6 @@ static void look_now(struct scaling *s, const struct scaling_input *in)
 	}
 }
 
-/* ---- the curve ---- */
-
-static void look_curve(struct scaling *s, const struct scaling_input *in)
-{
-	s->n_points = 0;
-	for (uint32_t k = 1; k < LEVEL_BINS; k++) {
-		double n = 0, us = 0, beyond = 0, level = level_value(k);
-		for (size_t i = 0; i < in->n; i++) {
-			const struct scaling_part *part = in->members[i].part;
-			const struct scaling_bin *bin = part ? scaling_part_bin(part, k) : NULL;
-			if (!bin || !in->members[i].usable)
-				continue;
-			n += bin->n;
-			us += bin->us;
-			if (part->company)
-				beyond += part->company->beyond[k];
-		}
-		level += n >= 1 ? beyond / n : 0;
-		if (n >= 1 && us > 0)
-			s->points[s->n_points++] =
-			    (struct fit_point){level, level / (us / n / 1e6), n};
-	}
-	fit_curve(s->points, s->n_points, scaling_hears(s), &s->fit);
-	s->at_n_max = (struct scaling_range){0};
-	if (s->fit.model == FIT_NONE || s->fit.refusal)
-		return;
-	s->at_n_max.mid = fit_rate(&s->fit, s->fit.n_max);
-	fit_rate_interval(s->points, s->n_points, &s->fit, s->fit.n_max, &s->rng, &s->at_n_max.low,
-			  &s->at_n_max.high);
-}
-
 /* ---- all of it ---- */
 
 struct scaling *scaling_new(void)
@@ -485,7 +454,7 @@ void scaling_look(struct scaling *s, const struct scaling_input *in)
 	scaling_look_slope(s);
 	scaling_look_change(s, in); /* what it forgets is not read below */
 	scaling_look_sizes(s, in);
-	look_curve(s, in);
+	scaling_look_curve(s, in);
 	look_company(s, in);
 	look_alone(s, in);
 	look_now(s, in);

@@ -26,6 +26,9 @@ void scaling_look_epoch(struct scaling *scaling, const struct scaling_input *inp
 void scaling_part_forget_recents(struct scaling_part *part);
 void scaling_forget_recents(struct scaling *scaling);
 
+/* curve.c: points and fit. */
+void scaling_look_curve(struct scaling *scaling, const struct scaling_input *input);
+
 /* bins.c: the bin of a level; NULL without memory. */
 struct scaling_bin *scaling_part_bin_make(struct scaling_part *part, uint32_t level);
 

@@ -74,5 +74,7 @@ double fit_capacity(const struct fit *fit, bool *at_least);
 /* 95 % interval of the fitted model's X(at), by bootstrapping pairs 100 times. */
 void fit_rate_interval(const struct fit_point *points, size_t n, const struct fit *fit, double at,
 		       struct rng *rng, double *low, double *high);
+/* Leaves `rng` as fit_rate_interval would. */
+void fit_rate_pass_over(const struct fit *fit, struct rng *rng);
 
 #endif

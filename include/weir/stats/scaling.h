@@ -333,7 +333,7 @@ struct scaling {
 	struct fit_point points[FIT_POINTS]; /* a typical backend's curve */
 	size_t n_points;
 	struct fit fit;
-	struct scaling_range at_n_max; /* the model's rate there */
+	struct rng at_n_max; /* what its interval is drawn with, when somebody asks */
 	struct scaling_shift shift;
 	struct scaling_fall fall;
 	struct scaling_load load;
@@ -400,6 +400,8 @@ struct scaling_input {
 
 struct scaling *scaling_new(void);          /* NULL without memory */
 void scaling_free(struct scaling *scaling); /* NULL is fine */
+/* The model's rate at the highest level that was seen, worked out anew each time. */
+struct scaling_range scaling_at_n_max(const struct scaling *scaling);
 /*
  * What other nodes send to the pool, per second; until it is called again.  Not known: what is
  * seen meanwhile is not learned from, and nothing is forecast.

@@ -4,6 +4,7 @@
 
 #include <criterion/criterion.h>
 #include <math.h>
+#include <string.h>
 
 static double uniform(struct rng *rng)
 {
@@ -61,7 +62,10 @@ Test(fit, the_universal_law_comes_back)
 		cr_assert(f.usl.sig > 0.024 && f.usl.sig < 0.036, "sigma %f", f.usl.sig);
 		cr_assert(fabs(f.usl.peak_n - 44) < 4, "peak %f", f.usl.peak_n);
 		double low, high, at = 96, want = true_rate(&t, at);
+		struct rng passed = rng; /* who does not ask goes on with the same numbers */
+		fit_rate_pass_over(&f, &passed);
 		fit_rate_interval(p, m, &f, at, &rng, &low, &high);
+		cr_assert_eq(memcmp(&passed, &rng, sizeof(rng)), 0);
 		cr_assert(low < want * 1.05 && high > want * 0.95 && high - low < 0.3 * want,
 			  "%f..%f for %f", low, high, want);
 	}
