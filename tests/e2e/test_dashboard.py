@@ -123,6 +123,26 @@ def test_names_are_whole_on_a_phone(weir, app, browser, tmp_path):
     assert browser.js("document.documentElement.scrollWidth <= 390")
 
 
+def test_a_word_is_on_one_line_on_a_phone(weir, app, browser, tmp_path):
+    """Beside whatever else the table has to say."""
+    port, address = free_port(), app(1).addresses[0]
+    weir(conf={
+        "status": {"socket": str(tmp_path / "weir-0.sock"), "bind": f"127.0.0.1:{port}"},
+        "listeners": [{"bind": f"127.0.0.1:{free_port()}"}], "routes": [{"pool": "checkouts"}],
+        "pools": {"checkouts": {"backends": [{"address": address, "name": n} for n in ("checkout-1.eu-central", "b2")]}}})
+    browser.resize(390, 844, True)
+    browser.open(f"http://127.0.0.1:{port}/")
+    browser.until("document.querySelectorAll('tr.row').length == 2")
+    lines = browser.js(
+        "(() => { const p = snap.pools[0]; p.verdict = 'uneven'; p.p99_us = 123456; Object.assign(p.backends[0], {state: 'down',"
+        " reason: 'status 500, expected 200-399, and this is told at length'}); putPools();"
+        " const r = document.createRange();"
+        " r.selectNodeContents(document.querySelector('#pools tr.pool button.plain'));"
+        " return new Set([...r.getClientRects()].map(e => e.top)).size; })()")
+    assert lines == 1, lines
+    assert browser.js("document.documentElement.scrollWidth <= 390")
+
+
 # What is wider than its place: whole words, not what is scrolled on purpose.
 CUT = ("[...document.querySelectorAll('header, header > *, #verdicts, #verdicts *, #pools .scroll, #pools th, "
        "#pools td, #detail .head > *, #detail .verdict > *')].filter(e => e.offsetWidth && (e.scrollWidth > "
