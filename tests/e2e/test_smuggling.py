@@ -7,6 +7,7 @@ there, or the requests that a strict reader finds in weir's bytes are those of t
 server has given as many answers: nothing is left over that it could take for another request.
 A plain request after it, over the same connections, is answered as itself.
 """
+import contextlib
 import os
 import re
 import shutil
@@ -19,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from backends import Process, build_dir, can_connect, free_port
-from wire import Closed, Peer, WireError, relay, wait_for
+from wire import Closed, Peer, Truncated, WireError, relay, wait_for
 
 REFUSED = []
 
@@ -289,7 +290,14 @@ class Tap:
         relay(source, sink, keep)
 
     def requests(self):
-        """What a strict reader finds, of all connections; nothing may be left over."""
+        """What a strict reader finds, of all connections; nothing may be left over.  A server may have
+        answered before the end of a request came by here: that is waited for."""
+        def whole():
+            with contextlib.suppress(Truncated):
+                return [self.read_requests()]
+        return wait_for(whole, 5, "whole requests")[0]
+
+    def read_requests(self):
         found = []
         for data in self.sent:
             peer = Peer(Recorded(data), self)

@@ -50,12 +50,13 @@ static const struct {
     {LISTEN POOL, "\n", "status: 127.0.0.1:8404", "status: {bind: \"127.0.0.1:8404\"}"},
 };
 
-static const char *const proposed[] = {
-#define SHORT_FORM(path, begins, form) form,
+enum {
+#define SHORT_FORM(path, begins, form) +1
+	N_SHORT_FORMS = 0
 #include "weir/tbl/short_forms.def"
 #undef SHORT_FORM
 };
-_Static_assert(ARRAY_LEN(cases) == ARRAY_LEN(proposed), "a case for each row, in their order");
+_Static_assert(ARRAY_LEN(cases) == N_SHORT_FORMS, "a case for each row, in their order");
 
 static bool loads(const char *before, const char *text, const char *after, struct str *said)
 {
