@@ -261,6 +261,7 @@ static bool find_proof(const struct jury *j, size_t i, struct odd_finding *worst
 			continue;
 		found = true;
 		*worst = f;
+		worst->grpc = atomic_load_explicit(&t->backend->odd.grpc, memory_order_relaxed);
 	}
 	return found;
 }

@@ -225,6 +225,9 @@ void attempt_waits(struct attempt *at);
 void attempt_sent(struct attempt *at);
 /* The first byte of the response is here. */
 void attempt_answered(struct attempt *at);
+/* Of a gRPC call, 200 so far: trailers, or a head, are in worker->resp and tell how it really went.
+ */
+void attempt_grpc_status(struct attempt *at);
 /*
  * A head is here, an interim one or the final one, in worker->resp.  False when it is
  * not for the client: another backend is asked, because of its status (retry.on); the

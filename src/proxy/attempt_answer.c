@@ -107,6 +107,17 @@ static inline struct counter *class_counter(struct backend_counters *counters, u
 	return (void *)((char *)counters + at[class]);
 }
 
+void attempt_grpc_status(struct attempt *at)
+{
+	const struct header *h = message_find_name(&at->ex->worker->resp, VIEW("grpc-status"));
+	uint8_t answer = h ? answer_of_grpc(h->value) : (uint8_t)ANSWER_full;
+	if (answer == ANSWER_full)
+		return;
+	at->lease.answer = answer;
+	if (answer != ANSWER_NONE)
+		atomic_store_explicit(&at->lease.backend->odd.grpc, true, memory_order_relaxed);
+}
+
 static void count_status(struct attempt *at, unsigned status)
 {
 	if (unlikely(at->ex->trace != NULL))
@@ -120,6 +131,8 @@ static void count_status(struct attempt *at, unsigned status)
 		at->lease.answer = ANSWER_coded;
 	if (unlikely((status == 304 || status == 206) && !at->ex->asks_less))
 		at->lease.answer = ANSWER_unasked;
+	if (unlikely(at->ex->grpc) && status == 200) /* the head may stand for trailers, too */
+		attempt_grpc_status(at);
 	if (unlikely(status >= 500 || status == 429 || status == 101 || at->lease.on_trial))
 		judge_status(at, status);
 	counter_add(class_counter(&at->local->counters, status / 100), 1);

@@ -145,6 +145,8 @@ static void give_trailers(struct backend_stream *s, struct view text)
 		return;
 	}
 	w->resp.never = s->st.never;
+	if (unlikely(ex->grpc) && ex->status == 200)
+		attempt_grpc_status(s->at);
 	policy_response_trailers(ex, &w->resp);
 	enum io io = ex->client_ops->trailers(ex, &w->resp);
 	let_go(s);

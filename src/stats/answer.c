@@ -45,6 +45,25 @@ uint8_t answer_of(unsigned status)
 	return status / 100 < ARRAY_LEN(classes) ? classes[status / 100] : ANSWER_NONE;
 }
 
+/*
+ * As google.rpc.Code maps them to HTTP (google/rpc/code.proto).  CANCELLED is the client's wish,
+ * and what is no number is UNKNOWN (gRPC over HTTP/2, Responses).
+ */
+uint8_t answer_of_grpc(struct view code)
+{
+	static const uint16_t status[] = {200, 0,   500, 400, 504, 404, 409, 403, 429,
+					  400, 409, 400, 501, 500, 503, 500, 401};
+	unsigned n = 0;
+	for (size_t i = 0; i < code.len; i++) {
+		if (code.ptr[i] < '0' || code.ptr[i] > '9' || n >= ARRAY_LEN(status))
+			return ANSWER_500;
+		n = n * 10 + (unsigned)(code.ptr[i] - '0');
+	}
+	if (!code.len || n >= ARRAY_LEN(status))
+		return ANSWER_500;
+	return status[n] ? answer_of(status[n]) : ANSWER_NONE;
+}
+
 /* ---- media types ---- */
 
 /* Of a name without its tree: "json", "problem+json". */

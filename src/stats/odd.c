@@ -23,6 +23,19 @@ static const struct {
 #undef TYPE
 };
 
+/* Where some of them may have been told by gRPC: see answer_of_grpc. */
+static const char *const or_grpc[N_ANSWERS] = {
+    [ANSWER_400] = "answers 400 or grpc-status 3, 9, 11",
+    [ANSWER_401] = "answers 401 or grpc-status 16",
+    [ANSWER_403] = "answers 403 or grpc-status 7",
+    [ANSWER_404] = "answers 404 or grpc-status 5",
+    [ANSWER_429] = "answers 429 or grpc-status 8",
+    [ANSWER_4xx] = "answers some 4xx or grpc-status 6, 10",
+    [ANSWER_500] = "answers 500 or grpc-status 2, 13, 15",
+    [ANSWER_503] = "answers 503 or grpc-status 14",
+    [ANSWER_5xx] = "answers 5xx or grpc-status 4, 12",
+};
+
 bool answer_is_bad(enum answer_kind answer)
 {
 	check((size_t)answer < N_ANSWERS);
@@ -265,7 +278,7 @@ static bool is_small(const struct odd_case *of, unsigned size, double chances,
 	double alike = sum(of->elsewhere, size - ANSWER_SMALLER, ANSWER_empty);
 	double larger = sum(of->elsewhere, ANSWER_full, size - ANSWER_SMALLER);
 	*f = (struct odd_finding){
-	    size, small / of->n, alike / of->n, small / of->n, alike / of->n,
+	    size, small / of->n, alike / of->n, small / of->n, alike / of->n, false,
 	};
 	return small - alike >= EFFECT * of->n && alike <= small / 2 &&
 	       larger - sum(of->seen, ANSWER_full, size) >= EFFECT * of->n &&
@@ -310,7 +323,7 @@ static bool is_other(const struct odd_case *of, unsigned type, double chances,
 	for (unsigned t = 0; t < N_ANSWER_TYPES; t++)
 		typed += t == type ? 0 : of->peers[t] - of->given[t];
 	double share = of->seen[a] / of->n, others = of->elsewhere[a] / of->n;
-	*f = (struct odd_finding){a, share, others, share, others};
+	*f = (struct odd_finding){a, share, others, share, others, false};
 	return of->voiced >= VOICED * of->n && own - peers >= EFFECT * of->voiced &&
 	       peers <= own / 4 && typed >= EFFECT * of->voiced &&
 	       unlikely_by(of->seen[a] - of->expected[a], of->variance[a]) > log(chances);
@@ -398,6 +411,8 @@ static struct percent percent(double share)
 void odd_say(const struct odd_finding *f, char out[ODD_TEXT])
 {
 	const char *text = f->answer == ODD_ANY ? "fails or refuses" : answers[f->answer].text;
+	if (f->grpc && f->answer < N_ANSWERS && or_grpc[f->answer])
+		text = or_grpc[f->answer];
 	snprintf(out, ODD_TEXT, "%s to %s, the others to %s", text, percent(f->share).at,
 		 percent(f->others).at);
 }

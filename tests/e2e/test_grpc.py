@@ -8,7 +8,8 @@ import grpc
 import pytest
 
 from backends import free_port
-from wire import TIMEOUT
+from test_health import named
+from wire import TIMEOUT, wait_for
 
 KINDS = {
     "Unary": (False, False), "Fail": (False, False), "Hang": (False, False),
@@ -158,3 +159,77 @@ def test_an_unreachable_backend_is_a_status(weir):
             channel.unary_unary("/test.Test/Unary")(b"", timeout=100)
     assert error.value.code() == grpc.StatusCode.UNAVAILABLE
     assert "refused" in error.value.details()
+
+
+class Deploy(grpc.GenericRpcHandler):
+    """One of several servers: good, or (when .code is set) bad at once, with a message or without."""
+
+    def __init__(self, server):
+        self.n, self.code, self.gives = 0, None, False
+        self.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+        server.add_generic_rpc_handlers((self,))
+        server.start()
+
+    def service(self, _):
+        return grpc.unary_stream_rpc_method_handler(self.answer)
+
+    def answer(self, request, context):
+        self.n += 1
+        if not self.code:
+            time.sleep(0.01)
+        if not self.code or self.gives:
+            yield request
+        if self.code:
+            context.abort(self.code, "as deployed")
+
+
+@pytest.fixture
+def deploys():
+    servers = [grpc.server(ThreadPoolExecutor(8), options=[("grpc.so_reuseport", 0)])
+               for _ in range(4)]
+    yield [Deploy(server) for server in servers]
+    for server in servers:
+        server.stop(0)
+    for server in servers:
+        server.stop(0).wait()
+
+
+@pytest.mark.parametrize("balance, code, gives, said", [
+    ("auto", "INTERNAL", True, "answers 500 or grpc-status 2, 13, 15"),
+    ("least-request", "UNAVAILABLE", True, "answers 503 or grpc-status 14"),
+    ("round-robin", "NOT_FOUND", False, "answers 404 or grpc-status 5"),
+])
+def test_a_bad_deploy_is_left_alone_and_taken_back(weir, deploys, balance, code, gives, said):
+    daemon = weir(named([each.address for each in deploys]),
+                  pool={"protocol": "h2", "balance": balance})
+    stop, failed = threading.Event(), []
+
+    def ask():
+        with grpc.insecure_channel(f"127.0.0.1:{daemon.port}") as channel:
+            call = channel.unary_stream("/test.Test/Any")
+            while not stop.is_set():
+                try:
+                    list(call(b"x" * 100, timeout=TIMEOUT))
+                except grpc.RpcError as error:
+                    failed.append(error.code())
+
+    def row():
+        return daemon.backends()["b2"]
+    clients = [threading.Thread(target=ask) for _ in range(4)]
+    for each in clients:
+        each.start()
+    try:
+        wait_for(lambda: min(each.n for each in deploys) >= 30, what="all have answered")
+        deploys[2].gives, deploys[2].code = gives, getattr(grpc.StatusCode, code)
+        wait_for(lambda: row()["state"] == "ejected", what="it is left alone")
+        assert row()["reason"].startswith(said), row()
+        assert set(failed) == {deploys[2].code}
+        n, others = len(failed), sum(each.n for each in deploys)
+        wait_for(lambda: sum(each.n for each in deploys) >= others + 1000)
+        assert len(failed) - n <= 20, "of a thousand"
+        deploys[2].code = None
+        wait_for(lambda: row()["state"] == "up", what="it is taken back")
+    finally:
+        stop.set()
+        for each in clients:
+            each.join()

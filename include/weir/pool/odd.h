@@ -58,6 +58,7 @@ struct odd_shared {
 	_Atomic uint64_t took_us;  /* the last try */
 	_Atomic uint64_t error_us; /* the last error, as strategies see it */
 	_Atomic uint32_t fails;    /* answers that speak against it, when it is tried */
+	_Atomic bool grpc;         /* an answer was told by a grpc-status that is not OK */
 	_Atomic bool held; /* odd, but not left alone: no more than what is due to its weight */
 };
 

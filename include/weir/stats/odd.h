@@ -81,6 +81,8 @@ static inline bool answer_is_type(unsigned answer)
 
 /* By status: a whole 2xx is ANSWER_full until the size of its body is known. */
 uint8_t answer_of(unsigned status);
+/* By the value of grpc-status: that of the HTTP status that means the same, ANSWER_full for OK. */
+uint8_t answer_of_grpc(struct view code);
 /* A 2xx with a body of so many bytes. */
 static inline uint8_t answer_of_size(uint64_t bytes)
 {
@@ -146,6 +148,7 @@ struct odd_finding {
 				   ODD_ANY */
 	double share, others;   /* of the bad answers of this kind among its own, and elsewhere */
 	double bad, others_bad; /* the same of all bad answers */
+	bool grpc;              /* some were told by a grpc-status; the caller's, for odd_say */
 };
 
 /* Whether this one of n backends gives more bad answers than the others, or far smaller ones, or

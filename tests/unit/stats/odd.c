@@ -126,6 +126,19 @@ Test(odd, statuses)
 	cr_assert_eq(answer_of(504), ANSWER_5xx);
 	cr_assert_eq(answer_of(501), ANSWER_5xx);
 	cr_assert_eq(answer_of(507), ANSWER_5xx);
+	static const struct {
+		const char *code;
+		uint8_t answer;
+	} grpc[] = {
+	    {"0", ANSWER_full}, {"1", ANSWER_NONE},  {"2", ANSWER_500},         {"3", ANSWER_400},
+	    {"4", ANSWER_5xx},  {"5", ANSWER_404},   {"6", ANSWER_4xx},         {"7", ANSWER_403},
+	    {"8", ANSWER_429},  {"9", ANSWER_400},   {"10", ANSWER_4xx},        {"11", ANSWER_400},
+	    {"12", ANSWER_5xx}, {"13", ANSWER_500},  {"14", ANSWER_503},        {"15", ANSWER_500},
+	    {"16", ANSWER_401}, {"17", ANSWER_500},  {"", ANSWER_500},          {"-1", ANSWER_500},
+	    {"OK", ANSWER_500}, {"00", ANSWER_full}, {"4294967296", ANSWER_500}};
+	for (size_t i = 0; i < ARRAY_LEN(grpc); i++)
+		cr_assert_eq(answer_of_grpc(view_str(grpc[i].code)), grpc[i].answer, "%s",
+			     grpc[i].code);
 	unsigned nothing[] = {100, 103, 600, 999};
 	for (size_t i = 0; i < sizeof(nothing) / sizeof(nothing[0]); i++)
 		cr_assert_eq(answer_of(nothing[i]), ANSWER_NONE, "%u", nothing[i]);
