@@ -30,7 +30,9 @@ tree_make() {
 	need_packages mmdebstrap:mmdebstrap
 	as_root rm -rf "$2"
 	mkdir -p "${2%/*}"
-	as_root mmdebstrap --quiet --variant=minbase --include="$3" "$(tree_suite "$1")" "$2"
+	# a mirror that stumbles once is asked again
+	as_root mmdebstrap --quiet --variant=minbase --aptopt='Acquire::Retries "5"' \
+		--include="$3" "$(tree_suite "$1")" "$2"
 	say "$3" | as_root tee "$2/made" >/dev/null
 }
 
