@@ -106,7 +106,7 @@ missing_names() {
 
 apt_quietly() {
 	as_root DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 apt-get -q -y \
-		-o DPkg::Lock::Timeout=600 -o Dpkg::Options::=--force-confold "$@" \
+		-o DPkg::Lock::Timeout=600 -o Acquire::Retries=5 -o Dpkg::Options::=--force-confold "$@" \
 		</dev/null >>"$install_log" 2>&1
 }
 
