@@ -224,9 +224,10 @@ def test_a_bad_deploy_is_left_alone_and_taken_back(weir, deploys, balance, code,
         wait_for(lambda: row()["state"] == "ejected", what="it is left alone")
         assert row()["reason"].startswith(said), row()
         assert set(failed) == {deploys[2].code}
-        n, others = len(failed), sum(each.n for each in deploys)
-        wait_for(lambda: sum(each.n for each in deploys) >= others + 1000)
-        assert len(failed) - n <= 20, "of a thousand"
+        n, others, since = len(failed), sum(each.n for each in deploys), time.monotonic()
+        wait_for(lambda: sum(each.n for each in deploys) >= others + 300, what="300 more calls")
+        # what was under way, and a try a second
+        assert len(failed) - n <= len(clients) + 2 + 2 * (time.monotonic() - since)
         deploys[2].code = None
         wait_for(lambda: row()["state"] == "up", what="it is taken back")
     finally:
