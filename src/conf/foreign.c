@@ -5,8 +5,6 @@
  */
 #include "foreign.h"
 
-#include <ctype.h>
-
 #include "weir/base/defs.h"
 
 static const struct {
@@ -44,7 +42,7 @@ static bool means(struct view written, struct view word)
 	if (written.len != word.len)
 		return false;
 	for (size_t i = 0; i < word.len; i++) {
-		char c = (char)tolower((unsigned char)written.ptr[i]);
+		char c = char_lower(written.ptr[i]);
 		if ((c == '_' || c == ' ' ? '-' : c) != word.ptr[i])
 			return false;
 	}

@@ -47,7 +47,7 @@ static bool fits(char begins, struct view value)
 	case '/':
 		return first == '/';
 	case '9':
-		return first >= '0' && first <= '9';
+		return char_is_digit(first);
 	case 'y':
 		return is_yes(value);
 	case 's':

@@ -2,6 +2,7 @@
 /* What kind of answer it is, and what was asked: see stats/odd.h. */
 #include "weir/base/defs.h"
 #include "weir/base/hash.h"
+#include "weir/base/parse.h"
 #include "weir/stats/odd.h"
 
 /*
@@ -53,13 +54,8 @@ uint8_t answer_of_grpc(struct view code)
 {
 	static const uint16_t status[] = {200, 0,   500, 400, 504, 404, 409, 403, 429,
 					  400, 409, 400, 501, 500, 503, 500, 401};
-	unsigned n = 0;
-	for (size_t i = 0; i < code.len; i++) {
-		if (code.ptr[i] < '0' || code.ptr[i] > '9' || n >= ARRAY_LEN(status))
-			return ANSWER_500;
-		n = n * 10 + (unsigned)(code.ptr[i] - '0');
-	}
-	if (!code.len || n >= ARRAY_LEN(status))
+	uint64_t n;
+	if (!parse_u64(code, &n) || n >= ARRAY_LEN(status))
 		return ANSWER_500;
 	return status[n] ? answer_of(status[n]) : ANSWER_NONE;
 }
