@@ -18,6 +18,7 @@
 /* "weir" */
 #define APPLICATION 0x77656972
 #define FORM "1"
+#define MARK "PRAGMA application_id = 2003134834; PRAGMA user_version = " FORM ";"
 #define PAGE_BYTES 4096
 /* Somebody who looks into the file with a tool of his own may hold it so long. */
 #define BUSY_MS 1000
@@ -34,7 +35,8 @@ static const char schema[] =
     "CREATE TABLE IF NOT EXISTS event (at INTEGER NOT NULL, kind TEXT NOT NULL, "
     "pool TEXT NOT NULL, backend TEXT NOT NULL, message TEXT NOT NULL, "
     "UNIQUE (at, kind, pool, backend, message));"
-    "CREATE TABLE IF NOT EXISTS judged (one INTEGER PRIMARY KEY, at INTEGER NOT NULL);";
+    "CREATE TABLE IF NOT EXISTS judged (one INTEGER PRIMARY KEY, at INTEGER NOT NULL);"
+    "COMMIT;";
 
 #define READ(table)                                                                           \
 	"SELECT s.pool, s.backend, r.at, r.sums FROM " table " r JOIN series s ON s.id = "    \
@@ -108,6 +110,7 @@ static int check_form(struct db *db, bool *fresh)
 									       : SQLITE_NOTADB;
 }
 
+/* At once: a disk may be slow; what fails is rolled back when the file is closed. */
 static int make_tables(struct db *db, bool fresh)
 {
 	char text[400];
@@ -117,11 +120,8 @@ static int make_tables(struct db *db, bool fresh)
 	    "= 4194304; PRAGMA cache_size = -2000; PRAGMA max_page_count = %llu;",
 	    (unsigned long long)(db->bytes_max / PAGE_BYTES));
 	int rc = sqlite3_exec(db->handle, text, NULL, NULL, NULL);
-	if (!rc && fresh)
-		rc = sqlite3_exec(db->handle,
-				  "PRAGMA application_id = 2003134834; PRAGMA "
-				  "user_version = " FORM ";",
-				  NULL, NULL, NULL);
+	if (!rc)
+		rc = sqlite3_exec(db->handle, fresh ? "BEGIN;" MARK : "BEGIN", NULL, NULL, NULL);
 	return rc ? rc : sqlite3_exec(db->handle, schema, NULL, NULL, NULL);
 }
 _Static_assert(APPLICATION == 2003134834, "the number above");

@@ -20,7 +20,7 @@
 /* Bytes that may wait for the thread. */
 #define QUEUE_BYTES ((size_t)64 << 20)
 #define QUERIES_MAX 64
-#define STOP_TRIES 20
+#define STOP_TRIES 50
 #define STOP_TRY_NS 100000000
 
 /* ---- the queue ---- */

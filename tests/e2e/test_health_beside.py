@@ -74,7 +74,7 @@ class Readers:
 @pytest.fixture
 def slow_disk(tmp_path):
     """The environment in which each step towards the disk takes its time."""
-    return preloading(tmp_path, "slow_disk", DISK_MS="50")
+    return preloading(tmp_path, "slow_disk", DISK_MS="30")
 
 
 def test_verdicts_stay_right_whatever_happens_beside(weir, app, tmp_path, slow_disk):
