@@ -183,6 +183,8 @@ static void put_failing(struct json *j, const struct pool *pool)
 	char room[120];
 	struct str text = str_fixed(room, sizeof(room));
 	uint64_t requests, errors;
+	if (scaling_verdict(pool->state->scaling) == VERDICT_failing)
+		return; /* which says more of it */
 	if (fails(pool->state->history, &requests, &errors)) {
 		json_textf(
 		    j, "pool " VIEW_FMT " fails: %s; weirctl slow " VIEW_FMT " shows some of them",

@@ -112,6 +112,8 @@ enum colour verdict_colour(const char *verdict)
 {
 	if (strcmp(verdict, "healthy") == 0 || strcmp(verdict, "steady") == 0)
 		return GREEN;
+	if (strcmp(verdict, "failing") == 0)
+		return RED;
 	return !*verdict || strcmp(verdict, "not_enough_data") == 0 ? PLAIN : YELLOW;
 }
 

@@ -3,6 +3,7 @@
  * What the control thread learns about backends and pools once a second: rows of
  * the flight recorder, state bins; and every insight.interval a verdict.
  */
+#include <math.h>
 #include <stdio.h>
 
 #include "registry.h"
@@ -134,6 +135,46 @@ static uint32_t arrivals_of(struct pool_state *s, uint32_t served)
 	return first ? served : since < UINT32_MAX ? (uint32_t)since : UINT32_MAX;
 }
 
+/* What they answered ever, by kind. */
+static void add_answers(const struct backend *b, double sum[N_ANSWERS], double classes[6])
+{
+	for (unsigned i = 0; i < b->n_workers; i++) {
+		const struct backend_local *local = b->local[i];
+		for (unsigned a = 0; a < N_ANSWERS; a++)
+			sum[a] +=
+			    atomic_load_explicit(&local->odd.answers[a], memory_order_relaxed);
+		classes[2] += (double)counter_get(&local->counters.responses_2xx);
+		classes[3] += (double)counter_get(&local->counters.responses_3xx);
+		classes[4] += (double)counter_get(&local->counters.responses_4xx);
+		classes[5] += (double)counter_get(&local->counters.responses_5xx);
+	}
+}
+
+/* Those to whoever was brought by a key or a pin are counted by their class alone. */
+static void add_uncounted(double sum[N_ANSWERS], const double classes[6])
+{
+	double kinds[6] = {0}, all = 0;
+	for (unsigned a = 0; a < N_ANSWERS; a++)
+		kinds[a < ANSWER_400 ? 2 : a < ANSWER_500 ? 4 : 5] += sum[a];
+	sum[ANSWER_4xx] += fmax(classes[4] - kinds[4], 0);
+	sum[ANSWER_5xx] += fmax(classes[5] - kinds[5], 0);
+	for (unsigned a = 0; a < N_ANSWERS; a++)
+		all += sum[a];
+	sum[ANSWER_full] += fmax(classes[2] + classes[3] + classes[4] + classes[5] - all, 0);
+}
+
+static void count_answers(const struct pool_registry *reg, struct pool_state *s)
+{
+	double sum[N_ANSWERS] = {0}, classes[6] = {0};
+	list_each (it, &reg->backends) {
+		struct backend *b = list_entry(it, struct backend, registry_link);
+		if (is_of(b, s))
+			add_answers(b, sum, classes);
+	}
+	add_uncounted(sum, classes);
+	scaling_answers(s->scaling, sum, clock_wall_us());
+}
+
 /*
  * The pool's row: its backends' rows added up, with quantiles of all samples.  Who
  * waits does so for the pool: every backend's row shows the same queue.
@@ -172,6 +213,7 @@ void insight_state_tick(const struct pool_registry *reg, struct pool_state *s, u
 		scaling_others(s->scaling, others, !reg->deaf);
 		scaling_count(s->scaling, arrivals_of(s, row.requests));
 		name_odd(reg, s);
+		count_answers(reg, s);
 	}
 	list_each (it, &reg->backends) {
 		struct backend *b = list_entry(it, struct backend, registry_link);

@@ -395,14 +395,9 @@ uint32_t odd_fails_others(unsigned answer)
 	return bad_answers() | (is_size(answer) ? sizes_from(answer - ANSWER_SMALLER) : 0);
 }
 
-struct percent {
-	char at[16];
-};
-
-/* "98 %", "0.1 %", "0 %" */
-static struct percent percent(double share)
+struct odd_percent odd_percent(double share)
 {
-	struct percent p;
+	struct odd_percent p;
 	double x = 100 * share;
 	snprintf(p.at, sizeof(p.at), "%.*f %%", x >= 0.05 && x < 9.95 ? 1 : 0, x);
 	return p;
@@ -413,8 +408,8 @@ void odd_say(const struct odd_finding *f, char out[ODD_TEXT])
 	const char *text = f->answer == ODD_ANY ? "fails or refuses" : answers[f->answer].text;
 	if (f->grpc && f->answer < N_ANSWERS && or_grpc[f->answer])
 		text = or_grpc[f->answer];
-	snprintf(out, ODD_TEXT, "%s to %s, the others to %s", text, percent(f->share).at,
-		 percent(f->others).at);
+	snprintf(out, ODD_TEXT, "%s to %s, the others to %s", text, odd_percent(f->share).at,
+		 odd_percent(f->others).at);
 }
 
 /* ---- the way back ---- */

@@ -58,19 +58,30 @@ enum verdict scaling_verdict(const struct scaling *s)
 {
 	if (!s)
 		return VERDICT_not_enough_data;
-	return s->odd[0] ? VERDICT_odd : s->opinion.verdict;
+	if (s->odd[0])
+		return VERDICT_odd;
+	return s->failing_text[0] ? VERDICT_failing : s->opinion.verdict;
 }
 
 const char *scaling_sentence(const struct scaling *s)
 {
 	if (!s)
 		return "";
-	return s->odd[0] ? s->odd : s->sentence;
+	if (s->odd[0])
+		return s->odd;
+	return s->failing_text[0] ? s->failing_text : s->sentence;
 }
 
 void scaling_odd(struct scaling *s, const char *who)
 {
 	snprintf(s->odd, sizeof(s->odd), "%s", who);
+}
+
+void scaling_answers(struct scaling *s, const double totals[N_ANSWERS], uint64_t wall_us)
+{
+	failing_second(&s->failing, totals, wall_us);
+	if (!failing_say(&s->failing, s->failing_text))
+		s->failing_text[0] = '\0';
 }
 
 /* ---- what was said before ---- */

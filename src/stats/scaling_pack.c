@@ -388,6 +388,7 @@ void scaling_pack(const struct scaling *s, struct str *out)
 	put_recents(s->recent_solo, RECENT_ALONE, out);
 	put_blocks(s, out);
 	put_sizes(s, out);
+	failing_pack(&s->failing, out);
 }
 
 static void take_rest(struct unpack *in, struct scaling *s)
@@ -401,6 +402,8 @@ static void take_rest(struct unpack *in, struct scaling *s)
 	take_recents(in, s->recent_solo, RECENT_ALONE);
 	take_blocks(in, s);
 	take_sizes(in, s);
+	if (in->left) /* else of a version that did not tell */
+		failing_unpack(in, &s->failing);
 }
 
 static void take_pool(struct unpack *in, struct scaling *s)

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: MIT
 """The odd one out: a backend that fails fast is left alone, named, tried, and taken back."""
+import contextlib
 import json
 import threading
-
 import time
 
 import pytest
 from backends import pattern
-from openloop import Closed
+from openloop import Closed, Load
 from test_dashboard import next_tick, open_stream
 from test_ejections import outlier
 from test_health import named, state_of
@@ -193,8 +193,46 @@ def test_all_alike_is_nobodys_fault(weir, app):
         for i in range(3):
             backends.set(i, status=404)
         clients.next(1500)
-    assert not any("404" in event["message"] for event in daemon.events())
+    assert not any("404" in event["message"] for event in daemon.events() if event["kind"] != "verdict")
     assert {row["state"] for row in daemon.backends().values()} == {"up"}
+
+
+def test_most_answers_of_a_pool_are_errors_whoever_gives_them(weir, app):
+    """Nobody stands out, and whoever fails fast is quick: but nothing is healthy.  What counts as
+    before takes a minute."""
+    apps = {"wrong": app(2, "status=404"), "keyed": app(2, "status=403"), "deploy": app(2), "site": app(2)}
+    pool = {"slo": {"p95": "1s"}, "outlier": {"max_ejected": "0%"}}
+    daemon = weir(pools={name: {"backends": backends.addresses, **pool,
+                                **({"balance": "maglev", "hash": {"on": "client-ip"}} if name == "keyed" else {})}
+                         for name, backends in apps.items()},
+                  routes=[{"match": {"path": f"/{name}"}, "pool": name} for name in apps],
+                  insight={"interval": "1s"}, workers=2)
+
+    def failing(name):
+        scaling = daemon.admin.get(f"/v1/pools/{name}/scaling")
+        return scaling["verdict"] == "failing" and scaling
+    with contextlib.ExitStack() as stack:
+        loads = {name: stack.enter_context(Load(daemon.port, 20, target=f"/{name}")) for name in apps}
+        said = {name: wait_for(lambda name=name: failing(name), 100)["sentence"] for name in ("wrong", "keyed")}
+        assert said["wrong"].startswith("answers 404 to 100 %: "), said
+        assert said["keyed"].startswith("answers some 4xx to 100 %: "), said
+        assert not failing("deploy") and not failing("site")
+        loads["deploy"].wait_for(1400)
+        for i in range(2):
+            apps["deploy"].set(i, reset="before")
+        now = wait_for(lambda: failing("deploy"), 30)
+        assert now["problem"] and now["sentence"].startswith("gives no whole answer to "), now
+        assert " % before: look at what was deployed or changed then" in now["sentence"], now
+        problems = daemon.admin.get("/v1/status")["problems"]
+        assert sum("pool deploy" in problem for problem in problems) == 1, problems
+        assert "pool deploy: gives no whole answer to " in daemon.ctl("doctor", check=1).stdout
+        assert "deploy: failing" in daemon.ctl("scaling", "deploy", check=0).stdout
+        wait_for(lambda: any(event["message"].startswith("failing: gives no whole answer")
+                             for event in daemon.events()), 20)
+        for i in range(2):
+            apps["deploy"].set(i, reset="no")
+        wait_for(lambda: not failing("deploy"), 30)
+    assert not failing("site")
 
 
 def test_max_ejected_0_only_names_it(weir, app):

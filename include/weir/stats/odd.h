@@ -162,6 +162,11 @@ bool odd_leans(const struct odd_case *of, size_t n);
 uint32_t odd_fails(unsigned answer);
 uint32_t odd_fails_others(unsigned answer);
 
+/* "98 %", "0.1 %", "0 %" */
+struct odd_percent {
+	char at[16];
+};
+struct odd_percent odd_percent(double share);
 /* "answers 404 to 98 %, the others to 0.1 %" */
 #define ODD_TEXT 68
 void odd_say(const struct odd_finding *finding, char out[ODD_TEXT]);

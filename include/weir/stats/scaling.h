@@ -37,6 +37,7 @@
 
 #include "weir/base/rng.h"
 #include "weir/base/view.h"
+#include "weir/stats/failing.h"
 #include "weir/stats/fit.h"
 #include "weir/stats/level.h"
 #include "weir/stats/queueing.h"
@@ -307,6 +308,8 @@ struct scaling {
 	struct scaling_opinion opinion;
 	char sentence[SCALING_SENTENCE];      /* of opinion.verdict */
 	char odd[SCALING_SENTENCE];           /* who is the odd one out; goes before the opinion */
+	struct failing failing;               /* as do most answers; goes before it as well */
+	char failing_text[FAILING_TEXT];      /* "": they do not */
 	uint64_t looked_us;                   /* 0: never */
 	double window_s;                      /* R is of so many seconds, */
 	uint64_t now_since_us;                /* of those since then */
@@ -425,6 +428,8 @@ void scaling_look(struct scaling *scaling, const struct scaling_input *input);
 enum verdict scaling_verdict(const struct scaling *scaling);
 const char *scaling_sentence(const struct scaling *scaling);
 void scaling_odd(struct scaling *scaling, const char *who);
+/* Once a second: what its backends answered ever, by kind. */
+void scaling_answers(struct scaling *scaling, const double totals[N_ANSWERS], uint64_t wall_us);
 
 /* Median of |actual - predicted| / actual over the comparable scores; < 0: none. */
 double scaling_median_error(const struct scaling *scaling);

@@ -2,7 +2,7 @@
 // ---- the head of the page: verdicts, problems, totals ----
 
 const CHIP = { healthy: "good", steady: "good", not_enough_data: "", performance: "bad", scalability: "warn",
-  scalability_shared: "bad", skewed: "warn", odd: "warn", balancer: "bad" };
+  scalability_shared: "bad", skewed: "warn", odd: "warn", balancer: "bad", failing: "bad" };
 const WORDS = { performance: "slow on its own", scalability: "slow under load", scalability_shared: "slow under load, shared bottleneck",
   skewed: "uneven", balancer: "weir itself", not_enough_data: "learning", odd: "one backend differs", differs: "unlike at nodes" };
 const verdictText = v => WORDS[v] || v.replace(/_/g, " ");
