@@ -140,10 +140,29 @@ static const char *elsewhere(struct decoder *d, struct view key)
 	return hint;
 }
 
+/* A key of a map within this one: "it is written as 'routes[].match.path'". */
+static const char *further_down(struct decoder *d, const struct row *parent, struct view key)
+{
+	for (const struct row *r = row_first(parent); r; r = row_next(r)) {
+		const struct row *found = row_first(r) ? find_row(r, key) : NULL;
+		if (found)
+			return arena_printf(d->scratch, "it is written as '%s'", found->path);
+	}
+	return NULL;
+}
+
+/* What is called otherwise here. */
+static const char *by_another_name(struct decoder *d, const struct row *parent, struct view key)
+{
+	const char *here = parent ? foreign_name(parent->path, key) : NULL;
+	return here ? arena_printf(d->scratch, "did you mean '%s'?", here) : NULL;
+}
+
 static void report_unknown(struct decoder *d, const struct row *parent, const struct node *key)
 {
 	struct suggest s;
-	const char *foreign = foreign_key(key->text);
+	const char *hint = by_another_name(d, parent, key->text);
+	const char *foreign = hint ? NULL : foreign_key(key->text);
 	if (foreign) {
 		decode_error(d, key, "unknown key '" VIEW_FMT "'%s: weir has no " VIEW_FMT ": %s",
 			     VIEW_ARG(key->text), in_where(d), VIEW_ARG(key->text), foreign);
@@ -153,7 +172,10 @@ static void report_unknown(struct decoder *d, const struct row *parent, const st
 	if (report_has_room(&d->report))
 		for (const struct row *r = row_first(parent); r; r = row_next(r))
 			suggest_try(&s, row_key(r), 0);
-	const char *hint = suggest_hint(&s);
+	if (!hint)
+		hint = further_down(d, parent, key->text);
+	if (!hint)
+		hint = suggest_hint(&s);
 	if (!hint && report_has_room(&d->report))
 		hint = elsewhere(d, key->text);
 	decode_error_hint(d, key, hint, "unknown key '" VIEW_FMT "'%s", VIEW_ARG(key->text),

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Who comes from another balancer is told what the key, or the strategy, is here
- * (foreign_keys.def, foreign_strategies.def).
+ * (foreign_keys.def, foreign_strategies.def); who guesses a key, what it is called
+ * (other_names.def).
  */
 #include "foreign.h"
+
+#include <string.h>
 
 #include "weir/base/defs.h"
 
@@ -21,6 +24,32 @@ const char *foreign_key(struct view key)
 	for (size_t i = 0; i < ARRAY_LEN(keys); i++)
 		if (view_eq(keys[i].key, key))
 			return keys[i].clause;
+	return NULL;
+}
+
+static const struct {
+	const char *parent;
+	struct view key;
+	const char *here;
+} names[] = {
+#define OTHER_NAME(parent, key, here) {parent, VIEW(key), here},
+#include "weir/tbl/other_names.def"
+#undef OTHER_NAME
+};
+
+/* "listeners[]" are the elements of the row "listeners", "pools.*" those of "pools". */
+static bool is_parent(const char *written, const char *row)
+{
+	size_t n = strlen(row);
+	const char *rest = strncmp(written, row, n) == 0 ? written + n : "?";
+	return !*rest || strcmp(rest, "[]") == 0 || strcmp(rest, ".*") == 0;
+}
+
+const char *foreign_name(const char *parent, struct view key)
+{
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		if (is_parent(names[i].parent, parent) && view_eq(names[i].key, key))
+			return names[i].here;
 	return NULL;
 }
 

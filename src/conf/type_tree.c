@@ -11,6 +11,19 @@ static const char *hint(struct decoder *d, const char *path, const struct node *
 	return node->kind == NODE_SCALAR ? short_form_hint(d->scratch, path, node->text) : NULL;
 }
 
+/* The same of who takes a list for a map, or a map for a list. */
+static const char *shape_hint(struct decoder *d, const struct row *row, const struct node *node)
+{
+	struct view key = row_key(row);
+	if (node->kind == NODE_LIST && row->type == &conf_type_named)
+		return arena_printf(d->scratch, "did you mean '" VIEW_FMT ": {NAME: {...}}'?",
+				    VIEW_ARG(key));
+	if (node->kind == NODE_MAP && row->type == &conf_type_list)
+		return arena_printf(d->scratch, "did you mean '" VIEW_FMT ": [{...}]'?",
+				    VIEW_ARG(key));
+	return hint(d, row->path, node);
+}
+
 void wrong_shape(struct decoder *d, const struct row *row, const struct node *node)
 {
 	static const char *const kinds[] = {
@@ -20,7 +33,7 @@ void wrong_shape(struct decoder *d, const struct row *row, const struct node *no
 		decode_error(d, node, "'" VIEW_FMT "' has no value; it must be %s", VIEW_ARG(key),
 			     row->type->syntax);
 	else
-		decode_error_hint(d, node, hint(d, row->path, node),
+		decode_error_hint(d, node, shape_hint(d, row, node),
 				  "'" VIEW_FMT "' must be %s, not %s", VIEW_ARG(key),
 				  row->type->syntax, kinds[node->kind]);
 }

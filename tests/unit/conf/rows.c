@@ -123,6 +123,59 @@ Test(conf_suggest, strategies_of_others_are_ours)
 	}
 }
 
+static bool is_known(const char *parent, const char *key, size_t len)
+{
+	char path[128];
+	snprintf(path, sizeof(path), "%s.%.*s", parent, (int)len, key);
+	return row_find(path) != NULL;
+}
+
+/* What a guessed key is called here is a key there, and the guess is none. */
+Test(conf_suggest, guessed_names_are_called_otherwise_here)
+{
+	static const char *const names[][3] = {
+#define OTHER_NAME(parent, key, here) {parent, key, here},
+#include "weir/tbl/other_names.def"
+#undef OTHER_NAME
+	};
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		const char *const *n = names[i];
+		cr_expect(is_known(n[0], n[2], strcspn(n[2], ":")), "%s.%s", n[0], n[2]);
+		cr_expect_not(is_known(n[0], n[1], strlen(n[1])), "%s.%s", n[0], n[1]);
+	}
+}
+
+static bool says(const char *yaml, const char *hint)
+{
+	struct conf_diags diags;
+	struct str said = STR_INIT;
+	conf_diags_init(&diags);
+	conf_free(conf_load_text(view_str(yaml), "weir.yaml", &diags));
+	conf_diags_format(&diags, &said, false);
+	bool found = said.ptr && strstr(said.ptr, hint);
+	cr_expect(found, "%s: %s", hint, said.ptr ? said.ptr : "");
+	conf_diags_fini(&diags);
+	str_fini(&said);
+	return found;
+}
+
+Test(conf_suggest, guessed_names_are_said)
+{
+	cr_expect(
+	    says("listeners: [{address: 0.0.0.0:80}]\npools: {a: {check: {path: /}, backends: "
+		 "[{url: x}]}}\nroutes: [{prefix: /x, pool: a}]\n",
+		 "did you mean 'bind'?"));
+	cr_expect(says("pools: {a: {check: {path: /}}}\n", "did you mean 'health'?"));
+	cr_expect(says("pools: {a: {backends: [{url: x}]}}\n", "did you mean 'address'?"));
+	cr_expect(says("routes: [{prefix: /x, pool: a}]\n", "did you mean 'match: {path: /}'?"));
+	cr_expect(
+	    says("routes: [{path: /x, pool: a}]\n", "it is written as 'routes[].match.path'"));
+	cr_expect(says("pools: {a: {fall: 2}}\n", "it is written as 'pools.*.health.fall'"));
+	cr_expect(says("log: {levle: debug}\n", "did you mean 'level'?"));
+	cr_expect(says("pools: [{name: a}]\n", "did you mean 'pools: {NAME: {...}}'?"));
+	cr_expect(says("routes: {/api: a}\n", "did you mean 'routes: [{...}]'?"));
+}
+
 /* ---- weir.yaml(5) ---- */
 
 static void write_file(const char *path, struct view text)
