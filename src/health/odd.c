@@ -37,7 +37,7 @@
 #define WATCH_US 15000000
 
 /* Memories of what was known; the last is that of `latest`. */
-static const double memories_us[ODD_SPANS] = {2e6, 20e6, 200e6};
+static const double memories_us[ODD_SPANS] = {ODD_SHORT_US, 20e6, 200e6};
 #define LATEST_US 0.5e6
 
 /* Answers that make a share; the share from which on they are usual, and are no longer. */

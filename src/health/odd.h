@@ -5,6 +5,8 @@
 
 #include "target.h"
 
+#define ODD_SHORT_US 2e6 /* the first of the memories of what was answered */
+
 /* ---- odd_evidence.c ---- */
 
 /* Workers are to look again. */

@@ -17,6 +17,10 @@
 #define SUSPECT_TRY_US 250000
 #define SUSPECT_TRIES 16
 
+/* At few requests a second a try a second is more than one in so many of them: then up to
+ * TRY_MOST_US. */
+#define TRY_ONE_IN 80
+#define TRY_MOST_US 1600000
 /* One that took long is made up for by as many times its time. */
 #define TRY_TIMES 20
 /* How often over a backend must have shown that it is right again, at most. */
@@ -163,6 +167,14 @@ static void note_suspect(struct health_target *t, bool failed)
 	try_after(t, failed, often ? SUSPECT_TRY_US : ODD_TRY_US);
 }
 
+static uint64_t try_gap_us(const struct health_target *t)
+{
+	double n;
+	of_others(t, 0, &n);
+	double gap_us = TRY_ONE_IN * ODD_SHORT_US / fmax(n, 1);
+	return (uint64_t)fmin(fmax(gap_us, ODD_TRY_US), TRY_MOST_US);
+}
+
 /* Errors in a row do not say how often: it may have been right in between, and tries tell. */
 static void learn_share(struct odd_target *odd, bool failed)
 {
@@ -186,6 +198,6 @@ void odd_note_try(struct health_target *t, bool failed)
 		target_bring_back(t, TRIAL_OFF, "it answers as the others do: in service again");
 		odd_begin_anew(t->pool);
 	} else {
-		try_after(t, failed, ODD_TRY_US);
+		try_after(t, failed, try_gap_us(t));
 	}
 }
