@@ -210,8 +210,14 @@ static void put_pool_problems(struct json *j, const struct pool *pool)
 		json_textf(j, "pool " VIEW_FMT " has no backend that takes requests",
 			   VIEW_ARG(pool->conf->name));
 	const struct scaling *s = pool->state->scaling;
+	const char *failing = scaling_failing_beside(s), *slow = scaling_slow_beside(s);
 	if (verdict_is_problem(scaling_verdict(s)))
 		json_textf(j, "pool " VIEW_FMT ": %s", VIEW_ARG(pool->conf->name),
+			   scaling_sentence(s));
+	if (failing)
+		json_textf(j, "pool " VIEW_FMT ": %s", VIEW_ARG(pool->conf->name), failing);
+	if (slow)
+		json_textf(j, "pool " VIEW_FMT ": %s%s", VIEW_ARG(pool->conf->name), slow,
 			   scaling_sentence(s));
 	for (uint32_t i = 0; i < pool->n; i++) {
 		const struct backend *b = pool->backends[i];

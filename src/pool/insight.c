@@ -135,14 +135,13 @@ static uint32_t arrivals_of(struct pool_state *s, uint32_t served)
 	return first ? served : since < UINT32_MAX ? (uint32_t)since : UINT32_MAX;
 }
 
-/* What they answered ever, by kind. */
-static void add_answers(const struct backend *b, double sum[N_ANSWERS], double classes[6])
+/* What they answered ever, by kind and by class. */
+static void add_answers(const struct backend *b, double sum[N_FAILING], double classes[6])
 {
 	for (unsigned i = 0; i < b->n_workers; i++) {
 		const struct backend_local *local = b->local[i];
 		for (unsigned a = 0; a < N_ANSWERS; a++)
-			sum[a] +=
-			    atomic_load_explicit(&local->odd.answers[a], memory_order_relaxed);
+			sum[a] += atomic_load_explicit(&local->odd.answers[a], memory_order_relaxed);
 		classes[2] += (double)counter_get(&local->counters.responses_2xx);
 		classes[3] += (double)counter_get(&local->counters.responses_3xx);
 		classes[4] += (double)counter_get(&local->counters.responses_4xx);
@@ -151,7 +150,7 @@ static void add_answers(const struct backend *b, double sum[N_ANSWERS], double c
 }
 
 /* Those to whoever was brought by a key or a pin are counted by their class alone. */
-static void add_uncounted(double sum[N_ANSWERS], const double classes[6])
+static void add_uncounted(double sum[N_FAILING], const double classes[6])
 {
 	double kinds[6] = {0}, all = 0;
 	for (unsigned a = 0; a < N_ANSWERS; a++)
@@ -163,15 +162,31 @@ static void add_uncounted(double sum[N_ANSWERS], const double classes[6])
 	sum[ANSWER_full] += fmax(classes[2] + classes[3] + classes[4] + classes[5] - all, 0);
 }
 
-static void count_answers(const struct pool_registry *reg, struct pool_state *s)
+/* And what got no answer of theirs. */
+static void add_unanswered(const struct pool_state *s, double sum[N_FAILING])
 {
-	double sum[N_ANSWERS] = {0}, classes[6] = {0};
+	for (unsigned i = 0; i < s->n_workers; i++) {
+		const struct pool_counters *c = &s->local[i]->counters;
+		uint64_t late = counter_get(&c->clients_left_late),
+			 left = counter_get(&c->clients_left);
+		sum[FAILING_late] += (double)late;
+		sum[FAILING_left] += (double)(left > late ? left - late : 0);
+		sum[FAILING_refused] +=
+		    (double)(counter_get(&c->queue_full) + counter_get(&c->queue_timeouts) +
+			     counter_get(&c->queue_shed) + counter_get(&c->no_backend));
+	}
+}
+
+static void look_for_failure(const struct pool_registry *reg, struct pool_state *s)
+{
+	double sum[N_FAILING] = {0}, classes[6] = {0};
 	list_each (it, &reg->backends) {
 		struct backend *b = list_entry(it, struct backend, registry_link);
 		if (is_of(b, s))
 			add_answers(b, sum, classes);
 	}
 	add_uncounted(sum, classes);
+	add_unanswered(s, sum);
 	scaling_answers(s->scaling, sum, clock_wall_us());
 }
 
@@ -213,7 +228,7 @@ void insight_state_tick(const struct pool_registry *reg, struct pool_state *s, u
 		scaling_others(s->scaling, others, !reg->deaf);
 		scaling_count(s->scaling, arrivals_of(s, row.requests));
 		name_odd(reg, s);
-		count_answers(reg, s);
+		look_for_failure(reg, s);
 	}
 	list_each (it, &reg->backends) {
 		struct backend *b = list_entry(it, struct backend, registry_link);

@@ -421,11 +421,25 @@ static void exchange_rest(struct exchange *ex)
 	exchange_arm(ex);
 }
 
+/* It had no answer, and its time is in no histogram: how long it had been is not known. */
+static void count_left(const struct exchange *ex)
+{
+	struct pool_counters *counters = &ex->view->sl->counters;
+	uint64_t slo_us = ex->view->pool->conf->slo.p95_us;
+	counter_add(&counters->clients_left, 1);
+	if (slo_us && clock_us() > ex->start_us + slo_us)
+		counter_add(&counters->clients_left_late, 1);
+}
+
 void exchange_client_gone(struct exchange *ex)
 {
+	enum outcome outcome = exchange_outcome_gone(ex);
 	if (ex->state == EXCHANGE_QUEUED)
 		counter_add(&ex->view->sl->counters.queue_abandoned, 1);
-	exchange_end(ex, exchange_outcome_gone(ex));
+	if (outcome == OUTCOME_client_gone_queue || outcome == OUTCOME_client_gone_connect ||
+	    outcome == OUTCOME_client_gone_wait)
+		count_left(ex);
+	exchange_end(ex, outcome);
 }
 
 void exchange_client_reset(struct exchange *ex)

@@ -15,58 +15,72 @@ static const double spans_s[FAILING_SPANS] = {5, 50, 500, 6 * 3600};
 #define LEAST 30
 #define LEAST_BEFORE 200
 #define LEAST_BEFORE_S 60
-
+/* Of a kind that is to be rare again. */
+#define LEAST_RARE 10
 /* Of the others there are less than this part of what there was. */
 #define FEWER 0.6
 #define SIGMAS 3 /* neither is chance */
 
-#define NEARLY 0.9
-#define NEARLY_LEAST 100
-/* It is said after so long; sooner where nothing better is known of it. */
-#define NEARLY_US UINT64_C(300000000)
-#define NEARLY_NEW_US UINT64_C(60000000)
+#define ALWAYS_LEAST 100
+#define NEVER 2 /* times all of them */
 
 static const struct {
-	uint32_t answers;
-	double from, more, until; /* share now, above that of before; it is over below */
-	bool always;              /* a pool that gives nothing else fails all the same */
+	uint32_t kinds;
+	double from, more; /* share now, and above that of before */
+	double until;      /* it is over below */
+	/* from here on it fails, whatever was before, after so long; sooner where nothing better is
+	 * known of it */
+	double always;
+	unsigned always_s, always_new_s;
+	bool instead; /* of the others, of which there are fewer; not in addition */
 } groups[N_FAILING_GROUPS] = {
-    [FAILING_ERRORS] = {ANSWER_BIT(N_ANSWERS) - ANSWER_BIT(ANSWER_400), 0.5, 0.4, 0.4, true},
-    [FAILING_REDIRECTS] = {ANSWER_BIT(ANSWER_3xx), 0.8, 0.5, 0.6, false},
-    [FAILING_EMPTY] = {ANSWER_BIT(ANSWER_empty) | ANSWER_BIT(ANSWER_unasked), 0.8, 0.5, 0.6, false},
+    [FAILING_ERRORS] = {ANSWER_BIT(N_ANSWERS) - ANSWER_BIT(ANSWER_400), 0.5, 0.4, 0.4, 0.9, 300, 60,
+			true},
+    /* of others clients can be the cause */
+    [FAILING_FAULTS] = {ANSWER_BIT(ANSWER_500) | ANSWER_BIT(ANSWER_502) | ANSWER_BIT(ANSWER_503) |
+			    ANSWER_BIT(ANSWER_lost),
+			0.1, 0.1, 0.05, 0.3, 300, 60, false},
+    [FAILING_REDIRECTS] = {ANSWER_BIT(ANSWER_3xx), 0.8, 0.5, 0.6, NEVER, 0, 0, true},
+    [FAILING_EMPTY] = {ANSWER_BIT(ANSWER_empty) | ANSWER_BIT(ANSWER_unasked), 0.8, 0.5, 0.6, NEVER,
+		       0, 0, true},
+    /* a twentieth is what an objective of p95 leaves */
+    [FAILING_LATE] = {ANSWER_BIT(FAILING_late), 0.05, 0.05, 0.03, 0.05, 10, 10, false},
+    [FAILING_LEFT] = {ANSWER_BIT(FAILING_late) | ANSWER_BIT(FAILING_left), 0.05, 0.05, 0.03, 0.5,
+		      300, 60, false},
+    [FAILING_REFUSED] = {ANSWER_BIT(FAILING_refused), 0.05, 0.05, 0.03, 0.3, 300, 60, false},
 };
 
 /* ---- memories ---- */
 
-static void remember(struct failing_memory *m, double span_s, const double came[N_ANSWERS])
+static void remember(struct failing_memory *m, double span_s, const double came[N_FAILING])
 {
 	double keep = exp(-1 / span_s);
 	m->s = m->s * keep + 1;
 	m->n *= keep;
-	for (unsigned a = 0; a < N_ANSWERS; a++) {
+	for (unsigned a = 0; a < N_FAILING; a++) {
 		m->of[a] = m->of[a] * keep + came[a];
 		m->n += came[a];
 	}
 }
 
-static double sum_of(const struct failing_memory *m, uint32_t answers)
+static double sum_of(const struct failing_memory *m, uint32_t kinds)
 {
 	double sum = 0;
-	for (unsigned a = 0; a < N_ANSWERS; a++)
-		sum += answers & ANSWER_BIT(a) ? m->of[a] : 0;
+	for (unsigned a = 0; a < N_FAILING; a++)
+		sum += kinds & ANSWER_BIT(a) ? m->of[a] : 0;
 	return sum;
 }
 
 static double share_of(const struct failing_memory *m, enum failing_group g)
 {
-	return m->n > 0 ? sum_of(m, groups[g].answers) / m->n : 0;
+	return m->n > 0 ? sum_of(m, groups[g].kinds) / m->n : 0;
 }
 
 /* The shortest that holds enough; LONG: none does. */
-static unsigned shortest(const struct failing *f)
+static unsigned shortest(const struct failing *f, double least)
 {
 	unsigned k = 0;
-	while (k < LONG && f->memory[k].n < LEAST)
+	while (k < LONG && f->memory[k].n < least)
 		k++;
 	return k;
 }
@@ -76,7 +90,7 @@ static struct failing_memory without(const struct failing_memory *all,
 				     const struct failing_memory *recent)
 {
 	struct failing_memory m = {.s = all->s - recent->s};
-	for (unsigned a = 0; a < N_ANSWERS; a++) {
+	for (unsigned a = 0; a < N_FAILING; a++) {
 		m.of[a] = fmax(all->of[a] - recent->of[a], 0);
 		m.n += m.of[a];
 	}
@@ -102,8 +116,8 @@ static bool has_fewer_others(const struct failing *f, unsigned k, enum failing_g
 {
 	const struct failing_memory *now = &f->memory[k];
 	struct failing_memory then = without(&f->memory[k + 1], now);
-	double others = now->n - sum_of(now, groups[g].answers);
-	double expected = (then.n - sum_of(&then, groups[g].answers)) * now->s / then.s;
+	double others = now->n - sum_of(now, groups[g].kinds);
+	double expected = (then.n - sum_of(&then, groups[g].kinds)) * now->s / then.s;
 	return others < FEWER * expected && expected - others > SIGMAS * sqrt(expected);
 }
 
@@ -115,24 +129,35 @@ static bool has_changed(const struct failing *f, unsigned k, enum failing_group 
 	double share = share_of(now, g), was = share_before(f, k, g), from = groups[g].from;
 	double chance = SIGMAS * sqrt(from * (1 - from) / now->n);
 	return was >= 0 && share >= from + chance && share - was >= groups[g].more &&
-	       has_fewer_others(f, k, g);
+	       (!groups[g].instead || has_fewer_others(f, k, g));
 }
 
-static void note_nearly(struct failing *f, unsigned k, uint64_t wall_us)
+/* The shortest memory in which `share` of all are more than chance; LONG: none. */
+static unsigned memory_for(const struct failing *f, double share)
 {
-	bool nearly = k < LONG && share_of(&f->memory[k], FAILING_ERRORS) >= NEARLY;
-	if (!nearly || wall_us < f->nearly_us) /* the clock has gone back */
-		f->nearly_us = 0;
-	if (nearly && !f->nearly_us)
-		f->nearly_us = wall_us;
+	return shortest(f, fmax(LEAST, LEAST_RARE / share));
 }
 
-static bool is_nearly(const struct failing *f, unsigned k, uint64_t wall_us)
+static void note_always(struct failing *f, uint64_t wall_us)
 {
-	double was = share_before(f, k, FAILING_ERRORS);
-	bool was_better = was >= 0 && was < NEARLY;
-	return f->nearly_us && f->memory[LONG].n >= NEARLY_LEAST &&
-	       wall_us - f->nearly_us >= (was_better ? NEARLY_US : NEARLY_NEW_US);
+	for (int g = 0; g < N_FAILING_GROUPS; g++) {
+		unsigned k = memory_for(f, groups[g].always);
+		bool now = k < LONG &&
+			   share_of(&f->memory[k], (enum failing_group)g) >= groups[g].always;
+		if (!now || wall_us < f->always_us[g]) /* the clock has gone back */
+			f->always_us[g] = 0;
+		if (now && !f->always_us[g])
+			f->always_us[g] = wall_us;
+	}
+}
+
+static bool is_always(const struct failing *f, unsigned k, enum failing_group g, uint64_t wall_us)
+{
+	double was = share_before(f, k, g);
+	bool was_better = was >= 0 && was < groups[g].always;
+	unsigned s = was_better ? groups[g].always_s : groups[g].always_new_s;
+	return f->always_us[g] && f->memory[LONG].n >= ALWAYS_LEAST &&
+	       wall_us - f->always_us[g] >= s * UINT64_C(1000000);
 }
 
 static void begin(struct failing *f, unsigned k, enum failing_group g, uint64_t wall_us)
@@ -145,86 +170,117 @@ static void begin(struct failing *f, unsigned k, enum failing_group g, uint64_t 
 	f->since_us = wall_us > ago_us ? wall_us - ago_us : 0;
 }
 
-static void look(struct failing *f, unsigned k, uint64_t wall_us)
+/* Of few, or small shares, the longer memories are sure first.  What is told already gives way to
+ * what stands before it. */
+static void look(struct failing *f, unsigned shortest_k, uint64_t wall_us)
 {
-	for (int g = 0; g < N_FAILING_GROUPS; g++)
-		if (has_changed(f, k, (enum failing_group)g)) {
-			begin(f, k, (enum failing_group)g, wall_us);
+	int end = f->on ? (int)f->group : N_FAILING_GROUPS;
+	for (int i = 0; i < end; i++) {
+		enum failing_group g = (enum failing_group)i;
+		unsigned k = shortest_k;
+		while (k < LONG && !has_changed(f, k, g))
+			k++;
+		if (k < LONG) {
+			begin(f, k, g, wall_us);
 			return;
 		}
-	if (!is_nearly(f, k, wall_us))
+		if (!is_always(f, shortest_k, g, wall_us))
+			continue;
+		begin(f, shortest_k, g, wall_us);
+		f->was = -1; /* little else, for minutes or ever */
 		return;
-	begin(f, k, FAILING_ERRORS, wall_us);
-	f->was = -1; /* little else, for minutes or ever */
+	}
+}
+
+/* The memory that says how it is now: a small share is one of more. */
+static unsigned memory_of(const struct failing *f)
+{
+	unsigned k = memory_for(f, groups[f->group].until);
+	return k < LONG ? k : LONG - 1;
 }
 
 /* It is over, or has become what is usual.  One that nobody asks any more is not known to be. */
-static bool is_over(const struct failing *f, unsigned k)
+static bool is_over(const struct failing *f)
 {
-	double before = share_before(f, k, f->group);
-	if (k == LONG)
-		return f->memory[LONG - 1].n < 1;
+	const struct failing_memory *longest = &f->memory[LONG - 1];
+	if (longest->n < LEAST)
+		return longest->n < 1;
 	if (f->share < groups[f->group].until)
 		return true;
+	double before = share_before(f, memory_of(f), f->group);
 	bool is_usual = f->was >= 0 && f->share - before < groups[f->group].more / 2;
-	return is_usual && !(groups[f->group].always && f->share >= NEARLY);
+	return is_usual && f->share < groups[f->group].always;
 }
 
-/* The kind that most of a group are. */
-static unsigned kind_of(const struct failing_memory *m, uint32_t answers)
+/* How much it is, and the kind that most of it are. */
+static void describe(struct failing *f)
 {
-	for (unsigned a = 0; a < N_ANSWERS; a++)
-		if (answers & ANSWER_BIT(a) && m->of[a] >= 0.8 * sum_of(m, answers))
-			return a;
-	return N_ANSWERS;
+	const struct failing_memory *m = &f->memory[memory_of(f)];
+	uint32_t kinds = groups[f->group].kinds;
+	f->share = share_of(m, f->group);
+	f->kind = N_FAILING;
+	for (unsigned a = 0; a < N_FAILING; a++)
+		if (kinds & ANSWER_BIT(a) && m->of[a] >= 0.8 * sum_of(m, kinds))
+			f->kind = a;
 }
 
-void failing_second(struct failing *f, const double totals[N_ANSWERS], uint64_t wall_us)
+void failing_second(struct failing *f, const double totals[N_FAILING], uint64_t wall_us)
 {
-	double came[N_ANSWERS] = {0};
-	for (unsigned a = 0; a < N_ANSWERS; a++) {
+	double came[N_FAILING] = {0};
+	for (unsigned a = 0; a < N_FAILING; a++) {
 		came[a] = f->is_counted ? fmax(totals[a] - f->totals[a], 0) : 0;
 		f->totals[a] = totals[a];
 	}
 	f->is_counted = true;
 	for (unsigned i = 0; i < FAILING_SPANS; i++)
 		remember(&f->memory[i], spans_s[i], came);
-	unsigned k = shortest(f);
-	note_nearly(f, k, wall_us);
-	if (!f->on && k < LONG)
+	unsigned k = shortest(f, LEAST);
+	note_always(f, wall_us);
+	if (k < LONG)
 		look(f, k, wall_us);
-	if (f->on && k < LONG) {
-		f->share = share_of(&f->memory[k], f->group);
-		f->answer = kind_of(&f->memory[k], groups[f->group].answers);
-	}
-	if (f->on && is_over(f, k))
+	if (f->on)
+		describe(f);
+	if (f->on && is_over(f))
 		f->on = false;
 }
 
-/* "since 14:05, to 1 % before: ..." */
-static void say_change(const struct failing *f, struct str *out)
+/* " since 14:05, 1 % before" */
+static void say_since(const struct failing *f, struct str *out)
 {
 	char clock[16];
 	time_t at = (time_t)(f->since_us / 1000000);
 	struct tm tm;
+	if (f->was < 0)
+		return;
 	if (localtime_r(&at, &tm) && strftime(clock, sizeof(clock), "%H:%M", &tm))
 		str_printf(out, " since %s", clock);
-	str_printf(out, ", to %s before: look at what was deployed or changed then",
-		   odd_percent(f->was).at);
+	str_printf(out, ", %s before", odd_percent(f->was).at);
 }
 
 bool failing_say(const struct failing *f, char text[FAILING_TEXT])
 {
 	struct str out = str_fixed(text, FAILING_TEXT);
+	const char *share = odd_percent(f->share).at, *what = "fails or refuses";
+	const char *advice = f->was < 0 ? "is it the right app, and asked for what it has?"
+					: "look at what was deployed or changed then";
 	if (!f->on)
 		return false;
-	str_printf(&out, "%s to %s",
-		   f->answer == N_ANSWERS ? "fails or refuses" : answer_text(f->answer),
-		   odd_percent(f->share).at);
-	if (f->was >= 0)
-		say_change(f, &out);
-	else
-		str_text(&out, ": is it the right app, and asked for what it has?");
+	if (f->group == FAILING_LATE) {
+		str_printf(&out, "clients leave unanswered after more than slo.p95: %s", share);
+		advice = "they wait too long";
+	} else if (f->group == FAILING_LEFT) {
+		str_printf(&out, "clients leave before they are answered: %s", share);
+		advice = "they wait too long";
+	} else if (f->group == FAILING_REFUSED) {
+		str_printf(&out, "weir refuses %s", share);
+		advice = "no backend has room, or none is usable";
+	} else {
+		if (f->kind < N_ANSWERS)
+			what = answer_text(f->kind);
+		str_printf(&out, "%s to %s", what, share);
+	}
+	say_since(f, &out);
+	str_printf(&out, ": %s", advice);
 	return true;
 }
 
@@ -235,10 +291,11 @@ void failing_pack(const struct failing *f, struct str *out)
 	for (unsigned i = 0; i < FAILING_SPANS; i++) {
 		const struct failing_memory *m = &f->memory[i];
 		pack_double(out, m->s);
-		for (unsigned a = 0; a < N_ANSWERS; a++)
+		for (unsigned a = 0; a < N_FAILING; a++)
 			pack_double(out, m->of[a]);
 	}
-	pack_u64(out, f->nearly_us);
+	for (int g = 0; g < N_FAILING_GROUPS; g++)
+		pack_u64(out, f->always_us[g]);
 	pack_u64(out, f->on);
 	pack_u64(out, f->group);
 	pack_double(out, f->was);
@@ -249,7 +306,7 @@ static void take_memory(struct unpack *in, struct failing_memory *m)
 {
 	m->s = unpack_double(in);
 	in->bad |= !(m->s >= 0);
-	for (unsigned a = 0; a < N_ANSWERS && !in->bad; a++) {
+	for (unsigned a = 0; a < N_FAILING && !in->bad; a++) {
 		m->of[a] = unpack_double(in);
 		in->bad |= !(m->of[a] >= 0);
 		m->n += m->of[a];
@@ -260,13 +317,13 @@ void failing_unpack(struct unpack *in, struct failing *f)
 {
 	for (unsigned i = 0; i < FAILING_SPANS && !in->bad; i++)
 		take_memory(in, &f->memory[i]);
-	f->nearly_us = unpack_u64(in);
+	for (int g = 0; g < N_FAILING_GROUPS && !in->bad; g++)
+		f->always_us[g] = unpack_u64(in);
 	f->on = unpack_bool(in);
 	f->group = (enum failing_group)unpack_max(in, N_FAILING_GROUPS - 1);
 	f->was = unpack_double(in);
 	f->since_us = unpack_u64(in);
 	if (in->bad)
 		return;
-	f->share = share_of(&f->memory[0], f->group);
-	f->answer = kind_of(&f->memory[0], groups[f->group].answers);
+	describe(f);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What verdicts are called, and when one takes the place of another. */
 #include <stdio.h>
+#include <string.h>
 
 #include "verdict.h"
 
@@ -54,13 +55,20 @@ void scaling_part_odd(struct scaling_part *part, const char *why)
 	snprintf(part->odd, sizeof(part->odd), "%s", why);
 }
 
+/* Some errors, and clients who leave, may come of what is known to be wrong already. */
+static bool fails_first(const struct scaling *s)
+{
+	return s->failing_text[0] &&
+	       (s->failing.group == FAILING_ERRORS || !verdict_is_problem(s->opinion.verdict));
+}
+
 enum verdict scaling_verdict(const struct scaling *s)
 {
 	if (!s)
 		return VERDICT_not_enough_data;
 	if (s->odd[0])
 		return VERDICT_odd;
-	return s->failing_text[0] ? VERDICT_failing : s->opinion.verdict;
+	return fails_first(s) ? VERDICT_failing : s->opinion.verdict;
 }
 
 const char *scaling_sentence(const struct scaling *s)
@@ -69,7 +77,7 @@ const char *scaling_sentence(const struct scaling *s)
 		return "";
 	if (s->odd[0])
 		return s->odd;
-	return s->failing_text[0] ? s->failing_text : s->sentence;
+	return fails_first(s) ? s->failing_text : s->sentence;
 }
 
 void scaling_odd(struct scaling *s, const char *who)
@@ -77,11 +85,28 @@ void scaling_odd(struct scaling *s, const char *who)
 	snprintf(s->odd, sizeof(s->odd), "%s", who);
 }
 
-void scaling_answers(struct scaling *s, const double totals[N_ANSWERS], uint64_t wall_us)
+void scaling_answers(struct scaling *s, const double totals[N_FAILING], uint64_t wall_us)
 {
 	failing_second(&s->failing, totals, wall_us);
 	if (!failing_say(&s->failing, s->failing_text))
 		s->failing_text[0] = '\0';
+}
+
+const char *scaling_failing_beside(const struct scaling *s)
+{
+	return s && s->failing_text[0] && scaling_verdict(s) != VERDICT_failing ? s->failing_text
+										: NULL;
+}
+
+const char *scaling_slow_beside(const struct scaling *s)
+{
+	if (!s || verdict_is_problem(scaling_verdict(s)))
+		return NULL;
+	if (s->missed >= SCALING_HOLD)
+		return s->missed_by;
+	bool slower = s->opinion.verdict != VERDICT_healthy &&
+		      strncmp(s->sentence, SLOWER, strlen(SLOWER)) == 0;
+	return slower ? "" : NULL;
 }
 
 /* ---- what was said before ---- */

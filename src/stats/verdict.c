@@ -11,6 +11,7 @@
 #define UNSETTLED_S 30
 #define SLOWED_US (UINT64_C(300) * 1000000) /* load that slows is no news for so long */
 #define BLOCKS_US (UINT64_C(1000000) * (2 * SCALING_BLOCK_S + 1))
+#define MISSED_LEAST 30
 #define FINE_KEEP 0.998 /* of a rate, at each look */
 #define DRIFT_SHARE 0.5 /* of the logarithm of the growth: what is left is little */
 #define DRIFT_KEEP 0.25 /* and then until it is less: what is usual is learned anew */
@@ -290,6 +291,15 @@ static void note_fine(struct scaling *s, const struct scaling_input *in)
 	s->fine_rate = fmax(s->fine_rate * FINE_KEEP, last->served);
 }
 
+static void note_missed(struct scaling *s, const struct scaling_input *in)
+{
+	bool missed = in->slo_p95_us && s->now.n >= MISSED_LEAST &&
+		      s->now.p95_low_us > (double)in->slo_p95_us;
+	s->missed = missed ? s->missed + 1 : 0;
+	snprintf(s->missed_by, sizeof(s->missed_by), "p95 is %s, the objective %s; ",
+		 text_us(s->now.p95_us).at, text_us((double)in->slo_p95_us).at);
+}
+
 /*
  * Most of what is slower than alone is slower at equal load: that may be too little for a change
  * that is certain, but it is no lack of backends.
@@ -307,6 +317,7 @@ void scaling_judge(struct scaling *s, const struct scaling_input *in)
 	struct findings f;
 	struct case_file c = case_of(s, in, NULL, say);
 	note_fine(s, in);
+	note_missed(s, in);
 	note_drift(s);
 	judge_members(s, in, &f);
 	enum verdict verdict;

@@ -22,6 +22,8 @@ struct case_file {
 
 #define SAY(...) snprintf(say, SCALING_SENTENCE, __VA_ARGS__)
 
+#define SLOWER "slower since " /* everybody, at equal load: what a sentence begins with */
+
 /* ---- verdict_say.c: a sentence each ---- */
 
 struct text {

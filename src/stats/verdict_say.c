@@ -42,8 +42,8 @@ static void say_change(const struct case_file *c, char *out, size_t size)
 			 clock, much, change->factor > 1 ? "long" : "quick");
 	else
 		snprintf(out, size,
-			 "%s since %s at equal load (at least %s times as %s): a deploy%s; ",
-			 change->factor > 1 ? "slower" : "quicker", clock, much,
+			 "%s%s at equal load (at least %s times as %s): a deploy%s; ",
+			 change->factor > 1 ? SLOWER : "quicker since ", clock, much,
 			 change->factor > 1 ? "long" : "quick",
 			 scaling_kind_is_open(change) ? ", or other requests?" : "?");
 }

@@ -317,6 +317,8 @@ struct scaling {
 	bool alone_in_pool;                   /* S is of those who were alone in the whole pool */
 	double seen_p95_us, seen_p95_high_us; /* with queue, connecting and weir itself */
 	double growth;                        /* p95 / p95; 0: not known */
+	unsigned missed;                      /* looks in a row that saw the objective missed, */
+	char missed_by[64];                   /* and by how much: goes before the sentence */
 	double now_p99_us;
 	double rate;        /* requests per second now, of all nodes */
 	double demand;      /* of a minute at most: what is forecast is meant for it */
@@ -428,8 +430,15 @@ void scaling_look(struct scaling *scaling, const struct scaling_input *input);
 enum verdict scaling_verdict(const struct scaling *scaling);
 const char *scaling_sentence(const struct scaling *scaling);
 void scaling_odd(struct scaling *scaling, const char *who);
-/* Once a second: what its backends answered ever, by kind. */
-void scaling_answers(struct scaling *scaling, const double totals[N_ANSWERS], uint64_t wall_us);
+/*
+ * What is wrong beside a verdict that does not say so; NULL: nothing is.  Requests fail, but
+ * there is another problem; the objective is missed, or everybody has become slower at equal load,
+ * and the cause is not known yet: this goes before scaling_sentence.
+ */
+const char *scaling_failing_beside(const struct scaling *scaling);
+const char *scaling_slow_beside(const struct scaling *scaling);
+/* Once a second: what became of its requests ever, by kind. */
+void scaling_answers(struct scaling *scaling, const double totals[N_FAILING], uint64_t wall_us);
 
 /* Median of |actual - predicted| / actual over the comparable scores; < 0: none. */
 double scaling_median_error(const struct scaling *scaling);

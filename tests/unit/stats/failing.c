@@ -13,7 +13,7 @@
 
 struct pool {
 	struct failing f;
-	double totals[N_ANSWERS];
+	double totals[N_FAILING];
 	uint64_t s;
 	struct rng rng;
 };
@@ -58,9 +58,9 @@ Test(failing, a_deploy_that_answers_404_everywhere)
 	cr_expect_not(pass(p, 3600, 99, 1, ANSWER_404));
 	cr_expect(pass(p, 10, 2, 98, ANSWER_404), "within ten seconds");
 	cr_expect_eq(strstr(says(p), "answers 404 to "), says(p), "%s", says(p));
-	cr_expect_not_null(strstr(says(p), " since 13:05, to 1.0 % before: "), "%s", says(p));
+	cr_expect_not_null(strstr(says(p), " since 13:05, 1.0 % before: "), "%s", says(p));
 	pass(p, 100, 2, 98, ANSWER_404);
-	cr_expect_eq(strstr(says(p), "answers 404 to 98 % since 13:05, to "), says(p), "%s",
+	cr_expect_eq(strstr(says(p), "answers 404 to 98 % since 13:05, "), says(p), "%s",
 		     says(p));
 	pass(p, 8, 99, 1, ANSWER_404);
 	cr_expect_str_eq(says(p), "", "it is over when it is over");
@@ -84,6 +84,40 @@ Test(failing, each_kind_of_it)
 		cr_expect_eq(strstr(says(p), kinds[i].text), says(p), "%s", says(p));
 		free(p);
 	}
+}
+
+Test(failing, clients_who_leave_and_who_are_refused)
+{
+	static const struct {
+		unsigned kind;
+		const char *text;
+	} kinds[] = {{FAILING_left, "clients leave before they are answered: 10 % since "},
+		     {FAILING_late, "clients leave unanswered after more than slo.p95: 10 % since "},
+		     {FAILING_refused, "weir refuses 10 % since "}};
+	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+		struct pool *p = fresh();
+		cr_expect_not(pass(p, 600, 99, 1, kinds[i].kind));
+		cr_expect(pass(p, 30, 90, 10, kinds[i].kind));
+		pass(p, 100, 90, 10, kinds[i].kind);
+		cr_expect_eq(strstr(says(p), kinds[i].text), says(p), "%s", says(p));
+		pass(p, 30, 99, 1, kinds[i].kind);
+		cr_expect_str_eq(says(p), "");
+		free(p);
+	}
+}
+
+/* Those who stay are quick; p95 of all is not. */
+Test(failing, who_leaves_late_misses_the_objective_from_the_start)
+{
+	struct pool *p = fresh();
+	cr_expect(pass(p, 20, 70, 30, FAILING_late));
+	cr_expect_str_eq(
+	    says(p), "clients leave unanswered after more than slo.p95: 30 %: they wait too long");
+	free(p);
+	p = fresh();
+	cr_expect_not(pass(p, 24 * 3600, 97, 3, FAILING_late), "an objective of p95 leaves 5 %%");
+	cr_expect_not(pass(p, 24 * 3600, 70, 30, FAILING_left) && *says(p), "long polls");
+	free(p);
 }
 
 Test(failing, several_kinds_together)
