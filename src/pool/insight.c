@@ -141,7 +141,8 @@ static void add_answers(const struct backend *b, double sum[N_FAILING], double c
 	for (unsigned i = 0; i < b->n_workers; i++) {
 		const struct backend_local *local = b->local[i];
 		for (unsigned a = 0; a < N_ANSWERS; a++)
-			sum[a] += atomic_load_explicit(&local->odd.answers[a], memory_order_relaxed);
+			sum[a] +=
+			    atomic_load_explicit(&local->odd.answers[a], memory_order_relaxed);
 		classes[2] += (double)counter_get(&local->counters.responses_2xx);
 		classes[3] += (double)counter_get(&local->counters.responses_3xx);
 		classes[4] += (double)counter_get(&local->counters.responses_4xx);

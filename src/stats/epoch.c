@@ -18,7 +18,7 @@ static void forget_now(struct scaling *s, const char *cause, uint64_t now_us)
 	s->opinion = (struct scaling_opinion){.verdict = VERDICT_not_enough_data};
 	s->epoch_cause = cause;
 	s->epoch_us = now_us;
-	s->fine_rate = 0;
+	s->fine_rate = s->fine_p95_us = s->fine_usual = 0;
 	s->slowed_us = 0;
 }
 

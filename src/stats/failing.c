@@ -142,8 +142,8 @@ static void note_always(struct failing *f, uint64_t wall_us)
 {
 	for (int g = 0; g < N_FAILING_GROUPS; g++) {
 		unsigned k = memory_for(f, groups[g].always);
-		bool now = k < LONG &&
-			   share_of(&f->memory[k], (enum failing_group)g) >= groups[g].always;
+		bool now =
+		    k < LONG && share_of(&f->memory[k], (enum failing_group)g) >= groups[g].always;
 		if (!now || wall_us < f->always_us[g]) /* the clock has gone back */
 			f->always_us[g] = 0;
 		if (now && !f->always_us[g])

@@ -12,6 +12,10 @@
 #define SLOWED_US (UINT64_C(300) * 1000000) /* load that slows is no news for so long */
 #define BLOCKS_US (UINT64_C(1000000) * (2 * SCALING_BLOCK_S + 1))
 #define MISSED_LEAST 30
+#define NO_LOAD_TIMES 3 /* the longest p95 of the time when nobody was slow */
+#define NO_LOAD_SIGMAS 2
+#define USUAL_BLOCKS 6
+#define USUAL_SKIP 3    /* the newest of them */
 #define FINE_KEEP 0.998 /* of a rate, at each look */
 #define DRIFT_SHARE 0.5 /* of the logarithm of the growth: what is left is little */
 #define DRIFT_KEEP 0.25 /* and then until it is less: what is usual is learned anew */
@@ -112,6 +116,34 @@ static bool has_drifted(const struct case_file *c)
 	return c->s->drifted;
 }
 
+/* Per second, of the blocks from `age` on, of which there are `n`. */
+static double mean_rate(const struct scaling *s, unsigned age, unsigned n)
+{
+	double sum = 0;
+	unsigned seen = 0;
+	for (; seen < n; seen++) {
+		const struct scaling_block *b = scaling_block_at(s, age + seen);
+		if (!b)
+			break;
+		sum += b->rate;
+	}
+	return seen ? sum / seen : 0;
+}
+
+/*
+ * As many as now were served well for long, and not by backends that were full: it is no load,
+ * whatever levels it has led to.  Who asks and waits comes no faster, however many there are.
+ */
+static bool is_no_load(const struct case_file *c)
+{
+	const struct scaling *s = c->s;
+	unsigned slow = (unsigned)((c->in->now_us - s->fine_us) / 1000000 / SCALING_BLOCK_S) + 1;
+	double usual = s->fine_usual, chance = NO_LOAD_SIGMAS * sqrt(usual / SCALING_BLOCK_S);
+	return usual > 0 && !s->closed && !scaling_hears(s) &&
+	       c->now->p95_us > NO_LOAD_TIMES * s->fine_p95_us &&
+	       mean_rate(s, 0, slow) <= usual + chance;
+}
+
 static bool is_loaded(const struct case_file *c)
 {
 	return c->s->today.utilisation > FULL_FROM || scaling_is_flooded(c->s) ||
@@ -143,6 +175,7 @@ static const struct rule {
     {SLOWED, slows_others, say_shared},
     {SLOWED, falls_with_size, say_shared_by_size},
     {SLOWED, has_drifted, say_drifted},
+    {SLOWED, is_no_load, say_no_load},
     {SLOWED, is_loaded, say_scalability},
     {SLOWED, NULL, say_no_cause},
     {ANYHOW, is_doubtful, say_not_alone},
@@ -275,6 +308,14 @@ static bool is_by_one(const struct case_file *c, const struct findings *f, enum 
 	       c->alone->p95_low_us < f->slower * (double)c->in->slo_p95_us;
 }
 
+/* What they serve well: a queue that has begun to fill takes some time to be seen. */
+static void note_usual(struct scaling *s)
+{
+	s->fine_p95_us = fmax(s->fine_p95_us * FINE_KEEP, s->now.p95_us);
+	s->fine_usual =
+	    s->today.utilisation < FULL_FROM ? mean_rate(s, USUAL_SKIP, USUAL_BLOCKS) : 0;
+}
+
 /* Nobody is slow under what comes now. */
 static void note_fine(struct scaling *s, const struct scaling_input *in)
 {
@@ -289,6 +330,7 @@ static void note_fine(struct scaling *s, const struct scaling_input *in)
 		s->change = (struct scaling_change){.at_us = 0};
 	const struct scaling_block *last = &s->blocks[(s->n_blocks - 1) % SCALING_BLOCKS];
 	s->fine_rate = fmax(s->fine_rate * FINE_KEEP, last->served);
+	note_usual(s);
 }
 
 static void note_missed(struct scaling *s, const struct scaling_input *in)

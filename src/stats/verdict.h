@@ -34,8 +34,8 @@ struct text text_us(double us);
 
 typedef enum verdict say_fn(const struct case_file *c);
 say_fn say_few_now, say_few_alone, say_deaf, say_not_alone, say_healthy, say_steady,
-    say_performance, say_unsettled, say_shared, say_shared_by_size, say_drifted, say_scalability,
-    say_no_cause;
+    say_performance, say_unsettled, say_shared, say_shared_by_size, say_drifted, say_no_load,
+    say_scalability, say_no_cause;
 
 /* ---- verdict_host.c: one backend against the others ---- */
 

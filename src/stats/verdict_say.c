@@ -41,8 +41,7 @@ static void say_change(const struct case_file *c, char *out, size_t size)
 			 "times as %s); ",
 			 clock, much, change->factor > 1 ? "long" : "quick");
 	else
-		snprintf(out, size,
-			 "%s%s at equal load (at least %s times as %s): a deploy%s; ",
+		snprintf(out, size, "%s%s at equal load (at least %s times as %s): a deploy%s; ",
 			 change->factor > 1 ? SLOWER : "quicker since ", clock, much,
 			 change->factor > 1 ? "long" : "quick",
 			 scaling_kind_is_open(change) ? ", or other requests?" : "?");
@@ -228,6 +227,21 @@ enum verdict say_drifted(const struct case_file *c)
 	    "long as before: that is more than load; a deploy, a dependency, other work?",
 	    change, text_us(c->alone->p95_us).at, alone_where(c), text_us(c->now->p95_us).at,
 	    c->s->drifting);
+	return VERDICT_not_enough_data;
+}
+
+/* "slower since 14:05, with no more requests than were served well before: ..." */
+enum verdict say_no_load(const struct case_file *c)
+{
+	char *say = c->say, clock[8] = "";
+	uint64_t ago_us = c->in->now_us - c->s->fine_us;
+	time_t at = (time_t)((c->in->wall_us > ago_us ? c->in->wall_us - ago_us : 0) / 1000000);
+	struct tm tm;
+	if (localtime_r(&at, &tm))
+		strftime(clock, sizeof(clock), "%H:%M", &tm);
+	SAY(SLOWER "%s, with no more requests than were served well before: p95 is %s %s and %s "
+		   "now; load is not the cause: a deploy, a dependency, other work?",
+	    clock, text_us(c->alone->p95_us).at, alone_where(c), text_us(c->now->p95_us).at);
 	return VERDICT_not_enough_data;
 }
 

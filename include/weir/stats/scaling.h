@@ -343,14 +343,16 @@ struct scaling {
 	struct scaling_fall fall;
 	struct scaling_load load;
 	struct scaling_change change;
-	double drifting;         /* factor of the last ten seconds at equal level; 1: none */
-	uint64_t drift_from_us;  /* it was none until then */
-	bool drifted;            /* and explains most of what is slower than alone */
-	uint64_t fine_us;        /* the last look that saw no slowness */
-	uint64_t alike_us;       /* the last that saw p95 about as it is alone */
-	uint64_t grown_us;       /* the last that saw it less than twice as that */
-	uint64_t slowed_us;      /* the last that said load to be the cause */
-	double fine_rate;        /* what they did per second with none, at most; forgets */
+	double drifting;        /* factor of the last ten seconds at equal level; 1: none */
+	uint64_t drift_from_us; /* it was none until then */
+	bool drifted;           /* and explains most of what is slower than alone */
+	uint64_t fine_us;       /* the last look that saw no slowness */
+	uint64_t alike_us;      /* the last that saw p95 about as it is alone */
+	uint64_t grown_us;      /* the last that saw it less than twice as that */
+	uint64_t slowed_us;     /* the last that said load to be the cause */
+	double fine_rate;       /* what they did per second with none, at most; forgets */
+	double fine_p95_us;     /* at most, the same */
+	double fine_usual; /* and what they had to do, for long; 0: not known, or they were full */
 	const char *epoch_cause; /* what began it, static text; NULL: the start */
 	uint64_t epoch_us;
 	uint64_t drained_us; /* until then some are served that came before the members changed */

@@ -60,8 +60,7 @@ Test(failing, a_deploy_that_answers_404_everywhere)
 	cr_expect_eq(strstr(says(p), "answers 404 to "), says(p), "%s", says(p));
 	cr_expect_not_null(strstr(says(p), " since 13:05, 1.0 % before: "), "%s", says(p));
 	pass(p, 100, 2, 98, ANSWER_404);
-	cr_expect_eq(strstr(says(p), "answers 404 to 98 % since 13:05, "), says(p), "%s",
-		     says(p));
+	cr_expect_eq(strstr(says(p), "answers 404 to 98 % since 13:05, "), says(p), "%s", says(p));
 	pass(p, 8, 99, 1, ANSWER_404);
 	cr_expect_str_eq(says(p), "", "it is over when it is over");
 	free(p);
@@ -91,9 +90,10 @@ Test(failing, clients_who_leave_and_who_are_refused)
 	static const struct {
 		unsigned kind;
 		const char *text;
-	} kinds[] = {{FAILING_left, "clients leave before they are answered: 10 % since "},
-		     {FAILING_late, "clients leave unanswered after more than slo.p95: 10 % since "},
-		     {FAILING_refused, "weir refuses 10 % since "}};
+	} kinds[] = {
+	    {FAILING_left, "clients leave before they are answered: 10 % since "},
+	    {FAILING_late, "clients leave unanswered after more than slo.p95: 10 % since "},
+	    {FAILING_refused, "weir refuses 10 % since "}};
 	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
 		struct pool *p = fresh();
 		cr_expect_not(pass(p, 600, 99, 1, kinds[i].kind));
