@@ -12,10 +12,8 @@
 
 static void reset(struct backend_stream *s)
 {
-	struct h2_conn *conn = s->conn;
-	h2_client_reset(conn->session, s->id, H2_PROTOCOL_ERROR);
+	h2_client_reset(s->conn->session, s->id, H2_PROTOCOL_ERROR);
 	s->closed = true; /* already reset */
-	h2_conn_touch(conn);
 }
 
 /* Of a final head: worker->resp has been made use of. */

@@ -9,7 +9,8 @@
 
 #define BCRYPT "$2y$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW"
 #define YESCRYPT "$y$j75$saltsaltsaltsalt$DsMjm5uqUiFBUYLB9CLnX8E/M0k0mOVJBUWdpCrUik9"
-#define SHA256 "$5$rounds=1000$saltsalt$eKLZU9t9OoPWrqOQsoTIKG0aYkZ5rGOoOQhiIvoSWX2"
+#define SHA256_FROM_ROUNDS "1000$saltsalt$eKLZU9t9OoPWrqOQsoTIKG0aYkZ5rGOoOQhiIvoSWX2"
+#define SHA256 "$5$rounds=" SHA256_FROM_ROUNDS
 
 static struct users *parse(const char *text, struct str *why)
 {
@@ -48,6 +49,8 @@ Test(users, what_is_not_taken_is_said_with_its_line)
 	    {"a:", "users:1: a password as plain text"},
 	    {"a", "users:1: there is no ':'"},
 	    {":" BCRYPT, "users:1: the name is missing"},
+	    {"a\x1f:" BCRYPT, "users:1: there are control characters"},
+	    {"a\x7f:" BCRYPT, "users:1: there are control characters"},
 	    {"a:$9$x$y", "users:1: this kind of hash is not known"},
 	    {"a:" BCRYPT "x", "users:1: the hash is malformed"},
 	    {"a:$2y$4$abcdefghijklmnopqrstuu", "users:1: the hash is malformed"},
@@ -70,6 +73,62 @@ Test(users, what_is_not_taken_is_said_with_its_line)
 			  rows[i].text, why.ptr);
 		str_fini(&why);
 	}
+}
+
+/* The hash is taken however many zeroes its rounds begin with. */
+static const char *line_of(size_t name_len, size_t hash_len)
+{
+	static char line[1000];
+	static const char head[] = "$5$rounds=", tail[] = SHA256_FROM_ROUNDS;
+	char *at = line;
+	memset(line, 0, sizeof(line));
+	at = (char *)memset(at, 'n', name_len) + name_len;
+	at = stpcpy(stpcpy(at, ":"), head);
+	size_t zeroes = hash_len - strlen(head) - strlen(tail);
+	at = (char *)memset(at, '0', zeroes) + zeroes;
+	strcpy(at, tail);
+	return line;
+}
+
+Test(users, the_longest_name_and_the_longest_hash)
+{
+	static const struct {
+		size_t name, hash;
+		const char *says;
+	} rows[] = {
+	    {USER_NAME_MAX, USER_HASH_MAX, NULL},
+	    {USER_NAME_MAX + 1, USER_HASH_MAX, "users:1: the name is longer than 255 bytes"},
+	    {USER_NAME_MAX, USER_HASH_MAX + 1, "users:1: the hash is malformed"},
+	};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct str why = STR_INIT;
+		struct users *users = parse(line_of(rows[i].name, rows[i].hash), &why);
+		cr_assert_eq(users == NULL, rows[i].says != NULL, "%zu: %s", i, why.ptr);
+		if (users)
+			users_put(users);
+		else
+			cr_assert(view_starts(str_as_view(&why), view_str(rows[i].says)), "%s",
+				  why.ptr);
+		str_fini(&why);
+	}
+}
+
+Test(users, all_of_many_are_found)
+{
+	struct str text = STR_INIT, why = STR_INIT;
+	for (unsigned i = 0; i < 1000; i++)
+		str_printf(&text, "user%u:" BCRYPT "\n", i);
+	struct users *users = parse(text.ptr, &why);
+	cr_assert(users != NULL && users_count(users) == 1000, "%s", why.ptr);
+	for (unsigned i = 0; i < 1000; i++) {
+		char name[20];
+		struct view hash;
+		snprintf(name, sizeof(name), "user%u", i);
+		cr_assert(users_find(users, view_str(name), &hash), "%s", name);
+	}
+	users_put(users);
+	str_fini(&text);
+	str_fini(&why);
 }
 
 static bool reads(const char *value, struct credentials *out)
