@@ -29,6 +29,7 @@
 	X(retry)     \
 	X(timeouts)  \
 	X(stream)    \
+	X(trailers)  \
 	X(tunnel)
 
 #define FLOW(name)                                   \

@@ -31,7 +31,8 @@ struct peer *peer_new(struct world *world, struct peer_cut *cut, enum peer_versi
 			      .is_backend = is_backend,
 			      .in = STR_INIT,
 			      .unsent = STR_INIT,
-			      .out = STR_INIT};
+			      .out = STR_INIT,
+			      .trailers = STR_INIT};
 	if (version == PEER_HTTP2)
 		peer_h2_open(peer);
 	return peer;
@@ -45,6 +46,7 @@ void peer_free(struct peer *peer)
 	str_fini(&peer->in);
 	str_fini(&peer->unsent);
 	str_fini(&peer->out);
+	str_fini(&peer->trailers);
 	str_fini(&peer->heard.start);
 	str_fini(&peer->heard.fields);
 	str_fini(&peer->heard.body);
@@ -183,12 +185,20 @@ void peer_say(struct peer *peer, const struct peer_words *words)
 		peer_h1_say(peer, words);
 }
 
-void peer_say_body(struct peer *peer, struct view body, bool end)
+void peer_say_body(struct peer *peer, struct view body)
 {
 	if (peer->version == PEER_HTTP2)
-		peer_h2_say_body(peer, body, end);
+		peer_h2_say_body(peer, body);
 	else
-		peer_h1_say_body(peer, body, end);
+		peer_h1_say_body(peer, body);
+}
+
+void peer_end(struct peer *peer, struct view trailers)
+{
+	if (peer->version == PEER_HTTP2)
+		peer_h2_end(peer, trailers);
+	else
+		peer_h1_end(peer, trailers);
 }
 
 bool peer_next_field(struct view *fields, struct view *name, struct view *value)

@@ -46,18 +46,19 @@ struct peer {
 	struct str in;     /* received, not understood yet; of HTTP/1 */
 	struct str unsent; /* said, but the socket is full */
 	struct peer_message heard;
-	bool chunked;     /* HTTP/1: what is being said has no length */
-	bool no_body;     /* HTTP/1: the answer to HEAD */
-	bool until_end;   /* HTTP/1: the body that is heard goes on until the end */
-	bool is_tunnel;   /* HTTP/1: raw bytes */
-	size_t left;      /* HTTP/1: of the body that is heard */
-	bool in_chunks;   /* HTTP/1: it comes in chunks */
-	void *session;    /* HTTP/2: nghttp2_session */
-	unsigned n_reset; /* HTTP/2: requests that were, before the one that is heard */
-	int32_t stream;   /* HTTP/2: the one talked about */
-	struct str out;   /* HTTP/2: body bytes to be sent */
-	size_t out_sent;  /* of them */
-	bool out_end;     /* and that is all */
+	bool chunked;        /* HTTP/1: what is being said has no length */
+	bool no_body;        /* HTTP/1: the answer to HEAD */
+	bool until_end;      /* HTTP/1: the body that is heard goes on until the end */
+	bool is_tunnel;      /* HTTP/1: raw bytes */
+	size_t left;         /* HTTP/1: of the body that is heard */
+	bool in_chunks;      /* HTTP/1: it comes in chunks */
+	void *session;       /* HTTP/2: nghttp2_session */
+	unsigned n_reset;    /* HTTP/2: requests that were, before the one that is heard */
+	int32_t stream;      /* HTTP/2: the one talked about */
+	struct str out;      /* HTTP/2: body bytes to be sent */
+	size_t out_sent;     /* of them */
+	bool out_end;        /* and that is all */
+	struct str trailers; /* HTTP/2: but for these */
 };
 
 /* What is to be said: a head and what there is of the body. */
@@ -79,7 +80,9 @@ void peer_forget(struct peer *peer);
 
 void peer_raw(struct peer *peer, struct view bytes);
 void peer_say(struct peer *peer, const struct peer_words *words);
-void peer_say_body(struct peer *peer, struct view body, bool end);
+void peer_say_body(struct peer *peer, struct view body);
+/* The end of the body, with these fields ("name: value\n"...) behind it. */
+void peer_end(struct peer *peer, struct view trailers);
 /* Ends our direction; closes. */
 void peer_shut(struct peer *peer);
 void peer_close(struct peer *peer);
@@ -98,13 +101,15 @@ void str_cut_front(struct str *s, size_t n);
 /* peer_h1.c, peer_h2.c */
 void peer_h1_understand(struct peer *peer);
 void peer_h1_say(struct peer *peer, const struct peer_words *words);
-void peer_h1_say_body(struct peer *peer, struct view body, bool end);
+void peer_h1_say_body(struct peer *peer, struct view body);
+void peer_h1_end(struct peer *peer, struct view trailers);
 void peer_h2_open(struct peer *peer);
 void peer_h2_close(struct peer *peer);
 void peer_h2_widen(struct peer *peer);
 void peer_h2_understand(struct peer *peer, struct view bytes);
 void peer_h2_say(struct peer *peer, const struct peer_words *words);
-void peer_h2_say_body(struct peer *peer, struct view body, bool end);
+void peer_h2_say_body(struct peer *peer, struct view body);
+void peer_h2_end(struct peer *peer, struct view trailers);
 
 /* "name: value" lines, one at a time; false at the end. */
 bool peer_next_field(struct view *fields, struct view *name, struct view *value);

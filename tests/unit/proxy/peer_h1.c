@@ -160,7 +160,7 @@ static void say_start(struct peer *peer, struct str *out, struct view start)
 	str_printf(out, VIEW_FMT " HTTP/1.1\r\nHost: script.test\r\n", VIEW_ARG(start));
 }
 
-static void say_piece(struct peer *peer, struct str *out, struct view body, bool end)
+static void say_piece(struct peer *peer, struct str *out, struct view body)
 {
 	if (!peer->chunked) {
 		str_view(out, body);
@@ -171,8 +171,6 @@ static void say_piece(struct peer *peer, struct str *out, struct view body, bool
 		str_view(out, body);
 		str_text(out, "\r\n");
 	}
-	if (end)
-		str_text(out, "0\r\n\r\n");
 }
 
 static bool is_interim(struct view start)
@@ -192,15 +190,27 @@ void peer_h1_say(struct peer *peer, const struct peer_words *words)
 	else if (!silent && !has_length && (peer->is_backend || words->body.len))
 		str_printf(&out, "Content-Length: %zu\r\n", words->body.len);
 	str_text(&out, "\r\n");
-	say_piece(peer, &out, words->body, false);
+	say_piece(peer, &out, words->body);
 	peer_raw(peer, str_as_view(&out));
 	str_fini(&out);
 }
 
-void peer_h1_say_body(struct peer *peer, struct view body, bool end)
+void peer_h1_say_body(struct peer *peer, struct view body)
 {
 	struct str out = STR_INIT;
-	say_piece(peer, &out, body, end);
+	say_piece(peer, &out, body);
+	peer_raw(peer, str_as_view(&out));
+	str_fini(&out);
+}
+
+void peer_h1_end(struct peer *peer, struct view trailers)
+{
+	struct str out = STR_INIT;
+	if (!peer->chunked)
+		return;
+	str_text(&out, "0\r\n");
+	say_fields(&out, trailers);
+	str_text(&out, "\r\n");
 	peer_raw(peer, str_as_view(&out));
 	str_fini(&out);
 }

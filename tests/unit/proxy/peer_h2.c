@@ -105,23 +105,6 @@ void peer_h2_understand(struct peer *peer, struct view bytes)
 
 /* ---- speaking ---- */
 
-static ssize_t source(nghttp2_session *session, int32_t stream, uint8_t *to, size_t cap,
-		      uint32_t *flags, nghttp2_data_source *from, void *user)
-{
-	struct peer *peer = user;
-	struct view rest = view_skip(str_as_view(&peer->out), peer->out_sent);
-	size_t n = rest.len < cap ? rest.len : cap;
-	(void)session, (void)stream, (void)from;
-	if (n)
-		memcpy(to, rest.ptr, n);
-	peer->out_sent += n;
-	if (n == rest.len && peer->out_end)
-		*flags |= NGHTTP2_DATA_FLAG_EOF;
-	else if (n == 0)
-		return NGHTTP2_ERR_DEFERRED;
-	return (ssize_t)n;
-}
-
 static nghttp2_nv nv(struct view name, struct view value)
 {
 	return (nghttp2_nv){(uint8_t *)name.ptr, (uint8_t *)value.ptr, name.len, value.len,
@@ -145,6 +128,35 @@ static size_t say_fields(nghttp2_nv *out, struct view fields, char *lower)
 		lower += name.len;
 	}
 	return n;
+}
+
+/* What is to be said of the end of the body where trailers follow. */
+static uint32_t say_trailers(struct peer *peer)
+{
+	nghttp2_nv fields[FIELDS_MAX];
+	char lower[4096];
+	size_t n = say_fields(fields, str_as_view(&peer->trailers), lower);
+	if (!n)
+		return NGHTTP2_DATA_FLAG_NONE;
+	check(nghttp2_submit_trailer(peer->session, peer->stream, fields, n) == 0);
+	return NGHTTP2_DATA_FLAG_NO_END_STREAM;
+}
+
+static ssize_t source(nghttp2_session *session, int32_t stream, uint8_t *to, size_t cap,
+		      uint32_t *flags, nghttp2_data_source *from, void *user)
+{
+	struct peer *peer = user;
+	struct view rest = view_skip(str_as_view(&peer->out), peer->out_sent);
+	size_t n = rest.len < cap ? rest.len : cap;
+	(void)session, (void)stream, (void)from;
+	if (n)
+		memcpy(to, rest.ptr, n);
+	peer->out_sent += n;
+	if (n == rest.len && peer->out_end)
+		*flags |= NGHTTP2_DATA_FLAG_EOF | say_trailers(peer);
+	else if (n == 0)
+		return NGHTTP2_ERR_DEFERRED;
+	return (ssize_t)n;
 }
 
 static void say_request(struct peer *peer, const struct peer_words *words, nghttp2_nv *fields,
@@ -181,6 +193,7 @@ void peer_h2_say(struct peer *peer, const struct peer_words *words)
 	nghttp2_nv fields[FIELDS_MAX];
 	bool has_body = words->unfinished || words->body.len;
 	str_reset(&peer->out);
+	str_reset(&peer->trailers);
 	str_view(&peer->out, words->body);
 	peer->out_sent = 0;
 	peer->out_end = !words->unfinished;
@@ -191,10 +204,17 @@ void peer_h2_say(struct peer *peer, const struct peer_words *words)
 	flush(peer);
 }
 
-void peer_h2_say_body(struct peer *peer, struct view body, bool end)
+void peer_h2_say_body(struct peer *peer, struct view body)
 {
 	str_view(&peer->out, body);
-	peer->out_end = end;
+	nghttp2_session_resume_data(peer->session, peer->stream);
+	flush(peer);
+}
+
+void peer_h2_end(struct peer *peer, struct view trailers)
+{
+	str_view(&peer->trailers, trailers);
+	peer->out_end = true;
 	nghttp2_session_resume_data(peer->session, peer->stream);
 	flush(peer);
 }

@@ -79,7 +79,7 @@ static void act(struct script *s, struct view name, struct words *w)
 	} else if (view_eq(verb, VIEW("sends"))) {
 		script_say_more(s, peer, w);
 	} else if (view_eq(verb, VIEW("ends"))) {
-		peer_say_body(peer, VIEW_NONE, true);
+		script_say_end(s, peer, w);
 	} else if (view_eq(verb, VIEW("shuts"))) {
 		peer_shut(peer);
 	} else if (view_eq(verb, VIEW("stalls"))) {

@@ -19,7 +19,7 @@
  *
  *   ... unfinished                               asks, answers: more of the body follows
  *   client sends "text"    b1 sends bytes 70000  more of it
- *   client ends                                  no more of it
+ *   client ends            b1 ends with "X: 1"   no more of it; these trailers follow
  *   b1 hears head POST /   client gets head 200  not the whole message yet
  *   client gets body "text"                      so much of it so far
  *   client gets nothing    b2 hears nothing

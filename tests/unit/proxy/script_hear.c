@@ -36,7 +36,17 @@ void script_say_more(struct script *s, struct peer *peer, struct words *w)
 {
 	struct str *body = script_scratch(s);
 	script_payload(s, w, body);
-	peer_say_body(peer, str_as_view(body), false);
+	peer_say_body(peer, str_as_view(body));
+}
+
+void script_say_end(struct script *s, struct peer *peer, struct words *w)
+{
+	struct str *trailers = script_scratch(s);
+	while (script_skip(w, "with")) {
+		script_quoted(s, w, trailers);
+		str_char(trailers, '\n');
+	}
+	peer_end(peer, str_as_view(trailers));
 }
 
 /* ---- hearing ---- */

@@ -89,6 +89,7 @@ struct peer *script_who(struct script *s, struct view name, struct place **place
 
 void script_say(struct script *s, struct peer *peer, struct words *w);
 void script_say_more(struct script *s, struct peer *peer, struct words *w);
+void script_say_end(struct script *s, struct peer *peer, struct words *w);
 void script_hear(struct script *s, struct peer *peer, struct place *place, struct words *w);
 void script_be(struct script *s, struct peer *peer, struct place *place, struct words *w);
 void script_have(struct script *s, const struct peer *peer, struct words *w);

@@ -343,6 +343,8 @@ static int64_t of_backend(const struct backend *b, const char *name)
 		return backend_streams(b);
 	if (strcmp(name, "measured") == 0)
 		return measured(b);
+	if (strcmp(name, "failed_calls") == 0) /* of gRPC: whether there are any */
+		return atomic_load(&b->odd.grpc);
 	const struct named_counter rows[] = {
 #define COUNTER(name, sentence) {#name, &c->name},
 #include "weir/tbl/backend_counters.def"
