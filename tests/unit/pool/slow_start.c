@@ -260,6 +260,48 @@ Test(slow_start, stalls_change_nothing, .timeout = 300)
 				stalled(strategies[i], seed);
 }
 
+/* So many more under way at this one. */
+static void hold(uint32_t who, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		struct flying f = {0};
+		cr_assert_eq(pool_take_pinned(&gen.views[0], &world.pws[0], who, &f.lease),
+			     POOL_TAKEN);
+		push(&f);
+	}
+}
+
+/* Its one answer was slow, so the strategy would leave it out for long. */
+Test(slow_start, who_was_left_out_is_owed_picks_unless_it_is_slow_itself)
+{
+	static const struct {
+		unsigned others[3], own;
+		bool gets;
+	} rows[] = {
+	    {{0, 0, 0}, 0, true},  {{3, 0, 0}, 1, true}, {{0, 0, 3}, 1, true},
+	    {{1, 1, 0}, 1, false}, {{2, 2, 2}, 2, true}, {{1, 2, 2}, 2, false},
+	    {{0, 0, 0}, 1, false}, {{8, 0, 1}, 3, true},
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct lease lease;
+		begin("peak-ewma", 4);
+		atomic_store(&gen.pool.backends[3]->ramp_from_us,
+			     world.loops[0].now_us - WINDOW_US / 2);
+		pool_view_refresh(&gen.views[0]);
+		hold(3, 1);
+		heap[0].took_us = 1000000;
+		drop_first();
+		for (uint32_t k = 0; k < 3; k++)
+			hold(k, rows[i].others[k]);
+		hold(3, rows[i].own);
+		gen.views[0].credits[3] = 4 * CREDIT_ONE;
+		cr_assert_eq(pool_take(&gen.views[0], &world.pws[0], NULL, 0, &lease), POOL_TAKEN);
+		cr_expect_eq(lease.index == 3, rows[i].gets, "%zu", i);
+		lease_drop(&lease, false, 0);
+		end();
+	}
+}
+
 /* The keys it has at first it keeps, and gets more. */
 Test(slow_start, keys_come_and_stay)
 {
