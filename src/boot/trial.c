@@ -257,13 +257,24 @@ static void try_files(struct rehearsal *t)
 
 /* ---- files that are made ---- */
 
-/* A socket or a log is made here; root makes sockets where nobody else may. */
+/* Root makes sockets where nobody else may. */
+static bool may_make_in(const char *directory, bool is_socket)
+{
+	struct stat st;
+	if (stat(directory, &st) == 0 && !S_ISDIR(st.st_mode)) {
+		errno = ENOTDIR;
+		return false;
+	}
+	return may(directory, W_OK | X_OK) ||
+	       (is_socket && geteuid() == 0 && file_is_roots(directory));
+}
+
+/* A socket or a log is made here. */
 static void try_to_make(struct rehearsal *t, const char *key, const char *path, bool is_socket)
 {
 	char directory[PATH_MAX], room[80];
 	file_directory(path, directory, sizeof(directory));
-	if (may(directory, W_OK | X_OK) ||
-	    (is_socket && geteuid() == 0 && file_is_roots(directory)))
+	if (may_make_in(directory, is_socket))
 		return;
 	say(t, true, "%s: %s cannot make %s: %s", key, whoever(t, room, sizeof(room)), path,
 	    strerror(errno));
