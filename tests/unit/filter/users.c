@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "filter/password_cache.h"
 #include "weir/base/check.h"
@@ -128,6 +129,36 @@ Test(users, all_of_many_are_found)
 	}
 	users_put(users);
 	str_fini(&text);
+	str_fini(&why);
+}
+
+static void write_users(const char *path, const char *text)
+{
+	FILE *out = fopen(path, "w");
+	cr_assert(out && fputs(text, out) >= 0 && fclose(out) == 0);
+}
+
+Test(users, a_file_is_kept_once_for_as_long_as_it_is_the_same)
+{
+	static char path[] = "/tmp/weir-users-XXXXXX";
+	struct str why = STR_INIT;
+	struct view hash;
+	close(mkstemp(path));
+	write_users(path, "ann:" BCRYPT "\n");
+	struct users *first = users_get(view_str(path), &why);
+	cr_assert(first != NULL && users_get(view_str(path), &why) == first);
+	write_users(path, "bob:" BCRYPT "\n");
+	struct users *second = users_get(view_str(path), &why);
+	cr_assert(second != NULL && second != first);
+	users_put(first);
+	cr_expect(users_find(first, VIEW("ann"), &hash), "it is named once more");
+	users_put(first);
+	cr_expect_eq(users_get(view_str(path), &why), second, "of those that are left");
+	users_put(second);
+	users_put(second);
+	unlink(path);
+	cr_expect_null(users_get(view_str(path), &why));
+	cr_expect(strstr(why.ptr, "cannot read '/tmp/weir-users-") != NULL, "%s", why.ptr);
 	str_fini(&why);
 }
 
