@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A whole weir, from the start to the end of its process: what it serves, keeps and reloads.  Its
+ * client, its one backend and its operator are the test:
+ *
+ *   TestSuite(name, .init = process_begin, .fini = process_end, .timeout = 300);
+ *
+ *   write_conf("routes: [{pool: app}]\n");
+ *   start_weir();
+ *   is_served("/a");
+ *   stop_weir();
+ */
+#ifndef TESTS_UNIT_BOOT_PROCESS_H
+#define TESTS_UNIT_BOOT_PROCESS_H
+
+#include <jansson.h>
+#include <sys/types.h>
+
+#define PATIENCE 60000 /* milliseconds that nothing takes */
+
+extern pid_t weir;
+
+void process_begin(void);
+void process_end(void);
+
+/* A listener "web", a pool "app" with the backend "one", a status socket, a directory for state;
+ * `more`: other pools first. */
+void write_conf(const char *more);
+void start_weir(void);
+void stop_weir(void);
+
+/* A socket of the folder: "web", "status". */
+int connect_to(const char *name);
+void put(int fd, const char *text);
+/* Until the peer has no more to say; closes. */
+const char *take(int fd);
+/* The backend is asked, and what it says is what the client gets. */
+void is_served(const char *target);
+
+json_t *ask(const char *path);
+/* The status it is answered with, and something of what is said (NULL: anything). */
+void change(const char *method, const char *path, const char *body, unsigned want,
+	    const char *says);
+/* As often as the kind of event was noted. */
+unsigned count_events(const char *kind);
+void wait_for_event(const char *kind, unsigned n);
+
+#endif
