@@ -29,6 +29,9 @@ static void begin(void)
 	write_file("regex.yaml", "status: {socket: status}\nlisteners: [{bind: 'unix:web'}]\n"
 				 "pools: {app: {backends: ['10.0.0.1:80']}}\n"
 				 "routes: [{match: {path_regex: '('}, pool: app}]\n");
+	write_file("body.yaml", "status: {socket: status}\nlisteners: [{bind: 'unix:web'}]\n"
+				"pools: {app: {backends: ['10.0.0.1:80'],\n"
+				"              health: {path: /, body: '('}}}\n");
 	write_file("none.yaml", "status: {socket: status, token_file: none}\n"
 				"listeners: [{bind: 'unix:web'}]\n"
 				"pools: {app: {backends: ['10.0.0.1:80']}}\n");
@@ -111,6 +114,7 @@ Test(options, what_is_said_and_what_it_ends_with)
 	    {"-t -cgood.yaml", 0, "good.yaml: configuration is ok\n", NULL},
 	    {"-t -c bad.yaml", 1, NULL, "bad.yaml:1:14: error: unknown key 'bond'"},
 	    {"-t -c regex.yaml", 1, NULL, "regex.yaml: error: "},
+	    {"-t -c body.yaml", 1, NULL, "pool app: health.body: "},
 	    {"-t -c none.yaml", 1, NULL, "status.token_file: "},
 	    {"-c bad.yaml", 1, NULL, "bad.yaml:1:14: error: unknown key 'bond'"},
 	    {"-t -c nothing.yaml", 1, NULL, "weir --listen :8080 --backend :3000"},

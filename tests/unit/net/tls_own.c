@@ -163,13 +163,14 @@ Test(tls_own, the_peers_keys_change)
 	assert_nothing_was_said();
 }
 
-/* 4.6.3: one answer, before the next data. */
+/* 4.6.3: one answer, before the next data; who then changes its key unasked takes nothing back. */
 Test(tls_own, another_key_is_asked_for)
 {
 	static const char update[] = {24, 0, 0, 1, 0};
 	size_t n;
 	for (unsigned i = 0; i < 3; i++)
 		give_update(1);
+	give_update(0);
 	give_record(TLS_DATA, "a", 1);
 	assert_data("a");
 	assert_nothing_was_said();
