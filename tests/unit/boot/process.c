@@ -16,7 +16,7 @@
 
 #include "weir/base/defs.h"
 
-static char folder[] = "/tmp/weir-life-XXXXXX";
+char folder[] = "/tmp/weir-life-XXXXXX";
 static char file[64];
 pid_t weir;
 static int backend;
@@ -116,18 +116,22 @@ void wait_for_event(const char *kind, unsigned n)
 	}
 }
 
-/* `more`: settings in one line each. */
-void write_conf(const char *more)
+void write_conf_of(const char *listener, const char *more)
 {
 	FILE *out = fopen(file, "w");
 	cr_assert_not_null(out);
 	fprintf(out,
 		"workers: 1\nsandbox: off\nstatus: {socket: '%s/status'}\n"
 		"state: {directory: '%s/state'}\n"
-		"listeners: [{name: web, bind: 'unix:%s/web'}]\n"
+		"listeners: [{name: web, bind: 'unix:%s/web'%s}]\n"
 		"pools:\n  app: {backends: [{name: one, address: 'unix:%s/backend'}]}\n%s",
-		folder, folder, folder, folder, more);
+		folder, folder, folder, listener, folder, more);
 	fclose(out);
+}
+
+void write_conf(const char *more)
+{
+	write_conf_of("", more);
 }
 
 void start_weir(void)
@@ -154,7 +158,18 @@ void stop_weir(void)
 
 /* ---- client and backend ---- */
 
-/* The backend is asked, and what it says is what the client gets. */
+void backend_answers(const char *target)
+{
+	char head[2000];
+	int fd = accept(backend, NULL, NULL);
+	cr_assert_geq(fd, 0);
+	ssize_t n = recv(fd, head, sizeof(head) - 1, 0);
+	head[n > 0 ? n : 0] = '\0';
+	cr_expect(strncmp(head + 4, target, strlen(target)) == 0, "%s", head);
+	put(fd, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi");
+	close(fd);
+}
+
 void is_served(const char *target)
 {
 	char request[200];
@@ -162,15 +177,8 @@ void is_served(const char *target)
 	snprintf(request, sizeof(request),
 		 "GET %s HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n", target);
 	put(client, request);
-	int fd = accept(backend, NULL, NULL);
-	cr_assert_geq(fd, 0);
-	char head[2000];
-	ssize_t n = recv(fd, head, sizeof(head) - 1, 0);
-	head[n > 0 ? n : 0] = '\0';
-	cr_expect(strncmp(head + 4, target, strlen(target)) == 0, "%s", head);
-	put(fd, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi");
+	backend_answers(target);
 	const char *text = take(client);
-	close(fd);
 	cr_expect(strncmp(text, "HTTP/1.1 200 OK\r\n", 17) == 0, "%s", text);
 	cr_expect_not_null(strstr(text, "\r\n\r\nhi"), "%s", text);
 }

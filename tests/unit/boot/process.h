@@ -19,6 +19,7 @@
 #define PATIENCE 60000 /* milliseconds that nothing takes */
 
 extern pid_t weir;
+extern char folder[]; /* where all of it is; the directory of its process is another */
 
 void process_begin(void);
 void process_end(void);
@@ -26,6 +27,8 @@ void process_end(void);
 /* A listener "web", a pool "app" with the backend "one", a status socket, a directory for state;
  * `more`: other pools first. */
 void write_conf(const char *more);
+/* `listener`: more of its settings, ", tls: {...}". */
+void write_conf_of(const char *listener, const char *more);
 void start_weir(void);
 void stop_weir(void);
 
@@ -36,6 +39,8 @@ void put(int fd, const char *text);
 const char *take(int fd);
 /* The backend is asked, and what it says is what the client gets. */
 void is_served(const char *target);
+/* "hi", to one request. */
+void backend_answers(const char *target);
 
 json_t *ask(const char *path);
 /* The status it is answered with, and something of what is said (NULL: anything). */
