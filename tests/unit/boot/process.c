@@ -158,9 +158,9 @@ void stop_weir(void)
 
 /* ---- client and backend ---- */
 
-void backend_answers(const char *target)
+const char *backend_answers(const char *target)
 {
-	char head[2000];
+	static char head[4000];
 	int fd = accept(backend, NULL, NULL);
 	cr_assert_geq(fd, 0);
 	ssize_t n = recv(fd, head, sizeof(head) - 1, 0);
@@ -168,6 +168,7 @@ void backend_answers(const char *target)
 	cr_expect(strncmp(head + 4, target, strlen(target)) == 0, "%s", head);
 	put(fd, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi");
 	close(fd);
+	return head;
 }
 
 void is_served(const char *target)

@@ -39,8 +39,8 @@ void put(int fd, const char *text);
 const char *take(int fd);
 /* The backend is asked, and what it says is what the client gets. */
 void is_served(const char *target);
-/* "hi", to one request. */
-void backend_answers(const char *target);
+/* "hi", to one request: its head. */
+const char *backend_answers(const char *target);
 
 json_t *ask(const char *path);
 /* The status it is answered with, and something of what is said (NULL: anything). */

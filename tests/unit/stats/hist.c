@@ -121,6 +121,15 @@ Test(hist, a_seed_is_what_it_was_made_of)
 	hist_free(h);
 }
 
+Test(hist, none_takes_no_memory)
+{
+	cr_assert_eq(cell_bytes(), 0);
+	struct hist *h = hist_new();
+	hist_record(h, 1);
+	cr_assert_eq(cell_bytes(), CELL_SEGMENT * CELL_BYTES);
+	hist_free(h);
+}
+
 /* Memory follows the range of the samples, and is used again. */
 Test(hist, a_narrow_one_is_small)
 {
