@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../pool/world.h"
 #include "cluster/presence.h"
 #include "weir/base/rng.h"
 
@@ -43,6 +44,66 @@ Test(cluster_presence, is_read_as_it_was_written)
 	cr_assert(view_eq(row.pool, VIEW("app")) && view_eq(row.address, VIEW("10.0.0.2:80")));
 	cr_assert_not(presence_next(&in, &row));
 	str_fini(&out);
+}
+
+/* What each backend has in flight, for two seconds of a registry. */
+static void pack_pool(struct str *out, const bool *busy, size_t max)
+{
+	static struct world world;
+	static struct world_gen gen;
+	struct lease leases[3];
+	size_t n = 0;
+	world_init(&world, 1, 3);
+	world.loops[0].now_us = 1000000000;
+	world_build(&world, &gen);
+	pool_view_refresh(&gen.views[0]);
+	for (uint32_t i = 0; i < 3; i++)
+		if (busy[i])
+			cr_assert_eq(
+			    pool_take_pinned(&gen.views[0], &world.pws[0], i, &leases[n++]),
+			    POOL_TAKEN);
+	pool_registry_tick(&world.reg, 1000000000);
+	pool_registry_tick(&world.reg, 1001000000);
+	presence_pack(out, &me, &world.reg, max);
+	while (n)
+		lease_drop(&leases[--n], false, 0);
+	world_release(&world, &gen);
+	world_fini(&world);
+}
+
+static unsigned count(const struct str *text, const char *what)
+{
+	unsigned n = 0;
+	const char *at = text->ptr, *end = text->ptr + text->len;
+	while ((at = memmem(at, (size_t)(end - at), what, strlen(what)))) {
+		at++;
+		n++;
+	}
+	return n;
+}
+
+Test(cluster_presence, who_has_something_in_flight_is_told_and_its_pool_once)
+{
+	struct str out = STR_INIT, little = STR_INIT;
+	struct presence who;
+	struct presence_row row = {.pool = VIEW_NONE};
+	pack_pool(&out, (const bool[]){true, false, true}, 1000);
+	struct unpack in = unpack_of(str_as_view(&out));
+	cr_assert(presence_unpack(&in, &who) && view_eq(who.name, me.name));
+	bool first = false, third = false;
+	for (unsigned n = 0; presence_next(&in, &row); n++) {
+		cr_expect(view_eq(row.pool, VIEW("app")) && row.in_flight > 0.9);
+		first |= view_eq(row.address, VIEW("b0"));
+		third |= view_eq(row.address, VIEW("b2"));
+		cr_assert_lt(n, 2);
+	}
+	cr_expect(first && third && !in.bad);
+	cr_expect_eq(count(&out, "app"), 1);
+	pack_pool(&little, (const bool[]){true, true, true}, out.len + 32);
+	cr_expect_leq(little.len, out.len + 32, "what has no room is left out");
+	cr_expect_gt(count(&little, "b"), 0);
+	str_fini(&out);
+	str_fini(&little);
 }
 
 Test(cluster_presence, another_version_is_not_understood)
