@@ -8,6 +8,8 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "process.h"
@@ -259,5 +261,107 @@ Test(tls, plain_http_is_told_what_the_port_speaks)
 	const char *text = take(fd);
 	cr_expect(strncmp(text, "HTTP/1.1 400 ", 13) == 0, "%s", text);
 	cr_expect_eq(shown((struct visit){.sni = "a.test"}), 1);
+	stop_weir();
+}
+
+/* ---- backends ---- */
+
+static int listen_as(const char *name)
+{
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/%s", folder, name);
+	cr_assert(bind(fd, (struct sockaddr *)&addr, sizeof(addr)) == 0 && listen(fd, 10) == 0);
+	return fd;
+}
+
+static int take_any(int ok, X509_STORE_CTX *ctx)
+{
+	(void)ok, (void)ctx;
+	return 1;
+}
+
+/* What a backend has seen of weir. */
+struct caller {
+	bool came; /* a handshake, and a request */
+	char sni[40];
+	long serial; /* of its certificate; 0: it showed none */
+};
+
+static struct caller answer_as(int listener, const char *pair)
+{
+	struct caller caller = {0};
+	char text[2000];
+	SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
+	SSL *ssl = SSL_new(ctx);
+	int fd = accept(listener, NULL, NULL);
+	SSL_set_fd(ssl, fd);
+	SSL_set_verify(ssl, SSL_VERIFY_PEER, take_any);
+	use_pair(ssl, pair);
+	if (SSL_accept(ssl) == 1 && SSL_read(ssl, text, sizeof(text)) > 0) {
+		static const char said[] = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n"
+					   "Connection: close\r\n\r\nhi";
+		const char *sni = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+		X509 *cert = SSL_get1_peer_certificate(ssl);
+		caller.came = true;
+		caller.serial = cert ? ASN1_INTEGER_get(X509_get0_serialNumber(cert)) : 0;
+		snprintf(caller.sni, sizeof(caller.sni), "%s", sni ? sni : "");
+		SSL_write(ssl, said, sizeof(said) - 1);
+		SSL_shutdown(ssl);
+		X509_free(cert);
+	}
+	ERR_clear_error();
+	SSL_free(ssl);
+	SSL_CTX_free(ctx);
+	close(fd);
+	return caller;
+}
+
+Test(tls, who_a_backend_is_and_who_weir_is_to_it)
+{
+	static const struct {
+		const char *tls; /* of the pool */
+		bool trusts;
+		long shows;
+	} rows[] = {
+	    {"ca: $D/backend.pem, sni: b.test", true, 0},
+	    {"ca: $D/other.pem, sni: b.test", false, 0},
+	    {"ca: $D/backend.pem, sni: c.test", false, 0},
+	    {"verify: false, sni: c.test", true, 0},
+	    {"ca: $D/backend.pem, sni: b.test, cert: $D/weir.pem, key: $D/weir.key", true, 7},
+	};
+	make_pair("backend", "DNS:b.test", 5);
+	make_pair("other", "DNS:b.test", 6);
+	make_pair("weir", "DNS:weir.test", 7);
+	int listener = listen_as("secure");
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		char more[300];
+		snprintf(more, sizeof(more),
+			 "  secure: {retry: off, backends: ['unix:$D/secure'], tls: {%s}}\n"
+			 "routes: [{pool: secure}]\n",
+			 rows[i].tls);
+		write_conf(with_folder(more));
+		if (i == 0)
+			start_weir();
+		else
+			change("POST", "/v1/reload", "", 200, NULL);
+		int client = connect_to("web");
+		put(client, "GET /a HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n");
+		struct caller caller = answer_as(listener, "backend");
+		const char *text = take(client);
+		cr_expect_eq(caller.came, rows[i].trusts, "%zu", i);
+		cr_expect_eq(caller.serial, rows[i].shows, "%zu: %ld", i, caller.serial);
+		cr_expect(strncmp(text, rows[i].trusts ? "HTTP/1.1 200 " : "HTTP/1.1 502 ", 13) ==
+			      0,
+			  "%zu: %s", i, text);
+		cr_expect(!caller.came || strstr(rows[i].tls, caller.sni), "%s", caller.sni);
+	}
+	write_conf(with_folder("  secure: {backends: ['unix:$D/secure'], tls: {sni: b.test, cert: "
+			       "$D/weir.pem, key: $D/other.key}}\nroutes: [{pool: secure}]\n"));
+	change("POST", "/v1/reload", "", 422, "does not belong to the certificate");
+	write_conf(with_folder("  secure: {backends: ['unix:$D/secure'], tls: {sni: b.test, ca: "
+			       "$D/weir.key}}\nroutes: [{pool: secure}]\n"));
+	change("POST", "/v1/reload", "", 422, "weir.key");
+	close(listener);
 	stop_weir();
 }
