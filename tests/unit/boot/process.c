@@ -116,17 +116,22 @@ void wait_for_event(const char *kind, unsigned n)
 	}
 }
 
-void write_conf_of(const char *listener, const char *more)
+void write_text(const char *yaml)
 {
 	FILE *out = fopen(file, "w");
-	cr_assert_not_null(out);
-	fprintf(out,
-		"workers: 1\nsandbox: off\nstatus: {socket: '%s/status'}\n"
-		"state: {directory: '%s/state'}\n"
-		"listeners: [{name: web, bind: 'unix:%s/web'%s}]\n"
-		"pools:\n  app: {backends: [{name: one, address: 'unix:%s/backend'}]}\n%s",
-		folder, folder, folder, listener, folder, more);
-	fclose(out);
+	cr_assert(out && fputs(yaml, out) >= 0 && fclose(out) == 0);
+}
+
+void write_conf_of(const char *listener, const char *more)
+{
+	char text[8000];
+	snprintf(text, sizeof(text),
+		 "workers: 1\nsandbox: off\nstatus: {socket: '%s/status'}\n"
+		 "state: {directory: '%s/state'}\n"
+		 "listeners: [{name: web, bind: 'unix:%s/web'%s}]\n"
+		 "pools:\n  app: {backends: [{name: one, address: 'unix:%s/backend'}]}\n%s",
+		 folder, folder, folder, listener, folder, more);
+	write_text(text);
 }
 
 void write_conf(const char *more)

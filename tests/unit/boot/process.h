@@ -29,6 +29,8 @@ void process_end(void);
 void write_conf(const char *more);
 /* `listener`: more of its settings, ", tls: {...}". */
 void write_conf_of(const char *listener, const char *more);
+/* All of it; the status socket has to be folder/status. */
+void write_text(const char *yaml);
 void start_weir(void);
 void stop_weir(void);
 
