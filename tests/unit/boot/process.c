@@ -3,6 +3,7 @@
 
 #include "weir/boot/boot.h"
 
+#include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <signal.h>
 #include <stdio.h>
@@ -36,6 +37,39 @@ int connect_to(const char *name)
 	for (unsigned ms = 0; connect(fd, (struct sockaddr *)&addr, sizeof(addr)); ms++) {
 		cr_assert(ms < PATIENCE && waitpid(weir, NULL, WNOHANG) == 0,
 			  "nobody listens at %s", name);
+		usleep(1000);
+	}
+	return fd;
+}
+
+int listen_as(const char *name)
+{
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/%s", folder, name);
+	cr_assert(bind(fd, (struct sockaddr *)&addr, sizeof(addr)) == 0 && listen(fd, 10) == 0);
+	return fd;
+}
+
+void own_address(struct sockaddr_in *out, char *text, size_t size)
+{
+	char ip[INET_ADDRSTRLEN];
+	socklen_t len = sizeof(*out);
+	*out = (struct sockaddr_in){.sin_family = AF_INET};
+	out->sin_addr.s_addr = htonl(0x7f000000 | ((unsigned)getpid() & 0xffff) << 8 | 7);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	cr_assert_eq(bind(fd, (struct sockaddr *)out, len), 0);
+	cr_assert_eq(getsockname(fd, (struct sockaddr *)out, &len), 0);
+	close(fd);
+	inet_ntop(AF_INET, &out->sin_addr, ip, sizeof(ip));
+	snprintf(text, size, "%s:%u", ip, ntohs(out->sin_port));
+}
+
+int connect_at(const struct sockaddr_in *addr)
+{
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	for (unsigned ms = 0; connect(fd, (const struct sockaddr *)addr, sizeof(*addr)); ms++) {
+		cr_assert(ms < PATIENCE && waitpid(weir, NULL, WNOHANG) == 0, "nobody listens");
 		usleep(1000);
 	}
 	return fd;

@@ -14,6 +14,7 @@
 #define TESTS_UNIT_BOOT_PROCESS_H
 
 #include <jansson.h>
+#include <netinet/in.h>
 #include <sys/types.h>
 
 #define PATIENCE 60000 /* milliseconds that nothing takes */
@@ -36,6 +37,10 @@ void stop_weir(void);
 
 /* A socket of the folder: "web", "status". */
 int connect_to(const char *name);
+int listen_as(const char *name);
+/* An address of this process alone, so that a port which is free stays free; "127.1.2.7:80". */
+void own_address(struct sockaddr_in *out, char *text, size_t size);
+int connect_at(const struct sockaddr_in *addr);
 void put(int fd, const char *text);
 /* Until the peer has no more to say; closes. */
 const char *take(int fd);

@@ -1,37 +1,26 @@
 /* SPDX-License-Identifier: MIT */
 /* PROXY headers, from who is in front of weir and to who is behind it. */
-#include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "process.h"
 #include "weir/base/defs.h"
 
 static int behind;
-static struct sockaddr_in front = {.sin_family = AF_INET}; /* of the listener */
+static struct sockaddr_in front; /* of the listener */
+static char address[40];
 
 static void begin(void)
 {
-	struct sockaddr_un addr = {.sun_family = AF_UNIX};
 	signal(SIGPIPE, SIG_IGN); /* a listener that refuses closes */
 	process_begin();
-	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/behind", folder);
-	/* an address of this process alone: its ports are free */
-	socklen_t len = sizeof(front);
-	front.sin_addr.s_addr = htonl(0x7f000000 | ((unsigned)getpid() & 0xffff) << 8 | 7);
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	cr_assert_eq(bind(fd, (struct sockaddr *)&front, len), 0);
-	cr_assert_eq(getsockname(fd, (struct sockaddr *)&front, &len), 0);
-	close(fd);
-	behind = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	cr_assert(bind(behind, (struct sockaddr *)&addr, sizeof(addr)) == 0 &&
-		  listen(behind, 9) == 0);
+	own_address(&front, address, sizeof(address));
+	behind = listen_as("behind");
 }
 
 static void end(void)
@@ -44,22 +33,19 @@ TestSuite(proxy_header, .init = begin, .fini = end, .timeout = 300);
 
 static void start_with(const char *listener, const char *send_proxy)
 {
-	char text[1000], ip[INET_ADDRSTRLEN];
-	inet_ntop(AF_INET, &front.sin_addr, ip, sizeof(ip));
+	char text[1000];
 	snprintf(text, sizeof(text),
 		 "workers: 1\nsandbox: off\nstatus: {socket: '%s/status'}\n"
-		 "listeners: [{name: web, bind: '%s:%u'%s}]\n"
+		 "listeners: [{name: web, bind: '%s'%s}]\n"
 		 "pools: {app: {send_proxy: %s, backends: ['unix:%s/behind']}}\n",
-		 folder, ip, ntohs(front.sin_port), listener, send_proxy, folder);
+		 folder, address, listener, send_proxy, folder);
 	write_text(text);
 	start_weir();
 }
 
 static int come(void)
 {
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	cr_assert_eq(connect(fd, (struct sockaddr *)&front, sizeof(front)), 0);
-	return fd;
+	return connect_at(&front);
 }
 
 #define FROM ", proxy_protocol: {from: [127.0.0.0/8]}"

@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "process.h"
@@ -265,15 +264,6 @@ Test(tls, plain_http_is_told_what_the_port_speaks)
 }
 
 /* ---- backends ---- */
-
-static int listen_as(const char *name)
-{
-	struct sockaddr_un addr = {.sun_family = AF_UNIX};
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/%s", folder, name);
-	cr_assert(bind(fd, (struct sockaddr *)&addr, sizeof(addr)) == 0 && listen(fd, 10) == 0);
-	return fd;
-}
 
 static int take_any(int ok, X509_STORE_CTX *ctx)
 {
