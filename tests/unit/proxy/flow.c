@@ -14,6 +14,7 @@
 #define CASES WEIR_SOURCE_DIR "/tests/unit/proxy/cases/"
 
 #define FLOWS(X)     \
+	X(answers)   \
 	X(asking)    \
 	X(bulk)      \
 	X(connect)   \
