@@ -11,14 +11,14 @@ struct server server;
 
 bool __wrap_redis_is_ready(const struct redis *redis)
 {
-	cr_assert_eq((const void *)redis, &server);
+	cr_assert(server.whole || (const void *)redis == &server);
 	return server.ready;
 }
 
 bool __wrap_redis_ask(struct redis *redis, enum redis_topic topic, redis_done *done, void *arg,
 		      const struct view *words, size_t n)
 {
-	cr_assert_eq((void *)redis, &server);
+	cr_assert(server.whole || (void *)redis == &server);
 	if (server.refuses)
 		return false;
 	cr_assert(!server.open, "one question at a time");

@@ -18,6 +18,7 @@
 
 struct server {
 	bool ready, refuses;
+	bool whole; /* a cluster asks, which has a connection of its own */
 	/* of the question that is open, or was the last */
 	bool open;
 	unsigned n_asked;
