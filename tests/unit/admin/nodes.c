@@ -35,7 +35,7 @@ static void status(void *ctx, struct arena *arena, struct admin_status *out)
 /* The node, at a port that is free. */
 static void listen_anew(void)
 {
-	struct addr addr;
+	struct addr addr = {.len = sizeof(addr.in4)};
 	socklen_t len = sizeof(addr.in4);
 	listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	cr_assert_eq(listen(listener, 128), 0);
@@ -78,14 +78,15 @@ static void put(struct session *s, const char *path)
 	session_run(s);
 }
 
-/* The node hears the question, and says this. */
-static void node_answers(const char *heard, const char *said)
+/* The node hears the asker's question, and says this. */
+static void node_answers(const struct session *s, const char *heard, const char *said)
 {
 	char buf[1000] = "";
 	int peer = -1;
 	ssize_t n = -1;
 	while (peer < 0 || n < 0) {
 		ev_run(f.loop.ev, EVRUN_NOWAIT);
+		cr_assert_eq(s->state, SESSION_WAITING, "%s", s->out.ptr);
 		if (peer < 0)
 			peer = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 		else
@@ -107,7 +108,7 @@ Test(admin_nodes, what_a_node_answers_is_given_as_it_is)
 {
 	put(&askers[0], "/v1/nodes/n2/pools/app/slow?limit=5");
 	cr_assert_eq(askers[0].state, SESSION_WAITING);
-	node_answers("GET /v1/pools/app/slow?limit=5 HTTP/1.1\r\n",
+	node_answers(&askers[0], "GET /v1/pools/app/slow?limit=5 HTTP/1.1\r\n",
 		     "HTTP/1.1 418 Tea\r\nContent-Length: 8\r\n\r\n{\"a\": 1}");
 	asker_gets(&askers[0], "HTTP/1.1 418 ");
 	asker_gets(&askers[0], "{\"a\": 1}");
@@ -121,7 +122,7 @@ Test(admin_nodes, one_that_wants_a_password_or_says_nothing_is_a_502)
 	const char *got[] = {"without a password", "without a password", "node 'n2': "};
 	for (size_t i = 0; i < ARRAY_LEN(said); i++) {
 		put(&askers[0], "/v1/nodes/n2/snapshot");
-		node_answers("GET /v1/snapshot HTTP/1.1\r\n", said[i]);
+		node_answers(&askers[0], "GET /v1/snapshot HTTP/1.1\r\n", said[i]);
 		asker_gets(&askers[0], "HTTP/1.1 502 ");
 		asker_gets(&askers[0], got[i]);
 		session_fini(&askers[0]);

@@ -41,7 +41,7 @@ static void on_done(void *arg, const struct redisReply *reply)
 
 static void begin(void)
 {
-	struct addr addr;
+	struct addr addr = {.len = sizeof(addr.in4)};
 	socklen_t len = sizeof(addr.in4);
 	cr_assert_eq(loop_init(&loop, "test"), ERR_OK);
 	listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
