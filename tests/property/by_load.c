@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 #include <math.h>
 
+#include "../rounds.h"
 #include "model.h"
 #include "weir/base/bitset.h"
 
@@ -149,7 +150,7 @@ Test(least_request, finds_the_minimum)
 {
 	struct rng rng;
 	rng_init(&rng, 38);
-	for (int t = 0; t < 20000; t++) {
+	for (int t = 0; t < ROUNDS(20000, 1000); t++) {
 		uint32_t n = 1 + rng_below(&rng, 80), weights[80];
 		for (uint32_t i = 0; i < n; i++)
 			weights[i] = rng_below(&rng, 3) ? 1 + rng_below(&rng, 65535) : 0;

@@ -6,6 +6,7 @@
 #include <criterion/criterion.h>
 #include <stdlib.h>
 
+#include "../rounds.h"
 #include "model.h"
 #include "weir/base/bitset.h"
 
@@ -82,7 +83,7 @@ Test(laws, never_picks_the_ineligible, .timeout = 120)
 	for
 		each_strategy(s) for (uint32_t k = 0; k < 10; k++) for (uint64_t seed = 0; seed < 2;
 									seed++)
-		    flip_for_a_while(*s, sizes[k], 50000, 1000 + k * 2 + seed);
+		    flip_for_a_while(*s, sizes[k], ROUNDS(50000, 5000), 1000 + k * 2 + seed);
 }
 
 Test(laws, no_backends)
@@ -163,7 +164,7 @@ Test(laws, weight_zero_gets_nothing)
 static void assert_all_are_reached(const struct strategy *s, const uint32_t *weights)
 {
 	static uint32_t counts[4096];
-	uint32_t n = is_linear(s) ? 500 : 4096;
+	uint32_t n = is_linear(s) ? 500 : ROUNDS(4096, 500);
 	struct model m;
 	model_init(&m, s, weights, n, 6);
 	memset(counts, 0, sizeof(counts));
@@ -220,11 +221,11 @@ Test(laws, shares_follow_weights)
 /* An idle pool is spread evenly: no backend is the first among equals. */
 Test(laws, idle_shares_are_uniform_for_equal_weights)
 {
-	static const uint32_t sizes[] = {2, 10, 64, 100, 1000};
+	static const uint32_t sizes[] = {2, 10, 64, 100, 1000}; /* the last one is dear */
 	for
 		each_strategy(s)
 		{
-			for (int k = 0; k < 5; k++) {
+			for (int k = 0; k < ROUNDS(5, 4); k++) {
 				uint32_t n = sizes[k], counts[1000] = {0};
 				struct model m;
 				model_init(&m, *s, NULL, n, 8);

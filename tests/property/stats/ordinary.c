@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "../../rounds.h"
 #include "../../unit/stats/sim.h"
 
 struct diary {
@@ -30,7 +31,7 @@ static void swing(struct sim *sim, double capacity, double low, double high)
 }
 
 #define SEEDS_FROM 1001
-#define SEEDS_TO 1003
+#define SEEDS_TO ROUNDS(1003, 1001)
 
 /* They wait for somebody else for half a minute, and cannot do what they did before. */
 Test(ordinary, a_slow_dependency_is_no_lack_of_backends)

@@ -10,13 +10,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../rounds.h"
 #include "../../unit/stats/sim.h"
 
 /* How many worlds of a kind are tried: WEIR_SEEDS in the environment, for whoever has the time. */
 static int runs(void)
 {
 	const char *seeds = getenv("WEIR_SEEDS");
-	return seeds ? atoi(seeds) : 3;
+	return seeds ? atoi(seeds) : ROUNDS(3, 1);
 }
 
 #define RUNS runs()
@@ -256,7 +257,7 @@ Test(verdict, nothing_is_shared_for_what_grows_otherwise)
 	     320,
 	     0},
 	};
-	for (size_t i = 0; i < ARRAY_LEN(worlds); i++) {
+	for (size_t i = 0; i < ROUNDS(ARRAY_LEN(worlds), 2); i++) {
 		int found = count_falls(&worlds[i].plan, worlds[i].one, worlds[i].slower);
 		cr_assert(found == 0, "%s: %d of %d", worlds[i].name, found, RUNS);
 	}

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "../../rounds.h"
 #include "weir/base/rng.h"
 #include "weir/stats/odd.h"
 
@@ -242,7 +243,7 @@ Test(odd, types_that_clients_choose)
 {
 	struct odd_finding f;
 	begin(7);
-	for (unsigned l = 0; l < 20000; l++) {
+	for (unsigned l = 0; l < ROUNDS(20000, 2000); l++) {
 		for (uint32_t i = 0; i < 4; i++)
 			for (unsigned k = i ? rng_next(&rng) % 3 : 200; k > 0; k--) {
 				unsigned s = rng_next(&rng) % ODD_STRATA;
@@ -293,7 +294,7 @@ Test(odd, power)
 Test(odd, no_false_alarm)
 {
 	begin(7);
-	for (unsigned l = 0; l < 30000; l++) {
+	for (unsigned l = 0; l < ROUNDS(30000, 3000); l++) {
 		double swing = 0.5 + 0.5 * sin(l / 50.0);
 		unsigned n = 1 + rng_below(&rng, 200);
 		for (unsigned k = 0; k < n; k++) {
