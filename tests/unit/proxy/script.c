@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../../rounds.h"
 #include "weir/base/check.h"
 #include "weir/base/parse.h"
 
@@ -18,13 +19,15 @@
 #define CUT_STEP 37
 /*
  * A build that checks itself takes some ten times as long: it cuts at one place of so many, begun
- * with another one for each script and pair of versions.
+ * with another one for each script and pair of versions.  WEIR_CUT_ONE_OF in the environment is for
+ * whoever has less time, or more.
  */
-#ifdef WEIR_CHECK_SLOW
-#define CUT_ONE_OF 7
-#else
-#define CUT_ONE_OF 1
-#endif
+static size_t cut_one_of(void)
+{
+	const char *n = getenv("WEIR_CUT_ONE_OF");
+	size_t one_of = n ? strtoul(n, NULL, 10) : ROUNDS(1, 7);
+	return one_of ? one_of : 1;
+}
 
 /* ---- lines ---- */
 
@@ -223,9 +226,10 @@ static void run_cuts(struct script *s, const struct plan *plan)
 		s->cut = (struct peer_cut){.mode = CUT_EVERYWHERE};
 		run_once(s, plan);
 	}
-	size_t skipped = (s->first_line + s->versions[0] * 2 + s->versions[1]) % CUT_ONE_OF;
+	size_t one_of = cut_one_of();
+	size_t skipped = (s->first_line + s->versions[0] * 2 + s->versions[1]) % one_of;
 	for (size_t at = 1; at < longest; at += at < CUT_ALL ? 1 : longest / CUT_STEP + 1) {
-		if (skipped++ % CUT_ONE_OF)
+		if (skipped++ % one_of)
 			continue;
 		s->cut = (struct peer_cut){.mode = CUT_AT, .at = at};
 		run_once(s, plan);

@@ -49,8 +49,9 @@
  *   client < HTTP/1.1 200                        the next bytes of a tunnel or head
  *
  * `client`, `client2`, ... are connections of their own.  Each script runs for all pairs of
- * versions that it allows, and cut everywhere and in two at every place (on a sanitizer: at one in
- * seven).  With WEIR_FLOW=text in the environment only scripts with that in their title run.
+ * versions that it allows, and cut everywhere and in two at every place (on a sanitizer and on
+ * Debian 13: at one in seven).  With WEIR_FLOW=text in the environment only scripts with that in
+ * their title run.
  */
 #ifndef TESTS_UNIT_PROXY_SCRIPT_H
 #define TESTS_UNIT_PROXY_SCRIPT_H
