@@ -18,14 +18,15 @@
 #define CUT_ALL 160
 #define CUT_STEP 37
 /*
- * A build that checks itself takes some ten times as long: it cuts at one place of so many, begun
- * with another one for each script and pair of versions.  WEIR_CUT_ONE_OF in the environment is for
- * whoever has less time, or more.
+ * One place of so many is cut at, begun with another one for each script and pair of versions: as
+ * many as the script has pairs, so that together they are cut at each place; of seven in a build
+ * that checks itself, which takes some ten times as long.  WEIR_CUT_ONE_OF in the environment is
+ * for whoever has less time, or more.
  */
-static size_t cut_one_of(void)
+static size_t cut_one_of(const struct script *s)
 {
 	const char *n = getenv("WEIR_CUT_ONE_OF");
-	size_t one_of = n ? strtoul(n, NULL, 10) : ROUNDS(1, 7);
+	size_t one_of = n ? strtoul(n, NULL, 10) : ROUNDS(s->n_pairs, 7);
 	return one_of ? one_of : 1;
 }
 
@@ -226,8 +227,7 @@ static void run_cuts(struct script *s, const struct plan *plan)
 		s->cut = (struct peer_cut){.mode = CUT_EVERYWHERE};
 		run_once(s, plan);
 	}
-	size_t one_of = cut_one_of();
-	size_t skipped = (s->first_line + s->versions[0] * 2 + s->versions[1]) % one_of;
+	size_t one_of = cut_one_of(s), skipped = (s->first_line + s->pair) % one_of;
 	for (size_t at = 1; at < longest; at += at < CUT_ALL ? 1 : longest / CUT_STEP + 1) {
 		if (skipped++ % one_of)
 			continue;
@@ -260,12 +260,17 @@ static void run_with_faults(struct script *s, const struct plan *plan)
 static void run_script(struct script *s)
 {
 	struct plan plan = plan_read(s);
+	s->n_pairs = (plan.allowed[0][PEER_HTTP1] + plan.allowed[0][PEER_HTTP2]) *
+		     (plan.allowed[1][PEER_HTTP1] + plan.allowed[1][PEER_HTTP2]);
+	s->pair = 0;
 	for (int c = PEER_HTTP1; c <= PEER_HTTP2; c++) {
 		for (int b = PEER_HTTP1; b <= PEER_HTTP2; b++) {
 			s->versions[0] = (enum peer_version)c;
 			s->versions[1] = (enum peer_version)b;
-			if (plan.allowed[0][c] && plan.allowed[1][b])
-				s->run(s, &plan);
+			if (!plan.allowed[0][c] || !plan.allowed[1][b])
+				continue;
+			s->run(s, &plan);
+			s->pair++;
 		}
 	}
 	plan_fini(&plan);

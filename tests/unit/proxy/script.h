@@ -49,9 +49,9 @@
  *   client < HTTP/1.1 200                        the next bytes of a tunnel or head
  *
  * `client`, `client2`, ... are connections of their own.  Each script runs for all pairs of
- * versions that it allows, and cut everywhere and in two at every place (on a sanitizer and on
- * Debian 13: at one in seven).  With WEIR_FLOW=text in the environment only scripts with that in
- * their title run.
+ * versions that it allows, cut everywhere, and in two: at each place for one of the pairs (on a
+ * sanitizer and on Debian 13 at one place in seven), with WEIR_CUT_ONE_OF=1 in the environment for
+ * all of them.  With WEIR_FLOW=text only scripts with that in their title run.
  */
 #ifndef TESTS_UNIT_PROXY_SCRIPT_H
 #define TESTS_UNIT_PROXY_SCRIPT_H

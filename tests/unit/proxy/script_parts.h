@@ -40,6 +40,7 @@ struct script {
 	unsigned first_line;
 	/* of this run */
 	enum peer_version versions[2]; /* of clients, of backends */
+	unsigned pair, n_pairs;        /* of versions: which one of how many */
 	struct peer_cut cut;
 	void (*run)(struct script *s, const struct plan *plan);
 	bool has_refused;
