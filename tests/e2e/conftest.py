@@ -29,7 +29,7 @@ CHAOS = ["test_bad_deploy.py", "test_trouble.py", "test_trouble_peers.py"]
 collect_ignore = [] if os.environ.get("WEIR_CHAOS") else CHAOS
 
 # files that take a minute or more: they begin first, for a worker has a file to itself
-LONG = ("acme", "instructions", "acme_nodes", "acme_restarts", "verdict_nodes", "fleet", "acme_peers",
+LONG = ("acme", "instructions", "refused_calls", "acme_nodes", "acme_restarts", "verdict_nodes", "fleet", "acme_peers",
         "proxy_basic", "health", "acme_faults", "status_auth", "resilience", "odd", "scale_out", "state",
         "hostile_sources", "shared_limits")
 
@@ -40,18 +40,24 @@ LONG = ("acme", "instructions", "acme_nodes", "acme_restarts", "verdict_nodes", 
 # system calls, hand-over, load; and whatever is marked slow.
 SAME_ON_ALL_BUILDS = (
     "acme", "acme_faults", "acme_nodes", "acme_renewal", "acme_restarts", "admin", "auth",
-    "auth_forward", "balance", "blame", "cli", "config", "ctl_changes", "ctl_doctor", "ctl_fake",
-    "ctl_usage", "deadlines", "ejections", "export", "first", "health", "health_beside",
-    "hostile_redis", "hostile_sources", "identity", "insight", "kubernetes", "log", "mirror", "nodes",
-    "odd", "pages", "pins", "pins_shared", "pools", "rate_limit", "registries", "resilience", "routes",
-    "runtime", "shared_limits", "sources", "state", "status_auth", "tls_operators", "tls_watch", "top",
-    "tracing", "trial", "variables")
+    "auth_forward", "balance", "blame", "cli", "cluster", "config", "ctl_changes", "ctl_doctor",
+    "ctl_fake", "ctl_usage", "deadlines", "duties", "ejections", "errors", "export", "faults",
+    "first", "h2_frames", "headers", "health", "health_beside", "hostile_redis",
+    "hostile_sources", "identity", "insight", "kubernetes", "limits", "log", "mirror", "nodes",
+    "odd", "pages", "pins", "pins_shared", "pool_retries", "pool_timeouts", "pools",
+    "proxy_protocol", "rate_limit", "refused_calls", "registries", "resilience", "routes",
+    "runtime", "shared_limits", "sources", "state", "status_auth", "tls_operators", "tls_watch",
+    "top", "tracing", "trial", "variables")
+# Files in which the sanitizer has little to see, for somebody else does the work: browsers, other
+# servers and clients, the text of the guide.  Run on the release build only.
+OF_OTHERS = ("acme_peers", "dashboard", "guide", "h2_browser", "ported", "smuggling")
 FILE_SIZES = (0, 1, 1000, 65535, 65536, 65537, 1 << 20, 64 << 20)
 
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "slow: takes seconds; left out on sanitizer builds")
     config.addinivalue_line("markers", "same: runs on the asan build, see SAME_ON_ALL_BUILDS")
+    config.addinivalue_line("markers", "others: runs on the release build, see OF_OTHERS")
     config.addinivalue_line("markers", "other_user: weir becomes somebody else; needs root")
 
 
@@ -59,9 +65,12 @@ def pytest_collection_modifyitems(items):
     order = {f"test_{name}": i for i, name in enumerate(LONG)}
     items.sort(key=lambda item: order.get(item.path.stem, len(order)))
     same = {f"test_{name}" for name in SAME_ON_ALL_BUILDS}
+    others = {f"test_{name}" for name in OF_OTHERS}
     for item in items:
         if item.path.stem in same and not item.get_closest_marker("slow"):
             item.add_marker("same")
+        if item.path.stem in others:
+            item.add_marker("others")
 
 
 @pytest.fixture
