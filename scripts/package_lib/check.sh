@@ -40,11 +40,19 @@ one_version() {
 		grep -q "^weir ($version) "
 }
 
-# Another folder, another build, without a cache: the same bytes.
+# Another folder, another build, without a cache: the same bytes.  Where a build that has been tested
+# is packed, its weir is taken, for to optimise it as a whole once more takes minutes; weirctl is built
+# by the same options, out of some of the same folders.
 same_bytes() {
-	local release=$1 again=build/package/again/sources name
+	local release=$1 again=build/package/again/sources name programs=''
 	rm -rf "${again%/*}"
 	mkdir -p "$again"
+	if [ -n "$tested" ]; then
+		# shellcheck disable=SC2034 # make_steps reads it
+		programs=weirctl
+		mkdir -p "${again%/*}/elsewhere/bin"
+		cp "$tested/bin/weir" "${again%/*}/elsewhere/bin"
+	fi
 	git ls-files -z | tar -c --null -T - | tar -x -C "$again"
 	(cd "$again" && bash -eu -c "$(make_steps "$PWD" ../elsewhere -DCMAKE_C_COMPILER=gcc \
 		-DWEIR_TESTS=OFF -DCMAKE_C_COMPILER_LAUNCHER=)")
@@ -52,6 +60,16 @@ same_bytes() {
 		cmp "${again%/*}/elsewhere/made/$name"_*.deb "$OUT/debian$release/$name"_*.deb || return
 	done
 	sha256sum "${again%/*}/elsewhere/made/weir"_*.deb "$OUT/debian$release/weir"_*.deb
+}
+
+# Nor does it say when or where it was built: what would differ then.
+built_anywhere() {
+	local folder said=0
+	for folder in "$PWD" "$(cd "$1" && pwd)"; do
+		! grep -aFm 1 -e "$folder" "$1/bin/weir" "$1/bin/weirctl" || said=1
+	done
+	! git grep -nE '__(DATE|TIME|TIMESTAMP)__' -- src include || said=1
+	return "$said"
 }
 
 # ended STATUS LOG: of what ran beside something else
@@ -112,6 +130,7 @@ check_release() {
 	claim 'lintian has neither errors nor warnings' no_complaint "$OUT/debian$release"/*.deb
 	claim 'one version: project, guide, package, changelog' one_version "$OUT/debian$release"/weir_*.deb
 	if [ "$HERE" = "debian$release" ]; then # a life is mostly waiting
+		[ -z "$tested" ] || claim 'programs do not say where they were built' built_anywhere "$tested"
 		same_bytes "$release" >build/logs/again.log 2>&1 &
 		again=$!
 	fi
