@@ -13,7 +13,7 @@
 #define BLOCKS_US (UINT64_C(1000000) * (2 * SCALING_BLOCK_S + 1))
 #define MISSED_LEAST 30
 #define NO_LOAD_TIMES 3 /* the longest p95 of the time when nobody was slow */
-#define NO_LOAD_SIGMAS 2
+#define NO_LOAD_SIGMAS 3
 #define USUAL_BLOCKS 6
 #define USUAL_SKIP 3    /* the newest of them */
 #define FINE_KEEP 0.998 /* of a rate, at each look */
@@ -121,18 +121,24 @@ static double mean_rate(const struct scaling *s, unsigned age, unsigned n)
 {
 	double sum = 0;
 	unsigned seen = 0;
-	for (; seen < n; seen++) {
-		const struct scaling_block *b = scaling_block_at(s, age + seen);
-		if (!b)
-			break;
-		sum += b->rate;
-	}
+	for (; seen < n && scaling_block_at(s, age + seen); seen++)
+		sum += scaling_block_at(s, age + seen)->rate;
 	return seen ? sum / seen : 0;
 }
 
+/* The most of the newest n blocks. */
+static double most_rate(const struct scaling *s, unsigned n)
+{
+	double most = 0;
+	for (unsigned i = 0; i < n && scaling_block_at(s, i); i++)
+		most = fmax(most, scaling_block_at(s, i)->rate);
+	return most;
+}
+
 /*
- * As many as now were served well for long, and not by backends that were full: it is no load,
- * whatever levels it has led to.  Who asks and waits comes no faster, however many there are.
+ * As many as have come at any time since were served well for long, and not by backends that were
+ * full: it is no load, whatever levels it has led to.  Who asks and waits comes no faster, however
+ * many there are.
  */
 static bool is_no_load(const struct case_file *c)
 {
@@ -141,7 +147,7 @@ static bool is_no_load(const struct case_file *c)
 	double usual = s->fine_usual, chance = NO_LOAD_SIGMAS * sqrt(usual / SCALING_BLOCK_S);
 	return usual > 0 && !s->closed && !scaling_hears(s) &&
 	       c->now->p95_us > NO_LOAD_TIMES * s->fine_p95_us &&
-	       mean_rate(s, 0, slow) <= usual + chance;
+	       most_rate(s, slow) <= usual + chance;
 }
 
 static bool is_loaded(const struct case_file *c)

@@ -245,8 +245,8 @@ def test_verdict_model_and_forecast_of_live_traffic(weir, app):
     assert open_loop(daemon, 1000, 3)["errors"] == 0  # more than they can take
 
     def in_trouble():
-        return [p for p in daemon.admin.get("/v1/status")["problems"] if "alone" in p]
-    assert "pool app" in wait_for(in_trouble, 8, "a problem in status")[0]
+        return [p for p in daemon.admin.get("/v1/status")["problems"] if p.startswith("pool app: slow under load")]
+    wait_for(in_trouble, 8, "a problem in status")
     assert daemon.admin.get("/v1/pools/app")["verdict"].startswith("scalability")
 
 
