@@ -21,6 +21,8 @@ static const double spans_s[FAILING_SPANS] = {5, 50, 500, 6 * 3600};
 #define FEWER 0.6
 #define SIGMAS 3 /* neither is chance */
 
+/* Seconds of those in which anything came. */
+#define SEEN_S 3
 #define ALWAYS_LEAST 100
 #define NEVER 2 /* times all of them */
 
@@ -138,7 +140,8 @@ static unsigned memory_for(const struct failing *f, double share)
 	return shortest(f, fmax(LEAST, LEAST_RARE / share));
 }
 
-static void note_always(struct failing *f, uint64_t wall_us)
+/* Seconds in which nothing came do not count. */
+static void note_always(struct failing *f, bool comes, uint64_t wall_us)
 {
 	for (int g = 0; g < N_FAILING_GROUPS; g++) {
 		unsigned k = memory_for(f, groups[g].always);
@@ -148,6 +151,8 @@ static void note_always(struct failing *f, uint64_t wall_us)
 			f->always_us[g] = 0;
 		if (now && !f->always_us[g])
 			f->always_us[g] = wall_us;
+		else if (now && !comes)
+			f->always_us[g] += 1000000;
 	}
 }
 
@@ -171,8 +176,9 @@ static void begin(struct failing *f, unsigned k, enum failing_group g, uint64_t 
 }
 
 /* Of few, or small shares, the longer memories are sure first.  What is told already gives way to
- * what stands before it. */
-static void look(struct failing *f, unsigned shortest_k, uint64_t wall_us)
+ * what stands before it.  Who breaks off all that is under way and is gone, as a test of load is at
+ * its end, leaves nothing behind that could fail. */
+static void look(struct failing *f, unsigned shortest_k, bool comes, uint64_t wall_us)
 {
 	int end = f->on ? (int)f->group : N_FAILING_GROUPS;
 	for (int i = 0; i < end; i++) {
@@ -180,7 +186,8 @@ static void look(struct failing *f, unsigned shortest_k, uint64_t wall_us)
 		unsigned k = shortest_k;
 		while (k < LONG && !has_changed(f, k, g))
 			k++;
-		if (k < LONG) {
+		f->seen_s[i] = k == LONG ? 0 : f->seen_s[i] + comes;
+		if (f->seen_s[i] >= SEEN_S) {
 			begin(f, k, g, wall_us);
 			return;
 		}
@@ -226,18 +233,19 @@ static void describe(struct failing *f)
 
 void failing_second(struct failing *f, const double totals[N_FAILING], uint64_t wall_us)
 {
-	double came[N_FAILING] = {0};
+	double came[N_FAILING] = {0}, all = 0;
 	for (unsigned a = 0; a < N_FAILING; a++) {
 		came[a] = f->is_counted ? fmax(totals[a] - f->totals[a], 0) : 0;
 		f->totals[a] = totals[a];
+		all += came[a];
 	}
 	f->is_counted = true;
 	for (unsigned i = 0; i < FAILING_SPANS; i++)
 		remember(&f->memory[i], spans_s[i], came);
 	unsigned k = shortest(f, LEAST);
-	note_always(f, wall_us);
+	note_always(f, all > 0, wall_us);
 	if (k < LONG)
-		look(f, k, wall_us);
+		look(f, k, all > 0, wall_us);
 	if (f->on)
 		describe(f);
 	if (f->on && is_over(f))

@@ -58,6 +58,7 @@ struct failing {
 	struct failing_memory memory[FAILING_SPANS];
 	/* since then it is so much that it fails whatever was before; wall clock, 0: it is not */
 	uint64_t always_us[N_FAILING_GROUPS];
+	unsigned seen_s[N_FAILING_GROUPS]; /* seconds in a row that have seen a change */
 	/* what it is, while it is so */
 	bool on;
 	enum failing_group group;

@@ -120,6 +120,19 @@ Test(failing, who_leaves_late_misses_the_objective_from_the_start)
 	free(p);
 }
 
+/* The end of a test of load: hundreds leave at once, and nobody comes. */
+Test(failing, who_breaks_off_at_the_end_is_nobodys_fault)
+{
+	struct pool *p = fresh();
+	pass(p, 120, 500, 0, ANSWER_404);
+	cr_expect_not(pass(p, 1, 0, 512, FAILING_left));
+	cr_expect_not(pass(p, 600, 0, 0, FAILING_left));
+	pass(p, 120, 500, 0, ANSWER_404);
+	cr_expect_not(pass(p, 1, 0, 512, FAILING_late));
+	cr_expect_not(pass(p, 600, 0, 0, FAILING_late));
+	free(p);
+}
+
 Test(failing, several_kinds_together)
 {
 	struct pool *p = fresh();
