@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Dates by arithmetic, without the lock that gmtime_r takes. */
+/* Dates by arithmetic, without the lock that gmtime_r takes; the local time is for people. */
 #include "weir/base/clock.h"
 
 #include <string.h>
@@ -99,4 +99,12 @@ void clock_clf(char out[CLOCK_CLF_LEN + 1], uint64_t wall_us)
 	out = put_two(out, d.minute, ':');
 	out = put_two(out, d.second, ' ');
 	memcpy(out, "+0000", 6);
+}
+
+void clock_local(char out[CLOCK_LOCAL_LEN + 1], uint64_t wall_us)
+{
+	time_t at = (time_t)(wall_us / 1000000);
+	struct tm tm;
+	if (!localtime_r(&at, &tm) || !strftime(out, CLOCK_LOCAL_LEN + 1, "%H:%M", &tm))
+		*out = '\0';
 }

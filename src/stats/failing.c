@@ -3,9 +3,8 @@
 #include "weir/stats/failing.h"
 
 #include <math.h>
-#include <stdio.h>
-#include <time.h>
 
+#include "weir/base/clock.h"
 #include "weir/base/defs.h"
 
 static const double spans_s[FAILING_SPANS] = {5, 50, 500, 6 * 3600};
@@ -34,22 +33,26 @@ static const struct {
 	 * known of it */
 	double always;
 	unsigned always_s, always_new_s;
-	bool instead; /* of the others, of which there are fewer; not in addition */
+	bool instead;              /* of the others, of which there are fewer; not in addition */
+	const char *text, *advice; /* NULL: as of answers */
 } groups[N_FAILING_GROUPS] = {
     [FAILING_ERRORS] = {ANSWER_BIT(N_ANSWERS) - ANSWER_BIT(ANSWER_400), 0.5, 0.4, 0.4, 0.9, 300, 60,
-			true},
+			true, NULL, NULL},
     /* of others clients can be the cause */
     [FAILING_FAULTS] = {ANSWER_BIT(ANSWER_500) | ANSWER_BIT(ANSWER_502) | ANSWER_BIT(ANSWER_503) |
 			    ANSWER_BIT(ANSWER_lost),
-			0.1, 0.1, 0.05, 0.3, 300, 60, false},
-    [FAILING_REDIRECTS] = {ANSWER_BIT(ANSWER_3xx), 0.8, 0.5, 0.6, NEVER, 0, 0, true},
+			0.1, 0.1, 0.05, 0.3, 300, 60, false, NULL, NULL},
+    [FAILING_REDIRECTS] = {ANSWER_BIT(ANSWER_3xx), 0.8, 0.5, 0.6, NEVER, 0, 0, true, NULL, NULL},
     [FAILING_EMPTY] = {ANSWER_BIT(ANSWER_empty) | ANSWER_BIT(ANSWER_unasked), 0.8, 0.5, 0.6, NEVER,
-		       0, 0, true},
+		       0, 0, true, NULL, NULL},
     /* a twentieth is what an objective of p95 leaves */
-    [FAILING_LATE] = {ANSWER_BIT(FAILING_late), 0.05, 0.05, 0.03, 0.05, 10, 10, false},
+    [FAILING_LATE] = {ANSWER_BIT(FAILING_late), 0.05, 0.05, 0.03, 0.05, 10, 10, false,
+		      "clients leave unanswered after more than slo.p95:", "they wait too long"},
     [FAILING_LEFT] = {ANSWER_BIT(FAILING_late) | ANSWER_BIT(FAILING_left), 0.05, 0.05, 0.03, 0.5,
-		      300, 60, false},
-    [FAILING_REFUSED] = {ANSWER_BIT(FAILING_refused), 0.05, 0.05, 0.03, 0.3, 300, 60, false},
+		      300, 60, false,
+		      "clients leave before they are answered:", "they wait too long"},
+    [FAILING_REFUSED] = {ANSWER_BIT(FAILING_refused), 0.05, 0.05, 0.03, 0.3, 300, 60, false,
+			 "weir refuses", "no backend has room, or none is usable"},
 };
 
 /* ---- memories ---- */
@@ -252,43 +255,31 @@ void failing_second(struct failing *f, const double totals[N_FAILING], uint64_t 
 		f->on = false;
 }
 
-/* " since 14:05, 1 % before" */
-static void say_since(const struct failing *f, struct str *out)
+static const char *advice_of(const struct failing *f)
 {
-	char clock[16];
-	time_t at = (time_t)(f->since_us / 1000000);
-	struct tm tm;
-	if (f->was < 0)
-		return;
-	if (localtime_r(&at, &tm) && strftime(clock, sizeof(clock), "%H:%M", &tm))
-		str_printf(out, " since %s", clock);
-	str_printf(out, ", %s before", odd_percent(f->was).at);
+	if (groups[f->group].advice)
+		return groups[f->group].advice;
+	return f->was < 0 ? "is it the right app, and asked for what it has?"
+			  : "look at what was deployed or changed then";
 }
 
 bool failing_say(const struct failing *f, char text[FAILING_TEXT])
 {
 	struct str out = str_fixed(text, FAILING_TEXT);
-	const char *share = odd_percent(f->share).at, *what = "fails or refuses";
-	const char *advice = f->was < 0 ? "is it the right app, and asked for what it has?"
-					: "look at what was deployed or changed then";
+	char clock[CLOCK_LOCAL_LEN + 1];
 	if (!f->on)
 		return false;
-	if (f->group == FAILING_LATE) {
-		str_printf(&out, "clients leave unanswered after more than slo.p95: %s", share);
-		advice = "they wait too long";
-	} else if (f->group == FAILING_LEFT) {
-		str_printf(&out, "clients leave before they are answered: %s", share);
-		advice = "they wait too long";
-	} else if (f->group == FAILING_REFUSED) {
-		str_printf(&out, "weir refuses %s", share);
-		advice = "no backend has room, or none is usable";
-	} else {
-		if (f->kind < N_ANSWERS)
-			what = answer_text(f->kind);
-		str_printf(&out, "%s to %s", what, share);
+	if (groups[f->group].text)
+		str_text(&out, groups[f->group].text);
+	else
+		str_printf(&out, "%s to",
+			   f->kind < N_ANSWERS ? answer_text(f->kind) : "fails or refuses");
+	str_printf(&out, " %s", odd_percent(f->share).at);
+	if (f->was >= 0) {
+		clock_local(clock, f->since_us);
+		str_printf(&out, " since %s, %s before", clock, odd_percent(f->was).at);
 	}
-	say_since(f, &out);
-	str_printf(&out, ": %s", advice);
+	str_printf(&out, ": %s", advice_of(f));
 	return true;
 }
 

@@ -2,9 +2,10 @@
 /* A sentence for each verdict: what, evidence, what to do, and what that would bring. */
 #include <math.h>
 #include <stdio.h>
-#include <time.h>
 
 #include "verdict.h"
+
+#include "weir/base/clock.h"
 
 #define TIGHT 0.67 /* of the objective, alone */
 #define CHANGE_SAID_US (UINT64_C(900) * 1000000)
@@ -25,14 +26,11 @@ struct text text_us(double x)
 static void say_change(const struct case_file *c, char *out, size_t size)
 {
 	const struct scaling_change *change = &c->s->change;
-	char clock[8] = "", much[32];
-	time_t at = (time_t)(change->at_wall_us / 1000000);
-	struct tm tm;
+	char clock[CLOCK_LOCAL_LEN + 1], much[32];
 	*out = '\0';
 	if (!change->at_us || c->in->now_us > change->at_us + CHANGE_SAID_US)
 		return;
-	if (localtime_r(&at, &tm))
-		strftime(clock, sizeof(clock), "%H:%M", &tm);
+	clock_local(clock, change->at_wall_us);
 	snprintf(much, sizeof(much), "%.1f",
 		 change->factor > 1 ? change->factor : 1 / change->factor);
 	if (change->of_kind)
@@ -233,12 +231,9 @@ enum verdict say_drifted(const struct case_file *c)
 /* "slower since 14:05, with no more requests than were served well before: ..." */
 enum verdict say_no_load(const struct case_file *c)
 {
-	char *say = c->say, clock[8] = "";
+	char *say = c->say, clock[CLOCK_LOCAL_LEN + 1];
 	uint64_t ago_us = c->in->now_us - c->s->fine_us;
-	time_t at = (time_t)((c->in->wall_us > ago_us ? c->in->wall_us - ago_us : 0) / 1000000);
-	struct tm tm;
-	if (localtime_r(&at, &tm))
-		strftime(clock, sizeof(clock), "%H:%M", &tm);
+	clock_local(clock, c->in->wall_us > ago_us ? c->in->wall_us - ago_us : 0);
 	SAY(SLOWER "%s, with no more requests than were served well before: p95 is %s %s and %s "
 		   "now; load is not the cause: a deploy, a dependency, other work?",
 	    clock, text_us(c->alone->p95_us).at, alone_where(c), text_us(c->now->p95_us).at);

@@ -43,4 +43,8 @@ void clock_clf(char out[CLOCK_CLF_LEN + 1], uint64_t wall_us);
 #define CLOCK_HTTP_LEN 29
 void clock_http(char out[CLOCK_HTTP_LEN + 1], uint64_t wall_us);
 
+/* "14:05" where the machine is; needs 6 bytes.  Takes a lock of the C library: not for workers. */
+#define CLOCK_LOCAL_LEN 5
+void clock_local(char out[CLOCK_LOCAL_LEN + 1], uint64_t wall_us);
+
 #endif

@@ -2,6 +2,7 @@
 /* Dates as text, held against the C library's calendar. */
 #include <criterion/criterion.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -62,4 +63,15 @@ Test(clock, http_dates)
 		clock_http(text, rows[i].s * 1000000 + 999999);
 		cr_assert_str_eq(text, rows[i].text);
 	}
+}
+
+Test(clock, the_local_time_of_day)
+{
+	char text[CLOCK_LOCAL_LEN + 1];
+	setenv("TZ", "UTC-02", 1); /* two hours east */
+	tzset();
+	clock_local(text, UINT64_C(784111777) * 1000000);
+	cr_assert_str_eq(text, "10:49");
+	clock_local(text, UINT64_MAX);
+	cr_assert_leq(strlen(text), (size_t)CLOCK_LOCAL_LEN);
 }
