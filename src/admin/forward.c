@@ -29,24 +29,13 @@ static bool goes_on(const struct header *h)
 	       !(field_traits(h) & (FIELD_HOP | FIELD_PEER));
 }
 
-/* Connection says that it ends here (RFC 9110 7.6.1). */
-static bool ends_here(const struct message *msg, struct view name)
-{
-	for (uint32_t i = 0; i < msg->n_headers; i++) {
-		struct view rest = msg->headers[i].value, token;
-		while (msg->headers[i].id == HDR_CONNECTION && view_next_token(&rest, &token))
-			if (field_same(name, token))
-				return true;
-	}
-	return false;
-}
-
-static void put_fields(struct str *out, const struct message *msg, const struct addr_packed *peer)
+static void put_fields(struct str *out, struct message *msg, const struct addr_packed *peer)
 {
 	struct addr addr;
 	char ip[ADDR_IP_TEXT_MAX];
+	message_drop_hop_by_hop(msg, false);
 	for (uint32_t i = 0; i < msg->n_headers; i++)
-		if (goes_on(&msg->headers[i]) && !ends_here(msg, msg->headers[i].name))
+		if (goes_on(&msg->headers[i]))
 			str_printf(out, VIEW_FMT ": " VIEW_FMT "\r\n",
 				   VIEW_ARG(msg->headers[i].name), VIEW_ARG(msg->headers[i].value));
 	str_printf(out,
