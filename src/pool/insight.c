@@ -135,60 +135,58 @@ static uint32_t arrivals_of(struct pool_state *s, uint32_t served)
 	return first ? served : since < UINT32_MAX ? (uint32_t)since : UINT32_MAX;
 }
 
-/* What they answered ever, by kind and by class. */
-static void add_answers(const struct backend *b, double sum[N_FAILING], double classes[6])
+/* What became of a pool's requests ever. */
+struct answered {
+	double of[N_FAILING];               /* by kind */
+	double class_4xx, class_5xx, heads; /* of all, those with a key or a pin, too */
+};
+
+static void add_answers(struct answered *sum, const struct backend *b)
 {
 	for (unsigned i = 0; i < b->n_workers; i++) {
 		const struct backend_local *local = b->local[i];
+		const struct backend_counters *c = &local->counters;
+		uint64_t bad = counter_get(&c->responses_4xx),
+			 worse = counter_get(&c->responses_5xx);
 		for (unsigned a = 0; a < N_ANSWERS; a++)
-			sum[a] +=
+			sum->of[a] +=
 			    atomic_load_explicit(&local->odd.answers[a], memory_order_relaxed);
-		classes[2] += (double)counter_get(&local->counters.responses_2xx);
-		classes[3] += (double)counter_get(&local->counters.responses_3xx);
-		classes[4] += (double)counter_get(&local->counters.responses_4xx);
-		classes[5] += (double)counter_get(&local->counters.responses_5xx);
+		sum->class_4xx += (double)bad;
+		sum->class_5xx += (double)worse;
+		sum->heads += (double)(bad + worse + counter_get(&c->responses_2xx) +
+				       counter_get(&c->responses_3xx));
 	}
 }
 
-/* Those to whoever was brought by a key or a pin are counted by their class alone. */
-static void add_uncounted(double sum[N_FAILING], const double classes[6])
+static double sum_kinds(const struct answered *sum, unsigned from, unsigned to)
 {
-	double kinds[6] = {0}, all = 0;
-	for (unsigned a = 0; a < N_ANSWERS; a++)
-		kinds[a < ANSWER_400 ? 2 : a < ANSWER_500 ? 4 : 5] += sum[a];
-	sum[ANSWER_4xx] += fmax(classes[4] - kinds[4], 0);
-	sum[ANSWER_5xx] += fmax(classes[5] - kinds[5], 0);
-	for (unsigned a = 0; a < N_ANSWERS; a++)
-		all += sum[a];
-	sum[ANSWER_full] += fmax(classes[2] + classes[3] + classes[4] + classes[5] - all, 0);
+	double n = 0;
+	for (unsigned a = from; a < to; a++)
+		n += sum->of[a];
+	return n;
+}
+
+/* Of those that a key or a pin brought only the class is known. */
+static void add_uncounted(struct answered *sum)
+{
+	sum->of[ANSWER_4xx] += fmax(sum->class_4xx - sum_kinds(sum, ANSWER_400, ANSWER_500), 0);
+	sum->of[ANSWER_5xx] += fmax(sum->class_5xx - sum_kinds(sum, ANSWER_500, N_ANSWERS), 0);
+	sum->of[ANSWER_full] += fmax(sum->heads - sum_kinds(sum, 0, N_ANSWERS), 0);
 }
 
 /* And what got no answer of theirs. */
-static void add_unanswered(const struct pool_state *s, double sum[N_FAILING])
+static void add_unanswered(struct answered *sum, const struct pool_state *s)
 {
 	for (unsigned i = 0; i < s->n_workers; i++) {
 		const struct pool_counters *c = &s->local[i]->counters;
 		uint64_t late = counter_get(&c->clients_left_late),
 			 left = counter_get(&c->clients_left);
-		sum[FAILING_late] += (double)late;
-		sum[FAILING_left] += (double)(left > late ? left - late : 0);
-		sum[FAILING_refused] +=
+		sum->of[FAILING_late] += (double)late;
+		sum->of[FAILING_left] += (double)(left > late ? left - late : 0);
+		sum->of[FAILING_refused] +=
 		    (double)(counter_get(&c->queue_full) + counter_get(&c->queue_timeouts) +
 			     counter_get(&c->queue_shed) + counter_get(&c->no_backend));
 	}
-}
-
-static void look_for_failure(const struct pool_registry *reg, struct pool_state *s)
-{
-	double sum[N_FAILING] = {0}, classes[6] = {0};
-	list_each (it, &reg->backends) {
-		struct backend *b = list_entry(it, struct backend, registry_link);
-		if (is_of(b, s))
-			add_answers(b, sum, classes);
-	}
-	add_uncounted(sum, classes);
-	add_unanswered(s, sum);
-	scaling_answers(s->scaling, sum, clock_wall_us());
 }
 
 /*
@@ -199,6 +197,7 @@ void insight_state_tick(const struct pool_registry *reg, struct pool_state *s, u
 {
 	uint32_t queued = atomic_load_explicit(&s->n_queued, memory_order_relaxed);
 	double others = 0;
+	struct answered answered = {.heads = 0};
 	struct history_row row = {.at_us = now_us,
 				  .queue = queued < UINT16_MAX ? (uint16_t)queued : UINT16_MAX};
 	static const double q[] = {0.5, 0.99};
@@ -216,6 +215,7 @@ void insight_state_tick(const struct pool_registry *reg, struct pool_state *s, u
 		row.errors += of->errors;
 		row.in_flight += of->in_flight;
 		others += b->others_rate;
+		add_answers(&answered, b);
 	}
 	if (s->windows)
 		windows_newest(s->windows, PHASE_total, q, ARRAY_LEN(q), us);
@@ -229,7 +229,9 @@ void insight_state_tick(const struct pool_registry *reg, struct pool_state *s, u
 		scaling_others(s->scaling, others, !reg->deaf);
 		scaling_count(s->scaling, arrivals_of(s, row.requests));
 		name_odd(reg, s);
-		look_for_failure(reg, s);
+		add_uncounted(&answered);
+		add_unanswered(&answered, s);
+		scaling_answers(s->scaling, answered.of, clock_wall_us());
 	}
 	list_each (it, &reg->backends) {
 		struct backend *b = list_entry(it, struct backend, registry_link);

@@ -344,6 +344,8 @@ static void note_missed(struct scaling *s, const struct scaling_input *in)
 	bool missed = in->slo_p95_us && s->now.n >= MISSED_LEAST &&
 		      s->now.p95_low_us > (double)in->slo_p95_us;
 	s->missed = missed ? s->missed + 1 : 0;
+	if (!missed)
+		return;
 	snprintf(s->missed_by, sizeof(s->missed_by), "p95 is %s, the objective %s; ",
 		 text_us(s->now.p95_us).at, text_us((double)in->slo_p95_us).at);
 }
