@@ -14,9 +14,9 @@ def no_streams(allow, first=0):
     def handler(peer):
         server = H2Server(peer, {3: first})
         for _ in range(first):
-            server.answer(server.request()[0])
-            server.h2.update_settings({3: 0})
-            server.flush()
+            stream = server.request()[0]
+            server.h2.update_settings({3: 0})  # in one write: who has the answer comes again at once
+            server.answer(stream)
         peer.sock.settimeout(0.05)
         while not allow.is_set():
             try:
