@@ -128,6 +128,7 @@ def test_what_is_under_way_is_finished(two):
     client.send(request(target="/?hang=1"))
     wait_for(lambda: two.app.stats()["in_progress"] == 1)
     hand_over(two, two.pid)
+    two.says("draining: no new connections")  # the other one answers before this one hears of it
     assert two.alive(), "it waits for the exchange"
     two.app.go()
     response = client.response()
